@@ -4,7 +4,7 @@ SHELL := /bin/bash
 VENV  := target/venv
 DATA  := skyd-data
 
-.PHONY: deps run test web python bench bench-fanout fuzz
+.PHONY: deps run test web test-page python bench bench-fanout fuzz attack soak
 
 # Installs missing system packages as root or with passwordless sudo; else prints the command to run.
 deps:
@@ -18,11 +18,17 @@ test:
 	@scripts/deps build test
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
+	@scripts/web test
 	@$(MAKE) --no-print-directory python
 
 # Builds the web page with Node.js. Its result is committed, so that cargo alone builds the daemon.
 web:
 	@scripts/web build
+
+# Tests the web page in a real Chromium; needs root and about two minutes.
+test-page:
+	cargo build -p skyd
+	@scripts/web browser
 
 # Builds the Python package with maturin into a separate virtual environment, and the daemon, and runs
 # the Python tests.
@@ -41,3 +47,15 @@ bench-fanout:
 # Fuzzes each target for a minute; set FUZZ_SECONDS for another duration.
 fuzz:
 	@scripts/fuzz
+
+# Attacks the daemon: memory, fairness, what browsers and publishers may do. Each attack asserts a limit.
+attack:
+	@scripts/deps build test
+	cargo build -p skyd
+	@scripts/attack $(VENV)
+
+# Runs a mixed load for 15 minutes; compares memory, descriptors, and threads at its start and end.
+SOAK_SECONDS := 900
+soak:
+	cargo build -p skyd
+	python3 skyd/tests/attack/soak.py $(SOAK_SECONDS)

@@ -253,7 +253,12 @@ impl FlowSource for Flows {
 struct AnyText;
 
 impl PacketFilterCompiler for AnyText {
-    fn compile(&self, text: &str, _: LinkType) -> Result<Box<dyn PacketFilter>, String> {
+    fn compile(
+        &self,
+        text: &str,
+        _: LinkType,
+        _: &dyn Fn() -> bool,
+    ) -> Result<Box<dyn PacketFilter>, String> {
         struct Begins(Vec<u8>);
         impl PacketFilter for Begins {
             fn matches(&self, packet: &PacketRef<'_>) -> bool {

@@ -88,7 +88,7 @@ pub(crate) async fn admit(
     } else {
         credentials(app, request).await?
     };
-    let user = auth.api.verify(credentials.as_deref()).await;
+    let user = auth.api.verify(credentials.as_deref(), peer.ip()).await;
     let user = user.map_err(|denied| refused(&denied, peer))?;
     let path = request.uri().path();
     match access {
@@ -140,7 +140,7 @@ async fn cluster(app: &App, request: &Request<Incoming>, peer: SocketAddr) -> Re
             };
         }
     };
-    let user = backend.verify(credentials.as_deref()).await;
+    let user = backend.verify(credentials.as_deref(), peer.ip()).await;
     let mut user = user.map_err(|denied| refused(&denied, peer))?;
     ADMIN.clone_into(&mut user.default_role);
     if auth.policy.allows(&user, WEBSOCKET, request.uri().path()) {

@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use skylib::engine::{Engine, SubscribeOptions};
+use skylib::memory::MemoryBudget;
 use skylib::spp::SppCtl;
+use tokio::sync::Semaphore;
 
 use crate::auth::Auth;
 use crate::client_socket::Connections;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::engine_options::{self, ReplacedBackend};
+use crate::fair_slots::ClientKey;
 use crate::flow_transport::FlowTransport;
-use crate::incoming_memory::IncomingMemory;
 use crate::limits::Limits;
-use crate::queries::{Interrupt, QueryFailure, QuerySlots};
+use crate::process_tuning;
+use crate::queries::{Interrupt, QueryFailure, QuerySlots, SUBSCRIPTIONS};
 use crate::request_counters::RequestCounters;
+use crate::selections::Selections;
 use crate::tls::Tls;
 use crate::upload::{UploadLimits, Uploads};
 use crate::web_origin::WebOrigins;
@@ -28,7 +32,8 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
-    pub(crate) incoming: Arc<IncomingMemory>,
+    /// Limit on the memory of everything that clients cause, shared with the engine.
+    pub(crate) memory: MemoryBudget,
     pub(crate) uploads: Uploads,
     pub(crate) requests: RequestCounters,
     pub(crate) clients: Clients,
@@ -38,6 +43,9 @@ pub(crate) struct App {
     /// Configured store backends that are not supported, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     pub(crate) queries: QuerySlots,
+    pub(crate) selections: Selections,
+    /// Holds one permit for each further patch of a resource that may run.
+    pub(crate) patch_slots: Arc<Semaphore>,
 }
 
 impl App {
@@ -57,6 +65,7 @@ impl App {
             timeout: limits.body_timeout,
         });
         Self {
+            memory: engine.memory().clone(),
             engine,
             queries: QuerySlots::new(limits.queries, limits.query_timeout),
             auth,
@@ -64,14 +73,17 @@ impl App {
             web_origins: WebOrigins::from_config(config, &engine_options::host_names(config)),
             limits,
             config: config.clone(),
-            connections: Connections::new(config.count("http.limits.connections")),
-            incoming: IncomingMemory::new(config.bytes("http.limits.incoming_bytes")),
+            connections: Connections::new(process_tuning::connection_limit(
+                config.count("http.limits.connections"),
+            )),
             requests: RequestCounters::default(),
             uploads,
             clients: Clients::default(),
             flow_transport,
             spp: None,
             replaced_backends,
+            selections: Selections::default(),
+            patch_slots: Arc::new(Semaphore::new(PATCHES)),
         }
     }
 
@@ -84,7 +96,8 @@ impl App {
         options
     }
 
-    /// Runs blocking work with the engine in a query slot.
+    /// Runs blocking work with the engine in a query slot. All subscriptions together count as one
+    /// client, so that they leave slots to requests.
     ///
     /// # Errors
     /// See [`QuerySlots::run`].
@@ -92,9 +105,38 @@ impl App {
         &self,
         work: impl FnOnce(&Engine, &Interrupt) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        self.queries.run(&self.engine, work).await
+        self.run_once(&SUBSCRIPTIONS.into(), work).await
+    }
+
+    /// Runs the blocking work of a client in a query slot, once.
+    ///
+    /// # Errors
+    /// See [`QuerySlots::run`].
+    pub(crate) async fn run_once<T: Send + 'static>(
+        &self,
+        client: &ClientKey,
+        work: impl FnOnce(&Engine, &Interrupt) -> T + Send + 'static,
+    ) -> Result<T, QueryFailure> {
+        self.queries.run(client, &self.engine, work).await
+    }
+
+    /// Runs the blocking work of a client's request in a query slot, possibly twice.
+    ///
+    /// # Errors
+    /// See [`QuerySlots::run_repeatable`].
+    pub(crate) async fn run_request<T: Send + 'static>(
+        &self,
+        client: &ClientKey,
+        work: impl Fn(&Engine, &Interrupt) -> T + Send + Sync + 'static,
+    ) -> Result<T, QueryFailure> {
+        self.queries
+            .run_repeatable(client, &self.engine, work)
+            .await
     }
 }
+
+/// Patches of resources that run at a time; others wait.
+const PATCHES: usize = 4;
 
 /// Service type that the daemon reports to its clients, in both roles.
 pub(crate) const SERVICE_TYPE: &str = "analyzer";

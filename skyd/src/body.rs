@@ -1,21 +1,48 @@
 //! Reading of request bodies into memory, with limits on length, time and total memory.
 
+use std::ops::Deref;
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
+use skylib::memory::{MemoryCharge, MemoryExhausted, MemoryUse};
+use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
-use crate::incoming_memory::IncomingMemoryFull;
 use crate::response::{self, Response};
+
+/// A request body as text, with the charge for its memory.
+#[derive(Debug)]
+pub(crate) struct BodyText {
+    text: String,
+    _memory: MemoryCharge,
+}
+
+impl Deref for BodyText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
 
 /// Reads a request body as text; bytes that are not UTF-8 become U+FFFD.
 ///
 /// # Errors
 /// The response to a client whose body is too long, too slow or broken off.
-pub(crate) async fn read_text(app: &App, body: Incoming) -> Result<String, Response> {
-    let bytes = read_bytes(app, body, app.limits.body_bytes).await?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+pub(crate) async fn read_text(app: &App, body: Incoming) -> Result<BodyText, Response> {
+    let (bytes, memory) = read_bytes(app, body, app.limits.body_bytes).await?;
+    Ok(BodyText {
+        text: text_of(bytes),
+        _memory: memory,
+    })
+}
+
+/// Returns bytes as text, without a copy if they are UTF-8.
+fn text_of(bytes: Bytes) -> String {
+    String::from_utf8(bytes.into())
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Reads an HTML form and leaves `body` empty.
@@ -24,11 +51,11 @@ pub(crate) async fn read_text(app: &App, body: Incoming) -> Result<String, Respo
 /// The response to a client whose body is too long, too slow or broken off.
 pub(crate) async fn read_form(app: &App, body: &mut Incoming) -> Result<String, Response> {
     let limit = app.limits.body_bytes.min(MAX_FORM_BYTES);
-    let bytes = read_bytes(app, body, limit).await?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let (bytes, _memory) = read_bytes(app, body, limit).await?;
+    Ok(text_of(bytes))
 }
 
-async fn read_bytes<B>(app: &App, body: B, limit: usize) -> Result<Bytes, Response>
+async fn read_bytes<B>(app: &App, body: B, limit: usize) -> Result<(Bytes, MemoryCharge), Response>
 where
     B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
 {
@@ -39,10 +66,13 @@ where
         arriving => match arriving.await {
             Ok(Ok(whole)) => return Ok(whole),
             Ok(Err(error)) if error.is::<LengthLimitError>() => too_long(limit),
-            Ok(Err(error)) if error.is::<IncomingMemoryFull>() => {
-                response::error_text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+            Ok(Err(error)) if error.is::<TooSlow>() => {
+                response::error_text(StatusCode::REQUEST_TIMEOUT, &error.to_string())
             }
-            Ok(Err(error)) => response::bad_request(&*error),
+            Ok(Err(error)) => match error.downcast_ref::<MemoryExhausted>() {
+                Some(exhausted) => response::memory_exhausted(*exhausted),
+                None => response::bad_request(&*error),
+            },
             Err(_) => response::error_text(StatusCode::REQUEST_TIMEOUT, TOO_SLOW),
         },
     };
@@ -51,21 +81,35 @@ where
     Err(refusal)
 }
 
-/// Returns the whole body; its bytes count against the memory of all clients while they arrive.
-async fn gather<B>(app: &App, mut body: Limited<B>) -> Result<Bytes, BoxError>
+/// Returns the whole body with the charge for its memory, which grows while the body arrives.
+async fn gather<B>(app: &App, mut body: Limited<B>) -> Result<(Bytes, MemoryCharge), BoxError>
 where
     B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
 {
-    let mut claim = app.incoming.claim();
+    let memory = app.memory.charge(MemoryUse::Requests);
     let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    let began = Instant::now();
+    loop {
+        let until = began + app.limits.time_for_body(whole.len());
+        let frame = timeout_at(until, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| TooSlow)? else {
+            break;
+        };
         if let Ok(data) = frame?.into_data() {
-            claim.grow_to(whole.len() + data.len())?;
+            let len = whole.len() + data.len();
+            if len > FREE_BYTES {
+                memory.grow_to(BUFFER_FACTOR * len)?;
+            }
             whole.extend_from_slice(&data);
         }
     }
-    Ok(whole.freeze())
+    Ok((whole.freeze(), memory))
 }
+
+/// Error of a body that arrives at less than the lowest rate.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the request body arrives too slowly (http.limits.transfer_rate)")]
+struct TooSlow;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -77,6 +121,11 @@ fn too_long(limit: usize) -> Response {
 /// Error text for a body that does not arrive in time.
 pub(crate) const TOO_SLOW: &str =
     "timed out waiting for the request body (http.limits.body_timeout)";
+
+/// Length up to which a body does not count: the connection limit bounds the number of short ones.
+const FREE_BYTES: usize = 4 << 10;
+/// Capacity of a buffer that grows by doubling, in proportion to its content.
+const BUFFER_FACTOR: usize = 2;
 
 /// Longest form: it holds a user name and a password, or a token.
 const MAX_FORM_BYTES: usize = 64 << 10;

@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Run an agent: observe this host for a remote analyzer (not supported yet).
     Agent(DaemonArgs),
     /// Convert a capture file to flows, or run a query on its flows.
-    Flows(FlowsArgs),
+    Flows(Box<FlowsArgs>),
     /// List the configuration keys, or check configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),

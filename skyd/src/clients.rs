@@ -43,10 +43,18 @@ struct Shared {
 pub(crate) struct ClientIdentity {
     /// Identity within the endpoint; address and port of the socket if the client declares none.
     pub(crate) host_id: String,
-    /// Type of the client, such as `agent`. Required; empty if the client declares none.
+    /// Type of the client, such as `agent`; empty if the client declares none.
     pub(crate) client_type: String,
     /// Requested encoding as it was written: `json`, `protobuf`, or empty for JSON.
     pub(crate) protocol: String,
+}
+
+impl ClientIdentity {
+    /// Returns the length of the longest text, in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        let texts = [&self.host_id, &self.client_type, &self.protocol];
+        texts.map(String::len).into_iter().max().unwrap_or_default()
+    }
 }
 
 /// Entry of a client in `/api/status`.

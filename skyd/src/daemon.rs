@@ -10,6 +10,7 @@ use skylib::spp::SppCtl;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::cli::DaemonArgs;
@@ -46,12 +47,23 @@ pub(crate) fn start(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
         let daemon = Daemon::build(role, &config).await?;
         let signal = daemon.run(&mut signals).await;
         tracing::info!("received {signal}, shutting down");
-        daemon.drain().await;
-        Ok(())
+        let limit = daemon.shutdown_timeout();
+        tokio::select! {
+            () = daemon.drain() => {}
+            signal = signals.end() => {
+                tracing::warn!("received {signal} again, ending at once");
+                return Ok(Duration::ZERO);
+            }
+            () = tokio::time::sleep(limit) => {
+                tracing::warn!("not everything stopped within {limit:?}, ending anyway");
+            }
+        }
+        Ok(RUNTIME_TIMEOUT)
     });
-    // Aborts connections that are still open.
-    runtime.shutdown_timeout(RUNTIME_TIMEOUT);
-    result
+    // Aborts connections that are still open. Threads that do not stop end with the process.
+    let timeout = result.as_ref().copied().unwrap_or(RUNTIME_TIMEOUT);
+    runtime.shutdown_timeout(timeout);
+    result.map(drop)
 }
 
 /// A running daemon.
@@ -99,13 +111,29 @@ impl Daemon {
         })
     }
 
-    /// Reloads files at SIGHUP; returns the name of the signal that ends the daemon.
+    /// Reloads files at SIGHUP, at most once per [`RELOAD_INTERVAL`]; returns the name of the signal
+    /// that ends the daemon.
     pub(crate) async fn run(&self, signals: &mut Signals) -> &'static str {
+        let (mut is_due, mut earliest) = (false, Instant::now());
         loop {
-            match signals.next().await {
-                Request::End(signal) => return signal,
-                Request::Reload => reload(&self.app),
+            tokio::select! {
+                request = signals.next() => match request {
+                    Request::End(signal) => return signal,
+                    Request::Reload => is_due = true,
+                },
+                () = tokio::time::sleep_until(earliest), if is_due => {
+                    reload(&self.app);
+                    (is_due, earliest) = (false, Instant::now() + RELOAD_INTERVAL);
+                }
             }
+        }
+    }
+
+    /// Returns the time in which the daemon ends, whatever its parts do.
+    fn shutdown_timeout(&self) -> Duration {
+        match self.app.spp {
+            Some(_) => RECORDINGS_TIMEOUT + CONNECTIONS_TIMEOUT,
+            None => ENGINE_TIMEOUT + CONNECTIONS_TIMEOUT,
         }
     }
 
@@ -218,3 +246,5 @@ const RECORDINGS_TIMEOUT: Duration = Duration::from_millis(2_500);
 const ENGINE_TIMEOUT: Duration = Duration::from_millis(1_200);
 const CONNECTIONS_TIMEOUT: Duration = Duration::from_millis(300);
 const RUNTIME_TIMEOUT: Duration = Duration::from_millis(200);
+/// Shortest time between two reloads: a storm of SIGHUP must not fill the log.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);

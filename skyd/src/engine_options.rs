@@ -9,10 +9,12 @@ use skylib::api::{CaptureSpec, CaptureType};
 use skylib::engine::{EngineOptions, ResourceLimits, Role};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
+use skylib::memory::MemoryBudget;
 use skylib::store::{DocStore, FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
 use skylib::value::Map;
 
 use crate::config::Config;
+use crate::machine_memory;
 
 /// Builds the options of the engine and opens the resource store.
 ///
@@ -35,6 +37,11 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     let netns = config.text("agent.topology.netns.run_path");
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
     options.host_metadata = host_metadata(config)?;
+    options.memory = MemoryBudget::new(share_of_machine(config, "http.limits.memory"));
+    options.max_graph_bytes = share_of_machine(config, "graph.max_bytes");
+    options.max_element_bytes = config.bytes("graph.max_element_bytes");
+    let share = options.memory.limit() / QUERY_SHARE;
+    options.limits.max_bytes = options.limits.max_bytes.min(share);
     options.live.interval = config.duration("live.interval");
     options.live.timed_interval = config.duration("live.timed_interval");
     options.live.max_time = config.duration("live.max_time");
@@ -44,6 +51,8 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.layer_key_mode = layer_key_mode(config);
     options.resources = resource_limits(config);
     options.max_active_captures = config.count("agent.capture.max_active");
+    options.ring_bytes = config.bytes("agent.capture.ring_bytes") as u64;
+    options.ring_bytes_total = config.bytes("agent.capture.ring_bytes_total") as u64;
     options.local_captures = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;
     Ok(options)
@@ -88,12 +97,8 @@ fn resource_limits(config: &Config) -> ResourceLimits {
 
 /// Returns the layer key mode of captures that do not choose one.
 fn layer_key_mode(config: &Config) -> LayerKeyMode {
-    LayerKeyMode::parse(
-        &config
-            .text("flow.default_layer_key_mode")
-            .to_ascii_uppercase(),
-    )
-    .unwrap_or_default()
+    let name = config.text("flow.default_layer_key_mode");
+    name.to_ascii_uppercase().parse().unwrap_or_default()
 }
 
 /// Configured store backend that is not supported.
@@ -166,6 +171,23 @@ fn flow_store(config: &Config, expire: Duration) -> Option<Arc<dyn FlowStore>> {
         .with_grace(expire);
     Some(Arc::new(MemoryFlowStore::new(limits)))
 }
+
+/// Returns the size under a key, in bytes; for 0, a quarter of the memory of the machine.
+fn share_of_machine(config: &Config, key: &str) -> usize {
+    match config.bytes(key) {
+        0 => {
+            let quarter = machine_memory::bytes().map(|bytes| bytes / 4);
+            let bytes = quarter.unwrap_or(u64::MAX).min(MAX_DEFAULT_MEMORY);
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        }
+        bytes => bytes,
+    }
+}
+
+/// Part of the memory for clients that one query may hold: one in this number.
+const QUERY_SHARE: usize = 4;
+/// Largest default of `http.limits.memory` and of `graph.max_bytes`, in bytes.
+const MAX_DEFAULT_MEMORY: u64 = 2 << 30;
 
 /// Returns the memory limit of one store: both share `storage.local.max_bytes` equally.
 fn history_bytes(config: &Config) -> usize {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use skylib::engine::Engine;
 use skylib::filter::Filter;
-use skylib::graph::{Edge, GraphError, GraphReader as _, Node};
+use skylib::graph::{Edge, GraphError, GraphReader as _, Node, RevisionPin};
+use skylib::memory::{MemoryCharge, MemoryExhausted, MemoryUse};
 
 /// Handles of all nodes and edges at one sequence number.
 #[derive(Debug, Default)]
@@ -13,17 +14,32 @@ pub(crate) struct GraphDump {
     pub(crate) edges: Vec<Arc<Edge>>,
     /// Sequence number of the last change that the dump contains.
     pub(crate) sequence: u64,
+    /// Charge for the memory of the handles.
+    pub(crate) memory: Option<MemoryCharge>,
+    /// Registration of the revisions that the handles hold.
+    pub(crate) pin: Option<RevisionPin>,
+}
+
+/// Reason why there is no dump.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum DumpError {
+    /// The graph changes so fast that it expires several snapshots in a row.
+    #[error("{0}")]
+    Graph(#[from] GraphError),
+    /// There is no memory for the handles now.
+    #[error("{0}")]
+    Memory(#[from] MemoryExhausted),
 }
 
 impl GraphDump {
     /// Collects the handles. Blocks for some milliseconds if the graph is large.
     ///
     /// # Errors
-    /// If the graph changes so fast that it expires several snapshots in a row.
-    pub(crate) fn collect(engine: &Engine) -> Result<Self, GraphError> {
+    /// [`DumpError`] if the graph changes too fast or there is no memory.
+    pub(crate) fn collect(engine: &Engine) -> Result<Self, DumpError> {
         let mut result = Self::try_collect(engine);
         for _ in 1..ATTEMPTS {
-            if result.is_ok() {
+            if !matches!(result, Err(DumpError::Graph(_))) {
                 break;
             }
             result = Self::try_collect(engine);
@@ -31,8 +47,11 @@ impl GraphDump {
         result
     }
 
-    fn try_collect(engine: &Engine) -> Result<Self, GraphError> {
+    fn try_collect(engine: &Engine) -> Result<Self, DumpError> {
         let view = engine.graph().view();
+        let pin = view.pin(engine.memory());
+        let memory = engine.memory().charge(MemoryUse::Responses);
+        memory.grow_to((view.node_count() + view.edge_count()) * size_of::<Arc<Node>>())?;
         let mut nodes = Vec::with_capacity(view.node_count());
         let mut edges = Vec::with_capacity(view.edge_count());
         for node in view.nodes(&Filter::everything()) {
@@ -45,6 +64,8 @@ impl GraphDump {
             nodes,
             edges,
             sequence: view.sequence(),
+            memory: Some(memory),
+            pin: Some(pin),
         })
     }
 }

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 
 use crate::app::App;
 use crate::auth::User;
+use crate::fair_slots::{ClientKey, address_key};
 use crate::response::Response;
 
 /// A request with everything that its handler needs.
@@ -23,6 +24,16 @@ pub(crate) struct Call {
     pub(crate) peer: SocketAddr,
     /// Authenticated user; `None` for routes that do not authenticate users.
     pub(crate) user: Option<User>,
+}
+
+impl Call {
+    /// Returns the key by which the client shares slots with others.
+    pub(crate) fn client_key(&self) -> ClientKey {
+        match &self.user {
+            Some(user) if !self.app.auth.is_open() => format!("user {}", user.name).into(),
+            _ => address_key(self.peer.ip()),
+        }
+    }
 }
 
 /// Function that answers the requests of one route.

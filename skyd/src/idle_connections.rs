@@ -8,39 +8,59 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::fair_slots::ClientKey;
+
 /// Connections that wait for their next request, in the order in which they became idle.
 #[derive(Debug, Default)]
 pub(crate) struct IdleConnections {
     /// Idle connections by ascending sequence number; the first has been idle longest.
-    idle: Mutex<BTreeMap<u64, Arc<Notify>>>,
+    idle: Mutex<BTreeMap<u64, IdleConnection>>,
     next_sequence: AtomicU64,
     closed: AtomicU64,
 }
 
+/// Connection that can be closed.
+#[derive(Clone, Debug)]
+struct IdleConnection {
+    close: Arc<Notify>,
+    /// Key of the client's address.
+    address: Option<ClientKey>,
+}
+
 impl IdleConnections {
     /// Registers a new connection, idle until its first request.
-    pub(crate) fn register(self: &Arc<Self>) -> Arc<TrackedConnection> {
+    pub(crate) fn register(self: &Arc<Self>, address: Option<ClientKey>) -> Arc<TrackedConnection> {
         let connection = Arc::new(TrackedConnection {
             registry: Arc::clone(self),
             sequence: Mutex::new(None),
-            close: Arc::new(Notify::new()),
+            connection: IdleConnection {
+                close: Arc::new(Notify::new()),
+                address,
+            },
         });
         connection.mark_idle();
         connection
     }
 
-    /// Closes the connection that has been idle longest. Returns `false` if none is idle.
-    pub(crate) fn close_oldest(&self) -> bool {
+    /// Closes the connection that has been idle longest, among all, or among the connections of an address. Returns
+    /// `false` if none is idle.
+    pub(crate) fn close_oldest_of(&self, address: Option<&ClientKey>) -> bool {
         let mut idle = self.lock();
-        let Some((_, close)) = idle.pop_first() else {
+        let is_of = |connection: &IdleConnection| {
+            address.is_none_or(|address| connection.address.as_ref() == Some(address))
+        };
+        let oldest = idle.iter().find(|(_, connection)| is_of(connection));
+        let Some(sequence) = oldest.map(|(sequence, _)| *sequence) else {
             return false;
         };
-        close.notify_one();
+        if let Some(connection) = idle.remove(&sequence) {
+            connection.close.notify_one();
+        }
         self.closed.fetch_add(1, Ordering::Relaxed);
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, IdleConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,7 +76,7 @@ pub(crate) struct TrackedConnection {
     registry: Arc<IdleConnections>,
     /// Key in the registry while idle; `None` while busy or once it was closed as idle.
     sequence: Mutex<Option<u64>>,
-    close: Arc<Notify>,
+    connection: IdleConnection,
 }
 
 impl TrackedConnection {
@@ -68,7 +88,7 @@ impl TrackedConnection {
 
     /// Waits until the registry closes the connection.
     pub(crate) async fn closed(&self) {
-        self.close.notified().await;
+        self.connection.close.notified().await;
     }
 
     fn mark_idle(&self) {
@@ -78,7 +98,7 @@ impl TrackedConnection {
         if let Some(old) = sequence.replace(next) {
             idle.remove(&old);
         }
-        idle.insert(next, Arc::clone(&self.close));
+        idle.insert(next, self.connection.clone());
     }
 
     fn mark_busy(&self) {
@@ -99,6 +119,14 @@ impl Drop for TrackedConnection {
 #[derive(Debug)]
 pub(crate) struct BusyGuard(Arc<TrackedConnection>);
 
+impl BusyGuard {
+    /// Returns a function that closes the connection, even in the middle of a response.
+    pub(crate) fn closer(&self) -> impl Fn() + Send + use<> {
+        let close = Arc::clone(&self.0.connection.close);
+        move || close.notify_one()
+    }
+}
+
 impl Drop for BusyGuard {
     fn drop(&mut self) {
         self.0.mark_idle();
@@ -114,20 +142,33 @@ mod tests {
     #[test]
     fn the_longest_idle_connection_is_closed_and_busy_ones_are_not() {
         let registry = Arc::new(IdleConnections::default());
-        let [first, second, third] = [(); 3].map(|()| registry.register());
+        let [first, second, third] = [(); 3].map(|()| registry.register(None));
         let is_closed =
             |connection: &TrackedConnection| connection.closed().now_or_never().is_some();
         let busy = first.begin_request();
-        assert!(registry.close_oldest());
+        assert!(registry.close_oldest_of(None));
         assert!(is_closed(&second) && !is_closed(&first) && !is_closed(&third));
         drop(busy);
-        assert!(registry.close_oldest());
+        assert!(registry.close_oldest_of(None));
         assert!(is_closed(&third), "the first became idle after it");
         let busy = first.begin_request();
-        assert!(!registry.close_oldest());
+        assert!(!registry.close_oldest_of(None));
         drop(busy);
         drop(first);
-        assert!(!registry.close_oldest(), "no connection is left");
+        assert!(!registry.close_oldest_of(None), "no connection is left");
         assert_eq!(registry.closed(), 2);
+    }
+
+    #[test]
+    fn the_longest_idle_connection_of_an_address_is_closed() {
+        let registry = Arc::new(IdleConnections::default());
+        let [a, b]: [ClientKey; 2] = ["a", "b"].map(Into::into);
+        let first = registry.register(Some(Arc::clone(&a)));
+        let second = registry.register(Some(Arc::clone(&b)));
+        assert!(registry.close_oldest_of(Some(&b)));
+        assert!(second.closed().now_or_never().is_some());
+        assert!(first.closed().now_or_never().is_none());
+        assert!(!registry.close_oldest_of(Some(&b)));
+        assert!(registry.close_oldest_of(Some(&a)));
     }
 }

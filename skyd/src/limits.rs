@@ -17,6 +17,8 @@ pub(crate) struct Limits {
     pub(crate) body_timeout: Duration,
     /// `http.limits.write_timeout`
     pub(crate) write_timeout: Duration,
+    /// `http.limits.transfer_rate`, in bytes per second; 0 for none.
+    pub(crate) transfer_rate: u64,
     /// `http.limits.query_timeout`
     pub(crate) query_timeout: Duration,
     /// `http.ws.ping_delay`
@@ -44,6 +46,7 @@ impl Limits {
             body_bytes: config.bytes("http.limits.body_bytes"),
             body_timeout: config.duration("http.limits.body_timeout"),
             write_timeout: config.duration("http.limits.write_timeout"),
+            transfer_rate: config.bytes("http.limits.transfer_rate") as u64,
             query_timeout: config.duration("http.limits.query_timeout"),
             ping_delay: config.duration("http.ws.ping_delay"),
             pong_timeout: config.duration("http.ws.pong_timeout"),
@@ -53,5 +56,39 @@ impl Limits {
             queries: config.count("http.limits.queries"),
             live_queries: config.count("http.limits.live_queries"),
         }
+    }
+
+    /// Returns the time in which a body of more than `received` bytes must continue to arrive.
+    pub(crate) fn time_for_body(&self, received: usize) -> Duration {
+        match (received as u64).checked_div(self.transfer_rate) {
+            Some(seconds) => (BODY_GRACE + Duration::from_secs(seconds)).min(self.body_timeout),
+            None => self.body_timeout,
+        }
+    }
+}
+
+/// Time in which a body need not arrive at the lowest rate.
+const BODY_GRACE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_must_arrive_at_the_lowest_rate() {
+        let seconds = |yaml: &str, received| {
+            let config = Config::parse("test", yaml).unwrap();
+            Limits::from_config(&config)
+                .time_for_body(received)
+                .as_secs()
+        };
+        let rate = "{http: {limits: {transfer_rate: 1000}}}";
+        assert_eq!(
+            [0, 999, 5_000].map(|bytes| seconds(rate, bytes)),
+            [10, 10, 15]
+        );
+        assert_eq!(seconds(rate, 1 << 40), 60, "http.limits.body_timeout");
+        assert_eq!(seconds("{http: {limits: {transfer_rate: 0}}}", 0), 60);
+        assert_eq!(seconds("{http: {limits: {body_timeout: 2}}}", 0), 2);
     }
 }

@@ -1,37 +1,49 @@
 //! Query slots: run blocking queries with a bounded number at a time, a timeout and cancellation.
+//!
+//! A query takes a free slot. While all are occupied, it may begin in one of a few reserved slots, where
+//! it has a short time; if that is not enough, it is interrupted and starts again once it gets another
+//! slot (a multilevel feedback queue of two levels). So a short query never waits for the end of long
+//! ones. Slots are shared fairly between clients, see [`FairSlots`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use skylib::engine::Engine;
-use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use crate::fair_slots::{ClientKey, FairSlot, FairSlots, Order};
 
 /// Bounded set of slots in which queries run.
 #[derive(Clone, Debug)]
 pub(crate) struct QuerySlots {
-    /// Holds one permit for each free slot; `0 <= available <= count`.
+    /// Slots whose time is limited by the timeout only.
     ///
-    /// A query holds its permit until its work returns, even if no caller waits for it any more:
+    /// A query holds its slot until its work returns, even if no caller waits for it any more:
     /// otherwise queries that ignore the interrupt could exceed the limit.
-    free: Arc<Semaphore>,
-    count: usize,
+    long: Arc<FairSlots>,
+    /// Reserved slots, for queries that have not yet proved to be long.
+    short: Arc<FairSlots>,
     timeout: Duration,
 }
 
 impl QuerySlots {
-    /// Creates `count` slots. `timeout` bounds the wait for a slot and the time in it, each.
+    /// Creates `count` slots; an eighth of them is reserved for short queries, and one client can hold
+    /// three quarters of the others. `timeout` bounds the wait for a slot and the time in it, each.
     pub(crate) fn new(count: usize, timeout: Duration) -> Self {
+        let short = count / 8;
+        let long = count - short;
         Self {
-            free: Arc::new(Semaphore::new(count)),
-            count,
+            long: FairSlots::new(long, long - long / 4, Order::OldestFirst),
+            short: FairSlots::new(short, short, Order::NewestFirst),
             timeout,
         }
     }
 
     /// Returns the number of occupied slots.
     pub(crate) fn running(&self) -> usize {
-        self.count.saturating_sub(self.free.available_permits())
+        self.long.held() + self.short.held()
     }
 
     /// Runs blocking work on a thread of the blocking pool, once a slot is free.
@@ -43,21 +55,67 @@ impl QuerySlots {
     /// [`QueryFailure`] if no slot gets free in time, or the work exceeds the timeout or panics.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        client: &ClientKey,
         engine: &Engine,
         work: impl FnOnce(&Engine, &Interrupt) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        let timeout = self.timeout;
-        let slot = Arc::clone(&self.free).acquire_owned();
-        let slot = match tokio::time::timeout(timeout, slot).await {
-            Ok(Ok(slot)) => slot,
-            Ok(Err(_)) => return Err(QueryFailure::Stopped),
-            Err(_) => return Err(QueryFailure::NoSlot(timeout)),
+        let slot = tokio::time::timeout(self.timeout, self.long.acquire(client)).await;
+        let slot = slot.map_err(|_| QueryFailure::NoSlot(self.timeout))?;
+        let (result, _) = self.run_in(slot, None, engine, work).await?;
+        Ok(result)
+    }
+
+    /// Runs work like [`QuerySlots::run`], but possibly twice: if only a reserved slot is free, at first
+    /// for a short time. The work must have no effect except its result.
+    ///
+    /// # Errors
+    /// As [`QuerySlots::run`].
+    pub(crate) async fn run_repeatable<T: Send + 'static>(
+        &self,
+        client: &ClientKey,
+        engine: &Engine,
+        work: impl Fn(&Engine, &Interrupt) -> T + Send + Sync + 'static,
+    ) -> Result<T, QueryFailure> {
+        let work = Arc::new(work);
+        let run_in = |slot, limit| {
+            let work = Arc::clone(&work);
+            self.run_in(slot, limit, engine, move |engine, interrupt| {
+                work(engine, interrupt)
+            })
         };
+        let no_slot = |_| QueryFailure::NoSlot(self.timeout);
+        let deadline = Instant::now() + self.timeout;
+        let mut long = std::pin::pin!(timeout_at(deadline, self.long.acquire(client)));
+        let slot = tokio::select! {
+            biased;
+            slot = long.as_mut() => slot.map_err(no_slot)?,
+            slot = self.short.acquire(client) => {
+                let (result, is_complete) = run_in(slot, Some(SHORT)).await?;
+                if is_complete {
+                    return Ok(result);
+                }
+                long.await.map_err(no_slot)?
+            }
+        };
+        Ok(run_in(slot, None).await?.0)
+    }
+
+    /// Runs work in a slot. Returns its result, and whether the work was not interrupted by `limit`.
+    async fn run_in<T: Send + 'static>(
+        &self,
+        slot: FairSlot,
+        limit: Option<TimeLimit>,
+        engine: &Engine,
+        work: impl FnOnce(&Engine, &Interrupt) -> T + Send + 'static,
+    ) -> Result<(T, bool), QueryFailure> {
+        let timeout = self.timeout;
         let (interrupt, _guard) = Interrupt::new();
         let engine = engine.clone();
         let running = tokio::task::spawn_blocking(move || {
             let _slot = slot;
-            work(&engine, &interrupt)
+            let interrupt = interrupt.with_limit(limit);
+            let result = work(&engine, &interrupt);
+            (result, !interrupt.exceeded.load(Ordering::Relaxed))
         });
         match tokio::time::timeout(timeout, running).await {
             Ok(Ok(result)) => Ok(result),
@@ -68,8 +126,32 @@ impl QuerySlots {
 }
 
 /// Flag by which a running query learns that it should stop.
-#[derive(Clone, Debug)]
-pub(crate) struct Interrupt(Arc<AtomicBool>);
+#[derive(Debug)]
+pub(crate) struct Interrupt {
+    stop: Arc<AtomicBool>,
+    /// Limit of the time in a reserved slot, with the times of its start; `None` for no limit.
+    limit: Option<(TimeLimit, Instant, Duration)>,
+    /// Whether the query has learned that it exceeded the limit.
+    exceeded: AtomicBool,
+}
+
+/// Time of a query in a reserved slot. On a busy machine, a query gets little of the processor: it may
+/// stay beyond `wall` until it has had `processor`, but not beyond `longest`.
+#[derive(Clone, Copy, Debug)]
+struct TimeLimit {
+    wall: Duration,
+    processor: Duration,
+    longest: Duration,
+}
+
+/// Client in whose name all subscriptions together run queries, so that they leave slots to requests.
+pub(crate) const SUBSCRIPTIONS: &str = "subscriptions";
+/// Limit of short queries.
+const SHORT: TimeLimit = TimeLimit {
+    wall: Duration::from_millis(100),
+    processor: Duration::from_millis(50),
+    longest: Duration::from_millis(500),
+};
 
 /// Guard that sets an [`Interrupt`] when dropped.
 pub(crate) struct InterruptGuard(Arc<AtomicBool>);
@@ -77,14 +159,46 @@ pub(crate) struct InterruptGuard(Arc<AtomicBool>);
 impl Interrupt {
     /// Creates a flag and the guard that sets it.
     pub(crate) fn new() -> (Self, InterruptGuard) {
-        let flag = Arc::new(AtomicBool::new(false));
-        (Self(Arc::clone(&flag)), InterruptGuard(flag))
+        let stop = Arc::new(AtomicBool::new(false));
+        let guard = InterruptGuard(Arc::clone(&stop));
+        let interrupt = Self {
+            stop,
+            limit: None,
+            exceeded: AtomicBool::new(false),
+        };
+        (interrupt, guard)
+    }
+
+    /// Starts the time of a limit. Must be called on the thread of the query.
+    fn with_limit(mut self, limit: Option<TimeLimit>) -> Self {
+        self.limit = limit.map(|limit| (limit, Instant::now(), processor_time()));
+        self
     }
 
     /// Returns whether the query should stop.
     pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        if self.stop.load(Ordering::Relaxed) {
+            return true;
+        }
+        let Some((limit, began, processor_began)) = &self.limit else {
+            return false;
+        };
+        let elapsed = began.elapsed();
+        let is_over = elapsed >= limit.wall
+            && (elapsed >= limit.longest
+                || processor_time().saturating_sub(*processor_began) >= limit.processor);
+        if is_over {
+            self.exceeded.store(true, Ordering::Relaxed);
+        }
+        is_over
     }
+}
+
+/// Returns the processor time of this thread.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime)
+        .try_into()
+        .unwrap_or_default()
 }
 
 impl Drop for InterruptGuard {
@@ -123,6 +237,10 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
     const SHORT: Duration = Duration::from_millis(50);
 
+    fn key() -> ClientKey {
+        "client".into()
+    }
+
     fn one_slot(timeout: Duration) -> (QuerySlots, Engine) {
         let engine = Engine::start(EngineOptions::new("test")).unwrap();
         (QuerySlots::new(1, timeout), engine)
@@ -143,13 +261,14 @@ mod tests {
         let (slots, engine) = one_slot(HOUR);
         let (done, stopped) = mpsc::channel();
         {
-            let mut waiting = std::pin::pin!(slots.run(&engine, endless(done)));
+            let key = key();
+            let mut waiting = std::pin::pin!(slots.run(&key, &engine, endless(done)));
             // The first poll starts the work; dropping the future is what a disconnect does.
             assert!((&mut waiting).now_or_never().is_none());
         }
         stopped.recv_timeout(Duration::from_secs(20)).unwrap();
         let next = slots
-            .run(&engine, |engine, _| engine.host().to_owned())
+            .run(&key(), &engine, |engine, _| engine.host().to_owned())
             .await;
         assert_eq!(next.unwrap(), "test", "its slot is free again");
         engine.stop();
@@ -159,7 +278,7 @@ mod tests {
     async fn a_query_that_exceeds_the_timeout_is_ended() {
         let (slots, engine) = one_slot(SHORT);
         let (done, stopped) = mpsc::channel();
-        let failure = slots.run(&engine, endless(done)).await.unwrap_err();
+        let failure = slots.run(&key(), &engine, endless(done)).await.unwrap_err();
         let text = "query timed out after 0.05 s (http.limits.query_timeout)";
         assert_eq!(failure.to_string(), text);
         stopped.recv_timeout(Duration::from_secs(20)).unwrap();
@@ -170,15 +289,15 @@ mod tests {
     async fn a_query_that_ignores_the_interrupt_holds_its_slot() {
         let (slots, engine) = one_slot(SHORT);
         let (release, held) = mpsc::channel::<()>();
-        let stubborn = slots.run(&engine, move |_, _| held.recv()).await;
+        let stubborn = slots.run(&key(), &engine, move |_, _| held.recv()).await;
         assert!(matches!(stubborn, Err(QueryFailure::Timeout(_))));
         assert_eq!(slots.running(), 1);
-        let second = slots.run(&engine, |_, _| ()).await.unwrap_err();
+        let second = slots.run(&key(), &engine, |_, _| ()).await.unwrap_err();
         let text = "timed out after 0.05 s waiting for a query slot (http.limits.queries)";
         assert_eq!(second.to_string(), text);
         drop(release);
         let began = Instant::now();
-        while slots.run(&engine, |_, _| ()).await.is_err() {
+        while slots.run(&key(), &engine, |_, _| ()).await.is_err() {
             assert!(began.elapsed() < Duration::from_secs(20));
         }
         engine.stop();
@@ -187,10 +306,63 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_query_that_panics_fails_alone() {
         let (slots, engine) = one_slot(HOUR);
-        let failed = slots.run(&engine, |_, _| panic!("a fault in our code"));
+        let key = key();
+        let failed = slots.run(&key, &engine, |_, _| panic!("a fault in our code"));
         let failed: Result<(), QueryFailure> = failed.await;
         assert!(matches!(failed, Err(QueryFailure::Stopped)));
-        assert!(slots.run(&engine, |_, _| ()).await.is_ok());
+        assert!(slots.run(&key, &engine, |_, _| ()).await.is_ok());
+        engine.stop();
+    }
+
+    /// All slots that are not reserved are held by queries that only end with the test.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn short_queries_do_not_wait_for_long_ones() {
+        let engine = Engine::start(EngineOptions::new("test")).unwrap();
+        let slots = QuerySlots::new(8, HOUR);
+        let (release, held) = mpsc::channel::<()>();
+        let held = Arc::new(std::sync::Mutex::new(held));
+        let blockers: Vec<_> = (0..7)
+            .map(|n| {
+                let (slots, engine, held) = (slots.clone(), engine.clone(), Arc::clone(&held));
+                let client: ClientKey = n.to_string().into();
+                let work = move |_: &Engine, _: &Interrupt| held.lock().unwrap().recv().is_ok();
+                tokio::spawn(async move { slots.run(&client, &engine, work).await })
+            })
+            .collect();
+        while slots.running() < 7 {
+            tokio::task::yield_now().await;
+        }
+        let short = slots.run_repeatable(&key(), &engine, |_, _| 5).await;
+        assert_eq!(short.unwrap(), 5);
+        // A query that proves to be long is interrupted, and runs again when a slot is free.
+        let runs = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = Arc::clone(&runs);
+        let long = tokio::spawn({
+            let (slots, engine) = (slots.clone(), engine.clone());
+            async move {
+                let work = move |_: &Engine, interrupt: &Interrupt| {
+                    let run = counter.fetch_add(1, Ordering::Relaxed);
+                    while run == 0 && !interrupt.is_set() {
+                        std::thread::yield_now();
+                    }
+                    run
+                };
+                slots.run_repeatable(&key(), &engine, work).await
+            }
+        });
+        while runs.load(Ordering::Relaxed) == 0 || slots.running() == 8 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!long.is_finished());
+        drop(release);
+        assert_eq!(
+            long.await.unwrap().unwrap(),
+            1,
+            "the result of the second run"
+        );
+        for blocker in blockers {
+            blocker.await.unwrap().unwrap();
+        }
         engine.stop();
     }
 }

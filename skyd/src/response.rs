@@ -2,16 +2,18 @@
 //!
 //! Errors are plain text, never JSON: a message with a line feed, or a status without body.
 
-use std::convert::Infallible;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use skylib::api::ResourceError;
+use skylib::graph::RevisionPin;
+use skylib::memory::{MemoryBudget, MemoryCharge, MemoryExhausted, MemoryUse};
 use skylib::spp::SppError;
 
 use crate::compress::Encoder;
@@ -26,6 +28,10 @@ pub(crate) struct Body {
     encoder: Option<Encoder>,
     /// Marks the connection as busy until the body is sent or dropped.
     busy: Option<BusyGuard>,
+    /// Charges for the memory of the body, held until it is sent or dropped.
+    memory: Vec<MemoryCharge>,
+    /// Registration of the revisions that the pieces hold. Once it ends, so does the connection.
+    pin: Option<RevisionPin>,
 }
 
 enum Pieces {
@@ -41,6 +47,8 @@ impl Body {
             pieces: Pieces::Whole(bytes.into()),
             encoder: None,
             busy: None,
+            memory: Vec::new(),
+            pin: None,
         }
     }
 
@@ -56,6 +64,8 @@ impl Body {
                     pieces: Pieces::Lazy(Box::new(all)),
                     encoder: None,
                     busy: None,
+                    memory: Vec::new(),
+                    pin: None,
                 }
             }
         }
@@ -71,7 +81,41 @@ impl Body {
 
     /// Holds a guard until the body is sent or dropped.
     pub(crate) fn hold(&mut self, guard: BusyGuard) {
+        if let Some(pin) = &self.pin {
+            pin.on_end(guard.closer());
+        }
         self.busy = Some(guard);
+    }
+
+    /// Holds the charge for memory that the body uses until it is sent or dropped.
+    pub(crate) fn hold_memory(&mut self, charge: MemoryCharge) {
+        if charge.bytes() > 0 {
+            self.memory.push(charge.into_use(MemoryUse::Responses));
+        }
+    }
+
+    /// Holds the registration of the revisions that the pieces hold, until the body is sent.
+    pub(crate) fn hold_pin(&mut self, pin: RevisionPin) {
+        if matches!(self.pieces, Pieces::Lazy(_)) {
+            self.pin = Some(pin);
+        }
+    }
+
+    /// Charges the memory in which the body waits for the client. Short bodies are free: the
+    /// connection limit bounds their number.
+    ///
+    /// # Errors
+    /// [`MemoryExhausted`] if it does not fit.
+    pub(crate) fn charge(&mut self, budget: &MemoryBudget) -> Result<(), MemoryExhausted> {
+        let bytes = match &self.pieces {
+            Pieces::Whole(bytes) if bytes.len() > SLICE => bytes.len() + STREAM_BYTES,
+            Pieces::Lazy(_) => STREAM_BYTES,
+            Pieces::Whole(_) | Pieces::Ended => return Ok(()),
+        };
+        let charge = budget.charge(MemoryUse::Responses);
+        charge.grow_to(bytes)?;
+        self.memory.push(charge);
+        Ok(())
     }
 
     /// Compresses the pieces while they are sent.
@@ -108,15 +152,22 @@ impl Body {
 
 /// Bytes that are compressed at a time.
 const SLICE: usize = 64 << 10;
+/// Memory for sending a body in pieces: the piece being made, those that wait for the socket, and the
+/// state of the compressor.
+const STREAM_BYTES: usize = 512 << 10;
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.pin.as_ref().is_some_and(RevisionPin::is_ended) {
+            let reason = "the graph changes faster than the client reads (http.limits.memory)";
+            return Poll::Ready(Some(Err(io::Error::new(ErrorKind::OutOfMemory, reason))));
+        }
         loop {
             let out = match (self.next_piece(), self.encoder.as_mut()) {
                 (Some(piece), Some(encoder)) => encoder.encode(&piece),
@@ -186,6 +237,19 @@ pub(crate) fn error_text(status: StatusCode, message: &str) -> Response {
     response
         .headers_mut()
         .insert("x-content-type-options", no_sniff);
+    response
+}
+
+/// Returns status 503 for a request for which there is no memory now.
+pub(crate) fn memory_exhausted(error: MemoryExhausted) -> Response {
+    try_later(&error.to_string())
+}
+
+/// Returns status 503 with the time after which the same request may succeed.
+pub(crate) fn try_later(message: &str) -> Response {
+    let mut response = error_text(StatusCode::SERVICE_UNAVAILABLE, message);
+    let seconds = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, seconds);
     response
 }
 
@@ -262,6 +326,9 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
         ResourceError::TooLarge { .. } => {
             let text = format!("{error} (http.limits.resource_bytes); delete one first");
             error_text(StatusCode::FORBIDDEN, &text)
+        }
+        ResourceError::Graph(limit) if limit.is_limit() => {
+            error_text(StatusCode::FORBIDDEN, &limit.to_string())
         }
         ResourceError::OfProbes { .. } => error_text(StatusCode::FORBIDDEN, &error.to_string()),
         ResourceError::Store(_) | ResourceError::NotStored(_) => {

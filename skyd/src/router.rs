@@ -498,7 +498,8 @@ mod tests {
     #[test]
     fn other_paths_are_not_found() {
         for path in [
-            "/",
+            "/ui/nothing",
+            "/ui/assets",
             "/apix",
             "/api/nothing",
             "/ws/nothing",

@@ -1,5 +1,6 @@
 //! Accept loops and HTTP connections, with their limits and timeouts.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
-use crate::client_socket::{ClientSocket, Linger, Permit, Transport};
+use crate::client_socket::{ClientSocket, Linger, Permit, Transport, WriteLimits};
 use crate::compress::{self, Coding};
 use crate::cors;
 use crate::idle_connections::TrackedConnection;
@@ -89,6 +90,10 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) => accept(stream, peer, listener_kind, &app, &stop),
             Err(error) if is_of_one_client(error.kind()) => {}
+            Err(error) if is_out_of_descriptors(&error) && app.connections.close_idle() => {
+                // The connection that was closed needs a moment to release its descriptor.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             Err(error) => {
                 // Out of descriptors or memory: retrying at once would only burn processor time.
                 tracing::error!(%error, "cannot accept connections, retrying in 100 ms");
@@ -106,13 +111,13 @@ fn accept(
     app: &Arc<App>,
     stop: &watch::Receiver<bool>,
 ) {
-    match app.connections.admit() {
+    match app.connections.admit(peer.ip()) {
         Some(permit) => {
             // Without it, Nagle's algorithm delays small messages until earlier ones are acknowledged.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
             }
-            let tracked = app.connections.idle().register();
+            let tracked = app.connections.idle().register(permit.address());
             let (app, stop) = (Arc::clone(app), stop.clone());
             tokio::spawn(async move {
                 tokio::select! {
@@ -156,9 +161,12 @@ async fn connection(
         }
     };
     let linger = Linger::default();
-    let write_timeout = app.limits.write_timeout;
-    let socket = ClientSocket::new(transport, write_timeout, linger.clone(), permit);
     let limits = &app.limits;
+    let write_limits = WriteLimits {
+        timeout: limits.write_timeout,
+        rate: limits.transfer_rate,
+    };
+    let socket = ClientSocket::new(transport, write_limits, linger.clone(), permit);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
@@ -225,8 +233,9 @@ async fn answer(
 ) -> Response {
     let origin = match admitted(&app, &request, listener_kind) {
         Ok(origin) => origin,
-        Err(mut refusal) => {
-            app.requests.count(request.method(), refusal.status());
+        Err((status, text)) => {
+            let mut refusal = response::error_text(status, &text);
+            app.requests.count(request.method(), status);
             response::close(refusal.headers_mut());
             return refusal;
         }
@@ -262,30 +271,29 @@ async fn answer(
 /// Checks what all routes require of a request. Returns the web origin that may read the response.
 ///
 /// # Errors
-/// The response to a request that is refused.
+/// Returns the status and the text of the response if the request is refused.
 fn admitted(
     app: &App,
     request: &Request<Incoming>,
     listener_kind: ListenerKind,
-) -> Result<Option<HeaderValue>, Response> {
+) -> Result<Option<HeaderValue>, (StatusCode, Cow<'static, str>)> {
+    let refuse = |status, text: &'static str| Err((status, text.into()));
     if !names_one_host(request) {
-        let text = "exactly one Host header expected";
-        return Err(response::error_text(StatusCode::BAD_REQUEST, text));
+        return refuse(StatusCode::BAD_REQUEST, "exactly one Host header expected");
     }
     if request.method() == Method::CONNECT {
-        let text = "this server is no proxy";
-        return Err(response::error_text(StatusCode::NOT_IMPLEMENTED, text));
+        return refuse(StatusCode::NOT_IMPLEMENTED, "this server is no proxy");
     }
     if !is_plainly_framed(request) {
         let text = "no transfer coding except chunked is supported";
-        return Err(response::error_text(StatusCode::NOT_IMPLEMENTED, text));
+        return refuse(StatusCode::NOT_IMPLEMENTED, text);
     }
     let has_password = listener_kind == ListenerKind::Main && !app.auth.is_open();
     app.web_origins
         .check(request, has_password)
         .map_err(|foreign| {
             tracing::debug!("{foreign}");
-            response::error_text(StatusCode::FORBIDDEN, &foreign.to_string())
+            (StatusCode::FORBIDDEN, foreign.to_string().into())
         })
 }
 
@@ -312,9 +320,14 @@ fn names_one_host(request: &Request<Incoming>) -> bool {
 /// Runs the handler; a panic in it becomes status 500 for this request only.
 async fn guarded(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response {
     let request_line = format!("{} {}", request.method(), request.uri().path());
+    let memory = app.memory.clone();
     let answer = AssertUnwindSafe(route(app, request, peer))
         .catch_unwind()
         .await;
+    let answer = answer.map(|mut response| match response.body_mut().charge(&memory) {
+        Ok(()) => response,
+        Err(exhausted) => response::memory_exhausted(exhausted),
+    });
     answer.unwrap_or_else(|_| {
         tracing::error!(request = request_line, "the handler panicked");
         response::error_text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
@@ -337,6 +350,13 @@ fn is_of_one_client(kind: ErrorKind) -> bool {
         kind,
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
     )
+}
+
+/// Returns whether an accept error means that the process or the system has no descriptor left.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Connections that may wait to be accepted, limited by `net.core.somaxconn`: after a restart, all

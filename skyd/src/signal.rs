@@ -38,6 +38,15 @@ impl Signals {
         })
     }
 
+    /// Waits for the next signal that ends the daemon and returns its name.
+    pub(crate) async fn end(&mut self) -> &'static str {
+        loop {
+            if let Request::End(signal) = self.next().await {
+                return signal;
+            }
+        }
+    }
+
     /// Waits for the next signal and returns the action that it requests.
     pub(crate) async fn next(&mut self) -> Request {
         tokio::select! {

@@ -79,6 +79,15 @@ impl Id {
         matches!(&self.0, Repr::Text(text) if text.is_empty())
     }
 
+    /// Returns the heap size in bytes: that of a text that is no UUID.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Repr::Uuid(_) => 0,
+            Repr::Text(text) => text.len() + 2 * size_of::<usize>(),
+        }
+    }
+
     /// Returns the identifier as a UUID; `None` if it is stored as text.
     pub(crate) const fn as_uuid(&self) -> Option<Uuid> {
         match self.0 {

@@ -14,6 +14,7 @@ pub mod go_duration;
 pub mod graph;
 pub mod gremlin;
 pub mod id;
+pub mod memory;
 pub mod packet;
 pub mod pcap_file;
 pub mod proto;

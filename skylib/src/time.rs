@@ -6,8 +6,9 @@
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Point in time: nanoseconds since the Unix epoch, UTC.
 ///
@@ -189,6 +190,13 @@ impl When {
 pub trait Clock: Send + Sync {
     /// Returns the current time.
     fn now(&self) -> Timestamp;
+
+    /// Returns the current time, and at the same moment the nanoseconds since a fixed one by a clock
+    /// that is never stepped. The default is correct for a clock that is not stepped.
+    fn now_and_monotonic_ns(&self) -> (Timestamp, i64) {
+        let now = self.now();
+        (now, now.as_ns())
+    }
 }
 
 /// Clock of the operating system.
@@ -207,29 +215,68 @@ impl Clock for SystemClock {
             .as_nanos();
         Timestamp::from_ns(i64::try_from(ns).unwrap_or(i64::MAX))
     }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the only reader of the system clock"
+    )]
+    fn now_and_monotonic_ns(&self) -> (Timestamp, i64) {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let start = START.get_or_init(Instant::now);
+        let monotonic = || i64::try_from(start.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        let mut before = monotonic();
+        loop {
+            let (now, after) = (self.now(), monotonic());
+            // Otherwise the thread was interrupted between the readings.
+            if after - before < 1_000_000 {
+                return (now, after);
+            }
+            before = after;
+        }
+    }
 }
 
 /// Clock that a test sets.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    now: AtomicI64,
+    /// Sum of the steps, in nanoseconds.
+    stepped: AtomicI64,
+}
 
 impl ManualClock {
     /// Returns a clock that shows a time.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
-        Self(AtomicI64::new(now.as_ns()))
+        Self {
+            now: AtomicI64::new(now.as_ns()),
+            stepped: AtomicI64::new(0),
+        }
     }
 
     /// Advances the clock by a duration.
     pub fn advance(&self, by: Duration) {
-        self.0
+        self.now
             .store(self.now().saturating_add(by).as_ns(), Ordering::Relaxed);
+    }
+
+    /// Steps the clock by milliseconds, negative for a step back, as an administrator does: the
+    /// monotonic clock does not notice.
+    pub fn step(&self, by_ms: i64) {
+        let ns = by_ms.saturating_mul(1_000_000);
+        self.now.fetch_add(ns, Ordering::Relaxed);
+        self.stepped.fetch_add(ns, Ordering::Relaxed);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_ns(self.0.load(Ordering::Relaxed))
+        Timestamp::from_ns(self.now.load(Ordering::Relaxed))
+    }
+
+    fn now_and_monotonic_ns(&self) -> (Timestamp, i64) {
+        let now = self.now();
+        (now, now.as_ns() - self.stepped.load(Ordering::Relaxed))
     }
 }
 

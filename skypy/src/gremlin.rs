@@ -74,7 +74,9 @@ fn with_context<T>(
         .with_limits(limits)
         .with_interrupt(&interrupt);
     #[cfg(feature = "pcap")]
-    let context = context.with_packet_filters(&skylib::capture::BpfCompiler);
+    let filters = skylib::capture::BpfCompiler::default();
+    #[cfg(feature = "pcap")]
+    let context = context.with_packet_filters(&filters);
     let outcome = work(&query, &context);
     let signal = signal.into_inner().unwrap_or_else(PoisonError::into_inner);
     signal.map_or(outcome, Err)

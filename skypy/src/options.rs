@@ -31,7 +31,7 @@ pub(crate) struct TableOptions<'a> {
 impl TableOptions<'_> {
     /// Returns the options of the library. A wrong value is a `ValueError`.
     pub(crate) fn parse(self) -> PyResult<FlowTableOptions> {
-        let Some(mode) = LayerKeyMode::parse(self.layer_key) else {
+        let Ok(mode) = self.layer_key.parse::<LayerKeyMode>() else {
             return invalid(format!(
                 "layer_key must be L2 or L3, not {}",
                 self.layer_key

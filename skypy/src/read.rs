@@ -109,13 +109,19 @@ pub(crate) fn flows(
         recorded,
         key_ignore,
     };
-    let settings = SourceSettings {
+    let mut settings = SourceSettings {
         merge,
         link_type: link_type.map(NumberOrName::parse).transpose()?,
         interface: interface.map(str::to_owned),
-        filter: bpf.map(filter).transpose()?,
+        filter: None,
     };
-    let replay = Replay::new(options.parse()?).with_threads(threads);
+    let mut replay = Replay::new(options.parse()?).with_threads(threads);
+    match bpf.map(filter).transpose()? {
+        // COMPAT: recorded values of the original, whose clock sees only packets that pass.
+        Some(filter) if recorded => settings.filter = Some(filter),
+        Some(filter) => replay = replay.with_filter(filter),
+        None => {}
+    }
     if let Some(query) = query {
         let query = query.str()?.to_cow()?.into_owned();
         let json = py.detach(|| answer(path.open(settings)?, &replay, &query))?;
@@ -150,7 +156,8 @@ fn read(
             (flows, stats)
         }
     };
-    Ok(Flows::new(flows, stats.packets))
+    let packets = stats.packets.saturating_sub(stats.filtered);
+    Ok(Flows::new(flows, packets))
 }
 
 /// Passes the flows of a source to a sink; stops at a signal such as Ctrl-C.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,9 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::{digest, hmac};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::check_queue::CheckQueue;
 use super::htpasswd::{self, StoredPassword};
 use super::login::{Denied, Login};
 use super::policy::User;
@@ -25,8 +26,7 @@ pub(crate) struct Basic {
     file: Option<PathBuf>,
     default_role: String,
     sessions: Sessions,
-    /// Slots for checks of slow hashes, which would otherwise occupy all blocking threads.
-    check_slots: Arc<Semaphore>,
+    checks: CheckQueue,
 }
 
 /// Names and passwords at one time; replaced as a whole by a reload.
@@ -73,7 +73,7 @@ impl Basic {
             file,
             default_role,
             sessions: Sessions::new(idle),
-            check_slots: Arc::new(Semaphore::new(CHECKS_AT_A_TIME)),
+            checks: CheckQueue::new(),
         }
     }
 
@@ -98,8 +98,13 @@ impl Basic {
     ///
     /// # Errors
     /// [`Denied`] if name or password is wrong or cannot be checked.
-    pub(crate) async fn login(&self, name: &str, password: &str) -> Result<Login, Denied> {
-        self.check(name, password).await?;
+    pub(crate) async fn login(
+        &self,
+        name: &str,
+        password: &str,
+        peer: IpAddr,
+    ) -> Result<Login, Denied> {
+        self.check(name, password, peer).await?;
         let token = self
             .sessions
             .begin(name, Instant::now())
@@ -114,7 +119,7 @@ impl Basic {
     ///
     /// # Errors
     /// [`Denied`] if it is neither, or cannot be checked.
-    pub(crate) async fn verify(&self, secret: &str) -> Result<User, Denied> {
+    pub(crate) async fn verify(&self, secret: &str, peer: IpAddr) -> Result<User, Denied> {
         if let Some(name) = self.sessions.user(secret, Instant::now()) {
             return Ok(self.user(&name));
         }
@@ -124,7 +129,7 @@ impl Basic {
             .and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = pair.ok_or(Denied::Credentials)?;
         let (name, password) = pair.split_once(':').ok_or(Denied::Credentials)?;
-        self.check(name, password).await?;
+        self.check(name, password, peer).await?;
         Ok(self.user(name))
     }
 
@@ -135,31 +140,35 @@ impl Basic {
         }
     }
 
-    /// Checks a password; slow hashes on a blocking thread, within a limit of time and number.
-    async fn check(&self, name: &str, password: &str) -> Result<(), Denied> {
+    /// Checks a password in the turn of its address and name; slow hashes on a blocking thread.
+    async fn check(&self, name: &str, password: &str, peer: IpAddr) -> Result<(), Denied> {
         if password.len() > MAX_PASSWORD_BYTES {
             return Err(Denied::Credentials);
         }
         let users = Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner));
-        if users.cost == 0 {
-            return users.verify(name, password);
-        }
+        let is_slow = users.cost > 0;
         let now = Instant::now();
-        if users.recent.contains(name, password, now) {
+        if is_slow && users.recent.contains(name, password, now) {
             return Ok(());
         }
-        let slot = Arc::clone(&self.check_slots).acquire_owned();
-        let Ok(Ok(slot)) = tokio::time::timeout(SLOT_TIMEOUT, slot).await else {
-            return Err(Denied::Busy);
+        let mut turn = self.checks.turn(peer, name, is_slow).await?;
+        let checked = match turn.take_slot() {
+            // Another request of the same user was checked meanwhile.
+            Some(_) if users.recent.contains(name, password, now) => Ok(()),
+            None => users.verify(name, password),
+            Some(slot) => {
+                let pair = (name.to_owned(), password.to_owned());
+                let checking = tokio::task::spawn_blocking(move || {
+                    let _slot = slot;
+                    users.verify(&pair.0, &pair.1)?;
+                    users.recent.add(&pair.0, &pair.1, now);
+                    Ok::<(), Denied>(())
+                });
+                checking.await.map_err(|_| Denied::Busy)?
+            }
         };
-        let pair = (name.to_owned(), password.to_owned());
-        let checked = tokio::task::spawn_blocking(move || {
-            let _slot = slot;
-            users.verify(&pair.0, &pair.1)?;
-            users.recent.add(&pair.0, &pair.1, now);
-            Ok(())
-        });
-        checked.await.map_err(|_| Denied::Busy)?
+        self.checks.record(&turn, checked.is_ok());
+        checked
     }
 }
 
@@ -246,10 +255,6 @@ impl Recent {
 
 /// How long a verified password is accepted without another check.
 const RECENT: Duration = Duration::from_secs(60);
-/// Slow checks that may run at a time.
-const CHECKS_AT_A_TIME: usize = 4;
-/// Time that a check may wait for a slot.
-const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest password: hashing one as long as a whole header would occupy a thread.
 const MAX_PASSWORD_BYTES: usize = 1024;
 /// Part of the password file that is read.
@@ -259,6 +264,7 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 mod tests {
     use super::*;
 
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const WEEK: Duration = Duration::from_secs(604_800);
 
     fn clear(users: &[(&str, &str)]) -> Basic {
@@ -275,13 +281,13 @@ mod tests {
     #[tokio::test]
     async fn passwords_and_tokens_identify_users() {
         let basic = clear(&[("ann", "one:two"), ("bob", "b")]);
-        let user = basic.verify(&base64("ann:one:two")).await.unwrap();
+        let user = basic.verify(&base64("ann:one:two"), PEER).await.unwrap();
         assert_eq!(
             (user.name.as_str(), user.default_role.as_str()),
             ("ann", "guest")
         );
-        let login = basic.login("bob", "b").await.unwrap();
-        assert_eq!(basic.verify(&login.token).await.unwrap().name, "bob");
+        let login = basic.login("bob", "b", PEER).await.unwrap();
+        assert_eq!(basic.verify(&login.token, PEER).await.unwrap().name, "bob");
         assert_ne!(
             login.token,
             base64("bob:b"),
@@ -304,17 +310,17 @@ mod tests {
             &login.token.to_ascii_uppercase(),
         ] {
             assert_eq!(
-                basic.verify(wrong).await,
+                basic.verify(wrong, PEER).await,
                 Err(Denied::Credentials),
                 "{wrong:.80}"
             );
         }
         assert_eq!(
-            basic.login("bob", "").await.unwrap_err(),
+            basic.login("bob", "", PEER).await.unwrap_err(),
             Denied::Credentials
         );
         assert_eq!(
-            basic.login("eve", "b").await.unwrap_err(),
+            basic.login("eve", "b", PEER).await.unwrap_err(),
             Denied::Credentials
         );
     }
@@ -348,23 +354,23 @@ mod tests {
         let secret = base64("ann:s3cret");
         // The second time, the password is in the cache.
         for _ in 0..2 {
-            assert_eq!(basic.verify(&secret).await.unwrap().name, "ann");
+            assert_eq!(basic.verify(&secret, PEER).await.unwrap().name, "ann");
         }
-        let ann = basic.login("ann", "s3cret").await.unwrap().token;
-        let bob = basic.login("bob", "s3cret").await.unwrap().token;
+        let ann = basic.login("ann", "s3cret", PEER).await.unwrap().token;
+        let bob = basic.login("bob", "s3cret", PEER).await.unwrap().token;
         std::fs::write(&file.0, "torn").unwrap();
         let error = basic.reload().unwrap_err();
         assert!(error.contains("line 1: expected user:hash"), "{error}");
         assert!(
-            basic.verify(&ann).await.is_ok(),
+            basic.verify(&ann, PEER).await.is_ok(),
             "a bad file changes nothing"
         );
         std::fs::write(&file.0, format!("{OTHER_ANN}{BOB}")).unwrap();
         basic.reload().unwrap();
-        assert!(basic.verify(&ann).await.is_err());
-        assert!(basic.verify(&secret).await.is_err());
-        assert!(basic.verify(&bob).await.is_ok());
-        assert!(basic.login("ann", "").await.is_ok());
+        assert!(basic.verify(&ann, PEER).await.is_err());
+        assert!(basic.verify(&secret, PEER).await.is_err());
+        assert!(basic.verify(&bob, PEER).await.is_ok());
+        assert!(basic.login("ann", "", PEER).await.is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! ```
 
 mod basic;
+mod check_queue;
 mod config;
 pub(crate) mod credentials;
 mod htpasswd;
@@ -57,12 +58,16 @@ impl Backend {
     ///
     /// # Errors
     /// [`Denied`] if they are missing, wrong or cannot be checked.
-    pub(crate) async fn verify(&self, credentials: Option<&str>) -> Result<User, Denied> {
+    pub(crate) async fn verify(
+        &self,
+        credentials: Option<&str>,
+        peer: IpAddr,
+    ) -> Result<User, Denied> {
         match self {
             Self::Open => Ok(admin()),
             Self::Basic(basic) => {
                 let credentials = credentials.ok_or(Denied::Credentials)?;
-                basic.verify(credentials::secret(credentials)).await
+                basic.verify(credentials::secret(credentials), peer).await
             }
             Self::Keystone(keystone) => {
                 let credentials = credentials.ok_or(Denied::Credentials)?;
@@ -72,13 +77,13 @@ impl Backend {
     }
 
     /// Logs a user in. See [`Auth::login`].
-    async fn login(&self, name: &str, password: &str) -> Result<Login, Denied> {
+    async fn login(&self, name: &str, password: &str, peer: IpAddr) -> Result<Login, Denied> {
         match self {
             Self::Open => Ok(Login {
                 user: admin(),
                 token: String::new(),
             }),
-            Self::Basic(basic) => basic.login(name, password).await,
+            Self::Basic(basic) => basic.login(name, password, peer).await,
             Self::Keystone(keystone) => keystone.login(name, password).await,
         }
     }
@@ -106,8 +111,9 @@ impl Auth {
         &self,
         name: &str,
         password: &str,
+        peer: IpAddr,
     ) -> Result<(Login, Vec<Permission>), Denied> {
-        let login = self.api.login(name, password).await?;
+        let login = self.api.login(name, password, peer).await?;
         let permissions = self.policy.permissions(&login.user);
         Ok((login, permissions))
     }

@@ -43,7 +43,7 @@ pub(crate) async fn login(call: Call) -> Response {
         let text = "No credentials provided";
         return response::typed(StatusCode::UNAUTHORIZED, "text/plain; charset=utf-8", text);
     };
-    let (login, permissions) = match app.auth.login(&name, &password).await {
+    let (login, permissions) = match app.auth.login(&name, &password, peer.ip()).await {
         Ok(done) => done,
         Err(denied) => return access::refused(&denied, peer),
     };

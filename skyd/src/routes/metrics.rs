@@ -4,6 +4,7 @@
 
 use hyper::StatusCode;
 use skylib::engine::{CaptureTotals, Status};
+use skylib::memory::{MemoryBudget, MemoryUse};
 use skylib::spp::PcapStatus;
 
 use crate::app::App;
@@ -26,6 +27,7 @@ pub(crate) async fn show(call: Call) -> Response {
     .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     process(&mut page, &ProcessStats::read());
     captures(&mut page, &engine.capture_totals);
+    flow_tables(&mut page, &engine);
     flows(&mut page, &engine, app);
     topology(&mut page, &engine);
     clients(&mut page, &engine, app);
@@ -147,6 +149,28 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
         help,
         flows.evicted_unsent,
     );
+}
+
+/// Writes what the flow tables of captures and uploaded files could not date or measure as usual.
+fn flow_tables(page: &mut MetricsPage, engine: &Status) {
+    let mut stats = engine.capture_totals.flows;
+    stats += engine.import_totals;
+    let help = "Packets in flow tables whose time is not in order with the neighboring packets.";
+    page.family(
+        MetricKind::Counter,
+        "skyd_flow_table_packets_misdated_total",
+        help,
+    )
+    .sample(&[("time", "back")], stats.time_back)
+    .sample(&[("time", "ahead")], stats.time_ahead)
+    .sample(&[("time", "late")], stats.late_packets);
+    let help = "Steps of the system clock that captures noticed. A step ends no flow.";
+    page.counter("skyd_capture_clock_steps_total", help, stats.clock_steps);
+    let help = "Items that flow tables left out because a memory budget was used up, by kind.";
+    page.family(MetricKind::Counter, "skyd_flow_table_left_out_total", help)
+        .sample(&[("kind", "request")], stats.requests_unmeasured)
+        .sample(&[("kind", "stream_gap")], stats.streams_cut)
+        .sample(&[("kind", "message")], stats.extra_messages_dropped);
 }
 
 /// Writes the totals of each SPP recording process over all its recordings.
@@ -302,10 +326,7 @@ fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
         help,
         app.connections.refused(),
     );
-    let help = "Memory for request bodies and messages being received, in bytes.";
-    page.gauge("skyd_incoming_bytes", help, app.incoming.used());
-    let help = "Bodies and messages rejected at the limit http.limits.incoming_bytes.";
-    page.counter("skyd_incoming_refused_total", help, app.incoming.refused());
+    memory(page, &app.memory);
     page.gauge(
         "skyd_uploads",
         "Number of capture file uploads in progress.",
@@ -336,6 +357,24 @@ fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
     page.family(MetricKind::Counter, "skyd_subscribers_cut_off_total", help)
         .sample(&[("of", "graph")], engine.graph_subscribers_cut_off)
         .sample(&[("of", "flow")], engine.flow_subscribers_cut_off);
+}
+
+/// Writes the memory that clients cause.
+fn memory(page: &mut MetricsPage, budget: &MemoryBudget) {
+    let help = "Limit on the memory that clients cause (http.limits.memory), in bytes.";
+    page.gauge("skyd_client_memory_limit_bytes", help, budget.limit());
+    let help = "Memory that clients cause, in bytes, by use.";
+    let mut used = page.family(MetricKind::Gauge, "skyd_client_memory_bytes", help);
+    for purpose in MemoryUse::ALL {
+        used.sample(&[("use", purpose.name())], budget.used_for(purpose));
+    }
+    let help =
+        "Requests and messages rejected at the limit http.limits.memory, by use of the memory.";
+    let name = "skyd_client_memory_refused_total";
+    let mut refused = page.family(MetricKind::Counter, name, help);
+    for purpose in MemoryUse::ALL {
+        refused.sample(&[("use", purpose.name())], budget.refused(purpose));
+    }
 }
 
 /// Endpoints and the names they have in labels.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use skylib::capture::CaptureError;
 use skylib::engine::ImportOptions;
+use skylib::memory::MemoryUse;
 use skylib::pcap_file::PcapFileError;
 use tokio::task::spawn_blocking;
 
@@ -30,7 +31,10 @@ pub(crate) async fn upload(call: Call) -> Response {
     let importing = spawn_blocking(move || {
         let _slot = slot;
         let stop = || interrupt.is_set();
-        let options = ImportOptions::default().with_interrupt(&stop);
+        let memory = importing.memory.charge(MemoryUse::Uploads);
+        let options = ImportOptions::default()
+            .with_interrupt(&stop)
+            .with_memory(&memory);
         importing.engine.import_with("the body", receiver, options)
     });
     let mut body = request.into_body();
@@ -47,6 +51,10 @@ pub(crate) async fn upload(call: Call) -> Response {
                 "imported an uploaded capture file"
             );
             response::typed(StatusCode::ACCEPTED, JSON, "")
+        }
+        Ok(Err(CaptureError::Memory(exhausted))) => {
+            upload::drain(&mut body).await;
+            refused(response::memory_exhausted(exhausted))
         }
         Ok(Err(error)) => {
             upload::drain(&mut body).await;

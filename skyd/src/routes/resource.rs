@@ -8,6 +8,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use serde::Serialize;
 use skylib::api::{PatchError, ResourceError};
 use skylib::engine::{Collection, Engine};
+use skylib::memory::{MemoryCharge, MemoryExhausted, MemoryUse};
 
 use crate::app::App;
 use crate::body;
@@ -47,13 +48,21 @@ pub(crate) async fn create<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
-    let text = match as_json(&head.headers, text) {
-        Ok(text) => text,
+    let converted = match from_yaml(&head.headers, &text) {
+        Ok(converted) => converted,
         Err(reason) => return response::error_text(StatusCode::BAD_REQUEST, &reason),
     };
     let ttl = head.headers.get("x-resource-ttl");
     let ttl = ttl.map(|ttl| String::from_utf8_lossy(ttl.as_bytes()).into_owned());
-    let create = move |app: &App| of(&app.engine).create(&text, ttl.as_deref());
+    let memory = match parse_charge(&app, text.len()) {
+        Ok(memory) => memory,
+        Err(exhausted) => return response::memory_exhausted(exhausted),
+    };
+    let create = move |app: &App| {
+        let _memory = memory;
+        let json = converted.as_deref().unwrap_or(&text);
+        of(&app.engine).create(json, ttl.as_deref())
+    };
     match blocking(&app, create).await {
         Some(Ok(item)) => response::json(StatusCode::CREATED, &item),
         Some(Err(error)) => response::resource_error(&error),
@@ -73,19 +82,45 @@ pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
-    match blocking(&app, move |app| of(&app.engine).patch(&id, &patch)).await {
+    // Waits for a slot: each patch needs the memory of several copies of the document.
+    let Ok(slot) = Arc::clone(&app.patch_slots).acquire_owned().await else {
+        return response::bare(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let memory = match parse_charge(&app, patch.len()) {
+        Ok(memory) => memory,
+        Err(exhausted) => return response::memory_exhausted(exhausted),
+    };
+    let work = move |app: &App| {
+        let _held = (slot, memory);
+        of(&app.engine).patch(&id, &patch)
+    };
+    match blocking(&app, work).await {
         Some(Ok(Some(item))) => response::json(StatusCode::OK, &item),
         Some(Ok(None)) => response::bare(StatusCode::NOT_MODIFIED),
         Some(Err(PatchError::NotFound)) => response::bare(StatusCode::NOT_FOUND),
         Some(Err(PatchError::Updating(
             error @ (ResourceError::Store(_)
             | ResourceError::NotStored(_)
-            | ResourceError::TooLarge { .. }),
+            | ResourceError::TooLarge { .. }
+            | ResourceError::Graph(_)),
         ))) => response::resource_error(&error),
-        Some(Err(error)) => response::bad_request(&error),
+        Some(Err(error)) => match error.exhausted() {
+            Some(exhausted) => response::memory_exhausted(exhausted),
+            None => response::bad_request(&error),
+        },
         None => response::bare(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
+
+/// Returns the charge for parsing a JSON text.
+fn parse_charge(app: &App, len: usize) -> Result<MemoryCharge, MemoryExhausted> {
+    let memory = app.memory.charge(MemoryUse::Patches);
+    memory.grow_in_steps(PARSED_FACTOR * len)?;
+    Ok(memory)
+}
+
+/// Memory of parsed JSON in proportion to its text: the worst are lists of empty objects.
+const PARSED_FACTOR: usize = 16;
 
 /// Answers `DELETE /api/<kind>/{id}`.
 pub(crate) async fn delete<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
@@ -110,11 +145,11 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&app)).await.ok()
 }
 
-/// Returns the body as JSON. With the content type `application/yaml` it is converted from YAML.
-fn as_json(headers: &HeaderMap, text: String) -> Result<String, String> {
+/// Returns the body as JSON if its content type is `application/yaml`.
+fn from_yaml(headers: &HeaderMap, text: &str) -> Result<Option<String>, String> {
     match headers.get(CONTENT_TYPE) {
-        Some(kind) if kind == "application/yaml" => Ok(config::yaml(&text)?.to_string()),
-        _ => Ok(text),
+        Some(kind) if kind == "application/yaml" => Ok(Some(config::yaml(text)?.to_string())),
+        _ => Ok(None),
     }
 }
 

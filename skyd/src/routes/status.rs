@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use serde::Serialize;
+use skylib::flow::FlowTableStats;
 use skylib::graph::history::HistoryStatus;
+use skylib::memory::MemoryUse;
 use skylib::spp::PcapStatus;
 use skylib::store::FlowStoreStatus;
 use skylib::time::Timestamp;
@@ -43,14 +45,13 @@ pub(crate) async fn show(call: Call) -> Response {
                 .iter()
                 .map(|(kind, count)| (resource::plural(kind), *count))
                 .collect(),
+            waiting: engine.edges_waiting,
             error: engine.store_problem,
         },
         queues: Queues {
             connections: app.connections.open(),
             connections_refused: app.connections.refused(),
             connections_closed_idle: app.connections.idle().closed(),
-            incoming_bytes: app.incoming.used(),
-            incoming_refused: app.incoming.refused(),
             queries_running: app.queries.running(),
             uploads: app.uploads.running(),
             uploads_refused: app.uploads.refused(),
@@ -60,6 +61,15 @@ pub(crate) async fn show(call: Call) -> Response {
             flows_dropped: engine.flows_dropped,
             flow_tables_silent: engine.flow_table_timeouts,
             messages_dropped: app.clients.messages_dropped(),
+        },
+        memory: Memory {
+            limit: app.memory.limit(),
+            used: app.memory.used(),
+            uses: MemoryUse::ALL
+                .iter()
+                .map(|purpose| (purpose.name(), app.memory.used_for(*purpose)))
+                .collect(),
+            refused: MemoryUse::ALL.map(|p| app.memory.refused(p)).iter().sum(),
         },
         live: Live {
             queries: engine.live.queries,
@@ -73,6 +83,7 @@ pub(crate) async fn show(call: Call) -> Response {
             recorded: engine.recorded,
             key_ignore: engine.key_ignore.names().collect(),
         },
+        flow_tables: FlowTables::of(engine.capture_totals.flows, engine.import_totals),
         flow_ingestion: Ingestion {
             transport: app.flow_transport.name(),
             error: app.flow_transport.problem(),
@@ -113,8 +124,10 @@ struct Status<'a> {
     probes: BTreeMap<&'static str, Probe>,
     store: Store,
     queues: Queues,
+    memory: Memory,
     live: Live,
     flow_rules: FlowRules,
+    flow_tables: FlowTables,
     flow_ingestion: Ingestion,
     history: History,
     /// SPP processes by client id, as the SPP API shows them.
@@ -130,6 +143,44 @@ struct Status<'a> {
 struct FlowRules {
     recorded: bool,
     key_ignore: Vec<&'static str>,
+}
+
+/// What flow tables could not measure or date as usual, in captures and uploaded files.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct FlowTables {
+    /// Packets of a file earlier than one before them, and negative round-trip times of captures.
+    time_back: u64,
+    /// Largest step back, in milliseconds.
+    furthest_back_ms: u64,
+    /// Packets of a file far ahead of the packets around them.
+    time_ahead: u64,
+    /// Packets of a file whose flow may have left the table before.
+    late_packets: u64,
+    /// Steps of the system's clock that captures noticed; they ended no flow.
+    clock_steps: u64,
+    /// Requests whose round-trip time was not measured, for lack of memory.
+    requests_unmeasured: u64,
+    /// Times that a TCP stream gave up a gap, for lack of memory.
+    streams_cut: u64,
+    /// Messages of extra layers dropped, for lack of memory.
+    messages_dropped: u64,
+}
+
+impl FlowTables {
+    fn of(mut stats: FlowTableStats, imports: FlowTableStats) -> Self {
+        stats += imports;
+        Self {
+            time_back: stats.time_back,
+            furthest_back_ms: stats.furthest_back_ms,
+            time_ahead: stats.time_ahead,
+            late_packets: stats.late_packets,
+            clock_steps: stats.clock_steps,
+            requests_unmeasured: stats.requests_unmeasured,
+            streams_cut: stats.streams_cut,
+            messages_dropped: stats.extra_messages_dropped,
+        }
+    }
 }
 
 /// State of a topology probe. Skydive does not show `Error`.
@@ -166,6 +217,19 @@ struct Peers {
 #[serde(rename_all = "PascalCase")]
 struct Election {
     is_master: bool,
+}
+
+/// Memory that clients cause, in bytes.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Memory {
+    /// The limit `http.limits.memory`.
+    limit: usize,
+    used: usize,
+    /// Bytes by use, under the names in `/metrics`.
+    uses: BTreeMap<&'static str, usize>,
+    /// Requests and messages rejected at the limit.
+    refused: u64,
 }
 
 /// Counters of live queries.
@@ -242,6 +306,8 @@ struct Store {
     /// Number of resources of each kind, such as `Captures`.
     #[serde(flatten)]
     resources: BTreeMap<String, usize>,
+    /// Number of stored edges that wait for a node that is not in the graph.
+    waiting: usize,
     /// Error of the last write to the store, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -275,8 +341,6 @@ struct Queues {
     connections: usize,
     connections_refused: usize,
     connections_closed_idle: u64,
-    incoming_bytes: usize,
-    incoming_refused: u64,
     queries_running: usize,
     uploads: usize,
     uploads_refused: u64,

@@ -4,32 +4,32 @@ use hyper::StatusCode;
 use hyper::header::ACCEPT;
 use skylib::api::go_json::{JsonError, Members};
 use skylib::engine::{Engine, QueryOptions};
-use skylib::flow::RawPacket;
-use skylib::gremlin::{Answer, Query};
-use skylib::packet::{LinkType, PacketRef};
-use skylib::pcap_file::{PcapFileError, PcapWriter, Resolution};
+use skylib::gremlin::{Answer, DotStream, Query, QueryError, QueryErrorKind};
+use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::JsonStream;
-use skylib::time::Timestamp;
 
 use crate::access;
 use crate::app::App;
 use crate::body;
-use crate::graph_dump::GraphDump;
+use crate::fair_slots::ClientKey;
+use crate::graph_dump::{DumpError, GraphDump};
 use crate::handler::Call;
 use crate::queries::{Interrupt, QueryFailure};
 use crate::response::{self, Body, JSON, Response};
 
 /// Answers `GET /api/topology`.
 pub(crate) async fn whole(call: Call) -> Response {
-    match call
-        .app
-        .run_query(|engine, _| GraphDump::collect(engine))
-        .await
-    {
+    let client = call.client_key();
+    let collect = |engine: &Engine, _: &Interrupt| GraphDump::collect(engine);
+    match call.app.run_request(&client, collect).await {
         Ok(Ok(graph)) => {
             let text = JsonStream::graph(graph.nodes, graph.edges).between("", "\n");
-            response::with_body(StatusCode::OK, JSON, Body::lazy(text))
+            let mut body = Body::lazy(text);
+            graph.memory.into_iter().for_each(|m| body.hold_memory(m));
+            graph.pin.into_iter().for_each(|pin| body.hold_pin(pin));
+            response::with_body(StatusCode::OK, JSON, body)
         }
+        Ok(Err(DumpError::Memory(exhausted))) => response::memory_exhausted(exhausted),
         Ok(Err(error)) => response::error_text(StatusCode::NOT_ACCEPTABLE, &error.to_string()),
         Err(error) => query_stopped(error),
     }
@@ -37,6 +37,7 @@ pub(crate) async fn whole(call: Call) -> Response {
 
 /// Answers `POST /api/topology`.
 pub(crate) async fn query(call: Call) -> Response {
+    let client = call.client_key();
     let Call {
         app, request, user, ..
     } = call;
@@ -55,28 +56,43 @@ pub(crate) async fn query(call: Call) -> Response {
     };
     if let Some(missing) = user.and_then(|user| access::packets_denial(&app, &user)) {
         let text = query.clone();
-        match app.run_query(move |_, _| reads_packets(&text)).await {
+        match app
+            .run_request(&client, move |_, _| reads_packets(&text))
+            .await
+        {
             Ok(false) => {}
             Ok(true) => return access::no_permission(&missing, true),
             Err(error) => return query_stopped(error),
         }
     }
     if is_explained {
-        return explain(&app, query).await;
+        return explain(&app, &client, query).await;
     }
     let format = Format::of(head.headers.get(ACCEPT).map(|value| value.as_bytes()));
     let answered = app
-        .run_query(move |engine, interrupt| {
+        .run_request(&client, move |engine, interrupt| {
+            let memory = engine.memory().charge(MemoryUse::Queries);
             let interrupt = || interrupt.is_set();
-            engine
-                .query_with(&query, QueryOptions::default().with_interrupt(&interrupt))
-                .map(|answer| format.body(answer))
+            let options = QueryOptions::default()
+                .with_interrupt(&interrupt)
+                .with_memory(&memory);
+            let query = Query::parse(&query)?;
+            let view = engine.graph().view();
+            let pin = view.pin(engine.memory());
+            let answer = engine.run_on(&view, &query, options)?;
+            Ok(format.body(answer, memory).map(|mut body| {
+                body.hold_pin(pin);
+                body
+            }))
         })
         .await;
     match answered {
         Ok(Ok(Ok(body))) => response::with_body(StatusCode::OK, format.content_type(), body),
+        Ok(Ok(Err(error)) | Err(error)) if error.kind() == QueryErrorKind::Memory => {
+            response::try_later(&error.to_string())
+        }
         Ok(Ok(Err(reason))) => {
-            let text = format!("Error while encoding response: {reason}");
+            let text = format!("Error while encoding response: {}", reason.message());
             response::error_text(StatusCode::NOT_ACCEPTABLE, &text)
         }
         Ok(Err(error)) => response::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
@@ -85,12 +101,12 @@ pub(crate) async fn query(call: Call) -> Response {
 }
 
 /// Answers with the execution plan of a query, always as JSON.
-async fn explain(app: &App, query: String) -> Response {
+async fn explain(app: &App, client: &ClientKey, query: String) -> Response {
     let work = move |engine: &Engine, stop: &Interrupt| {
         let interrupt = || stop.is_set();
         engine.explain(&query, QueryOptions::default().with_interrupt(&interrupt))
     };
-    match app.run_query(work).await {
+    match app.run_request(client, work).await {
         Ok(Ok(explanation)) => response::json(StatusCode::OK, &explanation),
         Ok(Err(error)) => response::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(error) => query_stopped(error),
@@ -160,64 +176,26 @@ impl Format {
         }
     }
 
-    /// Returns the body of the response.
+    /// Returns the body of the response, which is written while it is sent. `memory` is the charge for
+    /// the answer.
     ///
     /// # Errors
     /// The reason why the result cannot be written in this format.
-    fn body(self, answer: Answer) -> Result<Body, String> {
-        let mut out = Vec::new();
-        match (self, answer) {
-            // Elements are serialized while they are sent: there may be a million of them.
-            (Self::Json, Answer::Nodes(nodes)) => {
-                return Ok(Body::lazy(JsonStream::nodes(nodes).between("", "\n")));
+    fn body(self, answer: Answer, memory: MemoryCharge) -> Result<Body, QueryError> {
+        let mut body = match self {
+            Self::Json => Body::lazy(JsonStream::answer(answer).between("", "\n")),
+            Self::Dot => {
+                if let Answer::Graph { nodes, .. } = &answer {
+                    let more = nodes.len() * DotStream::BYTES_PER_NODE;
+                    memory.add(more).map_err(QueryError::memory)?;
+                }
+                Body::lazy(answer.into_dot()?)
             }
-            (Self::Json, Answer::Edges(edges)) => {
-                return Ok(Body::lazy(JsonStream::edges(edges).between("", "\n")));
-            }
-            (Self::Json, Answer::Graph { nodes, edges }) => {
-                return Ok(Body::lazy(
-                    JsonStream::answer(nodes, edges).between("", "\n"),
-                ));
-            }
-            (Self::Json, answer) => {
-                answer
-                    .write_json(&mut out)
-                    .map_err(|error| error.to_string())?;
-                out.push(b'\n');
-            }
-            (Self::Dot, answer) => {
-                answer
-                    .write_dot(&mut out)
-                    .map_err(|error| error.to_string())?;
-            }
-            (Self::Pcap, Answer::RawPackets(packets)) => {
-                let packets = packets.iter().flat_map(|(_, packets)| packets);
-                write_pcap(&mut out, packets).map_err(|error| error.to_string())?;
-            }
-            (Self::Pcap, _) => {
-                return Err("Only RawPackets step result can be outputted as pcap".to_owned());
-            }
-        }
-        Ok(Body::whole(out))
+            Self::Pcap => Body::lazy(answer.into_pcap()?),
+        };
+        body.hold_memory(memory);
+        Ok(body)
     }
-}
-
-/// Writes a capture file of packets. Packets without an Ethernet header are left out.
-fn write_pcap<'a>(
-    out: &mut Vec<u8>,
-    packets: impl Iterator<Item = &'a RawPacket>,
-) -> Result<(), PcapFileError> {
-    let mut file = PcapWriter::new(out, LinkType::ETHERNET, Resolution::Microseconds)?;
-    let ethernet = u32::from(LinkType::ETHERNET.0);
-    for packet in packets.filter(|packet| packet.link_type == ethernet) {
-        file.write(&PacketRef {
-            link_type: LinkType::ETHERNET,
-            timestamp: Timestamp::from_ms(packet.timestamp),
-            data: &packet.data,
-            wire_len: u32::try_from(packet.data.len()).unwrap_or(u32::MAX),
-        })?;
-    }
-    file.flush()
 }
 
 #[cfg(test)]
@@ -265,21 +243,5 @@ mod tests {
             Format::Pcap
         );
         assert_eq!(Format::of(None), Format::Json);
-    }
-
-    #[test]
-    fn raw_packets_become_a_capture_file() {
-        let packet = |link_type| RawPacket {
-            timestamp: 1_700_000_000_123,
-            index: 1,
-            data: vec![7; 60].into(),
-            link_type,
-        };
-        let mut out = Vec::new();
-        write_pcap(&mut out, [packet(1), packet(101), packet(1)].iter()).unwrap();
-        assert_eq!(out.len(), 24 + 2 * (16 + 60));
-        assert_eq!(&out[..4], 0xa1b2_c3d4_u32.to_le_bytes());
-        assert_eq!(&out[24..28], 1_700_000_000_u32.to_le_bytes());
-        assert_eq!(&out[28..32], 123_000_u32.to_le_bytes());
     }
 }

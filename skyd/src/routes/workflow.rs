@@ -1,7 +1,7 @@
 //! `POST /api/workflow/{id}/call`: checks the call of a workflow, which cannot be run yet.
 
 use hyper::StatusCode;
-use skylib::api::workflow_parameters;
+use skylib::api::workflow_arguments;
 use skylib::engine::Collection;
 
 use crate::body;
@@ -18,7 +18,7 @@ pub(crate) async fn call(call: Call) -> Response {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
-    if let Err(error) = workflow_parameters(&text) {
+    if let Err(error) = workflow_arguments(&text) {
         return response::bad_request(&error);
     }
     let text = match app.engine.workflows().get(&id) {

@@ -1,13 +1,15 @@
 //! WebSocket connection: reads and writes frames, sends pings, and classifies how it ends.
 
 use std::io::ErrorKind;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use skylib::memory::MemoryCharge;
 use skylib::proto::Encoding;
-use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -16,8 +18,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::lenient_frames::LenientFrames;
+use super::pending_messages::PendingMessages;
 use crate::client_socket::ClientSocket;
-use crate::incoming_memory::{MemoryClaim, PendingMessages};
 use crate::limits::Limits;
 
 type Socket = WebSocketStream<LenientFrames<ClientSocket>>;
@@ -29,7 +31,7 @@ pub(crate) struct Connection {
 }
 
 /// Reason for the end of a connection. Complete by definition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionEnd {
     /// The client sent a close frame, which has been echoed.
     Closed,
@@ -43,6 +45,8 @@ pub(crate) enum ConnectionEnd {
     Cut,
     /// The daemon closes the connection with this code.
     Close(CloseCode),
+    /// The daemon refuses the client for this reason, which the client receives.
+    Refuse(String),
 }
 
 /// Limit of the messages that a client may send. Complete by definition.
@@ -60,7 +64,7 @@ impl Connection {
         socket: ClientSocket,
         early: Bytes,
         limits: &Limits,
-        claim: MemoryClaim,
+        charge: MemoryCharge,
         traffic: Traffic,
         encoding: Encoding,
     ) -> Self {
@@ -74,22 +78,25 @@ impl Connection {
             .max_message_size(Some(message))
             .max_frame_size(Some(message));
         let pending = PendingMessages::default();
-        let mut socket = LenientFrames::new(socket, claim, pending.clone());
+        let mut socket = LenientFrames::new(socket, charge, pending.clone());
         let mut early = Vec::from(early);
         socket.rewrite(&mut early);
         let socket = Socket::from_partially_read(socket, early, Role::Server, Some(config)).await;
         let (sink, stream) = socket.split();
         let mut ping = tokio::time::interval(limits.ping_delay);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let unanswered = UnansweredPing::default();
         Self {
             reader: Reader {
                 stream,
                 pending,
-                timeout: limits.ping_delay + limits.pong_timeout,
+                unanswered: unanswered.clone(),
+                timeout: limits.pong_timeout,
             },
             writer: Writer {
                 sink,
                 ping,
+                unanswered,
                 next_flush: Instant::now(),
                 opcode: match encoding {
                     Encoding::Json => Data::Text,
@@ -104,10 +111,15 @@ impl Connection {
         let Ok(mut socket) = self.writer.sink.reunite(self.reader.stream) else {
             return;
         };
-        if let ConnectionEnd::Close(code) = end {
+        let close = match &end {
+            ConnectionEnd::Close(code) => Some((*code, "")),
+            ConnectionEnd::Refuse(reason) => Some((CloseCode::Policy, close_reason(reason))),
+            _ => None,
+        };
+        if let Some((code, reason)) = close {
             let frame = CloseFrame {
                 code,
-                reason: "".into(),
+                reason: reason.into(),
             };
             if !matches!(
                 timeout(CLOSE_TIMEOUT, socket.close(Some(frame))).await,
@@ -116,20 +128,55 @@ impl Connection {
                 return;
             }
         }
-        if matches!(end, ConnectionEnd::Close(_) | ConnectionEnd::Closed) {
+        if close.is_some() || end == ConnectionEnd::Closed {
             // The lingering close has its own timeout.
             drop(socket.get_mut().get_mut().close().await);
         }
     }
 }
 
+/// Returns the beginning of a text that fits into a close frame.
+fn close_reason(text: &str) -> &str {
+    &text[..text.floor_char_boundary(CLOSE_REASON_BYTES)]
+}
+
+/// Longest reason in a close frame, in bytes (RFC 6455, 5.5.1: 125 bytes with the code).
+const CLOSE_REASON_BYTES: usize = 123;
+
 /// Reading half of a connection.
 pub(crate) struct Reader {
     stream: SplitStream<Socket>,
-    /// Memory claims of the messages returned and not yet processed.
+    /// Memory charges of the messages returned and not yet processed.
     pending: PendingMessages,
-    /// Longest time without any frame of the client, pongs included.
+    unanswered: UnansweredPing,
+    /// Longest time from a ping to any frame of the client.
     timeout: Duration,
+}
+
+/// Time at which the oldest ping was sent to which the client has not yet responded by any frame;
+/// shared by both halves of a connection.
+///
+/// The time begins when the ping has left the write buffer: a daemon that is late with its ping does
+/// not blame the client.
+#[derive(Clone, Debug, Default)]
+struct UnansweredPing(Arc<Mutex<Option<Instant>>>);
+
+impl UnansweredPing {
+    /// Returns the time of the ping; `None` if there is none.
+    fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records that a ping was sent.
+    fn sent(&self) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.get_or_insert_with(Instant::now);
+    }
+
+    /// Records a frame of the client.
+    fn answered(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl Reader {
@@ -141,19 +188,35 @@ impl Reader {
     pub(crate) async fn next(&mut self) -> Result<Bytes, ConnectionEnd> {
         self.pending.clear();
         loop {
-            let Ok(frame) = timeout(self.timeout, self.stream.next()).await else {
-                return Err(ConnectionEnd::Silent);
-            };
+            let frame = self.next_frame().await.ok_or(ConnectionEnd::Silent)?;
             if let Some(message) = message_of(frame)? {
                 return Ok(message);
             }
         }
     }
 
+    /// Returns the next frame; `None` if the client does not answer a ping in time.
+    async fn next_frame(&mut self) -> Option<Option<Result<Message, Error>>> {
+        let frame = loop {
+            let since = self.unanswered.since();
+            let until = since.unwrap_or_else(Instant::now) + self.timeout;
+            match timeout_at(until, self.stream.next()).await {
+                Ok(frame) => break frame,
+                // No ping was waiting when the time began.
+                Err(_) if since.is_none() => {}
+                // This task may have been busy meanwhile, and the answer may have arrived.
+                Err(_) => break timeout(LAST_LOOK, self.stream.next()).await.ok()?,
+            }
+        };
+        self.unanswered.answered();
+        Some(frame)
+    }
+
     /// Returns the next message if it has already been received; `None` otherwise.
     pub(crate) fn try_next(&mut self) -> Option<Result<Bytes, ConnectionEnd>> {
         loop {
             let frame = self.stream.next().now_or_never()?;
+            self.unanswered.answered();
             match message_of(frame) {
                 Ok(Some(message)) => return Some(Ok(message)),
                 Ok(None) => {}
@@ -193,6 +256,7 @@ fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, Co
 pub(crate) struct Writer {
     sink: SplitSink<Socket, Message>,
     ping: Interval,
+    unanswered: UnansweredPing,
     /// Opcode of data frames: text for JSON, binary for protobuf.
     opcode: Data,
     /// Earliest time of the next flush that [`Writer::pace`] allows.
@@ -207,10 +271,9 @@ impl Writer {
 
     /// Sends a ping.
     pub(crate) async fn ping(&mut self) -> Result<(), ConnectionEnd> {
-        self.sink
-            .send(Message::Ping(Bytes::new()))
-            .await
-            .map_err(|error| end_of(&error))
+        let sent = self.sink.send(Message::Ping(Bytes::new())).await;
+        self.unanswered.sent();
+        sent.map_err(|error| end_of(&error))
     }
 
     /// Sends one message and flushes.
@@ -298,7 +361,11 @@ fn end_of(error: &Error) -> ConnectionEnd {
 const COALESCE: Duration = Duration::from_millis(1);
 /// Size of the write buffer.
 const WRITE_BUFFER: usize = 128 << 10;
+/// Memory for sending a message in pieces: the write buffer, the piece in it, and the next one.
+pub(crate) const STREAM_BYTES: usize = WRITE_BUFFER + 3 * (64 << 10);
 /// Longest message of a client that only sends requests.
 const REQUEST_BYTES: usize = 1 << 20;
+/// Time in which frames that have already arrived are read before a client is given up.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 /// Time for a client to accept a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

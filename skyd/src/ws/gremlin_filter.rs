@@ -2,24 +2,34 @@
 
 use std::sync::Arc;
 
-use skylib::engine::{Engine, QueryOptions};
-use skylib::graph::{Direction, Edge, GraphAccess, GraphError, NodeId};
-use skylib::gremlin::{Answer, Query, QueryError, Step};
-use skylib::proto::{BroadcastMessage, FilteredView, NodeFilter};
+use skylib::engine::Engine;
+use skylib::graph::{Direction, Edge, GraphAccess, NodeId};
+use skylib::gremlin::{Query, QueryError, QueryErrorKind, Step};
+use skylib::memory::{MemoryCharge, MemoryUse};
+use skylib::proto::{BroadcastMessage, FilteredView, NodeFilter, Selection};
 
+use super::graph_reply::UNAVAILABLE;
 use crate::app::App;
-use crate::graph_dump::GraphDump;
+use crate::graph_dump::{DumpError, GraphDump};
 use crate::queries::{Interrupt, QueryFailure};
+use crate::selections::{self, Selected, SelectionError, SharedFilter};
 
 /// Filter with the state of the view that the subscriber has received.
 pub(crate) struct GremlinFilter {
     /// The filter as the client wrote it.
     text: String,
-    query: Arc<Query>,
-    /// Filter on single nodes, if the query is one: events can then be decided without running it.
-    local: Option<NodeFilter>,
+    kind: FilterKind,
     /// Nodes and edges that the subscriber knows.
     view: FilteredView,
+}
+
+/// How later events are handled.
+enum FilterKind {
+    /// A filter on single nodes: events are decided without running the query. The view is not
+    /// shared, and has a charge.
+    Local(NodeFilter, MemoryCharge),
+    /// A filter that runs again, and the result from which the view was made.
+    Shared(Arc<SharedFilter>, Arc<Selected>),
 }
 
 /// Result of evaluating a filter.
@@ -60,7 +70,7 @@ async fn evaluate_at(
     time_ms: i64,
 ) -> Result<EvaluatedFilter, FilterError> {
     let text = at_time(filter, time_ms);
-    let query = Arc::new(Query::parse(&text).map_err(FilterError::Parse)?);
+    let query = Query::parse(&text).map_err(FilterError::Parse)?;
     if query.steps().all(|step| matches!(step, Step::G)) {
         let graph = app
             .run_query(|engine, _| GraphDump::collect(engine))
@@ -70,17 +80,40 @@ async fn evaluate_at(
             graph,
         });
     }
-    let running = Arc::clone(&query);
-    let work = move |engine: &Engine, interrupt: &Interrupt| run(engine, &running, interrupt);
-    let graph = app.run_query(work).await??;
-    let filter = GremlinFilter {
+    if time_ms != 0 {
+        let work = move |engine: &Engine, stop: &Interrupt| selections::run(engine, &query, stop);
+        let graph = app.run_query(work).await?.map_err(FilterError::from)?;
+        return Ok(EvaluatedFilter {
+            filter: None,
+            graph,
+        });
+    }
+    let filter = |kind, selection| GremlinFilter {
         text: filter.to_owned(),
-        local: NodeFilter::from_query(&query),
-        query,
-        view: FilteredView::new(&graph.nodes, &graph.edges),
+        kind,
+        view: FilteredView::new(selection),
     };
+    if let Some(local) = NodeFilter::from_query(&query) {
+        let work = move |engine: &Engine, stop: &Interrupt| selections::run(engine, &query, stop);
+        let graph = app.run_query(work).await?.map_err(FilterError::from)?;
+        let memory = app.memory.charge(MemoryUse::Filters);
+        let elements = graph.nodes.len() + graph.edges.len();
+        memory
+            .grow_to(elements * Selection::BYTES_PER_ELEMENT)
+            .map_err(DumpError::Memory)?;
+        let selection = Arc::new(Selection::new(&graph.nodes, &graph.edges));
+        return Ok(EvaluatedFilter {
+            filter: Some(filter(FilterKind::Local(local, memory), selection)),
+            graph,
+        });
+    }
+    let shared = app.selections.filter(&query);
+    let sequence = app.engine.graph().view().sequence();
+    let selected = shared.at_least(sequence, &app.engine, &app.queries).await?;
+    let graph = selected.dump(&app.engine)?;
+    let selection = Arc::clone(&selected.selection);
     Ok(EvaluatedFilter {
-        filter: Some(filter),
+        filter: Some(filter(FilterKind::Shared(shared, selected), selection)),
         graph,
     })
 }
@@ -99,25 +132,6 @@ fn at_time(filter: &str, time_ms: i64) -> String {
     }
 }
 
-/// Runs a query that must return a graph.
-fn run(engine: &Engine, query: &Query, interrupt: &Interrupt) -> Result<GraphDump, FilterError> {
-    let view = engine.graph().view();
-    let sequence = view.sequence();
-    let interrupt = || interrupt.is_set();
-    let options = QueryOptions::default().with_interrupt(&interrupt);
-    match engine
-        .run_on(&view, query, options)
-        .map_err(FilterError::Failed)?
-    {
-        Answer::Graph { nodes, edges } => Ok(GraphDump {
-            nodes,
-            edges,
-            sequence,
-        }),
-        _ => Err(FilterError::NoGraph),
-    }
-}
-
 impl GremlinFilter {
     /// Returns the filter as the client wrote it.
     pub(crate) fn text(&self) -> &str {
@@ -126,7 +140,7 @@ impl GremlinFilter {
 
     /// Returns whether [`GremlinFilter::follow`] can decide each event without running the query.
     pub(crate) const fn is_local(&self) -> bool {
-        self.local.is_some()
+        matches!(self.kind, FilterKind::Local(..))
     }
 
     /// Applies an event to the view; returns the messages for the subscriber.
@@ -135,31 +149,47 @@ impl GremlinFilter {
         app: &App,
         event: &Arc<BroadcastMessage>,
     ) -> Vec<Arc<BroadcastMessage>> {
-        let Some(filter) = &self.local else {
+        let FilterKind::Local(filter, memory) = &self.kind else {
             return Vec::new();
         };
-        self.view
-            .follow(event, |node| filter.selects(node), |id| edges_of(app, id))
+        let messages = self
+            .view
+            .follow(event, |node| filter.selects(node), |id| edges_of(app, id));
+        // The view follows the graph, whose size has its own limits.
+        memory.count(self.view.len() * Selection::BYTES_PER_ELEMENT);
+        messages
     }
 
-    /// Runs the filter again; `None` if it times out. A filter that fails selects nothing.
-    pub(crate) async fn run_again(&self, app: &App) -> Option<GraphDump> {
-        let query = Arc::clone(&self.query);
-        let work = move |engine: &Engine, interrupt: &Interrupt| run(engine, &query, interrupt);
-        let graph = app.run_query(work).await.ok()?;
-        Some(graph.unwrap_or_default())
+    /// Returns a result that is not older than a sequence number; `None` if the filter times out, or
+    /// there is no memory. A filter that fails selects nothing.
+    pub(crate) async fn run_again(&self, app: &App, sequence: u64) -> Option<Arc<Selected>> {
+        let FilterKind::Shared(filter, _) = &self.kind else {
+            return None;
+        };
+        match filter.at_least(sequence, &app.engine, &app.queries).await {
+            Ok(selected) => Some(selected),
+            Err(error) if error.is_passing() => None,
+            Err(_) => Some(Arc::new(Selected::nothing(sequence, &app.engine))),
+        }
     }
 
     /// Replaces the view by a new result after some events; returns the messages for the subscriber.
     /// `own` is the connection whose own changes are left out.
     pub(crate) fn replace(
         &mut self,
-        graph: &GraphDump,
+        result: Arc<Selected>,
         events: &[Arc<BroadcastMessage>],
         own: u64,
     ) -> Vec<Arc<BroadcastMessage>> {
-        self.view
-            .replace(&graph.nodes, &graph.edges, events, Some(own))
+        let GraphDump { nodes, edges, .. } = &result.graph;
+        let selection = Arc::clone(&result.selection);
+        let messages = self
+            .view
+            .replace(selection, nodes, edges, events, Some(own));
+        if let FilterKind::Shared(_, held) = &mut self.kind {
+            *held = result;
+        }
+        messages
     }
 }
 
@@ -188,9 +218,9 @@ pub(crate) enum FilterError {
     /// There is no history.
     #[error("no history")]
     NoHistory,
-    /// The graph changes faster than it can be read.
+    /// The graph changes faster than it can be read, or there is no memory.
     #[error("{0}")]
-    Graph(#[from] GraphError),
+    Dump(#[from] DumpError),
     /// The query timed out or was stopped.
     #[error("{0}")]
     Stopped(#[from] QueryFailure),
@@ -199,7 +229,27 @@ pub(crate) enum FilterError {
     Compatible(String),
 }
 
+impl From<SelectionError> for FilterError {
+    fn from(error: SelectionError) -> Self {
+        match error {
+            SelectionError::Query(error) => Self::Failed(error),
+            SelectionError::NoGraph => Self::NoGraph,
+            SelectionError::Dump(error) => Self::Dump(error),
+            SelectionError::Stopped(error) => Self::Stopped(error),
+        }
+    }
+}
+
 impl FilterError {
+    /// Returns the status of the reply: 503 if the same filter may succeed later.
+    pub(crate) fn status(&self) -> i64 {
+        match self {
+            Self::Failed(error) if error.kind() == QueryErrorKind::Memory => UNAVAILABLE,
+            Self::Dump(DumpError::Memory(_)) => UNAVAILABLE,
+            _ => 400,
+        }
+    }
+
     /// Returns the error with the text that clients of Skydive expect.
     pub(crate) fn for_client(self, filter: &str, client: &str) -> Self {
         match self {

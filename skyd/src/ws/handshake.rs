@@ -12,6 +12,7 @@ use hyper::{Request, StatusCode, Version};
 use skylib::proto::{Encoding, UpdatePolicy};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::connection::ConnectionEnd;
 use crate::app::SERVICE_TYPE;
 use crate::clients::ClientIdentity;
 use crate::response::{self, Response};
@@ -85,11 +86,8 @@ impl Hello {
     /// Returns the requested encoding.
     ///
     /// # Errors
-    /// [`Refusal`] if the encoding is unknown or the client declares no type.
+    /// [`Refusal`] if the encoding is unknown.
     pub(crate) fn encoding(&self) -> Result<Encoding, Refusal> {
-        if self.identity.client_type.is_empty() {
-            return Err(Refusal::NoClientType);
-        }
         let protocol = &self.identity.protocol;
         let refuse = |_| Refusal::Protocol(protocol.clone());
         protocol.parse().map_err(refuse)
@@ -102,6 +100,12 @@ impl Hello {
     pub(crate) fn update_policy(&self) -> Result<UpdatePolicy, Refusal> {
         let refuse = |_| Refusal::Policy(self.policy.clone());
         self.policy.parse().map_err(refuse)
+    }
+
+    /// Logs why the client is refused, and returns the end of its connection.
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> ConnectionEnd {
+        tracing::info!(client = self.identity.host_id, %refusal, "WebSocket refused");
+        ConnectionEnd::Refuse(refusal.to_string())
     }
 
     /// Returns whether the client requested messages of a namespace.
@@ -122,9 +126,6 @@ impl Hello {
 /// Reason to close the connection right after the handshake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// The client declares no type.
-    #[error("the header X-Client-Type is missing")]
-    NoClientType,
     /// The requested encoding is unknown.
     #[error("X-Client-Protocol {0:?} is not supported, expected json or protobuf")]
     Protocol(String),
@@ -235,7 +236,8 @@ mod tests {
         assert_eq!(hello.origin(), "webui.mine");
         let hello = declared("/", &[]);
         assert_eq!(hello.identity.host_id, "127.0.0.1:5000");
-        assert_eq!(hello.encoding(), Err(Refusal::NoClientType));
+        assert_eq!(hello.encoding(), Ok(Encoding::Json), "the type is optional");
+        assert_eq!(hello.origin(), ".127.0.0.1:5000");
         assert!(!hello.deletes_on_disconnect);
     }
 

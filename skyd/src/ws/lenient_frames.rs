@@ -9,9 +9,10 @@ use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use skylib::memory::{MemoryCharge, MemoryUse};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::incoming_memory::{MemoryClaim, PendingMessages};
+use super::pending_messages::PendingMessages;
 
 /// Stream of client frames in which every text frame is presented as a binary one.
 #[derive(Debug)]
@@ -24,9 +25,9 @@ pub(crate) struct LenientFrames<S> {
     is_data: bool,
     /// Payload and mask bytes of the current message so far.
     length: usize,
-    /// Memory claim of the current message.
-    claim: MemoryClaim,
-    /// Claims of complete messages.
+    /// Memory charge of the current message.
+    charge: MemoryCharge,
+    /// Charges of complete messages.
     pending: PendingMessages,
 }
 
@@ -49,14 +50,14 @@ enum FramePosition {
 
 impl<S> LenientFrames<S> {
     /// Wraps a stream of frames.
-    pub(crate) const fn new(stream: S, claim: MemoryClaim, pending: PendingMessages) -> Self {
+    pub(crate) const fn new(stream: S, charge: MemoryCharge, pending: PendingMessages) -> Self {
         Self {
             stream,
             position: FramePosition::Opcode,
             is_last: false,
             is_data: false,
             length: 0,
-            claim,
+            charge,
             pending,
         }
     }
@@ -140,8 +141,10 @@ impl<S> LenientFrames<S> {
     fn end_frame(&mut self) -> FramePosition {
         if self.is_last {
             self.length = 0;
-            let next = self.claim.next();
-            self.pending.add(std::mem::replace(&mut self.claim, next));
+            if self.charge.bytes() > 0 {
+                let next = self.charge.budget().charge(MemoryUse::Requests);
+                self.pending.add(std::mem::replace(&mut self.charge, next));
+            }
         }
         FramePosition::Opcode
     }
@@ -157,10 +160,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for LenientFrames<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if let Some(new) = buffer.filled_mut().get_mut(before..) {
             self.rewrite(new);
-            let length = self.length;
-            self.claim
-                .grow_to(length)
-                .map_err(|error| Error::new(ErrorKind::OutOfMemory, error))?;
+            if self.length > FREE_BYTES {
+                self.charge
+                    .grow_to(BUFFER_FACTOR * self.length)
+                    .map_err(|error| Error::new(ErrorKind::OutOfMemory, error))?;
+            }
         }
         read
     }
@@ -184,6 +188,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for LenientFrames<S> {
     }
 }
 
+/// Length up to which a message does not count: the connection limit bounds the number of short ones.
+const FREE_BYTES: usize = 4 << 10;
+/// Capacity of a buffer that grows by doubling, in proportion to its content.
+const BUFFER_FACTOR: usize = 2;
 /// Bit of the last frame of a message.
 const FIN: u8 = 0x80;
 /// Bits of the opcode.
@@ -195,13 +203,14 @@ const BINARY: u8 = 0x2;
 
 #[cfg(test)]
 mod tests {
+    use skylib::memory::MemoryBudget;
+
     use super::*;
-    use crate::incoming_memory::IncomingMemory;
 
     fn lenient() -> LenientFrames<()> {
         LenientFrames::new(
             (),
-            IncomingMemory::new(0).claim(),
+            MemoryBudget::new(0).charge(MemoryUse::Requests),
             PendingMessages::default(),
         )
     }

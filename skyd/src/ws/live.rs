@@ -88,8 +88,9 @@ impl<'a> LiveQueries<'a> {
             Ok(reserved) => {
                 let app = Arc::clone(&self.client.app);
                 let packets_denial = self.client.packets_denial.clone();
+                let key = Arc::clone(&self.client.key);
                 let open = async move {
-                    app.run_query(move |_, stop| {
+                    app.run_once(&key, move |_, stop| {
                         if let Some(missing) = packets_denial
                             && Query::parse(&text).is_ok_and(|query| query.reads_packets())
                         {

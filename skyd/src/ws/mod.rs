@@ -1,7 +1,7 @@
 //! The WebSocket endpoints: from the upgrade request to the end of the session.
 //!
 //! ```text
-//! upgrade request ─ Hello ─ 409 id in use? 426 no upgrade? ─ 101 ─┬─ refused: close 1000
+//! upgrade request ─ Hello ─ 409 id in use? 426 no upgrade? ─ 101 ─┬─ refused: close 1008
 //!                                                                 └─ session: Reader ⇄ Writer
 //! ```
 
@@ -9,26 +9,28 @@ mod agent_flow;
 mod client;
 mod connection;
 mod flow_subscriber;
+mod graph_reply;
 mod gremlin_filter;
 mod handshake;
 mod lenient_frames;
 mod live;
+mod pending_messages;
 mod publisher;
 mod subscriber;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use skylib::engine::Role;
+use skylib::memory::MemoryUse;
 use skylib::proto::{Encoding, UpdatePolicy};
 use skylib::time::{Clock, SystemClock};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::client::Client;
-use self::connection::{Connection, ConnectionEnd, Traffic};
+use self::connection::{Connection, Traffic};
 use self::handshake::{Hello, Refusal};
 use self::publisher::WriteOrigin;
 use crate::access;
@@ -92,6 +94,7 @@ pub(crate) async fn replication(call: Call) -> Response {
 
 /// Checks the handshake, registers the client and starts its session in a task.
 fn open(call: Call, endpoint: Endpoint) -> Response {
+    let key = call.client_key();
     let Call {
         app,
         request,
@@ -100,22 +103,36 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         ..
     } = call;
     let hello = Hello::of(&request, peer);
+    if hello.identity.longest() > MAX_IDENTITY_BYTES {
+        let text = format!(
+            "X-Host-ID, X-Client-Type and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
+        );
+        let mut refusal = response::error_text(StatusCode::BAD_REQUEST, &text);
+        response::close(refusal.headers_mut());
+        return refusal;
+    }
     if app.clients.is_taken(endpoint, &hello.identity.host_id) {
         return response::bare_and_close(StatusCode::CONFLICT);
     }
-    let Some(key) = handshake::accept_key(&request) else {
+    let Some(accept_key) = handshake::accept_key(&request) else {
         return no_upgrade();
     };
     let denial = |object, action| {
         let user = user.as_ref()?;
         app.auth.policy.missing(user, object, action)
     };
+    let Some(permit) = app.connections.admit_websocket() else {
+        let text = "too many WebSocket connections (http.limits.connections); try again later";
+        let mut refusal = response::error_text(StatusCode::SERVICE_UNAVAILABLE, text);
+        response::close(refusal.headers_mut());
+        return refusal;
+    };
     // Live queries return the same data as `POST /api/topology`, flows included.
     let query_denial = denial("topology", "read");
     let packets_denial = user
         .as_ref()
         .and_then(|user| access::packets_denial(&app, user));
-    let response = handshake::switching(&key, app.engine.host());
+    let response = handshake::switching(&accept_key, app.engine.host());
     let upgrade = hyper::upgrade::on(request);
     let accepted = hello.encoding().and_then(|encoding| match endpoint {
         // Elements with the origin of probes decide where captures run: clients must not write them.
@@ -152,12 +169,18 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
                 registration,
                 query_denial,
                 packets_denial,
+                key,
+                _permit: permit,
+                next_log: Mutex::default(),
             };
             tokio::spawn(session(upgrade, client, endpoint));
         }
     }
     response
 }
+
+/// Longest text by which a client identifies itself, in bytes: `/api/status` shows them all.
+const MAX_IDENTITY_BYTES: usize = 256;
 
 /// Returns the response to a request that is no proper upgrade.
 fn no_upgrade() -> Response {
@@ -202,11 +225,9 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
 ///
 /// COMPAT: Skydive also completes the handshake first.
 async fn refuse(app: Arc<App>, upgrade: OnUpgrade, hello: Hello, refusal: Refusal) {
-    tracing::debug!(client = hello.identity.host_id, %refusal, "WebSocket refused");
+    let end = hello.refuse(&refusal);
     if let Some(connection) = take_over(upgrade, &app, Traffic::Requests, Encoding::Json).await {
-        connection
-            .finish(ConnectionEnd::Close(CloseCode::Normal))
-            .await;
+        connection.finish(end).await;
     }
 }
 
@@ -225,7 +246,7 @@ async fn take_over(
             socket,
             parts.read_buf,
             &app.limits,
-            app.incoming.claim(),
+            app.memory.charge(MemoryUse::Requests),
             traffic,
             encoding,
         )

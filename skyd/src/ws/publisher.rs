@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use skylib::graph::Graph;
-use skylib::proto::{Encoding, GRAPH, GraphMessage, JsonStream, LIVE, Message, write_message};
+use skylib::proto::{GRAPH, GraphMessage, LIVE, Message};
 use skylib::time::Timestamp;
 use skylib::value::Text;
 use tokio::sync::mpsc;
@@ -13,6 +13,7 @@ use tokio::task::block_in_place;
 
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader, Writer};
+use super::graph_reply;
 use super::subscriber::Subscriber;
 use crate::graph_dump::GraphDump;
 
@@ -89,22 +90,15 @@ async fn send_graph(
     writer: &mut Writer,
     request: &Message,
 ) -> Result<(), ConnectionEnd> {
-    let collecting = client.app.run_query(|engine, _| GraphDump::collect(engine));
-    let Ok(Ok(graph)) = writer.ping_while(collecting).await? else {
-        return Ok(());
-    };
     let uuid = request.uuid.as_deref().unwrap_or_default();
-    match client.encoding {
-        Encoding::Json => {
-            writer
-                .send_pieces(JsonStream::sync_reply(uuid, graph.nodes, graph.edges))
-                .await
+    let collecting = client.app.run_query(|engine, _| GraphDump::collect(engine));
+    match writer.ping_while(collecting).await? {
+        Ok(Ok(graph)) => graph_reply::send(client, writer, uuid, graph).await,
+        Ok(Err(error)) => {
+            graph_reply::refuse(client, writer, uuid, graph_reply::UNAVAILABLE, &error).await
         }
-        Encoding::Protobuf => {
-            let text = JsonStream::graph(graph.nodes, graph.edges).into_bytes();
-            let write = |out: &mut Vec<u8>| *out = text;
-            let reply = write_message(client.encoding, GRAPH, "SyncReply", uuid, 200, write);
-            writer.send(reply.into()).await
+        Err(error) => {
+            graph_reply::refuse(client, writer, uuid, graph_reply::UNAVAILABLE, &error).await
         }
     }
 }

@@ -8,16 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use skylib::engine::Subscription;
-use skylib::proto::{
-    BroadcastMessage, Encoding, GRAPH, JsonStream, LIVE, Message, SyncRequest, write_message,
-};
+use skylib::proto::{BroadcastMessage, GRAPH, JsonStream, LIVE, Message, SyncRequest};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio::task::block_in_place;
 
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader, Writer};
+use super::graph_reply;
 use super::gremlin_filter::{self, FilterError, GremlinFilter};
 use super::handshake::Refusal;
 use super::live::LiveQueries;
@@ -116,8 +114,7 @@ impl<'a> Subscriber<'a> {
                 }
                 Err(error) => {
                     let refusal = Refusal::Filter(error.to_string());
-                    tracing::debug!(client = client.hello.identity.host_id, %refusal, "WebSocket refused");
-                    return Err(ConnectionEnd::Close(CloseCode::Normal));
+                    return Err(client.hello.refuse(&refusal));
                 }
             }
         }
@@ -213,21 +210,22 @@ impl<'a> Subscriber<'a> {
         let Some(filter) = &mut self.filter else {
             return Ok(());
         };
-        let running = filter.run_again(&self.client.app);
-        let Some(graph) = writer.ping_while(running).await? else {
+        let sequences = batch.iter().map(|event| event.sequence());
+        let mut seen = sequences.max().unwrap_or_default();
+        let running = filter.run_again(&self.client.app, seen);
+        let Some(result) = writer.ping_while(running).await? else {
             return Ok(());
         };
+        let sequence = result.graph.sequence;
         // The result may be newer than the events, which carry the authors of the changes. Waits for
         // the missing ones; they are in flight unless the engine is stopping.
         let until = tokio::time::Instant::now() + EVENT_TIMEOUT;
-        let sequences = batch.iter().map(|event| event.sequence());
-        let mut seen = sequences.max().unwrap_or_default();
-        while seen < graph.sequence {
+        while seen < sequence {
             let next = next(&mut self.held, &mut self.events);
             let Ok(Some(event)) = tokio::time::timeout_at(until, next).await else {
                 break;
             };
-            if event.sequence() > graph.sequence {
+            if event.sequence() > sequence {
                 self.held = Some(event);
                 break;
             }
@@ -235,7 +233,9 @@ impl<'a> Subscriber<'a> {
             batch.push(event);
         }
         let own = self.client.registration.id();
-        for message in filter.replace(&graph, &batch, own) {
+        // Comparing large results takes long, and other connections share the thread.
+        let messages = block_in_place(|| filter.replace(result, &batch, own));
+        for message in messages {
             self.feed(writer, &message).await?;
         }
         Ok(())
@@ -281,16 +281,19 @@ impl<'a> Subscriber<'a> {
                 if request.time_ms == 0 {
                     self.deliver_until(writer, graph.sequence).await?;
                 }
-                self.send_graph(writer, uuid, graph).await
+                graph_reply::send(self.client, writer, uuid, graph).await
             }
             Err(error) => {
-                let text = match error {
-                    FilterError::NoHistory => Bytes::from_static(b"null"),
-                    error => serde_json::to_vec(&error.to_string())
-                        .unwrap_or_default()
-                        .into(),
-                };
-                self.send_reply(writer, uuid, 400, &text).await
+                let client = self.client;
+                match error {
+                    FilterError::NoHistory => {
+                        graph_reply::send_object(client, writer, uuid, 400, b"null").await
+                    }
+                    error => {
+                        let status = error.status();
+                        graph_reply::refuse(client, writer, uuid, status, &error).await
+                    }
+                }
             }
         }
     }
@@ -342,46 +345,6 @@ impl<'a> Subscriber<'a> {
     /// Returns whether the client already knows the change of an event from a reply.
     fn is_known(&self, event: &BroadcastMessage) -> bool {
         event.event().is_some() && event.sequence() <= self.known_sequence
-    }
-
-    /// Sends the reply with the graph.
-    async fn send_graph(
-        &self,
-        writer: &mut Writer,
-        uuid: &str,
-        graph: GraphDump,
-    ) -> Result<(), ConnectionEnd> {
-        match self.client.encoding {
-            Encoding::Json => {
-                writer
-                    .send_pieces(JsonStream::sync_reply(uuid, graph.nodes, graph.edges))
-                    .await
-            }
-            Encoding::Protobuf => {
-                let text = JsonStream::graph(graph.nodes, graph.edges).into_bytes();
-                self.send_reply(writer, uuid, 200, &text).await
-            }
-        }
-    }
-
-    /// Sends a reply with a status and a JSON object.
-    async fn send_reply(
-        &self,
-        writer: &mut Writer,
-        uuid: &str,
-        status: i64,
-        object: &[u8],
-    ) -> Result<(), ConnectionEnd> {
-        let write = |out: &mut Vec<u8>| out.extend_from_slice(object);
-        let reply = write_message(
-            self.client.encoding,
-            GRAPH,
-            "SyncReply",
-            uuid,
-            status,
-            write,
-        );
-        writer.send(reply.into()).await
     }
 }
 

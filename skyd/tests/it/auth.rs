@@ -1,5 +1,7 @@
 //! Credentials and permissions.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::client::{Answer, WebSocket, get, post, request};
@@ -382,6 +384,25 @@ fn local_agents_present_the_key_file() {
     assert_eq!(
         as_user(&daemon, "GET", "/ws/replication", key, b"").status,
         426
+    );
+}
+
+/// Guesses of one name from one address become slower; other users do not wait for them.
+#[test]
+fn wrong_passwords_delay_further_guesses() {
+    let daemon = Daemon::with(BASIC);
+    let began = Instant::now();
+    for _ in 0..7 {
+        is_401(&post(&daemon, "/login?username=ann&password=x", ""));
+    }
+    assert!(began.elapsed() >= Duration::from_millis(100 + 200));
+    assert_eq!(
+        post(&daemon, "/login?username=bob&password=two", "").status,
+        200
+    );
+    assert_eq!(
+        post(&daemon, "/login?username=ann&password=one", "").status,
+        200
     );
 }
 

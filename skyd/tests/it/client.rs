@@ -405,18 +405,27 @@ impl WebSocket {
 
     /// Returns the code of the next close frame, ignoring pings, and whether the stream then ends.
     pub(crate) fn closed(&mut self) -> (Option<u16>, bool) {
+        let (code, _, ends) = self.closed_because();
+        (code, ends)
+    }
+
+    /// Returns code and reason of the next close frame, ignoring pings, and whether the stream then
+    /// ends.
+    pub(crate) fn closed_because(&mut self) -> (Option<u16>, String, bool) {
         let began = Instant::now();
         loop {
             assert!(began.elapsed() < TIMEOUT, "not closed within {TIMEOUT:?}");
             match self.frame() {
-                None => return (None, true),
+                None => return (None, String::new(), true),
                 Some(frame) if frame.opcode == CLOSE => {
                     let code = frame
                         .payload
                         .first_chunk()
                         .map(|code| u16::from_be_bytes(*code));
+                    let reason = frame.payload.get(2..).unwrap_or_default();
+                    let reason = String::from_utf8_lossy(reason).into_owned();
                     self.send_frame(0x80 | CLOSE, &frame.payload);
-                    return (code, self.frame().is_none());
+                    return (code, reason, self.frame().is_none());
                 }
                 Some(_) => {}
             }

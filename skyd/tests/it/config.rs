@@ -46,6 +46,18 @@ fn every_key_of_the_original_is_known() {
 }
 
 #[test]
+fn the_example_file_has_no_errors_and_no_warnings() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/skyd.yml");
+    let sources = Sources {
+        files: vec![example],
+        ..Sources::default()
+    };
+    let (config, errors) = Config::check(&sources);
+    assert!(errors.is_empty(), "{errors:?}");
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
 fn a_daemon_starts_with_the_file_of_the_original() {
     let folder = Folder::new();
     let mut command = command("analyzer", &folder.0, &[]);

@@ -14,7 +14,10 @@ fn the_examples_of_the_page_on_flows_are_right() {
     if std::env::var_os("SKYD_UPDATE_DOCS").is_some() {
         std::fs::write(&path, run).unwrap();
     } else {
-        assert_eq!(page, run, "set SKYD_UPDATE_DOCS=1 to update the page");
+        for (line, now) in page.lines().zip(run.lines()) {
+            assert_eq!(line, now, "set SKYD_UPDATE_DOCS=1 to update the page");
+        }
+        assert!(page == run, "set SKYD_UPDATE_DOCS=1 to update the page");
     }
 }
 

@@ -176,8 +176,9 @@ fn connections_are_limited_and_closing_one_frees_a_slot() {
 /// A hundred clients that each send the maximum must not exhaust the memory.
 #[test]
 fn the_memory_of_incoming_messages_is_limited() {
-    let daemon = Daemon::with(&["http.limits.incoming_bytes=6MiB"]);
-    let queues = || get(&daemon, "/api/status").json()["Queues"].clone();
+    let daemon = Daemon::with(&["http.limits.memory=12MiB"]);
+    let memory = || get(&daemon, "/api/status").json()["Memory"].clone();
+    let used = || memory()["Uses"]["requests"].as_u64();
     let open = |name| {
         let headers = [("X-Client-Type", "test"), ("X-Host-ID", name)];
         WebSocket::open(&daemon, "/ws/publisher", &headers)
@@ -186,9 +187,7 @@ fn the_memory_of_incoming_messages_is_limited() {
     // The first fragment of a message.
     let mut first = open("first");
     first.send_frame(TEXT, &block);
-    until("the fragment is counted", || {
-        queues()["IncomingBytes"].as_u64() >= Some(4 << 20)
-    });
+    until("the fragment is counted", || used() >= Some(8 << 20));
     let mut second = open("second");
     second.send_frame(TEXT, &block);
     assert_eq!(second.closed().0, Some(1013));
@@ -198,18 +197,28 @@ fn the_memory_of_incoming_messages_is_limited() {
         "POST /api/topology HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
     ));
     body.send(&block);
-    assert_eq!(body.answer().unwrap().status, 503);
-    assert_eq!(queues()["IncomingRefused"], 2);
+    let answer = body.answer().unwrap();
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(answer.text().contains("http.limits.memory"));
+    assert_eq!(memory()["Refused"], 2);
+    assert_eq!(memory()["Limit"], 12 << 20);
+    let cheap = post(
+        &daemon,
+        "/api/topology",
+        r#"{"GremlinQuery":"G.V().Count()"}"#,
+    );
+    assert_eq!(cheap.status, 200, "a small request needs no memory");
     // Memory of processed messages is returned.
     first.send_frame(0x80, b" ");
-    until("the memory is released", || queues()["IncomingBytes"] == 0);
+    until("the memory is released", || used() == Some(0));
     second = open("second");
     second.send_frame(TEXT, &block);
     until("the daemon accepts messages again", || {
-        queues()["IncomingBytes"].as_u64() >= Some(4 << 20)
+        used() >= Some(8 << 20)
     });
     drop(second);
-    until("the memory is released", || queues()["IncomingBytes"] == 0);
+    until("the memory is released", || used() == Some(0));
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn rejected_clients_leave_nothing_behind() {
     let mut held = Vec::new();
     for i in 0..300 {
         let refused = match i % 3 {
-            0 => vec![],
+            0 => vec![("X-Client-Protocol", "raw")],
             1 => vec![WHO, ("X-Client-Protocol", "xml")],
             _ => vec![WHO, ("X-Gremlin-Filter", "G.V(")],
         };

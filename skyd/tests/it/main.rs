@@ -24,6 +24,7 @@ mod ingestion;
 mod keystone;
 mod layering;
 mod live;
+mod memory;
 mod metrics;
 mod page;
 mod pcap;

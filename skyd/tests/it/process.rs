@@ -1,10 +1,12 @@
 //! Start and end of the process.
 
-use rustix::process::Signal;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::client::{Connection, WebSocket, get};
-use crate::daemon::{Daemon, Folder, refused};
+use crate::client::{Connection, WebSocket, get, post};
+use crate::daemon::{Daemon, Folder, command, refused, until};
 
 #[test]
 fn a_signal_stops_the_daemon_in_time_with_clients_connected() {
@@ -141,11 +143,86 @@ fn a_damaged_store_is_set_aside_and_logged() {
     let folder = Folder::new();
     std::fs::create_dir_all(folder.0.join("store")).unwrap();
     std::fs::write(folder.0.join("store/meta.redb"), "torn").unwrap();
+    // What some file systems leave after a crash.
+    std::fs::write(folder.0.join("store/graph.redb"), "").unwrap();
     let daemon = Daemon::in_folder(&folder.0, &[]);
+    for file in ["meta.redb.damaged-1", "graph.redb.damaged-1"] {
+        assert!(daemon.log().contains(file), "{}", daemon.log());
+    }
+    assert_eq!(get(&daemon, "/api/capture").json(), json!({}));
+}
+
+/// A storm of SIGHUP neither fills the log nor keeps the daemon busy.
+#[test]
+fn reloads_are_coalesced() {
+    let daemon = Daemon::start();
+    let pid = Pid::from_raw(i32::try_from(daemon.id()).unwrap()).unwrap();
+    for _ in 0..200 {
+        kill_process(pid, Signal::HUP).unwrap();
+        assert_eq!(get(&daemon, "/api").status, 200);
+    }
+    // The last signal is not lost.
+    daemon.hang_up("reloaded the users");
+    let reloads = daemon.log().matches("reloaded the users").count();
+    assert!(reloads < 100, "{reloads}");
+}
+
+#[test]
+fn a_second_signal_ends_the_daemon_at_once() {
+    let mut daemon = Daemon::start();
+    let pid = Pid::from_raw(i32::try_from(daemon.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    // The first signal may already have ended it.
+    let _sent = kill_process(pid, Signal::TERM);
+    until("the end", || !daemon.is_running());
+}
+
+/// Idle connections never use the descriptors that requests, files, and captures need.
+#[test]
+fn idle_connections_leave_descriptors_free() {
+    let folder = Folder::new();
+    let inner = command("analyzer", &folder.0, &[]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 64; exec \"$@\"", "sh"]);
+    limited.arg(inner.get_program()).args(inner.get_args());
+    limited
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let daemon = Daemon::spawn(limited);
     assert!(
-        daemon.log().contains("meta.redb.damaged-1"),
+        daemon.log().contains("open files allows only"),
         "{}",
         daemon.log()
     );
-    assert_eq!(get(&daemon, "/api/capture").json(), json!({}));
+    let idle: Vec<Connection> = (0..100).map(|_| Connection::open(&daemon)).collect();
+    for _ in 0..5 {
+        assert_eq!(get(&daemon, "/api").status, 200);
+    }
+    let node = r#"{"ID": "n", "Metadata": {"Name": "n", "Type": "t"}}"#;
+    assert_eq!(post(&daemon, "/api/node", node).status, 201);
+    drop(idle);
+}
+
+/// WebSockets, which last as long as their clients like, leave connections to requests.
+#[test]
+fn websockets_leave_connections_to_requests() {
+    let daemon = Daemon::with(&["http.limits.connections=8"]);
+    let who = [("X-Client-Type", "test")];
+    let sockets: Vec<WebSocket> = (0..7)
+        .map(|_| WebSocket::open(&daemon, "/ws/subscriber", &who))
+        .collect();
+    let refused = WebSocket::try_open(&daemon, "/ws/subscriber", &who);
+    let refused = refused.err().unwrap();
+    assert_eq!(refused.status, 503);
+    assert!(
+        refused.text().contains("http.limits.connections"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(get(&daemon, "/api").status, 200);
+    drop(sockets);
+    until("a socket is accepted", || {
+        WebSocket::try_open(&daemon, "/ws/subscriber", &who).is_ok()
+    });
 }

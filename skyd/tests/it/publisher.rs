@@ -58,6 +58,15 @@ fn invalid_messages_have_no_effect() {
     let reply = publisher.sync(json!({}));
     assert_eq!(reply["Obj"]["Nodes"].as_array().unwrap().len(), 1);
     assert_eq!(reply["Obj"]["Nodes"][0]["ID"], "good");
+    let log = daemon.log();
+    assert!(
+        log.contains("dropped a message of a client") && log.contains("Name is required"),
+        "{log}"
+    );
+    // A Go program that has nothing to show sends `null` for its lists.
+    publisher.send_graph("Sync", json!({"Nodes": null, "Edges": null}));
+    let reply = publisher.sync(json!({}));
+    assert_eq!(reply["Obj"]["Nodes"], json!([]));
 }
 
 #[test]

@@ -223,7 +223,9 @@ fn an_invalid_filter_is_answered_with_the_text_of_the_original() {
     );
     let bad = [("X-Client-Type", "test"), ("X-Gremlin-Filter", "G.V(")];
     let mut refused = WebSocket::try_open(&daemon, "/ws/subscriber", &bad).expect("101");
-    assert_eq!(refused.closed(), (Some(1000), true));
+    let (code, reason, ends) = refused.closed_because();
+    assert_eq!((code, ends), (Some(1008), true));
+    assert!(reason.starts_with("X-Gremlin-Filter: "), "{reason}");
 }
 
 #[test]

@@ -12,18 +12,38 @@ fn subscriber(daemon: &Daemon) -> WebSocket {
 }
 
 #[test]
-fn a_client_without_a_type_is_accepted_and_then_closed() {
+fn a_client_without_a_type_is_served() {
     let daemon = Daemon::start();
     for path in [
         "/ws/subscriber",
         "/ws/publisher",
         "/ws/pubsub",
         "/ws/agent/topology",
-        "/ws/replication",
     ] {
         let mut socket = WebSocket::try_open(&daemon, path, &[]).expect("101");
-        assert_eq!(socket.closed(), (Some(1000), true), "{path}");
+        assert_eq!(socket.sync(json!({}))["Status"], 200, "{path}");
     }
+}
+
+#[test]
+fn a_refused_client_learns_why() {
+    let daemon = Daemon::start();
+    let xml = [("X-Client-Protocol", "xml")];
+    for path in ["/ws/subscriber", "/ws/publisher", "/ws/replication"] {
+        let mut socket = WebSocket::try_open(&daemon, path, &xml).expect("101");
+        let (code, reason, ends) = socket.closed_because();
+        assert_eq!((code, ends), (Some(1008), true), "{path}");
+        assert_eq!(
+            reason,
+            "X-Client-Protocol \"xml\" is not supported, expected json or protobuf"
+        );
+    }
+    let long = "é".repeat(200);
+    let mut socket =
+        WebSocket::try_open(&daemon, "/ws/pubsub", &[("X-Update-Policy", &long)]).expect("101");
+    let (code, reason, _) = socket.closed_because();
+    assert_eq!(code, Some(1008));
+    assert!(reason.len() <= 123 && reason.starts_with("X-Update-Policy"));
     let answer = WebSocket::try_open(&daemon, "/ws/replication", &WHO)
         .err()
         .unwrap();

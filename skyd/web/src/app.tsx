@@ -1,6 +1,7 @@
 // Layout of the page: banner, navigation, tree, graph, details, time, and the open panel.
 
 import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import { isLoggedIn, logout } from "./net/login.ts";
 import { needsLogin } from "./net/rest.ts";
 import { Notices } from "./parts/notices.tsx";
@@ -44,16 +45,18 @@ export function App() {
     return (
       <>
         <Banner />
-        <main><Login /></main>
+        <main>
+          <Login />
+        </main>
       </>
     );
   }
   const isDim = connection.value === "lost";
   return (
     <>
+      <PageAlerts />
       <Banner />
       <Navigation />
-      <PageAlerts />
       <main class={isDim ? "dim" : undefined}>
         <Tree />
         <Graph />
@@ -75,12 +78,27 @@ function Banner() {
     <header class="banner">
       <h1>skyd</h1>
       {!needsLogin.value && <QueryField />}
-      <p class={`connection ${connection.value}`} role="status" aria-label="Connection">{connectionText()}</p>
-      <button type="button" class="theme" aria-label={activeTheme.value === "dark" ? "Light theme" : "Dark theme"} onClick={switchTheme}>
+      <p class={`connection ${connection.value}`} role="status" aria-label="Connection">
+        {connectionText()}
+      </p>
+      <button
+        type="button"
+        class="theme"
+        aria-label={activeTheme.value === "dark" ? "Light theme" : "Dark theme"}
+        onClick={switchTheme}
+      >
         {activeTheme.value === "dark" ? "☀" : "☾"}
       </button>
-      <button type="button" aria-label="Keys" title="Keys (?)" onClick={() => (openDialog.value = "keys")}>?</button>
-      {isLoggedIn.value && <button type="button" onClick={() => void logout()}>Log out</button>}
+      {!needsLogin.value && (
+        <button type="button" aria-label="Keys" title="Keys (?)" onClick={() => (openDialog.value = "keys")}>
+          ?
+        </button>
+      )}
+      {isLoggedIn.value && (
+        <button type="button" onClick={() => void logout()}>
+          Log out
+        </button>
+      )}
     </header>
   );
 }
@@ -104,7 +122,13 @@ function Navigation() {
   return (
     <nav class="panels" aria-label="Panels">
       {PANELS.map((name) => (
-        <button key={name} type="button" class={name === "Health" && count > 0 ? "problem" : undefined} aria-expanded={panel.value === name} onClick={() => togglePanel(name)}>
+        <button
+          key={name}
+          type="button"
+          class={name === "Health" && count > 0 ? "problem" : undefined}
+          aria-expanded={panel.value === name}
+          onClick={() => togglePanel(name)}
+        >
           {name === "Health" ? health : name}
         </button>
       ))}
@@ -118,11 +142,16 @@ function PageAlerts() {
   return (
     <>
       {connection.value === "lost" && (
-        <p class="page-alert" role="alert">Connection lost. What is shown may be out of date; the page connects again by itself.</p>
+        <p class="page-alert" role="alert">
+          Connection lost. What is shown may be out of date; the page connects again by itself.
+        </p>
       )}
       {isOutdated && (
         <p class="page-alert">
-          The daemon is now version {version.value}. <button type="button" onClick={() => location.reload()}>Reload</button>
+          The daemon is now version {version.value}.{" "}
+          <button type="button" onClick={() => location.reload()}>
+            Reload
+          </button>
         </p>
       )}
     </>
@@ -131,14 +160,19 @@ function PageAlerts() {
 
 function OpenPanel() {
   const name = panel.value;
+  const element = useRef<HTMLElement>(null);
+  // On a narrow screen, the panel is below the visible part of the page.
+  useEffect(() => element.current?.scrollIntoView({ block: "nearest" }), [name]);
   if (name === null) {
     return null;
   }
   return (
-    <section class="panel" aria-label={name} key={name}>
+    <section class="panel" aria-label={name} key={name} ref={element}>
       <header>
         <h2>{name}</h2>
-        <button type="button" class="close" aria-label={`Close ${name}`} onClick={() => togglePanel(name)}>×</button>
+        <button type="button" class="close" aria-label={`Close ${name}`} onClick={() => togglePanel(name)}>
+          ×
+        </button>
       </header>
       {CONTENTS[name]()}
     </section>

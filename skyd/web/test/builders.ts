@@ -5,12 +5,24 @@ import type { Json, JsonObject } from "../src/parts/json.ts";
 
 /** Returns a node as the daemon sends it. */
 export function node(id: string, type: string, metadata: JsonObject = {}): JsonObject {
-  return { ID: id, Host: "h", Metadata: { Name: id, Type: type, TID: id, ...metadata }, CreatedAt: 1, UpdatedAt: 1, Revision: 1 };
+  return {
+    ID: id,
+    Host: "h",
+    Metadata: { Name: id, Type: type, TID: id, ...metadata },
+    CreatedAt: 1,
+    UpdatedAt: 1,
+    Revision: 1,
+  };
 }
 
 /** Returns an edge as the daemon sends it. */
 export function edge(parent: string, child: string, relation = "ownership", metadata: JsonObject = {}): JsonObject {
-  return { ID: `${parent}-${child}-${relation}`, Parent: parent, Child: child, Metadata: { RelationType: relation, ...metadata } };
+  return {
+    ID: `${parent}-${child}-${relation}`,
+    Parent: parent,
+    Child: child,
+    Metadata: { RelationType: relation, ...metadata },
+  };
 }
 
 /** Returns a model with some nodes and edges. */

@@ -11,7 +11,10 @@ const ALL: SceneOptions = { isOpen: () => true, unfolded: new Set(), hidden: new
 
 function fleet(hosts: number, namespaces: number): GraphModel {
   const parts = Array.from({ length: hosts }, (_, index) => hostOf(`h${index}`, namespaces));
-  return modelOf(parts.flatMap((part) => part.nodes), parts.flatMap((part) => part.edges));
+  return modelOf(
+    parts.flatMap((part) => part.nodes),
+    parts.flatMap((part) => part.edges),
+  );
 }
 
 function positions(layout: Layout): Map<string, string> {
@@ -21,11 +24,19 @@ function positions(layout: Layout): Map<string, string> {
 function assertNested(boxes: Box[], parent?: Box): void {
   boxes.forEach((box, index) => {
     for (const other of boxes.slice(index + 1)) {
-      const isApart = box.x + box.width <= other.x || other.x + other.width <= box.x || box.y + box.height <= other.y || other.y + other.height <= box.y;
+      const isApart =
+        box.x + box.width <= other.x ||
+        other.x + other.width <= box.x ||
+        box.y + box.height <= other.y ||
+        other.y + other.height <= box.y;
       assert.ok(isApart, `${box.item.id} overlaps ${other.item.id}`);
     }
     if (parent) {
-      const isInside = box.x >= parent.x && box.y >= parent.y && box.x + box.width <= parent.x + parent.width && box.y + box.height <= parent.y + parent.height;
+      const isInside =
+        box.x >= parent.x &&
+        box.y >= parent.y &&
+        box.x + box.width <= parent.x + parent.width &&
+        box.y + box.height <= parent.y + parent.height;
       assert.ok(isInside, `${box.item.id} is not inside ${parent.item.id}`);
     }
     assertNested(box.children, box);
@@ -36,7 +47,10 @@ test("the same graph has the same layout", () => {
   const first = layOut(buildScene(fleet(3, 5), ALL));
   const { nodes, edges } = hostOf("h1", 5);
   const others = [hostOf("h0", 5), hostOf("h2", 5)];
-  const shuffled = modelOf([...nodes, ...others.flatMap((part) => part.nodes)].reverse(), [...edges, ...others.flatMap((part) => part.edges)].reverse());
+  const shuffled = modelOf(
+    [...nodes, ...others.flatMap((part) => part.nodes)].reverse(),
+    [...edges, ...others.flatMap((part) => part.edges)].reverse(),
+  );
   assert.deepEqual([...positions(layOut(buildScene(shuffled, ALL)))].sort(), [...positions(first)].sort());
 });
 
@@ -85,7 +99,10 @@ test("links of closed boxes end at the box", () => {
 
 test("more than twelve equal siblings are one item", () => {
   const names = Array.from({ length: 13 }, (_, index) => `tap${index}`);
-  const model = modelOf([node("h", "host"), ...names.map((name) => node(name, "tap"))], names.map((name) => edge("h", name)));
+  const model = modelOf(
+    [node("h", "host"), ...names.map((name) => node(name, "tap"))],
+    names.map((name) => edge("h", name)),
+  );
   const scene = buildScene(model, ALL);
   const group = scene.roots[0]?.children[0];
   assert.equal(group?.folded, 13);
@@ -103,10 +120,11 @@ test("hidden types and links are not shown", () => {
 test("50 000 nodes are laid out in a moment", () => {
   const model = fleet(500, 33);
   assert.ok(model.nodes.size > 50_000);
-  const start = performance.now();
+  const start = process.cpuUsage();
   const layout = layOut(buildScene(model, ALL));
-  // Machines are shared: the goal is 500 ms on a quiet one.
-  assert.ok(performance.now() - start < 5000);
+  const { user, system } = process.cpuUsage(start);
+  // The goal is 500 ms; other tests run in the same process and garbage is collected in parallel.
+  assert.ok(user + system < 2_000_000, `${user + system} µs`);
   assert.equal(layout.boxes.size, layout.roots.length + [...layout.boxes.values()].filter((box) => box.parent).length);
 });
 

@@ -14,20 +14,43 @@ test("the outline shows what is open below its owner", () => {
   const rows = outline(model, (item) => item.id !== "h/ns1");
   assert.deepEqual(
     rows.map((row) => [row.level, row.node.id, row.isOpen]),
-    [[1, "h", true], [2, "h/br0", undefined], [2, "h/v0", undefined], [2, "h/v1", undefined], [2, "h/ns0", true], [3, "h/ns0/eth0", undefined], [2, "h/ns1", false]],
+    [
+      [1, "h", true],
+      [2, "h/br0", undefined],
+      [2, "h/v0", undefined],
+      [2, "h/v1", undefined],
+      [2, "h/ns0", true],
+      [3, "h/ns0/eth0", undefined],
+      [2, "h/ns1", false],
+    ],
   );
   assert.deepEqual([rows[4]?.position, rows[4]?.siblings], [4, 5]);
 });
 
 test("names are in natural order", () => {
   const model = modelOf([node("eth10", "device"), node("eth9", "device")], []);
-  assert.deepEqual(outline(model, () => true).map((row) => row.node.name), ["eth9", "eth10"]);
+  assert.deepEqual(
+    outline(model, () => true).map((row) => row.node.name),
+    ["eth9", "eth10"],
+  );
 });
 
 test("partial updates set and delete paths", () => {
   const model = modelOf([node("a", "device", { State: "UP", Docker: { Labels: { x: 1 } } })], []);
   const changes = none();
-  model.apply("NodePartiallyUpdated", { ID: "a", Revision: 7, Ops: [{ Type: 1, Key: "State", Value: "DOWN" }, { Type: 2, Key: "Docker.Labels.x", Value: null }, { Type: 9, Key: "State", Value: "X" }] }, changes);
+  model.apply(
+    "NodePartiallyUpdated",
+    {
+      ID: "a",
+      Revision: 7,
+      Ops: [
+        { Type: 1, Key: "State", Value: "DOWN" },
+        { Type: 2, Key: "Docker.Labels.x", Value: null },
+        { Type: 9, Key: "State", Value: "X" },
+      ],
+    },
+    changes,
+  );
   const a = model.find("a");
   assert.equal(a?.state, "down");
   assert.equal(a?.revision, 7);
@@ -41,8 +64,15 @@ test("partial updates set and delete paths", () => {
 test("unknown and malformed messages change nothing", () => {
   const model = modelOf([node("a", "device")], []);
   const messages: [string, Json | undefined][] = [
-    ["NodeExploded", node("b", "device")], ["NodeAdded", null], ["NodeAdded", {}], ["NodeAdded", [1]], ["EdgeAdded", { ID: "e" }],
-    ["NodeUpdated", undefined], ["NodePartiallyUpdated", { ID: "a", Ops: null }], ["NodePartiallyUpdated", { ID: "zz", Ops: [] }], ["EdgeDeleted", { ID: "zz" }],
+    ["NodeExploded", node("b", "device")],
+    ["NodeAdded", null],
+    ["NodeAdded", {}],
+    ["NodeAdded", [1]],
+    ["EdgeAdded", { ID: "e" }],
+    ["NodeUpdated", undefined],
+    ["NodePartiallyUpdated", { ID: "a", Ops: null }],
+    ["NodePartiallyUpdated", { ID: "zz", Ops: [] }],
+    ["EdgeDeleted", { ID: "zz" }],
   ];
   for (const [type, object] of messages) {
     model.apply(type, object, none());
@@ -53,8 +83,14 @@ test("unknown and malformed messages change nothing", () => {
 });
 
 test("a cycle of owners neither hides its nodes nor hangs", () => {
-  const model = modelOf([node("a", "netns"), node("b", "netns"), node("c", "netns")], [edge("a", "b"), edge("b", "c"), edge("c", "a"), edge("b", "b")]);
-  assert.deepEqual(outline(model, () => true).map((row) => row.node.id), ["a", "b", "c"]);
+  const model = modelOf(
+    [node("a", "netns"), node("b", "netns"), node("c", "netns")],
+    [edge("a", "b"), edge("b", "c"), edge("c", "a"), edge("b", "b")],
+  );
+  assert.deepEqual(
+    outline(model, () => true).map((row) => row.node.id),
+    ["a", "b", "c"],
+  );
 });
 
 test("an orphan gets its next owner", () => {
@@ -71,15 +107,29 @@ test("edges may arrive before their nodes", () => {
   model.apply("NodeAdded", node("b", "device"), none());
   assert.equal(model.roots().length, 1);
   model.apply("NodeAdded", node("a", "host"), none());
-  assert.deepEqual(model.roots().map((root) => root.id), ["a"]);
+  assert.deepEqual(
+    model.roots().map((root) => root.id),
+    ["a"],
+  );
 });
 
 test("hostile keys reach neither prototypes nor other nodes", () => {
   const model = new GraphModel();
-  const text = '{"Nodes":[{"ID":"__proto__","Metadata":{"Name":"__proto__","__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}}]}';
+  const text =
+    '{"Nodes":[{"ID":"__proto__","Metadata":{"Name":"__proto__","__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}}]}';
   model.reset(JSON.parse(text) as Json);
   for (const key of ["__proto__.polluted", "constructor.prototype.polluted", "a.__proto__.polluted"]) {
-    model.apply("NodePartiallyUpdated", { ID: "__proto__", Ops: [{ Type: 1, Key: key, Value: 1 }, { Type: 2, Key: key, Value: null }] }, none());
+    model.apply(
+      "NodePartiallyUpdated",
+      {
+        ID: "__proto__",
+        Ops: [
+          { Type: 1, Key: key, Value: 1 },
+          { Type: 2, Key: key, Value: null },
+        ],
+      },
+      none(),
+    );
   }
   assert.equal(({} as Record<string, unknown>)["polluted"], undefined);
   assert.equal(model.find("__proto__")?.name, "__proto__");
@@ -103,9 +153,19 @@ test("random patches never throw and stay on the node", () => {
 });
 
 test("a search finds names, addresses, and identifiers", () => {
-  const model = modelOf([node("ns", "netns"), node("eth0", "veth", { IPV4: ["192.0.2.1/24"], MAC: "02:00:00:00:00:AA", State: "UP", Captures: [{}] })], [edge("ns", "eth0")]);
+  const model = modelOf(
+    [
+      node("ns", "netns"),
+      node("eth0", "veth", { IPV4: ["192.0.2.1/24"], MAC: "02:00:00:00:00:AA", State: "UP", Captures: [{}] }),
+    ],
+    [edge("ns", "eth0")],
+  );
   for (const text of ["192.0.2.1", "02:00:00:00:00:aa", "ETH", "eth0"]) {
-    assert.deepEqual(search(model, text).map((found) => found.id), ["eth0"], text);
+    assert.deepEqual(
+      search(model, text).map((found) => found.id),
+      ["eth0"],
+      text,
+    );
   }
   assert.deepEqual(search(model, "nothing"), []);
   assert.deepEqual(search(model, "  "), []);

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { arrangeFlows, flowEnd, flowName, flowRate, flowRow } from "../src/flow/flow.ts";
 import { atTime, characterAt, errorOffset, isGremlin, literal, nodeQuery } from "../src/net/gremlin.ts";
 import { NO_ANSWER, applyLive } from "../src/net/live.ts";
+import { csv } from "../src/parts/csv.ts";
 import type { Json } from "../src/parts/json.ts";
 import { counted, label, visible } from "../src/parts/names.ts";
 import { amount, byteRate, bytes, duration, rate } from "../src/parts/units.ts";
@@ -11,7 +12,14 @@ import { type Point, append, rest } from "../src/state/metrics_series.ts";
 import { parseTime } from "../src/state/time_text.ts";
 
 test("quantities have three digits and a unit", () => {
-  assert.deepEqual([0, 999, 1000, 12_345, 999_950, 1.5e9].map(bytes), ["0 B", "999 B", "1.00 kB", "12.3 kB", "1.00 MB", "1.50 GB"]);
+  assert.deepEqual([0, 999, 1000, 12_345, 999_950, 1.5e9].map(bytes), [
+    "0 B",
+    "999 B",
+    "1.00 kB",
+    "12.3 kB",
+    "1.00 MB",
+    "1.50 GB",
+  ]);
   assert.equal(byteRate(12_345), "12.3 kB/s");
   assert.deepEqual([0, 0.5, 1200].map(rate), ["0 /s", "0.5 /s", "1.20 k /s"]);
   assert.equal(amount(1234567), "1\u202f234\u202f567");
@@ -50,7 +58,16 @@ test("queries move to another time, and errors to characters", () => {
 });
 
 test("an address round-trips and ignores what is broken", () => {
-  const view = { ...DEFAULT_VIEW, select: "a b&c", tab: "Raw", panel: "Flows" as const, query: "G.V('é')", at: 5, hide: ["layer2"], theme: "dark" as const };
+  const view = {
+    ...DEFAULT_VIEW,
+    select: "a b&c",
+    tab: "Raw",
+    panel: "Flows" as const,
+    query: "G.V('é')",
+    at: 5,
+    hide: ["layer2"],
+    theme: "dark" as const,
+  };
   assert.deepEqual(parseView(formatView(view)), view);
   assert.equal(formatView(DEFAULT_VIEW), "");
   for (const junk of ["#select=%00%ff&at=tomorrow&panel=../../etc", `#${"a".repeat(5000)}`, "#%%%", "#=&&=="]) {
@@ -80,9 +97,16 @@ const message = (type: string, object: Json) => ({ namespace: "Live", type, uuid
 
 test("changes of a live query lead from answer to answer", () => {
   let answer = applyLive(NO_ANSWER, message("Answer", { Kind: "nodes", Answer: [1, 2, 3] }));
-  answer = applyLive(answer, message("Changes", { Changes: [
-    { Change: "Left", At: 0 }, { Change: "Entered", At: 2, Item: 4 }, { Change: "Changed", From: 2, At: 0, Item: 5 },
-  ] }));
+  answer = applyLive(
+    answer,
+    message("Changes", {
+      Changes: [
+        { Change: "Left", At: 0 },
+        { Change: "Entered", At: 2, Item: 4 },
+        { Change: "Changed", From: 2, At: 0, Item: 5 },
+      ],
+    }),
+  );
   assert.deepEqual(answer.items, [5, 2, 3]);
   answer = applyLive(answer, message("Failed", { Error: "no", Offset: 2 }));
   assert.deepEqual([answer.error, answer.offset, answer.items], ["no", 2, [5, 2, 3]], "the old answer stays");
@@ -92,8 +116,13 @@ test("changes of a live query lead from answer to answer", () => {
 });
 
 const flow = (port: number, last: number, abBytes: number): Json => ({
-  UUID: `u${port}`, Network: { A: "192.0.2.1", B: "2001:db8::1" }, Transport: { A: port, B: 53, Protocol: "UDP" }, Start: 1000, Last: last,
-  Metric: { ABBytes: 100, BABytes: 50, ABPackets: 2, BAPackets: 1 }, LastUpdateMetric: { ABBytes: abBytes, BABytes: 0, Start: last - 2000, Last: last },
+  UUID: `u${port}`,
+  Network: { A: "192.0.2.1", B: "2001:db8::1" },
+  Transport: { A: port, B: 53, Protocol: "UDP" },
+  Start: 1000,
+  Last: last,
+  Metric: { ABBytes: 100, BABytes: 50, ABPackets: 2, BAPackets: 1 },
+  LastUpdateMetric: { ABBytes: abBytes, BABytes: 0, Start: last - 2000, Last: last },
 });
 
 test("rows of flows have ends, rate, and order", () => {
@@ -101,9 +130,17 @@ test("rows of flows have ends, rate, and order", () => {
   assert.equal(flowEnd({ Link: { A: "02:00:00:00:00:01" } }, "A"), "02:00:00:00:00:01");
   assert.equal(flowRate(flow(1, 10_000, 4000), 10_500), 2000);
   assert.equal(flowRate(flow(1, 10_000, 4000), 60_000), 0, "a flow without news rests");
-  const rows = [flow(1, 10_000, 10), flow(2, 10_000, 30), flow(22, 10_000, 20)].map((record) => flowRow(record, 10_000));
-  assert.deepEqual(arrangeFlows(rows, "", "rate", true).map((row) => row.uuid), ["u2", "u22", "u1"]);
-  assert.deepEqual(arrangeFlows(rows, "udp :2", "a", false).map((row) => row.uuid), ["u2", "u22"]);
+  const rows = [flow(1, 10_000, 10), flow(2, 10_000, 30), flow(22, 10_000, 20)].map((record) =>
+    flowRow(record, 10_000),
+  );
+  assert.deepEqual(
+    arrangeFlows(rows, "", "rate", true).map((row) => row.uuid),
+    ["u2", "u22", "u1"],
+  );
+  assert.deepEqual(
+    arrangeFlows(rows, "udp :2", "a", false).map((row) => row.uuid),
+    ["u2", "u22"],
+  );
 });
 
 test("rates of an interface fall to zero when it rests", () => {
@@ -111,7 +148,14 @@ test("rates of an interface fall to zero when it rests", () => {
   append(points, { Start: 1000, Last: 2000, RxBytes: 500, TxErrors: 2 });
   append(points, { Start: 1000, Last: 2000, RxBytes: 500 });
   append(points, { Start: 2000, Last: 3000, RxBytes: 1000 });
-  assert.deepEqual(points.map((point) => [point.time, point.rxBytes, point.errors]), [[1000, 0, 0], [2000, 500, 2], [3000, 1000, 0]]);
+  assert.deepEqual(
+    points.map((point) => [point.time, point.rxBytes, point.errors]),
+    [
+      [1000, 0, 0],
+      [2000, 500, 2],
+      [3000, 1000, 0],
+    ],
+  );
   rest(points, 4000);
   assert.equal(points.at(-1)?.rxBytes, 1000, "one interval late is not rest");
   rest(points, 9000);
@@ -119,4 +163,15 @@ test("rates of an interface fall to zero when it rests", () => {
   const length = points.length;
   rest(points, 10_000);
   assert.deepEqual([points.length, points.at(-1)?.time], [length, 10_000], "rest does not add points forever");
+});
+
+test("tables are saved without formulas", () => {
+  assert.equal(
+    csv([
+      ["a", 1],
+      ['x,"y"', -2],
+      ["=1+1", 0],
+    ]),
+    'a,1\r\n"x,""y""",-2\r\n\'=1+1,0\r\n',
+  );
 });

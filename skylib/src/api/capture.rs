@@ -247,7 +247,7 @@ fn read_mode(
     let mut name = String::new();
     members.read(key, &mut name)?;
     if !name.is_empty() {
-        *mode = LayerKeyMode::parse(&name).ok_or_else(|| JsonError::Member {
+        *mode = name.parse().map_err(|_| JsonError::Member {
             key,
             reason: "Not a valid layer key mode".to_owned(),
         })?;

@@ -78,7 +78,9 @@ mod tests {
             ),
             (
                 r#"{"Src":"G","Dst":"G"}"#,
-                "invalid schema: Metadata: RelationType is required",
+                "invalid schema: (root): Must validate all the schemas (allOf)\n\
+                 Metadata: Must validate all the schemas (allOf)\n\
+                 Metadata: RelationType is required",
             ),
             (
                 r#"{"Src":["G"]}"#,

@@ -5,6 +5,7 @@ use super::patch::JsonPatchError;
 use crate::go_duration::GoDurationError;
 use crate::graph::GraphError;
 use crate::graph::schema::SchemaError;
+use crate::memory::MemoryExhausted;
 use crate::store::StoreError;
 
 /// A validation rule that a resource violates.
@@ -101,6 +102,9 @@ pub enum PatchError {
     /// The body is not a JSON patch.
     #[error("incorrect JSON patch")]
     Incorrect(#[source] JsonPatchError),
+    /// There is no memory for the patched document now.
+    #[error(transparent)]
+    Memory(#[from] MemoryExhausted),
     /// An operation of the patch failed.
     #[error("applying JSON patch to resource")]
     Applying(#[source] JsonPatchError),
@@ -113,4 +117,17 @@ pub enum PatchError {
     /// The patched resource conflicts with another one, exceeds a limit, or could not be stored.
     #[error("updating resource with patched version")]
     Updating(#[source] ResourceError),
+}
+
+impl PatchError {
+    /// Returns the reason if the same patch may succeed later, once there is memory for it.
+    #[must_use]
+    pub const fn exhausted(&self) -> Option<MemoryExhausted> {
+        match self {
+            Self::Memory(exhausted) | Self::Applying(JsonPatchError::Memory(exhausted)) => {
+                Some(*exhausted)
+            }
+            _ => None,
+        }
+    }
 }

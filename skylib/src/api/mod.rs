@@ -40,4 +40,4 @@ pub use patch::{JsonPatch, JsonPatchError, MAX_OPERATIONS};
 pub use resource::{Defaults, ExpressionChecker, NodeFinder, Resource};
 pub use resource_store::{ResourceStore, UnreadableDocument};
 pub use rfc3339::{ParseRfc3339Error, Rfc3339};
-pub use workflow::{Workflow, WorkflowChoice, WorkflowParameter, workflow_parameters};
+pub use workflow::{Workflow, WorkflowChoice, WorkflowParameter, workflow_arguments};

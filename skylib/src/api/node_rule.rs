@@ -100,8 +100,11 @@ mod tests {
             ),
             (
                 r#"{"Action":"create","Metadata":null}"#,
-                "invalid schema: Metadata: Name is required\n\
-                 Metadata: Type is required, or Path, or UUID",
+                "invalid schema: (root): Must validate all the schemas (allOf)\n\
+                 (root): Must validate at least one schema (anyOf)\n\
+                 Metadata: Must validate all the schemas (allOf)\n\
+                 Metadata: Name is required\n\
+                 Metadata: Type is required",
             ),
             (
                 r#"{"Action":"update","Metadata":{"Type":""},"Query":"G"}"#,

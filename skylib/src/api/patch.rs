@@ -6,17 +6,20 @@ use json_patch::PatchOperation;
 use json_patch::jsonptr::Pointer;
 use serde_json::Value;
 
+use crate::memory::{MemoryCharge, MemoryExhausted};
+
 /// A list of operations on a JSON document (RFC 6902).
 ///
-/// The cost of a hostile patch is limited: by the number of operations, the number of values that
-/// they add, copy, and move, and the nesting depth.
+/// The cost of a hostile patch is limited: by the number of operations, the number of bytes that they
+/// add, copy, and move, and the nesting depth.
 ///
 /// ```
 /// use serde_json::json;
 /// use skylib::api::JsonPatch;
+/// use skylib::memory::{MemoryBudget, MemoryUse};
 /// let patch: JsonPatch = r#"[{"op":"add","path":"/Metadata/a","value":1}]"#.parse()?;
 /// let mut document = json!({"Metadata": {}});
-/// patch.apply(&mut document)?;
+/// patch.apply(&mut document, &MemoryBudget::unlimited().charge(MemoryUse::Patches))?;
 /// assert_eq!(document, json!({"Metadata": {"a": 1}}));
 /// # Ok::<(), skylib::api::JsonPatchError>(())
 /// ```
@@ -43,13 +46,17 @@ impl FromStr for JsonPatch {
 }
 
 impl JsonPatch {
-    /// Applies the operations in order. An error leaves the document partially patched.
+    /// Applies the operations in order; `memory` grows by what they add. An error leaves the document
+    /// partially patched.
     ///
     /// # Errors
     /// [`JsonPatchError`] of the first operation that fails: its path does not exist, its test does
     /// not match, or it exceeds a limit.
-    pub fn apply(&self, document: &mut Value) -> Result<(), JsonPatchError> {
-        let mut budget = Budget::default();
+    pub fn apply(&self, document: &mut Value, memory: &MemoryCharge) -> Result<(), JsonPatchError> {
+        let mut budget = Budget {
+            bytes: MAX_PATCHED_BYTES,
+            memory,
+        };
         for (number, operation) in self.0.iter().enumerate() {
             budget.charge(operation, document)?;
             let one = std::slice::from_ref(operation);
@@ -63,22 +70,16 @@ impl JsonPatch {
     }
 }
 
-/// Number of values that the remaining operations of a patch may add to a document.
-struct Budget {
-    /// At most [`MAX_PATCHED_VALUES`]; only decreases.
-    values: usize,
+/// Bytes that the remaining operations of a patch may add to a document.
+struct Budget<'a> {
+    /// At most [`MAX_PATCHED_BYTES`]; only decreases.
+    bytes: usize,
+    /// Grows by what the operations add.
+    memory: &'a MemoryCharge,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self {
-            values: MAX_PATCHED_VALUES,
-        }
-    }
-}
-
-impl Budget {
-    /// Subtracts the values that an operation adds.
+impl Budget<'_> {
+    /// Subtracts what an operation adds.
     fn charge(
         &mut self,
         operation: &PatchOperation,
@@ -95,26 +96,42 @@ impl Budget {
         let depth = MAX_DEPTH
             .checked_sub(path.count())
             .ok_or(JsonPatchError::TooDeep)?;
-        value.map_or(Ok(()), |value| self.take(value, depth))
+        let before = self.bytes;
+        value.map_or(Ok(()), |value| self.take(value, depth))?;
+        self.memory.add(before - self.bytes)?;
+        Ok(())
     }
 
     /// Subtracts a value and everything nested in it.
     fn take(&mut self, value: &Value, depth: usize) -> Result<(), JsonPatchError> {
         let depth = depth.checked_sub(1).ok_or(JsonPatchError::TooDeep)?;
-        self.values = self.values.checked_sub(1).ok_or(JsonPatchError::TooLarge)?;
+        self.subtract(VALUE_BYTES)?;
         match value {
+            Value::String(text) => self.subtract(text.len()),
             Value::Array(items) => items.iter().try_for_each(|item| self.take(item, depth)),
-            Value::Object(members) => members.values().try_for_each(|item| self.take(item, depth)),
+            Value::Object(members) => members.iter().try_for_each(|(key, item)| {
+                self.subtract(key.len())?;
+                self.take(item, depth)
+            }),
             _ => Ok(()),
         }
+    }
+
+    fn subtract(&mut self, bytes: usize) -> Result<(), JsonPatchError> {
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.ok_or(JsonPatchError::TooLarge)?;
+        Ok(())
     }
 }
 
 /// Highest number of operations of one patch.
 pub const MAX_OPERATIONS: usize = 1_000;
 
-/// Highest number of values that the operations of one patch add, copy, and move in total.
-const MAX_PATCHED_VALUES: usize = 1_000_000;
+/// Highest number of bytes that the operations of one patch add, copy, and move in total.
+const MAX_PATCHED_BYTES: usize = 16 << 20;
+
+/// Memory of one value without its text, in bytes, approximately; a member of an object needs most.
+const VALUE_BYTES: usize = 96;
 
 /// Deepest nesting of a patched document, below the 128 levels that the JSON parser accepts.
 const MAX_DEPTH: usize = 100;
@@ -129,9 +146,12 @@ pub enum JsonPatchError {
     /// The patch has more than [`MAX_OPERATIONS`] operations.
     #[error("more than {MAX_OPERATIONS} operations")]
     TooMany,
-    /// The operations add, copy, and move too many values.
-    #[error("more than {MAX_PATCHED_VALUES} values added, copied and moved")]
+    /// The operations add, copy, and move too much.
+    #[error("more than {MAX_PATCHED_BYTES} bytes added, copied and moved")]
     TooLarge,
+    /// There is no memory for the patched document now.
+    #[error(transparent)]
+    Memory(#[from] MemoryExhausted),
     /// The patched document would be nested too deeply.
     #[error("values nested deeper than {MAX_DEPTH}")]
     TooDeep,
@@ -152,12 +172,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::memory::{MemoryBudget, MemoryUse};
 
     fn patched(document: Value, patch: &Value) -> Result<Value, String> {
         let mut document = document;
         let patch = JsonPatch::from_str(&patch.to_string()).map_err(|error| error.to_string())?;
+        let memory = MemoryBudget::unlimited().charge(MemoryUse::Patches);
         patch
-            .apply(&mut document)
+            .apply(&mut document, &memory)
             .map_err(|error| error.to_string())?;
         Ok(document)
     }
@@ -226,7 +248,33 @@ mod tests {
     fn repeated_doubling_is_limited() {
         let copy = json!({"op": "copy", "from": "/a", "path": "/a/-"});
         let error = patched(json!({"a": [1, 2, 3]}), &Value::Array(vec![copy; 60])).unwrap_err();
-        assert_eq!(error, "more than 1000000 values added, copied and moved");
+        assert_eq!(error, "more than 16777216 bytes added, copied and moved");
+    }
+
+    #[test]
+    fn long_texts_count_by_their_length() {
+        let copies = (0..1_000).map(|i| {
+            let path = format!("/b{i}");
+            json!({"op": "copy", "from": "/a", "path": path})
+        });
+        let document = json!({"a": "x".repeat(100_000)});
+        let error = patched(document, &Value::Array(copies.collect())).unwrap_err();
+        assert_eq!(error, "more than 16777216 bytes added, copied and moved");
+    }
+
+    #[test]
+    fn a_patch_is_charged_and_ends_when_the_memory_is_exhausted() {
+        let copy = json!([{"op": "copy", "from": "/a", "path": "/b"}]);
+        let patch = JsonPatch::from_str(&copy.to_string()).unwrap();
+        let document = json!({"a": "x".repeat(10_000)});
+        let budget = MemoryBudget::new(30_000);
+        let memory = budget.charge(MemoryUse::Patches);
+        for _ in 0..2 {
+            patch.apply(&mut document.clone(), &memory).unwrap();
+        }
+        assert!(memory.bytes() > 20_000);
+        let error = patch.apply(&mut document.clone(), &memory).unwrap_err();
+        assert!(matches!(error, JsonPatchError::Memory(_)), "{error}");
     }
 
     #[test]

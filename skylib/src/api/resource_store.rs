@@ -12,6 +12,7 @@ use super::go_json::{JsonError, Members};
 use super::{Defaults, ExpressionChecker, JsonPatch, PatchError, Resource, ResourceError};
 use crate::error_chain::Chain;
 use crate::id::Id;
+use crate::memory::{MemoryBudget, MemoryUse};
 use crate::store::{DocStore, StoreError};
 use crate::time::Timestamp;
 
@@ -169,7 +170,11 @@ impl<R: Resource> ResourceStore<R> {
         let unreadable = |error: JsonError| PatchError::Creating(error.into());
         let document = serde_json::to_value(&*before);
         let mut document = document.map_err(|error| unreadable(JsonError::Syntax(error)))?;
-        patch.apply(&mut document).map_err(PatchError::Applying)?;
+        // Resources are small, and one patch at a time runs: the limit of the patch suffices.
+        let memory = MemoryBudget::unlimited().charge(MemoryUse::Patches);
+        patch
+            .apply(&mut document, &memory)
+            .map_err(PatchError::Applying)?;
         let mut after = R::read(&document.to_string(), defaults).map_err(unreadable)?;
         after.set_id(id.to_owned());
         after

@@ -125,18 +125,18 @@ impl<'de> Deserialize<'de> for WorkflowChoice {
 /// Returns the arguments of a workflow call, whose body is `{"Params":[…]}`.
 ///
 /// ```
-/// use skylib::api::workflow_parameters;
-/// assert_eq!(workflow_parameters(r#"{"Params":["a",1]}"#)?.len(), 2);
-/// assert!(workflow_parameters("{}")?.is_empty());
+/// use skylib::api::workflow_arguments;
+/// assert_eq!(workflow_arguments(r#"{"Params":["a",1]}"#)?.len(), 2);
+/// assert!(workflow_arguments("{}")?.is_empty());
 /// # Ok::<(), skylib::api::go_json::JsonError>(())
 /// ```
 ///
 /// # Errors
 /// If the text is not a JSON object, or `Params` is not a list.
-pub fn workflow_parameters(text: &str) -> Result<Vec<Json>, JsonError> {
-    let mut parameters = Vec::new();
-    Members::parse_first(text)?.read("Params", &mut parameters)?;
-    Ok(parameters)
+pub fn workflow_arguments(text: &str) -> Result<Vec<Json>, JsonError> {
+    let mut arguments = Vec::new();
+    Members::parse_first(text)?.read("Params", &mut arguments)?;
+    Ok(arguments)
 }
 
 #[cfg(test)]

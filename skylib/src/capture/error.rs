@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::memory::MemoryExhausted;
 use crate::packet::LinkType;
 use crate::pcap_file::PcapFileError;
 
@@ -92,6 +93,9 @@ pub enum CaptureError {
         /// Error of the operating system.
         source: io::Error,
     },
+    /// There is no memory for the file now.
+    #[error(transparent)]
+    Memory(#[from] MemoryExhausted),
 }
 
 impl CaptureError {

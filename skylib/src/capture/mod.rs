@@ -23,6 +23,7 @@ mod handle;
 mod options;
 mod replay;
 mod source;
+mod steady_clock;
 #[cfg(test)]
 pub(crate) mod tests;
 mod worker;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::handle::Request;
+use super::steady_clock::SteadyClock;
 use super::{Batch, CaptureError, CaptureReport, PacketSource};
 use crate::flow::{FlowScan, FlowSink, FlowTable};
 use crate::time::Clock;
@@ -39,8 +40,11 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
     }
 
     fn work(&mut self) -> Result<(), CaptureError> {
+        let clock = Arc::clone(&self.clock);
+        let mut steady = SteadyClock::new(&*clock);
+        let mut now = steady.read(&*clock, &mut self.table);
         while !self.stop.load(Ordering::Relaxed) {
-            self.table.tick(self.clock.now(), &mut self.sink);
+            self.table.tick(now, &mut self.sink);
             self.accept_requests();
             self.scan();
             // A pending query must not wait for packets that have not arrived yet.
@@ -49,20 +53,22 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
             } else {
                 Duration::ZERO
             };
-            match self.source.next_batch(wait)? {
-                Batch::Packets(batch) => self.table.process(&batch),
-                Batch::Timeout => {}
+            let batch = self.source.next_batch(wait)?;
+            now = steady.read(&*clock, &mut self.table);
+            match batch {
+                Batch::Packets(batch) => steady.count(&batch, &mut self.table),
+                Batch::Timeout => steady.settle(&mut self.table),
                 Batch::End => return Ok(()),
             }
         }
-        self.drain_source()
+        self.drain_source(&mut steady)
     }
 
     /// Counts the packets that arrived before the stop and are still in the source.
-    fn drain_source(&mut self) -> Result<(), CaptureError> {
+    fn drain_source(&mut self, steady: &mut SteadyClock) -> Result<(), CaptureError> {
         for _ in 0..MAX_DRAINED_BATCHES {
             match self.source.next_batch(LAST_WAIT)? {
-                Batch::Packets(batch) => self.table.process(&batch),
+                Batch::Packets(batch) => steady.count(&batch, &mut self.table),
                 Batch::Timeout | Batch::End => break,
             }
         }

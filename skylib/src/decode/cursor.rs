@@ -37,9 +37,9 @@ pub(super) struct Cursor<'a, 'p> {
     starts_new_level: bool,
     /// Innermost header so far, which announces the next one.
     announcer: Layer,
-    /// Whether the packet was reassembled from fragments, and the header that was in all of them
-    /// has not been found yet.
-    pub(super) is_reassembled: bool,
+    /// Start of the header that all fragments had from which the packet was reassembled; `None` for
+    /// other packets.
+    pub(super) reassembled_at: Option<usize>,
     /// Whether an IPv4 header was found.
     pub(super) has_ipv4: bool,
     /// Start of the innermost IPv6 header; `None` if none was found.
@@ -116,7 +116,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
             first: FirstHeaders::default(),
             starts_new_level: false,
             announcer: Layer::ETHERNET,
-            is_reassembled: false,
+            reassembled_at: None,
             has_ipv4: false,
             ipv6_offset: None,
         }
@@ -220,7 +220,10 @@ impl<'a, 'p> Cursor<'a, 'p> {
 
     /// Limits the innermost payload to `len` bytes from here, unless it ends earlier.
     pub(super) fn limit(&mut self, len: usize) {
-        self.end = self.end.min(self.offset + len);
+        // Headers around a reassembled datagram have the length of one fragment.
+        if self.reassembled_at.is_none_or(|at| at <= self.offset) {
+            self.end = self.end.min(self.offset + len);
+        }
     }
 
     /// Sets the number of bytes that count for the first level, unless it is set already.
@@ -289,7 +292,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
     ) -> DecodeError {
         let error = self.truncated(layer, needed);
         self.set_length(i64::from(self.wire_len));
-        let len = self.rest().len();
+        let (offset, len) = (self.offset as u32, self.rest().len());
         if let Err(error) = self.push(layer, len) {
             return error;
         }
@@ -300,6 +303,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
             destination: IpAddress::NONE,
             length: len as u32,
             tunnel_id: 0,
+            offset,
         });
         error
     }

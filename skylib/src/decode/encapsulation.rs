@@ -100,6 +100,8 @@ pub struct NetworkHeader {
     pub length: u32,
     /// Identifier of the innermost VXLAN, GRE (its key) or Geneve header of the level, else 0.
     pub tunnel_id: i64,
+    /// Start of the header in the captured bytes.
+    pub offset: u32,
 }
 
 /// Version of an IP header. Complete by definition.
@@ -131,7 +133,7 @@ pub struct TransportHeader {
     pub acknowledgment: u32,
     /// Number of captured bytes of TCP options, which are in front of the payload.
     pub options_len: u8,
-    /// Start of the payload in the captured bytes.
+    /// Start of the payload in the packet, in bytes; beyond the captured bytes if the header was cut.
     pub payload_offset: u32,
     /// Number of captured bytes of the payload.
     pub payload_len: u32,

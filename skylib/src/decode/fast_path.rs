@@ -10,9 +10,9 @@
 
 use super::ethernet::{TYPE_IPV4, TYPE_IPV6};
 use super::{
-    DecodeError, DecoderOptions, Encapsulation, Encapsulations, IcmpEcho, IcmpHeader, IcmpType,
-    IpAddress, Layer, LayersPath, LinkHeader, Marks, NetworkHeader, NetworkProtocol, TcpFlags,
-    TransportHeader, TransportProtocol, icmp, terminal, udp_payload,
+    DecodeError, DecoderOptions, Encapsulation, Encapsulations, IcmpHeader, IpAddress, Layer,
+    LayersPath, LinkHeader, Marks, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader,
+    TransportProtocol, icmp, terminal, udp_payload,
 };
 
 /// Result of the fast path.
@@ -201,6 +201,7 @@ impl<'a> FastPath<'a> {
             destination: IpAddress::v4([d0, d1, d2, d3]),
             length: 20 + payload_len as u32,
             tunnel_id: 0,
+            offset: self.offset - 20,
         });
         match protocol {
             6 => self.tcp(level),
@@ -230,6 +231,7 @@ impl<'a> FastPath<'a> {
             destination: IpAddress::v6(destination),
             length: if self.options.recorded { 0 } else { 40 } + u32::from(payload_len),
             tunnel_id: 0,
+            offset: self.offset - 40,
         });
         match protocol {
             6 => self.tcp(level),
@@ -382,21 +384,11 @@ impl<'a> FastPath<'a> {
 
     #[inline(always)]
     fn icmpv4(&self, level: &mut Encapsulation) -> Option<Next> {
-        let [kind, code, _, _, id0, id1, n0, n1] = *self.rest.first_chunk::<8>()?;
-        if icmp::is_v4_error(kind) {
+        let bytes = *self.rest.first_chunk::<8>()?;
+        if icmp::is_v4_error(bytes[0]) {
             return None;
         }
-        let header = IcmpHeader {
-            kind: IcmpType::from_v4(kind),
-            code,
-            id: u16::from_be_bytes([id0, id1]),
-            number: u16::from_be_bytes([n0, n1]),
-            echo: match kind {
-                8 => Some(IcmpEcho::Request),
-                0 => Some(IcmpEcho::Reply),
-                _ => None,
-            },
-        };
+        let header = IcmpHeader::v4(bytes, self.options.recorded);
         level.layers = level.layers.with(Layer::ICMPV4);
         level.icmp = Some(header);
         level.icmp_key = Some(header.key(NetworkProtocol::Ipv4));
@@ -405,21 +397,10 @@ impl<'a> FastPath<'a> {
 
     #[inline(always)]
     fn icmpv6_echo(&self, level: &mut Encapsulation) -> Option<Next> {
-        let [kind @ (128 | 129), code, _, _, id0, id1, n0, n1] = *self.rest.first_chunk::<8>()?
-        else {
+        let [kind @ (128 | 129), code, _, _, rest @ ..] = self.rest.first_chunk::<8>()? else {
             return None;
         };
-        let header = IcmpHeader {
-            kind: IcmpType::Echo,
-            code,
-            id: u16::from_be_bytes([id0, id1]),
-            number: u16::from_be_bytes([n0, n1]),
-            echo: Some(if kind == 128 {
-                IcmpEcho::Request
-            } else {
-                IcmpEcho::Reply
-            }),
-        };
+        let header = IcmpHeader::v6(*kind, *code, rest, self.options.recorded);
         level.layers = level.layers.with(Layer::ICMPV6).with(Layer::ICMPV6_ECHO);
         level.icmp = Some(header);
         level.icmp_key = Some(header.key(NetworkProtocol::Ipv6));

@@ -1,7 +1,7 @@
 //! Generic UDP encapsulation (draft-ietf-intarea-gue), variants 0 and 1.
 
 use super::cursor::{Cursor, Next};
-use super::{DecodeError, Layer};
+use super::{DecodeError, Layer, ip_in_ip};
 
 /// Decodes a header; before a packet it ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
@@ -9,8 +9,14 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let first = cursor.rest().first().copied().unwrap_or_default();
     // Variant 1 is an IP header without anything before it: its two bits are those of the version.
     match first >> 4 {
-        4 => return direct(cursor, Next::Ipv4),
-        6 => return direct(cursor, Next::Ipv6),
+        4 | 6 => {
+            cursor.push(layer, 0)?;
+            cursor.set_tunnel_end(0);
+            return match first >> 4 {
+                4 => ip_in_ip::inner_v4(cursor),
+                _ => ip_in_ip::inner_v6(cursor),
+            };
+        }
         0..4 => {}
         _ => return Err(cursor.malformed(layer)),
     }
@@ -30,12 +36,6 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         59 => Ok(Next::End),
         _ => cursor.unknown(u16::from(protocol)),
     }
-}
-
-fn direct(cursor: &mut Cursor<'_, '_>, next: Next) -> Result<Next, DecodeError> {
-    cursor.push(Layer::GUE, 0)?;
-    cursor.set_tunnel_end(0);
-    Ok(next)
 }
 
 /// Bit C: a control message.

@@ -2,23 +2,14 @@
 //! listener discovery (RFC 2710, RFC 3810).
 
 use super::cursor::{Cursor, Next};
-use super::{DecodeError, IcmpEcho, IcmpHeader, IcmpType, Layer};
+use super::{DecodeError, IcmpHeader, Layer};
 
 /// Decodes an ICMPv4 header.
 pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
-    let [kind, code, _, _, id0, id1, n0, n1] = *cursor.fixed_header::<8>(Layer::ICMPV4)?;
+    let bytes = *cursor.fixed_header::<8>(Layer::ICMPV4)?;
     cursor.push(Layer::ICMPV4, 8)?;
-    cursor.set_icmpv4(IcmpHeader {
-        kind: IcmpType::from_v4(kind),
-        code,
-        id: u16::from_be_bytes([id0, id1]),
-        number: u16::from_be_bytes([n0, n1]),
-        echo: match kind {
-            8 => Some(IcmpEcho::Request),
-            0 => Some(IcmpEcho::Reply),
-            _ => None,
-        },
-    });
+    let [kind, code, _, _, _, id1, n0, n1] = bytes;
+    cursor.set_icmpv4(IcmpHeader::v4(bytes, cursor.options.recorded));
     if is_v4_error(kind) {
         let mtu = match (kind, code) {
             // "Fragmentation needed" (RFC 1191, section 4).
@@ -42,23 +33,7 @@ pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let [kind, code, _, _] = *cursor.fixed_header::<4>(Layer::ICMPV6)?;
     cursor.push(Layer::ICMPV6, 4)?;
     let message = cursor.rest();
-    let mut header = IcmpHeader {
-        kind: IcmpType::from_v6(kind),
-        code,
-        id: 0,
-        number: 0,
-        echo: None,
-    };
-    if let (128 | 129, Some(&[id0, id1, n0, n1])) = (kind, message.first_chunk::<4>()) {
-        header.id = u16::from_be_bytes([id0, id1]);
-        header.number = u16::from_be_bytes([n0, n1]);
-        header.echo = Some(if kind == 128 {
-            IcmpEcho::Request
-        } else {
-            IcmpEcho::Reply
-        });
-    }
-    cursor.set_icmpv6(header);
+    cursor.set_icmpv6(IcmpHeader::v6(kind, code, message, cursor.options.recorded));
     if let (1..=4, Some(fields)) = (kind, message.first_chunk::<4>()) {
         let mtu = if kind == 2 {
             u32::from_be_bytes(*fields)

@@ -91,6 +91,7 @@ fn ipv4(quote: &[u8]) -> Option<(NetworkHeader, u8, Option<&[u8]>)> {
         destination: IpAddress::v4(*address(16)?),
         length: u32::from(u16::from_be_bytes([header[2], header[3]])),
         tunnel_id: 0,
+        offset: 0,
     };
     let is_first = u16::from_be_bytes([header[6], header[7]]) & 0x1fff == 0;
     if header_len < 20 {
@@ -116,6 +117,7 @@ fn ipv6(quote: &[u8]) -> Option<(NetworkHeader, u8, Option<&[u8]>)> {
         destination: IpAddress::v6(*address(24)?),
         length: 40 + u32::from(u16::from_be_bytes([header[4], header[5]])),
         tunnel_id: 0,
+        offset: 0,
     };
     let mut next = header[6];
     let mut payload = quote.get(40..)?;
@@ -151,6 +153,7 @@ fn icmp_key(ip_protocol: u8, [kind, code, _, _, id0, id1]: [u8; 6]) -> u32 {
         id: if is_v4 || is_echo { id } else { 0 },
         number: 0,
         echo: is_echo.then_some(super::IcmpEcho::Request),
+        query: None,
     };
     header.key(protocol)
 }

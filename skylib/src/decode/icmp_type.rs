@@ -15,16 +15,19 @@ pub struct IcmpHeader {
     /// Sequence number of an echo; for other ICMPv4 messages bytes 6 and 7, for other ICMPv6
     /// messages 0.
     pub number: u16,
-    /// Direction of an echo; `None` for other messages.
+    /// Direction of an echo or extended echo (RFC 8335); `None` for other messages.
     pub echo: Option<IcmpEcho>,
+    /// Direction of an echo, or of a timestamp, information or address mask message; `None` for other
+    /// messages.
+    pub query: Option<IcmpEcho>,
 }
 
-/// Direction of an ICMP echo. Complete by definition.
+/// Direction of an ICMP echo or other query. Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpEcho {
-    /// Echo request.
+    /// Request.
     Request,
-    /// Echo reply.
+    /// Reply.
     Reply,
 }
 
@@ -74,12 +77,77 @@ pub enum IcmpType {
 }
 
 impl IcmpHeader {
+    /// Returns the header of an ICMPv4 message. With `recorded`, an extended echo is an unknown
+    /// message, as for the original.
+    #[inline]
+    pub(super) const fn v4(bytes: [u8; 8], recorded: bool) -> Self {
+        let [kind, code, _, _, id0, id1, n0, n1] = bytes;
+        let mut header = Self {
+            kind: IcmpType::from_v4(kind),
+            code,
+            id: u16::from_be_bytes([id0, id1]),
+            number: u16::from_be_bytes([n0, n1]),
+            echo: None,
+            query: None,
+        };
+        header.query = match kind {
+            8 | 13 | 15 | 17 => Some(IcmpEcho::Request),
+            0 | 14 | 16 | 18 => Some(IcmpEcho::Reply),
+            42 if !recorded => Some(IcmpEcho::Request),
+            43 if !recorded => Some(IcmpEcho::Reply),
+            _ => None,
+        };
+        match kind {
+            0 | 8 => header.echo = header.query,
+            42 | 43 if !recorded => {
+                header.echo = header.query;
+                header.number = n0 as u16;
+            }
+            _ => {}
+        }
+        header
+    }
+
+    /// Returns the header of an ICMPv6 message; `rest` are the bytes behind the checksum. With
+    /// `recorded`, an extended echo is an unknown message, as for the original.
+    #[inline]
+    pub(super) fn v6(kind: u8, code: u8, rest: &[u8], recorded: bool) -> Self {
+        let mut header = Self {
+            kind: IcmpType::from_v6(kind),
+            code,
+            id: 0,
+            number: 0,
+            echo: None,
+            query: None,
+        };
+        let is_extended = matches!(kind, 160 | 161) && !recorded;
+        if (matches!(kind, 128 | 129) || is_extended)
+            && let Some(&[id0, id1, n0, n1]) = rest.first_chunk::<4>()
+        {
+            header.id = u16::from_be_bytes([id0, id1]);
+            header.number = if is_extended {
+                n0.into()
+            } else {
+                u16::from_be_bytes([n0, n1])
+            };
+            header.echo = Some(if matches!(kind, 128 | 160) {
+                IcmpEcho::Request
+            } else {
+                IcmpEcho::Reply
+            });
+            header.query = header.echo;
+        }
+        header
+    }
+
     /// Returns what the message adds to the identity of its flow: type in the highest byte, then
     /// code, then identifier.
     // COMPAT: identifiers equal to Skydive's, which ignores the code of an ICMPv6 echo.
     pub(super) const fn key(&self, protocol: NetworkProtocol) -> u32 {
         let code = match protocol {
             NetworkProtocol::Ipv6 if self.echo.is_some() => 0,
+            // The code of an extended echo reply is a result (RFC 8335, section 3).
+            _ if self.echo.is_some() && !matches!(self.kind, IcmpType::Echo) => 0,
             _ => self.code,
         };
         (self.kind as u32) << 24 | (code as u32) << 16 | self.id as u32
@@ -186,6 +254,36 @@ mod tests {
             assert_eq!(IcmpType::from_v6(a), IcmpType::from_v6(b));
         }
         assert_eq!(IcmpType::from_v4(128), IcmpType::Unknown);
+    }
+
+    #[test]
+    fn an_extended_echo_is_an_echo_but_not_for_the_original() {
+        let request = IcmpHeader::v4([42, 0, 0, 0, 1, 2, 7, 1], false);
+        let reply = IcmpHeader::v4([43, 2, 0, 0, 1, 2, 7, 0], false);
+        assert_eq!(request.echo, Some(IcmpEcho::Request));
+        assert_eq!(reply.echo, Some(IcmpEcho::Reply));
+        assert_eq!((request.number, reply.number), (7, 7));
+        let key = |header: IcmpHeader| header.key(NetworkProtocol::Ipv4);
+        assert_eq!(key(request), key(reply));
+        let reply6 = IcmpHeader::v6(161, 2, &[1, 2, 7, 0], false);
+        assert_eq!(
+            (reply6.echo, reply6.id, reply6.number),
+            (Some(IcmpEcho::Reply), 0x102, 7)
+        );
+        assert_eq!(IcmpHeader::v4([42, 0, 0, 0, 1, 2, 7, 1], true).echo, None);
+        assert_eq!(IcmpHeader::v6(161, 2, &[1, 2, 7, 0], true).id, 0);
+    }
+
+    #[test]
+    fn other_queries_have_a_direction_but_are_no_echoes() {
+        for (request, reply) in [(13, 14), (15, 16), (17, 18)] {
+            let query = |kind| {
+                let header = IcmpHeader::v4([kind, 0, 0, 0, 0, 0, 0, 0], false);
+                (header.query, header.echo)
+            };
+            assert_eq!(query(request), (Some(IcmpEcho::Request), None));
+            assert_eq!(query(reply), (Some(IcmpEcho::Reply), None));
+        }
     }
 
     #[test]

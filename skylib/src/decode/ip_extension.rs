@@ -26,13 +26,12 @@ pub(super) fn fragment(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError>
         return Ok(Next::Terminal(Layer::FRAGMENT));
     }
     if header.is_fragmenting_payload() {
-        // Inside IPv4, only fragments of the IPv4 datagram are reassembled.
-        if let (Some(ipv6), false) = (cursor.ipv6_offset, cursor.has_ipv4) {
+        if let Some(ipv6) = cursor.ipv6_offset {
             cursor.set_fragment(ipv6, offset);
         }
         return Ok(Next::Terminal(Layer::FRAGMENT));
     }
-    if !cursor.has_ipv4 && std::mem::take(&mut cursor.is_reassembled) {
+    if cursor.reassembled_at == Some(offset) {
         cursor.push(Layer::FRAGMENT, 0)?;
     }
     // A whole datagram (RFC 6946).

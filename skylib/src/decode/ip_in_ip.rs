@@ -15,6 +15,18 @@ pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     ipv6::decode(cursor)
 }
 
+/// Returns what follows a tunnel header that announces IPv4.
+pub(super) fn inner_v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    begin(cursor, Layer::IPV4, 4, 20)?;
+    Ok(Next::Ipv4)
+}
+
+/// Returns what follows a tunnel header that announces IPv6.
+pub(super) fn inner_v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    begin(cursor, Layer::IPV6, 6, 40)?;
+    Ok(Next::Ipv6)
+}
+
 /// Ends the level, if a header of this version and length follows: otherwise the outer flow is all
 /// that is known.
 fn begin(

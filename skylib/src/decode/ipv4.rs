@@ -14,7 +14,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let Some(fixed) = rest.first_chunk::<20>() else {
         return Err(cursor.add_short_network(NetworkProtocol::Ipv4, Layer::IPV4, 20));
     };
-    let network = fixed_fields(fixed, rest.len());
+    let network = fixed_fields(fixed, rest.len(), cursor.offset());
     let total_len = network.length as usize;
     let header = match Ipv4HeaderSlice::from_slice(rest) {
         Ok(header) if header.slice().len() <= total_len => Ok(header),
@@ -33,7 +33,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     )?;
     cursor.add_network(network);
     let header = header?;
-    if is_first && std::mem::take(&mut cursor.is_reassembled) {
+    if cursor.reassembled_at == Some(offset) {
         cursor.push(Layer::FRAGMENT, 0)?;
     }
     if header.is_fragmenting_payload() {
@@ -47,8 +47,9 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     Ok(Next::IpProtocol(header.protocol().0))
 }
 
-/// Parses the fixed fields of a header. `available` is the number of captured bytes from its start.
-fn fixed_fields(fixed: &[u8; 20], available: usize) -> NetworkHeader {
+/// Parses the fixed fields of a header at `offset`. `available` is the number of captured bytes from its
+/// start.
+fn fixed_fields(fixed: &[u8; 20], available: usize, offset: usize) -> NetworkHeader {
     let [
         _,
         _,
@@ -83,5 +84,6 @@ fn fixed_fields(fixed: &[u8; 20], available: usize) -> NetworkHeader {
         destination: IpAddress::v4([d0, d1, d2, d3]),
         length: total_len,
         tunnel_id: 0,
+        offset: offset as u32,
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let length = counted_header + payload_len;
     cursor.set_length(length as i64);
     cursor.limit(fixed.len() + payload_len);
-    cursor.ipv6_offset = Some(cursor.offset());
+    let offset = cursor.offset();
+    cursor.ipv6_offset = Some(offset);
     cursor.push(Layer::IPV6, fixed.len())?;
     cursor.add_network(NetworkHeader {
         protocol: NetworkProtocol::Ipv6,
@@ -39,6 +40,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         destination: IpAddress::v6(destination),
         length: length as u32,
         tunnel_id: 0,
+        offset: offset as u32,
     });
     Ok(Next::Ipv6NextHeader(header?.next_header().0))
 }

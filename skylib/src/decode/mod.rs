@@ -183,20 +183,19 @@ impl Decoder {
     ) -> Result<(), DecodeError> {
         encapsulations.clear();
         if packet.link_type != LinkType::ETHERNET {
-            return self.decode_generally(packet, encapsulations, false);
+            return self.decode_generally(packet, encapsulations, None);
         }
         match fast_path::decode(&self.options, packet.data, packet.wire_len, encapsulations) {
             Outcome::Done => Ok(()),
             Outcome::InvalidPayload(layer) => {
                 fast_path::payload_error(layer, packet.data, encapsulations)
             }
-            Outcome::Unsupported => self.decode_generally(packet, encapsulations, false),
+            Outcome::Unsupported => self.decode_generally(packet, encapsulations, None),
         }
     }
 
-    /// Decodes a packet that a [`Defragmenter`] reassembled. Its path has a
-    /// [`Fragment`](Layer::FRAGMENT) layer after the IP header that all
-    /// fragments had.
+    /// Decodes a packet that a [`Defragmenter`] reassembled; `at` is [`Reassembled::at`]. Its path has a
+    /// [`Fragment`](Layer::FRAGMENT) layer after the header there.
     ///
     /// # Errors
     ///
@@ -204,10 +203,11 @@ impl Decoder {
     pub fn decode_reassembled(
         &self,
         packet: PacketRef<'_>,
+        at: u32,
         encapsulations: &mut Encapsulations,
     ) -> Result<(), DecodeError> {
         encapsulations.clear();
-        self.decode_generally(packet, encapsulations, true)
+        self.decode_generally(packet, encapsulations, Some(at))
     }
 
     /// Decodes a packet through the general path.
@@ -215,10 +215,10 @@ impl Decoder {
         &self,
         packet: PacketRef<'_>,
         encapsulations: &mut Encapsulations,
-        is_reassembled: bool,
+        reassembled_at: Option<u32>,
     ) -> Result<(), DecodeError> {
         let mut cursor = Cursor::new(&self.options, packet.data, packet.wire_len, encapsulations);
-        cursor.is_reassembled = is_reassembled;
+        cursor.reassembled_at = reassembled_at.map(|at| at as usize);
         dispatch::run(&mut cursor, packet.link_type)
     }
 }

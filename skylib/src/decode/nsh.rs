@@ -1,7 +1,7 @@
 //! Network service header (RFC 8300).
 
 use super::cursor::{Cursor, Next};
-use super::{DecodeError, Layer};
+use super::{DecodeError, Layer, ip_in_ip};
 
 /// Decodes a header with its context; it ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
@@ -19,8 +19,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     cursor.marks().set_service_path(path);
     cursor.end_level();
     match protocol {
-        1 => Ok(Next::Ipv4),
-        2 => Ok(Next::Ipv6),
+        1 => ip_in_ip::inner_v4(cursor),
+        2 => ip_in_ip::inner_v6(cursor),
         3 => Ok(Next::Frame),
         4 => Ok(Next::EtherType(0x894f)),
         5 => Ok(Next::EtherType(0x8847)),

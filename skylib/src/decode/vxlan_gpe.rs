@@ -1,7 +1,7 @@
 //! VXLAN with the generic protocol extension (draft-ietf-nvo3-vxlan-gpe).
 
 use super::cursor::{Cursor, Next};
-use super::{DecodeError, Layer};
+use super::{DecodeError, Layer, ip_in_ip};
 
 /// Decodes a header; it ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
@@ -14,8 +14,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     match (flags & HAS_PROTOCOL, protocol) {
         // Without the flag, the header is that of VXLAN.
         (0, _) | (_, 3) => Ok(Next::Frame),
-        (_, 1) => Ok(Next::Ipv4),
-        (_, 2) => Ok(Next::Ipv6),
+        (_, 1) => ip_in_ip::inner_v4(cursor),
+        (_, 2) => ip_in_ip::inner_v6(cursor),
         (_, 4) => Ok(Next::EtherType(0x894f)),
         _ => cursor.unknown(u16::from(protocol)),
     }

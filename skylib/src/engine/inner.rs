@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 
 use super::bus::Bus;
-use super::capture::{Mailbox, Opener, Reconciler, ReconcilerOptions};
+use super::capture::{Mailbox, Opener, Reconciler, ReconcilerOptions, RingMemory};
 use super::flow::{FlowHub, Importer};
 use super::graph::{GraphPersister, OrphanEdgeProcessor, SharedGraph};
 use super::housekeeping::Deadline;
@@ -16,8 +16,10 @@ use super::live::LiveHub;
 use super::options::{EngineOptions, Role};
 use super::query::QueryRunner;
 use super::resource::{Registry, ResourceContext};
+use crate::capture::BpfCompiler;
 use crate::flow::FlowTableOptions;
 use crate::graph::{Graph, Processor};
+use crate::memory::MemoryBudget;
 use crate::proto::BroadcastMessage;
 use crate::store::StoreError;
 use crate::topology::ProbeSet;
@@ -36,6 +38,7 @@ pub(super) struct Inner {
     pub(super) persister: Option<Arc<GraphPersister>>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) deadline: Arc<Deadline>,
+    pub(super) memory: MemoryBudget,
     pub(super) queries: QueryRunner,
     pub(super) live: Arc<LiveHub>,
     /// Settings of every flow table.
@@ -70,11 +73,13 @@ impl Inner {
             flows: Arc::clone(&flows),
             clock: Arc::clone(&clock),
             limits: options.limits,
+            filters: BpfCompiler::default(),
         };
         let context = ResourceContext {
             queries: queries.clone(),
             bus: Arc::clone(&graph_bus),
             layer_key_mode: options.layer_key_mode,
+            memory: options.memory.clone(),
         };
         let (documents, limits) = (&options.documents, options.resources);
         let mut registry = Registry::open(documents, limits, &options.host, context)?;
@@ -93,7 +98,8 @@ impl Inner {
             persister,
             mailbox,
             deadline,
-            live: Arc::new(LiveHub::new(options.live, queries.clone())),
+            memory: options.memory.clone(),
+            live: Arc::new(LiveHub::new(options.live, queries.clone(), &options.memory)),
             queries,
             table: options.table.clone(),
             probes: Mutex::new(None),
@@ -110,6 +116,8 @@ impl Inner {
             table: self.table.clone(),
             clock: Arc::clone(&self.queries.clock),
             origin: self.origin.clone(),
+            rings: RingMemory::new(options.ring_bytes, options.ring_bytes_total),
+            filters: self.queries.filters.clone(),
         };
         let options = ReconcilerOptions {
             stats_interval: options.capture_stats_interval,

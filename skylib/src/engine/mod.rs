@@ -65,8 +65,9 @@ use self::live::LiveHub;
 use crate::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, ResourceError, Workflow};
 use crate::capture::CaptureError;
 use crate::graph::history::History;
-use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Origin};
+use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Origin, WriteLimits};
 use crate::gremlin::{Answer, Explanation, Query, QueryError};
+use crate::memory::MemoryBudget;
 use crate::proto::BroadcastMessage;
 use crate::store::{FlowStore, StoreError};
 use crate::sys::capability::Capability;
@@ -120,7 +121,10 @@ impl Engine {
         let clock = &options.clock;
         let (graph, bus) = (Arc::clone(&inner.graph), Arc::clone(&inner.graph_bus));
         let (mailbox, live) = (Arc::clone(&inner.mailbox), Arc::clone(&inner.live));
-        self.spawn("dispatch", move || dispatch(&graph, &bus, &mailbox, &live))?;
+        let memory = inner.memory.clone();
+        self.spawn("dispatch", move || {
+            dispatch(&graph, &bus, &mailbox, &live, &memory);
+        })?;
         let live = Arc::clone(&inner.live);
         self.spawn("live", move || live.run())?;
         let (flows, stopping) = (Arc::clone(&inner.flows), Arc::clone(&inner.stopping));
@@ -141,9 +145,17 @@ impl Engine {
         if let Some(persister) = &inner.persister {
             let load = |graph: &mut Graph, _| persister.load(graph, &inner.origin);
             inner.graph.update_as(None, load)?;
-            let (persister, clock) = (Arc::clone(persister), Arc::clone(clock));
-            self.spawn("graph-persister", move || persister.run(&*clock))?;
+            let persister = Arc::clone(persister);
+            self.spawn("graph-persister", move || persister.run())?;
         }
+        // After the stored elements have been loaded: a new limit deletes none of them.
+        let limits = WriteLimits::new(inner.origin.as_str())
+            .with_max_bytes(options.max_graph_bytes)
+            .with_max_element_bytes(options.max_element_bytes)
+            .with_max_nodes(options.resources.nodes)
+            .with_max_edges(options.resources.edges);
+        let limit = |graph: &mut Graph, _| graph.set_write_limits(limits);
+        inner.graph.update_as(None, limit);
         Ok(())
     }
 
@@ -156,6 +168,7 @@ impl Engine {
             metadata: &options.host_metadata,
             netns_path: options.netns_path.as_deref(),
             metrics_interval: options.metrics_interval,
+            persister: self.0.persister.as_ref(),
         };
         *self.0.probes.lock() = Some(graph::start_probes(&self.0.graph, &host));
     }
@@ -185,6 +198,12 @@ impl Engine {
     #[must_use]
     pub fn role(&self) -> Role {
         self.0.role
+    }
+
+    /// Returns the limit on the memory of everything that clients cause.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.0.memory
     }
 
     /// Parses and runs a query on a snapshot of the graph. Blocks until the answer is complete.
@@ -391,10 +410,12 @@ impl Engine {
                 .map(ProbeSet::status)
                 .unwrap_or_default(),
             resources: inner.resources(),
+            edges_waiting: inner.persister.as_ref().map_or(0, |p| p.waiting()),
             store_problem: inner.store_problem(),
             recorded: inner.table.recorded,
             key_ignore: inner.table.key_ignore,
             capture_totals: inner.mailbox.totals(),
+            import_totals: inner.importer.totals(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off_count(),
             flow_subscribers_cut_off: inner.flows.bus().cut_off_count(),
@@ -430,13 +451,20 @@ impl fmt::Debug for Engine {
 
 /// Sends the graph's events to the capture reconciler, live queries, and subscribers; the body of the
 /// dispatcher thread.
-fn dispatch(graph: &SharedGraph, bus: &Bus<BroadcastMessage>, mailbox: &Mailbox, live: &LiveHub) {
+fn dispatch(
+    graph: &SharedGraph,
+    bus: &Bus<BroadcastMessage>,
+    mailbox: &Mailbox,
+    live: &LiveHub,
+    memory: &MemoryBudget,
+) {
     while let Some(events) = graph.take_log() {
         for logged in events {
             mailbox.graph_event(&logged.event);
             live.graph_event(&logged);
             if bus.is_wanted(crate::proto::GRAPH) {
                 let message = BroadcastMessage::graph_event(logged.event)
+                    .with_memory(memory)
                     .with_sequence(logged.sequence)
                     .with_author(logged.author);
                 bus.send(&Arc::new(message));

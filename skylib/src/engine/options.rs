@@ -12,6 +12,7 @@ use crate::api::CaptureSpec;
 use crate::flow::{FlowTableOptions, LayerKeyMode};
 use crate::graph::history::History;
 use crate::gremlin::Limits;
+use crate::memory::MemoryBudget;
 use crate::store::{DocStore, FlowStore, MemoryDocStore};
 use crate::time::{Clock, SystemClock};
 use crate::value::Map;
@@ -69,6 +70,12 @@ pub struct EngineOptions {
     pub host_metadata: Map,
     /// Limits of one query.
     pub limits: Limits,
+    /// Limit on the memory of everything that clients cause.
+    pub memory: MemoryBudget,
+    /// Maximum size of the nodes and edges that are not of the own probes, in bytes, approximately.
+    pub max_graph_bytes: usize,
+    /// Maximum size of one such node or edge, in bytes, approximately.
+    pub max_element_bytes: usize,
     /// Intervals and limits of live queries.
     pub live: LiveOptions,
     /// Mode of the flow keys of captures that do not set one.
@@ -77,6 +84,10 @@ pub struct EngineOptions {
     pub resources: ResourceLimits,
     /// Maximum number of captures active on nodes, each with a packet ring and a flow table.
     pub max_active_captures: usize,
+    /// Bytes of the packet ring of one capture; less while many captures are active.
+    pub ring_bytes: u64,
+    /// Bytes of the packet rings of all captures together.
+    pub ring_bytes_total: u64,
     /// Whether this engine opens captures on the nodes of its host. Otherwise it only stores them
     /// for agents.
     pub local_captures: bool,
@@ -103,10 +114,15 @@ impl EngineOptions {
             netns_path: Some(PathBuf::from("/var/run/netns")),
             host_metadata: Map::new(),
             limits: Limits::default(),
+            memory: MemoryBudget::unlimited(),
+            max_graph_bytes: usize::MAX,
+            max_element_bytes: usize::MAX,
             live: LiveOptions::default(),
             layer_key_mode: LayerKeyMode::default(),
             resources: ResourceLimits::default(),
             max_active_captures: 256,
+            ring_bytes: 8 << 20,
+            ring_bytes_total: 512 << 20,
             local_captures: true,
             startup_capture: None,
         }
@@ -150,6 +166,12 @@ setters! {
     with_netns_path(netns_path: Option<PathBuf>);
     "Sets additional metadata of the host node." with_host_metadata(host_metadata: Map);
     "Sets the limits of one query." with_limits(limits: Limits);
+    "Sets the limit on the memory of everything that clients cause."
+    with_memory(memory: MemoryBudget);
+    "Sets the maximum size of the nodes and edges that are not of the own probes, in bytes."
+    with_max_graph_bytes(max_graph_bytes: usize);
+    "Sets the maximum size of one node or edge that is not of the own probes, in bytes."
+    with_max_element_bytes(max_element_bytes: usize);
     "Sets the intervals and limits of live queries." with_live(live: LiveOptions);
     "Sets the mode of the flow keys of captures that do not set one."
     with_layer_key_mode(layer_key_mode: LayerKeyMode);
@@ -157,6 +179,9 @@ setters! {
     with_resources(resources: ResourceLimits);
     "Sets the maximum number of captures active on nodes."
     with_max_active_captures(max_active_captures: usize);
+    "Sets the bytes of the packet ring of one capture." with_ring_bytes(ring_bytes: u64);
+    "Sets the bytes of the packet rings of all captures together."
+    with_ring_bytes_total(ring_bytes_total: u64);
     "Sets whether this engine opens captures on the nodes of its host."
     with_local_captures(local_captures: bool);
     "Sets a capture to create at the start, unless an equal one is stored."

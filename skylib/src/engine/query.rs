@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::flow::FlowHub;
 use super::graph::SharedGraph;
+use crate::capture::BpfCompiler;
 use crate::graph::GraphView;
 use crate::gremlin::live::{LiveQuery, Update};
 use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError};
+use crate::memory::MemoryCharge;
 use crate::time::Clock;
 
 /// Options of one query: cancellation and limits.
@@ -28,6 +30,7 @@ use crate::time::Clock;
 pub struct QueryOptions<'a> {
     interrupt: Option<&'a (dyn Fn() -> bool + Sync)>,
     limits: Option<Limits>,
+    memory: Option<&'a MemoryCharge>,
 }
 
 impl<'a> QueryOptions<'a> {
@@ -45,6 +48,13 @@ impl<'a> QueryOptions<'a> {
         self
     }
 
+    /// Sets the charge for the memory of the query, which afterwards is that of the answer.
+    #[must_use]
+    pub fn with_memory(mut self, memory: &'a MemoryCharge) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+
     /// Returns whether the query is to be canceled.
     pub(super) fn is_interrupted(&self) -> bool {
         self.interrupt.is_some_and(|interrupt| interrupt())
@@ -56,6 +66,7 @@ impl fmt::Debug for QueryOptions<'_> {
         f.debug_struct("QueryOptions")
             .field("interrupt", &self.interrupt.is_some())
             .field("limits", &self.limits)
+            .field("memory", &self.memory)
             .finish()
     }
 }
@@ -67,6 +78,7 @@ pub(crate) struct QueryRunner {
     pub(crate) flows: Arc<FlowHub>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
+    pub(crate) filters: BpfCompiler,
 }
 
 impl QueryRunner {
@@ -97,13 +109,10 @@ impl QueryRunner {
         view: &GraphView<'_>,
         query: &mut LiveQuery,
         max_items: usize,
-        interrupt: &(dyn Fn() -> bool + Sync),
+        options: QueryOptions<'_>,
     ) -> Result<Option<Update>, QueryError> {
         let max = self.limits.max_elements.min(max_items);
-        let limits = self.limits.with_max_elements(max);
-        let options = QueryOptions::default()
-            .with_interrupt(interrupt)
-            .with_limits(limits);
+        let options = options.with_limits(self.limits.with_max_elements(max));
         query.refresh(&self.context(view, options))
     }
 
@@ -111,13 +120,11 @@ impl QueryRunner {
         Context {
             view,
             history: self.graph.history(),
-            #[cfg(feature = "pcap")]
-            packet_filters: Some(&crate::capture::BpfCompiler),
-            #[cfg(not(feature = "pcap"))]
-            packet_filters: None,
+            packet_filters: Some(&self.filters),
             flows: &*self.flows,
             now: self.clock.now(),
             limits: options.limits.unwrap_or(self.limits),
+            memory: options.memory,
             interrupt: options.interrupt,
         }
     }

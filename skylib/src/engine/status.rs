@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::capture::CaptureTotals;
 use super::flow::IngestionStatus;
 use super::live::LiveStatus;
-use crate::flow::KeyIgnore;
+use crate::flow::{FlowTableStats, KeyIgnore};
 use crate::graph::history::HistoryStatus;
 use crate::store::FlowStoreStatus;
 use crate::topology::ProbeStatus;
@@ -19,12 +19,16 @@ pub struct Status {
     pub probes: Vec<ProbeStatus>,
     /// Number of stored resources, by the name of their kind.
     pub resources: BTreeMap<&'static str, usize>,
+    /// Number of stored edges that wait for a node that is not in the graph.
+    pub edges_waiting: usize,
     /// Whether flow tables reproduce the values of the original, unless a capture chooses otherwise.
     pub recorded: bool,
     /// Parts of the flow key that flow tables ignore, unless a capture chooses otherwise.
     pub key_ignore: KeyIgnore,
     /// Counters of all captures.
     pub capture_totals: CaptureTotals,
+    /// Counters of the flow tables of imported capture files.
+    pub import_totals: FlowTableStats,
     /// Why the last change of a resource or an element could not be stored; `None` if it was.
     pub store_problem: Option<String>,
     /// Number of nodes in the graph.

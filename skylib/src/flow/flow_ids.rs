@@ -81,6 +81,10 @@ pub(super) struct IdentityMarks<'a> {
     pub(super) subject: &'a [u8],
     /// Identifier of the capture; empty for a file.
     pub(super) capture_id: &'a str,
+    /// Sequence number of the SYN that began the flow on the ports of another one.
+    pub(super) new_syn: Option<u32>,
+    /// Number of evictions so far, if the flow began by evicting one; else 0.
+    pub(super) evictions: u32,
 }
 
 impl IdentityMarks<'_> {
@@ -164,12 +168,18 @@ impl IdentityMarks<'_> {
         if !self.capture_id.is_empty() {
             list(5, &[self.capture_id.as_bytes()]);
         }
+        if let Some(number) = self.new_syn {
+            list(6, &[&number.to_be_bytes()]);
+        }
         let tunnel = |marks: &Marks| marks.teid().or(marks.session());
         if let Some(id) = self.marks.and_then(tunnel) {
             list(7, &[&id.to_be_bytes()]);
         }
         if !self.subject.is_empty() {
             list(8, &[self.subject]);
+        }
+        if self.evictions > 0 {
+            list(9, &[&self.evictions.to_be_bytes()]);
         }
     }
 }

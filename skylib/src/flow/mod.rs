@@ -66,7 +66,7 @@ pub use key_ignore::KeyIgnore;
 pub use metric::{FlowMetric, IpMetric};
 pub use options::{FlowTableOptions, LayerKeyMode};
 pub use packet_filter::{PacketFilter, PacketFilterCompiler};
-pub use query::{FlowQuery, FlowQueryError, FlowSink, FlowSource};
+pub use query::{FlowQuery, FlowQueryError, FlowSink, FlowSource, PacketsByFlow};
 pub use record::{
     About, Arp, FinishType, Flow, FlowLayer, FlowProtocol, IcmpErrors, IcmpLayer, Initiator,
     Offload, RawPacket, RttMetric, TransportLayer, Wire,

@@ -152,23 +152,18 @@ pub enum LayerKeyMode {
     L3,
 }
 
-impl LayerKeyMode {
-    /// Parses `L2` or `L3`; `None` for any other text.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "L2" => Some(Self::L2),
-            "L3" => Some(Self::L3),
-            _ => None,
-        }
-    }
-}
-
 impl FromStr for LayerKeyMode {
     type Err = UnknownNameError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::parse(name)
-            .ok_or_else(|| UnknownNameError::new("layer key mode", name, "expected L2 or L3"))
+        match name {
+            "L2" => Ok(Self::L2),
+            "L3" => Ok(Self::L3),
+            _ => Err(UnknownNameError::new(
+                "layer key mode",
+                name,
+                "expected L2 or L3",
+            )),
+        }
     }
 }

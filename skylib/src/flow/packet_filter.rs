@@ -18,9 +18,15 @@ pub trait PacketFilter: Send {
 ///
 /// The capture layer implements it with libpcap (`capture::BpfCompiler`).
 pub trait PacketFilterCompiler: Send + Sync {
-    /// Returns the filter for packets of a link type; an empty text matches every packet.
+    /// Returns the filter for packets of a link type; an empty text matches every packet. A compiler
+    /// that has to wait for others gives up once `is_interrupted` returns `true`.
     ///
     /// # Errors
     /// A description of the mistake in `text`, as the compiler words it.
-    fn compile(&self, text: &str, link_type: LinkType) -> Result<Box<dyn PacketFilter>, String>;
+    fn compile(
+        &self,
+        text: &str,
+        link_type: LinkType,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<Box<dyn PacketFilter>, String>;
 }

@@ -2,7 +2,7 @@
 
 use super::field::FlowField;
 use super::metric::FlowMetric;
-use super::record::Flow;
+use super::record::{Flow, RawPacket};
 use super::set::{FlowSet, SortOrder};
 use super::setters::setters;
 use crate::filter::Filter;
@@ -106,7 +106,7 @@ impl FlowQuery {
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn answer(&self, flows: Vec<Flow>) -> Result<FlowSet, FlowQueryError> {
-        let filter = self.filter.map_keys(&mut |name| FlowField::parse(name));
+        let filter = self.filter.compile(&mut |name| FlowField::parse(name));
         let is_selected = |flow: &Flow| self.matches_node(&flow.node_tid) && filter.matches(flow);
         let mut set = FlowSet::from_flows(flows.into_iter().filter(is_selected).collect());
         self.arrange(&mut set)?;
@@ -164,7 +164,17 @@ pub trait FlowSource: Send + Sync {
         let _ = (uuids, time);
         Err(FlowQueryError::NoStorage)
     }
+
+    /// Returns the stored packets of flows by UUID: those that left the flow tables with an update.
+    /// Omits flows without any; without a store, there are none.
+    fn stored_packets(&self, uuids: &[Text]) -> PacketsByFlow {
+        let _ = uuids;
+        Vec::new()
+    }
 }
+
+/// Packets of flows by the UUID of their flow, in the order of their index.
+pub type PacketsByFlow = Vec<(Text, Vec<RawPacket>)>;
 
 /// A fixed set of flows, for tests and for queries without live tables; ignores the time of a query.
 impl FlowSource for FlowSet {

@@ -14,7 +14,7 @@ use crate::value::Text;
 /// Counters of a flow table since it was created, except `flows` and `bytes`: its current size.
 ///
 /// Every dropped packet, flow and fragment is counted. The counters of several tables add up (`+=`),
-/// except `furthest_back_ms`: the largest is kept.
+/// except `furthest_back_ms`, of which the largest remains, and `clock_step_ms`, the latest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlowTableStats {
@@ -59,6 +59,10 @@ pub struct FlowTableStats {
     /// Packets of a replayed file so late that their flow may have left the table; they began
     /// another one.
     pub late_packets: u64,
+    /// Steps of the system's clock during a live capture; they ended no flow.
+    pub clock_steps: u64,
+    /// Size of the latest step, in milliseconds; negative if the clock was set back.
+    pub clock_step_ms: i64,
     /// IPv4 fragments, by outcome; zero unless reassembly is enabled.
     pub fragments: FragmentCounts,
 }
@@ -139,6 +143,10 @@ impl AddAssign for FlowTableStats {
         self.furthest_back_ms = self.furthest_back_ms.max(other.furthest_back_ms);
         self.time_ahead += other.time_ahead;
         self.late_packets += other.late_packets;
+        self.clock_steps += other.clock_steps;
+        if other.clock_steps > 0 {
+            self.clock_step_ms = other.clock_step_ms;
+        }
         self.fragments.joined += other.fragments.joined;
         self.fragments.refused += other.fragments.refused;
         self.fragments.lost += other.fragments.lost;

@@ -138,6 +138,16 @@ pub(super) struct Fields<'a> {
     pub(super) ends: Option<(&'a NodeId, &'a NodeId)>,
 }
 
+/// Returns the size of an element in bytes; parts that it shares with others count as if owned.
+pub(super) fn size<E: Element>(element: &E) -> usize {
+    let fields = element.fields();
+    let ends = fields.ends.map_or(0, |(parent, child)| {
+        parent.as_id().heap_bytes() + child.as_id().heap_bytes()
+    });
+    let texts = fields.id.heap_bytes() + fields.host.heap_bytes() + fields.origin.heap_bytes();
+    size_of::<E>() + element.metadata().heap_bytes() + texts + ends
+}
+
 macro_rules! element {
     ($name:ident, $id:ident, |$this:ident| $ends:expr) => {
         impl Element for $name {

@@ -36,6 +36,29 @@ pub enum GraphError {
     /// The document is not a graph element; the text contains the position.
     #[error("{0}")]
     Malformed(String),
+    /// The element is larger than the limit for elements that are not of the own probes.
+    #[error(
+        "the element has {bytes} bytes, more than the limit of {limit} bytes \
+         (graph.max_element_bytes)"
+    )]
+    ElementTooLarge {
+        /// Size of the element, in bytes.
+        bytes: usize,
+        /// Limit, in bytes.
+        limit: usize,
+    },
+    /// The elements that are not of the own probes have reached their size limit.
+    #[error("limit of {limit} bytes for nodes and edges reached (graph.max_bytes)")]
+    TooManyBytes {
+        /// Limit, in bytes.
+        limit: usize,
+    },
+    /// The graph has reached its number of nodes or edges.
+    #[error("limit of {limit} nodes or edges reached (http.limits.nodes, http.limits.edges)")]
+    TooManyElements {
+        /// Limit of elements of this kind.
+        limit: usize,
+    },
     /// The graph has 2^31 nodes or edges, the maximum.
     #[error("the graph is full")]
     Full,
@@ -43,4 +66,15 @@ pub enum GraphError {
     /// was opened ([`Graph::set_past_limits`](super::Graph::set_past_limits)).
     #[error("the view of the graph has expired")]
     ViewExpired,
+}
+
+impl GraphError {
+    /// Returns whether the graph rejected an element because of a size limit.
+    #[must_use]
+    pub const fn is_limit(&self) -> bool {
+        matches!(
+            self,
+            Self::ElementTooLarge { .. } | Self::TooManyBytes { .. } | Self::TooManyElements { .. }
+        )
+    }
 }

@@ -15,7 +15,8 @@ use crate::filter::Predicate;
 use crate::value::{Path, PathMatch, Text, Value};
 
 /// Keys that every graph indexes.
-pub(super) const DEFAULT_KEYS: [&str; 5] = ["Type", "Name", "TID", "MAC", "Manager"];
+pub(super) const DEFAULT_KEYS: [&str; 7] =
+    ["Type", "Name", "Alias", "AltNames", "TID", "MAC", "Manager"];
 
 /// All indexes of a graph.
 pub(super) struct Indexes {

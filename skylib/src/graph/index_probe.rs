@@ -1,8 +1,8 @@
 //! Choice of the index that finds the nodes that match a filter.
 //!
-//! A filter is answered by one index: of a conjunction the most selective test, of a disjunction all
-//! tests if they are equalities on the same key. Several posting lists are combined by a k-way merge
-//! in `O(n log k)`.
+//! A filter is answered by the posting lists of equalities: of a conjunction those of the most
+//! selective test, of a disjunction those of all tests, if each is an equality on an indexed key.
+//! Several posting lists are combined by a k-way merge in `O(n log k)`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -12,12 +12,13 @@ use super::storage::{NodeIndex, Storage};
 use crate::filter::{Filter, Predicate};
 use crate::value::Text;
 
-/// Lookup of values in the index of one key.
+/// Lookup of values in the indexes of one or more keys.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct IndexProbe {
+    /// The first indexed key, as explanations show it.
     key: Text,
-    /// Equalities, at least one of which must hold.
-    any_of: Vec<Predicate>,
+    /// Equalities of indexed keys, at least one of which must hold.
+    any_of: Vec<(Text, Predicate)>,
     /// Number of nodes that the index found when the probe was made.
     estimate: usize,
     /// Whether the filter tests nothing else.
@@ -37,24 +38,26 @@ pub(super) fn probe(filter: &Filter<ElementKey>, storage: &Storage) -> Option<In
         }
         Filter::Any(filters) => {
             let mut probes = filters.iter().map(|filter| match filter {
-                Filter::Test(..) => probe(filter, storage),
-                _ => None,
+                Filter::Test(..) | Filter::Any(_) => probe(filter, storage),
+                Filter::All(_) | Filter::Not(_) => None,
             });
             let mut union = probes.next()??;
             for probe in probes {
-                let probe = probe.filter(|probe| probe.key == union.key)?;
+                let probe = probe?;
                 union.any_of.extend(probe.any_of);
                 union.estimate += probe.estimate;
             }
             (union.any_of.len() <= MAX_VALUES).then_some(union)
         }
         Filter::Not(_) => None,
+        Filter::Test(_, Predicate::OneOf(set)) if set.len() > MAX_VALUES => None,
+        Filter::Test(key, Predicate::OneOf(set)) => probe(&Filter::alternatives(key, set), storage),
         Filter::Test(key, predicate) => {
             let key = key.metadata_of_node()?.name();
             let posting = storage.posting(key, predicate)?;
             Some(IndexProbe {
                 key: key.clone(),
-                any_of: vec![predicate.clone()],
+                any_of: vec![(key.clone(), predicate.clone())],
                 estimate: posting.map_or(0, |posting| posting.len()),
                 is_exact: true,
             })
@@ -86,9 +89,9 @@ impl IndexProbe {
     /// Returns the number of nodes that match the filter now, if the index alone determines it.
     pub(super) fn count(&self, storage: &Storage) -> Option<usize> {
         match &self.any_of[..] {
-            [predicate] if self.is_exact => Some(
+            [(key, predicate)] if self.is_exact => Some(
                 storage
-                    .posting(&self.key, predicate)?
+                    .posting(key, predicate)?
                     .map_or(0, |posting| posting.len()),
             ),
             _ => None,
@@ -106,7 +109,7 @@ impl IndexProbe {
         let mut sources: Vec<Box<dyn Iterator<Item = (u64, NodeIndex)> + 'a>> = self
             .any_of
             .iter()
-            .filter_map(|predicate| storage.posting(&self.key, predicate)?)
+            .filter_map(|(key, predicate)| storage.posting(key, predicate)?)
             .map(|posting| Box::new(storage.posted(posting, birth)) as Box<_>)
             .collect();
         if !others.is_empty() {

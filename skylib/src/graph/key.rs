@@ -68,7 +68,7 @@ impl ElementKey {
     /// Returns the same filter on parsed keys.
     #[must_use]
     pub fn compile(filter: &Filter) -> Filter<Self> {
-        filter.map_keys(&mut |key| Self::parse(key))
+        filter.compile(&mut |key| Self::parse(key))
     }
 
     /// Returns the text that every match of the filter has in a field, if the filter requires one.

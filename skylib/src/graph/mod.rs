@@ -52,6 +52,7 @@ mod mvcc;
 mod node;
 mod open_views;
 mod origin;
+mod pins;
 mod posting_list;
 mod reader;
 mod scan;
@@ -60,6 +61,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod view;
+mod write_limits;
 
 pub use access::{GraphAccess, GraphWriter, Processor};
 pub use edge::Edge;
@@ -71,11 +73,13 @@ pub use key::{ElementKey, MetadataKey};
 pub use metadata::{Metadata, MetadataOp};
 pub use node::Node;
 pub use origin::Origin;
+pub use pins::RevisionPin;
 pub use reader::{
     EdgeEnds, EdgeRef, Edges, ElementRef, GraphReader, Hop, Hops, IndexUse, Neighbor, Neighbors,
     NodeRef, Nodes, SnapshotIter,
 };
 pub use view::GraphView;
+pub use write_limits::WriteLimits;
 
 use std::fmt;
 use std::sync::Arc;
@@ -84,6 +88,7 @@ use self::element::Element;
 use self::index::DEFAULT_KEYS;
 use self::interning::Interner;
 use self::storage::{EdgeIndex, NodeIndex, PastLimits, Storage};
+use self::write_limits::Written;
 use crate::filter::{Fields as _, Predicate};
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
@@ -108,6 +113,7 @@ pub struct Graph {
     interner: Interner,
     /// Events since the last [`Graph::take_events`]; `None` unless requested.
     journal: Option<Vec<GraphEvent>>,
+    written: Written,
 }
 
 /// Changes.
@@ -123,7 +129,7 @@ impl Graph {
     /// ```
     /// use skylib::graph::Graph;
     /// let graph = Graph::with_indexes(["Docker.Labels.app", "Name"]);
-    /// assert_eq!(graph.indexed_keys().count(), 6);
+    /// assert_eq!(graph.indexed_keys().count(), 8);
     /// ```
     pub fn with_indexes<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
         let mut all = DEFAULT_KEYS.to_vec();
@@ -167,17 +173,41 @@ impl Graph {
             .set_past_limits(PastLimits { revisions, bytes });
     }
 
+    /// Limits the elements that are added and changed from now on. Those in the graph count.
+    pub fn set_write_limits(&mut self, limits: WriteLimits) {
+        self.written.limit(limits);
+        self.storage
+            .nodes()
+            .for_each(|node| self.written.count(&**node));
+        self.storage
+            .edges()
+            .for_each(|edge| self.written.count(&**edge));
+    }
+
+    /// Returns the size of the elements to which the limits apply, in bytes, approximately.
+    #[must_use]
+    pub const fn written_bytes(&self) -> usize {
+        self.written.bytes()
+    }
+
     /// Adds a node; its times and revision are stored unchanged.
     ///
     /// # Errors
     /// [`GraphError::NodeConflict`] if a node with the same id exists, [`GraphError::MissingId`] if
-    /// the id is empty, [`GraphError::Full`] beyond 2^31 nodes.
+    /// the id is empty, [`GraphError::Full`] beyond 2^31 nodes, and the errors of [`WriteLimits`].
     pub fn add_node(&mut self, node: Node) -> Result<(), GraphError> {
         if node.id.is_empty() {
             return Err(GraphError::MissingId);
         }
         let node = Arc::new(self.interner.node(node));
-        self.storage.add_node(&node)?;
+        if let Err(limit) = self.written.add(&*node, self.node_count()) {
+            let conflict = self.storage.find_node(&node.id).ok();
+            return Err(conflict.map_or(limit, |_| GraphError::NodeConflict));
+        }
+        if let Err(error) = self.storage.add_node(&node) {
+            self.written.remove(&*node);
+            return Err(error);
+        }
         self.record(|| GraphEvent::NodeAdded(node));
         Ok(())
     }
@@ -187,13 +217,20 @@ impl Graph {
     /// # Errors
     /// [`GraphError::EdgeConflict`] if an edge with the same id exists, [`GraphError::MissingId`] if
     /// the id is empty, [`GraphError::ParentNotFound`] or [`GraphError::ChildNotFound`] if an end
-    /// does not exist, [`GraphError::Full`] beyond 2^31 edges.
+    /// does not exist, [`GraphError::Full`] beyond 2^31 edges, and the errors of [`WriteLimits`].
     pub fn add_edge(&mut self, edge: Edge) -> Result<(), GraphError> {
         if edge.id.is_empty() {
             return Err(GraphError::MissingId);
         }
         let edge = Arc::new(self.interner.edge(edge));
-        self.storage.add_edge(Arc::clone(&edge))?;
+        if let Err(limit) = self.written.add(&*edge, self.edge_count()) {
+            let conflict = self.storage.find_edge(&edge.id).ok();
+            return Err(conflict.map_or(limit, |_| GraphError::EdgeConflict));
+        }
+        if let Err(error) = self.storage.add_edge(Arc::clone(&edge)) {
+            self.written.remove(&*edge);
+            return Err(error);
+        }
         self.record(|| GraphEvent::EdgeAdded(edge));
         Ok(())
     }
@@ -210,7 +247,7 @@ impl Graph {
     ) -> Result<bool, GraphError> {
         let (index, node) = self.storage.find_node(id)?;
         let change = replaced(&**node, metadata, node.revision.saturating_add(1), now);
-        Ok(self.revise_node(index, change))
+        self.revise_node(index, change)
     }
 
     /// Applies operations to the metadata of a node, as one revision and one event.
@@ -228,7 +265,7 @@ impl Graph {
     ) -> Result<bool, GraphError> {
         let (index, node) = self.storage.find_node(id)?;
         let change = patched(&**node, ops, node.revision.saturating_add(1), now);
-        Ok(self.revise_node(index, change.filter(|c| !c.is_idle())))
+        self.revise_node(index, change.filter(|c| !c.is_idle()))
     }
 
     /// Replaces a node by a revision from another graph: metadata, revision, and update time.
@@ -247,7 +284,7 @@ impl Graph {
                 node.updated_at,
             )
         });
-        Ok(self.revise_node(index, change))
+        self.revise_node(index, change)
     }
 
     /// Applies a partial update of a node from another graph.
@@ -266,7 +303,7 @@ impl Graph {
         let (index, held) = self.storage.find_node(id)?;
         let change =
             (revision > held.revision).then(|| patched(&**held, ops, revision, updated_at));
-        Ok(self.revise_node(index, change.flatten()))
+        self.revise_node(index, change.flatten())
     }
 
     /// Replaces the metadata of an edge; returns `false` and adds no revision if it is equal already.
@@ -281,7 +318,7 @@ impl Graph {
     ) -> Result<bool, GraphError> {
         let (index, edge) = self.storage.find_edge(id)?;
         let change = replaced(&**edge, metadata, edge.revision.saturating_add(1), now);
-        Ok(self.revise_edge(index, change))
+        self.revise_edge(index, change)
     }
 
     /// Applies operations to the metadata of an edge; see [`Graph::patch_node`].
@@ -296,7 +333,7 @@ impl Graph {
     ) -> Result<bool, GraphError> {
         let (index, edge) = self.storage.find_edge(id)?;
         let change = patched(&**edge, ops, edge.revision.saturating_add(1), now);
-        Ok(self.revise_edge(index, change.filter(|c| !c.is_idle())))
+        self.revise_edge(index, change.filter(|c| !c.is_idle()))
     }
 
     /// Takes over another graph's revision of an edge, as [`Graph::sync_node`].
@@ -313,7 +350,7 @@ impl Graph {
                 edge.updated_at,
             )
         });
-        Ok(self.revise_edge(index, change))
+        self.revise_edge(index, change)
     }
 
     /// Takes over another graph's partial update of an edge, as [`Graph::sync_patch_node`].
@@ -330,7 +367,7 @@ impl Graph {
         let (index, held) = self.storage.find_edge(id)?;
         let change =
             (revision > held.revision).then(|| patched(&**held, ops, revision, updated_at));
-        Ok(self.revise_edge(index, change.flatten()))
+        self.revise_edge(index, change.flatten())
     }
 
     /// Deletes a node and its edges; the events of the edges precede that of the node.
@@ -341,9 +378,11 @@ impl Graph {
         let (index, _) = self.storage.find_node(id)?;
         let (edges, node) = self.storage.delete_node(index);
         for edge in edges {
+            self.written.remove(&*edge);
             self.record(|| GraphEvent::EdgeDeleted(Arc::new(edge.deleted(now))));
         }
         if let Some(node) = node {
+            self.written.remove(&*node);
             self.record(|| GraphEvent::NodeDeleted(Arc::new(node.deleted(now))));
         }
         Ok(())
@@ -356,6 +395,7 @@ impl Graph {
     pub fn delete_edge(&mut self, id: &EdgeId, now: Timestamp) -> Result<(), GraphError> {
         let (index, _) = self.storage.find_edge(id)?;
         if let Some(edge) = self.storage.delete_edge(index) {
+            self.written.remove(&*edge);
             self.record(|| GraphEvent::EdgeDeleted(Arc::new(edge.deleted(now))));
         }
         Ok(())
@@ -495,24 +535,38 @@ impl Graph {
         }
     }
 
-    fn revise_node(&mut self, index: NodeIndex, change: Option<Change<Node>>) -> bool {
+    fn revise_node(
+        &mut self,
+        index: NodeIndex,
+        change: Option<Change<Node>>,
+    ) -> Result<bool, GraphError> {
         let Some(Change { element, ops }) = change else {
-            return false;
+            return Ok(false);
         };
         let node = Arc::new(self.interner.node(element));
+        if let Some(old) = self.storage.node_at(index, self.sequence()) {
+            self.written.revise(&**old, &*node)?;
+        }
         self.storage.revise_node(index, Arc::clone(&node));
         self.record(|| GraphEvent::NodeUpdated { node, ops });
-        true
+        Ok(true)
     }
 
-    fn revise_edge(&mut self, index: EdgeIndex, change: Option<Change<Edge>>) -> bool {
+    fn revise_edge(
+        &mut self,
+        index: EdgeIndex,
+        change: Option<Change<Edge>>,
+    ) -> Result<bool, GraphError> {
         let Some(Change { element, ops }) = change else {
-            return false;
+            return Ok(false);
         };
         let edge = Arc::new(self.interner.edge(element));
+        if let Some(old) = self.storage.edge_at(index, self.sequence()) {
+            self.written.revise(&**old, &*edge)?;
+        }
         self.storage.revise_edge(index, Arc::clone(&edge));
         self.record(|| GraphEvent::EdgeUpdated { edge, ops });
-        true
+        Ok(true)
     }
 }
 

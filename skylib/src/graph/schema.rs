@@ -2,11 +2,25 @@
 //!
 //! Agents, replication, `Sync` messages, and partial updates are not checked.
 //!
+//! The texts are those of the JSON Schema validator of the original, one line for each violated rule
+//! and each schema around it, sorted. The alternative for a node that its type, path, or UUID suggests
+//! is described.
+//!
 //! ```
 //! use skylib::graph::schema;
-//! let node = serde_json::from_str(r#"{"ID":"n1","Metadata":{"Type":"netns","Name":"blue"}}"#)?;
-//! let fault = schema::check_node(&node).map_err(|fault| fault.to_string());
-//! assert_eq!(fault, Err("invalid schema: Metadata: Path is required".to_owned()));
+//! let edge = serde_json::from_str(
+//!     r#"{"ID":"e1","Parent":"a","Child":"b","Metadata":{"RelationType":""}}"#,
+//! )?;
+//! let fault = schema::check_edge(&edge).unwrap_err().to_string();
+//! let lines: Vec<&str> = fault.lines().collect();
+//! assert_eq!(
+//!     lines,
+//!     [
+//!         "invalid schema: (root): Must validate all the schemas (allOf)",
+//!         "Metadata.RelationType: String length must be greater than or equal to 1",
+//!         "Metadata: Must validate all the schemas (allOf)",
+//!     ]
+//! );
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
@@ -40,7 +54,7 @@ pub fn check_edge(document: &Value) -> Result<(), SchemaError> {
     let mut faults = Faults::default();
     if let Some(edge) = faults.element(document) {
         for end in ["Parent", "Child"] {
-            faults.require_text("", edge, end);
+            faults.require_text(ROOT, edge, end);
         }
         faults.metadata(edge, Faults::edge_metadata);
     }
@@ -73,36 +87,39 @@ struct Faults {
 }
 
 impl Faults {
-    fn into_result(self) -> Result<(), SchemaError> {
+    fn into_result(mut self) -> Result<(), SchemaError> {
         if self.messages.is_empty() {
-            Ok(())
-        } else {
-            Err(SchemaError {
-                messages: self.messages,
-            })
+            return Ok(());
         }
+        // Each document is the conjunction of what all elements have and of what its kind has.
+        self.add(ROOT, ALL_OF);
+        self.messages.sort_unstable();
+        Err(SchemaError {
+            messages: self.messages,
+        })
     }
 
-    fn add(&mut self, object: &str, message: &str) {
-        let separator = if object.is_empty() { "" } else { ": " };
-        self.messages.push(format!("{object}{separator}{message}"));
+    fn add(&mut self, place: &str, message: &str) {
+        self.messages.push(format!("{place}: {message}"));
     }
 
     /// Checks the fields that nodes and edges have in common.
     fn element<'a>(&mut self, document: &'a Value) -> Option<&'a Map> {
         let Value::Map(element) = document else {
-            self.add("", "an object is expected");
+            self.add(ROOT, &wrong_type("object", document));
             return None;
         };
-        self.require_text("", element, "ID");
+        self.require_text(ROOT, element, "ID");
         for key in ["Host", "Origin"] {
-            if !matches!(element.get(key), None | Some(Value::Null | Value::Text(_))) {
-                self.add("", &format!("{key} is neither a string nor null"));
+            match element.get(key) {
+                None | Some(Value::Null | Value::Text(_)) => {}
+                Some(other) => self.add(key, &wrong_type("[string,null]", other)),
             }
         }
         for key in ["CreatedAt", "UpdatedAt"] {
-            if !matches!(element.get(key), None | Some(Value::Null | Value::Int(_))) {
-                self.add("", &format!("{key} is neither an integer nor null"));
+            match element.get(key) {
+                None | Some(Value::Null | Value::Int(_)) => {}
+                Some(other) => self.add(key, &wrong_type("[integer,null]", other)),
             }
         }
         Some(element)
@@ -111,46 +128,87 @@ impl Faults {
     fn metadata(&mut self, element: &Map, check: fn(&mut Self, &Map)) {
         match element.get("Metadata") {
             Some(Value::Map(metadata)) => check(self, metadata),
-            Some(_) => self.add("", "Metadata is not an object"),
-            None => self.add("", "Metadata is required"),
+            Some(other) => self.add(METADATA, &wrong_type("object", other)),
+            None => self.add(ROOT, "Metadata is required"),
         }
     }
 
     /// Checks for a name and for what identifies the node: a type; in addition a path for a
     /// namespace and a UUID for an Open vSwitch port; either of these for a node without a type.
     fn node_metadata(&mut self, metadata: &Map) {
-        self.require_text("Metadata", metadata, "Name");
+        let before = self.messages.len();
+        self.require_text(METADATA, metadata, "Name");
         let has_text = |key| matches!(metadata.get(key), Some(Value::Text(_)));
-        let fault = match metadata.get("Type") {
-            None if has_text("Path") || has_text("UUID") => None,
-            None => Some("Type is required, or Path, or UUID"),
-            Some(Value::Text(kind)) => match kind.as_str() {
-                "" => Some("Type is empty"),
-                "netns" if !has_text("Path") => Some("Path is required"),
-                "ovsport" if !has_text("UUID") => Some("UUID is required"),
-                _ => None,
-            },
-            Some(_) => Some("Type is not a string"),
-        };
-        if let Some(fault) = fault {
-            self.add("Metadata", fault);
+        match metadata.get("Type") {
+            None if has_text("Path") || has_text("UUID") => {}
+            Some(Value::Text(kind)) if *kind == *"netns" => {
+                self.require_any_text(METADATA, metadata, "Path");
+            }
+            Some(Value::Text(kind)) if *kind == *"ovsport" => {
+                self.require_any_text(METADATA, metadata, "UUID");
+            }
+            _ => self.require_text(METADATA, metadata, "Type"),
+        }
+        if self.messages.len() > before {
+            self.add(ROOT, "Must validate at least one schema (anyOf)");
+            self.add(METADATA, ALL_OF);
         }
     }
 
     fn edge_metadata(&mut self, metadata: &Map) {
-        self.require_text("Metadata", metadata, "RelationType");
+        let before = self.messages.len();
+        self.require_text(METADATA, metadata, "RelationType");
+        if self.messages.len() > before {
+            self.add(METADATA, ALL_OF);
+        }
     }
 
+    /// Requires a text that is not empty.
     fn require_text(&mut self, object: &str, map: &Map, key: &str) {
-        let fault = match map.get(key) {
-            Some(Value::Text(text)) if !text.is_empty() => return,
-            Some(Value::Text(_)) => "empty",
-            Some(_) => "not a string",
-            None => "required",
-        };
-        self.add(object, &format!("{key} is {fault}"));
+        match map.get(key) {
+            Some(Value::Text(text)) if text.is_empty() => self.add(
+                &place_of(object, key),
+                "String length must be greater than or equal to 1",
+            ),
+            _ => self.require_any_text(object, map, key),
+        }
+    }
+
+    /// Requires a text, which may be empty.
+    fn require_any_text(&mut self, object: &str, map: &Map, key: &str) {
+        match map.get(key) {
+            Some(Value::Text(_)) => {}
+            Some(other) => self.add(&place_of(object, key), &wrong_type("string", other)),
+            None => self.add(object, &format!("{key} is required")),
+        }
     }
 }
+
+/// Returns the path of a key.
+fn place_of(object: &str, key: &str) -> String {
+    match object {
+        ROOT => key.to_owned(),
+        object => format!("{object}.{key}"),
+    }
+}
+
+/// Returns the message for a value of another type than expected.
+fn wrong_type(expected: &str, given: &Value) -> String {
+    let given = match given {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Int(_) => "integer",
+        Value::Text(_) => "string",
+        Value::Float(_) => "number",
+        Value::List(_) => "array",
+        Value::Map(_) => "object",
+    };
+    format!("Invalid type. Expected: {expected}, given: {given}")
+}
+
+const ROOT: &str = "(root)";
+const METADATA: &str = "Metadata";
+const ALL_OF: &str = "Must validate all the schemas (allOf)";
 
 #[cfg(test)]
 mod tests {
@@ -206,8 +264,20 @@ mod tests {
                 check_edge,
                 r#"{"ID":"e","Parent":"","Metadata":{"RelationType":1}}"#
             ),
-            "invalid schema: Parent is empty\nChild is required\n\
-             Metadata: RelationType is not a string"
+            "invalid schema: (root): Child is required\n\
+             (root): Must validate all the schemas (allOf)\n\
+             Metadata.RelationType: Invalid type. Expected: string, given: integer\n\
+             Metadata: Must validate all the schemas (allOf)\n\
+             Parent: String length must be greater than or equal to 1"
+        );
+        assert_eq!(
+            fault(
+                check_edge,
+                r#"{"ID":"e","Parent":"p","Child":"c","Metadata":{}}"#
+            ),
+            "invalid schema: (root): Must validate all the schemas (allOf)\n\
+             Metadata: Must validate all the schemas (allOf)\n\
+             Metadata: RelationType is required"
         );
     }
 
@@ -220,16 +290,29 @@ mod tests {
         assert_eq!(with(r#","Host":null,"CreatedAt":null,"Extra":{}"#), "");
         assert_eq!(
             with(r#","Host":1"#),
-            "invalid schema: Host is neither a string nor null"
+            "invalid schema: (root): Must validate all the schemas (allOf)\n\
+             Host: Invalid type. Expected: [string,null], given: integer"
         );
         assert!(with(r#","UpdatedAt":"1""#).contains("UpdatedAt"));
         assert_eq!(
             fault(check_node, "7"),
-            "invalid schema: an object is expected"
+            "invalid schema: (root): Invalid type. Expected: object, given: integer\n\
+             (root): Must validate all the schemas (allOf)"
         );
         assert_eq!(
             fault(check_node, "{}"),
-            "invalid schema: ID is required\nMetadata is required"
+            "invalid schema: (root): ID is required\n(root): Metadata is required\n\
+             (root): Must validate all the schemas (allOf)"
+        );
+        assert_eq!(
+            fault(
+                check_node,
+                r#"{"ID":"n","Metadata":{"Type":"netns","Name":"blue"}}"#
+            ),
+            "invalid schema: (root): Must validate all the schemas (allOf)\n\
+             (root): Must validate at least one schema (anyOf)\n\
+             Metadata: Must validate all the schemas (allOf)\n\
+             Metadata: Path is required"
         );
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::adjacency::AdjacencyCursor;
 use super::index_probe;
 use super::open_views::OpenViews;
+use super::pins::{Pins, RevisionPin};
 use super::reader::{
     BATCH_SIZE, EdgeEnds, EdgeRef, Edges, GraphReader, Hop, Hops, IndexUse, Neighbor, Neighbors,
     NodeRef, Nodes, SnapshotIter, sealed,
@@ -14,6 +15,7 @@ use super::scan::{FullScan, NodeScan};
 use super::storage::{EdgeIndex, NodeIndex, Storage};
 use super::{Direction, EdgeId, ElementKey, GraphAccess, GraphError, NodeId};
 use crate::filter::Filter;
+use crate::memory::MemoryBudget;
 
 /// A snapshot of a graph at one sequence number, which later changes do not affect (MVCC).
 ///
@@ -41,6 +43,7 @@ use crate::filter::Filter;
 pub struct GraphView<'a> {
     access: &'a dyn GraphAccess,
     views: Arc<OpenViews>,
+    pins: Arc<Pins>,
     pub(super) sequence: u64,
     node_count: usize,
     edge_count: usize,
@@ -53,6 +56,7 @@ impl<'a> GraphView<'a> {
         let mut view = Self {
             access,
             views: Arc::default(),
+            pins: Arc::default(),
             sequence: 0,
             node_count: 0,
             edge_count: 0,
@@ -62,6 +66,7 @@ impl<'a> GraphView<'a> {
             let storage = graph.storage();
             if !std::mem::replace(&mut is_open, true) {
                 view.views = Arc::clone(storage.views());
+                view.pins = Arc::clone(storage.pins());
                 view.sequence = storage.sequence();
                 view.node_count = storage.node_count();
                 view.edge_count = storage.edge_count();
@@ -75,6 +80,12 @@ impl<'a> GraphView<'a> {
     #[must_use]
     pub const fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// Registers an answer that will hold elements of this view for longer than the view exists.
+    #[must_use]
+    pub fn pin(&self, memory: &MemoryBudget) -> RevisionPin {
+        self.pins.pin(self.sequence, memory)
     }
 
     /// Returns the number of nodes.

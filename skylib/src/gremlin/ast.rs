@@ -183,6 +183,8 @@ pub enum Predicate {
     Regex,
     /// An address inside an IPv4 network.
     Ipv4Range,
+    /// An address inside an IPv6 network.
+    Ipv6Range,
 }
 
 impl Walk {
@@ -257,6 +259,7 @@ impl Predicate {
             Self::Without => "Without",
             Self::Regex => "Regex",
             Self::Ipv4Range => "Ipv4Range",
+            Self::Ipv6Range => "Ipv6Range",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::error::QueryError;
+use crate::memory::MemoryCharge;
 
 /// Limits on the memory that one query holds at a time.
 ///
@@ -51,22 +52,35 @@ impl Limits {
 pub(super) struct Budget<'a> {
     limits: Limits,
     interrupt: &'a (dyn Fn() -> bool + Sync),
+    /// Charge for everything that the query holds; `None` charges nothing.
+    memory: Option<&'a MemoryCharge>,
     /// Elements processed so far, modulo 2^32.
     ticks: Cell<u32>,
     /// Bytes held until the query ends: subgraphs and marks.
     retained: Cell<usize>,
     /// Bytes that the view of the past holds now.
     reading: Cell<usize>,
+    /// Bytes of the result of the previous operation, which the current one reads.
+    input: Cell<usize>,
+    /// Bytes of the results that the current operation has completed.
+    output: Cell<usize>,
 }
 
 impl<'a> Budget<'a> {
-    pub(super) fn new(limits: Limits, interrupt: &'a (dyn Fn() -> bool + Sync)) -> Self {
+    pub(super) fn new(
+        limits: Limits,
+        interrupt: &'a (dyn Fn() -> bool + Sync),
+        memory: Option<&'a MemoryCharge>,
+    ) -> Self {
         Self {
             limits,
             interrupt,
+            memory,
             ticks: Cell::new(0),
             retained: Cell::new(0),
             reading: Cell::new(0),
+            input: Cell::new(0),
+            output: Cell::new(0),
         }
     }
 
@@ -101,6 +115,18 @@ impl<'a> Budget<'a> {
         self.check_bytes(0)
     }
 
+    /// Starts an operation: the result so far becomes its input.
+    pub(super) fn begin_operation(&self) {
+        self.input.set(self.output.replace(0));
+    }
+
+    /// Ends the query: its charge shrinks to the size of the answer.
+    pub(super) fn end(&self) {
+        if let Some(memory) = self.memory {
+            memory.shrink_to(self.input.get().saturating_add(self.output.get()));
+        }
+    }
+
     /// Starts the accounting of a new result.
     pub(super) const fn room(&self) -> Room<'_, 'a> {
         Room {
@@ -112,17 +138,26 @@ impl<'a> Budget<'a> {
 
     fn check_bytes(&self, bytes: usize) -> Result<(), QueryError> {
         let max = self.limits.max_bytes;
-        let held = self.retained.get().saturating_add(self.reading.get());
-        if bytes.saturating_add(held) > max {
+        let held = bytes
+            .saturating_add(self.retained.get())
+            .saturating_add(self.reading.get());
+        if held > max {
             return Err(QueryError::limit(format!(
                 "query holds more than {max} bytes"
             )));
         }
-        Ok(())
+        let Some(memory) = self.memory else {
+            return Ok(());
+        };
+        let results = self.input.get().saturating_add(self.output.get());
+        memory
+            .grow_in_steps(held.saturating_add(results))
+            .map_err(QueryError::memory)
     }
 }
 
-/// Size of a result under construction, checked against the limits.
+/// Size of a result under construction, checked against the limits. When dropped, its bytes count as
+/// a result of the current operation.
 pub(super) struct Room<'b, 'a> {
     budget: &'b Budget<'a>,
     elements: usize,
@@ -149,6 +184,13 @@ impl Room<'_, '_> {
     }
 }
 
+impl Drop for Room<'_, '_> {
+    fn drop(&mut self) {
+        let output = &self.budget.output;
+        output.set(output.get().saturating_add(self.bytes));
+    }
+}
+
 /// Number of elements between two polls of the interrupt.
 const CHECK_INTERVAL: u32 = 256;
 
@@ -156,11 +198,12 @@ const CHECK_INTERVAL: u32 = 256;
 mod tests {
     use super::*;
     use crate::gremlin::QueryErrorKind;
+    use crate::memory::{MemoryBudget, MemoryUse};
 
     #[test]
     fn elements_bytes_and_interrupts_end_a_query() {
         let limits = Limits::default().with_max_elements(2).with_max_bytes(100);
-        let budget = Budget::new(limits, &|| true);
+        let budget = Budget::new(limits, &|| true, None);
         let mut room = budget.room();
         assert_eq!(room.add(10), Ok(()));
         assert_eq!(room.add(10), Ok(()));
@@ -173,5 +216,35 @@ mod tests {
         assert!(budget.room().add(60).is_err(), "retained bytes count");
         let interrupted = (0..CHECK_INTERVAL).find_map(|_| budget.tick().err());
         assert_eq!(interrupted.unwrap().kind(), QueryErrorKind::Interrupted);
+    }
+
+    #[test]
+    fn the_charge_covers_the_input_and_the_output_of_an_operation() {
+        let shared = MemoryBudget::new(1 << 20);
+        let charge = shared.charge(MemoryUse::Queries);
+        let budget = Budget::new(Limits::default(), &|| false, Some(&charge));
+        budget.room().add(300 << 10).unwrap();
+        budget.begin_operation();
+        budget.room().add(400 << 10).unwrap();
+        assert!(charge.bytes() >= 700 << 10);
+        assert_eq!(
+            budget.room().add(400 << 10).unwrap_err().kind(),
+            QueryErrorKind::Memory,
+            "three results do not fit"
+        );
+    }
+
+    #[test]
+    fn at_the_end_only_the_answer_is_charged() {
+        let shared = MemoryBudget::new(1 << 20);
+        let charge = shared.charge(MemoryUse::Queries);
+        let budget = Budget::new(Limits::default(), &|| false, Some(&charge));
+        for kib in [300, 100] {
+            budget.begin_operation();
+            budget.room().add(kib << 10).unwrap();
+        }
+        budget.begin_operation();
+        budget.end();
+        assert_eq!(charge.bytes(), 100 << 10);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::memory::MemoryExhausted;
+
 /// Error of parsing or running a query.
 ///
 /// The first line of its text is exactly the original's, which clients match. A second line, for
@@ -32,6 +34,9 @@ pub enum QueryErrorKind {
     Execute,
     /// The query exceeded its [`Limits`](super::Limits).
     Limit,
+    /// The memory for clients is exhausted ([`MemoryBudget`](crate::memory::MemoryBudget)); the same
+    /// query may succeed later.
+    Memory,
     /// The caller interrupted the query.
     Interrupted,
 }
@@ -70,6 +75,15 @@ impl QueryError {
         Self {
             kind: QueryErrorKind::Limit,
             ..Self::parse(message)
+        }
+    }
+
+    /// Creates the error of a query for which there is no memory now.
+    #[must_use]
+    pub fn memory(exhausted: MemoryExhausted) -> Self {
+        Self {
+            kind: QueryErrorKind::Memory,
+            ..Self::parse(exhausted.to_string())
         }
     }
 

@@ -8,7 +8,7 @@ use super::error::QueryError;
 use super::scope::Scope;
 use super::steps::filter::Row;
 use super::steps::metrics::Metrics;
-use crate::flow::{Flow, FlowSet, RawPacket};
+use crate::flow::{Flow, FlowSet, PacketsByFlow};
 use crate::graph::{Edge, EdgeRef, Node, NodeRef};
 use crate::value::{Text, Value};
 
@@ -26,7 +26,7 @@ pub(super) enum Data {
     /// Flows by tracking ID.
     Groups(Vec<(Text, Vec<Flow>)>),
     Metrics(Metrics),
-    RawPackets(Vec<(Text, Vec<RawPacket>)>),
+    RawPackets(PacketsByFlow),
     Sockets(Vec<(Text, Vec<Value>)>),
     NextHops(Vec<(Text, Value)>),
 }

@@ -70,7 +70,7 @@ mod traversal;
 use std::fmt;
 use std::str::FromStr;
 
-pub use answer::Answer;
+pub use answer::{Answer, DotStream, PcapStream};
 pub use ast::{FlowNodes, Hierarchy, Param, Predicate, Step, Walk};
 pub use budget::Limits;
 pub use error::{QueryError, QueryErrorKind};
@@ -84,6 +84,7 @@ use self::run::Run;
 use crate::flow::{FlowSource, PacketFilterCompiler};
 use crate::graph::GraphView;
 use crate::graph::history::History;
+use crate::memory::MemoryCharge;
 use crate::time::Timestamp;
 
 /// A parsed and planned query: immutable, and can run any number of times, also concurrently.
@@ -230,6 +231,9 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// Limits of one run.
     pub limits: Limits,
+    /// Charge that grows with the memory of the run, and then shrinks to that of the answer. The query
+    /// ends with [`QueryErrorKind::Memory`] when its budget is exhausted; `None` charges nothing.
+    pub memory: Option<&'a MemoryCharge>,
     /// Function polled about every 256 elements; the query ends with
     /// [`QueryErrorKind::Interrupted`] once it returns `true`.
     pub interrupt: Option<&'a (dyn Fn() -> bool + Sync)>,
@@ -246,6 +250,7 @@ impl<'a> Context<'a> {
             flows,
             now,
             limits: Limits::default(),
+            memory: None,
             interrupt: None,
         }
     }
@@ -300,6 +305,15 @@ impl<'a> Context<'a> {
     #[must_use]
     pub const fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Sets the charge for the memory of one run and its answer.
+    #[must_use]
+    pub const fn with_memory(self, memory: &'a MemoryCharge) -> Self {
+        Self {
+            memory: Some(memory),
+            ..self
+        }
     }
 
     /// Sets the function that interrupts the query by returning `true`.

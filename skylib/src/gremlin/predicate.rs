@@ -3,9 +3,12 @@
 //! COMPAT: the error texts are the original's. Most are reported when a query runs, not when it is
 //! parsed.
 
+use std::net::IpAddr;
+use std::str::FromStr;
+
 use super::ast::{Param, Predicate};
 use super::go_format::list;
-use crate::filter::{self, Filter, Ipv4Network, Pattern};
+use crate::filter::{self, Filter, Pattern};
 use crate::value::{Text, Value};
 
 /// Returns the filter of `Has`: a single key must be present, or all pairs must match.
@@ -129,9 +132,26 @@ fn flow_tests(params: &[Param]) -> Result<Vec<Filter>, String> {
         .collect()
 }
 
+/// Returns the filter of one pair on an element: interfaces are found by their alias and alternative
+/// names, too, unless the name itself matches.
 fn test_of((key, literal): Pair<'_>) -> Result<Filter, String> {
-    test(key, literal)
+    let is_positive = match literal {
+        Param::Text(_) => true,
+        Param::Predicate(predicate, _) => {
+            matches!(predicate, Predicate::Within | Predicate::Regex)
+        }
+        _ => false,
+    };
+    if key != NAME || !is_positive {
+        return test(key, literal);
+    }
+    let tests = [NAME, "Alias", "AltNames"].map(|key| test(&Text::from(key), literal));
+    let any = tests.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(Filter::Any(any))
 }
+
+/// Key of the name of a node.
+const NAME: &str = "Name";
 
 /// Returns the filter of one pair of a key and a literal or predicate.
 fn test(key: &Text, literal: &Param) -> Result<Filter, String> {
@@ -178,7 +198,8 @@ fn test(key: &Text, literal: &Param) -> Result<Filter, String> {
                 .collect(),
         ),
         Predicate::Regex => is(Test::Regex(pattern(first(params)?)?)),
-        Predicate::Ipv4Range => is(Test::Ipv4Range(network(first(params)?)?)),
+        Predicate::Ipv4Range => is(Test::Ipv4Range(network(*predicate, first(params)?)?)),
+        Predicate::Ipv6Range => is(Test::Ipv6Range(network(*predicate, first(params)?)?)),
     })
 }
 
@@ -193,13 +214,44 @@ fn not_int(name: &str) -> String {
 }
 
 /// Returns a filter of equality with a literal.
+///
+/// An IP address is equal in any notation and with any prefix length, a MAC address in either case.
 fn equal(key: &Text, literal: &Param) -> Result<Filter, String> {
     let test = match literal {
-        Param::Text(text) => filter::Predicate::Text(text.clone()),
+        Param::Text(text) => return Ok(equal_text(key, text)),
         Param::Bool(bool) => filter::Predicate::Bool(*bool),
         other => filter::Predicate::Int(to_int(other).ok_or_else(|| no_cast(other))?),
     };
     Ok(Filter::test(key.clone(), test))
+}
+
+/// Returns a filter of equality with a text.
+fn equal_text(key: &Text, text: &Text) -> Filter {
+    let is = |text: Text| Filter::test(key.clone(), filter::Predicate::Text(text));
+    let (layer, last) = key.rsplit_once('.').unwrap_or(("", key));
+    match (layer, last) {
+        (_, "IPV4" | "IPV6") => match text.parse::<IpAddr>() {
+            Ok(address) => Filter::test(key.clone(), filter::Predicate::Address(address)),
+            Err(_) => is(text.clone()),
+        },
+        // Every spelling in use is an equality, which an index answers.
+        (_, "MAC") | ("Link" | "ETHERNET", "A" | "B") if is_mac(text) => {
+            let mut spellings = vec![text.clone()];
+            for other in [text.to_ascii_lowercase(), text.to_ascii_uppercase()] {
+                if spellings.iter().all(|known| *known != *other) {
+                    spellings.push(Text::from(other));
+                }
+            }
+            Filter::Any(spellings.into_iter().map(is).collect())
+        }
+        _ => is(text.clone()),
+    }
+}
+
+/// Returns whether a text is six bytes in hexadecimal, separated by colons.
+fn is_mac(text: &str) -> bool {
+    let is_byte = |byte: &str| byte.len() == 2 && byte.bytes().all(|b| b.is_ascii_hexdigit());
+    text.split(':').count() == 6 && text.split(':').all(is_byte)
 }
 
 /// Returns the equalities of `Within`: strings compare as strings, all others as integers.
@@ -238,9 +290,9 @@ fn pattern(literal: &Param) -> Result<Pattern, String> {
     Pattern::new(text).map_err(|reason| format!("error parsing regexp: {reason}"))
 }
 
-fn network(literal: &Param) -> Result<Ipv4Network, String> {
+fn network<N: FromStr>(predicate: Predicate, literal: &Param) -> Result<N, String> {
     let Param::Text(text) = literal else {
-        return Err("Ipv4Range value has to be a string".to_owned());
+        return Err(format!("{} value has to be a string", predicate.name()));
     };
     text.parse()
         .map_err(|_| format!("invalid CIDR address: {text}"))
@@ -356,10 +408,85 @@ mod tests {
                 of(Predicate::Ipv4Range, &[text("fe80::/64")]),
                 "invalid CIDR address: fe80::/64",
             ),
+            (
+                of(Predicate::Ipv6Range, &[Param::Int(1)]),
+                "Ipv6Range value has to be a string",
+            ),
+            (
+                of(Predicate::Ipv6Range, &[text("192.0.2.0/24")]),
+                "invalid CIDR address: 192.0.2.0/24",
+            ),
         ] {
             assert_eq!(error(literal), wanted);
         }
         assert!(error(of(Predicate::Regex, &[text("(")])).starts_with("error parsing regexp: "));
+    }
+
+    fn finds(query: (&str, Param), json: &str) -> bool {
+        let element = Element(serde_json::from_str(json).unwrap());
+        let filter = all_of(&[text(query.0), query.1]).unwrap();
+        filter.matches(&element)
+    }
+
+    #[test]
+    fn an_address_is_found_whatever_its_prefix_length() {
+        let node =
+            r#"{"IPV4":["192.0.2.7/24","127.0.0.1"],"IPV6":["2001:db8::7/64"],"K":"192.0.2.7/24"}"#;
+        for (key, same) in [
+            ("IPV4", "192.0.2.7"),
+            ("IPV4", "192.0.2.7/24"),
+            ("IPV4", "127.0.0.1"),
+            ("IPV6", "2001:DB8:0:0::7"),
+        ] {
+            assert!(finds((key, text(same)), node), "{same}");
+            assert!(finds((key, of(Predicate::Within, &[text(same)])), node));
+            assert!(!finds((key, of(Predicate::Ne, &[text(same)])), node));
+        }
+        for (key, other) in [
+            ("IPV4", "192.0.2.7/25"),
+            ("IPV4", "192.0.2.70"),
+            ("K", "192.0.2.7"),
+        ] {
+            assert!(!finds((key, text(other)), node), "{other}");
+        }
+        let range = |network| ("IPV6", of(Predicate::Ipv6Range, &[text(network)]));
+        assert!(finds(range("2001:db8::/32"), node) && !finds(range("fe80::/10"), node));
+    }
+
+    #[test]
+    fn a_mac_address_is_found_in_either_case() {
+        for node in [
+            r#"{"MAC":"02:00:00:00:00:ab"}"#,
+            r#"{"MAC":"02:00:00:00:00:AB"}"#,
+        ] {
+            for same in [
+                "02:00:00:00:00:ab",
+                "02:00:00:00:00:AB",
+                "02:00:00:00:00:aB",
+            ] {
+                assert!(finds(("MAC", text(same)), node), "{same}");
+            }
+            assert!(!finds(("MAC", text("02:00:00:00:00:ac")), node));
+        }
+        assert!(!finds(("MAC", text("PORT")), r#"{"MAC":"port"}"#));
+        let flows = flow_pairs(&[text("Link"), text("02:00:00:00:00:AB")]).unwrap();
+        let flow = r#"{"Link":{"A":"02:00:00:00:00:ab","B":"x"}}"#;
+        assert!(flows.matches(&Element(serde_json::from_str(flow).unwrap())));
+    }
+
+    #[test]
+    fn other_names_are_checked_if_the_name_does_not_match() {
+        let node = r#"{"Name":"eth0","Alias":"uplink","AltNames":["enp1s0","eno1"]}"#;
+        for name in ["eth0", "uplink", "enp1s0", "eno1"] {
+            assert!(finds(("Name", text(name)), node), "{name}");
+            assert!(finds(("Name", of(Predicate::Within, &[text(name)])), node));
+            assert!(finds(("Name", of(Predicate::Regex, &[text(name)])), node));
+        }
+        assert!(!finds(("Name", text("eth1")), node));
+        // A negation is about the name only.
+        assert!(finds(("Name", of(Predicate::Ne, &[text("uplink")])), node));
+        assert!(!finds(("Name", of(Predicate::Ne, &[text("eth0")])), node));
+        assert!(!finds(("Type", text("uplink")), node));
     }
 
     #[test]

@@ -507,6 +507,7 @@ fn weight(filter: &Filter<ElementKey>) -> usize {
         Filter::All(filters) | Filter::Any(filters) => filters.iter().map(weight).sum(),
         Filter::Not(filter) => weight(filter),
         Filter::Test(_, Predicate::Regex(_)) => 16,
+        Filter::Test(_, Predicate::Ipv6Range(_) | Predicate::Address(_)) => 4,
         Filter::Test(..) => 1,
     }
 }

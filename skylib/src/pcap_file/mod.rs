@@ -41,7 +41,6 @@ pub use error::{FileFormat, PcapFileError};
 pub use pcapng::{PcapNgReader, PcapNgWriter};
 pub use reader::PcapReader;
 pub use writer::PcapWriter;
-#[cfg(feature = "spp")]
 pub(crate) use writer::{file_header, record_header};
 
 /// Resolution of the timestamps of a classic pcap file. Complete by definition of the format.

@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::message::{write_json, write_message};
+use super::message::{write_json, write_message, write_protobuf};
 use super::{Encoding, GRAPH};
 use crate::graph::{Edge, GraphEvent, MetadataOp, Node};
 use crate::id::Id;
+use crate::memory::{MemoryBudget, MemoryCharge, MemoryUse};
 use crate::time::Timestamp;
 
 /// Content of the updates that a subscriber receives. Complete by definition.
@@ -70,6 +71,8 @@ pub struct BroadcastMessage {
     sequence: u64,
     /// Connection that caused the message.
     author: Option<u64>,
+    /// Charge for the weight, until the last receiver has sent the message.
+    _memory: Option<MemoryCharge>,
     /// JSON, protobuf, JSON of a partial update, protobuf of a partial update.
     encodings: [OnceLock<Bytes>; 4],
 }
@@ -81,6 +84,8 @@ enum Content {
     Object {
         kind: Cow<'static, str>,
         json: Bytes,
+        /// The object as protobuf, if it has that form.
+        protobuf: Option<Bytes>,
     },
 }
 
@@ -108,9 +113,22 @@ impl BroadcastMessage {
             Content::Object {
                 kind: kind.into(),
                 json,
+                protobuf: None,
             },
             weight,
         )
+    }
+
+    /// Sets the protobuf form of an object, which clients with that encoding receive instead of the
+    /// JSON text.
+    #[must_use]
+    pub fn with_protobuf(mut self, bytes: impl Into<Bytes>) -> Self {
+        if let Content::Object { protobuf, .. } = &mut self.content {
+            let bytes = bytes.into();
+            self.weight += bytes.len();
+            *protobuf = Some(bytes);
+        }
+        self
     }
 
     fn new(namespace: Cow<'static, str>, content: Content, weight: usize) -> Self {
@@ -122,8 +140,18 @@ impl BroadcastMessage {
             weight,
             sequence: 0,
             author: None,
+            _memory: None,
             encodings,
         }
+    }
+
+    /// Counts the memory of the message for as long as it waits in a queue.
+    #[must_use]
+    pub fn with_memory(mut self, budget: &MemoryBudget) -> Self {
+        let charge = budget.charge(MemoryUse::Queues);
+        charge.count(self.weight);
+        self._memory = Some(charge);
+        self
     }
 
     /// Sets the sequence number of the graph after the change ([`Graph::sequence`]).
@@ -201,6 +229,17 @@ impl BroadcastMessage {
             (Content::Graph(event), None) => kind_of(event),
         };
         let uuid = self.uuid.to_string();
+        if let (
+            Encoding::Protobuf,
+            Content::Object {
+                protobuf: Some(object),
+                ..
+            },
+        ) = (encoding, &self.content)
+        {
+            let object = object.clone();
+            return write_protobuf(&self.namespace, kind, &uuid, STATUS_OK, object).into();
+        }
         write_message(
             encoding,
             &self.namespace,
@@ -454,6 +493,22 @@ mod tests {
             ("store", "[]")
         );
         assert!(message.weight() >= 2);
+    }
+
+    #[test]
+    fn an_object_with_a_protobuf_form_is_sent_in_it_to_protobuf_clients() {
+        let message =
+            BroadcastMessage::object("stats", "stats", "{}").with_protobuf(&b"\x08\x05"[..]);
+        let decoded = |encoding| {
+            let bytes = message.encoded(encoding, UpdatePolicy::Full);
+            Message::decode(&bytes, encoding).unwrap().object
+        };
+        assert_eq!(decoded(Encoding::Json).json().unwrap(), "{}");
+        let object = decoded(Encoding::Protobuf);
+        assert_eq!(
+            object,
+            crate::proto::Object::Protobuf(Bytes::from_static(b"\x08\x05"))
+        );
     }
 
     #[test]

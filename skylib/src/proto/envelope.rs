@@ -1,6 +1,8 @@
 //! The envelope as a protobuf message, written by hand so that the build does not need `protoc`.
 
 use bytes::Bytes;
+use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint};
 
 /// The message `websocket.StructMessage` of the original.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -17,6 +19,31 @@ pub(super) struct Envelope {
     pub(super) format: i32,
     #[prost(bytes = "bytes", tag = "6")]
     pub(super) object: Bytes,
+}
+
+impl Envelope {
+    /// Returns the beginning of the message whose JSON object, of this length in bytes, follows.
+    pub(super) fn head(
+        namespace: &str,
+        kind: &str,
+        uuid: &str,
+        status: i64,
+        object_len: u64,
+    ) -> Vec<u8> {
+        let envelope = Self {
+            namespace: namespace.to_owned(),
+            kind: kind.to_owned(),
+            uuid: uuid.to_owned(),
+            status,
+            format: FORMAT_JSON,
+            object: Bytes::new(),
+        };
+        let mut head = envelope.encode_to_vec();
+        // The object has the highest tag, so it is the last field.
+        encode_key(6, WireType::LengthDelimited, &mut head);
+        encode_varint(object_len, &mut head);
+        head
+    }
 }
 
 /// Value of `format` for JSON text.

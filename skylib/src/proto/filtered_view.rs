@@ -11,32 +11,88 @@ use crate::gremlin::{Answer, Context, Query, Step};
 use crate::id::Id;
 use crate::time::Timestamp;
 
-/// The elements that a subscriber has been sent.
-///
-/// If the filter tests each node separately ([`NodeFilter`]), the view is updated event by event
-/// ([`FilteredView::follow`]) in constant time per event. Any other filter is run again after a
-/// batch of events, and the view is replaced by the result ([`FilteredView::replace`]).
-#[derive(Debug, Default)]
-pub struct FilteredView {
+/// The elements that a filter selects.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
     nodes: HashMap<NodeId, Arc<Node>>,
     /// Edges whose ends are both in `nodes`.
     edges: HashMap<EdgeId, Arc<Edge>>,
 }
 
-impl FilteredView {
-    /// Returns a view of these elements.
+impl Selection {
+    /// Approximate memory of one element in bytes, in addition to that of the graph.
+    pub const BYTES_PER_ELEMENT: usize = 2 * (size_of::<(NodeId, Arc<Node>)>() + 1);
+
+    /// Returns the selection of these elements.
     #[must_use]
     pub fn new(nodes: &[Arc<Node>], edges: &[Arc<Edge>]) -> Self {
+        let node = |node: &Arc<Node>| (node.id.clone(), Arc::clone(node));
+        let edge = |edge: &Arc<Edge>| (edge.id.clone(), Arc::clone(edge));
         Self {
-            nodes: nodes
-                .iter()
-                .map(|node| (node.id.clone(), Arc::clone(node)))
-                .collect(),
-            edges: edges
-                .iter()
-                .map(|edge| (edge.id.clone(), Arc::clone(edge)))
-                .collect(),
+            nodes: nodes.iter().map(node).collect(),
+            edges: edges.iter().map(edge).collect(),
         }
+    }
+
+    /// Returns the number of nodes and edges.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len() + self.edges.len()
+    }
+
+    /// Returns whether nothing is selected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The elements that a subscriber has been sent.
+///
+/// If the filter tests each node separately ([`NodeFilter`]), the view is updated event by event
+/// ([`FilteredView::follow`]) in constant time per event. Any other filter is run again after a
+/// batch of events, and the view is replaced by the result ([`FilteredView::replace`]), which the
+/// subscribers with the same filter share.
+#[derive(Debug, Default)]
+pub struct FilteredView {
+    selection: Arc<Selection>,
+    /// Elements of `selection` that the subscriber does not know: their deletion was sent, and the
+    /// event of their addition has not arrived yet. Nodes are marked by `true`.
+    removed: HashSet<(bool, Id)>,
+}
+
+impl FilteredView {
+    /// Returns a view of a selection.
+    #[must_use]
+    pub fn new(selection: Arc<Selection>) -> Self {
+        Self {
+            selection,
+            removed: HashSet::new(),
+        }
+    }
+
+    /// Returns the number of nodes and edges.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.selection.len() - self.removed.len()
+    }
+
+    /// Returns whether the view is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn has_node(&self, id: &NodeId) -> bool {
+        self.selection.nodes.contains_key(id) && !self.is_removed(true, id.as_id())
+    }
+
+    fn has_edge(&self, id: &EdgeId) -> bool {
+        self.selection.edges.contains_key(id) && !self.is_removed(false, id.as_id())
+    }
+
+    fn is_removed(&self, is_node: bool, id: &Id) -> bool {
+        !self.removed.is_empty() && self.removed.contains(&(is_node, id.clone()))
     }
 
     /// Updates the view by one event, and returns the messages to send, in order.
@@ -62,7 +118,7 @@ impl FilteredView {
                 }
             }
             Some(GraphEvent::NodeDeleted(node)) => {
-                if self.nodes.remove(&node.id).is_some() {
+                if self.own().nodes.remove(&node.id).is_some() {
                     messages.push(Arc::clone(message));
                     self.remove_edges_of(&node.id, &mut messages);
                 }
@@ -76,12 +132,17 @@ impl FilteredView {
                 }
             }
             Some(GraphEvent::EdgeDeleted(edge)) => {
-                if self.edges.remove(&edge.id).is_some() {
+                if self.own().edges.remove(&edge.id).is_some() {
                     messages.push(Arc::clone(message));
                 }
             }
         }
         messages
+    }
+
+    /// Returns the selection to change it. A view that follows events does not share it.
+    fn own(&mut self) -> &mut Selection {
+        Arc::make_mut(&mut self.selection)
     }
 
     /// Adds or removes a node according to the filter; returns whether it is in the view then.
@@ -93,17 +154,14 @@ impl FilteredView {
         messages: &mut Vec<Arc<BroadcastMessage>>,
     ) -> bool {
         if !is_selected {
-            if self.nodes.remove(&node.id).is_some() {
+            if self.own().nodes.remove(&node.id).is_some() {
                 messages.push(message_of(GraphEvent::NodeDeleted(Arc::clone(node))));
                 self.remove_edges_of(&node.id, messages);
             }
             return false;
         }
-        if self
-            .nodes
-            .insert(node.id.clone(), Arc::clone(node))
-            .is_none()
-        {
+        let nodes = &mut self.own().nodes;
+        if nodes.insert(node.id.clone(), Arc::clone(node)).is_none() {
             messages.push(message_of(GraphEvent::NodeAdded(Arc::clone(node))));
             for edge in edges_of(&node.id) {
                 self.follow_edge(&edge, messages);
@@ -114,14 +172,9 @@ impl FilteredView {
 
     /// Adds an edge whose ends are both in the view; returns whether it is in the view then.
     fn follow_edge(&mut self, edge: &Arc<Edge>, messages: &mut Vec<Arc<BroadcastMessage>>) -> bool {
-        let has_ends =
-            self.nodes.contains_key(&edge.parent) && self.nodes.contains_key(&edge.child);
-        if has_ends
-            && self
-                .edges
-                .insert(edge.id.clone(), Arc::clone(edge))
-                .is_none()
-        {
+        let Selection { nodes, edges } = self.own();
+        let has_ends = nodes.contains_key(&edge.parent) && nodes.contains_key(&edge.child);
+        if has_ends && edges.insert(edge.id.clone(), Arc::clone(edge)).is_none() {
             messages.push(message_of(GraphEvent::EdgeAdded(Arc::clone(edge))));
         }
         has_ends
@@ -129,7 +182,7 @@ impl FilteredView {
 
     fn remove_edges_of(&mut self, id: &NodeId, messages: &mut Vec<Arc<BroadcastMessage>>) {
         let touches = |_: &EdgeId, edge: &mut Arc<Edge>| edge.parent == *id || edge.child == *id;
-        let removed = self.edges.extract_if(touches).map(|(_, edge)| edge);
+        let removed = self.own().edges.extract_if(touches).map(|(_, edge)| edge);
         messages.extend(removed.map(|edge| message_of(GraphEvent::EdgeDeleted(edge))));
     }
 
@@ -138,19 +191,20 @@ impl FilteredView {
     /// updates of other elements.
     ///
     /// Changes that the connection `own` caused are omitted, unless another connection changed the
-    /// same element as well.
+    /// same element as well. `nodes` and `edges` are the elements of `selection` in the order of the
+    /// result.
     pub fn replace(
         &mut self,
+        selection: Arc<Selection>,
         nodes: &[Arc<Node>],
         edges: &[Arc<Edge>],
         events: &[Arc<BroadcastMessage>],
         own: Option<u64>,
     ) -> Vec<Arc<BroadcastMessage>> {
-        let new = Self::new(nodes, edges);
-        let old = std::mem::replace(self, new);
+        let old = std::mem::replace(self, Self::new(selection));
         let mut messages = self.differences(&old, nodes, edges, events);
         for message in events {
-            if self.passes(message, &old, nodes, edges) {
+            if self.passes(message, &old) {
                 messages.push(Arc::clone(message));
             }
         }
@@ -171,24 +225,24 @@ impl FilteredView {
         events: &[Arc<BroadcastMessage>],
     ) -> Vec<Arc<BroadcastMessage>> {
         let latest = LatestEvents::of(events);
-        let is_new = |node: &&Arc<Node>| !old.nodes.contains_key(&node.id);
+        let is_new = |node: &&Arc<Node>| !old.has_node(&node.id);
         let added = nodes.iter().filter(is_new).map(Arc::clone);
         let mut messages: Vec<_> = added
             .map(|node| message_of(GraphEvent::NodeAdded(node)))
             .collect();
-        for (id, node) in &old.nodes {
-            if !self.nodes.contains_key(id) {
+        for (id, node) in &old.selection.nodes {
+            if old.has_node(id) && !self.has_node(id) {
                 messages.push(latest.nodes.get(id).map_or_else(
                     || message_of(GraphEvent::NodeDeleted(Arc::clone(node))),
                     |message| node_deletion(message),
                 ));
             }
         }
-        let is_new = |edge: &&Arc<Edge>| !old.edges.contains_key(&edge.id);
+        let is_new = |edge: &&Arc<Edge>| !old.has_edge(&edge.id);
         let added = edges.iter().filter(is_new).map(Arc::clone);
         messages.extend(added.map(|edge| message_of(GraphEvent::EdgeAdded(edge))));
-        for (id, edge) in &old.edges {
-            if !self.edges.contains_key(id) {
+        for (id, edge) in &old.selection.edges {
+            if old.has_edge(id) && !self.has_edge(id) {
                 messages.push(latest.edges.get(id).map_or_else(
                     || message_of(GraphEvent::EdgeDeleted(Arc::clone(edge))),
                     |message| edge_deletion(message),
@@ -204,38 +258,24 @@ impl FilteredView {
     /// An element that is in both views can have been deleted and added again between the two runs
     /// of the filter. Its deletion is sent and removes it from this view, its addition adds it
     /// again. If the addition is not among these events, it is among those of the next call.
-    fn passes(
-        &mut self,
-        message: &BroadcastMessage,
-        old: &Self,
-        nodes: &[Arc<Node>],
-        edges: &[Arc<Edge>],
-    ) -> bool {
+    fn passes(&mut self, message: &BroadcastMessage, old: &Self) -> bool {
         match message.event() {
             None => true,
-            Some(GraphEvent::NodeUpdated { node, .. }) => self.nodes.contains_key(&node.id),
-            Some(GraphEvent::EdgeUpdated { edge, .. }) => self.edges.contains_key(&edge.id),
+            Some(GraphEvent::NodeUpdated { node, .. }) => self.has_node(&node.id),
+            Some(GraphEvent::EdgeUpdated { edge, .. }) => self.has_edge(&edge.id),
             Some(GraphEvent::NodeDeleted(node)) => {
-                old.nodes.contains_key(&node.id) && self.nodes.remove(&node.id).is_some()
+                let is_known = old.has_node(&node.id) && self.has_node(&node.id);
+                is_known && self.removed.insert((true, node.id.as_id().clone()))
             }
             Some(GraphEvent::EdgeDeleted(edge)) => {
-                old.edges.contains_key(&edge.id) && self.edges.remove(&edge.id).is_some()
+                let is_known = old.has_edge(&edge.id) && self.has_edge(&edge.id);
+                is_known && self.removed.insert((false, edge.id.as_id().clone()))
             }
             Some(GraphEvent::NodeAdded(node)) => {
-                old.nodes.contains_key(&node.id)
-                    && nodes.iter().any(|now| now.id == node.id)
-                    && self
-                        .nodes
-                        .insert(node.id.clone(), Arc::clone(node))
-                        .is_none()
+                old.has_node(&node.id) && self.removed.remove(&(true, node.id.as_id().clone()))
             }
             Some(GraphEvent::EdgeAdded(edge)) => {
-                old.edges.contains_key(&edge.id)
-                    && edges.iter().any(|now| now.id == edge.id)
-                    && self
-                        .edges
-                        .insert(edge.id.clone(), Arc::clone(edge))
-                        .is_none()
+                old.has_edge(&edge.id) && self.removed.remove(&(false, edge.id.as_id().clone()))
             }
         }
     }
@@ -469,7 +509,8 @@ mod tests {
                 .filter(|e| has(&e.parent) && has(&e.child))
                 .cloned()
                 .collect();
-            let messages = self.view.replace(&nodes, &edges, events, own);
+            let selection = Arc::new(Selection::new(&nodes, &edges));
+            let messages = self.view.replace(selection, &nodes, &edges, events, own);
             messages.iter().map(|message| shown(message)).collect()
         }
     }

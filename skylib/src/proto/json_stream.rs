@@ -1,28 +1,33 @@
 //! `JsonStream`: JSON of many elements, produced one chunk at a time while it is being sent.
 //!
 //! Elements are first written to a small buffer that stays in the processor's cache, then copied to
-//! the chunk.
+//! the chunk. A message in protobuf needs the length of its JSON object first: a first pass over the
+//! elements counts it, so that no format ever needs the whole text in memory.
 
 use std::sync::Arc;
 use std::vec;
 
 use bytes::Bytes;
+use serde::Serialize;
 
-use super::GRAPH;
+use super::envelope::Envelope;
+use super::json_items::{BUFFER_BYTES, Groups, Item, Items, Series, ValueList};
 use super::message::write_json_head;
-use crate::flow::Flow;
-use crate::graph::{Edge, Node, WriteJson};
+use super::{Encoding, GRAPH};
+use crate::graph::{Edge, Node};
+use crate::gremlin::Answer;
 use crate::gremlin::live::Change;
-use crate::value::JsonWriter;
+use crate::value::{JsonWriter, Text, Value};
 
-/// The JSON text of a graph, or a part of it, as an iterator of chunks of approximately 64 KiB.
+/// The JSON text of a graph or an answer, also inside a message, as an iterator of chunks of
+/// approximately 64 KiB.
 ///
 /// The stream holds only shared handles of the elements. So the first chunk of a graph of any size
 /// is available immediately, and a slow reader occupies no memory for text.
 ///
 /// ```
-/// use skylib::proto::JsonStream;
-/// let text = JsonStream::sync_reply("u1", vec![], vec![]).into_bytes();
+/// use skylib::proto::{Encoding, JsonStream};
+/// let text = JsonStream::sync_reply(Encoding::Json, "u1", vec![], vec![]).into_bytes();
 /// let wanted = concat!(r#"{"Namespace":"Graph","Type":"SyncReply","UUID":"u1","Status":200,"#,
 ///                      r#""Obj":{"Nodes":[],"Edges":[]}}"#);
 /// assert_eq!(text, wanted.as_bytes());
@@ -32,8 +37,6 @@ pub struct JsonStream {
     /// Segments after the current one.
     segments: vec::IntoIter<Segment>,
     current: Option<Segment>,
-    /// Whether an element of the current list has been written, so that the next needs a comma.
-    needs_comma: bool,
     /// Text that is not part of a chunk yet; empty between calls of `next`.
     json: JsonWriter,
 }
@@ -42,123 +45,159 @@ pub struct JsonStream {
 #[derive(Debug)]
 enum Segment {
     Text(Vec<u8>),
-    Nodes(vec::IntoIter<Arc<Node>>),
-    Edges(vec::IntoIter<Arc<Edge>>),
-    Flows(vec::IntoIter<Flow>),
-    Changes(vec::IntoIter<Change>),
+    Items(Box<dyn Items>),
 }
 
 impl JsonStream {
-    /// Returns a `SyncReply` of status 200 with its envelope; an empty `uuid` is omitted.
+    /// Returns a `SyncReply` of status 200 with its envelope; an empty `uuid` is omitted. For
+    /// protobuf, the call takes as long as writing the text.
     #[must_use]
-    pub fn sync_reply(uuid: &str, nodes: Vec<Arc<Node>>, edges: Vec<Arc<Edge>>) -> Self {
-        let mut head = Vec::with_capacity(160);
-        write_json_head(&mut head, GRAPH, "SyncReply", uuid, 200);
-        Self::of_graph(head, nodes, edges, "}")
+    pub fn sync_reply(
+        encoding: Encoding,
+        uuid: &str,
+        nodes: Vec<Arc<Node>>,
+        edges: Vec<Arc<Edge>>,
+    ) -> Self {
+        Self::graph(nodes, edges).enveloped(encoding, GRAPH, "SyncReply", uuid, 200)
     }
 
     /// Returns `{"Nodes":[…],"Edges":[…]}`.
     #[must_use]
     pub fn graph(nodes: Vec<Arc<Node>>, edges: Vec<Arc<Edge>>) -> Self {
-        Self::of_graph(Vec::new(), nodes, edges, "")
+        Self::new(vec![
+            Segment::text("{\"Nodes\":["),
+            Segment::items(Series::new(nodes)),
+            Segment::text("],\"Edges\":["),
+            Segment::items(Series::new(edges)),
+            Segment::text("]}"),
+        ])
     }
 
-    /// Returns `[{"Nodes":…,"Edges":…}]`, the answer to a query: an empty list is `null`.
+    /// Returns the JSON of an answer to a query, equal to [`Answer::write_json`].
     #[must_use]
-    pub fn answer(nodes: Vec<Arc<Node>>, edges: Vec<Arc<Edge>>) -> Self {
-        let mut segments = vec![Segment::text("[{\"Nodes\":")];
-        if nodes.is_empty() {
-            segments.push(Segment::text("null"));
-        } else {
-            segments.extend(Self::nodes(nodes).segments);
+    pub fn answer(answer: Answer) -> Self {
+        match answer {
+            Answer::Graph { nodes, edges } => {
+                // COMPAT: an empty list of nodes or edges is null.
+                let mut segments = vec![Segment::text("[{\"Nodes\":")];
+                segments.extend(Segment::array_or_null(nodes));
+                segments.push(Segment::text(",\"Edges\":"));
+                segments.extend(Segment::array_or_null(edges));
+                segments.push(Segment::text("}]"));
+                Self::new(segments)
+            }
+            Answer::Nodes(nodes) => Self::array(nodes),
+            Answer::Edges(edges) => Self::array(edges),
+            Answer::Flows(set) => Self::array(set.flows),
+            Answer::Paths(paths) => {
+                let paths = paths.into_iter().map(|path| (None, path));
+                Self::array_of(Groups::new(paths.collect(), "[]"))
+            }
+            Answer::Groups(groups) => Self::keyed(groups, "[]"),
+            Answer::Metrics(metrics) => Self::keyed(metrics.into_series(), "[]"),
+            // COMPAT: the packet list of a flow is null if `BPF` removed all packets.
+            Answer::RawPackets(packets) => Self::keyed(packets, "null"),
+            Answer::Sockets(sockets) => Self::keyed(sockets, "[]"),
+            Answer::NextHops(hops) => Self::map(hops.is_empty(), Series::new(hops)),
+            Answer::Value(Value::List(list)) => Self::array_of(ValueList::new(list)),
+            other => Self::object(&other),
         }
-        segments.push(Segment::text(",\"Edges\":"));
-        if edges.is_empty() {
-            segments.push(Segment::text("null"));
-        } else {
-            segments.extend(Self::edges(edges).segments);
-        }
-        segments.push(Segment::text("}]"));
-        Self::new(segments)
-    }
-
-    /// Returns a list of nodes.
-    #[must_use]
-    pub fn nodes(nodes: Vec<Arc<Node>>) -> Self {
-        Self::new(vec![
-            Segment::text("["),
-            Segment::Nodes(nodes.into_iter()),
-            Segment::text("]"),
-        ])
-    }
-
-    /// Returns a list of edges.
-    #[must_use]
-    pub fn edges(edges: Vec<Arc<Edge>>) -> Self {
-        Self::new(vec![
-            Segment::text("["),
-            Segment::Edges(edges.into_iter()),
-            Segment::text("]"),
-        ])
-    }
-
-    /// Returns a list of flows.
-    pub(super) fn flows(flows: Vec<Flow>) -> Self {
-        Self::new(vec![
-            Segment::text("["),
-            Segment::Flows(flows.into_iter()),
-            Segment::text("]"),
-        ])
     }
 
     /// Returns a list of changes of an answer.
     pub(super) fn changes(changes: Vec<Change>) -> Self {
-        Self::new(vec![
-            Segment::text("["),
-            Segment::Changes(changes.into_iter()),
-            Segment::text("]"),
-        ])
+        Self::array(changes)
+    }
+
+    /// Returns the text of a small object.
+    pub(super) fn object(object: &impl Serialize) -> Self {
+        let mut json = JsonWriter::with_room(0);
+        json.serialized(object);
+        Self::from_text(json.as_bytes().to_vec())
+    }
+
+    /// Returns a stream of one text.
+    pub(super) fn from_text(text: Vec<u8>) -> Self {
+        Self::new(vec![Segment::Text(text)])
     }
 
     /// Adds text before and after the text of the stream.
     #[must_use]
     pub fn between(self, before: &str, after: &str) -> Self {
-        let mut segments = vec![Segment::text(before)];
+        self.around(before.as_bytes().to_vec(), after)
+    }
+
+    /// Puts the text into the envelope of a message; an empty `uuid` is omitted.
+    pub(super) fn enveloped(
+        self,
+        encoding: Encoding,
+        namespace: &str,
+        kind: &str,
+        uuid: &str,
+        status: i64,
+    ) -> Self {
+        match encoding {
+            Encoding::Json => {
+                let mut head = Vec::with_capacity(160);
+                write_json_head(&mut head, namespace, kind, uuid, status);
+                self.around(head, "}")
+            }
+            Encoding::Protobuf => {
+                let head = Envelope::head(namespace, kind, uuid, status, self.text_len());
+                self.around(head, "")
+            }
+        }
+    }
+
+    fn around(self, before: Vec<u8>, after: &str) -> Self {
+        let mut segments = vec![Segment::Text(before)];
         segments.extend(self.current);
         segments.extend(self.segments);
         segments.push(Segment::text(after));
         Self::new(segments)
     }
 
-    fn of_graph(
-        mut head: Vec<u8>,
-        nodes: Vec<Arc<Node>>,
-        edges: Vec<Arc<Edge>>,
-        tail: &str,
+    fn array<T: Item>(items: Vec<T>) -> Self {
+        Self::array_of(Series::new(items))
+    }
+
+    fn array_of(items: impl Items + 'static) -> Self {
+        let (open, close) = (Segment::text("["), Segment::text("]"));
+        Self::new(vec![open, Segment::items(items), close])
+    }
+
+    /// Returns `[{"key":[…],…}]`; `empty` is written for a group without items.
+    fn keyed<T: Item>(
+        groups: impl IntoIterator<Item = (Text, Vec<T>)>,
+        empty: &'static str,
     ) -> Self {
-        head.extend_from_slice(b"{\"Nodes\":[");
-        Self::new(vec![
-            Segment::Text(head),
-            Segment::Nodes(nodes.into_iter()),
-            Segment::text("],\"Edges\":["),
-            Segment::Edges(edges.into_iter()),
-            Segment::text("]}"),
-            Segment::text(tail),
-        ])
+        let groups = groups.into_iter().map(|(key, items)| (Some(key), items));
+        let groups: Vec<_> = groups.collect();
+        Self::map(groups.is_empty(), Groups::new(groups, empty))
+    }
+
+    /// Returns `[{…}]`, or `[]` if there are no members.
+    fn map(is_empty: bool, members: impl Items + 'static) -> Self {
+        if is_empty {
+            return Self::from_text(b"[]".to_vec());
+        }
+        let (open, close) = (Segment::text("[{"), Segment::text("}]"));
+        Self::new(vec![open, Segment::items(members), close])
     }
 
     fn new(segments: Vec<Segment>) -> Self {
         Self {
             segments: segments.into_iter(),
             current: None,
-            needs_comma: false,
             json: JsonWriter::with_room(2 * BUFFER_BYTES),
         }
     }
 
-    /// Returns a stream of one text.
-    pub(super) fn from_text(text: Vec<u8>) -> Self {
-        Self::new(vec![Segment::Text(text)])
+    /// Returns the length of the text that is not written yet, in bytes.
+    fn text_len(&self) -> u64 {
+        let mut json = JsonWriter::with_room(2 * BUFFER_BYTES);
+        let segments = self.current.iter().chain(self.segments.as_slice());
+        segments.map(|segment| segment.text_len(&mut json)).sum()
     }
 
     /// Returns the whole text.
@@ -176,46 +215,37 @@ impl Segment {
         Self::Text(text.as_bytes().to_vec())
     }
 
-    /// Writes elements until the buffer is full; returns whether elements are left.
-    fn fill(&mut self, json: &mut JsonWriter, needs_comma: &mut bool) -> bool {
+    fn items(items: impl Items + 'static) -> Self {
+        Self::Items(Box::new(items))
+    }
+
+    /// Returns a list of items, or null if there are none.
+    fn array_or_null<T: Item>(items: Vec<T>) -> Vec<Self> {
+        if items.is_empty() {
+            return vec![Self::text("null")];
+        }
+        let items = Self::items(Series::new(items));
+        vec![Self::text("["), items, Self::text("]")]
+    }
+
+    /// Writes items until the buffer is full; returns whether items may be left.
+    fn fill(&mut self, json: &mut JsonWriter) -> bool {
         match self {
             Self::Text(text) => {
                 json.raw(text);
                 false
             }
-            Self::Nodes(nodes) => {
-                fill(json, nodes, needs_comma, |node, json| node.write_json(json))
-            }
-            Self::Edges(edges) => {
-                fill(json, edges, needs_comma, |edge, json| edge.write_json(json))
-            }
-            Self::Flows(flows) => {
-                fill(json, flows, needs_comma, |flow, json| json.serialized(flow))
-            }
-            Self::Changes(changes) => fill(json, changes, needs_comma, |change, json| {
-                json.serialized(change);
-            }),
+            Self::Items(items) => items.fill(json),
         }
     }
-}
 
-/// Writes elements of a list until the buffer is full; returns whether elements may be left.
-fn fill<T>(
-    json: &mut JsonWriter,
-    elements: &mut vec::IntoIter<T>,
-    needs_comma: &mut bool,
-    write: impl Fn(&T, &mut JsonWriter),
-) -> bool {
-    while json.len() < BUFFER_BYTES {
-        let Some(element) = elements.next() else {
-            return false;
-        };
-        if std::mem::replace(needs_comma, true) {
-            json.constant(b",");
+    /// Returns the length of the text that is not written yet, in bytes.
+    fn text_len(&self, json: &mut JsonWriter) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Items(items) => items.text_len(json),
         }
-        write(&element, json);
     }
-    true
 }
 
 impl Iterator for JsonStream {
@@ -226,12 +256,11 @@ impl Iterator for JsonStream {
         while out.len() < CHUNK_BYTES {
             if self.current.is_none() {
                 self.current = self.segments.next();
-                self.needs_comma = false;
             }
             match &mut self.current {
                 None => break,
                 Some(segment) => {
-                    if !segment.fill(&mut self.json, &mut self.needs_comma) {
+                    if !segment.fill(&mut self.json) {
                         self.current = None;
                     }
                     out.extend_from_slice(self.json.as_bytes());
@@ -245,16 +274,17 @@ impl Iterator for JsonStream {
 
 /// Least length of a chunk other than the last, in bytes.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Length of buffered text that is copied to the chunk, in bytes.
-const BUFFER_BYTES: usize = 4 << 10;
 /// Capacity for a chunk and the element that completed it.
 const CHUNK_CAPACITY: usize = CHUNK_BYTES + 2 * BUFFER_BYTES;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::{Flow, FlowMetric, FlowSet, RawPacket};
     use crate::graph::Metadata;
-    use crate::gremlin::live::{Item, ItemKey, List};
+    use crate::gremlin::Metric;
+    use crate::gremlin::live::{Item as LiveItem, ItemKey, List};
+    use crate::proto::write_message;
     use crate::time::Timestamp;
 
     const AT: Timestamp = Timestamp::from_ms(1);
@@ -277,7 +307,7 @@ mod tests {
             list: List::First,
             at,
             key: ItemKey::Id(node.id.as_id().clone()),
-            item: Item::Node(node),
+            item: LiveItem::Node(node),
         };
         nodes(count).into_iter().enumerate().map(entered).collect()
     }
@@ -289,20 +319,25 @@ mod tests {
     #[test]
     fn chunks_form_one_document_of_any_size() {
         for count in [0, 1, 2, 5_000] {
-            let value = parsed(JsonStream::sync_reply("", nodes(count), edges(count)));
+            let value = parsed(JsonStream::sync_reply(
+                Encoding::Json,
+                "",
+                nodes(count),
+                edges(count),
+            ));
             assert_eq!(value.get("UUID"), None);
             assert_eq!(value["Status"], 200);
             assert_eq!(value["Obj"]["Nodes"].as_array().unwrap().len(), count);
             assert_eq!(value["Obj"]["Edges"].as_array().unwrap().len(), count);
             assert_eq!(
-                parsed(JsonStream::nodes(nodes(count)))
+                parsed(JsonStream::answer(Answer::Nodes(nodes(count))))
                     .as_array()
                     .unwrap()
                     .len(),
                 count
             );
             assert_eq!(
-                parsed(JsonStream::edges(edges(count)))
+                parsed(JsonStream::answer(Answer::Edges(edges(count))))
                     .as_array()
                     .unwrap()
                     .len(),
@@ -315,7 +350,10 @@ mod tests {
 
     #[test]
     fn answers_have_null_for_an_empty_list() {
-        let text = |n, e| String::from_utf8(JsonStream::answer(nodes(n), edges(e)).into_bytes());
+        let text = |n, e| {
+            let (nodes, edges) = (nodes(n), edges(e));
+            String::from_utf8(JsonStream::answer(Answer::Graph { nodes, edges }).into_bytes())
+        };
         assert_eq!(text(0, 0).unwrap(), r#"[{"Nodes":null,"Edges":null}]"#);
         let both = text(2, 1).unwrap();
         let value: serde_json::Value = serde_json::from_str(&both).unwrap();
@@ -354,7 +392,93 @@ mod tests {
             };
             let flows: Vec<Flow> = (0..count).map(flow).collect();
             let wanted = serde_json::to_string(&flows).unwrap();
-            assert_eq!(text(JsonStream::flows(flows)), wanted);
+            let set = FlowSet::from_flows(flows);
+            assert_eq!(text(JsonStream::answer(Answer::Flows(set))), wanted);
+        }
+    }
+
+    fn answers(count: usize) -> Vec<Answer> {
+        let key = |i: usize| Text::from(format!("k\"{i}"));
+        let flow = |i: usize| Flow {
+            uuid: format!("f{i}").into(),
+            ..Flow::default()
+        };
+        let packet = |i: usize| RawPacket {
+            index: i64::try_from(i).unwrap(),
+            data: vec![7; 20].into(),
+            ..RawPacket::default()
+        };
+        let metric = Metric::Flow(FlowMetric::default());
+        let values = |i: usize| vec![Value::from(i as i64), Value::from("x\ny")];
+        let all = 0..count;
+        vec![
+            Answer::Paths(all.clone().map(nodes).collect()),
+            Answer::Groups(
+                all.clone()
+                    .map(|i| (key(i), vec![flow(i); i % 3]))
+                    .collect(),
+            ),
+            Answer::Metrics(all.clone().map(|i| (key(i), vec![metric; i % 3])).collect()),
+            Answer::RawPackets(
+                all.clone()
+                    .map(|i| (key(i), vec![packet(i); i % 3]))
+                    .collect(),
+            ),
+            Answer::Sockets(all.clone().map(|i| (key(i), values(i))).collect()),
+            Answer::NextHops(
+                all.clone()
+                    .map(|i| (key(i), Value::from("10.0.0.1")))
+                    .collect(),
+            ),
+            Answer::Value(Value::from(
+                all.map(|i| Value::list(values(i))).collect::<Vec<_>>(),
+            )),
+            Answer::Value(Value::Null),
+            Answer::Number(count as i64),
+            Answer::Nodes(nodes(count)),
+            Answer::Graph {
+                nodes: nodes(count),
+                edges: edges(count / 2),
+            },
+        ]
+    }
+
+    #[test]
+    fn every_answer_is_written_as_by_serde_json_and_its_length_is_known_before() {
+        for count in [0, 1, 2, 40] {
+            for answer in answers(count) {
+                let kind = answer.kind();
+                let wanted = serde_json::to_string(&answer).unwrap();
+                let stream = JsonStream::answer(answer);
+                assert_eq!(stream.text_len(), wanted.len() as u64, "{kind} {count}");
+                let text = String::from_utf8(stream.into_bytes()).unwrap();
+                assert_eq!(text, wanted, "{kind} {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_stream_that_has_begun_is_that_of_its_rest() {
+        let mut stream = JsonStream::answer(Answer::Groups(vec![(
+            "k".into(),
+            vec![Flow::default(); 5_000],
+        )]));
+        let whole = stream.text_len();
+        let first = stream.next().unwrap().len() as u64;
+        assert!(first < whole);
+        assert_eq!(stream.text_len(), whole - first);
+    }
+
+    #[test]
+    fn a_protobuf_message_in_chunks_is_the_message_in_one() {
+        for count in [0, 1, 5_000] {
+            let object = JsonStream::graph(nodes(count), edges(count)).into_bytes();
+            let wanted = write_message(Encoding::Protobuf, GRAPH, "SyncReply", "u", 200, |out| {
+                out.extend_from_slice(&object);
+            });
+            let (nodes, edges) = (nodes(count), edges(count));
+            let stream = JsonStream::sync_reply(Encoding::Protobuf, "u", nodes, edges);
+            assert!(stream.into_bytes() == wanted, "{count} nodes");
         }
     }
 }

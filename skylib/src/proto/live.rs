@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 
-use super::message::{write_json, write_json_head, write_message};
 use super::{Encoding, JsonStream, MAX_NAME_BYTES, Message, ProtoError};
 use crate::api::go_json::Members;
+use crate::gremlin::QueryError;
 use crate::gremlin::live::Update;
-use crate::gremlin::{Answer, QueryError};
 
 /// Namespace of messages about live queries, which the original does not have.
 ///
@@ -86,13 +85,13 @@ pub fn live_update(encoding: Encoding, name: &str, update: Update) -> JsonStream
         Update::Answer { answer, sequence } => {
             let kind = answer.kind();
             let before = format!(r#"{{"Kind":"{kind}","Sequence":{sequence},"Answer":"#);
-            let object = answer_stream(answer).between(&before, "}");
-            envelope(encoding, name, "Answer", OK, object)
+            let object = JsonStream::answer(answer).between(&before, "}");
+            object.enveloped(encoding, LIVE, "Answer", name, OK)
         }
         Update::Changes { changes, sequence } => {
             let before = format!(r#"{{"Sequence":{sequence},"Changes":"#);
             let object = JsonStream::changes(changes).between(&before, "}");
-            envelope(encoding, name, "Changes", OK, object)
+            object.enveloped(encoding, LIVE, "Changes", name, OK)
         }
         Update::Failed(error) => live_error(encoding, name, "Failed", BAD_REQUEST, &error),
     }
@@ -113,7 +112,7 @@ pub fn live_error(
         error: error.to_string(),
         offset: error.offset(),
     };
-    envelope(encoding, name, kind, status, object_stream(&object))
+    JsonStream::object(&object).enveloped(encoding, LIVE, kind, name, status)
 }
 
 /// Returns the reply to a request; `error` is the reason why the request was refused.
@@ -127,12 +126,12 @@ pub fn live_reply(
 ) -> JsonStream {
     let object = match error {
         None => JsonStream::from_text(b"null".to_vec()),
-        Some(error) => object_stream(&ErrorObject {
+        Some(error) => JsonStream::object(&ErrorObject {
             error,
             offset: None,
         }),
     };
-    envelope(encoding, name, kind, status, object)
+    object.enveloped(encoding, LIVE, kind, name, status)
 }
 
 /// Object of a message about an error.
@@ -143,45 +142,6 @@ struct ErrorObject {
     /// Byte offset of the error in the query.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<usize>,
-}
-
-/// Returns the text of an answer. Elements and flows, of which there may be many, are written while
-/// they are sent.
-fn answer_stream(answer: Answer) -> JsonStream {
-    match answer {
-        Answer::Nodes(nodes) => JsonStream::nodes(nodes),
-        Answer::Edges(edges) => JsonStream::edges(edges),
-        Answer::Flows(set) => JsonStream::flows(set.flows),
-        Answer::Graph { nodes, edges } => JsonStream::answer(nodes, edges),
-        answer => object_stream(&answer),
-    }
-}
-
-fn object_stream(object: &impl Serialize) -> JsonStream {
-    let mut text = Vec::new();
-    write_json(&mut text, object);
-    JsonStream::from_text(text)
-}
-
-fn envelope(
-    encoding: Encoding,
-    name: &str,
-    kind: &str,
-    status: i64,
-    object: JsonStream,
-) -> JsonStream {
-    match encoding {
-        Encoding::Json => {
-            let mut head = Vec::new();
-            write_json_head(&mut head, LIVE, kind, name, status);
-            object.between(&String::from_utf8_lossy(&head), "}")
-        }
-        Encoding::Protobuf => {
-            let text = object.into_bytes();
-            let write = |out: &mut Vec<u8>| out.extend_from_slice(&text);
-            JsonStream::from_text(write_message(encoding, LIVE, kind, name, status, write))
-        }
-    }
 }
 
 const OK: i64 = 200;
@@ -196,7 +156,7 @@ mod tests {
 
     use super::*;
     use crate::graph::{Metadata, Node};
-    use crate::gremlin::Query;
+    use crate::gremlin::{Answer, Query};
     use crate::time::Timestamp;
 
     fn request(text: &str) -> Result<LiveRequest, ProtoError> {

@@ -207,6 +207,25 @@ pub fn write_message(
     }
 }
 
+/// Returns a message in protobuf with an object that is protobuf, too.
+pub(super) fn write_protobuf(
+    namespace: &str,
+    kind: &str,
+    uuid: &str,
+    status: i64,
+    object: Bytes,
+) -> Vec<u8> {
+    Envelope {
+        namespace: namespace.to_owned(),
+        kind: kind.to_owned(),
+        uuid: uuid.to_owned(),
+        status,
+        format: FORMAT_PROTOBUF,
+        object,
+    }
+    .encode_to_vec()
+}
+
 /// Appends the envelope up to and including `"Obj":`.
 pub(super) fn write_json_head(
     out: &mut Vec<u8>,

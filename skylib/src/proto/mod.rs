@@ -19,6 +19,7 @@ mod broadcast_message;
 mod envelope;
 mod filtered_view;
 mod flow;
+mod json_items;
 mod json_stream;
 mod live;
 mod message;
@@ -26,7 +27,7 @@ mod protected_keys;
 mod topology;
 
 pub use broadcast_message::{BroadcastMessage, ParseUpdatePolicyError, UpdatePolicy};
-pub use filtered_view::{FilteredView, NodeFilter};
+pub use filtered_view::{FilteredView, NodeFilter, Selection};
 pub use flow::decode_flow_message;
 pub use json_stream::JsonStream;
 pub use live::{LIVE, LiveRequest, live_error, live_reply, live_update};
@@ -111,9 +112,6 @@ pub enum ProtoError {
     /// The type of a request about a live query is unknown.
     #[error("unknown Type {0:?}; expected Query or Cancel")]
     UnknownKind(String),
-    /// A synchronization has neither a list of nodes nor a list of edges.
-    #[error("the object has neither Nodes nor Edges")]
-    MissingLists,
     /// The message ends inside a field.
     #[error("the message is truncated")]
     Truncated,

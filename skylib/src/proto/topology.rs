@@ -102,12 +102,10 @@ impl GraphMessage {
 
     fn decode_sync(object: &Object) -> Result<Self, ProtoError> {
         let members = Members::parse_whole(object.json()?)?;
+        // Go programs send `null` for a list without elements.
         let (mut nodes, mut edges) = (None, None);
         members.read("Nodes", &mut nodes)?;
         members.read("Edges", &mut edges)?;
-        if nodes.is_none() && edges.is_none() {
-            return Err(ProtoError::MissingLists);
-        }
         Ok(Self::Sync {
             nodes: nodes.unwrap_or_default(),
             edges: edges.unwrap_or_default(),
@@ -176,21 +174,26 @@ impl GraphMessage {
     /// in the graph, are ignored.
     ///
     /// # Errors
-    /// [`GraphError`] if an element or an end of an edge does not exist. A `Sync` omits such edges
-    /// instead.
+    /// [`GraphError`] if an element or an end of an edge does not exist, or a limit is reached. A
+    /// `Sync` omits such elements, and returns the first limit that it reached.
     pub fn apply(self, graph: &mut Graph, origin: &str, now: Timestamp) -> Result<(), GraphError> {
         match self {
             Self::Sync { nodes, edges } => {
                 graph.delete_origin(origin, now);
+                let mut refused = Ok(());
+                let mut note = |added: Result<(), GraphError>| match added {
+                    Err(error) if error.is_limit() && refused.is_ok() => refused = Err(error),
+                    _ => {}
+                };
                 for mut node in nodes {
                     node.stamp(now);
-                    drop(graph.add_node(node));
+                    note(graph.add_node(node));
                 }
                 for mut edge in edges {
                     edge.stamp(now);
-                    drop(graph.add_edge(edge));
+                    note(graph.add_edge(edge));
                 }
-                Ok(())
+                refused
             }
             Self::NodeAdded(mut node) => {
                 node.stamp(now);
@@ -365,9 +368,7 @@ mod tests {
                 r#"{"ID":"x","Ops":[{"Type":3,"Key":"X"}]}"#,
             ),
             ("NodePartiallyUpdated", r#"{"ID":"x","Ops":{}}"#),
-            ("Sync", "{}"),
             ("Sync", "null"),
-            ("Sync", r#"{"Nodes":null,"Edges":null}"#),
             ("Sync", r#"{"Nodes":[null]}"#),
             ("SyncReply", r#"{"Edges":[null]}"#),
             ("Sync", r#"{"Nodes":{}}"#),
@@ -496,5 +497,13 @@ mod tests {
         assert_eq!(graph.node(&"q1".into()).unwrap().origin, *"t.q");
         let events = send(&mut graph, "SyncReply", r#"{"Nodes":[]}"#).unwrap();
         assert_eq!(events, ["-p2 at 1000", "-f at 1000", "-p3 at 1000"]);
+        for text in [r#"{"Nodes":null,"Edges":null}"#, "{}", r#"{"Edges":null}"#] {
+            send(&mut graph, "NodeAdded", &node("p4", "")).unwrap();
+            assert_eq!(
+                send(&mut graph, "Sync", text).unwrap(),
+                ["-p4 at 1000"],
+                "{text}"
+            );
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet};
+use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
 
@@ -35,6 +35,9 @@ pub trait FlowStore: Send + Sync {
     /// Returns the metrics of these flows within a time slice, oldest first; if the slice is an
     /// instant, those until then. Flows without metrics are omitted.
     fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)>;
+
+    /// Returns the raw packets of these flows, ordered by index. Flows without packets are omitted.
+    fn raw_packets(&self, uuids: &[Text]) -> PacketsByFlow;
 
     /// Drops records that are too old at `now`. To be called regularly: [`FlowStore::put`] drops
     /// records, too, but may not be called for a long time.

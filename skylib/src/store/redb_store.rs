@@ -45,14 +45,17 @@ impl RedbStore {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|e| file_error("create folder", folder, e))?;
         }
-        let (database, set_aside) = match create(path) {
-            Ok(database) => (database, None),
-            Err(error) if is_damage(&error) => {
+        // redb would take an empty file, which some file systems leave after a crash, for a new one.
+        let is_empty = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0);
+        let opened = (!is_empty).then(|| create(path));
+        let (database, set_aside) = match opened {
+            Some(Ok(database)) => (database, None),
+            Some(Err(error)) if !is_damage(&error) => return Err(open_error(path, error)),
+            None | Some(Err(_)) => {
                 let aside = free_name(path);
                 fs::rename(path, &aside).map_err(|e| file_error("set aside", path, e))?;
                 (create(path).map_err(|e| open_error(path, e))?, Some(aside))
             }
-            Err(error) => return Err(open_error(path, error)),
         };
         check_version(&database, path)?;
         Ok(Self {
@@ -352,6 +355,17 @@ mod tests {
             store.put("capture", "a", b"1").unwrap();
             drop(store);
         }
+    }
+
+    #[test]
+    fn an_empty_file_is_renamed() {
+        let folder = Folder::new();
+        fs::create_dir_all(folder.file().parent().unwrap()).unwrap();
+        fs::write(folder.file(), b"").unwrap();
+        let store = RedbStore::open(&folder.file()).unwrap();
+        let aside = store.set_aside().unwrap();
+        assert_eq!(fs::metadata(aside).unwrap().len(), 0);
+        store.put("capture", "a", b"1").unwrap();
     }
 
     #[test]

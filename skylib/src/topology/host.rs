@@ -130,6 +130,12 @@ impl HostInfo {
     }
 }
 
+/// Returns the identifier of the current boot of the kernel; `None` if it cannot be read.
+pub(crate) fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
 /// Returns the metadata of a processor.
 ///
 /// COMPAT: every client; zero and empty values are omitted, including the number of processor 0.

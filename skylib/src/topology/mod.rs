@@ -27,6 +27,8 @@
 #[cfg(feature = "netlink")]
 pub mod host;
 #[cfg(feature = "netlink")]
+pub(crate) mod known_tids;
+#[cfg(feature = "netlink")]
 pub mod netlink;
 #[cfg(feature = "netlink")]
 pub mod netns;

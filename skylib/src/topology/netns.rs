@@ -202,7 +202,14 @@ impl<'a> Watcher<'a> {
             }
             // The namespace is not mounted yet, or this is an ordinary file.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                *self.pending.entry(name).or_default() += 1;
+                let tries = self.pending.entry(name).or_default();
+                *tries += 1;
+                if *tries == TRIES_BEFORE_LOG {
+                    tracing::info!(
+                        path = %path.display(),
+                        "not a network namespace; ignored until one is mounted there"
+                    );
+                }
                 None
             }
             Err(error) => {
@@ -331,6 +338,9 @@ fn wait(fds: &mut [(PollFd<'_>, &mut bool)]) -> io::Result<()> {
 
 /// Time before the second check of a file; doubles with each check, up to one second.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
+
+/// Number of checks, which take some 0.6 s, after which a file is logged.
+const TRIES_BEFORE_LOG: u32 = 6;
 
 /// Number of checks after which a file waits for the next change of the mount table.
 const TRIES: u32 = 10;

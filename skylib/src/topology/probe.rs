@@ -12,6 +12,7 @@ use crate::graph::{Graph, GraphError, GraphWriter, Metadata, Node, NodeId, Origi
 use crate::sys::eventfd::{EventFd, wait_readable};
 use crate::sys::timerfd::TimerFd;
 use crate::time::{Clock as _, SystemClock, Timestamp};
+use crate::topology::tid;
 
 /// A watcher of a part of the host that updates the graph.
 ///
@@ -121,7 +122,8 @@ impl ProbeTarget {
     /// # Errors
     /// [`GraphError`] if the graph does not accept the node.
     pub fn for_host(graph: Arc<dyn GraphWriter>, host: &str) -> Result<Self, GraphError> {
-        let target = Self::new(graph, Origin::new("agent", host), NodeId::random());
+        let id = tid::node_id(&tid::of_host(host).to_string());
+        let target = Self::new(graph, Origin::new("agent", host), id);
         let metadata = Metadata::from_iter([("Name", host), ("Type", "host")]);
         let added = target.update(|graph, now| {
             let node = Node::new(target.root.clone(), metadata, now);

@@ -10,6 +10,9 @@
 //! | `ovsbridge`, `ovsport` | TID of the host, `UUID`, `Type` |
 //! | with `Probe` `fabric` | nothing: it is the node's id |
 //! | any other | TID of its only owner, `Name`, `Type` |
+//!
+//! Interfaces and namespaces get their TIDs when their nodes are added, from the table of known TIDs,
+//! which adds what makes them unique.
 
 use crate::graph::{Direction, Edge, Graph, GraphEvent, MetadataOp, Node, NodeId, Processor};
 use crate::id::Id;
@@ -19,8 +22,8 @@ use crate::value::{Text, Value};
 /// A processor that sets the TID of every node of one origin, in the transaction that provides the
 /// properties it is derived from.
 ///
-/// A TID does not change when the node is renamed (COMPAT: captures refer to it). It is derived
-/// again when the node gets an owner, and removed when the node loses its owner.
+/// A TID does not change when the node is renamed (COMPAT: captures refer to it). It is removed when
+/// the node loses its owner, and derived again when the node gets another one.
 ///
 /// ```
 /// use skylib::graph::{Graph, Metadata, Node, NodeId, Origin, Processor};
@@ -92,12 +95,14 @@ impl TidProcessor {
         }
     }
 
-    /// Derives the TID of the child of a new ownership edge again.
+    /// Derives the TID of the child of a new ownership edge, if it has none.
     fn owned(&mut self, graph: &mut Graph, edge: &Edge, now: Timestamp) {
         let Some(child) = graph.node(&edge.child).filter(|n| n.origin == self.origin) else {
             return;
         };
-        if matches!(text(child, "Type"), Some("ovsbridge" | "ovsport")) {
+        if text(child, "TID").is_some()
+            || matches!(text(child, "Type"), Some("ovsbridge" | "ovsport"))
+        {
             return;
         }
         let owner = graph.node(&edge.parent).map(|node| &**node);
@@ -121,7 +126,7 @@ impl TidProcessor {
         }
         let kind = text(node, "Type")?;
         let derived = match kind {
-            "host" => Id::derived(text(node, "Name")?),
+            "host" => of_host(text(node, "Name")?),
             "netns" => chained(self.host_tid.as_deref()?, text(node, "Path")?, kind),
             "ovsbridge" | "ovsport" => {
                 chained(self.host_tid.as_deref()?, text(node, "UUID")?, kind)
@@ -158,7 +163,19 @@ impl Processor for TidProcessor {
     }
 }
 
-fn chained(tid: &str, name: &str, kind: &str) -> Id {
+/// Returns the TID of the node of a host.
+pub(crate) fn of_host(name: &str) -> Id {
+    Id::derived(name)
+}
+
+/// Returns the id of a discovered node, which is derived from its TID, so that it is the same after a
+/// restart.
+pub(crate) fn node_id(tid: &str) -> NodeId {
+    NodeId::derived(tid)
+}
+
+/// Returns the identifier that is derived from the TID of an owner and the name and type of a node.
+pub(super) fn chained(tid: &str, name: &str, kind: &str) -> Id {
     Id::derived(&format!("{tid}{name}{kind}"))
 }
 

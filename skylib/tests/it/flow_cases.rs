@@ -141,7 +141,9 @@ fn run(case: &Value) -> Result<FlowTable, String> {
         }
         decoder = decoder.with_mpls_udp_port(port.parse().unwrap());
     }
-    let mode = LayerKeyMode::parse(text("layer_key_mode")).unwrap_or_default();
+    let mode = text("layer_key_mode")
+        .parse::<LayerKeyMode>()
+        .unwrap_or_default();
     let limit = options["raw_packet_limit"].as_u64().unwrap_or_default();
     let layers = options["extra_layers"].as_u64().unwrap_or_default();
     let mut table = FlowTable::new(

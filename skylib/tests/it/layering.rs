@@ -13,6 +13,7 @@ const LIBRARY: Rules = Rules {
             "filter",
             "go_duration",
             "id",
+            "memory",
             "packet",
             "time",
             "value",

@@ -23,7 +23,7 @@ pub(crate) struct FlowsArgs {
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 
-    /// Merge the packets of several files by time, for files that overlap.
+    /// Merge the packets of several files by time, for files that overlap, such as one for each direction.
     #[arg(long)]
     pub(super) merge: bool,
 
@@ -37,14 +37,15 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<Format>,
 
-    /// Print only the N largest flows, the largest first. A table has 20 by default.
+    /// Print only the N largest flows, the largest first. The default is 20 for a table and with --by,
+    /// else all.
     #[arg(long, value_name = "N")]
     pub(super) top: Option<NonZeroUsize>,
 
-    /// What makes a flow large: bytes, packets, rtt, or retransmissions, which implies
+    /// What makes a flow large: bytes (default), packets, rtt, or retransmissions, which implies
     /// --reassemble-tcp. Flows without the value are left out.
-    #[arg(long, value_name = "MEASURE", default_value_t = FlowMeasure::Bytes)]
-    pub(super) by: FlowMeasure,
+    #[arg(long, value_name = "MEASURE")]
+    pub(super) by: Option<FlowMeasure>,
 
     /// BPF filter of the packets to process, in the syntax of tcpdump.
     #[arg(long, value_name = "TEXT")]
@@ -68,7 +69,8 @@ pub(crate) struct FlowsArgs {
     pub(super) expire: Duration,
 
     /// Print active flows at this interval of capture time, too, as a live capture does, with
-    /// `LastUpdateMetric`. By default, each flow is printed once.
+    /// `LastUpdateMetric`. By default, each flow is printed once. The clock of a file moves every 16
+    /// packets.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(super) update: Option<Duration>,
 
@@ -132,11 +134,14 @@ impl FlowsArgs {
         if self.query.is_some() && self.format.is_some_and(|format| format != Format::Json) {
             bail!("--format cannot be used with --query: the result of a query is JSON");
         }
-        if self.query.is_some() && self.top.is_some() {
-            bail!("--top cannot be used with --query: use Sort('Metric.ABBytes').Limit(N) instead");
+        let is_top = self.top.is_some() || self.by.is_some();
+        if self.query.is_some() && is_top {
+            bail!(
+                "--top and --by cannot be used with --query: use Sort('Metric.ABBytes').Limit(N) instead"
+            );
         }
-        if self.update.is_some() && (self.top.is_some() || self.format == Some(Format::Table)) {
-            bail!("--update cannot be used with --top or a table, which show each flow once");
+        if self.update.is_some() && (is_top || self.format == Some(Format::Table)) {
+            bail!("--update cannot be used with --top, --by or a table: they show each flow once");
         }
         if self.query.is_some() && self.update.is_some() {
             bail!("--update cannot be used with --query: a query covers each flow once");
@@ -158,12 +163,13 @@ impl FlowsArgs {
     /// Returns the number of flows to print; `None` for all.
     pub(super) fn limit(&self, format: Format) -> Option<usize> {
         let limit = self.top.map(NonZeroUsize::get);
-        limit.or((format == Format::Table).then_some(TABLE_LINES))
+        let has_default = format == Format::Table || self.by.is_some();
+        limit.or(has_default.then_some(DEFAULT_TOP))
     }
 
     /// Returns whether TCP streams are tracked.
     pub(super) fn tracks_streams(&self) -> bool {
-        self.reassemble_tcp || self.by == FlowMeasure::Retransmissions
+        self.reassemble_tcp || self.by == Some(FlowMeasure::Retransmissions)
     }
 
     /// Returns the layers of all `--extra-layer`.
@@ -206,8 +212,8 @@ impl FlowsArgs {
     }
 }
 
-/// Number of flows in a table without `--top`.
-const TABLE_LINES: usize = 20;
+/// Number of flows in a table, or with `--by`, without `--top`.
+const DEFAULT_TOP: usize = 20;
 
 /// Text of `--help` behind the options.
 pub(super) const AFTER_HELP: &str = "\
@@ -218,7 +224,7 @@ Examples:
   skyd flows trace.pcapng.zst --query \"G.Flows().Has('Application','DNS').Count()\"
   skyd flows trace.pcap --extra-layer DNS --query \"G.Flows().Has('DNS.QDCount',1).Limit(3)\"
   skyd flows '/var/capture/*.pcap.lz4' --expire 2m --ports tcp:8443=https
-  skyd flows client.pcap server.pcap --merge --format ndjson
+  skyd flows tap-rx.pcap tap-tx.pcap --merge --format ndjson
   skyd flows trace.pcapng --interface eth0 --format csv
   tcpdump -w - -c 1000 | skyd flows - --format ndjson --bpf 'tcp port 443' --reassemble-tcp
 

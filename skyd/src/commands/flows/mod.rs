@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
 use skylib::capture::{
-    BpfCompiler, BpfFilter, CaptureFileSet, CaptureFiles, Replay, ReplayError, ReplayedFlows,
+    BpfCompiler, BpfFilter, CaptureFileSet, CaptureFiles, PacketSource, Replay, ReplayError,
+    ReplayedFlows,
 };
 use skylib::decode::DecodeError;
 use skylib::flow::{FlowSink, FlowTableStats, TopFlows};
@@ -30,6 +31,10 @@ use self::progress::Progress;
 
 /// Runs the command on the standard streams.
 pub(crate) fn run(args: &FlowsArgs) -> ExitCode {
+    if let Err(error) = args.check() {
+        writeln!(io::stderr(), "skyd: {error:#}").ok();
+        return ExitCode::from(2);
+    }
     let mut report = Report::default();
     let format = args.output_format(io::stdout().is_terminal());
     let outcome = work(args, format, &mut io::stdout(), &mut report);
@@ -69,7 +74,7 @@ impl Report {
     fn add_warnings_of(&mut self, files: &CaptureFiles) {
         if files.overlaps() > 0 {
             self.warnings.push(format!(
-                "{} files have packets later than the first of the next file (use --merge)",
+                "files overlap in time: {} end after the next one begins (use --merge)",
                 files.overlaps()
             ));
         }
@@ -97,12 +102,12 @@ fn work(
 ) -> anyhow::Result<()> {
     args.check()?;
     let query = args.query.as_deref().map(Query::parse).transpose()?;
-    let mut files = open(args)?;
+    let (mut files, replay) = open(args)?;
     let outcome = match query {
-        Some(query) => run_query(args, &query, &mut files, out),
+        Some(query) => run_query(&replay, &query, &mut files, out),
         None => match args.limit(format) {
-            Some(limit) => print_top(args, format, limit, &mut files, out, report),
-            None => print_all(args, format, &mut files, out),
+            Some(limit) => print_top(args, format, limit, (&mut files, &replay), out, report),
+            None => print_all(args, format, (&mut files, &replay), out),
         },
     };
     let stats = outcome.stats;
@@ -130,13 +135,13 @@ fn work(
 
 /// Runs a query on the flows.
 fn run_query(
-    args: &FlowsArgs,
+    replay: &Replay,
     query: &Query,
     files: &mut CaptureFiles,
     out: &mut dyn Write,
 ) -> Outcome {
     let progress = Progress::new(files.progress());
-    let (flows, end) = replay(args).collect_while(files, || {
+    let (flows, end) = replay.collect_while(files, || {
         progress.show();
         true
     });
@@ -152,12 +157,12 @@ fn run_query(
 fn print_all(
     args: &FlowsArgs,
     format: Format,
-    files: &mut CaptureFiles,
+    (files, replay): (&mut CaptureFiles, &Replay),
     out: &mut (dyn Write + Send),
 ) -> Outcome {
     let failed = AtomicBool::new(false);
     let mut printer = FlowPrinter::new(out, format, args.columns(), &failed);
-    let (stats, end) = pass_flows(args, files, &mut printer, || {
+    let (stats, end) = pass_flows(replay, files, &mut printer, || {
         !failed.load(Ordering::Relaxed)
     });
     Outcome {
@@ -172,19 +177,19 @@ fn print_top(
     args: &FlowsArgs,
     format: Format,
     limit: usize,
-    files: &mut CaptureFiles,
+    (files, replay): (&mut CaptureFiles, &Replay),
     out: &mut (dyn Write + Send),
     report: &mut Report,
 ) -> Outcome {
-    let mut top = TopFlows::new(limit, args.by);
-    let (stats, end) = pass_flows(args, files, &mut top, || true);
+    let measure = args.by.unwrap_or_default();
+    let mut top = TopFlows::new(limit, measure);
+    let (stats, end) = pass_flows(replay, files, &mut top, || true);
     let total = top.total();
     let flows = top.into_flows();
     if format == Format::Table && total > flows.len() as u64 {
         report.notes.push(format!(
-            "{} of {total} flows, by {} (--top and --by select others)",
-            flows.len(),
-            args.by
+            "{} of {total} flows, by {measure} (--top and --by select others)",
+            flows.len()
         ));
     }
     let output = match format {
@@ -205,13 +210,13 @@ fn print_top(
 
 /// Passes flows to a sink when they leave the flow table, until `proceed` returns false.
 fn pass_flows(
-    args: &FlowsArgs,
+    replay: &Replay,
     files: &mut CaptureFiles,
     sink: &mut (dyn FlowSink + Send),
     proceed: impl Fn() -> bool,
 ) -> (FlowTableStats, Result<(), ReplayError>) {
     let progress = Progress::new(files.progress());
-    let outcome = replay(args).run_while(files, sink, || {
+    let outcome = replay.run_while(files, sink, || {
         progress.show();
         proceed()
     });
@@ -222,25 +227,21 @@ fn pass_flows(
     }
 }
 
-/// Returns the replay that the options describe.
-fn replay(args: &FlowsArgs) -> Replay {
-    Replay::new(args.table()).with_threads(args.threads.into())
-}
-
 /// Fails if no packet has a link type that can be decoded.
 fn refuse_unknown_link_types(stats: &FlowTableStats) -> anyhow::Result<()> {
-    if stats.packets == 0 || stats.stopped.link_type < stats.packets {
+    let passed = stats.packets.saturating_sub(stats.filtered);
+    if passed == 0 || stats.stopped.link_type < passed {
         return Ok(());
     }
     let link_types = stats.stopped.link_types.iter();
     let errors: Vec<String> = link_types
         .map(|(link_type, _)| DecodeError::LinkType(link_type.0).to_string())
         .collect();
-    bail!(errors.join(", "))
+    bail!("{} (--link-type N sets another one)", errors.join(", "))
 }
 
-/// Opens the capture files or standard input.
-fn open(args: &FlowsArgs) -> anyhow::Result<CaptureFiles> {
+/// Opens the capture files or standard input. Returns them with the replay that the options describe.
+fn open(args: &FlowsArgs) -> anyhow::Result<(CaptureFiles, Replay)> {
     let mut files = CaptureFileSet::new(&args.files).with_merge(args.merge);
     if let Some(link_type) = args.link_type {
         files = files.with_link_type(link_type);
@@ -248,10 +249,19 @@ fn open(args: &FlowsArgs) -> anyhow::Result<CaptureFiles> {
     if let Some(name) = &args.interface {
         files = files.with_interface(name.as_str());
     }
-    if let Some(text) = &args.bpf {
-        files = files.with_filter(BpfFilter::parse(text.as_str())?);
+    let mut replay = Replay::new(args.table()).with_threads(args.threads.into());
+    let Some(text) = &args.bpf else {
+        return Ok((files.open()?, replay));
+    };
+    let filter = BpfFilter::parse(text.as_str())?;
+    if args.recorded {
+        // COMPAT: recorded values of the original, whose clock sees only packets that pass.
+        return Ok((files.with_filter(filter).open()?, replay));
     }
-    Ok(files.open()?)
+    let files = files.open()?;
+    filter.program(files.link_type(), 0)?;
+    replay = replay.with_filter(filter);
+    Ok((files, replay))
 }
 
 /// Runs a query and writes its result.
@@ -263,8 +273,9 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
     let limits = Limits::default()
         .with_max_elements(usize::MAX)
         .with_max_bytes(usize::MAX);
+    let filters = BpfCompiler::default();
     let context = Context::new(&view, flows, SystemClock.now())
-        .with_packet_filters(&BpfCompiler)
+        .with_packet_filters(&filters)
         .with_limits(limits);
     let answer = query.run(&context)?;
     let mut out = io::BufWriter::new(out);

@@ -8,12 +8,13 @@ use skylib::packet::{CapturePointName, CapturePointStats};
 
 /// Returns the last line.
 pub(super) fn summary(stats: &FlowTableStats, files: &CaptureFiles) -> String {
-    let (flows, packets, peak) = (stats.created, stats.packets, peak_rss_bytes());
+    let packets = stats.packets.saturating_sub(stats.filtered);
+    let (flows, peak) = (stats.created, peak_rss_bytes());
     let mut line = format!("flows {flows} packets {packets} peak_rss_bytes {peak}");
     // Partly decoded packets still count for the flow of the decoded part.
     let stopped = &stats.stopped;
     let left_out = [
-        ("filtered", files.filtered()),
+        ("filtered", files.filtered() + stats.filtered),
         ("without_flow", stats.without_flow),
         ("parts_without_flow", stats.encapsulations_without_flow),
         ("link_type_unknown", stopped.link_type),
@@ -101,4 +102,24 @@ pub(super) fn rough_time(ms: u64) -> String {
         || format!("{ms} ms"),
         |(_, unit, name)| format!("{} {name}", ms / unit),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_interfaces_are_words() {
+        assert_eq!(word("eth0.100@if3"), "eth0.100@if3");
+        assert_eq!(word("a b\u{1b}[2J\n"), "a_b__2J_");
+    }
+
+    #[test]
+    fn times_are_shown_in_their_largest_unit() {
+        let times = [5, 59_999, 3_600_000, 100_800_000, 300_000_000];
+        assert_eq!(
+            times.map(rough_time),
+            ["5 ms", "59 s", "1 h", "28 h", "3 days"]
+        );
+    }
 }

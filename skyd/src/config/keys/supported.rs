@@ -273,6 +273,20 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
          table.",
     ),
     key(
+        "agent.capture.ring_bytes",
+        Bytes,
+        "8MiB",
+        "Memory of the packet ring of one capture. Rings are smaller while many captures are \
+         active: a new one takes at most 1/64 of what is left of agent.capture.ring_bytes_total.",
+    ),
+    key(
+        "agent.capture.ring_bytes_total",
+        Bytes,
+        "512MiB",
+        "Memory of the packet rings of all captures together. Without free memory, a capture waits \
+         for others to end, and the node shows the reason.",
+    ),
+    key(
         "agent.capture.stats_update",
         Interval,
         "1",
@@ -435,15 +449,15 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "http.limits.nodes",
         SOME,
         "1000000",
-        "Nodes that clients may create over the REST API. Further ones are rejected with status \
-         403.",
+        "Nodes in the graph up to which clients, publishers and agents may add more. Further ones \
+         are rejected with status 403, or dropped and counted.",
     ),
     key(
         "http.limits.edges",
         SOME,
         "4000000",
-        "Edges that clients may create over the REST API. Further ones are rejected with status \
-         403.",
+        "Edges in the graph up to which clients, publishers and agents may add more. Further ones \
+         are rejected with status 403, or dropped and counted.",
     ),
     key(
         "http.limits.connections",
@@ -485,11 +499,21 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Time after which a client that takes no bytes is disconnected.",
     ),
     key(
-        "http.limits.incoming_bytes",
+        "http.limits.transfer_rate",
         Bytes,
-        "512MiB",
-        "Memory for bodies and messages over 1 MiB of all clients while they arrive. Further \
-         ones are rejected with status 503, or close code 1013.",
+        "1KiB",
+        "Lowest average rate, in bytes per second, at which a request body must arrive after its \
+         first 10 seconds, and at which a client must take what is sent to it. Slower clients are \
+         disconnected. 0: none.",
+    ),
+    key(
+        "http.limits.memory",
+        Bytes,
+        "0",
+        "Memory for everything that clients cause: bodies, messages, uploads, running queries, \
+         responses, filters, live queries, queues and patches. What does not fit is rejected with \
+         status 503, or close code 1013; /metrics shows the use. 0: a quarter of the memory of the \
+         machine, at most 2 GiB.",
     ),
     key(
         "http.limits.uploads",
@@ -540,6 +564,22 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "256MiB",
         "Size of a message that a WebSocket client sends. A larger one ends the connection with \
          close code 1009.",
+    ),
+    // Graph.
+    key(
+        "graph.max_bytes",
+        Bytes,
+        "0",
+        "Size of the nodes and edges that clients, publishers and agents write, approximately. \
+         Further ones are rejected and counted: REST requests with status 403, messages as dropped. \
+         0: a quarter of the memory of the machine, at most 2 GiB.",
+    ),
+    key(
+        "graph.max_element_bytes",
+        Bytes,
+        "4MiB",
+        "Size of one node or edge that a client, publisher or agent writes, approximately. A larger \
+         one is rejected.",
     ),
     // Live queries.
     key(

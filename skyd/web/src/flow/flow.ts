@@ -89,12 +89,18 @@ export type FlowColumn = "a" | "b" | "protocol" | "application" | "rate" | "byte
 
 /** Returns rows that contain each word of a filter, sorted by a column. */
 export function arrangeFlows(rows: FlowRow[], filter: string, column: FlowColumn, isDescending: boolean): FlowRow[] {
-  const words = filter.toLowerCase().split(/\s+/).filter((word) => word !== "");
+  const words = filter
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== "");
   const shown = rows.filter((row) => words.every((word) => row.text.includes(word)));
   const sign = isDescending ? -1 : 1;
   return shown.sort((x, y) => {
     const [a, b] = [x[column], y[column]];
-    const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+    const order =
+      typeof a === "number" && typeof b === "number"
+        ? a - b
+        : String(a).localeCompare(String(b), "en", { numeric: true });
     return sign * order || (x.uuid < y.uuid ? -1 : 1);
   });
 }

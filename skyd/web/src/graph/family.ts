@@ -1,14 +1,6 @@
 // Families of node types: shape, color, and row of the layout.
 
-export type Family =
-  | "host"
-  | "namespace"
-  | "container"
-  | "bridge"
-  | "physical"
-  | "virtual"
-  | "tunnel"
-  | "other";
+export type Family = "host" | "namespace" | "container" | "bridge" | "physical" | "virtual" | "tunnel" | "other";
 
 const TYPES: [Family, string][] = [
   ["host", "host switch node"],

@@ -76,7 +76,12 @@ export function layOut(scene: Scene): Layout {
 }
 
 /** Positions siblings in rows below each other, relative to (`left`, `top`). Returns the size used. */
-function arrange(boxes: Box[], itemOf: Map<string, string>, left: number, top: number): { width: number; height: number } {
+function arrange(
+  boxes: Box[],
+  itemOf: Map<string, string>,
+  left: number,
+  top: number,
+): { width: number; height: number } {
   const { columns, rows } = sort(boxes, itemOf);
   const limit = widthLimit(boxes);
   let [y, width] = [top, 0];

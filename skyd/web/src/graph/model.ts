@@ -2,7 +2,19 @@
 //
 // Pure: messages in, state out. Each change costs O(degree of the node).
 
-import { type Json, type JsonObject, deleteAt, isObject, listOf, member, numberOf, setAt, textOf, textsOf } from "../parts/json.ts";
+import {
+  type Json,
+  type JsonObject,
+  deleteAt,
+  isObject,
+  listOf,
+  member,
+  numberOf,
+  setAt,
+  textOf,
+  textsOf,
+} from "../parts/json.ts";
+import { label, naturalKey } from "../parts/names.ts";
 import { type Family, familyOf } from "./family.ts";
 
 export interface GraphNode {
@@ -10,6 +22,8 @@ export interface GraphNode {
   /** Identifier that survives restarts of the daemon; the id if the node has none. */
   tid: string;
   name: string;
+  /** Key of the natural order of names. */
+  order: string;
   type: string;
   family: Family;
   /** Operational state in lower case; empty if the node has none. */
@@ -146,8 +160,20 @@ export class GraphModel {
     const metadata = isObject(found) ? found : {};
     const known = this.nodes.get(id);
     const node: GraphNode = known ?? {
-      id, tid: "", name: "", type: "", family: "other", state: "", isCaptured: false, host: "",
-      metadata, searchText: "", createdAt: 0, updatedAt: 0, revision: 0,
+      id,
+      tid: "",
+      name: "",
+      order: "",
+      type: "",
+      family: "other",
+      state: "",
+      isCaptured: false,
+      host: "",
+      metadata,
+      searchText: "",
+      createdAt: 0,
+      updatedAt: 0,
+      revision: 0,
     };
     node.metadata = metadata;
     node.host = textOf(object, "Host");
@@ -171,7 +197,7 @@ export class GraphModel {
     changes.nodes.add(id);
   }
 
-  /** Recomputes the fields that come from metadata. Returns whether one that the tree shows changed. */
+  /** Recomputes the fields derived from metadata. Returns whether a field that the tree shows changed. */
   #derive(node: GraphNode): boolean {
     const { metadata } = node;
     const before = [node.tid, node.name, node.type, node.state, node.isCaptured].join("\0");
@@ -183,7 +209,11 @@ export class GraphModel {
         this.#byTid.set(tid, node);
       }
     }
-    node.name = textOf(metadata, "Name") || node.id;
+    const name = textOf(metadata, "Name") || node.id;
+    if (name !== node.name) {
+      node.name = name;
+      node.order = naturalKey(label(name));
+    }
     node.type = textOf(metadata, "Type") || "unknown";
     node.family = familyOf(node.type);
     node.state = textOf(metadata, "State").toLowerCase();

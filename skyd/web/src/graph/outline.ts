@@ -1,6 +1,5 @@
 // The tree of hosts, namespaces, and interfaces as a flat list of rows. Pure.
 
-import { compareNatural } from "../parts/names.ts";
 import { FAMILY_ORDER } from "./family.ts";
 import type { GraphModel, GraphNode } from "./model.ts";
 
@@ -18,7 +17,11 @@ export interface OutlineRow {
 /** Compares siblings: by family, then by name, then by id. */
 export function compareNodes(a: GraphNode, b: GraphNode): number {
   const byFamily = FAMILY_ORDER[a.family] - FAMILY_ORDER[b.family];
-  return byFamily || compareNatural(a.name, b.name) || (a.id < b.id ? -1 : 1);
+  return byFamily || compareText(a.order, b.order) || compareText(a.id, b.id);
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** Returns the roots: hosts first, then the other nodes without an owner. */

@@ -5,7 +5,8 @@ import { cut, visible } from "../parts/names.ts";
 import type { Camera, Size } from "./camera.ts";
 import { FAMILY_COLORS } from "./family.ts";
 import { traceDetail, traceShape } from "./icons.ts";
-import { type Box, LEAF_HEIGHT, LEAF_WIDTH, type Layout, PADDING, ROW_GAP, TITLE_HEIGHT } from "./layout.ts";
+import { type Box, LEAF_WIDTH, type Layout, TITLE_HEIGHT } from "./layout.ts";
+import { ICON_TOP, traceLink } from "./link_path.ts";
 import { type Link, isItemDown } from "./scene.ts";
 
 /** Colors of the theme. */
@@ -37,15 +38,24 @@ export interface Marks {
 const MIN_OPEN_WIDTH = 26;
 /** Narrower boxes have no title. */
 const MIN_DETAIL_WIDTH = 60;
+/** Links between interfaces of one owner are not drawn if the interfaces are narrower, in pixels. */
+const MIN_LINKED_WIDTH = 14;
 /** Below this zoom, titles in the size of the layout cannot be read. */
 const MIN_TITLE_ZOOM = 0.55;
 const MAX_LABELS = 600;
 const ICON_RADIUS = 13;
-/** Distance of an icon's center from the top of its leaf. */
-const ICON_TOP = 19;
 
 /** Paints one frame. */
-export function paint(context: CanvasRenderingContext2D, canvas: Size, ratio: number, layout: Layout, links: Link[], camera: Camera, colors: Colors, marks: Marks): void {
+export function paint(
+  context: CanvasRenderingContext2D,
+  canvas: Size,
+  ratio: number,
+  layout: Layout,
+  links: Link[],
+  camera: Camera,
+  colors: Colors,
+  marks: Marks,
+): void {
   new Painter(context, layout, camera, colors, marks).paint(canvas, ratio, links);
 }
 
@@ -56,6 +66,8 @@ class Painter {
   readonly #shown = new Set<string>();
   /** Hosts whose titles are painted last, in a readable size over what the hosts contain. */
   readonly #farTitles: Box[] = [];
+  /** Boxes that are one rectangle, by color. */
+  readonly #small = new Map<string, Box[]>();
   #labels = 0;
 
   constructor(
@@ -73,8 +85,14 @@ class Painter {
     context.fillRect(0, 0, canvas.width * ratio, canvas.height * ratio);
     const scale = camera.zoom * ratio;
     context.setTransform(scale, 0, 0, scale, -camera.x * scale, -camera.y * scale);
-    const view = { left: camera.x, top: camera.y, right: camera.x + canvas.width / camera.zoom, bottom: camera.y + canvas.height / camera.zoom };
-    const isInView = (box: Box) => box.x < view.right && box.y < view.bottom && box.x + box.width > view.left && box.y + box.height > view.top;
+    const view = {
+      left: camera.x,
+      top: camera.y,
+      right: camera.x + canvas.width / camera.zoom,
+      bottom: camera.y + canvas.height / camera.zoom,
+    };
+    const isInView = (box: Box) =>
+      box.x < view.right && box.y < view.bottom && box.x + box.width > view.left && box.y + box.height > view.top;
     const frames = (boxes: Box[]) => {
       for (const box of boxes) {
         this.#shown.add(box.item.id);
@@ -84,12 +102,21 @@ class Painter {
       }
     };
     frames(this.layout.roots);
+    this.#smallBoxes();
     this.#links(links);
     this.#path();
     this.#leaves.forEach((leaf) => this.#leaf(leaf));
     this.#farTitles.forEach((box) => {
       const size = 11 / camera.zoom;
-      this.#text(box.item.node.name, box.x + size * 0.4, box.y + size * 1.2, box.width - size, size, colors.text, "600");
+      this.#text(
+        box.item.node.name,
+        box.x + size * 0.4,
+        box.y + size * 1.2,
+        box.width - size,
+        size,
+        colors.text,
+        "600",
+      );
     });
   }
 
@@ -103,6 +130,11 @@ class Painter {
       return;
     }
     const color = FAMILY_COLORS[box.item.node.family][colors.theme];
+    if (width < MIN_OPEN_WIDTH && !this.#isMarked(box)) {
+      const small = this.#small.get(color);
+      small ? small.push(box) : this.#small.set(color, [box]);
+      return;
+    }
     context.fillStyle = colors.box;
     context.strokeStyle = color;
     context.lineWidth = Math.max(1 / camera.zoom, box.item.node.family === "host" ? 1.5 : 1);
@@ -120,6 +152,25 @@ class Painter {
       this.#title(box, color);
     }
     inside(box.children);
+  }
+
+  #isMarked({ item: { id } }: Box): boolean {
+    const { selected, hovered, found, compared } = this.marks;
+    return id === selected || id === hovered || found.has(id) || compared.has(id);
+  }
+
+  /** Paints boxes as two rectangles each: without a GPU, that is much faster than a stroked path. */
+  #smallBoxes(): void {
+    const { context, camera, colors } = this;
+    const border = 1 / camera.zoom;
+    for (const [color, boxes] of this.#small) {
+      context.fillStyle = color;
+      boxes.forEach((box) => context.fillRect(box.x, box.y, box.width, box.height));
+      context.fillStyle = colors.box;
+      boxes.forEach((box) =>
+        context.fillRect(box.x + border, box.y + border, box.width - 2 * border, box.height - 2 * border),
+      );
+    }
   }
 
   #title(box: Box, color: string): void {
@@ -143,7 +194,15 @@ class Painter {
     const isClosed = item.hidden > 0;
     if (isClosed) {
       const down = item.down > 0 ? `, ${item.down} down` : "";
-      this.#text(`${item.hidden} nodes${down}`, box.x + 10, box.y + TITLE_HEIGHT + 17, box.width - 20, 12, colors.dimText, "400");
+      this.#text(
+        `${item.hidden} nodes${down}`,
+        box.x + 10,
+        box.y + TITLE_HEIGHT + 17,
+        box.width - 20,
+        12,
+        colors.dimText,
+        "400",
+      );
     }
   }
 
@@ -153,6 +212,7 @@ class Painter {
     if (box.width * camera.zoom < MIN_OPEN_WIDTH) {
       context.fillStyle = FAMILY_COLORS[box.item.node.family][colors.theme];
       context.fillRect(x - 10, box.y + ICON_TOP - 10, 20, 20);
+      this.#outline(box);
       return;
     }
     context.save();
@@ -212,7 +272,14 @@ class Painter {
     const { context, camera, colors, marks } = this;
     const id = box.item.id;
     const compared = marks.compared.get(id);
-    const style = id === marks.selected ? [colors.accent, 3] : marks.found.has(id) || compared ? [colors.found, 2.5] : id === marks.hovered ? [colors.dimText, 1.5] : undefined;
+    const style =
+      id === marks.selected
+        ? [colors.accent, 3]
+        : marks.found.has(id) || compared
+          ? [colors.found, 2.5]
+          : id === marks.hovered
+            ? [colors.dimText, 1.5]
+            : undefined;
     if (!style) {
       return;
     }
@@ -231,6 +298,7 @@ class Painter {
 
   #links(links: Link[]): void {
     const { context, camera, colors, layout, marks } = this;
+    const areLeavesTiny = LEAF_WIDTH * camera.zoom < MIN_LINKED_WIDTH;
     for (const link of links) {
       if (!this.#shown.has(link.from) || !this.#shown.has(link.to)) {
         continue;
@@ -241,6 +309,9 @@ class Painter {
       }
       const ends = [link.from, link.to];
       const isNear = ends.some((id) => id === marks.selected || id === marks.hovered);
+      if (areLeavesTiny && !isNear && from.parent !== undefined && from.parent === to.parent) {
+        continue;
+      }
       context.strokeStyle = isNear ? colors.accent : colors.link;
       context.globalAlpha = isNear ? 1 : from.parent === to.parent || isNested(from, to) ? 0.8 : 0.45;
       context.lineWidth = Math.max(isNear ? 2 : 1.3, 0.7 / camera.zoom);
@@ -297,45 +368,4 @@ class Painter {
 /** Returns whether one box is inside the owner of the other. */
 function isNested(a: Box, b: Box): boolean {
   return a.parent?.parent === b.parent || b.parent?.parent === a.parent;
-}
-
-/** Returns the point of a box at which links end: the icon of a leaf, the title of a box. */
-function anchor(box: Box): { x: number; y: number } {
-  return { x: box.x + box.width / 2, y: box.y + Math.min(ICON_TOP, box.height / 2) };
-}
-
-/** Adds the line of a link: vertical ends, an arc between items of the same row, or a detour beside
- * the rows between a bridge and its distant ports. */
-function traceLink(context: CanvasRenderingContext2D, from: Box, to: Box): void {
-  const [a, b] = [anchor(from), anchor(to)];
-  context.moveTo(a.x, a.y);
-  if (isFarPort(from, to)) {
-    traceDetour(context, a, b, from.parent);
-  } else if (isFarPort(to, from)) {
-    context.moveTo(b.x, b.y);
-    traceDetour(context, b, a, to.parent);
-  } else if (Math.abs(a.y - b.y) < 8) {
-    const depth = Math.min(60, 20 + Math.abs(a.x - b.x) * 0.1);
-    context.bezierCurveTo(a.x, a.y - depth, b.x, b.y - depth, b.x, b.y);
-  } else {
-    const middle = (a.y + b.y) / 2;
-    context.bezierCurveTo(a.x, middle, b.x, middle, b.x, b.y);
-  }
-}
-
-/** Returns whether a box is a port of a bridge beyond the row below the bridge. */
-function isFarPort(bridge: Box, port: Box): boolean {
-  const isBelow = port.y > bridge.y + 2 * (LEAF_HEIGHT + ROW_GAP);
-  return bridge.item.node.family === "bridge" && bridge.parent !== undefined && bridge.parent === port.parent && isBelow;
-}
-
-/** Adds a line down along the left edge of the owner and across to the port. */
-function traceDetour(context: CanvasRenderingContext2D, bridge: { x: number; y: number }, port: { x: number; y: number }, owner: Box | undefined): void {
-  const edge = (owner?.x ?? bridge.x) + PADDING / 2;
-  const above = port.y - ICON_TOP - 8;
-  context.lineTo(bridge.x, bridge.y + LEAF_HEIGHT);
-  context.lineTo(edge, bridge.y + LEAF_HEIGHT);
-  context.lineTo(edge, above);
-  context.lineTo(port.x, above);
-  context.lineTo(port.x, port.y);
 }

@@ -61,7 +61,16 @@ export function buildScene(model: GraphModel, options: SceneOptions): Scene {
     const children = open ? items(model.children(node), node.id) : [];
     const closed = hasChildren && !open ? hide(model, node, itemOf) : { count: 0, down: 0 };
     const row = rowOf(model, node);
-    return { id: node.id, node, folded: 1, children, hidden: closed.count, down: closed.down, row, peer: peerOf(model, node) };
+    return {
+      id: node.id,
+      node,
+      folded: 1,
+      children,
+      hidden: closed.count,
+      down: closed.down,
+      row,
+      peer: peerOf(model, node),
+    };
   };
   const items = (nodes: GraphNode[], owner: string): Item[] => {
     const shown = nodes.filter((node) => !options.hidden.has(node.type));
@@ -72,7 +81,9 @@ export function buildScene(model: GraphModel, options: SceneOptions): Scene {
       }
       group.nodes.forEach((node) => itemOf.set(node.id, group.id as string));
       const [folded, down] = [group.nodes.length, group.nodes.filter(isDown).length];
-      return [{ id: group.id, node: first, folded, children: [], hidden: 0, down, row: rowOf(model, first), peer: undefined }];
+      return [
+        { id: group.id, node: first, folded, children: [], hidden: 0, down, row: rowOf(model, first), peer: undefined },
+      ];
     });
   };
   const roots = items(sortedRoots(model), "");

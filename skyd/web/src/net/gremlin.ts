@@ -3,7 +3,6 @@
 /** Returns a text as a Gremlin literal; `undefined` if it contains both kinds of quotes, a backslash,
  * or control characters, which the language cannot express. */
 export function literal(text: string): string | undefined {
-  // eslint-disable-next-line no-control-regex
   if (/[\u0000-\u001f\\]/.test(text)) {
     return undefined;
   }

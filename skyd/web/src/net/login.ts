@@ -18,7 +18,10 @@ export async function login(username: string, password: string): Promise<void> {
     body: new URLSearchParams({ username, password }),
   });
   if (!response.ok) {
-    throw new RequestError(response.status, response.status === 401 ? "Wrong user or password" : (await response.text()).trim());
+    throw new RequestError(
+      response.status,
+      response.status === 401 ? "Wrong user or password" : (await response.text()).trim(),
+    );
   }
   needsLogin.value = false;
   isLoggedIn.value = true;

@@ -15,7 +15,7 @@ const EMPTY_BYTES = 24;
  * written, so both sources are tried. */
 export async function downloadPackets(flow: Json): Promise<void> {
   const uuid = literal(textOf(flow, "UUID")) ?? "''";
-  const sources = pastTime.value === null ? ["G", "G.At('-1s')", "G.At('-1s', 3600)"] : [`G.At(${Math.round(pastTime.value)})`];
+  const sources = pastTime.value === null ? ["G", "G.At(NOW, 3600)"] : [`G.At(${Math.round(pastTime.value)})`];
   for (const source of sources) {
     const file = await packets(`${source}.Flows().Has('UUID', ${uuid}).RawPackets()`);
     if (file.size > EMPTY_BYTES) {
@@ -28,7 +28,11 @@ export async function downloadPackets(flow: Json): Promise<void> {
 
 async function packets(gremlin: string): Promise<Blob> {
   const headers = { Accept: PCAP, "Content-Type": "application/json", "X-Requested-With": "skyd" };
-  const response = await fetch("/api/topology", { method: "POST", headers, body: JSON.stringify({ GremlinQuery: gremlin }) });
+  const response = await fetch("/api/topology", {
+    method: "POST",
+    headers,
+    body: JSON.stringify({ GremlinQuery: gremlin }),
+  });
   if (!response.ok) {
     throw new RequestError(response.status, (await response.text()).trim());
   }

@@ -13,7 +13,10 @@ import { Grid } from "./details/tables.tsx";
 import { ResourceList } from "./resource_list.tsx";
 
 const alerts = new Resources("alert");
-const TRIGGERS: [string, string][] = [["graph", "At each change of the graph"], ["duration", "Regularly"]];
+const TRIGGERS: [string, string][] = [
+  ["graph", "At each change of the graph"],
+  ["duration", "Regularly"],
+];
 
 export function Alerts() {
   return (
@@ -22,7 +25,12 @@ export function Alerts() {
         resources={alerts}
         noun="alert"
         columns={["Name", "Expression", "Trigger", "Action"]}
-        cells={(alert) => [label(textOf(alert, "Name"), 80), <code>{label(textOf(alert, "Expression"), 200)}</code>, label(textOf(alert, "Trigger") || "graph", 40), label(textOf(alert, "Action"), 100)]}
+        cells={(alert) => [
+          label(textOf(alert, "Name"), 80),
+          <code>{label(textOf(alert, "Expression"), 200)}</code>,
+          label(textOf(alert, "Trigger") || "graph", 40),
+          label(textOf(alert, "Action"), 100),
+        ]}
         fields={(alert) => <AlertFields alert={alert} />}
         read={read}
         canEdit
@@ -32,7 +40,11 @@ export function Alerts() {
         <Grid
           name="Reported alerts"
           columns={["Time", "Alert", "Result"]}
-          rows={firings.value.map((firing) => [dateTime(firing.time), label(firing.name, 80), <code>{label(firing.reason, 300)}</code>])}
+          rows={firings.value.map((firing) => [
+            dateTime(firing.time),
+            label(firing.name, 80),
+            <code>{label(firing.reason, 300)}</code>,
+          ])}
         />
       )}
     </div>
@@ -46,13 +58,25 @@ function AlertFields({ alert }: { alert: JsonObject | undefined }) {
     <>
       <TextField label="Name" name="Name" value={textOf(alert, "Name")} />
       <TextField label="Description" name="Description" value={textOf(alert, "Description")} />
-      <TextField label="Expression" name="Expression" value={textOf(alert, "Expression")} isRequired lines={3} hint="Gremlin, or JavaScript if it is not valid Gremlin." />
+      <TextField
+        label="Expression"
+        name="Expression"
+        value={textOf(alert, "Expression")}
+        isRequired
+        lines={3}
+        hint="Gremlin, or JavaScript if it is not valid Gremlin."
+      />
       <Trial />
       <div class="fields">
         <ChoiceField label="Trigger" name="Trigger" options={TRIGGERS} value={kind || "graph"} />
         <TextField label="Interval" name="Interval" value={interval} hint="For a regular trigger: 5s, 1m" />
       </div>
-      <TextField label="Action" name="Action" value={textOf(alert, "Action")} hint="http://, https://, or file:// address that receives the report; empty for none." />
+      <TextField
+        label="Action"
+        name="Action"
+        value={textOf(alert, "Action")}
+        hint="http://, https://, or file:// address that receives the report; empty for none."
+      />
     </>
   );
 }
@@ -66,14 +90,21 @@ function Trial() {
     const text = form ? formText(new FormData(form), "Expression") : "";
     try {
       const answer = await query(text);
-      result.value = Array.isArray(answer) ? `${answer.length} results now: the alert would ${answer.length > 0 ? "fire" : "not fire"}.` : `Result now: ${label(JSON.stringify(answer), 200)}`;
+      result.value = Array.isArray(answer)
+        ? `${answer.length} results now: the alert would ${answer.length > 0 ? "fire" : "not fire"}.`
+        : `Result now: ${label(JSON.stringify(answer), 200)}`;
     } catch (error) {
       result.value = errorText(error);
     }
   };
   return (
     <p class="trial">
-      <button type="button" ref={button} onClick={() => void run()}>Try as Gremlin</button> <span role="status" aria-label="Trial">{result.value}</span>
+      <button type="button" ref={button} onClick={() => void run()}>
+        Try as Gremlin
+      </button>{" "}
+      <span role="status" aria-label="Trial">
+        {result.value}
+      </span>
     </p>
   );
 }

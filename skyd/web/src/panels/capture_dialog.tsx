@@ -9,10 +9,16 @@ import type { JsonObject } from "../parts/json.ts";
 
 const TYPES: [string, string][] = [
   ["", "Default of the node"],
-  ...["afpacket", "pcap", "pcapsocket", "sflow", "ebpf", "ovssflow", "ovsmirror", "ovsnetflow", "dpdk"].map((type): [string, string] => [type, type]),
+  ...["afpacket", "pcap", "pcapsocket", "sflow", "ebpf", "ovssflow", "ovsmirror", "ovsnetflow", "dpdk"].map(
+    (type): [string, string] => [type, type],
+  ),
 ];
 /** Layers that a capture can decode in addition, with their bits in `ExtraLayers`. */
-const LAYERS: [string, number][] = [["VRRP", 1], ["DNS", 2], ["DHCPv4", 4]];
+const LAYERS: [string, number][] = [
+  ["VRRP", 1],
+  ["DNS", 2],
+  ["DHCPv4", 4],
+];
 
 interface Props {
   node?: GraphNode;
@@ -21,23 +27,49 @@ interface Props {
 
 export function CaptureDialog({ node, onClose }: Props) {
   return (
-    <Dialog title="Start capture" action="Start" onClose={onClose} onSubmit={async (form) => void (await json("POST", "/api/capture", specOf(form)))}>
-      <TextField label="Nodes" name="GremlinQuery" value={node ? nodeQuery(node) : ""} isRequired hint="A Gremlin query; the capture follows its answer." />
+    <Dialog
+      title="Start capture"
+      action="Start"
+      onClose={onClose}
+      onSubmit={async (form) => void (await json("POST", "/api/capture", specOf(form)))}
+    >
+      <TextField
+        label="Nodes"
+        name="GremlinQuery"
+        value={node ? nodeQuery(node) : ""}
+        isRequired
+        hint="A Gremlin query; the capture follows its answer."
+      />
       <TextField label="BPF filter" name="BPFFilter" hint="For example: tcp port 443" />
       <div class="fields">
         <TextField label="Name" name="Name" />
         <TextField label="Description" name="Description" />
         <ChoiceField label="Type" name="Type" options={TYPES} />
-        <ChoiceField label="Layer key" name="LayerKeyMode" options={[["", "Default"], ["L2", "L2: with MAC addresses"], ["L3", "L3: without MAC addresses"]]} />
+        <ChoiceField
+          label="Layer key"
+          name="LayerKeyMode"
+          options={[
+            ["", "Default"],
+            ["L2", "L2: with MAC addresses"],
+            ["L3", "L3: without MAC addresses"],
+          ]}
+        />
         <NumberField label="Raw packets" name="RawPacketLimit" max={10} hint="Packets stored per flow, at most 10" />
-        <NumberField label="Header size" name="HeaderSize" max={4096} hint="Bytes per packet, 14 to 4096; empty for all" />
+        <NumberField
+          label="Header size"
+          name="HeaderSize"
+          max={4096}
+          hint="Bytes per packet, 14 to 4096; empty for all"
+        />
         <NumberField label="Port" name="Port" max={65535} hint="For sFlow and NetFlow" />
       </div>
       <div class="fields">
         <CheckField label="Extra TCP metrics" name="ExtraTCPMetric" />
         <CheckField label="Join fragments" name="IPDefrag" />
         <CheckField label="Reassemble TCP" name="ReassembleTCP" />
-        {LAYERS.map(([layer]) => <CheckField key={layer} label={`Decode ${layer}`} name={`Layer${layer}`} />)}
+        {LAYERS.map(([layer]) => (
+          <CheckField key={layer} label={`Decode ${layer}`} name={`Layer${layer}`} />
+        ))}
       </div>
     </Dialog>
   );

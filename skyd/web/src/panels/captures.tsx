@@ -28,7 +28,10 @@ export function Captures() {
   const remove = async (capture: Json) => {
     try {
       await send("DELETE", `/api/capture/${encodeURIComponent(textOf(capture, "UUID"))}`);
-      notify("Deleted the capture.", { name: "Undo", run: () => void json("POST", "/api/capture", capture).then(load) });
+      notify("Deleted the capture.", {
+        name: "Undo",
+        run: () => void json("POST", "/api/capture", capture).then(load),
+      });
     } catch (error) {
       notify(errorText(error));
     }
@@ -41,17 +44,30 @@ export function Captures() {
     <code>{label(textOf(capture, "BPFFilter"), 100)}</code>,
     options(capture),
     ...counters(textOf(capture, "UUID")),
-    <button type="button" disabled={isPast} aria-label={`Delete capture ${label(textOf(capture, "Name") || textOf(capture, "GremlinQuery"), 60)}`} onClick={() => void remove(capture)}>Delete</button>,
+    <button
+      type="button"
+      disabled={isPast}
+      aria-label={`Delete capture ${label(textOf(capture, "Name") || textOf(capture, "GremlinQuery"), 60)}`}
+      onClick={() => void remove(capture)}
+    >
+      Delete
+    </button>,
   ]);
   return (
     <div class="list">
       <div class="toolbar">
-        <button type="button" disabled={isPast} onClick={() => (isDialogOpen.value = true)}>New capture</button>
+        <button type="button" disabled={isPast} onClick={() => (isDialogOpen.value = true)}>
+          New capture
+        </button>
       </div>
       {rows.length === 0 ? (
         <p class="note">No captures. A capture records the flows of the interfaces that a query selects.</p>
       ) : (
-        <Grid name="Captures" columns={["Name", "Nodes", "Filter", "Options", "Active on", "Packets", "Dropped", "Action"]} rows={rows} />
+        <Grid
+          name="Captures"
+          columns={["Name", "Nodes", "Filter", "Options", "Active on", "Packets", "Dropped", "Action"]}
+          rows={rows}
+        />
       )}
       {isDialogOpen.value && <CaptureDialog onClose={() => ((isDialogOpen.value = false), void load())} />}
     </div>
@@ -60,7 +76,9 @@ export function Captures() {
 
 /** Returns the options that are set, as text. */
 function options(capture: Json): string {
-  const entries = Object.entries(capture as JsonObject).filter(([key, value]) => !NO_OPTIONS.includes(key) && value !== false && value !== 0 && value !== "");
+  const entries = Object.entries(capture as JsonObject).filter(
+    ([key, value]) => !NO_OPTIONS.includes(key) && value !== false && value !== 0 && value !== "",
+  );
   return label(entries.map(([key, value]) => (value === true ? key : `${key} ${String(value)}`)).join(", "), 200);
 }
 
@@ -69,7 +87,9 @@ function counters(uuid: string): string[] {
   const names: string[] = [];
   let [received, dropped] = [0, 0];
   for (const node of model.nodes.values()) {
-    const own = node.isCaptured ? listOf(node.metadata, "Captures").find((capture) => member(capture, "ID") === uuid) : undefined;
+    const own = node.isCaptured
+      ? listOf(node.metadata, "Captures").find((capture) => member(capture, "ID") === uuid)
+      : undefined;
     if (own !== undefined) {
       names.push(node.name);
       received += numberOf(own, "PacketsReceived");

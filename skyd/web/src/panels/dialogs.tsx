@@ -36,7 +36,9 @@ function KeysDialog() {
         <tbody>
           {KEYS.map(([key, text]) => (
             <tr key={key}>
-              <th scope="row"><kbd>{key}</kbd></th>
+              <th scope="row">
+                <kbd>{key}</kbd>
+              </th>
               <td>{text}</td>
             </tr>
           ))}
@@ -44,7 +46,12 @@ function KeysDialog() {
       </table>
       <p class="field check">
         <label>
-          <input type="checkbox" checked={hasLetterKeys.value} onChange={(event) => setLetterKeys(event.currentTarget.checked)} /> Single letters are shortcuts
+          <input
+            type="checkbox"
+            checked={hasLetterKeys.value}
+            onChange={(event) => setLetterKeys(event.currentTarget.checked)}
+          />{" "}
+          Single letters are shortcuts
         </label>
       </p>
     </Dialog>

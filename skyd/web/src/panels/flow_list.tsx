@@ -4,7 +4,7 @@ import { useSignal, useSignalEffect } from "@preact/signals";
 import { type FlowRow, arrangeFlows, flowRow } from "../flow/flow.ts";
 import { byteRate, bytes } from "../parts/units.ts";
 import { watchFlows } from "../state/flow_table.ts";
-import { selectFlow } from "../state/flows.ts";
+import { selectFlow } from "../state/selected.ts";
 import { pastTime } from "../state/view.ts";
 import { Grid } from "./details/tables.tsx";
 
@@ -13,11 +13,18 @@ export function FlowList({ gremlin }: { gremlin: string }) {
   useSignalEffect(() =>
     watchFlows(gremlin, pastTime.value, (flows) => {
       const time = pastTime.value ?? Date.now();
-      rows.value = arrangeFlows(flows.map((flow) => flowRow(flow, time)), "", "rate", true);
+      rows.value = arrangeFlows(
+        flows.map((flow) => flowRow(flow, time)),
+        "",
+        "rate",
+        true,
+      );
     }),
   );
   const cells = rows.value.map((row) => [
-    <button type="button" class="link" onClick={() => selectFlow(row.record)}>{row.a} – {row.b}</button>,
+    <button type="button" class="link" onClick={() => selectFlow(row.record)}>
+      {row.a} – {row.b}
+    </button>,
     row.protocol,
     row.application,
     byteRate(row.rate),

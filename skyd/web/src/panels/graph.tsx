@@ -8,12 +8,14 @@ import { type Box, type Layout, layOut } from "../graph/layout.ts";
 import { type Colors, paint } from "../graph/paint.ts";
 import { buildScene } from "../graph/scene.ts";
 import { treeName } from "../graph/search.ts";
+import { label } from "../parts/names.ts";
 import { isOpen, setOpen, unfold, unfolded } from "../state/branches.ts";
 import { comparedItems, foundItems, pathItems } from "../state/marks.ts";
 import { model, structureVersion, syncCount } from "../state/session.ts";
 import { activeTheme } from "../state/theme.ts";
-import { hidden, pastTime, select, selection } from "../state/view.ts";
+import { graphFilter, hidden, pastTime, select, selection } from "../state/view.ts";
 import { Legend } from "./legend.tsx";
+import { SaveMenu } from "./save_menu.tsx";
 
 /** Pointer movement, in pixels, up to which a press is a click. */
 const CLICK_DISTANCE = 4;
@@ -96,7 +98,8 @@ export function Graph() {
     isMoved.current = false;
     camera.value = fit(layout.value, size.value);
   };
-  const zoomBy = (factor: number) => control((view) => zoomAt(view, factor, size.value.width / 2, size.value.height / 2));
+  const zoomBy = (factor: number) =>
+    control((view) => zoomAt(view, factor, size.value.width / 2, size.value.height / 2));
 
   usePointer(canvas, layout, camera, control, hovered);
 
@@ -144,16 +147,31 @@ export function Graph() {
       <p class="graph-size" role="status" aria-label="Graph size">
         {`${model.nodes.size} nodes, ${model.edges.size} links`}
       </p>
+      {graphFilter.value !== "" && (
+        <p class="graph-filter">
+          Only <code>{label(graphFilter.value, 80)}</code>{" "}
+          <button type="button" onClick={() => (graphFilter.value = "")}>
+            Show all nodes
+          </button>
+        </p>
+      )}
       <div class="graph-tools" role="group" aria-label="Zoom">
-        <button type="button" title="Zoom in (+)" aria-label="Zoom in" onClick={() => zoomBy(1.25)}>+</button>
-        <button type="button" title="Zoom out (−)" aria-label="Zoom out" onClick={() => zoomBy(0.8)}>−</button>
-        <button type="button" title="Show everything (0)" aria-label="Show everything" onClick={fitAll}>⤢</button>
+        <button type="button" title="Zoom in (+)" aria-label="Zoom in" onClick={() => zoomBy(1.25)}>
+          +
+        </button>
+        <button type="button" title="Zoom out (−)" aria-label="Zoom out" onClick={() => zoomBy(0.8)}>
+          −
+        </button>
+        <button type="button" title="Show everything (0)" aria-label="Show everything" onClick={fitAll}>
+          ⤢
+        </button>
+        <SaveMenu canvas={canvas} />
       </div>
       <Legend />
       {model.nodes.size === 0 && syncCount.value > 0 && (
         <p class="graph-empty">
-          No nodes. Either no probe runs on this host (see Health), or this analyzer has no agents:
-          start <code>skyd agent</code> on the hosts, or <code>skyd allinone</code> here.
+          No nodes. Either no probe runs on this host (see Health), or this analyzer has no agents: start{" "}
+          <code>skyd agent</code> on the hosts, or <code>skyd allinone</code> here.
         </p>
       )}
     </div>
@@ -170,7 +188,12 @@ function toggle(box: Box): void {
 }
 
 /** Returns the linked box that is nearest in a direction, else the nearest of all boxes. */
-function neighbor(layout: Layout, links: { from: string; to: string }[], box: Box, direction: Direction): Box | undefined {
+function neighbor(
+  layout: Layout,
+  links: { from: string; to: string }[],
+  box: Box,
+  direction: Direction,
+): Box | undefined {
   const linked = links.flatMap(({ from, to }) => {
     const other = from === box.item.id ? to : to === box.item.id ? from : undefined;
     return (other !== undefined && layout.boxes.get(other)) || [];
@@ -240,8 +263,13 @@ function usePointer(
       hovered.value = undefined;
     };
     const listen: [string, (event: never) => void, AddEventListenerOptions?][] = [
-      ["pointerdown", down], ["pointermove", move], ["pointerup", up], ["pointercancel", up],
-      ["pointerleave", leave], ["wheel", wheel, { passive: false }], ["dblclick", open],
+      ["pointerdown", down],
+      ["pointermove", move],
+      ["pointerup", up],
+      ["pointercancel", up],
+      ["pointerleave", leave],
+      ["wheel", wheel, { passive: false }],
+      ["dblclick", open],
     ];
     listen.forEach(([name, use, options]) => element.addEventListener(name, use as EventListener, options));
     return () => listen.forEach(([name, use]) => element.removeEventListener(name, use as EventListener));

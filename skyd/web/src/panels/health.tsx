@@ -4,7 +4,7 @@ import { label } from "../parts/names.ts";
 import { amount, dateTime } from "../parts/units.ts";
 import { numberOf, valueAt } from "../parts/json.ts";
 import { type Probe, losses, probes, status, version } from "../state/health.ts";
-import { Grid } from "./details/tables.tsx";
+import { Grid, ValueTable, flatten } from "./details/tables.tsx";
 
 /** What to do about a probe that does not run, by its state. */
 function advice(probe: Probe): string {
@@ -22,7 +22,7 @@ function reach(store: string): string {
 export function Health() {
   const sorted = [...losses.value].sort(([, a], [, b]) => Number(b > 0) - Number(a > 0));
   return (
-    <div class="columns">
+    <div class="columns" tabIndex={0} role="group" aria-label="Losses, probes, and history">
       <div>
         <h3>Losses</h3>
         <table class="values" aria-label="Losses">
@@ -38,9 +38,19 @@ export function Health() {
       </div>
       <div>
         <h3>Probes</h3>
-        <Grid name="Probes" columns={["Probe", "State", "What to do"]} rows={probes.value.map((probe) => [label(probe.name, 60), label(probe.state, 60), label(advice(probe), 300)])} />
+        <Grid
+          name="Probes"
+          columns={["Probe", "State", "What to do"]}
+          rows={probes.value.map((probe) => [label(probe.name, 60), label(probe.state, 60), label(advice(probe), 300)])}
+        />
         <h3>History</h3>
-        <p>{reach("Topology")} {reach("Flows")}</p>
+        <p>
+          {reach("Topology")} {reach("Flows")}
+        </p>
+        <details>
+          <summary>Everything that the daemon reports</summary>
+          <ValueTable name="Status" rows={flatten(status.value)} />
+        </details>
         <p>Version {label(version.value, 40)} of skyd.</p>
       </div>
     </div>

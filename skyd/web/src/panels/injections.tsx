@@ -12,7 +12,10 @@ import { ResourceList } from "./resource_list.tsx";
 
 const injections = new Resources("injectpacket");
 const TYPES = ["icmp4", "icmp6", "tcp4", "tcp6", "udp4", "udp6"].map((type): [string, string] => [type, type]);
-const MODES: [string, string][] = [["unique", "One flow"], ["random", "Random payload"]];
+const MODES: [string, string][] = [
+  ["unique", "One flow"],
+  ["random", "Random payload"],
+];
 const TEXTS = ["Src", "Dst", "SrcIP", "DstIP", "SrcMAC", "DstMAC", "Type", "Mode", "Payload"];
 const NUMBERS = ["SrcPort", "DstPort", "ICMPID", "Count", "Interval", "IncrementPayload", "TTL"];
 
@@ -52,7 +55,11 @@ function Fields({ source = "" }: { source?: string }) {
   return (
     <>
       <TextField label="From" name="Src" value={source} isRequired hint="A Gremlin query; its first node sends." />
-      <TextField label="To" name="Dst" hint="A Gremlin query of the receiving node; empty if a destination IP is given." />
+      <TextField
+        label="To"
+        name="Dst"
+        hint="A Gremlin query of the receiving node; empty if a destination IP is given."
+      />
       <div class="fields">
         <ChoiceField label="Type" name="Type" options={TYPES} />
         <NumberField label="Count" name="Count" value={1} min={1} />

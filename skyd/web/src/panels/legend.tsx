@@ -54,7 +54,8 @@ function Kinds({ title, names }: { title: string; names: string[] }) {
       <legend>{title}</legend>
       {names.map((name) => (
         <label key={name}>
-          <input type="checkbox" checked={!hidden.value.includes(name)} onChange={() => toggle(name)} /> {label(name, 30)}
+          <input type="checkbox" checked={!hidden.value.includes(name)} onChange={() => toggle(name)} />{" "}
+          {label(name, 30)}
         </label>
       ))}
     </fieldset>

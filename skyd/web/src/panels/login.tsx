@@ -28,9 +28,15 @@ export function Login() {
           <label for="login-password">Password</label>
           <input id="login-password" name="password" type="password" autocomplete="current-password" required />
         </p>
-        {error.value !== "" && <p class="error" role="alert">{error.value}</p>}
+        {error.value !== "" && (
+          <p class="error" role="alert">
+            {error.value}
+          </p>
+        )}
         <div class="buttons">
-          <button type="submit" class="primary">Log in</button>
+          <button type="submit" class="primary">
+            Log in
+          </button>
         </div>
       </form>
     </div>

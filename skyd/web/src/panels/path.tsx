@@ -1,7 +1,7 @@
 // The path that is marked on the graph, as a list of its nodes.
 
 import { label } from "../parts/names.ts";
-import { flowOf } from "../state/flows.ts";
+import { flowOf } from "../state/selected.ts";
 import { path } from "../state/marks.ts";
 import { model, structureVersion } from "../state/session.ts";
 import { select, selection } from "../state/view.ts";
@@ -17,12 +17,17 @@ export function PathPanel() {
     <section class="panel result" aria-label="Path result">
       <header>
         <h2>Path of {nodes.length} nodes</h2>
-        <button type="button" class="close" aria-label="Close path" onClick={() => (path.value = [])}>×</button>
+        <button type="button" class="close" aria-label="Close path" onClick={() => (path.value = [])}>
+          ×
+        </button>
       </header>
       <ol class="path across" aria-label="Path">
         {nodes.map((node) => (
           <li key={node.id}>
-            <button type="button" class="link" onClick={() => select(node.tid)}>{label(node.name, 60)}</button> on {label(node.host, 60) || "this host"}
+            <button type="button" class="link" onClick={() => select(node.tid)}>
+              {label(node.name, 60)}
+            </button>{" "}
+            on {label(node.host, 60) || "this host"}
           </li>
         ))}
       </ol>

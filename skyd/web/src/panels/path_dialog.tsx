@@ -11,7 +11,10 @@ import { path } from "../state/marks.ts";
 import { model } from "../state/session.ts";
 import { pastTime } from "../state/view.ts";
 
-const KINDS: [string, string][] = [["", "All links"], ["layer2", "Layer 2 links only"]];
+const KINDS: [string, string][] = [
+  ["", "All links"],
+  ["layer2", "Layer 2 links only"],
+];
 
 interface Props {
   node: GraphNode;
@@ -20,7 +23,12 @@ interface Props {
 
 export function PathDialog({ node, onClose }: Props) {
   return (
-    <Dialog title="Path to…" action="Find path" onClose={onClose} onSubmit={(form) => find(node, formText(form, "target"), formText(form, "kind"))}>
+    <Dialog
+      title="Path to…"
+      action="Find path"
+      onClose={onClose}
+      onSubmit={(form) => find(node, formText(form, "target"), formText(form, "kind"))}
+    >
       <TextField label="Destination" name="target" isRequired hint="Name, address, or identifier of a node." />
       <ChoiceField label="Links" name="kind" options={KINDS} />
     </Dialog>
@@ -35,7 +43,9 @@ async function find(from: GraphNode, text: string, kind: string): Promise<void> 
     throw new Error(`No other node matches “${text}”.`);
   }
   const links = kind === "" ? "" : `, Metadata('RelationType', '${kind}')`;
-  const answer = await query(atTime(`${nodeQuery(from)}.ShortestPathTo(Metadata('TID', ${id})${links})`, pastTime.value));
+  const answer = await query(
+    atTime(`${nodeQuery(from)}.ShortestPathTo(Metadata('TID', ${id})${links})`, pastTime.value),
+  );
   const [first] = Array.isArray(answer) ? answer : [];
   const nodes: Json[] = Array.isArray(first) ? first : [];
   if (nodes.length === 0) {

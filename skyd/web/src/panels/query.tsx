@@ -3,9 +3,13 @@
 import { batch, useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { resultName, search } from "../graph/search.ts";
+import type { GraphNode } from "../graph/model.ts";
+import { complete } from "../net/completion.ts";
 import { characterAt, isGremlin } from "../net/gremlin.ts";
 import { openWayTo } from "../state/branches.ts";
+import { vocabulary } from "../state/vocabulary.ts";
 import { queryError } from "../state/query.ts";
+import { pastQueries } from "../state/query_history.ts";
 import { model, structureVersion } from "../state/session.ts";
 import { queryText, select } from "../state/view.ts";
 
@@ -15,9 +19,9 @@ export function QueryField() {
   const isListOpen = useSignal(false);
   /** Index of the marked result; -1 for none. */
   const marked = useSignal(-1);
-  const results = useComputed(() => {
+  const suggestions = useComputed((): Suggestion[] => {
     structureVersion.value;
-    return isListOpen.value && !isGremlin(text.value) ? search(model, text.value) : [];
+    return isListOpen.value ? suggest(text.value) : [];
   });
 
   useSignalEffect(() => {
@@ -36,14 +40,17 @@ export function QueryField() {
   });
 
   const choose = (index: number) => {
-    const node = results.value[index];
-    if (node) {
-      openWayTo(model, node);
-      batch(() => {
-        select(node.tid);
+    const chosen = suggestions.value[index];
+    batch(() => {
+      marked.value = -1;
+      if (chosen?.node) {
+        openWayTo(model, chosen.node);
+        select(chosen.node.tid);
         isListOpen.value = false;
-      });
-    }
+      } else if (chosen) {
+        text.value = chosen.text;
+      }
+    });
   };
   const run = () => {
     if (isGremlin(text.value)) {
@@ -52,7 +59,7 @@ export function QueryField() {
       queryText.value = "";
       queryText.value = text.value;
     } else {
-      choose(Math.max(marked.value, 0));
+      choose(0);
     }
   };
   const clear = () => {
@@ -65,9 +72,11 @@ export function QueryField() {
     input.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    const count = results.value.length;
+    const count = suggestions.value.length;
     if (event.key === "Enter") {
-      run();
+      marked.value >= 0 ? choose(marked.value) : run();
+    } else if (event.key === "ArrowDown" && !isListOpen.value) {
+      isListOpen.value = true;
     } else if (event.key === "ArrowDown" && count > 0) {
       marked.value = (marked.value + 1) % count;
     } else if (event.key === "ArrowUp" && count > 0) {
@@ -88,8 +97,8 @@ export function QueryField() {
   };
 
   const isSearch = isListOpen.value && text.value.trim() !== "" && !isGremlin(text.value);
-  const hasList = isSearch && results.value.length > 0;
-  const status = !isSearch ? "" : hasList ? `${results.value.length} found` : "No match";
+  const hasList = isListOpen.value && suggestions.value.length > 0;
+  const status = !isSearch ? "" : hasList ? `${suggestions.value.length} found` : "No match";
   return (
     <div class="query" role="search">
       <input
@@ -110,29 +119,32 @@ export function QueryField() {
         value={text.value}
         onInput={onInput}
         onKeyDown={onKeyDown}
-        onBlur={() => setTimeout(() => (isListOpen.value = false), 150)}
+        onBlur={() => (isListOpen.value = false)}
       />
-      <button type="button" onClick={run}>Run query</button>
-      <button type="button" onClick={clear}>Clear query</button>
-      <p role="status" aria-label="Search" class={status === "No match" ? "query-status" : "visually-hidden"}>{status}</p>
+      <button type="button" onClick={run}>
+        Run query
+      </button>
+      <button type="button" onClick={clear}>
+        Clear query
+      </button>
+      <p role="status" aria-label="Search" class={status === "No match" ? "query-status" : "visually-hidden"}>
+        {status}
+      </p>
       {hasList && (
         <ul id="search-results" role="listbox" aria-label="Search results">
-          {results.value.map((node, index) => {
-            const name = resultName(model, node);
-            return (
-              <li
-                key={node.id}
-                id={`result-${index}`}
-                role="option"
-                aria-label={name}
-                aria-selected={index === marked.value}
-                onMouseDown={(event) => event.preventDefault()}
-                onClick={() => choose(index)}
-              >
-                {name}
-              </li>
-            );
-          })}
+          {suggestions.value.map(({ name }, index) => (
+            <li
+              key={name}
+              id={`result-${index}`}
+              role="option"
+              aria-label={name}
+              aria-selected={index === marked.value}
+              onMouseDown={(event) => event.preventDefault()}
+              onClick={() => choose(index)}
+            >
+              {name}
+            </li>
+          ))}
         </ul>
       )}
       {queryError.value && (
@@ -142,4 +154,25 @@ export function QueryField() {
       )}
     </div>
   );
+}
+
+/** Entry of the list below the field. */
+interface Suggestion {
+  name: string;
+  /** The node that it selects, if it is not a completion. */
+  node?: GraphNode;
+  /** The text of the field after a completion. */
+  text: string;
+}
+
+/** Returns the nodes that match a text, the completions of a Gremlin query, or earlier queries. */
+function suggest(text: string): Suggestion[] {
+  if (text.trim() === "") {
+    return pastQueries.value.map((query) => ({ name: query, text: query }));
+  }
+  if (!isGremlin(text)) {
+    return search(model, text).map((node) => ({ name: resultName(model, node), node, text }));
+  }
+  const { start, options } = complete(text, vocabulary);
+  return options.map((option) => ({ name: option.replace(/['"]$/, ""), text: text.slice(0, start) + option }));
 }

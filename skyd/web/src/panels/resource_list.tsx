@@ -16,7 +16,7 @@ interface Props {
   noun: string;
   columns: string[];
   cells: (resource: JsonObject) => ComponentChildren[];
-  /** Fields of the form; `resource` is the one that is edited. */
+  /** Fields of the form; `resource` is the edited resource, if any. */
   fields: (resource: JsonObject | undefined) => ComponentChildren;
   /** Returns the resource that a form describes. */
   read: (form: FormData) => JsonObject;
@@ -40,8 +40,24 @@ export function ResourceList(props: Props) {
     ...props.cells(resource),
     <span class="row-actions">
       {props.actions?.(resource)}
-      {canEdit && <button type="button" disabled={isPast} aria-label={`Edit ${nameOf(resource)}`} onClick={() => (edited.value = resource)}>Edit</button>}
-      <button type="button" disabled={isPast} aria-label={`Delete ${nameOf(resource)}`} onClick={() => void resources.remove(resource)}>Delete</button>
+      {canEdit && (
+        <button
+          type="button"
+          disabled={isPast}
+          aria-label={`Edit ${nameOf(resource)}`}
+          onClick={() => (edited.value = resource)}
+        >
+          Edit
+        </button>
+      )}
+      <button
+        type="button"
+        disabled={isPast}
+        aria-label={`Delete ${nameOf(resource)}`}
+        onClick={() => void resources.remove(resource)}
+      >
+        Delete
+      </button>
     </span>,
   ]);
   const submit = async (form: FormData) => {
@@ -53,11 +69,22 @@ export function ResourceList(props: Props) {
   return (
     <div class="list">
       <div class="toolbar">
-        <button type="button" disabled={isPast} onClick={() => (edited.value = "new")}>New {noun}</button>
+        <button type="button" disabled={isPast} onClick={() => (edited.value = "new")}>
+          New {noun}
+        </button>
       </div>
-      {rows.length === 0 ? <p class="note">{help}</p> : <Grid name={`${noun[0]?.toUpperCase()}${noun.slice(1)}s`} columns={[...columns, "Actions"]} rows={rows} />}
+      {rows.length === 0 ? (
+        <p class="note">{help}</p>
+      ) : (
+        <Grid name={`${noun[0]?.toUpperCase()}${noun.slice(1)}s`} columns={[...columns, "Actions"]} rows={rows} />
+      )}
       {edited.value !== undefined && (
-        <Dialog title={title} action={edited.value === "new" ? (props.action ?? "Create") : "Save"} onSubmit={submit} onClose={() => (edited.value = undefined)}>
+        <Dialog
+          title={title}
+          action={edited.value === "new" ? (props.action ?? "Create") : "Save"}
+          onSubmit={submit}
+          onClose={() => (edited.value = undefined)}
+        >
           {props.fields(edited.value === "new" ? undefined : edited.value)}
         </Dialog>
       )}

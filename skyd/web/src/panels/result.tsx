@@ -5,12 +5,13 @@ import { treeName } from "../graph/search.ts";
 import type { LiveAnswer } from "../net/live.ts";
 import { type Json, isObject, member, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
+import { Explain } from "./explain.tsx";
 import { Spacer, useSlice } from "../parts/virtual.tsx";
 import { answer } from "../state/query.ts";
 import { contentVersion, model } from "../state/session.ts";
-import { select } from "../state/view.ts";
+import { graphFilter, queryText, select } from "../state/view.ts";
 import { flowName } from "../flow/flow.ts";
-import { selectFlow } from "../state/flows.ts";
+import { linkKey, selectFlow } from "../state/selected.ts";
 
 const ROW_HEIGHT = 26;
 const NOUNS: Record<string, string> = { nodes: "node", graph: "node", edges: "link", flows: "flow", paths: "path" };
@@ -29,7 +30,17 @@ export function QueryResult() {
   const heading = isSingle ? String(items[0]) : `${items.length} ${noun}${items.length === 1 ? "" : "s"}`;
   return (
     <section class="panel result" aria-label="Query result">
-      <h2>{heading}</h2>
+      <header>
+        <h2>{heading}</h2>
+      </header>
+      <div class="explain">
+        {(shown.kind === "nodes" || shown.kind === "graph") && (
+          <button type="button" onClick={() => (graphFilter.value = queryText.value.replace(/\.SubGraph\(\)\s*$/, ""))}>
+            Show only these
+          </button>
+        )}
+        <Explain />
+      </div>
       {!isSingle && (
         <div class="scroller" ref={scroller} tabIndex={0} role="group" aria-label="Results">
           <ul class="lines">
@@ -54,7 +65,11 @@ function itemsOf(shown: LiveAnswer): Json[] {
 
 function Entry({ kind, item }: { kind: string; item: Json }) {
   if (kind === "flows") {
-    return <button type="button" class="link" onClick={() => selectFlow(item)}>{flowName(item)}</button>;
+    return (
+      <button type="button" class="link" onClick={() => selectFlow(item)}>
+        {flowName(item)}
+      </button>
+    );
   }
   if (kind === "paths" && Array.isArray(item)) {
     return <span>{item.map((node) => label(textOf(member(node, "Metadata"), "Name"), 40)).join(" → ")}</span>;
@@ -70,7 +85,11 @@ function NodeEntry({ item }: { item: Json }) {
   const metadata = member(item, "Metadata");
   const name = node ? treeName(node) : `${label(textOf(metadata, "Name"))}, ${label(textOf(metadata, "Type"), 40)}`;
   const key = textOf(metadata, "TID") || textOf(item, "ID");
-  return <button type="button" class="link" onClick={() => select(key)}>{name}</button>;
+  return (
+    <button type="button" class="link" onClick={() => select(key)}>
+      {name}
+    </button>
+  );
 }
 
 function EdgeEntry({ item }: { item: Json }) {
@@ -79,5 +98,11 @@ function EdgeEntry({ item }: { item: Json }) {
     return node ? label(node.name, 60) : label(textOf(item, key), 40);
   };
   const relation = label(textOf(member(item, "Metadata"), "RelationType"), 40);
-  return <span>{`${end("Parent")} – ${end("Child")}, ${relation}`}</span>;
+  return (
+    <button
+      type="button"
+      class="link"
+      onClick={() => select(linkKey(textOf(item, "ID")))}
+    >{`${end("Parent")} – ${end("Child")}, ${relation}`}</button>
+  );
 }

@@ -11,7 +11,10 @@ import { ResourceList } from "./resource_list.tsx";
 
 const nodeRules = new Resources("noderule");
 const edgeRules = new Resources("edgerule");
-const ACTIONS: [string, string][] = [["create", "Create a node"], ["update", "Update nodes"]];
+const ACTIONS: [string, string][] = [
+  ["create", "Create a node"],
+  ["update", "Update nodes"],
+];
 
 export function Rules() {
   return (
@@ -21,8 +24,11 @@ export function Rules() {
         noun="node rule"
         columns={["Name", "Action", "Nodes", "Metadata", "Matches now"]}
         cells={(rule) => [
-          label(textOf(rule, "Name"), 80), label(textOf(rule, "Action"), 20), <code>{label(textOf(rule, "Query"), 200)}</code>,
-          <code>{label(JSON.stringify(member(rule, "Metadata") ?? null), 200)}</code>, <Matches gremlin={textOf(rule, "Query")} />,
+          label(textOf(rule, "Name"), 80),
+          label(textOf(rule, "Action"), 20),
+          <code>{label(textOf(rule, "Query"), 200)}</code>,
+          <code>{label(JSON.stringify(member(rule, "Metadata") ?? null), 200)}</code>,
+          <Matches gremlin={textOf(rule, "Query")} />,
         ]}
         fields={() => (
           <>
@@ -30,10 +36,21 @@ export function Rules() {
             <TextField label="Description" name="Description" />
             <ChoiceField label="Action" name="Action" options={ACTIONS} />
             <TextField label="Nodes" name="Query" hint="For an update: a Gremlin query of the nodes." />
-            <TextField label="Metadata" name="Metadata" value={'{"Name": "", "Type": ""}'} lines={4} hint="A JSON object. A new node needs Name and Type; an update may not contain them." />
+            <TextField
+              label="Metadata"
+              name="Metadata"
+              value={'{"Name": "", "Type": ""}'}
+              lines={4}
+              hint="A JSON object. A new node needs Name and Type; an update may not contain them."
+            />
           </>
         )}
-        read={(form) => ({ ...named(form), Action: formText(form, "Action"), Query: formText(form, "Query"), Metadata: metadata(form) })}
+        read={(form) => ({
+          ...named(form),
+          Action: formText(form, "Action"),
+          Query: formText(form, "Query"),
+          Metadata: metadata(form),
+        })}
         canEdit={false}
         help="No node rules. A node rule creates a node, or adds metadata to nodes."
       />
@@ -42,9 +59,13 @@ export function Rules() {
         noun="edge rule"
         columns={["Name", "Source", "Destination", "Metadata", "Matches now"]}
         cells={(rule) => [
-          label(textOf(rule, "Name"), 80), <code>{label(textOf(rule, "Src"), 200)}</code>, <code>{label(textOf(rule, "Dst"), 200)}</code>,
+          label(textOf(rule, "Name"), 80),
+          <code>{label(textOf(rule, "Src"), 200)}</code>,
+          <code>{label(textOf(rule, "Dst"), 200)}</code>,
           <code>{label(JSON.stringify(member(rule, "Metadata") ?? null), 200)}</code>,
-          <><Matches gremlin={textOf(rule, "Src")} /> → <Matches gremlin={textOf(rule, "Dst")} /></>,
+          <>
+            <Matches gremlin={textOf(rule, "Src")} /> → <Matches gremlin={textOf(rule, "Dst")} />
+          </>,
         ]}
         fields={() => (
           <>
@@ -52,10 +73,21 @@ export function Rules() {
             <TextField label="Description" name="Description" />
             <TextField label="Source" name="Src" isRequired hint="A Gremlin query; its first node is linked." />
             <TextField label="Destination" name="Dst" isRequired hint="A Gremlin query; its first node is linked." />
-            <TextField label="Metadata" name="Metadata" value={'{"RelationType": "layer2"}'} lines={3} hint="A JSON object with RelationType." />
+            <TextField
+              label="Metadata"
+              name="Metadata"
+              value={'{"RelationType": "layer2"}'}
+              lines={3}
+              hint="A JSON object with RelationType."
+            />
           </>
         )}
-        read={(form) => ({ ...named(form), Src: formText(form, "Src"), Dst: formText(form, "Dst"), Metadata: metadata(form) })}
+        read={(form) => ({
+          ...named(form),
+          Src: formText(form, "Src"),
+          Dst: formText(form, "Dst"),
+          Metadata: metadata(form),
+        })}
         canEdit={false}
         help="No edge rules. An edge rule links the first nodes of two queries."
       />

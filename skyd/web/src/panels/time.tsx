@@ -16,7 +16,7 @@ const REQUEST_MS = 150;
 const MINUTE_MS = 60_000;
 const SECOND_MS = 1000;
 /** Positions at most this long before the present are the present. */
-const PRESENT_MS = 1500;
+const PRESENT_MS = 500;
 
 export function Time() {
   const text = useSignal("");
@@ -53,7 +53,14 @@ export function Time() {
     go(time);
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    const delta = { ArrowLeft: -SECOND_MS, ArrowDown: -SECOND_MS, ArrowRight: SECOND_MS, ArrowUp: SECOND_MS, PageUp: MINUTE_MS, PageDown: -MINUTE_MS }[event.key];
+    const delta = {
+      ArrowLeft: -SECOND_MS,
+      ArrowDown: -SECOND_MS,
+      ArrowRight: SECOND_MS,
+      ArrowUp: SECOND_MS,
+      PageUp: MINUTE_MS,
+      PageDown: -MINUTE_MS,
+    }[event.key];
     if (delta !== undefined) {
       step(delta);
     } else if (event.key === "Home") {
@@ -69,8 +76,22 @@ export function Time() {
   const hasHistory = oldest.value !== undefined;
   return (
     <section class="time" aria-label="Time">
-      <button type="button" disabled={!hasHistory} title="One minute back; with Shift one second" onClick={(event) => step(-minutes(event))}>Back</button>
-      <button type="button" disabled={current === null} title="One minute forward; with Shift one second" onClick={(event) => step(minutes(event))}>Forward</button>
+      <button
+        type="button"
+        disabled={!hasHistory}
+        title="One minute back; with Shift one second"
+        onClick={(event) => step(-minutes(event))}
+      >
+        Back
+      </button>
+      <button
+        type="button"
+        disabled={current === null}
+        title="One minute forward; with Shift one second"
+        onClick={(event) => step(minutes(event))}
+      >
+        Forward
+      </button>
       <input
         type="range"
         aria-label="Time"
@@ -85,13 +106,29 @@ export function Time() {
       />
       <span class="time-shown">{current === null ? clock(now.value) : dateTime(current)}</span>
       <form onSubmit={submit}>
-        <input type="text" aria-label="Go to time" placeholder="-10m, 13:05" size={16} value={text.value} onInput={(event) => (text.value = event.currentTarget.value)} />
+        <input
+          type="text"
+          aria-label="Go to time"
+          placeholder="-10m, 13:05"
+          size={16}
+          value={text.value}
+          onInput={(event) => (text.value = event.currentTarget.value)}
+        />
       </form>
-      <button type="button" aria-pressed={current === null} onClick={() => go(null)}>Live</button>
+      <button type="button" aria-pressed={current === null} onClick={() => go(null)}>
+        Live
+      </button>
       {pastTime.value !== null && (
-        <button type="button" onClick={() => void compareWithNow().catch((error: unknown) => (note.value = errorText(error)))}>Compare with now</button>
+        <button
+          type="button"
+          onClick={() => void compareWithNow().catch((error: unknown) => (note.value = errorText(error)))}
+        >
+          Compare with now
+        </button>
       )}
-      <span class="note" role="status" aria-label="Time note">{timeError.value || note.value || (hasHistory ? "" : "No history")}</span>
+      <span class="note" role="status" aria-label="Time note">
+        {timeError.value || note.value || (hasHistory ? "" : "No history")}
+      </span>
     </section>
   );
 }

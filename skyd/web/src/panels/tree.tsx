@@ -66,7 +66,10 @@ export function Tree() {
     } else if (event.key === "Enter" || event.key === " ") {
       select(row.node.tid);
     } else if (event.key === "*") {
-      setOpen(list.filter((other) => isSibling(row, other)).map((other) => other.node), true);
+      setOpen(
+        list.filter((other) => isSibling(row, other)).map((other) => other.node),
+        true,
+      );
     } else if (event.key.length === 1) {
       focusRow(findTyped(list, index, event, typed.current));
     } else {
@@ -90,10 +93,21 @@ export function Tree() {
   return (
     <section class="tree-panel" aria-label="Hosts and namespaces">
       <div class="toolbar">
-        <button type="button" onClick={() => setAllOpen(true)}>Expand all</button>
-        <button type="button" onClick={() => setAllOpen(false)}>Collapse all</button>
+        <button type="button" onClick={() => setAllOpen(true)}>
+          Expand all
+        </button>
+        <button type="button" onClick={() => setAllOpen(false)}>
+          Collapse all
+        </button>
       </div>
-      <div class="tree" role="tree" aria-label="Hosts and namespaces" ref={scroller} onKeyDown={onKeyDown} onFocusIn={onFocus}>
+      <div
+        class="tree"
+        role="tree"
+        aria-label="Hosts and namespaces"
+        ref={scroller}
+        onKeyDown={onKeyDown}
+        onFocusIn={onFocus}
+      >
         <Spacer height={slice.before} />
         {list.slice(slice.first, slice.end).map((row) => (
           <Row
@@ -140,7 +154,12 @@ function isSibling(row: OutlineRow, other: OutlineRow): boolean {
 }
 
 /** Returns the next row whose name begins with the typed letters. */
-function findTyped(list: OutlineRow[], index: number, event: KeyboardEvent, typed: { text: string; at: number }): number {
+function findTyped(
+  list: OutlineRow[],
+  index: number,
+  event: KeyboardEvent,
+  typed: { text: string; at: number },
+): number {
   const now = event.timeStamp;
   typed.text = now - typed.at < TYPING_MS ? typed.text + event.key.toLowerCase() : event.key.toLowerCase();
   typed.at = now;
@@ -160,7 +179,16 @@ interface RowProps {
   isFocusable: boolean;
 }
 
-const Row = memo(function Row({ id, name, level, position, siblings, isOpen: open, isSelected, isFocusable }: RowProps) {
+const Row = memo(function Row({
+  id,
+  name,
+  level,
+  position,
+  siblings,
+  isOpen: open,
+  isSelected,
+  isFocusable,
+}: RowProps) {
   const node = model.nodes.get(id);
   if (!node) {
     return null;
@@ -185,11 +213,19 @@ const Row = memo(function Row({ id, name, level, position, siblings, isOpen: ope
       onClick={() => select(node.tid)}
       onDblClick={toggle}
     >
-      <span class={open === undefined ? "twisty none" : open ? "twisty open" : "twisty"} aria-hidden="true" onClick={toggle} />
+      <span
+        class={open === undefined ? "twisty none" : open ? "twisty open" : "twisty"}
+        aria-hidden="true"
+        onClick={toggle}
+      />
       <FamilyIcon family={node.family} isDown={isDown(node)} />
       <span class="row-name">{label(node.name)}</span>
-      <span class="row-type">{label(node.type, 24)}</span>
-      {node.isCaptured && <span class="badge capture" title="captured">●</span>}
+      <span class="row-type">{` ${label(node.type, 24)}`}</span>
+      {node.isCaptured && (
+        <span class="badge capture" title="captured">
+          ●
+        </span>
+      )}
     </div>
   );
 });

@@ -19,16 +19,27 @@ export function Workflows() {
   const list = workflows.list.value;
   const workflow = list.find((item) => textOf(item, "UUID") === chosen.value) ?? list[0];
   if (!workflow) {
-    return <p class="note">No workflows. Add one with POST /api/workflow: a script with named parameters, for which this panel shows a form.</p>;
+    return (
+      <p class="note">
+        No workflows. Add one with POST /api/workflow: a script with named parameters, for which this panel shows a
+        form.
+      </p>
+    );
   }
   return (
     <div class="columns">
       <div>
         <p class="field">
           <label for="workflow">Workflow</label>
-          <select id="workflow" value={textOf(workflow, "UUID")} onChange={(event) => (chosen.value = event.currentTarget.value)}>
+          <select
+            id="workflow"
+            value={textOf(workflow, "UUID")}
+            onChange={(event) => (chosen.value = event.currentTarget.value)}
+          >
             {list.map((item) => (
-              <option key={textOf(item, "UUID")} value={textOf(item, "UUID")}>{label(textOf(item, "Title") || textOf(item, "Name"), 80)}</option>
+              <option key={textOf(item, "UUID")} value={textOf(item, "UUID")}>
+                {label(textOf(item, "Title") || textOf(item, "Name"), 80)}
+              </option>
             ))}
           </select>
         </p>
@@ -53,7 +64,12 @@ function Run({ workflow }: { workflow: JsonObject }) {
     isRunning.value = true;
     try {
       const values = parameters.map((parameter, index) => valueOf(parameter, form, `parameter-${index}`));
-      answer.value = await json("POST", `/api/workflow/${encodeURIComponent(textOf(workflow, "UUID"))}/call`, { Params: values }, 120_000);
+      answer.value = await json(
+        "POST",
+        `/api/workflow/${encodeURIComponent(textOf(workflow, "UUID"))}/call`,
+        { Params: values },
+        120_000,
+      );
     } catch (failure) {
       error.value = errorText(failure);
     } finally {
@@ -65,13 +81,24 @@ function Run({ workflow }: { workflow: JsonObject }) {
   return (
     <div>
       <form aria-label={label(textOf(workflow, "Name"), 80)} onSubmit={submit}>
-        {parameters.map((parameter, index) => <ParameterField key={index} parameter={parameter} name={`parameter-${index}`} />)}
-        <button type="submit" class="primary" disabled={isRunning.value}>{isRunning.value ? "Running …" : "Run"}</button>
+        {parameters.map((parameter, index) => (
+          <ParameterField key={index} parameter={parameter} name={`parameter-${index}`} />
+        ))}
+        <button type="submit" class="primary" disabled={isRunning.value}>
+          {isRunning.value ? "Running …" : "Run"}
+        </button>
       </form>
-      {error.value !== "" && <p class="error" role="alert">{error.value}</p>}
+      {error.value !== "" && (
+        <p class="error" role="alert">
+          {error.value}
+        </p>
+      )}
       {answer.value !== undefined && (
         <section aria-label="Workflow result">
-          <button type="button" onClick={save}>Save</button> <CopyButton name="result" text={text} label="Copy" />
+          <button type="button" onClick={save}>
+            Save
+          </button>{" "}
+          <CopyButton name="result" text={text} label="Copy" />
           <Raw value={answer.value} />
         </section>
       )}
@@ -88,15 +115,48 @@ function ParameterField({ parameter, name }: { parameter: Json; name: string }) 
     case "integer":
     case "number":
     case "date":
-      return <NumberField label={title} name={name} hint={hint} value={typeof initial === "number" ? initial : undefined} min={Number.MIN_SAFE_INTEGER} />;
+      return (
+        <NumberField
+          label={title}
+          name={name}
+          hint={hint}
+          value={typeof initial === "number" ? initial : undefined}
+          min={Number.MIN_SAFE_INTEGER}
+        />
+      );
     case "choice": {
-      const options = listOf(parameter, "Values").map((value): [string, string] => [textOf(value, "Value"), label(textOf(value, "Description") || textOf(value, "Value"), 80)]);
-      return <ChoiceField label={title} name={name} hint={hint} options={options} value={typeof initial === "string" ? initial : ""} />;
+      const options = listOf(parameter, "Values").map((value): [string, string] => [
+        textOf(value, "Value"),
+        label(textOf(value, "Description") || textOf(value, "Value"), 80),
+      ]);
+      return (
+        <ChoiceField
+          label={title}
+          name={name}
+          hint={hint}
+          options={options}
+          value={typeof initial === "string" ? initial : ""}
+        />
+      );
     }
     case "node":
-      return <TextField label={title} name={name} hint={hint || "The TID of a node."} value={typeof initial === "string" ? initial : ""} />;
+      return (
+        <TextField
+          label={title}
+          name={name}
+          hint={hint || "The TID of a node."}
+          value={typeof initial === "string" ? initial : ""}
+        />
+      );
     default:
-      return <TextField label={title} name={name} hint={hint} value={initial === undefined || initial === null ? "" : String(initial)} />;
+      return (
+        <TextField
+          label={title}
+          name={name}
+          hint={hint}
+          value={initial === undefined || initial === null ? "" : String(initial)}
+        />
+      );
   }
 }
 

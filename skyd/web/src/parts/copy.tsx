@@ -13,7 +13,13 @@ export function CopyButton({ name, text, label }: { name: string; text: string; 
     setTimeout(() => (isDone.value = false), SHOWN_MS);
   };
   return (
-    <button type="button" class={label ? undefined : "copy"} aria-label={label ? undefined : `Copy ${name}`} title={`Copy ${name}`} onClick={copy}>
+    <button
+      type="button"
+      class={label ? undefined : "copy"}
+      aria-label={label ? undefined : `Copy ${name}`}
+      title={`Copy ${name}`}
+      onClick={copy}
+    >
       {isDone.value ? "✓" : (label ?? <CopyIcon />)}
     </button>
   );
@@ -35,7 +41,15 @@ export async function copyText(text: string): Promise<void> {
 
 function CopyIcon() {
   return (
-    <svg viewBox="0 0 16 16" width="12" height="12" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.5">
+    <svg
+      viewBox="0 0 16 16"
+      width="12"
+      height="12"
+      aria-hidden="true"
+      fill="none"
+      stroke="currentColor"
+      stroke-width="1.5"
+    >
       <rect x="5" y="5" width="9" height="9" rx="1.5" />
       <path d="M11 2H3.5A1.5 1.5 0 0 0 2 3.5V11" />
     </svg>

@@ -42,10 +42,18 @@ export function Dialog({ title, action, onSubmit, onClose, children }: Props) {
       <form method="dialog" onSubmit={submit}>
         <h2>{title}</h2>
         {children}
-        {error.value !== "" && <p class="error" role="alert">{error.value}</p>}
+        {error.value !== "" && (
+          <p class="error" role="alert">
+            {error.value}
+          </p>
+        )}
         <div class="buttons">
-          <button type="button" onClick={onClose}>Cancel</button>
-          <button type="submit" class="primary" disabled={isBusy.value}>{action}</button>
+          <button type="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button type="submit" class="primary" disabled={isBusy.value}>
+            {action}
+          </button>
         </div>
       </form>
     </dialog>

@@ -13,7 +13,14 @@ interface TextProps extends Common {
 }
 
 export function TextField({ label, name, hint, value = "", isRequired = false, lines = 1 }: TextProps) {
-  const common = { id: `field-${name}`, name, defaultValue: value, required: isRequired, spellcheck: false, autocomplete: "off" as const };
+  const common = {
+    id: `field-${name}`,
+    name,
+    defaultValue: value,
+    required: isRequired,
+    spellcheck: false,
+    autocomplete: "off" as const,
+  };
   return (
     <p class="field">
       <label for={common.id}>{label}</label>
@@ -34,7 +41,14 @@ export function NumberField({ label, name, hint, value, min = 0, max }: NumberPr
   return (
     <p class="field">
       <label for={id}>{label}</label>
-      <input type="number" id={id} name={name} defaultValue={value === undefined ? "" : String(value)} min={min} max={max} />
+      <input
+        type="number"
+        id={id}
+        name={name}
+        defaultValue={value === undefined ? "" : String(value)}
+        min={min}
+        max={max}
+      />
       {hint && <small>{hint}</small>}
     </p>
   );
@@ -52,7 +66,11 @@ export function ChoiceField({ label, name, hint, options, value = "" }: ChoicePr
     <p class="field">
       <label for={id}>{label}</label>
       <select id={id} name={name} defaultValue={value}>
-        {options.map(([option, text]) => <option key={option} value={option}>{text}</option>)}
+        {options.map(([option, text]) => (
+          <option key={option} value={option}>
+            {text}
+          </option>
+        ))}
       </select>
       {hint && <small>{hint}</small>}
     </p>

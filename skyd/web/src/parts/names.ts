@@ -15,7 +15,6 @@ const DIRECTION: Record<string, string> = {
   "\u2068": "FSI",
   "\u2069": "PDI",
 };
-// eslint-disable-next-line no-control-regex
 const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
 function symbol(character: string): string {
@@ -46,6 +45,11 @@ const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" })
 /** Compares texts in natural order: `eth2` before `eth10`. */
 export function compareNatural(a: string, b: string): number {
   return collator.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);
+}
+
+/** Returns a key whose order as a string is the natural order of texts; faster than a collator. */
+export function naturalKey(text: string): string {
+  return text.toLowerCase().replace(/\d+/g, (digits) => digits.padStart(12, "0"));
 }
 
 /** Returns a count with its noun: `1 node`, `2 nodes`. */

@@ -9,9 +9,13 @@ export function Notices() {
         <p key={id} class="notice">
           {text}{" "}
           {action && (
-            <button type="button" onClick={() => (action.run(), dismiss(id))}>{action.name}</button>
+            <button type="button" onClick={() => (action.run(), dismiss(id))}>
+              {action.name}
+            </button>
           )}
-          <button type="button" class="copy" aria-label="Dismiss" onClick={() => dismiss(id)}>×</button>
+          <button type="button" class="copy" aria-label="Dismiss" onClick={() => dismiss(id)}>
+            ×
+          </button>
         </p>
       ))}
     </div>

@@ -8,7 +8,10 @@ export function saveFile(name: string, data: Blob): void {
   const address = URL.createObjectURL(data);
   const link = document.createElement("a");
   link.href = address;
-  link.download = name.replace(/[^A-Za-z0-9.]+/g, "-").replace(/^-+/, "").slice(0, 120);
+  link.download = name
+    .replace(/[^A-Za-z0-9.]+/g, "-")
+    .replace(/^-+/, "")
+    .slice(0, 120);
   link.click();
   setTimeout(() => URL.revokeObjectURL(address), RELEASE_MS);
 }

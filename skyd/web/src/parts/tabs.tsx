@@ -21,7 +21,14 @@ export function Tabs({ label, sections, open, onOpen }: Props) {
   const index = shown ? sections.indexOf(shown) : -1;
   const onKeyDown = (event: KeyboardEvent) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    const next = event.key === "Home" ? 0 : event.key === "End" ? sections.length - 1 : step === undefined ? undefined : (index + step + sections.length) % sections.length;
+    const next =
+      event.key === "Home"
+        ? 0
+        : event.key === "End"
+          ? sections.length - 1
+          : step === undefined
+            ? undefined
+            : (index + step + sections.length) % sections.length;
     const section = next === undefined ? undefined : sections[next];
     if (section) {
       event.preventDefault();
@@ -48,7 +55,14 @@ export function Tabs({ label, sections, open, onOpen }: Props) {
         ))}
       </div>
       {shown && (
-        <div class="tabpanel" key={shown.name} role="tabpanel" id={`tabpanel-${index}`} aria-labelledby={`tab-${index}`} tabIndex={0}>
+        <div
+          class="tabpanel"
+          key={shown.name}
+          role="tabpanel"
+          id={`tabpanel-${index}`}
+          aria-labelledby={`tab-${index}`}
+          tabIndex={0}
+        >
           {shown.content()}
         </div>
       )}

@@ -26,7 +26,9 @@ export function Value({ value }: { value: Json }) {
   return (
     <>
       <bdi>{visible(cut(text, MAX_LENGTH))}</bdi>{" "}
-      <button type="button" onClick={() => (isLong.value = true)}>Show all {text.length} characters</button>
+      <button type="button" onClick={() => (isLong.value = true)}>
+        Show all {text.length} characters
+      </button>
     </>
   );
 }

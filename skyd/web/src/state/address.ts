@@ -11,6 +11,8 @@ export interface View {
   tab: string;
   panel: Panel | null;
   query: string;
+  /** Query of the nodes that the graph is limited to; empty for all. */
+  only: string;
   /** Filter of the flow table. */
   filter: string;
   /** Time in the past, in Unix milliseconds; `null` for the present. */
@@ -25,6 +27,7 @@ export const DEFAULT_VIEW: View = {
   tab: "Overview",
   panel: null,
   query: "",
+  only: "",
   filter: "",
   at: null,
   hide: [],
@@ -44,9 +47,12 @@ export function parseView(fragment: string): View {
     tab: text("tab") || DEFAULT_VIEW.tab,
     panel: PANELS.find((panel) => panel === text("panel")) ?? null,
     query: text("query"),
+    only: text("only"),
     filter: text("filter"),
     at: Number.isFinite(at) && at > 0 ? at : null,
-    hide: text("hide").split(",").filter((name) => name !== ""),
+    hide: text("hide")
+      .split(",")
+      .filter((name) => name !== ""),
     theme: theme === "light" || theme === "dark" ? theme : "system",
   };
 }
@@ -59,6 +65,7 @@ export function formatView(view: View): string {
   add("tab", view.select !== null && view.tab !== DEFAULT_VIEW.tab ? view.tab : null);
   add("panel", view.panel);
   add("query", view.query);
+  add("only", view.only);
   add("filter", view.filter);
   add("at", view.at === null ? null : String(view.at));
   add("hide", view.hide.join(","));
@@ -69,5 +76,5 @@ export function formatView(view: View): string {
 
 /** Returns whether going from one view to another is a step of the browser's history. */
 export function isStep(from: View, to: View): boolean {
-  return from.select !== to.select || from.query !== to.query || from.at !== to.at;
+  return from.select !== to.select || from.query !== to.query || from.only !== to.only || from.at !== to.at;
 }

@@ -21,7 +21,11 @@ export function flowHistory(uuid: string): readonly number[] {
 
 /** Calls `update` with the flows of a query, and again with each change in the present. Returns a
  * function that ends it. */
-export function watchFlows(gremlin: string, time: number | null, update: (flows: Json[], error: string) => void): () => void {
+export function watchFlows(
+  gremlin: string,
+  time: number | null,
+  update: (flows: Json[], error: string) => void,
+): () => void {
   if (!isGremlin(gremlin)) {
     return () => {};
   }

@@ -67,9 +67,16 @@ export const losses = computed<[string, number][]>(() => {
     const value = valueAt(status.value ?? undefined, path);
     return [name, typeof value === "number" ? value : 0];
   });
-  const evicted = ["Topology", "Flows"].map((store) => numberOf(valueAt(status.value ?? undefined, `History.${store}`), "Evicted"));
+  const evicted = ["Topology", "Flows"].map((store) =>
+    numberOf(valueAt(status.value ?? undefined, `History.${store}`), "Evicted"),
+  );
   const early = evicted.reduce((sum, count) => sum + count, 0);
-  return [...counted, ["History evicted early", early], ["Packets dropped by captures", capturedDrops()], ["Events skipped by this page", eventsSkipped.value]];
+  return [
+    ...counted,
+    ["History evicted early", early],
+    ["Packets dropped by captures", capturedDrops()],
+    ["Events skipped by this page", eventsSkipped.value],
+  ];
 });
 
 function capturedDrops(): number {
@@ -94,7 +101,11 @@ export interface Probe {
 export const probes = computed<Probe[]>(() => {
   const found = member(status.value ?? undefined, "Probes");
   const entries = isObject(found) ? Object.entries(found) : [];
-  return entries.map(([name, probe]) => ({ name, state: textOf(probe, "Status"), error: textOf(probe, "Error") || textOf(probe, "Message") }));
+  return entries.map(([name, probe]) => ({
+    name,
+    state: textOf(probe, "Status"),
+    error: textOf(probe, "Error") || textOf(probe, "Message"),
+  }));
 });
 
 /** Number of problems: losses, and probes that do not run. */

@@ -33,7 +33,15 @@ export const KEYS: [string, string][] = [
 ];
 
 /** Areas that F6 visits, in order. */
-const AREAS = ["#query", "nav.panels button", "[role=treeitem][tabindex='0']", ".graph-canvas", ".details [role=tab][tabindex='0']", ".time input[type=range]", "section.panel button, section.panel input"];
+const AREAS = [
+  "#query",
+  "nav.panels button",
+  "[role=treeitem][tabindex='0']",
+  ".graph-canvas",
+  ".details [role=tab][tabindex='0']",
+  ".time input[type=range]",
+  "section.panel button, section.panel input",
+];
 
 /** Turns single-letter shortcuts on or off, and remembers it in this browser. */
 export function setLetterKeys(on: boolean): void {
@@ -64,7 +72,13 @@ export function followKeys(): void {
     const target = event.target as HTMLElement | null;
     const isTyping = target?.closest("input:not([type=checkbox], [type=range]), textarea, select, dialog, [role=tree]");
     const isText = target?.closest("input:not([type=checkbox], [type=range]), textarea, select, dialog");
-    if (event.ctrlKey || event.altKey || event.metaKey || isText || (isTyping && event.key !== "/" && event.key !== "?")) {
+    if (
+      event.ctrlKey ||
+      event.altKey ||
+      event.metaKey ||
+      isText ||
+      (isTyping && event.key !== "/" && event.key !== "?")
+    ) {
       return;
     }
     if (act(event.key)) {
@@ -121,9 +135,12 @@ function act(key: string): boolean {
 }
 
 function focusNextArea(step: number): void {
-  const found = AREAS.map((selector) => document.querySelector<HTMLElement>(selector)).filter((element) => element !== null);
+  const found = AREAS.map((selector) => document.querySelector<HTMLElement>(selector)).filter(
+    (element) => element !== null,
+  );
   const areas = AREAS.filter((selector) => document.querySelector(selector));
-  const owner = (selector: string) => document.querySelector(selector)?.closest("header, nav, .tree-panel, .graph, .details, .time, section.panel");
+  const owner = (selector: string) =>
+    document.querySelector(selector)?.closest("header, nav, .tree-panel, .graph, .details, .time, section.panel");
   const current = areas.findIndex((selector) => owner(selector)?.contains(document.activeElement));
   found[(current + step + found.length) % found.length]?.focus();
 }

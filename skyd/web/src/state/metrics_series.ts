@@ -21,7 +21,8 @@ export function append(points: Point[], metric: Json | undefined): void {
   if (end === 0 || end <= start || (last && end <= last.time)) {
     return;
   }
-  const perSecond = (...keys: string[]) => (keys.reduce((sum, key) => sum + numberOf(metric, key), 0) * 1000) / (end - start);
+  const perSecond = (...keys: string[]) =>
+    (keys.reduce((sum, key) => sum + numberOf(metric, key), 0) * 1000) / (end - start);
   if (!last || start - last.time > end - start) {
     points.push(zero(start));
   }

@@ -7,6 +7,7 @@ import { errorText, query } from "../net/rest.ts";
 import { type Json, isObject, member, textOf } from "../parts/json.ts";
 import { openWayTo } from "./branches.ts";
 import { found } from "./marks.ts";
+import { rememberQuery } from "./query_history.ts";
 import { liveQueries, model } from "./session.ts";
 import { pastTime, queryText } from "./view.ts";
 
@@ -57,6 +58,7 @@ function show(next: LiveAnswer): void {
   const ids = next.items.flatMap(nodesOf);
   found.value = new Set(ids);
   if (isFirst) {
+    rememberQuery(queryText.value);
     for (const id of ids.slice(0, 50)) {
       const node = model.nodes.get(id);
       node && openWayTo(model, node);

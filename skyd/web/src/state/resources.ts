@@ -43,7 +43,10 @@ export class Resources {
   async remove(resource: JsonObject): Promise<void> {
     try {
       await send("DELETE", this.#path(resource));
-      notify("Deleted.", { name: "Undo", run: () => void this.create(resource).catch((error: unknown) => notify(errorText(error))) });
+      notify("Deleted.", {
+        name: "Undo",
+        run: () => void this.create(resource).catch((error: unknown) => notify(errorText(error))),
+      });
     } catch (error) {
       notify(errorText(error));
     }

@@ -10,7 +10,7 @@ import { needsLogin } from "../net/rest.ts";
 import { LiveSocket, type Message } from "../net/socket.ts";
 import type { Json } from "../parts/json.ts";
 import { initBranches } from "./branches.ts";
-import { pastTime } from "./view.ts";
+import { graphFilter, pastTime } from "./view.ts";
 
 export type Connection = "connecting" | "live" | "past" | "lost";
 
@@ -60,13 +60,13 @@ const socket = new LiveSocket(PATH, {
 
 export const liveQueries = new LiveQueries((type, uuid, object) => socket.send("Live", type, uuid, object));
 
-/** Connects to the daemon; requests the graph of another time when the view's time changes. */
+/** Connects to the daemon; requests another graph when the time or the filter of the view changes. */
 export function startSession(): void {
   socket.open();
-  let shown = pastTime.value;
+  let [time, filter] = [pastTime.value, graphFilter.value];
   effect(() => {
-    if (pastTime.value !== shown) {
-      shown = pastTime.value;
+    if (pastTime.value !== time || graphFilter.value !== filter) {
+      [time, filter] = [pastTime.value, graphFilter.value];
       requestGraph();
     }
   });
@@ -108,7 +108,9 @@ export function listen(namespace: string, use: (message: Message) => void): void
 function requestGraph(): void {
   isSynced = false;
   requested += 1;
-  const object = pastTime.value === null ? { GremlinFilter: "" } : { Time: Math.round(pastTime.value), GremlinFilter: "" };
+  const filter = graphFilter.value === "" ? "" : `${graphFilter.value}.SubGraph()`;
+  const object =
+    pastTime.value === null ? { GremlinFilter: filter } : { Time: Math.round(pastTime.value), GremlinFilter: filter };
   socket.send("Graph", "SyncRequest", `sync-${requested}`, object);
 }
 
@@ -133,8 +135,14 @@ function synchronize(message: Message): void {
     return;
   }
   if (message.status >= 400) {
-    timeError.value = typeof message.object === "string" ? message.object : "The daemon has no history of this time.";
-    pastTime.value = null;
+    const text = typeof message.object === "string" ? message.object : "The daemon has no history of this time.";
+    timeError.value = text;
+    // The view that the daemon refuses is left; the change requests another graph.
+    if (graphFilter.value !== "") {
+      graphFilter.value = "";
+    } else {
+      pastTime.value = null;
+    }
     return;
   }
   isSynced = true;

@@ -9,6 +9,8 @@ export const selection = signal<string | null>(initial.select);
 export const tab = signal(initial.tab);
 export const panel = signal<Panel | null>(initial.panel);
 export const queryText = signal(initial.query);
+/** Query of the nodes that the graph is limited to; empty for all. */
+export const graphFilter = signal(initial.only);
 export const flowFilter = signal(initial.filter);
 /** Time in the past, in Unix milliseconds; `null` for the present. */
 export const pastTime = signal<number | null>(initial.at);
@@ -21,6 +23,7 @@ function current(): View {
     tab: tab.value,
     panel: panel.value,
     query: queryText.value,
+    only: graphFilter.value,
     filter: flowFilter.value,
     at: pastTime.value,
     hide: hidden.value,
@@ -35,6 +38,7 @@ export function show(view: View): void {
     tab.value = view.tab;
     panel.value = view.panel;
     queryText.value = view.query;
+    graphFilter.value = view.only;
     flowFilter.value = view.filter;
     pastTime.value = view.at;
     hidden.value = view.hide;

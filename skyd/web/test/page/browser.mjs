@@ -10,12 +10,34 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const FLAGS = [
-  "--headless=new", "--no-sandbox", "--no-first-run", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-  "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--mute-audio", "--disable-breakpad", "--force-color-profile=srgb",
-  "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding", "--remote-debugging-pipe", "--window-size=1440,900",
+  "--headless=new",
+  "--no-sandbox",
+  "--no-first-run",
+  "--disable-gpu",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--disable-dev-shm-usage",
+  "--hide-scrollbars",
+  "--mute-audio",
+  "--disable-breakpad",
+  "--force-color-profile=srgb",
+  "--disable-backgrounding-occluded-windows",
+  "--disable-renderer-backgrounding",
+  "--remote-debugging-pipe",
+  "--window-size=1440,900",
 ];
 const KEY_CODES = {
-  Enter: 13, Tab: 9, Escape: 27, ArrowUp: 38, ArrowDown: 40, ArrowLeft: 37, ArrowRight: 39, Home: 36, End: 35, F6: 117,
+  Enter: 13,
+  Tab: 9,
+  Escape: 27,
+  ArrowUp: 38,
+  ArrowDown: 40,
+  ArrowLeft: 37,
+  ArrowRight: 39,
+  Home: 36,
+  End: 35,
+  F6: 117,
 };
 
 /** Starts a browser with a profile of its own. */
@@ -52,7 +74,9 @@ class Browser {
       const pending = this.#pending.get(message.id);
       this.#pending.delete(message.id);
       if (pending) {
-        message.error ? pending.reject(new Error(`${pending.method}: ${message.error.message}`)) : pending.resolve(message.result);
+        message.error
+          ? pending.reject(new Error(`${pending.method}: ${message.error.message}`))
+          : pending.resolve(message.result);
       } else {
         this.sessions.get(message.sessionId)?.(message.method, message.params);
       }
@@ -90,7 +114,7 @@ class Browser {
 }
 
 class Page {
-  /** What the page logged as an error, threw, requested, and asked. */
+  /** Errors that the page logged or threw, and the addresses that it requested. */
   errors = [];
   requests = [];
 
@@ -154,13 +178,17 @@ class Page {
 
   /** Returns the only element of a role and name; waits for it. */
   async get(role, name = undefined, seconds = 10) {
-    return this.until(async () => {
-      const found = await this.all(role, name);
-      return found.length === 1 ? found[0] : undefined;
-    }, `one ${role} ${name ?? ""}`, seconds);
+    return this.until(
+      async () => {
+        const found = await this.all(role, name);
+        return found.length === 1 ? found[0] : undefined;
+      },
+      `one ${role} ${name ?? ""}`,
+      seconds,
+    );
   }
 
-  async gone(role, name = undefined) {
+  async absent(role, name = undefined) {
     await this.until(async () => (await this.all(role, name)).length === 0, `no ${role} ${name ?? ""}`);
   }
 

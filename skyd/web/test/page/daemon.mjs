@@ -37,10 +37,23 @@ class Daemon {
     this.port = port;
     this.settings = settings;
     this.folder = mkdtempSync(join(tmpdir(), "skyd-page-data-"));
-    writeFileSync(join(this.folder, "skyd.yml"), [
-      "analyzer:", `  listen: 127.0.0.1:${port}`, "agent:", "  topology:", "    netlink:", "      metrics_update: 1",
-      "storage:", "  local:", `    path: ${this.folder}/data`, "flow:", "  update: 2", "",
-    ].join("\n"));
+    writeFileSync(
+      join(this.folder, "skyd.yml"),
+      [
+        "analyzer:",
+        `  listen: 127.0.0.1:${port}`,
+        "agent:",
+        "  topology:",
+        "    netlink:",
+        "      metrics_update: 1",
+        "storage:",
+        "  local:",
+        `    path: ${this.folder}/data`,
+        "flow:",
+        "  update: 2",
+        "",
+      ].join("\n"),
+    );
   }
 
   get url() {
@@ -49,7 +62,9 @@ class Daemon {
 
   async start() {
     const sets = this.settings.flatMap((setting) => ["--set", setting]);
-    this.child = spawn(process.env.SKYD, ["allinone", "-c", join(this.folder, "skyd.yml"), ...sets], { stdio: "ignore" });
+    this.child = spawn(process.env.SKYD, ["allinone", "-c", join(this.folder, "skyd.yml"), ...sets], {
+      stdio: "ignore",
+    });
     for (let attempt = 0; attempt < 400; attempt += 1) {
       const answer = await fetch(`${this.url}api`).catch(() => undefined);
       if (answer) {
@@ -69,7 +84,11 @@ class Daemon {
 
   async request(method, path, body = undefined) {
     const headers = { "Content-Type": "application/json" };
-    const response = await fetch(`${this.url}${path.replace(/^\//, "")}`, { method, headers, body: body && JSON.stringify(body) });
+    const response = await fetch(`${this.url}${path.replace(/^\//, "")}`, {
+      method,
+      headers,
+      body: body && JSON.stringify(body),
+    });
     const text = await response.text();
     return text === "" ? null : JSON.parse(text);
   }
@@ -90,7 +109,9 @@ class Daemon {
 export function talk(port = 9999, size = 500) {
   const script = join(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "talk.mjs");
   const children = ["red", "blue"].map((space) =>
-    spawn("ip", ["netns", "exec", space, process.execPath, script, space, String(port), String(size)], { stdio: "ignore" }),
+    spawn("ip", ["netns", "exec", space, process.execPath, script, space, String(port), String(size)], {
+      stdio: "ignore",
+    }),
   );
   return () => children.forEach((child) => child.kill("SIGKILL"));
 }

@@ -42,10 +42,14 @@ export async function textOf(page, role, name) {
 
 /** Waits until the connection has a state: a text or a pattern. */
 export async function connected(page, text, seconds = 10) {
-  await page.until(async () => {
-    const shown = await textOf(page, "status", "Connection");
-    return text instanceof RegExp ? text.test(shown) : shown === text;
-  }, `Connection is ${text}`, seconds);
+  await page.until(
+    async () => {
+      const shown = await textOf(page, "status", "Connection");
+      return text instanceof RegExp ? text.test(shown) : shown === text;
+    },
+    `Connection is ${text}`,
+    seconds,
+  );
 }
 
 /** Returns the tree item of a node. */

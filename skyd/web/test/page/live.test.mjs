@@ -9,17 +9,17 @@ pageTest("the past shows what was there, without events and actions", async ({ p
   await selectNode(page, "br0");
   await sleep(1500);
   const before = Date.now() - 500;
-  shell("ip link add late0 type dummy");
+  shell("ip link add late0 type bridge");
   try {
     await item(page, "late0");
     await (await page.get("textbox", "Go to time")).fill(String(before));
     await page.press("Enter");
     await connected(page, /^Past: /);
-    await page.gone("treeitem", /^late0, /);
+    await page.absent("treeitem", /^late0, /);
     await page.get("heading", "br0");
     const start = await page.get("button", "Start capture");
     assert.equal(start.properties.disabled, true);
-    shell("ip link add later0 type dummy");
+    shell("ip link add later0 type bridge");
     await sleep(1500);
     assert.equal((await page.all("treeitem", /^later0, /)).length, 0, "events do not change the past");
 
@@ -31,7 +31,7 @@ pageTest("the past shows what was there, without events and actions", async ({ p
     await connected(page, "Live");
     await item(page, "late0");
     await item(page, "later0");
-    await page.gone("region", "Comparison");
+    await page.absent("region", "Comparison");
   } finally {
     shell("ip link del late0; ip link del later0 2>/dev/null || true");
   }
@@ -64,9 +64,9 @@ pageTest("a lost daemon is announced, and its return restores the view", async (
   assert.ok(page.requests.length - before <= 30, "attempts to connect become rare");
   await daemon.start();
   await connected(page, "Live", 15);
-  await page.gone("alert");
+  await page.absent("alert");
   await page.get("heading", "br0");
-  shell("ip link add after0 type dummy");
+  shell("ip link add after0 type bridge");
   try {
     await item(page, "after0");
   } finally {
@@ -76,7 +76,7 @@ pageTest("a lost daemon is announced, and its return restores the view", async (
 });
 
 pageTest("the newest of many changes is shown", async ({ page }) => {
-  shell("ip link add flap0 type dummy");
+  shell("ip link add flap0 type bridge");
   try {
     await item(page, "flap0");
     shell("for i in $(seq 60); do ip link set flap0 up; ip link set flap0 down; done; ip link set flap0 up");
@@ -85,5 +85,5 @@ pageTest("the newest of many changes is shown", async ({ page }) => {
   } finally {
     shell("ip link del flap0");
   }
-  await page.gone("treeitem", /^flap0/);
+  await page.absent("treeitem", /^flap0/);
 });

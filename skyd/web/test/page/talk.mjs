@@ -8,5 +8,7 @@ if (space === "red") {
   socket.on("message", (data, peer) => socket.send(data, peer.port, peer.address));
   socket.bind(port, "192.0.2.2");
 } else {
-  socket.bind(40_000, "192.0.2.1", () => setInterval(() => socket.send(Buffer.alloc(size), port, "192.0.2.2"), 100));
+  socket.bind(40_000 + (port % 1000), "192.0.2.1", () =>
+    setInterval(() => socket.send(Buffer.alloc(size), port, "192.0.2.2"), 100),
+  );
 }

@@ -4,26 +4,36 @@ import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { magicOf, talk } from "./daemon.mjs";
+import { magicOf, shell, talk } from "./daemon.mjs";
 import { item, pageTest, selectNode, textOf } from "./fixture.mjs";
 
 pageTest("stored packets of a flow are saved as a capture file", async ({ page, daemon, browser }) => {
   const folder = mkdtempSync(join(tmpdir(), "skyd-page-files-"));
-  await browser.call("Browser.setDownloadBehavior", { behavior: "allow", browserContextId: page.context, downloadPath: folder });
+  await browser.call("Browser.setDownloadBehavior", {
+    behavior: "allow",
+    browserContextId: page.context,
+    downloadPath: folder,
+  });
   await daemon.request("POST", "/api/capture", { GremlinQuery: "G.V().Has('Name', 'v-blue')", RawPacketLimit: 5 });
   await item(page, "v-blue", "captured");
   const stop = talk();
   try {
     await page.click("button", "Flows");
-    await page.until(async () => {
-      const [row] = await page.all("row", /9999/);
-      await row?.click();
-      return row;
-    }, "a flow to port 9999", 20);
+    await page.until(
+      async () => {
+        const rows = await page.all("row");
+        const texts = await Promise.all(rows.map((row) => row.text()));
+        const row = rows[texts.findIndex((text) => text.includes(":9999"))];
+        await row?.click();
+        return row;
+      },
+      "a flow to port 9999",
+      20,
+    );
     await page.click("button", "Download packets");
     await page.until(async () => readdirSync(folder).some((name) => name.endsWith(".pcap")), "a file");
     const [name] = readdirSync(folder);
-    assert.match(name, /^192\.0\.2\.1-40000-192\.0\.2\.2-9999\.pcap$/);
+    assert.match(name, /^192\.0\.2\.1-40999-192\.0\.2\.2-9999\.pcap$/);
     assert.ok(["d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d"].includes(magicOf(join(folder, name))));
   } finally {
     stop();
@@ -38,10 +48,10 @@ pageTest("captures are listed, deleted, and restored", async ({ page, daemon }) 
   await (await page.get("textbox", "Nodes")).fill("G.V().Has('Name', 'v-red')");
   await (await page.get("textbox", "Name")).fill("mine");
   await page.click("button", "Start");
-  await page.gone("dialog");
+  await page.absent("dialog");
   await item(page, "v-red", "captured");
   await page.click("button", "Delete capture mine");
-  await page.gone("treeitem", /captured/);
+  await page.absent("treeitem", /captured/);
   await page.click("button", "Undo");
   await item(page, "v-red", "captured");
   assert.equal(Object.keys(await daemon.request("GET", "/api/capture")).length, 1);
@@ -56,7 +66,7 @@ pageTest("an injection is created from a node", async ({ page, daemon }) => {
   const text = await textOf(page, "alert");
   assert.match(text, /Not a IP or CIDR address|DstIP/);
   await page.click("button", "Cancel");
-  await page.gone("dialog");
+  await page.absent("dialog");
   assert.deepEqual(await daemon.request("GET", "/api/injectpacket"), {});
 });
 
@@ -66,17 +76,23 @@ pageTest("alerts are tried, created, edited, and deleted", async ({ page, daemon
   await (await page.get("textbox", "Name")).fill("down");
   await (await page.get("textbox", /^Expression/)).fill("G.V().Has('Type', 'netns')");
   await page.click("button", "Try as Gremlin");
-  await page.until(async () => /2 results now/.test(await textOf(page, "status", "Trial")), "the trial finds two namespaces");
+  await page.until(
+    async () => /2 results now/.test(await textOf(page, "status", "Trial")),
+    "the trial finds two namespaces",
+  );
   await page.click("button", "Create");
-  await page.gone("dialog");
+  await page.absent("dialog");
   await page.click("button", "Edit down");
   await (await page.get("textbox", "Description")).fill("changed");
   await page.click("button", "Save");
-  await page.gone("dialog");
+  await page.absent("dialog");
   const [alert] = Object.values(await daemon.request("GET", "/api/alert"));
   assert.deepEqual([alert.Name, alert.Description, alert.Trigger], ["down", "changed", "graph"]);
   await page.click("button", "Delete down");
-  await page.until(async () => Object.keys(await daemon.request("GET", "/api/alert")).length === 0, "the alert is deleted");
+  await page.until(
+    async () => Object.keys(await daemon.request("GET", "/api/alert")).length === 0,
+    "the alert is deleted",
+  );
 });
 
 pageTest("rules show what they match now", async ({ page, daemon }) => {
@@ -86,18 +102,30 @@ pageTest("rules show what they match now", async ({ page, daemon }) => {
   await (await page.get("textbox", /^Source/)).fill("G.V().Has('Name', 'br0')");
   await (await page.get("textbox", /^Destination/)).fill("G.V().Has('Type', 'netns')");
   await page.click("button", "Create");
-  await page.gone("dialog");
-  await page.until(async () => /1\s*→\s*2/.test(await textOf(page, "table", "Edge rules")), "one bridge and two namespaces match");
+  await page.absent("dialog");
+  await page.until(
+    async () => /1\s*→\s*2/.test(await textOf(page, "table", "Edge rules")),
+    "one bridge and two namespaces match",
+  );
   assert.equal(Object.keys(await daemon.request("GET", "/api/edgerule")).length, 1);
 });
 
 pageTest("a workflow has a form of its parameters", async ({ page, daemon }) => {
   await daemon.request("POST", "/api/workflow", {
-    Name: "mine", Title: "My workflow", Source: "function f(a, b) { return a }",
-    Parameters: [{ Name: "Rate", Description: "packets", Type: "integer", Default: 7 }, { Name: "Deep", Description: "Deep", Type: "boolean" }],
+    Name: "mine",
+    Title: "My workflow",
+    Source: "function f(a, b) { return a }",
+    Parameters: [
+      { Name: "Rate", Description: "packets", Type: "integer", Default: 7 },
+      { Name: "Deep", Description: "Deep", Type: "boolean" },
+    ],
   });
   await page.click("button", "Workflows");
-  await (await page.get("combobox", "Workflow")).js("const o = [...this.options].find((o) => o.text === 'My workflow'); this.value = o.value; this.dispatchEvent(new Event('change', { bubbles: true }))");
+  await (
+    await page.get("combobox", "Workflow")
+  ).js(
+    "const o = [...this.options].find((o) => o.text === 'My workflow'); this.value = o.value; this.dispatchEvent(new Event('change', { bubbles: true }))",
+  );
   const rate = await page.get("spinbutton", "Rate");
   assert.equal(await rate.js("return this.value"), "7");
   await page.get("checkbox", "Deep");
@@ -112,7 +140,7 @@ pageTest("the path between two nodes is listed and marked", async ({ page }) => 
   await page.get("alert");
   await (await page.get("textbox", /^Destination/)).fill("v-red");
   await page.click("button", "Find path");
-  await page.gone("dialog");
+  await page.absent("dialog");
   const list = await page.get("list", "Path");
   assert.match(await list.text(), /v-blue[^]*v-red/);
 });
@@ -121,4 +149,54 @@ pageTest("kinds of links and types of nodes can be hidden", async ({ page }) => 
   await (await page.get("DisclosureTriangle", "Legend").catch(() => page.get("button", "Legend"))).click();
   await page.click("checkbox", "layer2");
   await page.until(() => page.js("location.hash.includes('hide=layer2')"), "the address names what is hidden");
+});
+
+pageTest("the graph can be limited to a query, and follows its changes", async ({ page }) => {
+  const field = await page.get("combobox", "Search or Gremlin");
+  await field.fill("G.V().Has('Type', 'veth')");
+  await page.press("Enter");
+  await page.click("button", "Show only these");
+  await page.until(
+    async () => (await textOf(page, "status", "Graph size")) === "4 nodes, 2 links",
+    "only the veth pairs",
+  );
+  shell("ip link add only0 type veth peer name only1");
+  try {
+    await item(page, "only0");
+    assert.ok(await page.js("location.hash.includes('only=')"));
+    await page.click("button", "Show all nodes");
+    await item(page, "br0");
+  } finally {
+    shell("ip link del only0");
+  }
+  await page.click("button", "Clear query");
+  await page.press("ArrowDown");
+  await page.get("option", "G.V().Has('Type', 'veth')");
+});
+
+pageTest("queries are completed and explained", async ({ page }) => {
+  const field = await page.get("combobox", "Search or Gremlin");
+  await field.fill("G.V().Has('Type', 'brid");
+  await page.get("option", "bridge");
+  await page.press("ArrowDown");
+  await page.press("Enter");
+  assert.equal(await field.js("return this.value"), "G.V().Has('Type', 'bridge'");
+  await page.call("Input.insertText", { text: ").Values('Name')" });
+  await page.press("Enter");
+  const region = await page.get("region", "Query result");
+  await page.until(async () => /1 value[^]*br0/.test(await region.text()), "the name of the bridge");
+  await page.click("button", "Explain");
+  await page.until(async () => /index Type/.test(await textOf(page, "table", "Plan")), "the plan uses the index");
+});
+
+pageTest("a link has details of its own", async ({ page }) => {
+  await selectNode(page, "br0");
+  await page.click("tab", "Links");
+  await page.until(async () => {
+    const [link] = await page.all("button", "layer2");
+    await link?.click();
+    return link;
+  }, "a link of the bridge");
+  await page.get("heading", /^br0 – v-/);
+  assert.match(await textOf(page, "table", "Metadata"), /RelationType\s+layer2/);
 });

@@ -3,7 +3,7 @@
 use pcap::{Capture, Error, Linktype};
 
 use super::super::CaptureError;
-use super::BpfInstruction;
+use super::{BpfInstruction, cost};
 use crate::packet::LinkType;
 
 /// Compiles an expression to instructions, in which accepting returns have libpcap's snap length.
@@ -18,6 +18,16 @@ pub(super) fn compile(
     if text.len() > MAX_TEXT {
         let text = text.chars().take(40).collect();
         let message = format!("longer than {MAX_TEXT} bytes");
+        return Err(CaptureError::Filter { text, message });
+    }
+    let cost = cost::instructions(text);
+    if cost > cost::MAX_INSTRUCTIONS {
+        let limit = cost::MAX_INSTRUCTIONS;
+        let text = text.chars().take(40).collect();
+        let message = format!(
+            "too expensive: about {cost} instructions before optimization exceed the limit of \
+             {limit}; use fewer ports, hosts and networks, or ranges of them"
+        );
         return Err(CaptureError::Filter { text, message });
     }
     let message_of = |error| match error {

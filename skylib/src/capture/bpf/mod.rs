@@ -22,7 +22,11 @@
 //! ```
 
 #[cfg(feature = "pcap")]
+mod cache;
+#[cfg(feature = "pcap")]
 mod compile;
+#[cfg(feature = "pcap")]
+mod cost;
 mod interpreter;
 #[cfg(test)]
 mod tests;
@@ -31,10 +35,10 @@ mod vlan;
 
 use super::CaptureError;
 use crate::flow::PacketFilter;
-#[cfg(feature = "pcap")]
-use crate::flow::PacketFilterCompiler;
 use crate::packet::{LinkType, PacketRef};
 
+#[cfg(feature = "pcap")]
+pub use cache::BpfCompiler;
 #[cfg(feature = "afpacket")]
 pub(super) use vlan::LiveFilter;
 
@@ -94,16 +98,24 @@ impl BpfProgram {
     /// expression matches all packets.
     ///
     /// # Errors
-    /// Returns [`CaptureError::Filter`] with libpcap's message if the expression is invalid.
+    /// Returns [`CaptureError::Filter`] with libpcap's message if the expression is invalid, or if it
+    /// would take too long to compile.
     #[cfg(feature = "pcap")]
     pub fn compile(text: &str, link_type: LinkType, snap_len: u32) -> Result<Self, CaptureError> {
-        let mut instructions = compile::compile(text, link_type)?;
-        for instruction in &mut instructions {
+        let instructions = compile::compile(text, link_type)?;
+        Ok(Self::from_instructions(instructions, link_type)?.with_snap_len(snap_len))
+    }
+
+    /// Returns the program with another number of bytes to accept of each packet that matches; 0 for
+    /// all bytes.
+    #[must_use]
+    pub fn with_snap_len(mut self, snap_len: u32) -> Self {
+        for instruction in &mut self.instructions {
             if instruction.code == interpreter::RETURN && instruction.k > 0 {
                 instruction.k = accepted_len(snap_len);
             }
         }
-        Self::from_instructions(instructions, link_type)
+        self
     }
 
     /// Returns the program that accepts `snap_len` bytes of every packet; 0 for all bytes.
@@ -160,32 +172,6 @@ impl BpfProgram {
     #[must_use]
     pub fn matches(&self, packet: &PacketRef<'_>) -> bool {
         packet.link_type == self.link_type && self.run(packet.data, packet.wire_len) != 0
-    }
-}
-
-/// Compiler of packet filters in flow queries, based on libpcap.
-///
-/// ```
-/// # #[cfg(feature = "pcap")] {
-/// use skylib::capture::BpfCompiler;
-/// use skylib::flow::PacketFilterCompiler;
-/// use skylib::packet::LinkType;
-/// let error = BpfCompiler.compile("tcp prot 80", LinkType::ETHERNET).err();
-/// assert!(error.is_some_and(|message| message.ends_with("syntax error")));
-/// # }
-/// ```
-#[cfg(feature = "pcap")]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BpfCompiler;
-
-#[cfg(feature = "pcap")]
-impl PacketFilterCompiler for BpfCompiler {
-    fn compile(&self, text: &str, link_type: LinkType) -> Result<Box<dyn PacketFilter>, String> {
-        match BpfProgram::compile(text, link_type, 0) {
-            Ok(program) => Ok(Box::new(program)),
-            Err(CaptureError::Filter { message, .. }) => Err(message),
-            Err(error) => Err(error.to_string()),
-        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Files in turn are read in the order of their first packets, without copying. A merge is a k-way
 //! merge with a binary heap: O(log k) per run of packets from one file, and one copy of each packet. In
-//! both cases, a file is open only from its first packet to its last one, so thousands of rotated files
-//! need the memory of those that overlap in time.
+//! both cases, a file is open only from its first packet to its last one: of thousands of rotated files,
+//! only the few that overlap in time need memory.
 
 mod merge;
 mod paths;
@@ -209,7 +209,7 @@ impl CaptureFiles {
         self.overlaps
     }
 
-    /// Returns the errors of damaged files, except the one that
+    /// Returns the errors of damaged files, without the first error, which
     /// [`next_batch`](PacketSource::next_batch) returned.
     #[must_use]
     pub fn other_errors(&self) -> &[CaptureError] {

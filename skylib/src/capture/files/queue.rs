@@ -12,7 +12,7 @@ use crate::packet::CapturePoints;
 use crate::pcap_file::PcapFileError;
 use crate::time::Timestamp;
 
-/// Files that wait to be opened, and the totals of those that were closed.
+/// Files that wait to be opened, and the totals of the closed ones.
 pub(super) struct FileQueue {
     /// In ascending order of `first`.
     waiting: VecDeque<WaitingFile>,

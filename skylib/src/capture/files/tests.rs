@@ -202,7 +202,7 @@ fn flows_of_split_and_merged_captures_are_those_of_the_whole() {
         let flows = replay.flows(&mut files).expect("no damage");
         let mut flows: Vec<_> = flows
             .iter()
-            .map(|flow| (flow.uuid.to_string(), flow.metric.clone()))
+            .map(|flow| (flow.uuid.to_string(), flow.metric))
             .collect();
         flows.sort_by(|a, b| a.0.cmp(&b.0));
         flows

@@ -1,6 +1,7 @@
 //! Offline conversion of whole captures to flows, with timers that follow capture time.
 
 mod error;
+mod filter;
 mod replayed_flows;
 mod shards;
 mod steering;
@@ -12,11 +13,12 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 pub use self::error::ReplayError;
+use self::filter::ReplayFilter;
 use self::replayed_flows::EncodedFlows;
 pub use self::replayed_flows::ReplayedFlows;
-use super::{Batch, CaptureError, PacketSource};
+use super::{Batch, BpfFilter, CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
-use crate::packet::PacketBatch;
+use crate::packet::{CapturePoints, PacketBatch};
 
 /// A converter of whole captures to flows. The timers of its flow tables follow packet timestamps.
 ///
@@ -45,6 +47,7 @@ use crate::packet::PacketBatch;
 pub struct Replay {
     options: FlowTableOptions,
     threads: NonZeroUsize,
+    filter: Option<BpfFilter>,
 }
 
 impl Default for Replay {
@@ -64,6 +67,7 @@ impl Replay {
         Self {
             options,
             threads: NonZeroUsize::MIN,
+            filter: None,
         }
     }
 
@@ -71,6 +75,17 @@ impl Replay {
     #[must_use]
     pub const fn with_threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Sets a filter: only packets that match are counted.
+    ///
+    /// The timers still follow all packets of the source, and the filter sees datagrams joined from
+    /// fragments. A filter of the source ([`PcapFile::with_filter`](super::PcapFile::with_filter))
+    /// hides the other packets from the timers as well.
+    #[must_use]
+    pub fn with_filter(mut self, filter: impl Into<BpfFilter>) -> Self {
+        self.filter = Some(filter.into());
         self
     }
 
@@ -82,7 +97,10 @@ impl Replay {
     pub fn flows(&self, source: &mut dyn PacketSource) -> Result<Vec<Flow>, ReplayError> {
         let mut flows = Vec::new();
         let options = self.options.clone().with_final_only(true);
-        let replay = Self::new(options).with_threads(self.threads);
+        let replay = Self {
+            options,
+            ..self.clone()
+        };
         replay.run(source, &mut flows)?;
         Ok(flows)
     }
@@ -132,12 +150,22 @@ impl Replay {
         sink: &mut (dyn FlowSink + Send),
         mut proceed: impl FnMut() -> bool,
     ) -> Result<FlowTableStats, ReplayError> {
+        let mut filter = match self.compile_filter(source) {
+            Ok(filter) => filter,
+            Err(error) => return Err(ReplayError::new(FlowTableStats::default(), error)),
+        };
         let (stats, end) = if self.threads.get() > 1 {
-            shards::run(&self.shard_options(), source, sink, &mut proceed)
+            shards::run(
+                &self.shard_options(),
+                source,
+                filter.as_ref(),
+                sink,
+                &mut proceed,
+            )
         } else {
-            let mut table = FlowTable::new(self.options.clone());
-            table.set_capture_points(source.capture_points());
-            let end = feed(source, &mut proceed, &mut |batch| table.replay(batch, sink));
+            let mut table = new_table(&self.options, source.capture_points(), filter.as_ref());
+            let mut take = |batch: &PacketBatch<'_>| table.replay(batch, sink);
+            let end = feed(source, filter.as_mut(), &mut proceed, &mut take);
             table.flush(sink);
             (table.stats(), end)
         };
@@ -167,20 +195,37 @@ impl Replay {
         source: &mut dyn PacketSource,
         mut proceed: impl FnMut() -> bool,
     ) -> (ReplayedFlows, Result<(), ReplayError>) {
+        let mut filter = match self.compile_filter(source) {
+            Ok(filter) => filter,
+            Err(error) => {
+                let failure = ReplayError::new(FlowTableStats::default(), error);
+                return (ReplayedFlows::new([]), Err(failure));
+            }
+        };
         let (flows, end) = if self.threads.get() > 1 {
-            shards::collect(&self.shard_options(), source, &mut proceed)
+            shards::collect(&self.shard_options(), source, filter.as_ref(), &mut proceed)
         } else {
-            let mut table = FlowTable::new(self.options.clone().with_final_only(true));
-            table.set_capture_points(source.capture_points());
+            let options = self.options.clone().with_final_only(true);
+            let mut table = new_table(&options, source.capture_points(), filter.as_ref());
             let mut exported = EncodedFlows::default();
-            let end = feed(source, &mut proceed, &mut |batch| {
-                table.replay(batch, &mut exported);
-            });
+            let mut take = |batch: &PacketBatch<'_>| table.replay(batch, &mut exported);
+            let end = feed(source, filter.as_mut(), &mut proceed, &mut take);
             table.end(&mut exported);
             (ReplayedFlows::new([(exported, table)]), end)
         };
         let end = end.map_err(|error| ReplayError::new(flows.stats(), error));
         (flows, end)
+    }
+
+    /// Compiles the filter for the first link type of a source.
+    fn compile_filter(
+        &self,
+        source: &dyn PacketSource,
+    ) -> Result<Option<ReplayFilter>, CaptureError> {
+        let filter = self.filter.as_ref();
+        filter
+            .map(|filter| ReplayFilter::new(filter, source.link_type()))
+            .transpose()
     }
 
     /// Returns the options of each thread's table: its share of the limits.
@@ -192,15 +237,33 @@ impl Replay {
     }
 }
 
+/// Returns an empty table with a filter.
+fn new_table(
+    options: &FlowTableOptions,
+    points: CapturePoints,
+    filter: Option<&ReplayFilter>,
+) -> FlowTable {
+    let mut table = FlowTable::new(options.clone());
+    table.set_capture_points(points);
+    table.set_filter(filter.map(ReplayFilter::for_table));
+    table
+}
+
 /// Passes batches to `take` until the source ends or fails, or `proceed` returns `false`.
 fn feed(
     source: &mut dyn PacketSource,
+    mut filter: Option<&mut ReplayFilter>,
     proceed: &mut dyn FnMut() -> bool,
     take: &mut dyn FnMut(&PacketBatch<'_>),
 ) -> Result<(), CaptureError> {
     loop {
         match source.next_batch(WAIT)? {
-            Batch::Packets(batch) => take(&batch),
+            Batch::Packets(batch) => {
+                if let Some(filter) = &mut filter {
+                    filter.check(batch.link_type)?;
+                }
+                take(&batch);
+            }
             Batch::Timeout => {}
             Batch::End => return Ok(()),
         }

@@ -7,6 +7,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
+use super::filter::ReplayFilter;
+use super::new_table;
 use super::replayed_flows::{EncodedFlows, ReplayedFlows};
 use super::work_queue::WorkQueue;
 use crate::capture::{CaptureError, PacketSource};
@@ -17,12 +19,13 @@ use crate::packet::CapturePoints;
 pub(super) fn run(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
+    filter: Option<&ReplayFilter>,
     sink: &mut (dyn FlowSink + Send),
     proceed: &mut dyn FnMut() -> bool,
 ) -> (FlowTableStats, Result<(), CaptureError>) {
     let sink = Mutex::new(sink);
     let mut stats = FlowTableStats::default();
-    let (shards, end) = count(tables, source, proceed, &mut stats, |shard| {
+    let (shards, end) = count(tables, source, filter, proceed, &mut stats, |shard| {
         let mut sink = SharedSink(&sink);
         let mut table = shard.table();
         shard.process(&mut table, &mut sink);
@@ -39,6 +42,7 @@ pub(super) fn run(
 pub(super) fn collect(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
+    filter: Option<&ReplayFilter>,
     proceed: &mut dyn FnMut() -> bool,
 ) -> (ReplayedFlows, Result<(), CaptureError>) {
     let tables: Vec<_> = tables
@@ -46,7 +50,7 @@ pub(super) fn collect(
         .map(|options| options.clone().with_final_only(true))
         .collect();
     let mut stats = FlowTableStats::default();
-    let (shards, end) = count(&tables, source, proceed, &mut stats, |shard| {
+    let (shards, end) = count(&tables, source, filter, proceed, &mut stats, |shard| {
         let mut exported = EncodedFlows::default();
         let mut table = shard.table();
         shard.process(&mut table, &mut exported);
@@ -61,13 +65,14 @@ pub(super) fn collect(
 fn count<T: Send>(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
+    filter: Option<&ReplayFilter>,
     proceed: &mut dyn FnMut() -> bool,
     stats: &mut FlowTableStats,
     work: impl Fn(&mut Shard<'_, '_>) -> T + Sync,
 ) -> (Vec<T>, Result<(), CaptureError>) {
     let options = tables.first().cloned().unwrap_or_default();
     let points = source.capture_points();
-    let queue = WorkQueue::new(source, &options, tables.len());
+    let queue = WorkQueue::new(source, filter.cloned(), &options, tables.len());
     let results = thread::scope(|scope| {
         let (options, points, queue, work) = (&options, &points, &queue, &work);
         let run = move |number, proceed: &mut dyn FnMut() -> bool| {
@@ -75,6 +80,7 @@ fn count<T: Send>(
                 number,
                 options,
                 points,
+                filter,
                 queue,
                 proceed,
             })
@@ -111,6 +117,8 @@ struct Shard<'a, 's> {
     /// Options of its table.
     options: &'a FlowTableOptions,
     points: &'a CapturePoints,
+    /// Filter of its table.
+    filter: Option<&'a ReplayFilter>,
     queue: &'a WorkQueue<'s>,
     proceed: &'a mut dyn FnMut() -> bool,
 }
@@ -118,9 +126,7 @@ struct Shard<'a, 's> {
 impl Shard<'_, '_> {
     /// Returns an empty table.
     fn table(&self) -> FlowTable {
-        let mut table = FlowTable::new(self.options.clone());
-        table.set_capture_points(self.points.clone());
-        table
+        new_table(self.options, self.points.clone(), self.filter)
     }
 
     /// Processes work until there is no more.

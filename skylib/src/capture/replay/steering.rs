@@ -1,5 +1,6 @@
 //! Assignment of packets to shards by a symmetric hash of the outermost IP addresses, with a fast
-//! path for plain IPv4 and IPv6 headers that avoids decoding.
+//! path for plain IPv4 and IPv6 headers that avoids decoding. An ICMP error goes to the shard of the
+//! flow that it is about, so that both are linked.
 
 use crate::decode::{Decoder, DecoderOptions, Encapsulations};
 use crate::packet::{LinkType, PacketRef};
@@ -50,6 +51,11 @@ impl Steering {
             let network = self.parts.first().and_then(|part| part.network);
             network.map(|network| (network.source, network.destination))
         };
+        let subject = self.parts.embedded().filter(|_| self.parts.len() == 1);
+        let ends = match subject.map(|subject| subject.network) {
+            Some(network) => Some((network.source, network.destination)),
+            None => ends,
+        };
         if let Some((source, destination)) = ends {
             return unordered(source.as_bytes(), destination.as_bytes());
         }
@@ -60,7 +66,7 @@ impl Steering {
 
 /// Returns the same number as [`Steering::decoded_ends`] for complete IP headers in raw IP,
 /// Ethernet, and Linux cooked captures (version 2: without VLAN tags), without decoding the rest of
-/// the packet; `None` for all other packets.
+/// the packet; `None` for all other packets, and for ICMP errors.
 pub(super) fn plain_ends(packet: &PacketRef<'_>) -> Option<u64> {
     let data = packet.data;
     match packet.link_type {
@@ -102,12 +108,19 @@ fn ip_ends(kind: [u8; 2], inside: &[u8]) -> Option<u64> {
             let is_whole = header[0] >> 4 == 4
                 && (20..=inside.len()).contains(&header_len)
                 && total_len >= header_len;
-            is_whole.then(|| unordered(&header[12..16], &header[16..20]))
+            let is_error =
+                header[9] == 1 && matches!(inside.get(header_len), Some(3 | 4 | 5 | 11 | 12));
+            (is_whole && !is_error).then(|| unordered(&header[12..16], &header[16..20]))
         }
         IPV6 => {
             let header: &[u8; 40] = inside.first_chunk()?;
             let is_whole = header[0] >> 4 == 6;
-            is_whole.then(|| unordered(&header[8..24], &header[24..40]))
+            // An error may be behind extension headers.
+            let may_be_error = match header[6] {
+                58 => matches!(inside.get(40), Some(1..=4)),
+                next => matches!(next, 0 | 43 | 44 | 60),
+            };
+            (is_whole && !may_be_error).then(|| unordered(&header[8..24], &header[24..40]))
         }
         _ => None,
     }

@@ -14,6 +14,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::WAIT;
+use super::filter::ReplayFilter;
 use super::steering::Steering;
 use crate::capture::{Batch, CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats, PacketClock};
@@ -94,13 +95,14 @@ impl<'s> WorkQueue<'s> {
     /// tables.
     pub(super) fn new(
         source: &'s mut dyn PacketSource,
+        filter: Option<ReplayFilter>,
         options: &FlowTableOptions,
         shards: usize,
     ) -> Self {
         let state = QueueState {
             queues: (0..shards).map(|_| VecDeque::new()).collect(),
             spare: Vec::new(),
-            reader: Some(Reader::new(source, options, shards)),
+            reader: Some(Reader::new(source, filter, options, shards)),
             has_ended: false,
             is_abandoned: false,
             error: None,
@@ -227,6 +229,8 @@ impl<'s> QueueState<'s> {
 /// tables run their timers at the same packets as a single table would.
 struct Reader<'s> {
     source: &'s mut dyn PacketSource,
+    /// Filter of the tables; verified here, so that an invalid one ends the reading.
+    filter: Option<ReplayFilter>,
     steering: Steering,
     /// A table without packets, which knows when timers are due.
     clock: FlowTable,
@@ -239,9 +243,15 @@ struct Reader<'s> {
 }
 
 impl<'s> Reader<'s> {
-    fn new(source: &'s mut dyn PacketSource, options: &FlowTableOptions, shards: usize) -> Self {
+    fn new(
+        source: &'s mut dyn PacketSource,
+        filter: Option<ReplayFilter>,
+        options: &FlowTableOptions,
+        shards: usize,
+    ) -> Self {
         Self {
             source,
+            filter,
             steering: Steering::new(
                 options.decoder.clone().with_recorded(options.recorded),
                 shards,
@@ -258,6 +268,9 @@ impl<'s> Reader<'s> {
         let is_shared = self.source.shared_buffer().is_some();
         let (link_type, copy) = match self.source.next_batch(WAIT)? {
             Batch::Packets(batch) => {
+                if let Some(filter) = &mut self.filter {
+                    filter.check(batch.link_type)?;
+                }
                 for header in batch.headers {
                     let (now, due) = (header.timestamp, self.clock.due());
                     let mut tick = self.packet_clock.advance(now, due);

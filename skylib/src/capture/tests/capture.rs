@@ -329,6 +329,27 @@ fn a_source_that_fails_ends_the_capture_after_its_flows_are_sent() {
 }
 
 #[test]
+fn a_step_of_the_clock_is_counted_and_expires_nothing() {
+    let clock = clock();
+    let (capture, sink) = start(Script::new(&[&[1]], || Ok(Batch::Timeout)), &clock);
+    let report = || capture.handle().report(LONG).expect("an answer");
+    while report().packets.received < 1 {}
+    for by_ms in [86_400_000, -86_400_000] {
+        let before = report().flows.clock_steps;
+        clock.step(by_ms);
+        while report().flows.clock_steps == before {}
+        assert_eq!(report().flows.clock_step_ms, by_ms);
+    }
+    assert!(sink.all().is_empty(), "no timer was due");
+    // Silence is still measured.
+    clock.advance(Duration::from_secs(61));
+    while sink.all().is_empty() {
+        thread::yield_now();
+    }
+    drop(capture);
+}
+
+#[test]
 fn the_timers_follow_the_clock() {
     let clock = clock();
     let (capture, sink) = start(Script::new(&[&[1]], || Ok(Batch::Timeout)), &clock);

@@ -128,6 +128,9 @@ pub struct Reassembled {
     /// Length on the wire that the unfragmented packet would have, up to the end of the datagram,
     /// in bytes.
     pub wire_len: u32,
+    /// Offset of the IPv4 header, or of the IPv6 fragment header, of the datagram in the packet, in
+    /// bytes.
+    pub at: u32,
 }
 
 /// Reassembles IPv4 and IPv6 fragments.
@@ -532,6 +535,7 @@ impl IncompleteDatagram {
             }
         }
         self.stats.wire_len = fragment.payload + self.filled;
+        self.stats.at = fragment.extension.max(fragment.header);
     }
 
     /// Returns the memory of the datagram and of its map entry in bytes.

@@ -52,10 +52,51 @@ fn ipv6_fragments_give_the_packet_as_it_was() {
         };
         let mut encapsulations = Encapsulations::new();
         let decoder = Decoder::new(DecoderOptions::default());
-        decoder.decode_reassembled(packet, &mut encapsulations).ok();
+        decoder
+            .decode_reassembled(packet, 54, &mut encapsulations)
+            .ok();
         let path = encapsulations[0].layers.to_string();
         assert_eq!(path, "Ethernet/IPv6/IPv6Fragment/Fragment/UDP");
     }
+}
+
+#[test]
+fn ipv6_fragments_inside_ipv4_give_the_packet_as_it_was() {
+    let inside = |frame: &[u8]| {
+        let len = u16::try_from(frame.len() + 6).unwrap().to_be_bytes();
+        let mut outer = frame[..12].to_vec();
+        outer.extend([8, 0, 0x45, 0, len[0], len[1], 0, 0, 0, 0, 64, 41, 0, 0]);
+        outer.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+        outer.extend(&frame[14..]);
+        outer
+    };
+    let mut rig = rig();
+    assert_eq!(
+        pending(rig.add(1, &inside(&frame_ipv6(1, 0, 16, false)))),
+        None
+    );
+    let Reassembly::Complete(joined) = rig.add(1, &inside(&frame_ipv6(1, 2, 3, true))) else {
+        panic!("not joined");
+    };
+    let whole = inside(&frame_ipv6(1, 0, 19, true));
+    // The length in the outer header is that of a fragment.
+    assert_eq!((joined.at, &rig.joined[34..]), (74, &whole[34..]));
+    let packet = PacketRef {
+        link_type: LinkType::ETHERNET,
+        timestamp: Timestamp::ZERO,
+        data: &rig.joined,
+        wire_len: rig.joined.len() as u32,
+    };
+    let mut encapsulations = Encapsulations::new();
+    let decoder = Decoder::new(DecoderOptions::default());
+    decoder
+        .decode_reassembled(packet, joined.at, &mut encapsulations)
+        .ok();
+    let paths: Vec<_> = encapsulations
+        .iter()
+        .map(|part| part.layers.to_string())
+        .collect();
+    assert_eq!(paths, ["Ethernet/IPv4", "IPv6/IPv6Fragment/Fragment/UDP"]);
 }
 
 #[test]
@@ -295,7 +336,7 @@ fn the_reassembled_packet_shows_that_it_was_fragmented() {
         Encapsulations::new(),
     );
     assert_eq!(
-        decoder.decode_reassembled(packet, &mut encapsulations),
+        decoder.decode_reassembled(packet, 14, &mut encapsulations),
         Ok(())
     );
     assert_eq!(

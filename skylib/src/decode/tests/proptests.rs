@@ -22,7 +22,7 @@ fn paths_agree(
         wire_len,
     };
     let (mut fast, mut general) = (Encapsulations::new(), Encapsulations::new());
-    let result = decoder.decode_generally(packet, &mut general, false);
+    let result = decoder.decode_generally(packet, &mut general, None);
     let fast_result = match fast_path::decode(options, data, wire_len, &mut fast) {
         Outcome::Done => Some(Ok(())),
         Outcome::InvalidPayload(layer) => Some(fast_path::payload_error(layer, data, &fast)),

@@ -106,6 +106,12 @@ fn vxlan_gpe_gives_the_protocol_inside() {
         &over_udp(4790, "0d000001 00002a00", &ipv4(1, ECHO)),
         &[outer],
     );
+    // A payload that is not what the header says leaves the outer flow.
+    for header in ["0c000001 00002a00", "0c000002 00002a00"] {
+        let (encapsulations, result) = decode(&over_udp(4790, header, &[0x99; 60]));
+        assert_eq!(paths(&encapsulations), [outer]);
+        assert!(result.is_err());
+    }
     let data = over_udp(4790, "0c000001 00002a00", &ipv4(1, ECHO));
     assert_eq!(decode(&data).0[0].tunnel_end, Some(42));
     assert_eq!(paths(&decode_recorded(&data).0), ["Ethernet/IPv4/UDP"]);

@@ -11,6 +11,7 @@ mod node_capture;
 mod node_status;
 mod opener;
 mod reconciler;
+mod ring_memory;
 mod selector;
 #[cfg(feature = "spp")]
 mod spp_tap;
@@ -22,5 +23,6 @@ pub use totals::CaptureTotals;
 pub(super) use mailbox::Mailbox;
 pub(super) use opener::Opener;
 pub(super) use reconciler::{Reconciler, ReconcilerOptions};
+pub(super) use ring_memory::RingMemory;
 #[cfg(feature = "spp")]
 pub(super) use spp_tap::SppTap;

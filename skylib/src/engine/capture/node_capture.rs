@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::node_status::CaptureStatus;
+use super::ring_memory::RingClaim;
 use crate::api::CaptureSpec;
 use crate::capture::{Capture, CaptureReport, CaptureStats};
 use crate::engine::flow::TableId;
@@ -39,17 +40,25 @@ pub(super) struct ActiveCapture {
     pub(super) report: CaptureReport,
     /// Report of which statistics were last sent; its counters are at most those of `report`.
     sent: CaptureReport,
+    /// Declared last: the ring itself is released first.
+    _ring: RingClaim,
 }
 
 impl NodeCapture {
     /// Returns a capture that has just been opened.
-    pub(super) fn active(spec: Arc<CaptureSpec>, capture: Capture, table: TableId) -> Self {
+    pub(super) fn active(
+        spec: Arc<CaptureSpec>,
+        capture: Capture,
+        table: TableId,
+        ring: RingClaim,
+    ) -> Self {
         let report = CaptureReport::default();
         let active = ActiveCapture {
             capture,
             table,
             report,
             sent: report,
+            _ring: ring,
         };
         Self {
             spec,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::ring_memory::{BLOCK_BYTES, RingClaim, RingMemory};
 use super::target::CaptureTarget;
 use crate::api::{CaptureSpec, CaptureType};
-use crate::capture::{AfPacket, BpfProgram, Capture, CaptureOptions, link_type_of_encap};
+use crate::capture::{AfPacket, BpfCompiler, Capture, CaptureOptions, link_type_of_encap};
 use crate::engine::flow::{FlowHub, HubSink, TableId};
 use crate::engine::graph::SharedGraph;
 use crate::error_chain::Chain;
@@ -22,10 +23,15 @@ pub(crate) struct Opener {
     pub(crate) clock: Arc<dyn Clock>,
     /// Origin of the elements that this engine's probes create.
     pub(crate) origin: String,
+    /// Memory of the packet rings.
+    pub(crate) rings: RingMemory,
+    pub(crate) filters: BpfCompiler,
 }
 
 impl Opener {
-    /// Opens a capture on a node and adds its flow table to those that queries read.
+    /// Opens a capture on a node and adds its flow table to those that queries read. Returns `None` if
+    /// the filter of the capture is not compiled yet; then calls `compiled` once it is.
+    /// The claim on the memory of its ring is to be held as long as the capture.
     ///
     /// # Errors
     /// Returns the reason as text for the node's `Captures` metadata.
@@ -33,7 +39,8 @@ impl Opener {
         &self,
         spec: &CaptureSpec,
         node: &Node,
-    ) -> Result<(Capture, TableId), String> {
+        compiled: impl Fn() + Send + 'static,
+    ) -> Result<Option<(Capture, TableId, RingClaim)>, String> {
         match spec.capture_type {
             None | Some(CaptureType::AfPacket | CaptureType::Pcap) => {}
             Some(other) => return Err(format!("{} captures are not supported yet", other.name())),
@@ -43,8 +50,22 @@ impl Opener {
             .read(&mut |graph| target = CaptureTarget::of(graph, node, &self.origin));
         let target = target?;
         let table = self.table_of(spec, &target)?;
-        let source = AfPacket::open(&options_of(spec, &target)?)
-            .map_err(|error| Chain(&error).to_string())?;
+        let mut options = options_of(spec, &target);
+        if !spec.bpf_filter.is_empty() {
+            let link_type = options.link_type.unwrap_or(LinkType::ETHERNET);
+            let snap_len = options.header_size;
+            let program =
+                self.filters
+                    .program_or_request(&spec.bpf_filter, link_type, snap_len, compiled);
+            let Some(program) = program else {
+                return Ok(None);
+            };
+            let program = program.map_err(|error| Chain(&error).to_string())?;
+            options = options.with_filter(program);
+        }
+        let ring = self.rings.claim()?;
+        let options = options.with_ring(BLOCK_BYTES, ring.blocks());
+        let source = AfPacket::open(&options).map_err(|error| Chain(&error).to_string())?;
         let sink = HubSink::new(&self.flows);
         let capture = Capture::start(
             &target.interface,
@@ -55,7 +76,7 @@ impl Opener {
         )
         .map_err(|error| Chain(&error).to_string())?;
         let table = self.flows.add_table(capture.handle().clone());
-        Ok((capture, table))
+        Ok(Some((capture, table, ring)))
     }
 
     /// Returns whether a capture reproduces the values of the original, and which parts of the flow key
@@ -89,8 +110,8 @@ impl Opener {
     }
 }
 
-/// Returns the settings of a capture's packet socket.
-fn options_of(spec: &CaptureSpec, target: &CaptureTarget) -> Result<CaptureOptions, String> {
+/// Returns the settings of a capture's packet socket, without its filter.
+fn options_of(spec: &CaptureSpec, target: &CaptureTarget) -> CaptureOptions {
     let mut options = CaptureOptions::new(&target.interface);
     if let Some(path) = &target.netns {
         options = options.with_netns(path);
@@ -100,10 +121,5 @@ fn options_of(spec: &CaptureSpec, target: &CaptureTarget) -> Result<CaptureOptio
     if spec.header_size != 0 {
         options = options.with_header_size(u32::try_from(spec.header_size).unwrap_or(0));
     }
-    if !spec.bpf_filter.is_empty() {
-        let program = BpfProgram::compile(&spec.bpf_filter, link_type, options.header_size)
-            .map_err(|error| Chain(&error).to_string())?;
-        options = options.with_filter(program);
-    }
-    Ok(options)
+    options
 }

@@ -267,17 +267,21 @@ impl Reconciler {
     fn start(&mut self, key: NodeCaptureKey, spec: &Arc<CaptureSpec>, node: &Node) {
         let max_active = self.options.max_active;
         let opened = if self.active < max_active {
-            self.opener.open(spec, node)
+            let mailbox = Arc::clone(&self.mailbox);
+            self.opener
+                .open(spec, node, move || mailbox.request_round())
         } else {
             Err(format!(
                 "limit of {max_active} active captures reached (agent.capture.max_active)"
             ))
         };
         let capture = match opened {
-            Ok((capture, table)) => {
+            // A later round starts the capture: the filter is being compiled.
+            Ok(None) => return,
+            Ok(Some((capture, table, ring))) => {
                 tracing::info!(capture = %key.capture, node = %key.node, "started the capture");
                 self.active += 1;
-                NodeCapture::active(Arc::clone(spec), capture, table)
+                NodeCapture::active(Arc::clone(spec), capture, table, ring)
             }
             Err(error) => {
                 let known = self.node_captures.get(&key).and_then(NodeCapture::error);
@@ -402,6 +406,11 @@ impl Reconciler {
                     ..
                 }) = self.node_captures.get_mut(&key)
             {
+                if report.flows.clock_steps != active.report.flows.clock_steps {
+                    let step_ms = report.flows.clock_step_ms;
+                    let capture = &key.capture;
+                    tracing::info!(%capture, step_ms, "the system clock was stepped; no flow ends by it");
+                }
                 if report.packets != active.report.packets {
                     changed.push(key);
                 }
@@ -458,6 +467,8 @@ impl Reconciler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::BpfCompiler;
+    use crate::engine::capture::RingMemory;
     use crate::engine::flow::FlowOptions;
     use crate::flow::FlowTableOptions;
     use crate::graph::{Graph, Metadata, Origin};
@@ -473,6 +484,7 @@ mod tests {
             flows: Arc::new(FlowHub::new(FlowOptions::default())),
             clock: Arc::clone(&clock),
             limits: Limits::default(),
+            filters: BpfCompiler::default(),
         };
         let (resources, _) = ResourceStore::open(Arc::new(MemoryDocStore::default())).unwrap();
         let opener = Opener {
@@ -481,6 +493,8 @@ mod tests {
             table: FlowTableOptions::default(),
             clock,
             origin: "agent.h".to_owned(),
+            rings: RingMemory::new(8 << 20, 64 << 20),
+            filters: BpfCompiler::default(),
         };
         let options = ReconcilerOptions {
             is_local: true,

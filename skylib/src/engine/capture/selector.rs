@@ -95,6 +95,7 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
+    use crate::capture::BpfCompiler;
     use crate::engine::flow::{FlowHub, FlowOptions};
     use crate::engine::graph::SharedGraph;
     use crate::graph::{Graph, Metadata, Origin};
@@ -132,6 +133,7 @@ mod tests {
             flows: Arc::new(FlowHub::new(FlowOptions::default())),
             clock,
             limits: Limits::default(),
+            filters: BpfCompiler::default(),
         }
     }
 

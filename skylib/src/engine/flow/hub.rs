@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Condvar, Mutex, RwLock};
+use prost::Message as _;
 
 use super::batch_queue::{BatchQueue, FlowBatch};
 use super::remote_flows::{IngestionStatus, RemoteFlows};
@@ -19,7 +20,7 @@ use crate::engine::bus::Bus;
 use crate::engine::monotonic;
 use crate::flow::{
     Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSink, FlowSource, FlowStats,
-    MergeOptions,
+    MergeOptions, PacketsByFlow,
 };
 use crate::proto::{BroadcastMessage, FLOW, ProtoError, STATS};
 use crate::store::FlowStore;
@@ -118,9 +119,43 @@ pub struct FlowHub {
     table_timeouts: AtomicU64,
     options: FlowOptions,
     store: Option<Arc<dyn FlowStore>>,
+    fetches: Fetches,
     /// Subscribers of flows and statistics.
     bus: Bus<BroadcastMessage>,
 }
+
+/// Flow queries that copy flows now. Their size is known, and charged to their clients, only
+/// afterwards, so few run at a time.
+#[derive(Default)]
+struct Fetches {
+    running: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// Turn of a query to copy flows.
+struct Fetch<'a>(&'a Fetches);
+
+impl Fetches {
+    /// Waits until fewer than [`MAX_FETCHES`] queries copy flows.
+    fn begin(&self) -> Fetch<'_> {
+        let mut running = self.running.lock();
+        while *running >= MAX_FETCHES {
+            self.ended.wait(&mut running);
+        }
+        *running += 1;
+        Fetch(self)
+    }
+}
+
+impl Drop for Fetch<'_> {
+    fn drop(&mut self) {
+        *self.0.running.lock() -= 1;
+        self.0.ended.notify_one();
+    }
+}
+
+/// Flow queries that copy flows at a time.
+const MAX_FETCHES: usize = 4;
 
 /// Identifies a flow table of a [`FlowHub`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +172,7 @@ impl FlowHub {
             table_timeouts: AtomicU64::new(0),
             options,
             store: None,
+            fetches: Fetches::default(),
             bus: Bus::default(),
         }
     }
@@ -236,8 +272,10 @@ impl FlowHub {
     pub(crate) fn send_stats(&self, stats: &FlowStats) {
         if self.bus.is_wanted(STATS) {
             let json = serde_json::to_vec(stats).unwrap_or_default();
-            self.bus
-                .send(&Arc::new(BroadcastMessage::object(STATS, "stats", json)));
+            let message = BroadcastMessage::object(STATS, "stats", json);
+            // COMPAT: releases of the original decode statistics as protobuf from protobuf peers.
+            let message = message.with_protobuf(stats.encode_to_vec());
+            self.bus.send(&Arc::new(message));
         }
     }
 
@@ -373,6 +411,7 @@ impl FlowSource for FlowHub {
     /// Queries all tables at once and merges their answers in the query's order. A table that does
     /// not answer before the timeout counts as empty.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        let _turn = self.fetches.begin();
         if query.time.is_some() {
             return self.past()?.query(query);
         }
@@ -424,6 +463,11 @@ impl FlowSource for FlowHub {
         time: TimeSlice,
     ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError> {
         Ok(self.past()?.metrics(uuids, time))
+    }
+
+    fn stored_packets(&self, uuids: &[Text]) -> PacketsByFlow {
+        self.store()
+            .map_or_else(Vec::new, |store| store.raw_packets(uuids))
     }
 }
 

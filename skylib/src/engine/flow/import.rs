@@ -1,13 +1,16 @@
 //! `Importer`: counts capture files that clients upload into flows, and stores them.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::hub::FlowHub;
 use crate::capture::{CaptureError, PcapFile, Replay};
 use crate::error_chain::Chain;
-use crate::flow::{Flow, FlowSink, FlowTableOptions};
+use crate::flow::{Flow, FlowSink, FlowTableOptions, FlowTableStats};
+use crate::memory::MemoryCharge;
 use crate::pcap_file::PcapFileError;
 use crate::time::Clock;
 
@@ -29,6 +32,7 @@ pub struct ImportSummary {
 #[non_exhaustive]
 pub struct ImportOptions<'a> {
     interrupt: Option<&'a dyn Fn() -> bool>,
+    memory: Option<&'a MemoryCharge>,
 }
 
 impl<'a> ImportOptions<'a> {
@@ -36,6 +40,13 @@ impl<'a> ImportOptions<'a> {
     #[must_use]
     pub fn with_interrupt(mut self, interrupt: &'a dyn Fn() -> bool) -> Self {
         self.interrupt = Some(interrupt);
+        self
+    }
+
+    /// Sets the charge for the memory of the import, which is reserved before the file is read.
+    #[must_use]
+    pub fn with_memory(mut self, memory: &'a MemoryCharge) -> Self {
+        self.memory = Some(memory);
         self
     }
 }
@@ -53,6 +64,8 @@ pub(crate) struct Importer {
     table: FlowTableOptions,
     flows: Arc<FlowHub>,
     clock: Arc<dyn Clock>,
+    /// Counters of the tables of all files.
+    totals: Mutex<FlowTableStats>,
 }
 
 impl Importer {
@@ -68,16 +81,34 @@ impl Importer {
             table,
             flows,
             clock,
+            totals: Mutex::default(),
         }
+    }
+
+    /// Returns the counters of the flow tables of all files.
+    pub(crate) fn totals(&self) -> FlowTableStats {
+        *self.totals.lock()
     }
 
     /// Imports a file, see [`Engine::import_with`](crate::engine::Engine::import_with).
     pub(crate) fn import(
         &self,
         name: &str,
-        file: impl Read + Send + 'static,
+        mut file: impl Read + Send + 'static,
         options: ImportOptions<'_>,
     ) -> Result<ImportSummary, CaptureError> {
+        let mut table = self.table.clone();
+        let mut magic = Vec::new();
+        if let Some(memory) = options.memory {
+            let share = memory.budget().limit() / TABLE_SHARE;
+            let table_bytes = table.max_bytes.unwrap_or(TABLE_BYTES).min(share);
+            table.max_bytes = Some(table_bytes);
+            // An error of the source is met again by the reader of the file.
+            drop((&mut file).take(MAGIC_LEN).read_to_end(&mut magic));
+            let window = window_bytes(&magic);
+            memory.grow_to(table_bytes.saturating_add(BUFFER_BYTES + window))?;
+        }
+        let file = Cursor::new(magic).chain(file);
         let mut source = PcapFile::from_reader(name, file)?;
         let mut sink = StoreSink {
             flows: &self.flows,
@@ -85,21 +116,26 @@ impl Importer {
             count: 0,
         };
         let is_interrupted = || options.interrupt.is_some_and(|interrupt| interrupt());
-        let replay = Replay::new(self.table.clone());
-        let (stats, truncated) =
-            match replay.run_while(&mut source, &mut sink, || !is_interrupted()) {
-                Ok(stats) => (stats, None),
-                Err(failure) => match failure.into_parts() {
-                    (
-                        stats,
-                        CaptureError::File {
-                            source: error @ PcapFileError::ShortRecord { .. },
-                            ..
-                        },
-                    ) => (stats, Some(Chain(&error).to_string())),
-                    (_, error) => return Err(error),
-                },
-            };
+        let replay = Replay::new(table);
+        let (stats, error) = match replay.run_while(&mut source, &mut sink, || !is_interrupted()) {
+            Ok(stats) => (stats, None),
+            Err(failure) => {
+                let (stats, error) = failure.into_parts();
+                (stats, Some(error))
+            }
+        };
+        let mut left = stats;
+        // The table no longer exists.
+        (left.flows, left.bytes) = (0, 0);
+        *self.totals.lock() += left;
+        let truncated = match error {
+            None => None,
+            Some(CaptureError::File {
+                source: error @ PcapFileError::ShortRecord { .. },
+                ..
+            }) => Some(Chain(&error).to_string()),
+            Some(error) => return Err(error),
+        };
         Ok(ImportSummary {
             packets: stats.packets,
             flows: sink.count,
@@ -121,6 +157,24 @@ impl FlowSink for StoreSink<'_> {
         self.flows.store_imported(flows, self.clock.now());
     }
 }
+
+/// Returns the memory that decompression may need, by the first bytes of a file: a zstd file, which
+/// may begin with a skippable frame, states a window of up to 128 MiB.
+fn window_bytes(magic: &[u8]) -> usize {
+    match magic {
+        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => 128 << 20,
+        _ => 0,
+    }
+}
+
+/// Number of bytes that identify the compression of a file.
+const MAGIC_LEN: u64 = 4;
+
+/// Memory for reading and decompressing a file without a large window, in bytes.
+const BUFFER_BYTES: usize = 16 << 20;
+
+/// Part of the memory for clients that the flow table of one file may use: one in this number.
+const TABLE_SHARE: usize = 16;
 
 /// Maximum size of a file's flow table in bytes, if the configuration sets no limit.
 const TABLE_BYTES: usize = 128 << 20;

@@ -1,4 +1,4 @@
-//! `OrphanEdges`: stored edges whose nodes are not in the graph yet, with an index by node.
+//! `OrphanEdges`: stored edges whose nodes are not in the graph, with an index by node.
 
 use std::collections::HashMap;
 
@@ -6,8 +6,7 @@ use crate::graph::{Edge, EdgeId, NodeId};
 
 /// Edges that wait for their nodes.
 ///
-/// `by_node` may list edges that were removed; lookups skip them, and it is cleared with the last
-/// edge.
+/// `by_node` lists exactly the ends of `edges`.
 #[derive(Debug, Default)]
 pub(super) struct OrphanEdges {
     edges: HashMap<EdgeId, Edge>,
@@ -25,12 +24,25 @@ impl OrphanEdges {
         self.edges.insert(edge.id.clone(), edge);
     }
 
-    /// Removes an edge.
-    pub(super) fn remove(&mut self, id: &EdgeId) {
-        self.edges.remove(id);
-        if self.edges.is_empty() {
-            self.by_node = HashMap::new();
+    /// Removes an edge. Returns whether it was there.
+    pub(super) fn remove(&mut self, id: &EdgeId) -> bool {
+        let Some(edge) = self.edges.remove(id) else {
+            return false;
+        };
+        for node in [&edge.parent, &edge.child] {
+            if let Some(edges) = self.by_node.get_mut(node) {
+                edges.retain(|other| other != id);
+                if edges.is_empty() {
+                    self.by_node.remove(node);
+                }
+            }
         }
+        true
+    }
+
+    /// Returns the number of edges.
+    pub(super) fn len(&self) -> usize {
+        self.edges.len()
     }
 
     /// Returns whether there are no edges.
@@ -42,11 +54,5 @@ impl OrphanEdges {
     pub(super) fn of(&self, node: &NodeId) -> Vec<Edge> {
         let ids = self.by_node.get(node).into_iter().flatten();
         ids.filter_map(|id| self.edges.get(id)).cloned().collect()
-    }
-
-    /// Removes all edges and returns their ids.
-    pub(super) fn take_all(&mut self) -> Vec<EdgeId> {
-        let edges = std::mem::take(self).edges;
-        edges.into_keys().collect()
     }
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::persistence::GraphPersister;
 use super::shared_graph::SharedGraph;
 use crate::graph::{Node, NodeId, Origin};
-use crate::topology::host::HostInfo;
+use crate::topology::host::{self, HostInfo};
+use crate::topology::known_tids::KnownTids;
 use crate::topology::netlink::{Namespaces, NetlinkOptions, NetlinkProbe};
 use crate::topology::netns::NetnsProbe;
-use crate::topology::{Probe, ProbeSet, ProbeTarget};
-use crate::value::Map;
+use crate::topology::{Probe, ProbeSet, ProbeTarget, tid};
+use crate::value::{Map, Value};
 
 /// Settings of the probes.
 pub(crate) struct HostOptions<'a> {
@@ -21,13 +23,18 @@ pub(crate) struct HostOptions<'a> {
     pub(crate) netns_path: Option<&'a std::path::Path>,
     /// Interval at which the counters of interfaces are refreshed.
     pub(crate) metrics_interval: Duration,
+    /// Store of the TIDs of the interfaces; with `None`, they are derived again at each start.
+    pub(crate) persister: Option<&'a Arc<GraphPersister>>,
 }
 
 /// Adds the host node and starts the probes. A probe that cannot start is logged; the others start
 /// nevertheless.
 pub(crate) fn start_probes(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) -> ProbeSet {
-    let root = NodeId::random();
     let metadata = HostInfo::read().to_metadata(options.origin.host(), options.metadata);
+    let name = metadata.get("Name").and_then(Value::as_text);
+    let root = name.map_or_else(NodeId::random, |name| {
+        tid::node_id(&tid::of_host(name).to_string())
+    });
     let added = graph.update_as(None, |graph, now| {
         graph.add_node(Node::new(root.clone(), metadata, now).with_origin(options.origin.clone()))
     });
@@ -35,7 +42,9 @@ pub(crate) fn start_probes(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) 
         tracing::error!(%error, "cannot add the node of this host");
     }
     let target = ProbeTarget::new(Arc::clone(graph) as _, options.origin.clone(), root);
-    let netlink = NetlinkOptions::default().with_metrics_update(options.metrics_interval);
+    let netlink = NetlinkOptions::default()
+        .with_metrics_update(options.metrics_interval)
+        .with_tids(Arc::new(known_tids(options.persister)));
     let namespaces = Namespaces::new(target, netlink);
     let mut probes = ProbeSet::new();
     start_probe(&mut probes, NetlinkProbe::new(&namespaces));
@@ -43,6 +52,18 @@ pub(crate) fn start_probes(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) 
         start_probe(&mut probes, NetnsProbe::new(&namespaces, path));
     }
     probes
+}
+
+/// Returns the TIDs of the interfaces that are known from an earlier run in the same boot.
+fn known_tids(persister: Option<&Arc<GraphPersister>>) -> KnownTids {
+    let (Some(persister), Some(boot)) = (persister, host::boot_id()) else {
+        return KnownTids::default();
+    };
+    let stored = persister.tids().unwrap_or_else(|error| {
+        tracing::error!(%error, "cannot read the TIDs of interfaces; they are derived again");
+        Vec::new()
+    });
+    KnownTids::open(&boot, Arc::clone(persister) as _, stored)
 }
 
 fn start_probe(probes: &mut ProbeSet, probe: impl Probe + 'static) {

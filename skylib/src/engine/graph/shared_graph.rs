@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex, RwLock, RwLockWriteGuard};
 
 use super::persistence::GraphPersister;
 use crate::graph::history::History;
-use crate::graph::{Graph, GraphAccess, GraphEvent, GraphView, GraphWriter, Processor};
+use crate::graph::{EdgeId, Graph, GraphAccess, GraphEvent, GraphView, GraphWriter, Processor};
 use crate::time::{Clock, Timestamp};
 
 /// The graph of a running engine, shared between probes, clients, and queries.
@@ -111,6 +111,12 @@ impl SharedGraph {
         self.persister
             .as_ref()
             .map_or(Ok(()), |persister| persister.flush())
+    }
+
+    /// Deletes a stored edge that waits for a node. Returns whether there was one.
+    pub(crate) fn delete_waiting(&self, id: &EdgeId) -> bool {
+        let persister = self.persister.as_ref();
+        persister.is_some_and(|persister| persister.delete_waiting(id))
     }
 
     /// Returns the history, if there is one.

@@ -26,10 +26,11 @@ use self::client::ClientState;
 use self::scheduled::ScheduledQuery;
 use crate::engine::graph::LoggedEvent;
 use crate::engine::monotonic;
-use crate::engine::query::QueryRunner;
+use crate::engine::query::{QueryOptions, QueryRunner};
 use crate::graph::GraphEvent;
 use crate::gremlin::QueryError;
 use crate::gremlin::live::{LiveQuery, Update};
+use crate::memory::{MemoryBudget, MemoryCharge, MemoryUse};
 
 /// Intervals and limits of live queries.
 ///
@@ -138,6 +139,8 @@ pub struct LiveStatus {
 pub(crate) struct LiveHub {
     options: LiveOptions,
     runner: QueryRunner,
+    /// Charge for the answers; the live thread changes it.
+    memory: MemoryCharge,
     inbox: Mutex<Inbox>,
     /// Wakes the live thread.
     filled: Condvar,
@@ -171,10 +174,11 @@ struct Inbox {
 
 impl LiveHub {
     /// Returns a hub without queries.
-    pub(crate) fn new(options: LiveOptions, runner: QueryRunner) -> Self {
+    pub(crate) fn new(options: LiveOptions, runner: QueryRunner, memory: &MemoryBudget) -> Self {
         Self {
             options,
             runner,
+            memory: memory.charge(MemoryUse::LiveQueries),
             inbox: Mutex::default(),
             filled: Condvar::new(),
             clients: Mutex::default(),
@@ -229,9 +233,13 @@ impl LiveHub {
             late || is_canceled() || self.is_stopped.load(Ordering::Relaxed)
         };
         let view = self.runner.graph.view();
+        let memory = self.memory.budget().charge(MemoryUse::Queries);
+        let options = QueryOptions::default()
+            .with_interrupt(&interrupt)
+            .with_memory(&memory);
         let result = self
             .runner
-            .refresh(&view, query, self.options.max_items, &interrupt);
+            .refresh(&view, query, self.options.max_items, options);
         result.map_err(|error| match is_late.into_inner() {
             false => error,
             true => QueryError::limit(format!(
@@ -244,13 +252,21 @@ impl LiveHub {
     /// Returns whether `more` bytes fit into the memory limit.
     fn has_space(&self, more: usize) -> bool {
         let bytes = self.bytes.load(Ordering::Relaxed).saturating_add(more);
-        bytes <= self.options.max_bytes
+        bytes <= self.options.max_bytes && !self.is_exhausted(bytes)
+    }
+
+    /// Returns whether the memory for clients is exhausted if the answers need this number of bytes.
+    fn is_exhausted(&self, bytes: usize) -> bool {
+        let budget = self.memory.budget();
+        let others = budget.used().saturating_sub(self.memory.bytes());
+        bytes > 0 && others.saturating_add(bytes) > budget.limit()
     }
 
     fn memory_error(&self) -> QueryError {
         let max = self.options.max_bytes;
         QueryError::limit(format!(
-            "limit of {max} bytes for the answers of all live queries reached (live.max_bytes)"
+            "limit of {max} bytes for the answers of all live queries reached (live.max_bytes, \
+             http.limits.memory)"
         ))
     }
 
@@ -321,7 +337,7 @@ impl LiveHub {
             .iter()
             .map(|scheduled| scheduled.query.bytes())
             .sum();
-        while bytes > self.options.max_bytes {
+        while bytes > self.options.max_bytes || self.is_exhausted(bytes) {
             let sizes = queries.iter().enumerate();
             let largest = sizes.max_by_key(|(_, scheduled)| scheduled.query.bytes());
             let Some((index, _)) = largest else { break };
@@ -332,6 +348,7 @@ impl LiveHub {
         let items = queries.iter().map(|scheduled| scheduled.query.len()).sum();
         self.items.store(items, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
+        self.memory.count(bytes);
     }
 
     /// Waits for work and takes it; returns `None` once the hub is stopped. Ends the wait at

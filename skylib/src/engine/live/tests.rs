@@ -259,7 +259,8 @@ fn a_query_whose_answer_exceeds_a_limit_ends() {
     let error = reserved
         .open("G.V().Values('Pad')", QueryOptions::default())
         .unwrap_err();
-    let text = "limit of 2000 bytes for the answers of all live queries reached (live.max_bytes)";
+    let text = "limit of 2000 bytes for the answers of all live queries reached (live.max_bytes, \
+                http.limits.memory)";
     assert_eq!(error.message(), text);
     // The answer has two items; a third is added.
     add(&engine, "c", "x");

@@ -5,9 +5,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::collection::Collection;
+use super::resources::ResourceContext;
 use crate::api::{GraphResource, JsonPatch, PatchError, ResourceError, ValidationError};
 use crate::engine::graph::SharedGraph;
-use crate::graph::{Graph, GraphAccess, GraphError, Metadata};
+use crate::graph::{Edge, Graph, GraphAccess, GraphError, Metadata};
+use crate::memory::{MemoryBudget, MemoryCharge, MemoryUse};
 use crate::time::{Clock, Timestamp};
 
 /// The nodes or the edges of an engine's graph, whatever their origin.
@@ -16,6 +18,7 @@ pub struct GraphElements<E> {
     graph: Arc<SharedGraph>,
     clock: Arc<dyn Clock>,
     host: String,
+    memory: MemoryBudget,
     /// Number of elements in the graph from which on clients cannot create more.
     limit: usize,
     kind: PhantomData<fn(E)>,
@@ -23,15 +26,11 @@ pub struct GraphElements<E> {
 
 impl<E: GraphResource> GraphElements<E> {
     /// Returns the elements of a graph on a host with this id.
-    pub(super) fn new(
-        graph: &Arc<SharedGraph>,
-        clock: &Arc<dyn Clock>,
-        host: &str,
-        limit: usize,
-    ) -> Self {
+    pub(super) fn new(context: &ResourceContext, host: &str, limit: usize) -> Self {
         Self {
-            graph: Arc::clone(graph),
-            clock: Arc::clone(clock),
+            graph: Arc::clone(&context.queries.graph),
+            clock: Arc::clone(&context.queries.clock),
+            memory: context.memory.clone(),
             host: host.to_owned(),
             limit,
             kind: PhantomData,
@@ -76,17 +75,21 @@ impl<E: GraphResource> GraphElements<E> {
         });
     }
 
-    /// Returns the element that results from a patch.
-    fn patched(element: &E, patch: &JsonPatch) -> Result<E, PatchError> {
+    /// Returns the element that results from a patch, and the charge for its memory.
+    fn patched(&self, element: &E, patch: &JsonPatch) -> Result<(E, MemoryCharge), PatchError> {
+        let memory = self.memory.charge(MemoryUse::Patches);
+        memory.grow_to(DOCUMENT_FACTOR * element.metadata().heap_bytes())?;
         let unreadable = |error| PatchError::Creating(GraphError::Malformed(error).into());
         let mut document =
             serde_json::to_value(element).map_err(|error| unreadable(error.to_string()))?;
-        patch.apply(&mut document).map_err(PatchError::Applying)?;
+        patch
+            .apply(&mut document, &memory)
+            .map_err(PatchError::Applying)?;
         let patched: E =
             serde_json::from_value(document).map_err(|error| unreadable(error.to_string()))?;
         let checked = patched.check();
         checked.map_err(|error| PatchError::Validating(error.into()))?;
-        Ok(patched)
+        Ok((patched, memory))
     }
 }
 
@@ -149,13 +152,13 @@ impl<E: GraphResource> Collection for GraphElements<E> {
         let patch = patch.parse::<JsonPatch>().map_err(PatchError::Incorrect)?;
         // Optimistic concurrency: patches outside the lock, starts over if the element has changed.
         loop {
-            let patched = Self::patched(&element, &patch)?;
+            let (patched, _memory) = self.patched(&element, &patch)?;
             let mut metadata = patched.metadata().clone();
             E::protect(&mut metadata, element.metadata());
             if self.is_origin_of_probes(element.origin()) {
                 restore(&mut metadata, element.metadata(), E::DEFINING);
             }
-            let change = |graph: &mut Graph, now: Timestamp| {
+            let change = |graph: &mut Graph, now: Timestamp| -> Result<_, PatchError> {
                 let current = E::find(graph, id).ok_or(PatchError::NotFound)?;
                 if !Arc::ptr_eq(&current, &element) {
                     return Ok(PatchOutcome::Conflict(current));
@@ -176,12 +179,12 @@ impl<E: GraphResource> Collection for GraphElements<E> {
         }
     }
 
-    /// Deletes an element that no probe of this host wrote. If the store fails, the element is deleted
-    /// but may return in a restart.
+    /// Deletes an element that no probe of this host wrote, or a stored edge that waits for a node. If
+    /// the store fails, the element is deleted but may return in a restart.
     fn delete(&self, id: &str) -> Result<bool, ResourceError> {
         let delete = |graph: &mut Graph, now: Timestamp| {
             let Some(element) = E::find(graph, id) else {
-                return Ok(false);
+                return Ok(E::KIND == Edge::KIND && self.graph.delete_waiting(&id.into()));
             };
             let origin = element.origin();
             // The probes would not write it again before a restart.
@@ -217,6 +220,9 @@ enum PatchOutcome<E> {
     /// The current element: another writer has changed it since it was read.
     Conflict(Arc<E>),
 }
+
+/// Memory of an element as a JSON document, in proportion to that of its metadata in the graph.
+const DOCUMENT_FACTOR: usize = 8;
 
 /// Number of attempts to read all elements from one snapshot.
 const ATTEMPTS: u32 = 3;

@@ -115,9 +115,8 @@ macro_rules! registry {
                 host: &str,
                 context: ResourceContext,
             ) -> Result<Self, StoreError> {
-                let (graph, clock) = (&context.queries.graph, &context.queries.clock);
-                let nodes = GraphElements::new(graph, clock, host, limits.nodes);
-                let edges = GraphElements::new(graph, clock, host, limits.edges);
+                let nodes = GraphElements::new(&context, host, limits.nodes);
+                let edges = GraphElements::new(&context, host, limits.edges);
                 let context = Arc::new(context);
                 Ok(Self {
                     $($field: open(documents, limits.$field, limits.bytes, &context)?,)*
@@ -192,6 +191,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
+    use crate::capture::BpfCompiler;
     use crate::engine::flow::{FlowHub, FlowOptions};
     use crate::engine::graph::SharedGraph;
     use crate::engine::query::QueryRunner;
@@ -199,6 +199,7 @@ mod tests {
     use crate::flow::LayerKeyMode;
     use crate::graph::Graph;
     use crate::gremlin::Limits;
+    use crate::memory::MemoryBudget;
     use crate::store::MemoryDocStore;
     use crate::time::{Clock, ManualClock, Timestamp};
 
@@ -228,11 +229,13 @@ mod tests {
             flows: Arc::new(FlowHub::new(FlowOptions::default())),
             clock,
             limits: Limits::default(),
+            filters: BpfCompiler::default(),
         };
         let context = ResourceContext {
             queries,
             bus: Arc::default(),
             layer_key_mode: LayerKeyMode::default(),
+            memory: MemoryBudget::unlimited(),
         };
         let documents: Arc<dyn DocStore> = Arc::new(MemoryDocStore::default());
         Registry::open(&documents, ResourceLimits::default(), "h", context).unwrap()

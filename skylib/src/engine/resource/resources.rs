@@ -9,13 +9,13 @@ use super::observer::Observer;
 use crate::api::{
     Defaults, ExpressionChecker, NodeFinder, PatchError, Resource, ResourceError, ResourceStore,
 };
-use crate::capture::BpfProgram;
 use crate::engine::bus::Bus;
 use crate::engine::query::{QueryOptions, QueryRunner};
 use crate::flow::LayerKeyMode;
 use crate::go_duration;
 use crate::graph::Node;
 use crate::gremlin::{Answer, Query};
+use crate::memory::MemoryBudget;
 use crate::packet::LinkType;
 use crate::proto::BroadcastMessage;
 use crate::store::StoreError;
@@ -45,6 +45,7 @@ pub(crate) struct ResourceContext {
     pub(crate) queries: QueryRunner,
     pub(crate) bus: Arc<Bus<BroadcastMessage>>,
     pub(crate) layer_key_mode: LayerKeyMode,
+    pub(crate) memory: MemoryBudget,
 }
 
 impl<R: Resource> Resources<R> {
@@ -262,7 +263,9 @@ impl ExpressionChecker for ResourceContext {
     }
 
     fn check_bpf(&self, filter: &str) -> Result<(), String> {
-        BpfProgram::compile(filter, LinkType::ETHERNET, MAX_SNAP_LEN)
+        self.queries
+            .filters
+            .program(filter, LinkType::ETHERNET, 0, &|| false)
             .map(|_| ())
             .map_err(|e| e.to_string())
     }
@@ -282,9 +285,6 @@ impl NodeFinder for ResourceContext {
         }
     }
 }
-
-/// Snap length for which packet filters are checked, in bytes.
-const MAX_SNAP_LEN: u32 = 4096;
 
 /// Time limit of a resource's query, while a client waits for the creation of the resource.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);

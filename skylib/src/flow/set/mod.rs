@@ -155,7 +155,7 @@ impl FlowSet {
     /// Removes the flows that do not match a filter.
     pub fn filter(&mut self, filter: &Filter) {
         if !filter.is_everything() {
-            let filter = filter.map_keys(&mut |name| FlowField::parse(name));
+            let filter = filter.compile(&mut |name| FlowField::parse(name));
             self.flows.retain(|flow| filter.matches(flow));
         }
     }

@@ -62,6 +62,34 @@ fn a_whole_connection_is_counted() {
 }
 
 #[test]
+fn a_late_answer_of_a_former_connection_changes_nothing() {
+    let open = [
+        (0, 0, SYN, 9, 0, 0),
+        (1, 10, SYN | ACK, 99, 10, 0),
+        (0, 20, ACK, 10, 100, 0),
+        (1, 30, SYN | ACK, 7_000, 900, 0),
+        (1, 40, ACK, 100, 10, 500),
+    ];
+    let metric = count(&open);
+    assert_eq!((metric.ba_bytes, metric.ba_packets), (500, 3));
+    assert_eq!(metric.ba_segment_skipped_bytes, 0);
+    // Also as the first answer.
+    let order = [0, 3, 1, 2, 4].map(|at| open[at]);
+    assert_eq!(count(&order).ba_bytes, 500);
+}
+
+#[test]
+fn a_refused_attempt_that_is_made_again_is_another_attempt() {
+    let metric = count(&[
+        (0, 0, SYN, 9, 0, 0),
+        (1, 4, RST | ACK, 0, 10, 0),
+        (0, 100_000, SYN, 5_000, 0, 0),
+        (0, 101_000, SYN, 5_000, 0, 0),
+    ]);
+    assert_eq!(metric.ab_retransmitted_segments, 1);
+}
+
+#[test]
 fn what_was_seen_before_was_sent_again() {
     let first = (0, 0, ACK, 100, 1, 1000);
     // C3: once more, and overlapping.

@@ -91,12 +91,10 @@ impl Arena {
         self.free = number;
     }
 
-    /// Returns the entries in use with `from <= number < to`, by number.
-    pub(super) fn range(&self, from: u32, to: u32) -> impl Iterator<Item = &Entry> {
+    /// Returns the numbers of the entries in use with `from <= number < to`, in order.
+    pub(super) fn range(&self, from: u32, to: u32) -> impl Iterator<Item = u32> {
         let numbers = from..to.min(self.len);
-        numbers
-            .map(|number| self.get(number))
-            .filter(|entry| entry.is_alive())
+        numbers.filter(|number| self.get(*number).is_alive())
     }
 
     /// Returns one more than the highest record number.

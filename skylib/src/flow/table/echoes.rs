@@ -75,7 +75,8 @@ impl Echoes {
         request
     }
 
-    fn position(&self, side: usize, number: u16) -> Option<usize> {
+    /// Returns the index of a request.
+    pub(super) fn position(&self, side: usize, number: u16) -> Option<usize> {
         let is =
             |request: &EchoRequest| usize::from(request.side) == side && request.number == number;
         self.outstanding().iter().position(is)

@@ -43,6 +43,35 @@ impl FlowTable {
         }
     }
 
+    /// Records that a flow began by evicting another one (A18).
+    #[cold]
+    pub(super) fn note_evictions(&mut self, record: u32) {
+        let evictions = self.stats.evicted as u32;
+        self.uuid_numbers_mut(record)[0] = evictions;
+    }
+
+    /// Records the sequence number of the SYN that began a flow on the ports of another one (A18).
+    #[cold]
+    pub(super) fn note_new_syn(&mut self, record: u32, sequence: u32) {
+        self.uuid_numbers_mut(record)[1] = sequence;
+    }
+
+    /// Returns the number of evictions, modulo 2³², up to the begin of a flow that evicted another
+    /// one, 0 for other flows; and the sequence number of its SYN, valid with
+    /// [`Evidence::NewSyn`](super::opener::Evidence::NewSyn).
+    pub(super) fn uuid_numbers(&self, record: u32) -> [u32; 2] {
+        let numbers = self.uuid_numbers.get(record as usize);
+        numbers.copied().unwrap_or_default()
+    }
+
+    fn uuid_numbers_mut(&mut self, record: u32) -> &mut [u32; 2] {
+        let at = record as usize;
+        if self.uuid_numbers.len() <= at {
+            self.uuid_numbers.resize(at + 1, [0; 2]);
+        }
+        &mut self.uuid_numbers[at]
+    }
+
     /// Removes a flow from the index, its queue, the slabs and the arena.
     pub(super) fn remove(&mut self, record: u32) {
         self.unindex_network(record);
@@ -69,6 +98,9 @@ impl FlowTable {
             self.extra_message_bytes -= rare.extra_message.map_or(0, |message| message.bytes());
             self.details_bytes -= rare.details.map_or(0, |details| details.bytes());
             self.segment_bytes -= rare.streams.map_or(0, |streams| streams.bytes());
+        }
+        if let Some(numbers) = self.uuid_numbers.get_mut(record as usize) {
+            *numbers = [0; 2];
         }
         self.arena.release(record);
     }

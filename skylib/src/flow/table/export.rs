@@ -28,14 +28,15 @@ use crate::value::Text;
 
 impl FlowTable {
     /// Returns a flow as a query sees it.
-    pub(super) fn flow(&self, entry: &Entry) -> Flow {
-        self.record(entry, self.visible_interval(entry), false)
+    pub(super) fn flow(&self, record: u32) -> Flow {
+        let interval = self.visible_interval(self.arena.get(record));
+        self.record(record, interval, false)
     }
 
     /// Returns a flow as an update sends it, and removes the raw packets that are sent with it.
     pub(super) fn updated_flow(&mut self, record: u32, now: i64) -> Flow {
         let entry = self.arena.get(record);
-        let flow = self.record(entry, Some(self.current_interval(entry, now)), false);
+        let flow = self.record(record, Some(self.current_interval(entry, now)), false);
         let rare = entry.cold.rare;
         if let Some(rare) = self.rare.get_mut(rare) {
             rare.raw = Vec::new();
@@ -46,7 +47,7 @@ impl FlowTable {
     /// Returns the final record of a flow that is removed.
     pub(super) fn leaving_flow(&self, record: u32) -> Flow {
         let entry = self.arena.get(record);
-        self.record(entry, self.leaving_interval(entry), true)
+        self.record(record, self.leaving_interval(entry), true)
     }
 
     /// Returns the final record of a flow that exceeded its application's timeout.
@@ -56,9 +57,21 @@ impl FlowTable {
             // COMPAT: recorded values of the original, which sends the last interval twice.
             self.last_interval(entry)
         } else {
-            Some(Counters::default().metric(self.timers.updated()[0], now, 0))
+            Some(self.metric(Counters::default(), [self.timers.updated()[0], now], 0))
         };
-        self.record(entry, metric, true)
+        self.record(record, metric, true)
+    }
+
+    /// Returns the metric of all packets of a flow.
+    fn total(&self, entry: &Entry) -> FlowMetric {
+        let times = [entry.cold.start, entry.hot.last];
+        self.metric(entry.counters(), times, entry.hot.rtt)
+    }
+
+    /// Returns a metric; `times` are the first and the last one in the table's time.
+    fn metric(&self, counters: Counters, times: [i64; 2], rtt: i64) -> FlowMetric {
+        let [start, last] = times.map(|time| self.clock_steps.shown(time));
+        counters.metric(start, last, rtt)
     }
 
     /// Returns the metric of the current interval, up to `now` (Unix milliseconds).
@@ -73,10 +86,12 @@ impl FlowTable {
         } else {
             self.timers.updated()[0]
         };
-        entry
-            .counters()
-            .since(base)
-            .metric(start, now, entry.latest_sample(self.options.recorded))
+        let counters = entry.counters().since(base);
+        self.metric(
+            counters,
+            [start, now],
+            entry.latest_sample(self.options.recorded),
+        )
     }
 
     /// Returns the metric of the latest interval of a flow that is removed.
@@ -133,14 +148,15 @@ impl FlowTable {
         } else {
             begin
         };
-        Some(counters.metric(start, end, rtt))
+        Some(self.metric(counters, [start, end], rtt))
     }
 
     /// Builds a record. `leaves`: the flow is removed, so open TCP streams count as done.
-    fn record(&self, entry: &Entry, last_update_metric: Option<FlowMetric>, leaves: bool) -> Flow {
+    fn record(&self, record: u32, last_update_metric: Option<FlowMetric>, leaves: bool) -> Flow {
+        let entry = self.arena.get(record);
         let (cold, hot) = (&entry.cold, &entry.hot);
         let rare = self.rare.get(cold.rare);
-        let ids = self.identifiers(entry);
+        let ids = self.identifiers(record);
         let path = self.path(entry);
         let link = (cold.layers & HAS_LINK != 0).then(|| {
             let (a, b) = entry.macs();
@@ -178,10 +194,10 @@ impl FlowTable {
             transport,
             icmp,
             last_update_metric,
-            metric: Some(entry.counters().metric(cold.start, hot.last, hot.rtt)),
+            metric: Some(self.total(entry)),
             tcp_metric: self.tcp_metric(entry, leaves),
-            start: cold.start,
-            last: hot.last,
+            start: self.clock_steps.shown(cold.start),
+            last: self.clock_steps.shown(hot.last),
             tracking_id: hex_text(ids.tracking_id),
             l3_tracking_id: hex_text(ids.l3_tracking_id),
             parent_uuid: match self.shown_parent(entry) {
@@ -260,8 +276,12 @@ impl FlowTable {
     }
 
     /// Returns a view of the fields of an entry, without building the record.
-    pub(super) const fn entry_fields<'a>(&'a self, entry: &'a Entry) -> EntryFields<'a> {
-        EntryFields { table: self, entry }
+    pub(super) fn entry_fields(&self, record: u32) -> EntryFields<'_> {
+        EntryFields {
+            table: self,
+            record,
+            entry: self.arena.get(record),
+        }
     }
 }
 
@@ -278,6 +298,7 @@ fn icmp(packed: u32) -> IcmpLayer {
 /// Field access on a table entry, for filters.
 pub(super) struct EntryFields<'a> {
     table: &'a FlowTable,
+    record: u32,
     entry: &'a Entry,
 }
 
@@ -286,12 +307,7 @@ impl FlowFields for EntryFields<'_> {
         let (cold, hot) = (&self.entry.cold, &self.entry.hot);
         let rare = || self.table.rare.get(cold.rare);
         match field {
-            IntField::Metric(field) => Some(
-                self.entry
-                    .counters()
-                    .metric(cold.start, hot.last, hot.rtt)
-                    .get(field),
-            ),
+            IntField::Metric(field) => Some(self.table.total(self.entry).get(field)),
             IntField::LastUpdateMetric(field) => self
                 .table
                 .visible_interval(self.entry)
@@ -301,8 +317,8 @@ impl FlowFields for EntryFields<'_> {
                 metric.map(|metric| metric.get(key))
             }
             IntField::Plain(field) => Some(match field {
-                PlainInt::Start => cold.start,
-                PlainInt::Last => hot.last,
+                PlainInt::Start => self.table.clock_steps.shown(cold.start),
+                PlainInt::Last => self.table.clock_steps.shown(hot.last),
                 PlainInt::RawPacketsCaptured => rare().map_or(0, |rare| rare.captured.into()),
                 PlainInt::FinishType => i64::from(self.table.visible_finish(self.entry) as u8),
                 PlainInt::LinkId if cold.layers & HAS_LINK != 0 => cold.vlan_id,
@@ -330,9 +346,9 @@ impl FlowFields for EntryFields<'_> {
         let has = |layer: u8| (entry.cold.layers & layer != 0).then_some(());
         let mut text = ShortText::new();
         match field {
-            TextField::Uuid => text.put(Hex(table.identifiers(entry).uuid)),
-            TextField::TrackingId => text.put(Hex(table.identifiers(entry).tracking_id)),
-            TextField::L3TrackingId => text.put(Hex(table.identifiers(entry).l3_tracking_id)),
+            TextField::Uuid => text.put(Hex(table.identifiers(self.record).uuid)),
+            TextField::TrackingId => text.put(Hex(table.identifiers(self.record).tracking_id)),
+            TextField::L3TrackingId => text.put(Hex(table.identifiers(self.record).l3_tracking_id)),
             TextField::ParentUuid => match table.shown_parent(entry) {
                 0 => {}
                 uuid => text.put(Hex(uuid)),

@@ -96,6 +96,11 @@ impl Fragments {
 }
 
 impl JoinedPacket {
+    /// Returns the offset of the header that all fragments had.
+    pub(super) const fn at(&self) -> u32 {
+        self.joined.at
+    }
+
     /// Returns the capture point of its last fragment.
     pub(super) const fn point(&self) -> CapturePoint {
         self.point
@@ -176,7 +181,7 @@ impl FlowTable {
         let first = *len;
         let stopped = self
             .decoder
-            .decode_reassembled(packet, &mut self.encapsulations);
+            .decode_reassembled(packet, joined.at, &mut self.encapsulations);
         let origin = PacketOrigin {
             number: IS_JOINED | index as u16,
             point: whole.point,
@@ -359,6 +364,37 @@ mod tests {
         assert_eq!(found("IPv4/ICMPv4"), (1, 28));
         let inner = flows.iter().find(|flow| !flow.parent_uuid.is_empty());
         assert_eq!(inner.unwrap().ip_metric.unwrap().fragments, 1);
+    }
+
+    #[test]
+    fn fragments_of_ipv6_inside_ipv4_are_joined() {
+        // A TCP header of 20 bytes in fragments of 16 and 4 bytes.
+        let frames = [(0_u16, 16_u8, 1_u8), (2, 4, 0)].map(|(unit, len, more)| {
+            let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+            frame.extend([0x45, 0, 0, 68 + len, 0, 0, 0, 0, 64, 41, 0, 0]);
+            frame.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+            frame.extend([0x60, 0, 0, 0, 0, 8 + len, 44, 64]);
+            frame.extend([[0xfd; 16], [0xfe; 16]].concat());
+            let offset = (unit << 3 | u16::from(more)).to_be_bytes();
+            frame.extend([6, 0, offset[0], offset[1], 0, 0, 0, 9]);
+            let header = [
+                0, 5, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0, 0, 0, 0, 0, 0,
+            ];
+            let from = usize::from(unit) * 8;
+            frame.extend(&header[from..from + usize::from(len)]);
+            frame
+        });
+        let mut table = table(false);
+        process(&mut table, &frames);
+        let flows = flows(&table);
+        let found = |path: &str| {
+            let flow = flows.iter().find(|flow| flow.layers_path.as_str() == path);
+            let metric = flow.unwrap().metric.unwrap();
+            (metric.ab_packets, metric.ab_bytes)
+        };
+        assert_eq!(found("Ethernet/IPv4"), (2, 120));
+        let inner = "IPv6/IPv6Fragment/Fragment/TCP";
+        assert_eq!(found(inner), (2, 48 + 16 + 48 + 4));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::FlowTable;
 use super::entry::END_IDENTIFIED;
-use super::process::{IS_SWAPPED, Pending};
+use super::process::{Control, IS_SWAPPED, Pending};
 use crate::decode::{
     EmbeddedPacket, Encapsulation, IcmpType, IpAddress, TransportHeader, TransportProtocol,
 };
@@ -263,13 +263,14 @@ impl FlowTable {
             return;
         };
         self.arena.get_mut(target).hot.ends |= END_IDENTIFIED;
-        let ids = self.identifiers(self.arena.get(target));
+        let ids = self.identifiers(target);
+        let last = self.clock_steps.shown(part.timestamp.as_ms());
         if let Some(errors) = self.detail(target, |details| &mut details.errors) {
             *errors = ErrorCounts {
                 count: errors.count + 1,
                 kind: note.kind,
                 code: note.code,
-                last: part.timestamp.as_ms(),
+                last,
                 mtu: note.mtu,
             };
         }
@@ -292,7 +293,7 @@ impl FlowTable {
         let found = if error.one_way == 0 {
             self.nearest(&reply)
         } else {
-            self.find_paired(&reply)
+            self.find_paired(&reply, &Control::default())
         };
         if found.is_some() || !key.counts_link() {
             return found;

@@ -20,7 +20,7 @@
 //! | `evict.rs` | eviction of the least recently used flow, removal of a flow |
 //! | `spans.rs` | choice among the flows of a key; where a flow ends |
 //! | `round_trip.rs`, `handshake.rs`, `echoes.rs` | round-trip times, from request to answer |
-//! | `packet_clock.rs` | clock of a capture file |
+//! | `packet_clock.rs`, `clock_steps.rs` | clock of a capture file; steps of the clock of a live capture |
 //! | `segments.rs` | TCP segments, passed to the [stream state](super::tcp_stream); `TcpMetric` |
 //! | `opener.rs` | which end is A, and how it is known |
 //! | `pairing.rs` | one-way identifiers around a flow, paired by direction |
@@ -36,6 +36,7 @@
 
 mod age_queue;
 mod arena;
+mod clock_steps;
 mod details;
 mod dns_metric;
 mod echoes;
@@ -66,6 +67,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use self::age_queue::AgeQueue;
 use self::arena::Arena;
+use self::clock_steps::ClockSteps;
 use self::entry::{Entry, Interval, Rare, Slab};
 use self::fragments::Fragments;
 use self::hash_index::HashIndex;
@@ -86,6 +88,7 @@ use super::stream_counters::StreamCounters;
 use super::tcp_stream::TcpStreams;
 use crate::decode::{Decoder, Encapsulations};
 use crate::packet::{CapturePoints, PacketBatch};
+use crate::time::Timestamp;
 
 /// Table of the flows at one capture point.
 ///
@@ -149,6 +152,8 @@ pub struct FlowTable {
     holds: Holds,
     /// Clock of a replayed file.
     clock: PacketClock,
+    /// Steps of the system's clock.
+    clock_steps: ClockSteps,
     /// Whether the packets are those of a file.
     is_replay: bool,
     /// Number of entries in use that are not in the index.
@@ -157,6 +162,9 @@ pub struct FlowTable {
     begins_paired: bool,
     /// Largest number of flows that both `max_entries` and `max_bytes` allow; at least 1.
     limit: usize,
+    /// By record number, what only UUIDs need of few flows; see [`FlowTable::uuid_numbers`]. May be
+    /// shorter than the arena.
+    uuid_numbers: Vec<[u32; 2]>,
     /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
     evicted: Vec<Flow>,
     /// Sum of `Details::bytes` of all flows, and the size of the network index.
@@ -229,10 +237,12 @@ impl FlowTable {
             timers: Timers::new(options.update_interval, options.expiry_interval),
             holds: Holds::new(&options),
             clock: Self::packet_clock(&options),
+            clock_steps: ClockSteps::default(),
             is_replay: false,
             retired: 0,
             begins_paired: false,
             limit: options.max_entries.min(by_bytes).max(1),
+            uuid_numbers: Vec::new(),
             evicted: Vec::new(),
             details_bytes: 0,
             error_notes: Vec::new(),
@@ -276,6 +286,29 @@ impl FlowTable {
         }
     }
 
+    /// Records that the clock that dates the packets was stepped by a number of milliseconds: the next
+    /// packets are dated by the stepped clock. No flow ends by it, and records show the packets' times.
+    ///
+    /// The time of the timers ([`tick`](Self::tick)) is that of a clock without steps; `at` is the time
+    /// of the step by that clock. With [`FlowTableOptions::recorded`], nothing happens.
+    ///
+    /// ```
+    /// use skylib::FlowTable;
+    /// use skylib::flow::FlowTableOptions;
+    /// use skylib::time::Timestamp;
+    ///
+    /// let mut table = FlowTable::new(FlowTableOptions::default());
+    /// table.step_clock(Timestamp::from_ms(1_600_000_000_000), 3_600_000);
+    /// assert_eq!(table.stats().clock_steps, 1);
+    /// ```
+    pub fn step_clock(&mut self, at: Timestamp, by_ms: i64) {
+        if !self.options.recorded {
+            self.clock_steps.add(at, by_ms);
+            self.stats.clock_steps += 1;
+            self.stats.clock_step_ms = by_ms;
+        }
+    }
+
     /// Returns the number of flows.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -297,7 +330,8 @@ impl FlowTable {
     /// Returns the counters since the table was created, and its current size.
     #[must_use]
     pub fn stats(&self) -> FlowTableStats {
-        let lists = self.touched.capacity() + self.finishing.capacity();
+        let lists =
+            self.touched.capacity() + self.finishing.capacity() + 2 * self.uuid_numbers.capacity();
         let bytes = self.arena.bytes()
             + self.index.bytes()
             + self.intervals.bytes()
@@ -307,6 +341,7 @@ impl FlowTable {
             + self.segment_bytes
             + self.side_bytes
             + self.former_ends.bytes()
+            + self.clock_steps.bytes()
             + self.request_bytes
             + self
                 .fragments
@@ -337,9 +372,9 @@ impl FlowTable {
     const fn flow_bytes(options: &FlowTableOptions) -> usize {
         let entry = size_of::<Entry>() + size_of::<Interval>();
         let index = 4 * size_of::<u64>();
-        // Touched, finishing, and free slots of both slabs; the capacity of a list may be twice its
-        // length.
-        let lists = 2 * 4 * size_of::<u32>();
+        // Touched, finishing, free slots of both slabs, and two numbers for the UUID; the capacity of a
+        // list may be twice its length.
+        let lists = 2 * 6 * size_of::<u32>();
         let rare = if Self::needs_rare(options) {
             size_of::<Rare>()
         } else {

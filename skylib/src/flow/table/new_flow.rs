@@ -28,8 +28,9 @@ impl FlowTable {
         let parent = parent.filter(|record| *record != NONE);
         let parent_uuid = parent.map_or(0, |record| {
             self.arena.get_mut(record).hot.ends |= END_IDENTIFIED;
-            self.identifiers(self.arena.get(record)).uuid
+            self.identifiers(record).uuid
         });
+        let evicted = self.stats.evicted;
         while self.len() >= self.limit
             || self.side_bytes > side_limit(&self.options) && self.index.len() > 0
         {
@@ -39,8 +40,9 @@ impl FlowTable {
         // packet of a batch for the few that begin a flow. The result is the same.
         let mut encapsulations = std::mem::take(&mut self.first_encapsulations);
         let packet = packets.of(pending);
-        let stopped = if packets.joined(pending).is_some() {
-            self.decoder.decode_reassembled(packet, &mut encapsulations)
+        let stopped = if let Some(joined) = packets.joined(pending) {
+            self.decoder
+                .decode_reassembled(packet, joined.at(), &mut encapsulations)
         } else {
             self.decoder.decode(packet, &mut encapsulations)
         };
@@ -169,6 +171,9 @@ impl FlowTable {
         self.index.insert(pending.hash, record);
         self.index_network(record);
         self.stats.created += 1;
+        if self.stats.evicted > evicted {
+            self.note_evictions(record);
+        }
         // E3: a flow that it would have belonged to has left the table.
         let lateness = self.timers.now().saturating_sub(pending.timestamp.as_ms());
         if lateness > self.holds.of(self.arena.get(record)) && self.is_replay {

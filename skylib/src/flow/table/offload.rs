@@ -130,13 +130,8 @@ impl FlowTable {
         let (Some(network), Some(transport)) = (&part.network, &part.transport) else {
             return;
         };
-        let payload = payload_on_wire(packet, transport);
-        // An IP header without a length, as TSO leaves it, counts as long as captured.
-        let ip_headers = network
-            .length
-            .checked_sub(payload)
-            .filter(|len| *len >= MIN_HEADERS)
-            .or_else(|| network.length.checked_sub(transport.payload_len));
+        let payload = payload_on_wire(packet, Some(network), transport);
+        let ip_headers = transport.payload_offset.checked_sub(network.offset);
         let headers = transport.payload_offset.checked_sub(part.offset);
         if let (Some(headers), Some(ip_headers)) = (headers, ip_headers) {
             self.joined_notes.push(JoinedNote {
@@ -196,8 +191,6 @@ const COARSE: u16 = 0x4000;
 const STAMPS_LEN: u32 = 12;
 /// Payload of a full segment with timestamps on Ethernet, in bytes.
 const USUAL_SEGMENT: u32 = 1448;
-/// Smallest IPv4 and TCP headers, in bytes.
-const MIN_HEADERS: u32 = 40;
 
 #[cfg(test)]
 mod tests {

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::FlowTable;
-use super::entry::{Entry, HAS_TRANSPORT};
-use super::process::{IS_REPLY, IS_REQUEST, IS_SWAPPED, Pending};
-use crate::decode::{Encapsulation, TcpFlags};
+use super::entry::{Entry, HAS_TRANSPORT, HOT_SWAPPED, IS_RETIRED};
+use super::process::{IS_SWAPPED, Pending};
+use crate::decode::{Encapsulation, IcmpEcho, TcpFlags};
 use crate::flow::record::{FinishType, Initiator};
 
 /// How the opener of a flow is known. A opened it in every case.
@@ -17,6 +17,9 @@ pub(super) enum Evidence {
     None,
     /// SYN of A.
     Syn,
+    /// SYN of A, which began a new connection on the ports of another one (C11, C13). Its sequence
+    /// number is in [`FlowTable::uuid_numbers`].
+    NewSyn,
     /// SYN and ACK of B.
     SynAck,
     /// ICMP request of A.
@@ -50,6 +53,13 @@ impl FormerEnds {
         }
     }
 
+    /// Forgets the ends of a flow, because a later one of its key has finished.
+    fn forget(&mut self, hash: u64) {
+        if !self.ends.is_empty() {
+            self.ends.remove(&hash);
+        }
+    }
+
     /// Returns the size in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.ends.capacity() * (size_of::<(u64, bool)>() + 1)
@@ -69,10 +79,11 @@ impl FlowTable {
             (true, Evidence::SynAck)
         } else if has(TcpFlags::SYN) {
             (false, Evidence::Syn)
-        } else if pending.flags & IS_REQUEST != 0 {
-            (false, Evidence::Request)
-        } else if pending.flags & IS_REPLY != 0 {
-            (true, Evidence::Reply)
+        } else if let Some(query) = part.icmp.and_then(|icmp| icmp.query) {
+            match query {
+                IcmpEcho::Request => (false, Evidence::Request),
+                IcmpEcho::Reply => (true, Evidence::Reply),
+            }
         } else if let Some(is_upper) = self.known_ends(pending) {
             return (is_upper, Evidence::Former);
         } else {
@@ -81,48 +92,54 @@ impl FlowTable {
         (is_swapped != (is_from_b && !has_equal_ends(part)), evidence)
     }
 
-    /// Returns whether A was the upper end of an earlier record with this key: one that is still in the
-    /// table, or one that left by silence.
+    /// Returns whether A was the upper end of the latest earlier record with this key, if that has not
+    /// finished: one that is still in the table, or one that left by silence.
     fn known_ends(&self, pending: &Pending) -> Option<bool> {
         if pending.one_way != 0 {
             return None;
         }
         let mode = self.options.layer_key_mode;
-        let record = self.index.find(pending.hash, |record| {
+        let mut latest: Option<&Entry> = None;
+        self.index.find(pending.hash, |record| {
             let entry = self.arena.get(record);
-            entry.key.is_same(&pending.key, mode)
-                && entry.cold.layers & HAS_TRANSPORT != 0
-                && matches!(
-                    entry.hot.finish,
-                    FinishType::NotFinished | FinishType::Timeout
-                )
+            let is_flow =
+                entry.key.is_same(&pending.key, mode) && entry.cold.layers & HAS_TRANSPORT != 0;
+            if is_flow && latest.is_none_or(|other| other.cold.start < entry.cold.start) {
+                latest = Some(entry);
+            }
+            false
         });
-        match record {
-            Some(record) => Some(self.arena.get(record).hot.flags & super::entry::HOT_SWAPPED != 0),
+        match latest {
+            Some(entry) if is_open(entry) => Some(entry.hot.flags & HOT_SWAPPED != 0),
+            Some(_) => None,
             None => self.former_ends.ends.get(&pending.hash).copied(),
         }
     }
 
-    /// Remembers the ends of a flow with ports that leaves by silence.
+    /// Remembers the ends of a flow with ports that leaves by silence, or forgets those of earlier ones
+    /// if it has finished.
     pub(super) fn store_ends(&mut self, record: u32) {
         let entry = self.arena.get(record);
-        let is_open = matches!(
-            entry.hot.finish,
-            FinishType::NotFinished | FinishType::Timeout
-        );
-        if self.options.recorded || !is_open || entry.cold.layers & HAS_TRANSPORT == 0 {
+        let layers = entry.cold.layers;
+        // The ends of a retired flow were stored before.
+        let has_none = layers & HAS_TRANSPORT == 0 || layers & IS_RETIRED != 0;
+        if self.options.recorded || has_none {
             return;
         }
         let hash = entry.key.hash(self.seed, self.options.layer_key_mode);
-        let is_swapped = entry.hot.flags & super::entry::HOT_SWAPPED != 0;
-        self.former_ends.store(hash, is_swapped);
+        if is_open(entry) {
+            let is_swapped = entry.hot.flags & HOT_SWAPPED != 0;
+            self.former_ends.store(hash, is_swapped);
+        } else {
+            self.former_ends.forget(hash);
+        }
     }
 
     /// Returns the opener of a flow as its record shows it.
     pub(super) fn initiator(&self, entry: &Entry) -> Option<Initiator> {
         let by = match entry.hot.opener {
             Evidence::None => return self.initiator_by_port(entry),
-            Evidence::Syn => "SYN",
+            Evidence::Syn | Evidence::NewSyn => "SYN",
             Evidence::SynAck => "SYNACK",
             Evidence::Request => "REQUEST",
             Evidence::Reply => "REPLY",
@@ -158,6 +175,14 @@ impl FlowTable {
             by: "PORT".into(),
         })
     }
+}
+
+/// Returns whether a flow has not finished, or only by silence.
+const fn is_open(entry: &Entry) -> bool {
+    matches!(
+        entry.hot.finish,
+        FinishType::NotFinished | FinishType::Timeout
+    )
 }
 
 /// Returns whether both ends are equal in all that is known of them.

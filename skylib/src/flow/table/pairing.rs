@@ -9,7 +9,7 @@
 
 use super::FlowTable;
 use super::entry::{END_IDENTIFIED, NONE};
-use super::process::Pending;
+use super::process::{Control, Pending};
 use crate::decode::{Marks, TcpFlags};
 
 /// One-way identifiers around a flow, by direction: from A to B, and from B to A.
@@ -28,13 +28,13 @@ pub(super) struct Pairing {
 impl FlowTable {
     /// Returns the flow of a packet inside a one-way path: the flow with this identifier in this
     /// direction, else the only flow without an identifier in this direction. If several flows have
-    /// none, the flow whose latest TCP segment the packet acknowledges.
+    /// none, the flow whose latest TCP segment the packet acknowledges or whose echo it answers.
     #[cold]
-    pub(super) fn find_paired(&self, part: &Pending) -> Option<u32> {
+    pub(super) fn find_paired(&self, part: &Pending, control: &Control) -> Option<u32> {
         let mode = self.options.layer_key_mode;
         let mut paths = 0;
         let mut free = [NONE; 2];
-        let mut acknowledged = [NONE; 2];
+        let mut answered = [NONE; 2];
         let mut last = None;
         let found = self.index.find(part.hash, |record| {
             let entry = self.arena.get(record);
@@ -53,10 +53,11 @@ impl FlowTable {
                 note(&mut free, record);
                 let other =
                     pairing.map(|pairing| (pairing.identifiers[1 - way], pairing.next[1 - way]));
-                if part.tcp.contains(TcpFlags::ACK)
-                    && other.is_some_and(|(known, next)| known != 0 && next == part.acknowledgment)
-                {
-                    note(&mut acknowledged, record);
+                let acknowledges = part.tcp.contains(TcpFlags::ACK)
+                    && other.is_some_and(|(known, next)| known != 0 && next == part.acknowledgment);
+                let replies = part.is_reply() && self.has_request(entry, 1 - way, control.number());
+                if acknowledges || replies {
+                    note(&mut answered, record);
                 }
             }
             identifier == part.one_way || paths == MAX_PATHS
@@ -64,7 +65,7 @@ impl FlowTable {
         if paths == MAX_PATHS {
             return found.or(last);
         }
-        found.or_else(|| only(free)).or_else(|| only(acknowledged))
+        found.or_else(|| only(free)).or_else(|| only(answered))
     }
 
     /// Records the identifier around a packet with its flow.
@@ -82,8 +83,7 @@ impl FlowTable {
         let parent = parent.filter(|parent| *parent != NONE);
         let (parent_uuid, marks) = parent.map_or_else(Default::default, |parent| {
             self.arena.get_mut(parent).hot.ends |= END_IDENTIFIED;
-            let parent = self.arena.get(parent);
-            let rare = self.rare.get(parent.cold.rare);
+            let rare = self.rare.get(self.arena.get(parent).cold.rare);
             let marks = rare.and_then(|rare| rare.marks.as_deref().copied());
             (self.identifiers(parent).uuid, marks.unwrap_or_default())
         });

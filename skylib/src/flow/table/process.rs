@@ -16,10 +16,11 @@ use super::entry::{
 use super::extra_messages::MessageRange;
 use super::fragments::{Fragments, JoinedPacket};
 use super::handshake::HandshakeSegment;
+use super::opener::Evidence;
 use super::spans::Choice;
 use crate::decode::{
-    DecodeError, Encapsulation, Encapsulations, IcmpEcho, TcpFlags, TransportHeader,
-    TransportProtocol,
+    DecodeError, Encapsulation, Encapsulations, IcmpEcho, NetworkHeader, NetworkProtocol, TcpFlags,
+    TransportHeader, TransportProtocol,
 };
 use crate::flow::key::{FlowKey, PacketKey};
 use crate::flow::key_extras::{around, extras};
@@ -98,7 +99,7 @@ impl Control {
         Self {
             sequence: header.sequence,
             acknowledgment: header.acknowledgment,
-            payload_len: payload_on_wire(packet, &header),
+            payload_len: payload_on_wire(packet, part.network.as_ref(), &header),
             stamp: options.stamp,
             segment_size: options.segment_size,
         }
@@ -122,15 +123,35 @@ impl Control {
     }
 }
 
-/// Returns the payload length on the wire, in bytes: that of the captured payload, unless the snap
-/// length cuts it.
-pub(super) fn payload_on_wire(packet: PacketRef<'_>, header: &TransportHeader) -> u32 {
+/// Returns the payload length on the wire, in bytes, also if the snap length cuts the payload: up to
+/// the end that the IP header gives, or else to that of the packet.
+pub(super) fn payload_on_wire(
+    packet: PacketRef<'_>,
+    network: Option<&NetworkHeader>,
+    header: &TransportHeader,
+) -> u32 {
     let is_whole = header.payload_offset + header.payload_len < packet.data.len() as u32;
     if is_whole {
-        header.payload_len
-    } else {
-        let len = packet.wire_len.saturating_sub(header.payload_offset);
-        len.max(header.payload_len)
+        return header.payload_len;
+    }
+    let end = network
+        .and_then(|network| declared_end(packet.data, network))
+        .map_or(packet.wire_len, |end| end.min(packet.wire_len));
+    end.saturating_sub(header.payload_offset)
+        .max(header.payload_len)
+}
+
+/// Returns the end of an IP packet in the bytes on the wire; `None` if its header gives no length, as
+/// segmentation offload leaves it.
+fn declared_end(data: &[u8], network: &NetworkHeader) -> Option<u32> {
+    let (at, base) = match network.protocol {
+        NetworkProtocol::Ipv4 => (2, 0),
+        NetworkProtocol::Ipv6 => (4, 40),
+    };
+    let length = data.get(network.offset as usize + at..)?.first_chunk()?;
+    match u16::from_be_bytes(*length) {
+        0 => None,
+        length => Some(network.offset + base + u32::from(length)),
     }
 }
 
@@ -197,6 +218,11 @@ impl Pending {
     /// Returns whether it is an echo request.
     pub(super) const fn is_request(&self) -> bool {
         self.flags & IS_REQUEST != 0
+    }
+
+    /// Returns whether it is an echo reply.
+    pub(super) const fn is_reply(&self) -> bool {
+        self.flags & IS_REPLY != 0
     }
 }
 
@@ -267,7 +293,7 @@ impl FlowTable {
             let found = if part.one_way == 0 {
                 self.find(part)
             } else {
-                self.find_paired(part)
+                self.find_paired(part, control)
             };
             let choice = match found {
                 // The identifiers of a paired flow have chosen among the flows of its key.
@@ -287,7 +313,7 @@ impl FlowTable {
                 let Some(record) = self.begin_flow(part, parent, packets) else {
                     continue;
                 };
-                self.mark_new(record, choice);
+                self.mark_new(record, choice, control);
                 (record, self.count(record, part, control, true))
             };
             if part.one_way != 0 {
@@ -306,15 +332,19 @@ impl FlowTable {
         self.pending = slots;
     }
 
-    /// Marks a new flow that has the key of another one, or is an attempt.
+    /// Marks a new flow that has the key of another one, follows one, or is an attempt.
     #[inline]
-    fn mark_new(&mut self, record: u32, choice: Choice) {
+    fn mark_new(&mut self, record: u32, choice: Choice, control: &Control) {
         if std::mem::take(&mut self.begins_paired) {
+            self.arena.get_mut(record).hot.flags |= HOT_PAIRED;
+        }
+        if matches!(choice, Choice::Connection | Choice::Attempt) {
             let entry = self.arena.get_mut(record);
-            entry.hot.flags |= HOT_PAIRED;
+            entry.hot.opener = Evidence::NewSyn;
             if choice == Choice::Attempt {
                 entry.cold.layers |= IS_ATTEMPT;
             }
+            self.note_new_syn(record, control.sequence);
         }
     }
 
@@ -446,7 +476,7 @@ impl FlowTable {
             };
             slot.key = key.key;
             slot.hash = hash;
-            slot.timestamp = packet.timestamp;
+            slot.timestamp = self.clock_steps.steady(packet.timestamp);
             slot.bytes = match &part.network {
                 Some(network) if !by_link => network.length.into(),
                 _ => u64::try_from(part.length).unwrap_or(0),

@@ -168,7 +168,7 @@ impl FlowTable {
         control: &Control,
         side: usize,
     ) {
-        let mut echoes = self.echoes(record);
+        let mut echoes = self.echoes(self.arena.get(record));
         let (number, at) = (control.number(), pending.timestamp.as_ns());
         if pending.is_request() {
             let is_given_up = echoes.request(side, number, at);
@@ -182,9 +182,11 @@ impl FlowTable {
         self.store_echoes(record, echoes);
     }
 
-    /// Records a round-trip time measured with a request of a side; a negative one is ignored.
+    /// Records a round-trip time measured with a request of a side. A negative one is only counted
+    /// (B12), for a file by its clock.
     fn add_sample(&mut self, record: u32, side: usize, sample: i64) {
         if sample < 0 {
+            self.stats.time_back += u64::from(!self.is_replay);
             return;
         }
         let hot = &mut self.arena.get_mut(record).hot;
@@ -212,17 +214,18 @@ impl FlowTable {
                 _ => 0,
             }
         };
-        let mut metric = RttMetric::default();
-        metric.samples = round_trips.samples;
-        metric.min = round_trips.min;
-        metric.max = round_trips.max;
-        metric.last = round_trips.last;
-        metric.sum = round_trips.sum;
-        metric.jitter = round_trips.jitter / 16;
-        metric.requests = round_trips.requests;
-        metric.unanswered = outstanding + round_trips.given_up;
-        (metric.ab_rtt, metric.ba_rtt) = (ab_rtt, ba_rtt);
-        Some(metric)
+        Some(RttMetric {
+            samples: round_trips.samples,
+            min: round_trips.min,
+            max: round_trips.max,
+            last: round_trips.last,
+            sum: round_trips.sum,
+            jitter: round_trips.jitter / 16,
+            requests: round_trips.requests,
+            unanswered: outstanding + round_trips.given_up,
+            ab_rtt,
+            ba_rtt,
+        })
     }
 
     /// Returns the statistics of a flow, if they are recorded.
@@ -266,6 +269,7 @@ impl FlowTable {
         handshake
     }
 
+    /// Stores the handshake of a TCP flow.
     fn store_handshake(&mut self, record: u32, handshake: Handshake) {
         let entry = self.arena.get_mut(record);
         let was_rare = entry.hot.ends & END_REQUEST == END_REQUEST_RARE;
@@ -286,16 +290,22 @@ impl FlowTable {
         }
     }
 
-    fn echoes(&mut self, record: u32) -> Echoes {
-        let entry = self.arena.get(record);
+    /// Returns whether an echo request of a side with a number waits for its reply.
+    pub(super) fn has_request(&self, entry: &Entry, side: usize, number: u16) -> bool {
+        let echoes = self.echoes(entry);
+        echoes.position(side, number).is_some()
+    }
+
+    /// Returns the outstanding echo requests of a flow.
+    fn echoes(&self, entry: &Entry) -> Echoes {
         let (hot, cold) = (&entry.hot, &entry.cold);
         let is_repeated = match hot.ends & END_REQUEST {
             END_REQUEST_PENDING => false,
             END_REQUEST_REPEATED => true,
             END_REQUEST_RARE => {
-                let rare = self.rare.get_mut(cold.rare);
-                let echoes = rare.and_then(|rare| rare.echoes.as_deref_mut());
-                return echoes.map(std::mem::take).unwrap_or_default();
+                let rare = self.rare.get(cold.rare);
+                let echoes = rare.and_then(|rare| rare.echoes.as_deref().copied());
+                return echoes.unwrap_or_default();
             }
             _ => return Echoes::default(),
         };
@@ -309,6 +319,7 @@ impl FlowTable {
         echoes
     }
 
+    /// Stores the outstanding echo requests of a flow.
     fn store_echoes(&mut self, record: u32, echoes: Echoes) {
         let entry = self.arena.get_mut(record);
         let hot = &mut entry.hot;
@@ -338,7 +349,7 @@ impl FlowTable {
         }
         // It stays there: a flow with two outstanding requests once will have them again.
         if let Some(rare) = self.make_rare(record) {
-            *rare.echoes.get_or_insert_default() = Box::new(echoes);
+            **rare.echoes.get_or_insert_default() = echoes;
             self.arena.get_mut(record).hot.ends |= END_REQUEST_RARE;
         }
     }

@@ -1,7 +1,6 @@
 //! Queries on a table: a full scan of the arena, in chunks, O(entries).
 
 use super::FlowTable;
-use super::entry::Entry;
 use crate::filter::Filter;
 use crate::flow::field::FlowField;
 use crate::flow::query::{FlowQuery, FlowQueryError};
@@ -42,7 +41,7 @@ impl FlowScan {
     /// Returns a scan for the flows of a query.
     #[must_use]
     pub fn new(query: FlowQuery) -> Self {
-        let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
+        let filter = query.filter.compile(&mut |name| FlowField::parse(name));
         let limit = match query.range {
             Some((_, to)) if query.sort.is_none() && query.dedup.is_none() => to,
             _ => u64::MAX,
@@ -92,11 +91,11 @@ impl FlowScan {
     }
 
     /// Adds an entry if it matches.
-    fn visit(&mut self, table: &FlowTable, entry: &Entry) {
-        if self.filter.matches(&table.entry_fields(entry)) {
+    fn visit(&mut self, table: &FlowTable, record: u32) {
+        if self.filter.matches(&table.entry_fields(record)) {
             self.count += 1;
             if !self.count_only {
-                self.flows.push(table.flow(entry));
+                self.flows.push(table.flow(record));
             }
         }
     }
@@ -113,11 +112,11 @@ impl FlowTable {
             return true;
         }
         let stop = scan.next.saturating_add(entries);
-        for entry in self.arena.range(scan.next, stop) {
+        for record in self.arena.range(scan.next, stop) {
             if scan.count >= scan.limit {
                 return true;
             }
-            scan.visit(self, entry);
+            scan.visit(self, record);
         }
         scan.next = stop;
         stop >= self.arena.end()

@@ -95,15 +95,19 @@ impl FlowTable {
     pub(super) fn tcp_metric(&self, entry: &Entry, leaves: bool) -> Option<TcpMetric> {
         let rare: &Rare = self.rare.get(entry.cold.rare)?;
         let times = rare.tcp?;
+        let shown = |time| match time {
+            0 => 0,
+            time => self.clock_steps.shown(time),
+        };
         let mut metric = TcpMetric {
-            ab_syn_start: times.syn[0],
-            ba_syn_start: times.syn[1],
+            ab_syn_start: shown(times.syn[0]),
+            ba_syn_start: shown(times.syn[1]),
             ab_syn_ttl: times.ttl[0].into(),
             ba_syn_ttl: times.ttl[1].into(),
-            ab_fin_start: times.fin[0],
-            ba_fin_start: times.fin[1],
-            ab_rst_start: times.rst[0],
-            ba_rst_start: times.rst[1],
+            ab_fin_start: shown(times.fin[0]),
+            ba_fin_start: shown(times.fin[1]),
+            ab_rst_start: shown(times.rst[0]),
+            ba_rst_start: shown(times.rst[1]),
             ..TcpMetric::default()
         };
         if let Some(streams) = &rare.streams {

@@ -71,6 +71,8 @@ pub(super) enum Choice {
     Record(u32),
     /// It begins a flow.
     New,
+    /// It begins the connection that follows a finished one (C11).
+    Connection,
     /// It begins an attempt beside an open connection.
     Attempt,
 }
@@ -96,7 +98,7 @@ impl SameKey {
 }
 
 impl FlowTable {
-    /// Returns whether a packet may belong to another entry than the one found by its key.
+    /// Returns whether a packet may belong to an entry other than the entry found by its key.
     #[inline(always)]
     pub(super) fn needs_choice(&self, record: u32, part: &Pending) -> bool {
         let hot = &self.arena.get(record).hot;
@@ -136,28 +138,32 @@ impl FlowTable {
         };
         match choice {
             Choice::Record(record) => self.extend_start(record, now),
-            Choice::New if flows.len >= MAX_SPANS => {
-                let clock = self.timers.now();
-                let stale = flows.iter().max_by_key(|record| {
-                    self.arena
-                        .get(*record)
-                        .hot
-                        .last
-                        .saturating_sub(clock)
-                        .saturating_abs()
-                });
-                stale.into_iter().for_each(|record| self.retire(record));
+            Choice::New | Choice::Connection if flows.len >= MAX_SPANS => {
+                let stale = flows.iter().max_by_key(|record| self.staleness(*record));
+                if let Some(stale) = stale {
+                    self.store_ends(stale);
+                    self.retire(stale);
+                }
             }
-            Choice::New | Choice::Attempt => {}
+            Choice::New | Choice::Connection | Choice::Attempt => {}
         }
         // An attempt whose connection is over waits for nothing.
-        if choice == Choice::New
+        if matches!(choice, Choice::New | Choice::Connection)
             && let Some(attempt) = attempt
         {
             self.retire(attempt);
         }
         self.mark_paired(part, choice);
         choice
+    }
+
+    /// Returns how much a flow is in the way of others of its key: finished ones first, then by
+    /// distance from the clock, which a wrong date does not move.
+    fn staleness(&self, record: u32) -> (bool, i64) {
+        let hot = &self.arena.get(record).hot;
+        let distance = hot.last.saturating_sub(self.timers.now());
+        let has_ended = hot.finish != FinishType::NotFinished;
+        (has_ended, distance.saturating_abs())
     }
 
     /// Marks the entries of a key as paired, if there will be more than one.
@@ -241,7 +247,7 @@ impl FlowTable {
         if entry.hot.finish != FinishType::NotFinished {
             // C11: a new connection begins a new flow at once.
             self.retire(record);
-            Choice::New
+            Choice::Connection
         } else if !is_answered {
             // C12: attempts that nobody answered are one flow.
             Choice::Record(record)

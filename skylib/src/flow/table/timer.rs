@@ -205,7 +205,10 @@ impl FlowTable {
     /// least 15 seconds ago, and flows silent for longer than their application's timeout.
     pub fn update(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
-        self.expire_fragments(Some(now));
+        // Fragments have the times of their packets.
+        self.expire_fragments(Some(Timestamp::from_ms(
+            self.clock_steps.shown(now.as_ms()),
+        )));
         let now = now.as_ms();
         let mut out = Outbox::new(sink);
         let mut touched = std::mem::take(&mut self.touched);
@@ -305,6 +308,7 @@ impl FlowTable {
                 if self.options.final_only {
                     out.push(self.leaving_flow(*record));
                 }
+                self.store_ends(*record);
                 self.remove(*record);
             }
             false

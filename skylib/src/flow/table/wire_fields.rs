@@ -3,6 +3,7 @@
 
 use super::FlowTable;
 use super::entry::{Entry, HAS_LINK, HOT_SWAPPED};
+use super::opener::Evidence;
 use crate::decode::Marks;
 use crate::flow::flow_ids::{FlowIds, IdentityMarks};
 use crate::flow::key_extras::vlan_ids;
@@ -15,7 +16,8 @@ use super::export::{Mac, hex_text, short_text};
 
 impl FlowTable {
     /// Returns the identifiers of a flow.
-    pub(super) fn identifiers(&self, entry: &Entry) -> FlowIds {
+    pub(super) fn identifiers(&self, record: u32) -> FlowIds {
+        let entry = self.arena.get(record);
         let ignore = self.options.key_ignore;
         let marks = self.marks(entry);
         let vlan_id = if ignore.contains(KeyIgnore::VLAN) {
@@ -44,6 +46,7 @@ impl FlowTable {
             .map(|subject| subject.identity())
             .unwrap_or_default();
         let point = marks.and_then(|marks| self.point_name(marks));
+        let [evictions, new_syn] = self.uuid_numbers(record);
         let identity = (!self.options.recorded).then_some(IdentityMarks {
             marks,
             point: point.as_ref(),
@@ -52,6 +55,8 @@ impl FlowTable {
             ignore,
             subject: &subject,
             capture_id: &self.options.capture_id,
+            new_syn: (entry.hot.opener == Evidence::NewSyn).then_some(new_syn),
+            evictions,
         });
         let start = rare
             .and_then(|rare| rare.uuid_start)
@@ -59,7 +64,7 @@ impl FlowTable {
         FlowIds::new(
             &entry.key,
             entry.cold.parent_uuid,
-            Timestamp::from_ms(start),
+            Timestamp::from_ms(self.clock_steps.shown(start)),
             &self.options.node_tid,
             identity.as_ref(),
         )

@@ -93,6 +93,10 @@ impl PastIndex {
                 (all.count < most && all.hashes.len() <= MAX_VALUES).then_some(all)
             }
             Filter::Not(_) => None,
+            Filter::Test(_, Predicate::OneOf(set)) if set.len() > MAX_VALUES => None,
+            Filter::Test(key, Predicate::OneOf(set)) => {
+                self.lookup(&Filter::alternatives(key, set), most)
+            }
             Filter::Test(key, predicate) => {
                 let name = key.metadata_of_node()?.name();
                 let value = match predicate {

@@ -12,11 +12,12 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use petgraph::stable_graph::{StableDiGraph, WalkNeighbors};
 
 use crate::filter::Predicate;
-use crate::graph::element::Element as _;
+use crate::graph::element::{Element as _, size};
 use crate::graph::index::{DEFAULT_KEYS, Indexes, Nodes, Posting};
 use crate::graph::insertion_order::InsertionOrder;
 use crate::graph::mvcc::{Dropped, Mark, OldRevisions};
 use crate::graph::open_views::OpenViews;
+use crate::graph::pins::Pins;
 use crate::graph::{Direction, Edge, EdgeId, GraphError, Metadata, Node, NodeId};
 use crate::value::Text;
 
@@ -44,6 +45,7 @@ pub(in crate::graph) struct Storage {
     node_past: OldRevisions<Node>,
     edge_past: OldRevisions<Edge>,
     views: Arc<OpenViews>,
+    pins: Arc<Pins>,
     limits: PastLimits,
 }
 
@@ -90,6 +92,7 @@ impl Storage {
             node_past: OldRevisions::default(),
             edge_past: OldRevisions::default(),
             views: Arc::default(),
+            pins: Arc::default(),
             limits: PastLimits {
                 // Enough for a publisher of 100 000 nodes that deletes and adds all of them.
                 revisions: 1 << 18,
@@ -178,6 +181,7 @@ impl Storage {
         slot.metadata = slot.node.metadata.clone();
         let node = Arc::clone(&slot.node);
         let raw = number(index.index());
+        self.pins.replaced(mark.sequence(), || size(&*former));
         self.indexes
             .update(raw, &former.metadata, &node.metadata, &self.graph);
         if newest_view.is_some_and(|view| mark.is_seen_at(view)) {
@@ -194,9 +198,11 @@ impl Storage {
             return;
         };
         let mark = std::mem::replace(mark, Mark::new(self.sequence));
-        if let Some(former) = slot.replace(edge)
-            && newest_view.is_some_and(|view| mark.is_seen_at(view))
-        {
+        let Some(former) = slot.replace(edge) else {
+            return;
+        };
+        self.pins.replaced(mark.sequence(), || size(&*former));
+        if newest_view.is_some_and(|view| mark.is_seen_at(view)) {
             self.edge_past
                 .store(number(index.index()), mark, former, self.sequence);
         }
@@ -274,6 +280,7 @@ impl Storage {
             .filter(|slot| !slot.mark.is_deleted())?;
         let (mark, node) = (slot.mark, Arc::clone(&slot.node));
         slot.mark = mark.deleted();
+        self.pins.replaced(mark.sequence(), || size(&*node));
         let hash = self.hasher.hash_one(&node.id);
         if let Ok(entry) = self.node_ids.find_entry(hash, |i| *i == index) {
             entry.remove();
@@ -297,6 +304,7 @@ impl Storage {
         let is_seen = newest_view.is_some_and(|view| mark.is_seen_at(view));
         *mark = mark.deleted();
         let edge = Arc::clone(self.edges.get(index.index())?.as_ref()?);
+        self.pins.replaced(mark.sequence(), || size(&*edge));
         let hash = self.hasher.hash_one(&edge.id);
         if let Ok(entry) = self.edge_ids.find_entry(hash, |i| *i == index) {
             entry.remove();
@@ -401,6 +409,10 @@ impl Storage {
         predicate: &Predicate,
     ) -> Option<Option<Posting<'_>>> {
         self.indexes.find(key, predicate, &self.graph)
+    }
+
+    pub(in crate::graph) const fn pins(&self) -> &Arc<Pins> {
+        &self.pins
     }
 
     pub(in crate::graph) const fn views(&self) -> &Arc<OpenViews> {

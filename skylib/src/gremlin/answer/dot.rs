@@ -1,64 +1,126 @@
 //! Graphs in the DOT language of Graphviz.
 
+use std::sync::Arc;
+use std::vec;
+
+use bytes::Bytes;
 use hashbrown::HashMap;
 
-use super::Answer;
-use crate::graph::Node;
+use super::{Answer, CHUNK};
+use crate::graph::{Edge, Node, NodeId};
 use crate::gremlin::error::QueryError;
 use crate::gremlin::go_format;
 use crate::value::Value;
 
 impl Answer {
-    /// Writes a graph in the DOT language of Graphviz.
+    /// Returns a graph in the DOT language of Graphviz.
     ///
     /// ```
     /// use skylib::gremlin::Answer;
-    /// let mut dot = Vec::new();
-    /// Answer::Graph { nodes: vec![], edges: vec![] }.write_dot(&mut dot)?;
+    /// let dot = Answer::Graph { nodes: vec![], edges: vec![] }.into_dot()?;
+    /// let dot: Vec<u8> = dot.flatten().collect();
     /// assert_eq!(dot, b"digraph g {\n}");
     /// # Ok::<(), skylib::gremlin::QueryError>(())
     /// ```
     ///
     /// # Errors
     /// Returns an error, whose text clients receive, if the answer is not a graph.
-    pub fn write_dot(&self, out: &mut Vec<u8>) -> Result<(), QueryError> {
+    pub fn into_dot(self) -> Result<DotStream, QueryError> {
         let Self::Graph { nodes, edges } = self else {
             return Err(QueryError::execute("Only graph can be outputted as dot"));
         };
-        out.extend_from_slice(b"digraph g {\n");
-        let titles: HashMap<_, _> = nodes.iter().map(|node| (&node.id, title(node))).collect();
-        for node in nodes {
-            let title = title(node);
-            let mut label = title.clone();
-            for key in KEYS {
-                if let Some(value) = node.metadata.get(key) {
-                    let value = escaped(&go_format::metadata(value));
-                    label.push_str(&format!("\\n{key} = {value}"));
-                }
-            }
-            out.extend_from_slice(format!("\"{title}\" [label=\"{label}\"]\n").as_bytes());
-        }
-        for edge in edges {
-            let (Some(parent), Some(child)) = (titles.get(&edge.parent), titles.get(&edge.child))
-            else {
-                continue;
-            };
-            let relation = edge.metadata.get("RelationType").and_then(Value::as_text);
-            let label = relation
-                .filter(|relation| !relation.is_empty())
-                .map_or_else(String::new, |relation| {
-                    let direction = if relation == "layer2" {
-                        "both"
-                    } else {
-                        "forward"
-                    };
-                    format!(" [label={},dir={direction}]", word(relation))
-                });
-            out.extend_from_slice(format!("\"{parent}\" -> \"{child}\"{label}\n").as_bytes());
-        }
-        out.push(b'}');
-        Ok(())
+        let by_id = nodes.iter().map(|node| (node.id.clone(), Arc::clone(node)));
+        Ok(DotStream {
+            by_id: by_id.collect(),
+            nodes: nodes.into_iter(),
+            edges: edges.into_iter(),
+            state: DotState::Begin,
+        })
     }
+}
+
+/// DOT text of a graph as an iterator of chunks of about 64 KiB, each made when it is requested.
+#[derive(Debug)]
+pub struct DotStream {
+    /// Nodes that are not written yet.
+    nodes: vec::IntoIter<Arc<Node>>,
+    /// Edges that are not written yet.
+    edges: vec::IntoIter<Arc<Edge>>,
+    /// All nodes, for the titles of the ends of edges.
+    by_id: HashMap<NodeId, Arc<Node>>,
+    state: DotState,
+}
+
+/// Position in the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DotState {
+    Begin,
+    Inside,
+    Ended,
+}
+
+impl DotStream {
+    /// Bytes that the stream holds per node in addition to the answer.
+    pub const BYTES_PER_NODE: usize = 2 * size_of::<(NodeId, Arc<Node>)>();
+
+    /// Writes an edge. Edges whose ends are not in the graph are omitted.
+    fn write_edge(&self, edge: &Edge, out: &mut String) {
+        let end = |id| self.by_id.get(id).map(|node| title(node));
+        let (Some(parent), Some(child)) = (end(&edge.parent), end(&edge.child)) else {
+            return;
+        };
+        let relation = edge.metadata.get("RelationType").and_then(Value::as_text);
+        let label = relation
+            .filter(|relation| !relation.is_empty())
+            .map_or_else(String::new, |relation| {
+                let direction = if relation == "layer2" {
+                    "both"
+                } else {
+                    "forward"
+                };
+                format!(" [label={},dir={direction}]", word(relation))
+            });
+        out.push_str(&format!("\"{parent}\" -> \"{child}\"{label}\n"));
+    }
+}
+
+impl Iterator for DotStream {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut out = String::new();
+        match self.state {
+            DotState::Begin => out.push_str("digraph g {\n"),
+            DotState::Inside => {}
+            DotState::Ended => return None,
+        }
+        self.state = DotState::Inside;
+        while out.len() < CHUNK {
+            if let Some(node) = self.nodes.next() {
+                write_node(&node, &mut out);
+            } else if let Some(edge) = self.edges.next() {
+                self.write_edge(&edge, &mut out);
+            } else {
+                out.push('}');
+                self.state = DotState::Ended;
+                break;
+            }
+        }
+        Some(out.into())
+    }
+}
+
+/// Writes a node with its title and the keys that labels show.
+fn write_node(node: &Node, out: &mut String) {
+    let title = title(node);
+    let mut label = title.clone();
+    for key in KEYS {
+        if let Some(value) = node.metadata.get(key) {
+            let value = escaped(&go_format::metadata(value));
+            label.push_str(&format!("\\n{key} = {value}"));
+        }
+    }
+    out.push_str(&format!("\"{title}\" [label=\"{label}\"]\n"));
 }
 
 /// Returns the name of a node and the first eight characters of its id.
@@ -109,6 +171,27 @@ mod tests {
         Arc::new(Edge::new("e", "0123456789", "b", metadata, Timestamp::ZERO))
     }
 
+    fn text(answer: Answer) -> String {
+        let dot: Vec<u8> = answer.into_dot().unwrap().flatten().collect();
+        String::from_utf8(dot).unwrap()
+    }
+
+    #[test]
+    fn a_large_graph_is_drawn_in_chunks() {
+        let nodes = (0..5_000).map(|i| node(&i.to_string(), r#"{"Name":"eth0"}"#));
+        let edges = vec![edge("{}"); 100];
+        let answer = Answer::Graph {
+            nodes: nodes.collect(),
+            edges,
+        };
+        let chunks: Vec<Bytes> = answer.clone().into_dot().unwrap().collect();
+        assert!(chunks.len() > 2 && chunks.iter().all(|chunk| chunk.len() < 2 * CHUNK));
+        let text = text(answer);
+        assert_eq!(text.matches("[label").count(), 5_000);
+        assert!(!text.contains("->"), "the ends of the edges are missing");
+        assert!(text.ends_with("]\n}"));
+    }
+
     #[test]
     fn graphs_are_drawn() {
         let answer = Answer::Graph {
@@ -125,10 +208,8 @@ mod tests {
                 edge("{}"),
             ],
         };
-        let mut dot = Vec::new();
-        answer.write_dot(&mut dot).unwrap();
         assert_eq!(
-            String::from_utf8(dot).unwrap(),
+            text(answer),
             r#"digraph g {
 "eth\"0-01234567" [label="eth\"0-01234567\nType = device\nIPV4 = [a b]"]
 "-b" [label="-b\nIfIndex = 7"]
@@ -137,9 +218,7 @@ mod tests {
 "eth\"0-01234567" -> "-b"
 }"#
         );
-        let error = Answer::Nodes(vec![])
-            .write_dot(&mut Vec::new())
-            .unwrap_err();
+        let error = Answer::Nodes(vec![]).into_dot().unwrap_err();
         assert_eq!(error.message(), "Only graph can be outputted as dot");
     }
 }

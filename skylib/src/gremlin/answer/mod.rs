@@ -3,13 +3,16 @@
 mod dot;
 mod pcap;
 
+pub use dot::DotStream;
+pub use pcap::PcapStream;
+
 use std::io;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
 use super::steps::metrics::Metrics;
-use crate::flow::{Flow, FlowSet, RawPacket};
+use crate::flow::{Flow, FlowSet, PacketsByFlow, RawPacket};
 use crate::graph::{Edge, Node, WriteJson};
 use crate::value::{JsonWriter, Text, Value};
 
@@ -47,7 +50,7 @@ pub enum Answer {
     /// Metrics by owner.
     Metrics(Metrics),
     /// Raw packets by the UUID of their flow.
-    RawPackets(Vec<(Text, Vec<RawPacket>)>),
+    RawPackets(PacketsByFlow),
     /// Sockets by the id of a node or the UUID of a flow.
     Sockets(Vec<(Text, Vec<Value>)>),
     /// Next hops by the id of a node.

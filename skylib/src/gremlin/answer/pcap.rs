@@ -1,105 +1,139 @@
 //! Raw packets as a pcap file.
 
-use super::Answer;
+use std::vec;
+
+use bytes::Bytes;
+
+use super::{Answer, CHUNK};
 use crate::flow::RawPacket;
 use crate::gremlin::error::QueryError;
+use crate::packet::{LinkType, PacketRef};
+use crate::pcap_file::{MAX_RECORD_LEN, Resolution, file_header, record_header};
+use crate::time::Timestamp;
+use crate::value::Text;
 
 impl Answer {
-    /// Writes raw packets as a classic pcap file, ordered by capture time.
+    /// Returns raw packets as a classic pcap file, flow by flow.
     ///
-    /// Writes only Ethernet packets, because a pcap file has one link type. Writes nothing if there
-    /// are none.
+    /// The file contains only Ethernet packets, because a pcap file has one link type.
     ///
     /// # Errors
     /// Returns an error, whose text clients receive, if the answer is not raw packets.
-    pub fn write_pcap(&self, out: &mut Vec<u8>) -> Result<(), QueryError> {
+    pub fn into_pcap(self) -> Result<PcapStream, QueryError> {
         let Self::RawPackets(flows) = self else {
             let message = "Only RawPackets step result can be outputted as pcap";
             return Err(QueryError::execute(message));
         };
-        let mut packets: Vec<&RawPacket> = flows
-            .iter()
-            .flat_map(|(_, packets)| packets)
-            .filter(|packet| packet.link_type == LINKTYPE_ETHERNET)
-            .collect();
-        if packets.is_empty() {
-            return Ok(());
-        }
-        packets.sort_by_key(|packet| packet.timestamp);
-        let longest = packets
-            .iter()
-            .map(|packet| length(packet))
-            .max()
-            .unwrap_or(0);
-        // Magic number (microseconds), version 2.4, time zone, accuracy, snapshot length, link type.
-        for word in [
-            0xa1b2_c3d4,
-            0x0004_0002,
-            0,
-            0,
-            SNAPLEN.max(longest),
-            LINKTYPE_ETHERNET,
-        ] {
-            out.extend_from_slice(&u32::to_le_bytes(word));
-        }
-        for packet in packets {
-            let seconds = u32::try_from(packet.timestamp.div_euclid(1000)).unwrap_or(0);
-            let us = u32::try_from(packet.timestamp.rem_euclid(1000) * 1000).unwrap_or(0);
-            for word in [seconds, us, length(packet), length(packet)] {
-                out.extend_from_slice(&word.to_le_bytes());
-            }
-            out.extend_from_slice(&packet.data);
-        }
-        Ok(())
+        Ok(PcapStream {
+            flows: flows.into_iter(),
+            packets: Vec::new().into_iter(),
+            out: file_header(LinkType::ETHERNET, RESOLUTION, MAX_RECORD_LEN).to_vec(),
+        })
     }
 }
 
-/// Returns the stored length of a packet, in bytes.
-fn length(packet: &RawPacket) -> u32 {
-    u32::try_from(packet.data.len()).unwrap_or(u32::MAX)
+/// A pcap file as an iterator of chunks of about 64 KiB, each made when it is requested.
+#[derive(Debug)]
+pub struct PcapStream {
+    flows: vec::IntoIter<(Text, Vec<RawPacket>)>,
+    /// Packets of the current flow that are not written yet.
+    packets: vec::IntoIter<RawPacket>,
+    /// Bytes of the next chunk: the file header before the first call of `next`, then none.
+    out: Vec<u8>,
 }
 
-/// `LINKTYPE_ETHERNET` of libpcap.
-const LINKTYPE_ETHERNET: u32 = 1;
-/// Maximum number of bytes per packet that the original stored.
-const SNAPLEN: u32 = 4096;
+impl PcapStream {
+    fn next_packet(&mut self) -> Option<RawPacket> {
+        loop {
+            match self.packets.next() {
+                Some(packet) => return Some(packet),
+                None => self.packets = self.flows.next()?.1.into_iter(),
+            }
+        }
+    }
+}
+
+impl Iterator for PcapStream {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut out = std::mem::take(&mut self.out);
+        while out.len() < CHUNK {
+            let Some(packet) = self.next_packet() else {
+                break;
+            };
+            if packet.link_type != u32::from(LinkType::ETHERNET.0) {
+                continue;
+            }
+            let header = record_header(
+                &PacketRef {
+                    link_type: LinkType::ETHERNET,
+                    timestamp: Timestamp::from_ms(packet.timestamp),
+                    data: &packet.data,
+                    wire_len: u32::try_from(packet.data.len()).unwrap_or(u32::MAX),
+                },
+                RESOLUTION,
+            );
+            // The format has no room for times before 1970 and after 2106.
+            if let Ok(header) = header {
+                out.extend_from_slice(&header);
+                out.extend_from_slice(&packet.data);
+            }
+        }
+        (!out.is_empty()).then(|| out.into())
+    }
+}
+
+/// Resolution of the times in the file.
+const RESOLUTION: Resolution = Resolution::Microseconds;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn packets_are_written_in_the_order_of_their_capture() {
-        let packet = |timestamp, link_type, data: &'static [u8]| RawPacket {
+    fn packet(timestamp: i64, link_type: u32, data: Vec<u8>) -> RawPacket {
+        RawPacket {
             timestamp,
             link_type,
             data: data.into(),
             ..RawPacket::default()
-        };
-        let answer = Answer::RawPackets(vec![
-            (
-                "a".into(),
-                vec![packet(2_001, 1, b"xyz"), packet(3_000, 101, b"no Ethernet")],
-            ),
-            ("b".into(), vec![packet(1_000, 1, b"w")]),
-        ]);
-        let mut file = Vec::new();
-        answer.write_pcap(&mut file).unwrap();
-        let mut wanted = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        wanted.extend([0, 0x10, 0, 0, 1, 0, 0, 0]);
-        wanted.extend([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, b'w']);
-        wanted.extend([
-            2, 0, 0, 0, 0xe8, 3, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, b'x', b'y', b'z',
-        ]);
-        assert_eq!(file, wanted);
+        }
     }
 
     #[test]
-    fn no_packet_is_no_file_and_anything_else_an_error() {
-        let mut file = Vec::new();
-        Answer::RawPackets(vec![]).write_pcap(&mut file).unwrap();
-        assert!(file.is_empty());
-        let error = Answer::Number(1).write_pcap(&mut file).unwrap_err();
+    fn ethernet_packets_become_a_capture_file() {
+        let time = 1_700_000_000_123;
+        let packets = |link_type| vec![packet(time, link_type, vec![7; 60]); 1];
+        let mut first = packets(1);
+        first.extend(packets(101));
+        first.push(packet(-1, 1, vec![7; 60]));
+        let answer = Answer::RawPackets(vec![("a".into(), first), ("b".into(), packets(1))]);
+        let file: Vec<u8> = answer.into_pcap().unwrap().flatten().collect();
+        assert_eq!(file.len(), 24 + 2 * (16 + 60));
+        assert_eq!(&file[..4], 0xa1b2_c3d4_u32.to_le_bytes());
+        assert_eq!(&file[24..28], 1_700_000_000_u32.to_le_bytes());
+        assert_eq!(&file[28..32], 123_000_u32.to_le_bytes());
+    }
+
+    #[test]
+    fn many_packets_are_written_in_chunks() {
+        let flows = (0..100).map(|i| {
+            let packets = vec![packet(i, 1, vec![1; 1500]); 20];
+            (Text::from(i.to_string()), packets)
+        });
+        let file = Answer::RawPackets(flows.collect()).into_pcap().unwrap();
+        let chunks: Vec<Bytes> = file.collect();
+        assert!(chunks.len() > 20);
+        assert!(chunks.iter().all(|chunk| chunk.len() < CHUNK + 2000));
+        let bytes: usize = chunks.iter().map(Bytes::len).sum();
+        assert_eq!(bytes, 24 + 2000 * 1516);
+    }
+
+    #[test]
+    fn no_packet_is_an_empty_file_and_anything_else_an_error() {
+        let empty = Answer::RawPackets(vec![]).into_pcap().unwrap();
+        assert_eq!(empty.flatten().count(), 24);
+        let error = Answer::Number(1).into_pcap().unwrap_err();
         assert_eq!(
             error.message(),
             "Only RawPackets step result can be outputted as pcap"

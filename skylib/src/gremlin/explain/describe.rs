@@ -165,6 +165,7 @@ impl fmt::Display for Words<'_> {
                 Predicate::Text(text) => write!(f, "{key} = '{text}'"),
                 Predicate::Int(number) => write!(f, "{key} = {number}"),
                 Predicate::Bool(bool) => write!(f, "{key} = {bool}"),
+                Predicate::OneOf(set) => write!(f, "{key} in {} values", set.len()),
                 Predicate::Lt(number) => write!(f, "{key} < {number}"),
                 Predicate::Lte(number) => write!(f, "{key} <= {number}"),
                 Predicate::Gt(number) => write!(f, "{key} > {number}"),
@@ -177,6 +178,8 @@ impl fmt::Display for Words<'_> {
                     write!(f, "{key} matches '{}'", inner.unwrap_or(anchored))
                 }
                 Predicate::Ipv4Range(network) => write!(f, "{key} in {network}"),
+                Predicate::Ipv6Range(network) => write!(f, "{key} in {network}"),
+                Predicate::Address(address) => write!(f, "{key} is the address {address}"),
             },
         }
     }

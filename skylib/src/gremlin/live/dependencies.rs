@@ -162,7 +162,12 @@ impl Dependencies {
             | Operation::Values(key)
             | Operation::Sum(Some(key))
             | Operation::Metrics(key) => self.depend_on_key(key),
-            Operation::Keys | Operation::Sockets | Operation::NextHop(_) => self.keys = None,
+            Operation::Keys | Operation::Sockets => self.keys = None,
+            // Other nodes of the namespace decide, too.
+            Operation::NextHop(_) => {
+                self.walks = true;
+                self.keys = None;
+            }
             Operation::Flows(_)
             | Operation::FlowNodes(..)
             | Operation::FlowEnds(..)

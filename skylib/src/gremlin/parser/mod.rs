@@ -276,7 +276,7 @@ fn usage(predicate: Predicate) -> String {
         Predicate::Inside | Predicate::Outside | Predicate::Between => "from, to",
         Predicate::Within | Predicate::Without => "value, …",
         Predicate::Regex => "'pattern'",
-        Predicate::Ipv4Range => "'address/length'",
+        Predicate::Ipv4Range | Predicate::Ipv6Range => "'address/length'",
     };
     format!("expected `{}({params})`", predicate.name())
 }
@@ -301,7 +301,7 @@ fn metadata(params: Vec<Param>) -> Result<Vec<(Text, Param)>, String> {
 
 const KEYWORDS: [&str; 7] = ["TRUE", "FALSE", "ASC", "DESC", "NOW", "FOREVER", "METADATA"];
 
-const PREDICATES: [Predicate; 13] = [
+const PREDICATES: [Predicate; 14] = [
     Predicate::Ne,
     Predicate::Nee,
     Predicate::Lt,
@@ -315,6 +315,7 @@ const PREDICATES: [Predicate; 13] = [
     Predicate::Without,
     Predicate::Regex,
     Predicate::Ipv4Range,
+    Predicate::Ipv6Range,
 ];
 
 #[cfg(test)]

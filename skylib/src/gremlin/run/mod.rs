@@ -58,7 +58,7 @@ impl<'r> Run<'r> {
     ) -> Self {
         Self {
             context,
-            budget: Budget::new(context.limits, context.interrupt()),
+            budget: Budget::new(context.limits, context.interrupt(), context.memory),
             scope: Scope::whole(context.view),
             when: None,
             marks: HashMap::new(),
@@ -78,6 +78,7 @@ impl<'r> Run<'r> {
         let mut data = Data::Graph;
         while let Some((operation, step)) = query.plan.operations.get(self.next) {
             self.budget.check()?;
+            self.budget.begin_operation();
             self.note(|trace, next| trace.begin(next, data.len()));
             self.next += 1;
             data = self
@@ -92,7 +93,9 @@ impl<'r> Run<'r> {
             self.note(|trace, next| trace.end(next, data.len()));
         }
         self.budget.check()?;
-        self.finish(data)
+        let answer = self.finish(data)?;
+        self.budget.end();
+        Ok(answer)
     }
 
     fn apply(&mut self, operation: &Operation, data: Data) -> Result<Data, QueryError> {
@@ -371,7 +374,7 @@ impl<'r> Run<'r> {
             }
             Operation::Sockets => sockets::of_nodes(&nodes, budget).map(Data::Sockets),
             Operation::NextHop(address) => {
-                next_hop::of_nodes(&nodes, address, budget).map(Data::NextHops)
+                next_hop::of_nodes(&self.scope, &nodes, address, budget).map(Data::NextHops)
             }
             _ => Err(misplaced()),
         }
@@ -420,13 +423,20 @@ impl<'r> Run<'r> {
         let flows = set.flows;
         match operation {
             Operation::Count => Ok(count(flows.len())),
-            Operation::Values(key) => flows::values(&flows, key).map(Data::List),
+            Operation::Values(key) => flows::values(&flows, key, &self.budget).map(Data::List),
             Operation::Keys => Ok(Data::List(flows::keys(&flows))),
             Operation::Sum(Some(key)) => {
-                flows::sum(&flows, key).map(|sum| Data::Scalar(Value::Int(sum)))
+                flows::sum(&flows, key, &self.budget).map(|sum| Data::Scalar(Value::Int(sum)))
             }
-            Operation::Group => Ok(Data::Groups(flows::group(flows))),
-            Operation::RawPackets => Ok(Data::RawPackets(raw_packets::of_flows(flows))),
+            Operation::Group => flows::group(flows, &self.budget).map(Data::Groups),
+            Operation::RawPackets => {
+                // The flows of the past have their packets with them.
+                let stored = match self.when {
+                    None => raw_packets::stored(self.context.flows, &flows),
+                    Some(_) => Vec::new(),
+                };
+                raw_packets::of_flows(flows, stored, &self.budget).map(Data::RawPackets)
+            }
             Operation::Metrics(_) => match self.when {
                 None => Ok(Data::Metrics(Metrics::of_flows(&flows))),
                 Some(when) => {
@@ -536,7 +546,7 @@ fn numbers(rows: &Rows<NodeRef>) -> Rc<Vec<u32>> {
 }
 
 fn compiled(filter: &Filter) -> Filter<ElementKey> {
-    filter.map_keys(&mut |key| ElementKey::parse(key))
+    filter.compile(&mut |key| ElementKey::parse(key))
 }
 
 fn count(total: impl TryInto<i64>) -> Data {

@@ -30,9 +30,9 @@ pub(in crate::gremlin) fn query(
     };
     let set = source.query(&query).map_err(execution_error)?;
     let mut room = budget.room();
-    for _ in &set.flows {
+    for flow in &set.flows {
         budget.tick()?;
-        room.add(size_of::<Flow>())?;
+        room.add(flow.memory_size())?;
     }
     Ok(set)
 }
@@ -121,11 +121,19 @@ fn capturable_tids(nodes: &[NodeRef]) -> Vec<Text> {
 ///
 /// # Errors
 /// Returns an error if a flow lacks the field.
-pub(in crate::gremlin) fn values(flows: &[Flow], key: &str) -> Result<Vec<Value>, QueryError> {
+pub(in crate::gremlin) fn values(
+    flows: &[Flow],
+    key: &str,
+    budget: &Budget<'_>,
+) -> Result<Vec<Value>, QueryError> {
     let field = FlowField::parse(key);
+    let mut room = budget.room();
     let value = |flow: &Flow| {
+        budget.tick()?;
         let found = field.as_ref().and_then(|field| flow.value(field));
-        found.ok_or_else(|| no_field(key))
+        let value = found.ok_or_else(|| no_field(key))?;
+        room.add(size_of::<Value>() + value.heap_bytes())?;
+        Ok(value)
     };
     flows.iter().map(value).collect()
 }
@@ -134,9 +142,14 @@ pub(in crate::gremlin) fn values(flows: &[Flow], key: &str) -> Result<Vec<Value>
 ///
 /// # Errors
 /// Returns an error if a flow lacks the field.
-pub(in crate::gremlin) fn sum(flows: &[Flow], key: &str) -> Result<i64, QueryError> {
+pub(in crate::gremlin) fn sum(
+    flows: &[Flow],
+    key: &str,
+    budget: &Budget<'_>,
+) -> Result<i64, QueryError> {
     let field = FlowField::parse(key);
     flows.iter().try_fold(0_i64, |sum, flow| {
+        budget.tick()?;
         let found = field.as_ref().and_then(|field| flow.value(field)?.to_int());
         Ok(sum.saturating_add(found.ok_or_else(|| no_field(key))?))
     })
@@ -158,10 +171,16 @@ pub(in crate::gremlin) fn keys(flows: &[Flow]) -> Vec<Value> {
 }
 
 /// Groups flows by tracking ID, in order of first occurrence.
-pub(in crate::gremlin) fn group(flows: Vec<Flow>) -> Vec<(Text, Vec<Flow>)> {
+pub(in crate::gremlin) fn group(
+    flows: Vec<Flow>,
+    budget: &Budget<'_>,
+) -> Result<Vec<(Text, Vec<Flow>)>, QueryError> {
     let mut positions: HashMap<Text, usize> = HashMap::new();
     let mut groups: Vec<(Text, Vec<Flow>)> = Vec::new();
+    let mut room = budget.room();
     for flow in flows {
+        budget.tick()?;
+        room.add(size_of::<Flow>())?;
         let position = *positions
             .entry(flow.tracking_id.clone())
             .or_insert(groups.len());
@@ -170,7 +189,7 @@ pub(in crate::gremlin) fn group(flows: Vec<Flow>) -> Vec<(Text, Vec<Flow>)> {
             None => groups.push((flow.tracking_id.clone(), vec![flow])),
         }
     }
-    groups
+    Ok(groups)
 }
 
 /// Returns the nodes that flows belong to, flow by flow, with duplicates.
@@ -189,6 +208,7 @@ pub(in crate::gremlin) fn nodes(
     };
     let mut nodes = Vec::new();
     for flow in flows {
+        budget.tick()?;
         let ends = flow
             .link
             .iter()

@@ -1,5 +1,6 @@
 //! Implementations of the steps, one file per family.
 
+mod fib;
 pub(super) mod filter;
 pub(super) mod flows;
 pub(super) mod hierarchy;

@@ -1,14 +1,27 @@
-//! `NextHop(address)`: the next hop of a node for a destination address, from its routing tables.
+//! `NextHop(address)`: the next hop of a node for a destination address.
+//!
+//! The routing rules and tables of the node's namespace decide, as in the kernel ([`super::fib`]). A
+//! node whose namespace has unknown rules, such as a node of Skydive's agents, has only the routing
+//! tables in its metadata.
 
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
-use crate::graph::{Metadata, NodeRef};
+use hashbrown::HashMap;
+
+use super::fib::{self, Hop};
+use super::hierarchy;
+use crate::filter::{Filter, Predicate};
+use crate::graph::{ElementKey, Metadata, NodeRef};
+use crate::gremlin::ast::Hierarchy;
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
+use crate::gremlin::scope::Scope;
 use crate::value::{Map, Text, Value};
 
 /// Returns the next hop of each node that has a route to an address, by node id.
 pub(in crate::gremlin) fn of_nodes(
+    scope: &Scope<'_>,
     nodes: &[NodeRef],
     address: &str,
     budget: &Budget<'_>,
@@ -20,9 +33,23 @@ pub(in crate::gremlin) fn of_nodes(
     };
     let mut room = budget.room();
     let mut found = Vec::new();
+    let mut decisions = HashMap::new();
     for node in nodes {
         budget.tick()?;
-        if let Some(hop) = next_hop(&node.metadata, wanted) {
+        let hop = match owner_of(scope, node, budget)? {
+            None => next_hop(&node.metadata, wanted),
+            Some(owner) => {
+                let decision = match decisions.get(&owner.index()) {
+                    Some(decision) => decision,
+                    None => {
+                        let decision = Decision::of(scope, &owner, wanted, budget)?;
+                        decisions.entry(owner.index()).insert(decision).into_mut()
+                    }
+                };
+                decision.hop_of(node, wanted)
+            }
+        };
+        if let Some(hop) = hop {
             room.add(size_of::<Value>() + hop.heap_bytes())?;
             found.push((Text::from(node.id.to_string()), hop));
         }
@@ -30,8 +57,110 @@ pub(in crate::gremlin) fn of_nodes(
     Ok(found)
 }
 
-/// Returns the next hop of the longest matching prefix in the first routing table that has a match,
-/// as an object with `IP`, `MAC`, `IfIndex`, and `Priority`.
+/// What the kernel does with packets to an address in one namespace.
+struct Decision {
+    /// Equal next hops; empty if the address cannot be reached.
+    hops: Vec<Hop>,
+    /// Interfaces of the namespace.
+    links: Vec<NodeRef>,
+}
+
+impl Decision {
+    fn of(
+        scope: &Scope<'_>,
+        owner: &NodeRef,
+        wanted: IpAddr,
+        budget: &Budget<'_>,
+    ) -> Result<Self, QueryError> {
+        let mut links = related(scope, owner, Hierarchy::Descendants, budget)?;
+        links.retain(|link| !has_rules(link) && link.metadata.get("IfIndex").is_some());
+        let tables = links.iter().map(|link| &link.metadata);
+        let tables: Vec<&Metadata> = std::iter::once(&owner.metadata).chain(tables).collect();
+        let hops = fib::decide(&owner.metadata, &tables, wanted, &mut || budget.tick())?;
+        Ok(Self { hops, links })
+    }
+
+    /// Returns the hop of an interface, or the first hop of a host or a namespace.
+    fn hop_of(&self, node: &NodeRef, wanted: IpAddr) -> Option<Value> {
+        let leaves_by = |hop: &&Hop| has_rules(node) || index_of(node) == Some(hop.link);
+        let hop = self.hops.iter().find(leaves_by)?;
+        let is_link = |link: &&NodeRef| index_of(link) == Some(hop.link);
+        let link = self.links.iter().find(is_link);
+        let ip = hop.gateway.clone().unwrap_or_else(|| wanted.to_string());
+        let mac = link.and_then(|link| mac_of(&link.metadata, &ip));
+        Some(answer(ip, hop.link, hop.priority, mac))
+    }
+}
+
+/// Returns the node of the namespace that a node belongs to, if its routing rules are known: the node
+/// itself, or its owner.
+fn owner_of(
+    scope: &Scope<'_>,
+    node: &NodeRef,
+    budget: &Budget<'_>,
+) -> Result<Option<NodeRef>, QueryError> {
+    if has_rules(node) {
+        return Ok(Some(node.clone()));
+    }
+    if index_of(node).is_none() {
+        return Ok(None);
+    }
+    let owners = related(scope, node, Hierarchy::Ascendants, budget)?;
+    Ok(owners.into_iter().find(has_rules))
+}
+
+/// Returns the nodes that own a node, or that it owns.
+fn related(
+    scope: &Scope<'_>,
+    node: &NodeRef,
+    hierarchy: Hierarchy,
+    budget: &Budget<'_>,
+) -> Result<Vec<NodeRef>, QueryError> {
+    let ownership = Predicate::Text("ownership".into());
+    let filter = Filter::Test(ElementKey::parse("RelationType"), ownership);
+    let from = [node.index()];
+    let numbers = hierarchy::nodes_within(scope, &from, hierarchy, &filter, Some(1), budget)?;
+    let mut room = budget.room();
+    let (mut nodes, mut outcome) = (Vec::new(), Ok(()));
+    scope.fetch_nodes(&numbers[1..], &mut |node| {
+        outcome = room.add(size_of::<NodeRef>());
+        nodes.push(node);
+        match outcome {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    })?;
+    outcome.map(|()| nodes)
+}
+
+fn has_rules(node: &NodeRef) -> bool {
+    node.metadata.get("RoutingRules").is_some()
+}
+
+fn index_of(node: &NodeRef) -> Option<i64> {
+    node.metadata.get("IfIndex")?.to_int()
+}
+
+/// Returns the hardware address of a neighbor of an interface.
+fn mac_of(interface: &Metadata, ip: &str) -> Option<String> {
+    let neighbors = interface.get("Neighbors")?.as_list()?;
+    let mut neighbors = neighbors.iter().filter_map(Value::as_map);
+    let text = |map: &Map, key: &str| map.get(key).and_then(Value::as_text).map(str::to_owned);
+    let neighbor = neighbors.find(|neighbor| text(neighbor, "IP").as_deref() == Some(ip))?;
+    text(neighbor, "MAC").filter(|mac| !mac.is_empty())
+}
+
+fn answer(ip: String, link: i64, priority: i64, mac: Option<String>) -> Value {
+    let mut answer = Map::from_iter([("Priority", priority), ("IfIndex", link)]);
+    answer.set("IP", ip);
+    if let Some(mac) = mac {
+        answer.set("MAC", mac);
+    }
+    Value::from(answer)
+}
+
+/// Returns the next hop by the routing tables of one node alone: that of the longest matching prefix in
+/// the first table that has a match, as an object with `IP`, `MAC`, `IfIndex`, and `Priority`.
 pub(crate) fn next_hop(metadata: &Metadata, wanted: IpAddr) -> Option<Value> {
     let tables = metadata.get("RoutingTables")?.as_list()?;
     let hop = tables.iter().find_map(|table| {
@@ -41,73 +170,28 @@ pub(crate) fn next_hop(metadata: &Metadata, wanted: IpAddr) -> Option<Value> {
             .as_list()?
             .iter()
             .filter_map(Value::as_map);
-        let covering = routes.filter_map(|route| Some((covers(route, wanted)?, route)));
+        let covering = routes.filter_map(|route| Some((fib::covers(route, wanted)?, route)));
         // `max_by_key` returns the last maximum; reversed, it is the first of equal prefixes.
         let (_, route) = covering.rev().max_by_key(|(length, _)| *length)?;
         let hops = route.get("NextHops")?.as_list()?;
         let hops = || hops.iter().filter_map(Value::as_map);
         hops()
-            .find(|hop| gateway(hop).is_some())
+            .find(|hop| fib::gateway(hop).is_some())
             .or_else(|| hops().next())
     })?;
-    let ip = match gateway(hop) {
-        Some(gateway) => gateway.to_owned(),
-        None => wanted.to_string(),
-    };
-    let mac = metadata
-        .get("Neighbors")
-        .and_then(Value::as_list)
-        .and_then(|neighbors| {
-            let mut neighbors = neighbors.iter().filter_map(Value::as_map);
-            let text =
-                |map: &Map, key: &str| map.get(key).and_then(Value::as_text).map(str::to_owned);
-            let neighbor = neighbors.find(|n| text(n, "IP").as_ref() == Some(&ip))?;
-            text(neighbor, "MAC").filter(|mac| !mac.is_empty())
-        });
+    let ip = fib::gateway(hop).map_or_else(|| wanted.to_string(), str::to_owned);
     let number = |key: &str| hop.get(key).and_then(Value::to_int).unwrap_or(0);
-    let mut answer = Map::from_iter([
-        ("Priority", number("Priority")),
-        ("IfIndex", number("IfIndex")),
-    ]);
-    answer.set("IP", ip);
-    if let Some(mac) = mac {
-        answer.set("MAC", mac);
-    }
-    Some(Value::from(answer))
-}
-
-/// Returns the gateway of a hop, if it has one.
-fn gateway(hop: &Map) -> Option<&str> {
-    hop.get("IP")
-        .and_then(Value::as_text)
-        .filter(|ip| !ip.is_empty())
-}
-
-/// Returns the prefix length of a route that covers an address. A route without prefix covers all.
-fn covers(route: &Map, wanted: IpAddr) -> Option<u32> {
-    let prefix = route
-        .get("Prefix")
-        .and_then(Value::as_text)
-        .unwrap_or_default();
-    if prefix.is_empty() {
-        return Some(0);
-    }
-    let (network, length) = prefix.split_once('/')?;
-    let length: u32 = length.parse().ok()?;
-    let same = |a: u128, b: u128, bits: u32| {
-        bits >= length && (a ^ b).checked_shr(bits - length).unwrap_or(0) == 0
-    };
-    let is_inside = match (network.parse().ok()?, wanted) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => same(u32::from(a).into(), u32::from(b).into(), 32),
-        (IpAddr::V6(a), IpAddr::V6(b)) => same(a.into(), b.into(), 128),
-        _ => false,
-    };
-    is_inside.then_some(length)
+    let mac = mac_of(metadata, &ip);
+    Some(answer(ip, number("IfIndex"), number("Priority"), mac))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::FlowSet;
+    use crate::graph::{Edge, Graph, GraphView, Node};
+    use crate::gremlin::{Context, Query};
+    use crate::time::Timestamp;
 
     fn hop(metadata: &str, address: &str) -> Option<String> {
         let metadata: Metadata = serde_json::from_str(metadata).unwrap();
@@ -142,5 +226,81 @@ mod tests {
         );
         assert_eq!(hop(metadata, "2001:db9::9"), None);
         assert_eq!(hop("{}", "8.8.8.8"), None);
+    }
+
+    /// A host with two interfaces, and a namespace with one interface of the same index.
+    fn lab() -> Graph {
+        let mut graph = Graph::new();
+        let mut add = |owner: &str, id: &str, metadata: &str| {
+            let metadata: Metadata = serde_json::from_str(metadata).unwrap();
+            graph
+                .add_node(Node::new(id, metadata, Timestamp::ZERO))
+                .unwrap();
+            let ownership = Metadata::from_iter([("RelationType", "ownership")]);
+            // The host has no owner.
+            let _owned = graph.add_edge(Edge::between(owner, id, ownership, Timestamp::ZERO));
+        };
+        let rules =
+            r#""RoutingRules":[{"Family":"IPV4","Priority":5,"Action":"lookup","Table":254}]"#;
+        let refused = r#"{"Prefix":"10.66.0.0/16","Type":"blackhole","Priority":0,"NextHops":[]}"#;
+        add(
+            "",
+            "host",
+            &format!(r#"{{{rules},"RoutingTables":[{{"ID":254,"Routes":[{refused}]}}]}}"#),
+        );
+        add("host", "ns", &format!("{{{rules}}}"));
+        let equal = r#"{"Prefix":"0.0.0.0/0","NextHops":[
+            {"IP":"192.0.2.1","IfIndex":2},{"IP":"198.51.100.1","IfIndex":3}]}"#;
+        for (owner, id, index) in [("host", "eth0", 2), ("host", "eth1", 3)] {
+            let tables = format!(r#"[{{"ID":254,"Routes":[{equal}]}}]"#);
+            let neighbors = r#"[{"IP":"198.51.100.1","MAC":"02:00:00:00:00:01"}]"#;
+            add(
+                owner,
+                id,
+                &format!(
+                    r#"{{"IfIndex":{index},"RoutingTables":{tables},"Neighbors":{neighbors}}}"#
+                ),
+            );
+        }
+        let inside = r#"{"IfIndex":2,"RoutingTables":[{"ID":254,"Routes":[
+            {"Prefix":"192.0.2.0/24","NextHops":[{"IfIndex":2}]}]}]}"#;
+        add("ns", "inside", inside);
+        graph
+    }
+
+    #[test]
+    fn all_interfaces_of_the_namespace_decide() {
+        let graph = lab();
+        let view = GraphView::open(&graph);
+        let flows = FlowSet::default();
+        let context = Context::new(&view, &flows, Timestamp::ZERO);
+        let answer = |node: &str, address: &str| {
+            let query = format!("G.V('{node}').NextHop('{address}')");
+            let answer = Query::parse(&query).unwrap().run(&context).unwrap();
+            serde_json::to_string(&answer).unwrap()
+        };
+        assert_eq!(
+            answer("host", "8.8.8.8"),
+            r#"[{"host":{"IP":"192.0.2.1","IfIndex":2,"Priority":0}}]"#
+        );
+        assert_eq!(
+            answer("eth1", "8.8.8.8"),
+            r#"[{"eth1":{"IP":"198.51.100.1","IfIndex":3,"MAC":"02:00:00:00:00:01","Priority":0}}]"#
+        );
+        let inside = r#"{"IP":"192.0.2.7","IfIndex":2,"Priority":0}"#;
+        for node in ["ns", "inside"] {
+            assert_eq!(
+                answer(node, "192.0.2.7"),
+                format!(r#"[{{"{node}":{inside}}}]"#)
+            );
+        }
+        for (node, address) in [
+            ("host", "10.66.1.1"),
+            ("eth0", "10.66.1.1"),
+            ("ns", "8.8.8.8"),
+            ("inside", "8.8.8.8"),
+        ] {
+            assert_eq!(answer(node, address), answer("ns", "9.9.9.9"), "{node}");
+        }
     }
 }

@@ -2,21 +2,55 @@
 
 use hashbrown::HashMap;
 
-use crate::flow::{Flow, PacketFilter, PacketFilterCompiler, RawPacket};
+use crate::flow::{Flow, FlowSource, PacketFilter, PacketFilterCompiler, PacketsByFlow, RawPacket};
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::packet::{LinkType, PacketRef};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// Returns the packets of each flow by its UUID. Flows without packets are omitted.
-pub(in crate::gremlin) fn of_flows(flows: Vec<Flow>) -> Vec<(Text, Vec<RawPacket>)> {
-    let packets = |flow: Flow| (flow.uuid, flow.last_raw_packets);
-    flows
-        .into_iter()
-        .map(packets)
-        .filter(|(_, packets)| !packets.is_empty())
-        .collect()
+/// Returns the packets of live flows that left the flow tables with earlier updates.
+pub(in crate::gremlin) fn stored(source: &dyn FlowSource, flows: &[Flow]) -> PacketsByFlow {
+    let has_packets = |flow: &&Flow| flow.raw_packets_captured > 0;
+    let uuids: Vec<Text> = flows
+        .iter()
+        .filter(has_packets)
+        .map(|flow| flow.uuid.clone())
+        .collect();
+    match &uuids[..] {
+        [] => Vec::new(),
+        uuids => source.stored_packets(uuids),
+    }
+}
+
+/// Returns the packets of each flow by its UUID: its own and the stored ones, in the order of their
+/// index. Flows without packets are omitted.
+///
+/// # Errors
+/// Returns an error if the packets exceed a limit of the query.
+pub(in crate::gremlin) fn of_flows(
+    flows: Vec<Flow>,
+    stored: PacketsByFlow,
+    budget: &Budget<'_>,
+) -> Result<PacketsByFlow, QueryError> {
+    let mut stored: HashMap<Text, Vec<RawPacket>> = stored.into_iter().collect();
+    let mut room = budget.room();
+    let mut found = Vec::new();
+    for flow in flows {
+        let mut packets = stored.remove(&flow.uuid).unwrap_or_default();
+        // An update between the two queries may have stored packets that the table returned, too.
+        let newest = packets.last().map_or(i64::MIN, |packet| packet.index);
+        let is_newer = |packet: &RawPacket| packet.index > newest;
+        packets.extend(flow.last_raw_packets.into_iter().filter(is_newer));
+        for packet in &packets {
+            budget.tick()?;
+            room.add(size_of::<RawPacket>() + packet.data.len())?;
+        }
+        if !packets.is_empty() {
+            found.push((flow.uuid, packets));
+        }
+    }
+    Ok(found)
 }
 
 /// Removes the packets that a BPF filter does not match. Flows remain even without packets.
@@ -24,19 +58,19 @@ pub(in crate::gremlin) fn of_flows(flows: Vec<Flow>) -> Vec<(Text, Vec<RawPacket
 /// # Errors
 /// Returns an error if BPF is not supported, the filter is invalid, or the query is interrupted.
 pub(in crate::gremlin) fn filter(
-    mut flows: Vec<(Text, Vec<RawPacket>)>,
+    mut flows: PacketsByFlow,
     text: &str,
     filters: Option<&dyn PacketFilterCompiler>,
     budget: &Budget<'_>,
-) -> Result<Vec<(Text, Vec<RawPacket>)>, QueryError> {
+) -> Result<PacketsByFlow, QueryError> {
     let filters = filters.ok_or_else(|| {
         QueryError::execute("BPF is not supported by this program")
             .help("it was built without libpcap (feature `pcap`)")
     })?;
     let compile = |link_type| {
-        filters
-            .compile(text, link_type)
-            .map_err(QueryError::execute)
+        let compiled = filters.compile(text, link_type, &|| budget.check().is_err());
+        budget.check()?;
+        compiled.map_err(QueryError::execute)
     };
     // An invalid filter is an error even without packets, whose link type would select the program.
     let mut compiled: HashMap<LinkType, Box<dyn PacketFilter>> = HashMap::new();

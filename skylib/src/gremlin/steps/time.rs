@@ -74,6 +74,8 @@ impl TimeContext {
                 number.saturating_mul(1000),
             ))),
             Param::Now => Ok(Instant::FromNow(0)),
+            // COMPAT: the original refuses the quoted keyword, and clients rely on it for `'NOW'`.
+            Param::Text(text) if text == "now" => Ok(Instant::FromNow(0)),
             Param::Text(text) => parse_rfc1123(text)
                 .map(Instant::Absolute)
                 .or_else(|| {
@@ -173,6 +175,7 @@ mod tests {
         assert_eq!(point(Param::Int(1_600_000_000)), Ok(1_600_000_000_000));
         assert_eq!(point(Param::Int(1_600_000_000_000)), Ok(1_600_000_000_000));
         assert_eq!(point(Param::Now), Ok(1_700_000_000_000));
+        assert_eq!(point(text("now")), Ok(1_700_000_000_000));
         assert_eq!(point(text("-1m")), Ok(1_699_999_940_000));
         assert_eq!(
             point(text("Tue, 14 Nov 2023 22:13:22 GMT")),

@@ -24,7 +24,8 @@ pub(in crate::gremlin) fn values(
     for node in nodes {
         budget.tick()?;
         if let Some(value) = node.value(&key).and_then(shown) {
-            room.add(size_of::<Value>() + value.heap_bytes())?;
+            // Its heap memory is shared with the graph, or counted as a pinned revision.
+            room.add(size_of::<Value>())?;
             values.push(value);
         }
     }
@@ -37,6 +38,7 @@ pub(in crate::gremlin) fn value_map(
     keys: &[Text],
     budget: &Budget<'_>,
 ) -> Result<Vec<Value>, QueryError> {
+    let own_bytes = size_of::<Value>() + size_of::<Value>() * keys.len() + MAP_BYTES;
     let keys: Vec<(ArcStr, ElementKey)> = keys
         .iter()
         .map(|key| (ArcStr::from(key.as_str()), ElementKey::parse(key)))
@@ -50,13 +52,15 @@ pub(in crate::gremlin) fn value_map(
             .filter_map(|(name, key)| Some((name.clone(), node.value(key).and_then(shown)?)));
         let map = Map::from_pairs(found);
         if !map.is_empty() {
-            let value = Value::from(map);
-            room.add(size_of::<Value>() + value.heap_bytes())?;
-            maps.push(value);
+            room.add(own_bytes)?;
+            maps.push(Value::from(map));
         }
     }
     Ok(maps)
 }
+
+/// Memory of an object without its values, in bytes, approximately.
+const MAP_BYTES: usize = 4 * size_of::<usize>();
 
 /// Returns a value as lists show it; `None` for an empty array or object.
 ///
@@ -204,7 +208,7 @@ pub(in crate::gremlin) fn filter_list(
     filter: &Filter,
     budget: &Budget<'_>,
 ) -> Result<Vec<Value>, QueryError> {
-    let filter = filter.map_keys(&mut |key| Path::new(key));
+    let filter = filter.compile(&mut |key| Path::new(key));
     let mut passing = Vec::new();
     for value in list {
         budget.tick()?;

@@ -1,14 +1,20 @@
 //! Tests of the steps on flows and raw packets.
 
 use super::*;
-use crate::flow::{PacketFilter, RawPacket};
+use crate::flow::{PacketFilter, PacketsByFlow, RawPacket};
 use crate::packet::{LinkType, PacketRef};
+use crate::value::Text;
 
 /// Compiler of filters that match packets beginning with the first byte of the text.
 struct FirstByte;
 
 impl PacketFilterCompiler for FirstByte {
-    fn compile(&self, text: &str, link_type: LinkType) -> Result<Box<dyn PacketFilter>, String> {
+    fn compile(
+        &self,
+        text: &str,
+        link_type: LinkType,
+        _: &dyn Fn() -> bool,
+    ) -> Result<Box<dyn PacketFilter>, String> {
         struct Filter(Option<u8>, LinkType);
         impl PacketFilter for Filter {
             fn matches(&self, packet: &PacketRef<'_>) -> bool {
@@ -21,6 +27,65 @@ impl PacketFilterCompiler for FirstByte {
             text => Ok(Box::new(Filter(text.bytes().next(), link_type))),
         }
     }
+}
+
+/// Live flows, and packets that have left their tables.
+struct WithStore(Table, PacketsByFlow);
+
+impl FlowSource for WithStore {
+    fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        self.0.query(query)
+    }
+
+    fn stored_packets(&self, uuids: &[Text]) -> PacketsByFlow {
+        let is_wanted = |(uuid, _): &&(Text, _)| uuids.contains(uuid);
+        self.1.iter().filter(is_wanted).cloned().collect()
+    }
+}
+
+#[test]
+fn packets_of_a_running_flow_are_live_and_stored_ones() {
+    let packets = |indices: &[i64]| -> Vec<RawPacket> {
+        let packet = |index: &i64| RawPacket {
+            index: *index,
+            ..RawPacket::default()
+        };
+        indices.iter().map(packet).collect()
+    };
+    let flow = |uuid: &str, captured, live: &[i64]| Flow {
+        uuid: uuid.into(),
+        raw_packets_captured: captured,
+        last_raw_packets: packets(live),
+        ..Flow::default()
+    };
+    let flows = vec![
+        flow("both", 4, &[3, 4]),
+        flow("only_stored", 2, &[]),
+        flow("only_live", 1, &[1]),
+        flow("none", 0, &[]),
+    ];
+    let stored = [("both", &[1, 2, 3][..]), ("only_stored", &[1, 2])]
+        .map(|(uuid, indices)| (Text::from(uuid), packets(indices)));
+    let source = WithStore(Table(flows), stored.to_vec());
+    let graph = graph(&[], &[]);
+    let view = GraphView::open(&graph);
+    let context = Context::new(&view, &source, Timestamp::ZERO);
+    let query = Query::parse("G.Flows().RawPackets()").unwrap();
+    let Answer::RawPackets(found) = query.run(&context).unwrap() else {
+        panic!("no packets");
+    };
+    let wanted: [(&str, &[i64]); 3] = [
+        ("both", &[1, 2, 3, 4]),
+        ("only_stored", &[1, 2]),
+        ("only_live", &[1]),
+    ];
+    assert_eq!(
+        found,
+        wanted.map(|(uuid, indices)| (Text::from(uuid), packets(indices)))
+    );
+    let limits = Limits::default().with_max_elements(6);
+    let context = Context::new(&view, &source, Timestamp::ZERO).with_limits(limits);
+    assert!(query.run(&context).is_err(), "packets count as elements");
 }
 
 #[test]

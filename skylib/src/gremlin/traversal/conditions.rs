@@ -128,6 +128,7 @@ params! {
 ///     (Predicate::without([1, 2]), "Without(1, 2)"),
 ///     (Predicate::regex("eth.*"), "Regex('eth.*')"),
 ///     (Predicate::ipv4_range("192.0.2.0/24"), "Ipv4Range('192.0.2.0/24')"),
+///     (Predicate::ipv6_range("2001:db8::/32"), "Ipv6Range('2001:db8::/32')"),
 /// ] {
 ///     assert_eq!(predicate.to_string(), text);
 /// }
@@ -196,5 +197,10 @@ impl Predicate {
     /// Creates `Ipv4Range`: an address inside a network (`address/length`).
     pub fn ipv4_range(network: impl Into<Text>) -> Param {
         Param::Predicate(Self::Ipv4Range, vec![Param::Text(network.into())])
+    }
+
+    /// Creates `Ipv6Range`: an address inside a network (`address/length`).
+    pub fn ipv6_range(network: impl Into<Text>) -> Param {
+        Param::Predicate(Self::Ipv6Range, vec![Param::Text(network.into())])
     }
 }

@@ -227,6 +227,7 @@ fn value() -> impl Strategy<Value = Param> {
         Predicate::regex("a.*"),
         Predicate::regex("^a"),
         Predicate::ipv4_range("192.0.2.0/24"),
+        Predicate::ipv6_range("2001:db8::/32"),
     ];
     prop::sample::select(predicates)
 }

@@ -11,7 +11,9 @@ use hashbrown::HashMap;
 use prost::Message as _;
 
 use super::{FlowStore, FlowStoreLimits, FlowStoreStatus};
-use crate::flow::{Flow, FlowField, FlowMetric, FlowQuery, FlowQueryError, FlowSet, RawPacket};
+use crate::flow::{
+    Flow, FlowField, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow, RawPacket,
+};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
 
@@ -101,7 +103,7 @@ impl MemoryFlowStore {
 
     /// Calls `visit` with each flow that a query selects, before order, deduplication, and range.
     fn visit(&self, query: &FlowQuery, mut visit: impl FnMut(&StoredFlow, Flow)) {
-        let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
+        let filter = query.filter.compile(&mut |name| FlowField::parse(name));
         for stored in self.of_time(query.time) {
             // Cannot fail: the record was encoded by this store.
             let Ok(flow) = Flow::decode(&*stored.record) else {
@@ -167,6 +169,15 @@ impl FlowStore for MemoryFlowStore {
             (!of_time.is_empty()).then(|| (uuid.clone(), of_time))
         };
         uuids.iter().filter_map(metrics).collect()
+    }
+
+    fn raw_packets(&self, uuids: &[Text]) -> PacketsByFlow {
+        let state = self.read();
+        let packets = |uuid: &Text| {
+            let stored = state.flows.get(state.by_uuid.get(uuid)?)?;
+            (!stored.packets.is_empty()).then(|| (uuid.clone(), stored.packets.clone()))
+        };
+        uuids.iter().filter_map(packets).collect()
     }
 
     fn expire(&self, now: Timestamp) {

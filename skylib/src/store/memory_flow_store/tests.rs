@@ -117,6 +117,10 @@ fn metrics_and_packets_of_all_updates_are_stored() {
     };
     assert_eq!(packets(205, 215), [210]);
     assert_eq!(packets(215, 215), [200, 210]);
+    let all = store.raw_packets(&["a".into(), "b".into()]);
+    assert_eq!(all.len(), 1);
+    let indices: Vec<i64> = all[0].1.iter().map(|packet| packet.index).collect();
+    assert_eq!((&*all[0].0, &indices[..]), ("a", &[200, 210, 220][..]));
 }
 
 proptest! {

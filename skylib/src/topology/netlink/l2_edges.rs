@@ -1,7 +1,8 @@
 //! Layer 2 edges: masters, lower devices, and peers of links, also across namespaces.
 
+use super::link_node::edge_id;
 use super::link_state::{L2Edges, LinkState};
-use super::link_table::{EventSource, FollowUp, LinkKey, LinkTable, edge_id};
+use super::link_table::{EventSource, FollowUp, LinkKey, LinkTable};
 use crate::graph::{Direction, Edge, EdgeId, Graph, Metadata, NodeId};
 use crate::time::Timestamp;
 use crate::value::Value;

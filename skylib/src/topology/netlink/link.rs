@@ -17,6 +17,10 @@ pub(crate) struct LinkMessage {
     /// `IFF_` bits.
     pub(crate) flags: u32,
     pub(crate) name: Text,
+    /// Description that an administrator gave the link (`ip link set … alias`).
+    pub(crate) alias: Option<Text>,
+    /// Alternative names (`ip link property add … altname`).
+    pub(crate) alt_names: Vec<Text>,
     /// Kind, such as `veth` or `bridge`; `None` for hardware.
     pub(crate) kind: Option<Text>,
     pub(crate) mtu: u32,
@@ -52,6 +56,8 @@ impl LinkMessage {
         for attribute in attributes(payload, HEADER) {
             match attribute.kind() {
                 libc::IFLA_IFNAME => link.name = attribute.text().unwrap_or_default(),
+                libc::IFLA_IFALIAS => link.alias = attribute.text().filter(|text| !text.is_empty()),
+                libc::IFLA_PROP_LIST => link.alt_names = alt_names(&attribute),
                 libc::IFLA_MTU => {
                     has_mtu = true;
                     link.mtu = attribute.u32().unwrap_or(0);
@@ -145,6 +151,12 @@ impl LinkMessage {
         if let Some(slave) = &self.bond_slave {
             pairs.push(("BondSlave", slave.clone().into()));
         }
+        if let Some(alias) = &self.alias {
+            pairs.push(("Alias", alias.clone().into()));
+        }
+        if !self.alt_names.is_empty() {
+            pairs.push(("AltNames", Value::list(self.alt_names.iter().cloned())));
+        }
         if let Some(id) = self.link_netnsid {
             pairs.push(("LinkNetNsID", id.into()));
         }
@@ -156,6 +168,15 @@ fn find<T>(data: &Attribute<'_>, kind: u16, read: fn(&Attribute<'_>) -> Option<T
     data.nested()
         .find(|a| a.kind() == kind)
         .and_then(|a| read(&a))
+}
+
+/// Returns the alternative names in `IFLA_PROP_LIST`.
+fn alt_names(properties: &Attribute<'_>) -> Vec<Text> {
+    properties
+        .nested()
+        .filter(|property| property.kind() == libc::IFLA_ALT_IFNAME)
+        .filter_map(|property| property.text())
+        .collect()
 }
 
 /// Returns the metadata of a member of a bond.

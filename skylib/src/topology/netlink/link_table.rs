@@ -6,15 +6,19 @@
 //! proportional to the metadata of its link.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::l2_edges::LinkTarget;
 use super::link::LinkMessage;
-use super::link_state::{L2Edges, LinkFacts, LinkState};
+use super::link_node::difference;
+use super::link_state::{LinkFacts, LinkState};
 use super::neighbor::{NeighborTable, TableKind};
 use super::stats::Counters;
 use super::wire::NetlinkEvent;
-use crate::graph::{Edge, EdgeId, Graph, Metadata, MetadataOp, Node, NodeId, Origin};
+use crate::graph::{Graph, Metadata, NodeId, Origin};
+use crate::sys::netns::NetnsId;
 use crate::time::Timestamp;
+use crate::topology::known_tids::{KernelId, KnownTids};
 use crate::value::{Text, Value};
 
 /// Identifier of a namespace; increases with each registration.
@@ -59,6 +63,8 @@ pub(crate) struct LinkTable {
     /// Links that refer to a link as their master, lower device, or peer, by the link referred to,
     /// which need not exist. The inverse of [`LinkState::claims`] of all links.
     pub(super) claims: HashMap<LinkKey, BTreeSet<LinkKey>>,
+    /// TIDs of the links of all namespaces.
+    pub(super) tids: Arc<KnownTids>,
     /// Number of the next namespace.
     next: u32,
 }
@@ -70,38 +76,92 @@ pub(super) struct NamespaceLinks {
     pub(super) root: NodeId,
     /// Name of the namespace; empty for the namespace of the host.
     pub(super) name: Text,
+    /// Identity in the kernel; `None` for the namespace of the host until it is watched.
+    pub(super) id: Option<NetnsId>,
     /// Links by index.
     pub(super) links: BTreeMap<u32, LinkState>,
     /// Resolved nsids: the ids by which links of this namespace refer to other namespaces.
     pub(super) nsids: HashMap<i32, NamespaceKey>,
     /// Time of the last read of the counters.
     sampled_at: Timestamp,
+    /// Routing metadata that the table has written to the node of the namespace.
+    shown_routing: Metadata,
+}
+
+/// Rules and routes of a namespace, as metadata.
+#[derive(Debug, Default)]
+pub(crate) struct Routing {
+    /// Routing tables of each link.
+    pub(crate) links: HashMap<u32, Value>,
+    /// Routing tables of the routes without a link.
+    pub(crate) without_link: Option<Value>,
+    pub(crate) rules: Value,
 }
 
 impl LinkTable {
     /// Returns an empty table whose nodes and edges belong to `origin`.
-    pub(crate) fn new(origin: Origin) -> Self {
+    pub(crate) fn new(origin: Origin, tids: Arc<KnownTids>) -> Self {
         Self {
             origin,
             namespaces: BTreeMap::new(),
             claims: HashMap::new(),
+            tids,
             next: 0,
         }
     }
 
     /// Adds a namespace whose node is in the graph, and returns its key.
-    pub(crate) fn add_namespace(&mut self, root: NodeId, name: Text) -> NamespaceKey {
+    pub(crate) fn add_namespace(
+        &mut self,
+        root: NodeId,
+        name: Text,
+        id: Option<NetnsId>,
+    ) -> NamespaceKey {
         let key = NamespaceKey(self.next);
         self.next = self.next.wrapping_add(1);
         let namespace = NamespaceLinks {
             root,
             name,
+            id,
             links: BTreeMap::new(),
             nsids: HashMap::new(),
             sampled_at: Timestamp::ZERO,
+            shown_routing: Metadata::new(),
         };
         self.namespaces.insert(key, namespace);
         key
+    }
+
+    /// Sets the identity of a namespace, before its links are added.
+    pub(crate) fn identify(&mut self, key: NamespaceKey, id: NetnsId) {
+        if let Some(namespace) = self.namespaces.get_mut(&key) {
+            namespace.id = Some(id);
+        }
+    }
+
+    /// Sets the name of a namespace, and shows it on the links that refer to it.
+    pub(crate) fn rename(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        name: &str,
+        now: Timestamp,
+    ) {
+        if let Some(namespace) = self.namespaces.get_mut(&key) {
+            namespace.name = name.into();
+        }
+        let mut referring: Vec<LinkKey> = Vec::new();
+        for (other, namespace) in &self.namespaces {
+            let refers = |link: &&LinkState| {
+                let id = link.message.link_netnsid;
+                id.is_some_and(|id| namespace.nsids.get(&id) == Some(&key))
+            };
+            let links = namespace.links.values().filter(refers);
+            referring.extend(links.map(|link| (*other, link.message.index)));
+        }
+        for (other, index) in referring {
+            self.show_all(graph, other, vec![index], now);
+        }
     }
 
     /// Removes a namespace and deletes the nodes of its links, but not the node of the namespace.
@@ -168,6 +228,9 @@ impl LinkTable {
         now: Timestamp,
     ) -> FollowUp {
         let mut follow_up = FollowUp::default();
+        if let Some(id) = self.namespaces.get(&key).and_then(|namespace| namespace.id) {
+            self.tids.retain(id, |index| present.contains(&index));
+        }
         for index in self.indexes(key) {
             if !present.contains(&index) {
                 self.remove_link(graph, (key, index), now, &mut follow_up);
@@ -266,6 +329,27 @@ impl LinkTable {
             }
         }
         self.show_all(graph, key, changed, now);
+    }
+
+    /// Writes the rules, and the routes without a link, to the node of a namespace.
+    pub(crate) fn show_routing(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        routing: Routing,
+        now: Timestamp,
+    ) {
+        let Some(namespace) = self.namespaces.get_mut(&key) else {
+            return;
+        };
+        let mut metadata = Metadata::from_iter([("RoutingRules", routing.rules)]);
+        if let Some(tables) = routing.without_link {
+            metadata.set("RoutingTables", tables);
+        }
+        let ops = difference(&namespace.shown_routing, &metadata);
+        if !ops.is_empty() && graph.patch_node(&namespace.root, &ops, now).is_ok() {
+            namespace.shown_routing = metadata;
+        }
     }
 
     /// Replaces the forwarding entries of all links of a namespace.
@@ -441,6 +525,12 @@ impl LinkTable {
         let Some(link) = namespace.links.remove(&at.1) else {
             return;
         };
+        if let Some(namespace) = namespace.id {
+            self.tids.forget(KernelId {
+                namespace,
+                index: at.1,
+            });
+        }
         for target in &link.claims {
             self.unclaim(*target, at);
         }
@@ -452,78 +542,6 @@ impl LinkTable {
         follow_up.refresh.remove(&at);
         // Fails if another writer has deleted the node.
         let _deleted = graph.delete_node(&link.node, now);
-    }
-
-    /// Writes the state of a link to the graph: adds or patches its node, and updates its edges.
-    pub(super) fn show(
-        &mut self,
-        graph: &mut Graph,
-        at: LinkKey,
-        source: EventSource,
-        now: Timestamp,
-        follow_up: &mut FollowUp,
-    ) {
-        let origin = self.origin.clone();
-        let peer_namespace = self.peer_namespace(at);
-        let Some(namespace) = self.namespaces.get_mut(&at.0) else {
-            return;
-        };
-        let Some(link) = namespace.links.get_mut(&at.1) else {
-            return;
-        };
-        let metadata = link.metadata(peer_namespace);
-        let ops = difference(&link.shown, &metadata);
-        if graph.node(&link.node).is_some() {
-            if !ops.is_empty() {
-                let _changed = graph.patch_node(&link.node, &ops, now);
-                link.shown = metadata;
-            }
-            self.relink(graph, at, source, now, follow_up);
-            return;
-        }
-        // The link is new, or another writer has deleted its node.
-        link.node = NodeId::random();
-        link.edges = L2Edges::default();
-        let node = Node::new(link.node.clone(), metadata.clone(), now).with_origin(origin.clone());
-        link.shown = metadata;
-        let edge = Edge::new(
-            edge_id(&namespace.root, &link.node, "ownership"),
-            namespace.root.clone(),
-            link.node.clone(),
-            Metadata::from_iter([("RelationType", "ownership")]),
-            now,
-        )
-        .with_origin(origin);
-        // The node has a new id, so it is added. Without the root, the link has no owner.
-        let _added = graph.add_node(node);
-        let _owned = graph.add_edge(edge);
-        self.relink(graph, at, source, now, follow_up);
-        let referring: Vec<LinkKey> = self
-            .claims
-            .get(&at)
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect();
-        for other in referring {
-            self.relink(graph, other, EventSource::Reply, now, follow_up);
-        }
-    }
-
-    /// Writes links to the graph whose own message has not changed.
-    fn show_all(&mut self, graph: &mut Graph, key: NamespaceKey, links: Vec<u32>, now: Timestamp) {
-        let mut follow_up = FollowUp::default();
-        for index in links {
-            self.show(graph, (key, index), EventSource::Reply, now, &mut follow_up);
-        }
-    }
-
-    /// Returns the name of the namespace that a link refers to; `None` if there is none, or its nsid
-    /// is unresolved.
-    fn peer_namespace(&self, at: LinkKey) -> Option<Text> {
-        let namespace = self.namespaces.get(&at.0)?;
-        let id = namespace.links.get(&at.1)?.message.link_netnsid?;
-        Some(self.namespaces.get(namespace.nsids.get(&id)?)?.name.clone())
     }
 
     pub(super) fn link(&self, at: LinkKey) -> Option<&LinkState> {
@@ -547,24 +565,6 @@ impl LinkTable {
             .map(|n| n.links.keys().copied().collect())
             .unwrap_or_default()
     }
-}
-
-/// Returns the id of an edge that a probe adds: derived from its ends and its relation.
-pub(crate) fn edge_id(parent: &NodeId, child: &NodeId, relation: &str) -> EdgeId {
-    EdgeId::derived(&format!("{parent}{child}{relation}"))
-}
-
-/// Returns the operations that change one state into another; other keys are not affected.
-fn difference(old: &Metadata, new: &Metadata) -> Vec<MetadataOp> {
-    let set = new
-        .iter()
-        .filter(|(key, value)| old.get(key) != Some(value));
-    let removed = old.iter().filter(|(key, _)| new.get(key).is_none());
-    let set = set.map(|(key, value)| MetadataOp::set(key.as_str(), value.clone()));
-    removed
-        .map(|(key, _)| MetadataOp::delete(key.as_str()))
-        .chain(set)
-        .collect()
 }
 
 /// `IFF_UP` of `linux/if.h`.

@@ -16,11 +16,13 @@
 mod address;
 mod l2_edges;
 mod link;
+mod link_node;
 mod link_state;
 mod link_table;
 mod namespace;
 mod neighbor;
 mod route;
+mod rule;
 mod socket;
 mod stats;
 mod wire;
@@ -32,6 +34,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::known_tids::KnownTids;
 use super::{Probe, ProbeContext, ProbeError};
 
 pub use namespace::Namespaces;
@@ -42,12 +45,15 @@ pub use namespace::Namespaces;
 pub struct NetlinkOptions {
     /// Interval between reads of the link counters; zero disables them. The default is 30 s.
     pub metrics_update: Duration,
+    /// TIDs of the links and namespaces, by default without a store.
+    pub(crate) tids: Arc<KnownTids>,
 }
 
 impl Default for NetlinkOptions {
     fn default() -> Self {
         Self {
             metrics_update: Duration::from_secs(30),
+            tids: Arc::default(),
         }
     }
 }
@@ -57,6 +63,13 @@ impl NetlinkOptions {
     #[must_use]
     pub const fn with_metrics_update(mut self, period: Duration) -> Self {
         self.metrics_update = period;
+        self
+    }
+
+    /// Sets the TIDs that are known from an earlier run.
+    #[must_use]
+    pub(crate) fn with_tids(mut self, tids: Arc<KnownTids>) -> Self {
+        self.tids = tids;
         self
     }
 }

@@ -10,13 +10,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::NetlinkOptions;
-use super::link_table::{FollowUp, LinkTable, NamespaceKey, edge_id};
+use super::link_node::{ownership, unused_id};
+use super::link_table::{FollowUp, LinkTable, NamespaceKey};
 use super::worker::{Sockets, Worker};
-use crate::graph::{Edge, Graph, Metadata, Node, NodeId};
+use crate::graph::{Graph, Metadata, MetadataOp, Node, NodeId};
 use crate::sys::capability::Capability;
 use crate::sys::eventfd::EventFd;
 use crate::sys::netns::{Netns, NetnsId};
 use crate::time::Timestamp;
+use crate::topology::known_tids::{KernelId, TidSource};
 use crate::topology::probe::wait_for_stop;
 use crate::topology::{ProbeContext, ProbeTarget};
 use crate::value::{Text, Value};
@@ -36,8 +38,16 @@ pub struct Namespaces {
 struct Registry {
     /// Registered namespaces, without that of the host.
     known: HashMap<NetnsId, RegisteredNamespace>,
-    /// Namespaces by the paths they are registered by; the values are keys of `known`.
-    paths: HashMap<PathBuf, NetnsId>,
+    /// Paths that namespaces are registered by.
+    paths: BTreeMap<PathBuf, RegisteredPath>,
+}
+
+/// A path of a namespace.
+struct RegisteredPath {
+    /// Key of the namespace in [`Registry::known`].
+    namespace: NetnsId,
+    /// Name that the namespace has if its node bears this path.
+    name: Text,
 }
 
 /// A registered namespace.
@@ -46,6 +56,8 @@ struct RegisteredNamespace {
     member: Arc<Member>,
     stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
+    /// Path that the node bears: the first one, until it is unregistered.
+    path: PathBuf,
     /// Number of paths the namespace is registered by; at least 1.
     uses: usize,
 }
@@ -86,8 +98,8 @@ impl Namespaces {
     /// Returns the namespace of the host; nothing is watched until probes run.
     #[must_use]
     pub fn new(target: ProbeTarget, options: NetlinkOptions) -> Arc<Self> {
-        let mut table = LinkTable::new(target.origin.clone());
-        let own = table.add_namespace(target.root.clone(), Text::default());
+        let mut table = LinkTable::new(target.origin.clone(), Arc::clone(&options.tids));
+        let own = table.add_namespace(target.root.clone(), Text::default(), None);
         let (table, members) = (Mutex::new(table), Mutex::default());
         let shared = Arc::new(Shared {
             target,
@@ -124,12 +136,16 @@ impl Namespaces {
         }
         let mut registry = lock(&self.registry);
         match registry.paths.get(path) {
-            Some(former) if *former == id => {}
+            Some(former) if former.namespace == id => {}
             former => {
                 if former.is_some() {
                     self.forget(&mut registry, path);
                 }
-                registry.paths.insert(path.to_owned(), id);
+                let registered = RegisteredPath {
+                    namespace: id,
+                    name: name.into(),
+                };
+                registry.paths.insert(path.to_owned(), registered);
                 if let Some(known) = registry.known.get_mut(&id) {
                     known.uses += 1;
                 }
@@ -151,7 +167,8 @@ impl Namespaces {
         }
     }
 
-    /// Unregisters a path. After the last path of a namespace, its node and links are deleted.
+    /// Unregisters a path. A namespace that bears this path takes another one that is registered;
+    /// after the last path, its node and links are deleted.
     pub fn unregister(&self, path: &Path) {
         self.forget(&mut lock(&self.registry), path);
     }
@@ -159,7 +176,8 @@ impl Namespaces {
     /// Returns the namespace that a path is registered for.
     #[must_use]
     pub(crate) fn registered(&self, path: &Path) -> Option<NetnsId> {
-        lock(&self.registry).paths.get(path).copied()
+        let registry = lock(&self.registry);
+        registry.paths.get(path).map(|path| path.namespace)
     }
 
     /// Stops the threads of all registered namespaces; their nodes remain in the graph.
@@ -182,14 +200,18 @@ impl Namespaces {
         context: &ProbeContext,
     ) -> io::Result<RegisteredNamespace> {
         let (wake, stop) = (EventFd::new()?, Arc::new(EventFd::new()?));
-        let target = &self.shared.target;
-        let node = NodeId::random();
-        let metadata = netns_metadata(path, name, netns.id(), extra);
+        let (target, id) = (&self.shared.target, netns.id());
+        self.forget_stale_tid(id);
+        let metadata = netns_metadata(path, name, id, extra);
         let add = |graph: &mut Graph, now| {
-            add_owned(graph, target, node.clone(), metadata, now);
-            self.shared.table().add_namespace(node.clone(), name.into())
+            let node = self.add_node(graph, id, metadata, now);
+            let mut table = self.shared.table();
+            (
+                table.add_namespace(node.clone(), name.into(), Some(id)),
+                node,
+            )
         };
-        let key = target
+        let (key, node) = target
             .update(add)
             .ok_or_else(|| io::Error::other("the graph is closed"))?;
         let member = Arc::new(Member {
@@ -207,6 +229,7 @@ impl Namespaces {
             member: Arc::clone(&member),
             stop: Arc::clone(&stop),
             thread: None,
+            path: path.to_owned(),
             uses: 1,
         };
         self.shared.add_member(&member);
@@ -233,7 +256,7 @@ impl Namespaces {
 
     /// Unregisters a path in a locked registry.
     fn forget(&self, registry: &mut Registry, path: &Path) {
-        let Some(id) = registry.paths.remove(path) else {
+        let Some(RegisteredPath { namespace: id, .. }) = registry.paths.remove(path) else {
             return;
         };
         let Some(known) = registry.known.get_mut(&id) else {
@@ -241,6 +264,13 @@ impl Namespaces {
         };
         known.uses = known.uses.saturating_sub(1);
         if known.uses > 0 {
+            let mut others = registry.paths.iter();
+            if known.path == path
+                && let Some((path, other)) = others.find(|(_, other)| other.namespace == id)
+            {
+                known.path.clone_from(path);
+                self.rename(known, &other.name);
+            }
             return;
         }
         known.stop.raise();
@@ -248,6 +278,62 @@ impl Namespaces {
         if let Some(known) = registry.known.remove(&id) {
             self.remove(&known);
         }
+    }
+
+    /// Shows the current path of a namespace, and the name that belongs to it.
+    fn rename(&self, known: &RegisteredNamespace, name: &str) {
+        let path = known.path.to_string_lossy().into_owned();
+        let tids = &self.shared.options.tids;
+        tids.move_namespace(known.member.netns.id(), &path);
+        let ops = [MetadataOp::set("Name", name), MetadataOp::set("Path", path)];
+        self.shared.target.update(|graph, now| {
+            // Fails if another writer has deleted the node.
+            let _renamed = graph.patch_node(&known.node, &ops, now);
+            let mut table = self.shared.table();
+            table.rename(graph, known.member.key, name, now);
+        });
+    }
+
+    /// Forgets the TID of a namespace that existed before with the same identity.
+    fn forget_stale_tid(&self, id: NetnsId) {
+        let tids = &self.shared.options.tids;
+        let refers = |path: &Text| Netns::open(Path::new(&**path)).is_ok_and(|n| n.id() == id);
+        if tids.path_of(id).is_some_and(|path| !refers(&path)) {
+            tids.forget(KernelId::of(id));
+        }
+    }
+
+    /// Adds the node of a namespace with an ownership edge from the node of the host, and returns its
+    /// id, which is derived from its TID.
+    fn add_node(
+        &self,
+        graph: &mut Graph,
+        id: NetnsId,
+        mut metadata: Metadata,
+        now: Timestamp,
+    ) -> NodeId {
+        let target = &self.shared.target;
+        let host = graph.node(&target.root);
+        let host = host.and_then(|host| host.metadata.get("TID")?.as_text().map(Text::from));
+        let path = metadata.get("Path").and_then(Value::as_text);
+        let tid = host.zip(path).map(|(host, path)| {
+            let source = TidSource {
+                owner: &host,
+                name: path,
+                kind: "netns",
+            };
+            self.shared.options.tids.of_namespace(id, source)
+        });
+        let node = unused_id(graph, tid.as_deref());
+        if let Some(tid) = tid {
+            metadata.set("TID", tid);
+        }
+        let added = Node::new(node.clone(), metadata, now).with_origin(target.origin.clone());
+        let edge = ownership(&target.root, &node, &target.origin, now);
+        // The id is unused, so the node is added. Without the node of the host, it has no owner.
+        let _added = graph.add_node(added);
+        let _owned = graph.add_edge(edge);
+        node
     }
 
     /// Removes a namespace whose thread has ended from the table and the graph.
@@ -263,6 +349,8 @@ impl Namespaces {
             follow_up
         });
         known.member.forget_problems();
+        let tids = &self.shared.options.tids;
+        tids.forget(KernelId::of(known.member.netns.id()));
         self.shared.dispatch(follow_up.unwrap_or_default());
     }
 }
@@ -346,6 +434,7 @@ impl Shared {
             inbox: Mutex::default(),
             context: context.clone(),
         };
+        self.table().identify(key, member.netns.id());
         let member = Arc::new(member);
         self.add_member(&member);
         self.watch(
@@ -433,27 +522,6 @@ fn netns_metadata(path: &Path, name: &str, id: NetnsId, extra: &Metadata) -> Met
     metadata.set("Device", Value::from(id.device));
     metadata.set("Inode", Value::from(id.inode));
     metadata
-}
-
-/// Adds a node, and an ownership edge from the node of the host.
-fn add_owned(
-    graph: &mut Graph,
-    target: &ProbeTarget,
-    node: NodeId,
-    metadata: Metadata,
-    now: Timestamp,
-) {
-    let edge = Edge::new(
-        edge_id(&target.root, &node, "ownership"),
-        target.root.clone(),
-        node.clone(),
-        Metadata::from_iter([("RelationType", "ownership")]),
-        now,
-    )
-    .with_origin(target.origin.clone());
-    // The node has a new id, so it is added. Without the node of the host, it has no owner.
-    let _added = graph.add_node(Node::new(node, metadata, now).with_origin(target.origin.clone()));
-    let _owned = graph.add_edge(edge);
 }
 
 /// Locks a mutex, even if it is poisoned: each change of the maps is a single call, so a panic

@@ -1,4 +1,7 @@
-//! Routes: parsing of `RTM_NEWROUTE`, and the routing tables of a link as metadata.
+//! Routes: parsing of `RTM_NEWROUTE`, and the routing tables of a link or a namespace as metadata.
+//!
+//! A route is shown on each link that it leaves by. Routes without a link, such as blackholes, are
+//! shown on the node of the namespace.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,13 +14,30 @@ use crate::value::{Map, Value};
 pub(crate) struct Route {
     /// Number of the routing table.
     pub(crate) table: u32,
-    /// `RTPROT_` number: the origin of the route.
-    pub(crate) protocol: u8,
-    pub(crate) destination: IpAddr,
-    pub(crate) prefix: u8,
+    /// What distinguishes the route from others of its table.
+    pub(crate) key: RouteKey,
     /// Preferred source address.
     pub(crate) source: Option<IpAddr>,
+    /// Next hops, without those that the kernel considers dead.
     pub(crate) hops: Vec<NextHop>,
+}
+
+/// What distinguishes a route from others of its table. Routes that differ only in their priority and
+/// have next hops are shown together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RouteKey {
+    /// `RTPROT_` number: the origin of the route.
+    pub(crate) protocol: u8,
+    /// `RTN_` number: what the kernel does with the packet.
+    pub(crate) kind: u8,
+    pub(crate) destination: IpAddr,
+    pub(crate) prefix: u8,
+    /// Type of service that the route is limited to; 0 for any.
+    pub(crate) tos: u8,
+    /// Length of the source prefix that the route is limited to; 0 for any.
+    pub(crate) source_prefix: u8,
+    /// Priority of a route without next hops.
+    pub(crate) priority: Option<u32>,
 }
 
 /// A next hop of a route.
@@ -40,18 +60,25 @@ impl Route {
         if u32_at(payload, 8)? & libc::RTM_F_CLONED != 0 {
             return None;
         }
+        let flags = u32_at(payload, 8)?;
         let mut route = Self {
             table: u32::from(*payload.get(4)?),
-            protocol: *payload.get(5)?,
-            destination: unspecified,
-            prefix: *payload.get(1)?,
+            key: RouteKey {
+                protocol: *payload.get(5)?,
+                kind: *payload.get(7)?,
+                destination: unspecified,
+                prefix: *payload.get(1)?,
+                tos: *payload.get(3)?,
+                source_prefix: *payload.get(2)?,
+                priority: None,
+            },
             source: None,
             hops: Vec::new(),
         };
         let (mut gateway, mut priority, mut link) = (None, 0, None);
         for attribute in attributes(payload, HEADER) {
             match attribute.kind() {
-                libc::RTA_DST => route.destination = attribute.ip().unwrap_or(unspecified),
+                libc::RTA_DST => route.key.destination = attribute.ip().unwrap_or(unspecified),
                 libc::RTA_TABLE => route.table = attribute.u32().unwrap_or(route.table),
                 libc::RTA_PREFSRC => route.source = attribute.ip(),
                 libc::RTA_PRIORITY => priority = attribute.u32().unwrap_or(0),
@@ -65,7 +92,7 @@ impl Route {
         for hop in &mut route.hops {
             hop.priority = priority;
         }
-        if let Some(index) = link {
+        if let Some(index) = link.filter(|_| flags & RTNH_F_DEAD == 0) {
             route.hops.insert(
                 0,
                 NextHop {
@@ -75,6 +102,7 @@ impl Route {
                 },
             );
         }
+        route.key.priority = route.hops.is_empty().then_some(priority);
         Some(route)
     }
 
@@ -85,6 +113,9 @@ impl Route {
             let Some(hop) = bytes.get(..length).filter(|hop| hop.len() >= HOP_HEADER) else {
                 return;
             };
+            let is_dead = hop
+                .get(2)
+                .is_some_and(|flags| u32::from(*flags) & RTNH_F_DEAD != 0);
             let mut gateway = None;
             for attribute in attributes(hop, HOP_HEADER) {
                 match attribute.kind() {
@@ -93,11 +124,13 @@ impl Route {
                     _ => {}
                 }
             }
-            self.hops.push(NextHop {
-                gateway,
-                priority: 0,
-                index,
-            });
+            if !is_dead {
+                self.hops.push(NextHop {
+                    gateway,
+                    priority: 0,
+                    index,
+                });
+            }
             bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
     }
@@ -116,6 +149,8 @@ fn via(bytes: &[u8]) -> Option<IpAddr> {
 #[derive(Default)]
 pub(crate) struct RoutesByLink {
     links: HashMap<u32, Tables>,
+    /// Routes without a link that refuse packets or end the search in their table.
+    without_link: Tables,
     /// Number of routes.
     pub(crate) count: usize,
     /// Number of routes that were omitted because their link has [`MAX_ROUTES`] already.
@@ -126,6 +161,9 @@ impl RoutesByLink {
     /// Adds a route to each of its outgoing links.
     pub(crate) fn add(&mut self, route: &Route) {
         self.count += 1;
+        if route.hops.is_empty() && route.key.kind != libc::RTN_UNICAST {
+            self.omitted += usize::from(!self.without_link.add(route));
+        }
         for (i, hop) in route.hops.iter().enumerate() {
             if route.hops[..i]
                 .iter()
@@ -140,11 +178,16 @@ impl RoutesByLink {
     }
 
     /// Returns the routing tables of each link as metadata.
-    pub(crate) fn into_values(self) -> HashMap<u32, Value> {
-        self.links
-            .into_iter()
-            .map(|(index, tables)| (index, tables.to_value()))
+    pub(crate) fn values(&self) -> HashMap<u32, Value> {
+        let links = self.links.iter();
+        links
+            .map(|(index, tables)| (*index, tables.to_value()))
             .collect()
+    }
+
+    /// Returns the routing tables of the routes without a link as metadata; `None` without any.
+    pub(crate) fn value_without_link(&self) -> Option<Value> {
+        (self.without_link.count > 0).then(|| self.without_link.to_value())
     }
 }
 
@@ -158,10 +201,9 @@ struct Tables {
 #[derive(Default)]
 struct RoutingTable {
     source: Option<IpAddr>,
-    /// Protocol, destination, prefix length, and next hops.
-    routes: Vec<(u8, IpAddr, u8, Vec<NextHop>)>,
+    routes: Vec<(RouteKey, Vec<NextHop>)>,
     /// Indexes into `routes`.
-    positions: HashMap<(u8, IpAddr, u8), usize>,
+    positions: HashMap<RouteKey, usize>,
 }
 
 impl Tables {
@@ -176,12 +218,11 @@ impl Tables {
         if is_new {
             table.source = route.source;
         }
-        let key = (route.protocol, route.destination, route.prefix);
-        let position = *table.positions.entry(key).or_insert_with(|| {
-            table.routes.push((key.0, key.1, key.2, Vec::new()));
+        let position = *table.positions.entry(route.key).or_insert_with(|| {
+            table.routes.push((route.key, Vec::new()));
             table.routes.len() - 1
         });
-        let hops = &mut table.routes[position].3;
+        let hops = &mut table.routes[position].1;
         for hop in &route.hops {
             if !hops
                 .iter()
@@ -196,17 +237,7 @@ impl Tables {
     fn to_value(&self) -> Value {
         let text = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
         let tables = self.tables.iter().map(|(id, table)| {
-            let routes = table
-                .routes
-                .iter()
-                .map(|(protocol, destination, prefix, hops)| {
-                    let hops = hops.iter().map(|hop| hop.to_map());
-                    Map::from_iter([
-                        ("Protocol", Value::from(u32::from(*protocol))),
-                        ("Prefix", format!("{destination}/{prefix}").into()),
-                        ("NextHops", Value::list(hops)),
-                    ])
-                });
+            let routes = table.routes.iter().map(|(key, hops)| key.to_map(hops));
             Map::from_iter([
                 ("ID", Value::from(*id)),
                 ("Src", text(table.source).into()),
@@ -215,6 +246,50 @@ impl Tables {
         });
         Value::list(tables)
     }
+}
+
+impl RouteKey {
+    fn to_map(self, hops: &[NextHop]) -> Map {
+        let hops = hops.iter().map(|hop| hop.to_map());
+        let mut map = Map::from_iter([
+            ("Protocol", Value::from(u32::from(self.protocol))),
+            (
+                "Prefix",
+                format!("{}/{}", self.destination, self.prefix).into(),
+            ),
+            ("NextHops", Value::list(hops)),
+        ]);
+        if self.kind != libc::RTN_UNICAST {
+            map.set("Type", type_name(self.kind));
+        }
+        if self.tos != 0 {
+            map.set("TOS", u32::from(self.tos));
+        }
+        if self.source_prefix != 0 {
+            map.set("SourcePrefixLength", u32::from(self.source_prefix));
+        }
+        if let Some(priority) = self.priority {
+            map.set("Priority", priority);
+        }
+        map
+    }
+}
+
+/// Returns the name of an `RTN_` number, as `ip route` prints it.
+fn type_name(kind: u8) -> String {
+    let name = match kind {
+        libc::RTN_LOCAL => "local",
+        libc::RTN_BROADCAST => "broadcast",
+        libc::RTN_ANYCAST => "anycast",
+        libc::RTN_MULTICAST => "multicast",
+        libc::RTN_BLACKHOLE => "blackhole",
+        libc::RTN_UNREACHABLE => "unreachable",
+        libc::RTN_PROHIBIT => "prohibit",
+        libc::RTN_THROW => "throw",
+        libc::RTN_NAT => "nat",
+        other => return other.to_string(),
+    };
+    name.to_owned()
 }
 
 impl NextHop {
@@ -229,6 +304,9 @@ impl NextHop {
 
 /// Highest number of routes per link: a full Internet table would be useless as metadata.
 pub(crate) const MAX_ROUTES: usize = 10_000;
+
+/// `RTNH_F_DEAD` of `linux/rtnetlink.h`: the kernel does not use the next hop.
+const RTNH_F_DEAD: u32 = 1;
 
 /// Length of `struct rtmsg`, in bytes.
 const HEADER: usize = 12;

@@ -13,6 +13,7 @@ use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::rule::RuleMessage;
 use netlink_packet_route::stats::{StatsFilterMask, StatsMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -21,10 +22,12 @@ use rustix::net::sockopt::{
     Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
 };
 
+use super::rule::Rule;
 use super::stats::{self, Counters};
 use super::wire::{NetlinkEvent, attributes};
 
-/// A socket that receives the events of links, addresses, routes, and neighbors of a namespace.
+/// A socket that receives the events of links, addresses, routes, rules, and neighbors of a
+/// namespace.
 #[derive(Debug)]
 pub(super) struct EventSocket {
     socket: Socket,
@@ -216,6 +219,26 @@ impl RequestSocket {
         Ok(())
     }
 
+    /// Returns the routing rules of IPv4 and IPv6; the default ones if the kernel has no policy routing.
+    pub(super) fn rules(&mut self) -> Vec<Rule> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut request = RuleMessage::default();
+            request.header.family = family;
+            let message = RouteNetlinkMessage::GetRule(request);
+            // Fails if the kernel lacks the address family or policy routing.
+            let _answered = self.request(&message, NLM_F_DUMP, |kind, payload| {
+                if kind == libc::RTM_NEWRULE {
+                    found.extend(Rule::parse(payload));
+                }
+            });
+        }
+        match found.is_empty() {
+            true => Rule::defaults(),
+            false => found,
+        }
+    }
+
     /// Returns the counters of all links.
     pub(super) fn stats(&mut self) -> io::Result<Vec<(u32, Counters)>> {
         let mut request = StatsMessage::default();
@@ -330,13 +353,15 @@ fn result_of(payload: &[u8]) -> io::Result<()> {
 }
 
 /// `RTNLGRP_` numbers of `linux/rtnetlink.h`.
-const GROUPS: [u32; 6] = [
+const GROUPS: [u32; 8] = [
     libc::RTNLGRP_LINK,
     libc::RTNLGRP_NEIGH,
     libc::RTNLGRP_IPV4_IFADDR,
     libc::RTNLGRP_IPV4_ROUTE,
     libc::RTNLGRP_IPV6_IFADDR,
     libc::RTNLGRP_IPV6_ROUTE,
+    libc::RTNLGRP_IPV4_RULE,
+    libc::RTNLGRP_IPV6_RULE,
 ];
 
 /// Size of the kernel's event queue, in bytes: about 2000 links that are created at once.

@@ -27,7 +27,7 @@ pub(crate) enum NetlinkEvent {
     Neighbor(NeighborMessage),
     /// A neighbor or forwarding entry was deleted.
     NeighborDeleted(NeighborMessage),
-    /// A route was added, changed, or deleted.
+    /// A route or a routing rule was added, changed, or deleted.
     Routes,
     /// The routing tables of a link as metadata; results from a complete list of routes, never from
     /// one message.
@@ -43,7 +43,9 @@ impl NetlinkEvent {
             libc::RTM_DELADDR => AddressMessage::parse(payload).map(Self::AddressDeleted),
             libc::RTM_NEWNEIGH => NeighborMessage::parse(payload).map(Self::Neighbor),
             libc::RTM_DELNEIGH => NeighborMessage::parse(payload).map(Self::NeighborDeleted),
-            libc::RTM_NEWROUTE | libc::RTM_DELROUTE => Some(Self::Routes),
+            libc::RTM_NEWROUTE | libc::RTM_DELROUTE | libc::RTM_NEWRULE | libc::RTM_DELRULE => {
+                Some(Self::Routes)
+            }
             _ => None,
         }
     }

@@ -9,10 +9,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::link_state::LinkFacts;
-use super::link_table::{EventSource, FollowUp, LinkTable, NamespaceKey};
+use super::link_table::{EventSource, FollowUp, LinkTable, NamespaceKey, Routing};
 use super::namespace::{Member, Shared};
 use super::neighbor::MAX_ENTRIES;
 use super::route::{MAX_ROUTES, Route, RoutesByLink};
+use super::rule::Rule;
 use super::socket::{EventSocket, Received, RequestSocket};
 use super::wire::NetlinkEvent;
 use crate::graph::Graph;
@@ -125,9 +126,9 @@ impl<'a> Worker<'a> {
             };
             by_link.entry(index).or_default().push(event);
         }
-        let mut routes = self.read_routes()?;
+        let mut routing = self.read_routing()?;
         for (index, events) in &mut by_link {
-            events.push(NetlinkEvent::RoutesOf(*index, routes.remove(index)));
+            events.push(NetlinkEvent::RoutesOf(*index, routing.links.remove(index)));
         }
         let follow_up =
             self.update(|table, graph, key, now| table.retain(graph, key, &present, now));
@@ -142,6 +143,7 @@ impl<'a> Worker<'a> {
             });
             self.follow_up(follow_up);
         }
+        self.update(|table, graph, key, now| table.show_routing(graph, key, routing, now));
         self.pending = Pending::default();
         self.report_full_tables();
         Ok(())
@@ -300,8 +302,12 @@ impl<'a> Worker<'a> {
     fn update_pending(&mut self) -> io::Result<()> {
         let pending = std::mem::take(&mut self.pending);
         if pending.routes {
-            let routes = self.read_routes()?;
-            self.update(|table, graph, key, now| table.set_routes(graph, key, routes, now));
+            let mut routing = self.read_routing()?;
+            let links = std::mem::take(&mut routing.links);
+            self.update(|table, graph, key, now| {
+                table.set_routes(graph, key, links, now);
+                table.show_routing(graph, key, routing, now);
+            });
         }
         if pending.forwarding {
             let entries = self.sockets.requests.forwarding().unwrap_or_default();
@@ -314,7 +320,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn read_routes(&mut self) -> io::Result<HashMap<u32, Value>> {
+    fn read_routing(&mut self) -> io::Result<Routing> {
         let mut routes = RoutesByLink::default();
         let each = |payload: &[u8]| {
             if let Some(route) = Route::parse(payload) {
@@ -329,7 +335,11 @@ impl<'a> Worker<'a> {
         );
         self.member
             .problem("routes", (routes.omitted > 0).then_some(text));
-        Ok(routes.into_values())
+        Ok(Routing {
+            links: routes.values(),
+            without_link: routes.value_without_link(),
+            rules: Rule::to_value(&mut self.sockets.requests.rules()),
+        })
     }
 
     fn report_full_tables(&self) {

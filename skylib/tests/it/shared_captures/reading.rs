@@ -132,7 +132,7 @@ fn check_parts(packet: &PacketRef<'_>, parts: &Encapsulations) {
         assert!(index == 0 || part.offset > parts[index - 1].offset);
         if let Some(transport) = &part.transport {
             let end = transport.payload_offset + transport.payload_len;
-            assert!(end as usize <= packet.data.len());
+            assert!(transport.payload_len == 0 || end as usize <= packet.data.len());
         }
     }
 }

@@ -3,5 +3,6 @@
 mod lab;
 mod links;
 mod namespaces;
+mod next_hop;
 mod running;
 mod storm;

@@ -76,11 +76,27 @@ fn each_other_namespace_has_one_node() {
         lab.add_netns("c");
         lab.wait("a later one", |g| g.inside("c", "lo").is_some());
         assert_eq!(lab.look(|g| g.count(&[("Type", "netns")])), 2);
+        let node = lab.look(|g| g.node("a").unwrap().id.clone());
+        let tid = lab.look(|g| g.text("a", "TID"));
         lab.del_netns("a");
         lab.ip_in("b", "link add br0 type bridge");
         lab.wait("still watched by its other path", |g| {
-            g.inside("a", "br0").is_some()
+            g.inside("b", "br0").is_some()
         });
+        lab.look(|g| {
+            let path = lab.run_path.join("b");
+            assert_eq!(g.text("b", "Path"), path.to_str().unwrap());
+            assert_eq!((&g.node("b").unwrap().id, g.text("b", "TID")), (&node, tid));
+        });
+        lab.add_netns("a");
+        lab.wait("another namespace with the former name", |g| {
+            g.inside("a", "lo").is_some()
+        });
+        lab.look(|g| {
+            assert_ne!(g.text("a", "TID"), g.text("b", "TID"));
+            assert_ne!(g.node("a").unwrap().id, node);
+        });
+        lab.del_netns("a");
         lab.del_netns("b");
         lab.wait("the namespace to be deleted with its last path", |g| {
             g.count(&[("Type", "netns")]) == 1

@@ -15,14 +15,18 @@ export function NodeActions({ node }: { node: GraphNode }) {
   const isPast = pastTime.value !== null;
   const reason = isPast ? "Not available in the past" : undefined;
   const button = (name: string, run: () => void) => (
-    <button type="button" disabled={isPast} title={reason} onClick={run}>{name}</button>
+    <button type="button" disabled={isPast} title={reason} onClick={run}>
+      {name}
+    </button>
   );
   return (
     <>
       {canCapture(node) && button("Start capture", () => (openDialog.value = "capture"))}
       {node.isCaptured && button("Stop capture", () => void stopCaptures(node))}
       {canCapture(node) && button("Inject packets", () => (openDialog.value = "inject"))}
-      <button type="button" onClick={() => (openDialog.value = "path")}>Path to…</button>
+      <button type="button" onClick={() => (openDialog.value = "path")}>
+        Path to…
+      </button>
     </>
   );
 }

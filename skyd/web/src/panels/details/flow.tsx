@@ -12,7 +12,7 @@ import { label } from "../../parts/names.ts";
 import { Tabs } from "../../parts/tabs.tsx";
 import { dateTime } from "../../parts/units.ts";
 import { watchFlows } from "../../state/flow_table.ts";
-import { selectedFlow } from "../../state/flows.ts";
+import { selectedFlow } from "../../state/selected.ts";
 import { path } from "../../state/marks.ts";
 import { notify } from "../../state/notices.ts";
 import { pastTime, select, tab } from "../../state/view.ts";
@@ -51,20 +51,35 @@ export function FlowDetails({ uuid }: { uuid: string }) {
     <>
       <header>
         <h2>{flowName(flow)}</h2>
-        <button type="button" class="close" aria-label="Close details" onClick={() => select(null)}>×</button>
+        <button type="button" class="close" aria-label="Close details" onClick={() => select(null)}>
+          ×
+        </button>
       </header>
-      <p class="crumbs">{[flowProtocol(flow), label(textOf(flow, "Application"), 40), label(textOf(flow, "LayersPath"), 120)].join(" › ")}</p>
+      <p class="crumbs">
+        {[flowProtocol(flow), label(textOf(flow, "Application"), 40), label(textOf(flow, "LayersPath"), 120)].join(
+          " › ",
+        )}
+      </p>
       <div class="toolbar">
-        <button type="button" onClick={showPath}>Show path</button>
+        <button type="button" onClick={showPath}>
+          Show path
+        </button>
         {numberOf(flow, "RawPacketsCaptured") > 0 && (
-          <button type="button" onClick={() => void downloadPackets(flow).catch((error: unknown) => notify(errorText(error)))}>Download packets</button>
+          <button
+            type="button"
+            onClick={() => void downloadPackets(flow).catch((error: unknown) => notify(errorText(error)))}
+          >
+            Download packets
+          </button>
         )}
         <CopyButton name="Gremlin" text={gremlin} label="Copy Gremlin" />
       </div>
       {hops.value && (
         <ol class="path" aria-label="Path">
           {hops.value.map((hop) => (
-            <li key={hop.id}>{label(hop.name, 60)} on {label(hop.host, 60) || "this host"}</li>
+            <li key={hop.id}>
+              {label(hop.name, 60)} on {label(hop.host, 60) || "this host"}
+            </li>
           ))}
         </ol>
       )}
@@ -95,5 +110,9 @@ async function hopsOf(flow: Json): Promise<Hop[]> {
   const source = pastTime.value === null ? "G" : `G.At(${Math.round(pastTime.value)})`;
   const answer = await query(`${source}.Flows().Has('TrackingID', ${id}).CaptureNode()`);
   const nodes = Array.isArray(answer) ? answer : [];
-  return nodes.map((node) => ({ id: textOf(node, "ID"), name: textOf(member(node, "Metadata"), "Name"), host: textOf(node, "Host") }));
+  return nodes.map((node) => ({
+    id: textOf(node, "ID"),
+    name: textOf(member(node, "Metadata"), "Name"),
+    host: textOf(node, "Host"),
+  }));
 }

@@ -1,21 +1,28 @@
-// Details of what is selected: a node or a flow.
+// Details of what is selected: a node, a link, or a flow.
 
 import { model, structureVersion } from "../../state/session.ts";
-import { flowOf } from "../../state/flows.ts";
+import { flowOf, linkOf } from "../../state/selected.ts";
 import { selection } from "../../state/view.ts";
 import { FlowDetails } from "./flow.tsx";
+import { LinkDetails } from "./link.tsx";
 import { NodeDetails } from "./node.tsx";
 
 export function Details() {
   structureVersion.value;
   const uuid = flowOf(selection.value);
-  const node = uuid === undefined ? model.find(selection.value) : undefined;
-  if (uuid === undefined && !node) {
-    return null;
-  }
-  return (
+  const edge = model.edges.get(linkOf(selection.value) ?? "");
+  const node = model.find(selection.value);
+  const content =
+    uuid !== undefined ? (
+      <FlowDetails key={uuid} uuid={uuid} />
+    ) : edge ? (
+      <LinkDetails key={edge.id} edge={edge} />
+    ) : (
+      node && <NodeDetails key={node.id} node={node} />
+    );
+  return content ? (
     <aside class="details" aria-label="Details">
-      {node ? <NodeDetails key={node.id} node={node} /> : <FlowDetails key={uuid} uuid={uuid ?? ""} />}
+      {content}
     </aside>
-  );
+  ) : null;
 }

@@ -17,9 +17,30 @@ interface Chart {
 }
 
 const CHARTS: Chart[] = [
-  { title: "Bytes a second", format: byteRate, lines: [["Received", (point) => point.rxBytes], ["Sent", (point) => point.txBytes]] },
-  { title: "Packets a second", format: rate, lines: [["Received", (point) => point.rxPackets], ["Sent", (point) => point.txPackets]] },
-  { title: "Errors and drops a second", format: rate, lines: [["Errors", (point) => point.errors], ["Drops", (point) => point.drops]] },
+  {
+    title: "Bytes a second",
+    format: byteRate,
+    lines: [
+      ["Received", (point) => point.rxBytes],
+      ["Sent", (point) => point.txBytes],
+    ],
+  },
+  {
+    title: "Packets a second",
+    format: rate,
+    lines: [
+      ["Received", (point) => point.rxPackets],
+      ["Sent", (point) => point.txPackets],
+    ],
+  },
+  {
+    title: "Errors and drops a second",
+    format: rate,
+    lines: [
+      ["Errors", (point) => point.errors],
+      ["Drops", (point) => point.drops],
+    ],
+  },
 ];
 
 export function Metrics({ node }: { node: GraphNode }) {
@@ -33,7 +54,9 @@ export function Metrics({ node }: { node: GraphNode }) {
           <figcaption>
             {title}:{" "}
             {lines.map(([name, value], index) => (
-              <span key={name} class={`line-${index}`}>{name} {format(last ? value(last) : 0)} </span>
+              <span key={name} class={`line-${index}`}>
+                {name} {format(last ? value(last) : 0)}{" "}
+              </span>
             ))}
           </figcaption>
           <Plot

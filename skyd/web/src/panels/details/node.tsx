@@ -14,6 +14,7 @@ import { isDown } from "../../graph/scene.ts";
 import { NodeActions } from "./actions.tsx";
 import { Addresses, Features, Forwarding, Neighbors, Other, Raw, Routes, ValueTable } from "./tables.tsx";
 import { Captures } from "./captures.tsx";
+import { Links } from "./links.tsx";
 import { Metrics } from "./metrics.tsx";
 import { NodeFlows } from "./flows.tsx";
 
@@ -22,8 +23,12 @@ export function NodeDetails({ node }: { node: GraphNode }) {
   return (
     <>
       <header>
-        <h2><FamilyIcon family={node.family} isDown={isDown(node)} /> <bdi>{visible(node.name)}</bdi></h2>
-        <button type="button" class="close" aria-label="Close details" onClick={() => select(null)}>×</button>
+        <h2>
+          <FamilyIcon family={node.family} isDown={isDown(node)} /> <bdi>{visible(node.name)}</bdi>
+        </h2>
+        <button type="button" class="close" aria-label="Close details" onClick={() => select(null)}>
+          ×
+        </button>
       </header>
       <p class="crumbs">{crumbs(node)}</p>
       <div class="toolbar">
@@ -37,13 +42,26 @@ export function NodeDetails({ node }: { node: GraphNode }) {
 
 /** Returns the owners of a node, from the outermost in. */
 function crumbs(node: GraphNode): string {
-  const owners = model.owners(node).reverse().map((owner) => label(owner.name, 60));
+  const owners = model
+    .owners(node)
+    .reverse()
+    .map((owner) => label(owner.name, 60));
   const host = node.host !== "" && owners.length === 0 ? [label(node.host, 60)] : owners;
   return [...host, label(node.type, 40)].join(" › ");
 }
 
 /** Keys of metadata that have a section of their own, or that other sections show. */
-const KNOWN = ["IPV4", "IPV6", "RoutingTables", "Neighbors", "FDB", "Features", "Metric", "LastUpdateMetric", "Captures"];
+const KNOWN = [
+  "IPV4",
+  "IPV6",
+  "RoutingTables",
+  "Neighbors",
+  "FDB",
+  "Features",
+  "Metric",
+  "LastUpdateMetric",
+  "Captures",
+];
 
 function sections(node: GraphNode): Section[] {
   const { metadata } = node;
@@ -53,7 +71,10 @@ function sections(node: GraphNode): Section[] {
   };
   const found: Section[] = [{ name: "Overview", content: () => <ValueTable name="Metadata" rows={overview(node)} /> }];
   const add = (name: string, isShown: boolean, content: Section["content"]) => isShown && found.push({ name, content });
-  add("Addresses", has("IPV4") || has("IPV6") || typeof member(metadata, "MAC") === "string", () => <Addresses node={node} />);
+  add("Addresses", has("IPV4") || has("IPV6") || typeof member(metadata, "MAC") === "string", () => (
+    <Addresses node={node} />
+  ));
+  add("Links", [...model.edgesOf(node.id)].length > 0, () => <Links node={node} />);
   add("Routes", has("RoutingTables"), () => <Routes node={node} />);
   add("Neighbours", has("Neighbors"), () => <Neighbors node={node} />);
   add("Forwarding", has("FDB"), () => <Forwarding node={node} />);
@@ -64,7 +85,9 @@ function sections(node: GraphNode): Section[] {
   for (const [key, value] of Object.entries(metadata)) {
     const isList = Array.isArray(value) && value.some((item) => typeof item === "object");
     if (!KNOWN.includes(key) && (isList || isObject(value)) && found.length < 30) {
-      const name = found.some((section) => section.name === label(key, 40)) ? `${label(key, 40)} (metadata)` : label(key, 40);
+      const name = found.some((section) => section.name === label(key, 40))
+        ? `${label(key, 40)} (metadata)`
+        : label(key, 40);
       found.push({ name, content: () => <Other name={name} value={value} /> });
     }
   }
@@ -83,8 +106,18 @@ function overview(node: GraphNode): [string, Json][] {
   if (names.length > 0) {
     rows.push(["Linked to", names.slice(0, 20)]);
   }
-  const times: [string, Json][] = [["Created", dateTime(node.createdAt)], ["Updated", dateTime(node.updatedAt)], ["Revision", node.revision], ["ID", node.id]];
-  return [...simple.filter(([key]) => FIRST.includes(key)).sort(([a], [b]) => FIRST.indexOf(a) - FIRST.indexOf(b)), ...rows, ...simple.filter(([key]) => !FIRST.includes(key)), ...times];
+  const times: [string, Json][] = [
+    ["Created", dateTime(node.createdAt)],
+    ["Updated", dateTime(node.updatedAt)],
+    ["Revision", node.revision],
+    ["ID", node.id],
+  ];
+  return [
+    ...simple.filter(([key]) => FIRST.includes(key)).sort(([a], [b]) => FIRST.indexOf(a) - FIRST.indexOf(b)),
+    ...rows,
+    ...simple.filter(([key]) => !FIRST.includes(key)),
+    ...times,
+  ];
 }
 
 /** Keys that the overview shows first. */

@@ -35,11 +35,21 @@ export function Grid({ name, columns, rows }: { name: string; columns: string[];
     <>
       <table class="grid" aria-label={name}>
         <thead>
-          <tr>{columns.map((column) => <th key={column} scope="col">{column}</th>)}</tr>
+          <tr>
+            {columns.map((column) => (
+              <th key={column} scope="col">
+                {column}
+              </th>
+            ))}
+          </tr>
         </thead>
         <tbody>
           {rows.slice(0, MAX_ROWS).map((row, index) => (
-            <tr key={index}>{row.map((cell, at) => <td key={at}>{cell}</td>)}</tr>
+            <tr key={index}>
+              {row.map((cell, at) => (
+                <td key={at}>{cell}</td>
+              ))}
+            </tr>
           ))}
         </tbody>
       </table>
@@ -57,7 +67,9 @@ export function Addresses({ node }: { node: GraphNode }) {
   ];
   const cells = rows.map(([kind = "", address = ""]) => [
     kind,
-    <><bdi>{label(address)}</bdi> <CopyButton name={label(address, 60)} text={address} /></>,
+    <>
+      <bdi>{label(address)}</bdi> <CopyButton name={label(address, 60)} text={address} />
+    </>,
   ]);
   return <Grid name="Addresses" columns={["Kind", "Address"]} rows={cells} />;
 }

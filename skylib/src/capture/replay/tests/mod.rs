@@ -1,4 +1,6 @@
 mod captures;
+mod conversations;
+mod properties;
 
 use std::io::Cursor;
 
@@ -61,8 +63,8 @@ fn the_timers_follow_capture_time() {
 #[test]
 fn without_final_only_updates_are_sent_too() {
     let options = FlowTableOptions::default();
-    let all = records(long_capture(), options.clone()).len();
-    let leaving = records(long_capture(), options.with_final_only(true)).len();
+    let all = records(mixed_capture(), options.clone()).len();
+    let leaving = records(mixed_capture(), options.with_final_only(true)).len();
     assert!(all > leaving + 20, "{all} records, {leaving} leave");
 }
 
@@ -187,7 +189,10 @@ fn more_threads_join_and_follow_the_same() {
         assert!(stats.fragments.joined > 100 && stats.fragments.lost > 10);
         let has = |wanted: &dyn Fn(&Flow) -> bool| flows.iter().any(wanted);
         assert!(has(&|flow| flow.dns.is_some()) && has(&|flow| !flow.parent_uuid.is_empty()));
-        let disorder = |flow: &Flow| flow.tcp_metric.map_or(0, |tcp| tcp.ab_segment_out_of_order);
+        let disorder = |flow: &Flow| {
+            let tcp = flow.tcp_metric.unwrap_or_default();
+            tcp.ab_segment_out_of_order + tcp.ab_retransmitted_segments
+        };
         assert!(has(&|flow| disorder(flow) > 0));
         for threads in 2..=4 {
             let (other_stats, other) = by_threads(&bytes, &options, threads);
@@ -485,4 +490,32 @@ fn more_threads_return_damage_and_can_be_ended() {
         .run_while(&mut source(long_capture()), &mut sent, || false)
         .expect("no damage");
     assert!(stats.packets > 0 && !sent.is_empty());
+}
+
+#[test]
+fn an_icmp_error_goes_to_the_shard_of_the_flow_that_it_is_about() {
+    let mut steering = Steering::new(DecoderOptions::default(), 1000);
+    let mut shard = |data: &[u8]| {
+        steering.shard(PacketRef {
+            link_type: LinkType::RAW,
+            timestamp: Timestamp::ZERO,
+            data,
+            wire_len: data.len() as u32,
+        })
+    };
+    let header = |protocol: u8, source: u8, len: u8| {
+        let addresses = [10, 0, 0, source, 10, 0, 0, 2];
+        let fixed = [0x45, 0, 0, len, 0, 0, 0, 0, 64, protocol, 0, 0];
+        [&fixed[..], &addresses].concat()
+    };
+    for source in 3..200 {
+        let datagram = [header(17, source, 28), vec![0, 5, 0, 6, 0, 8, 0, 0]].concat();
+        let error = [
+            header(1, 1, 56),
+            vec![11, 0, 0, 0, 0, 0, 0, 0],
+            datagram.clone(),
+        ]
+        .concat();
+        assert_eq!(shard(&error), shard(&datagram));
+    }
 }

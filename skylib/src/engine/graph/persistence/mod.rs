@@ -6,6 +6,12 @@
 //! element is pending, shared with the graph: on a slow disk, the number of pending elements is
 //! still bounded by that of persistent elements. [`GraphPersister::flush`] waits until all earlier
 //! changes are durable.
+//!
+//! The TIDs of the host's interfaces ([`KnownTids`](crate::topology::known_tids::KnownTids)) are
+//! written to the same store in the same batches.
+//!
+//! Stored edges wait for ends that are not in the graph ([`OrphanEdges`]): those of discovered nodes
+//! are added by probes and agents after the start, and may be deleted and added again later.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -18,8 +24,9 @@ use super::orphan_edges::OrphanEdges;
 use crate::api::GraphResource;
 use crate::error_chain::Chain;
 use crate::graph::{Edge, EdgeId, Graph, GraphEvent, Node, NodeId, Processor};
-use crate::store::{DocStore, DocumentChange, StoreError};
-use crate::time::{Clock, Timestamp};
+use crate::store::{DocStore, Document, DocumentChange, StoreError};
+use crate::time::Timestamp;
+use crate::topology::known_tids::TidStore;
 
 /// Writes persistent elements of the graph to a document store.
 pub(crate) struct GraphPersister {
@@ -58,6 +65,8 @@ struct State {
 struct Pending {
     nodes: HashMap<NodeId, Option<Arc<Node>>>,
     edges: HashMap<EdgeId, Option<Arc<Edge>>>,
+    /// New documents of known TIDs, `None` for those that were deleted.
+    tids: HashMap<String, Option<Vec<u8>>>,
 }
 
 impl GraphPersister {
@@ -90,7 +99,34 @@ impl GraphPersister {
                 state.orphans.add(edge);
             }
         }
+        if !state.orphans.is_empty() {
+            let edges = state.orphans.len();
+            tracing::info!(
+                edges,
+                "stored edges wait for nodes that are not in the graph"
+            );
+        }
         Ok(())
+    }
+
+    /// Returns the stored documents of known TIDs.
+    ///
+    /// # Errors
+    /// Returns an error if the store cannot be read.
+    pub(super) fn tids(&self) -> Result<Vec<Document>, StoreError> {
+        self.documents.list(TID_KIND)
+    }
+
+    /// Deletes a stored edge that waits for a node. Returns whether there was one.
+    pub(super) fn delete_waiting(&self, id: &EdgeId) -> bool {
+        let mut state = self.state.lock();
+        let was_waiting = state.orphans.remove(id);
+        if was_waiting {
+            state.forget_edge(id.clone());
+            state.recorded += 1;
+            self.changed.notify_one();
+        }
+        was_waiting
     }
 
     fn read<E: GraphResource>(&self, own: &str) -> Result<Vec<E>, StoreError> {
@@ -124,9 +160,10 @@ impl GraphPersister {
         if !is_persistent && state.nodes.is_empty() && state.edges.is_empty() {
             return;
         }
+        let deleted = state.discovered_deleted(events);
         let mut is_changed = false;
         for event in events {
-            is_changed |= state.record(event, is_persistent);
+            is_changed |= state.record(event, is_persistent, &deleted);
         }
         if is_changed {
             state.recorded += 1;
@@ -165,6 +202,11 @@ impl GraphPersister {
         (state.nodes.len(), state.edges.len())
     }
 
+    /// Returns the number of persistent edges that wait for a node.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.lock().orphans.len()
+    }
+
     /// Ends the writer thread after it has written what is pending.
     pub(crate) fn stop(&self) {
         self.state.lock().stopping = true;
@@ -174,21 +216,12 @@ impl GraphPersister {
 
     /// Writes pending changes until [`GraphPersister::stop`] is called; the body of the writer
     /// thread.
-    pub(crate) fn run(&self, clock: &dyn Clock) {
+    pub(crate) fn run(&self) {
         let mut delay = WRITE_DELAY;
-        let orphan_deadline = clock.now().saturating_add(ORPHAN_TIMEOUT);
         let mut state = self.state.lock();
         loop {
             while state.pending.is_empty() && !state.stopping {
-                let now = clock.now();
-                if state.orphans.is_empty() {
-                    self.changed.wait(&mut state);
-                } else if now < orphan_deadline {
-                    self.changed
-                        .wait_for(&mut state, orphan_deadline.duration_since(now));
-                } else {
-                    state.drop_orphans();
-                }
+                self.changed.wait(&mut state);
             }
             // Collects further changes, unless a thread waits; a flush also ends the backoff after a
             // failure.
@@ -234,7 +267,14 @@ impl GraphPersister {
 
 impl State {
     /// Marks the element of an event. Returns whether it has to be written.
-    fn record(&mut self, event: &GraphEvent, is_persistent: bool) -> bool {
+    ///
+    /// An edge that ends with a discovered node, one of `discovered`, waits for that node.
+    fn record(
+        &mut self,
+        event: &GraphEvent,
+        is_persistent: bool,
+        discovered: &HashSet<NodeId>,
+    ) -> bool {
         match event {
             GraphEvent::NodeAdded(node) => {
                 if is_persistent {
@@ -277,13 +317,26 @@ impl State {
                 let was_known = self.nodes.remove(&node.id);
                 if was_known {
                     self.pending.nodes.insert(node.id.clone(), None);
+                    for edge in self.orphans.of(&node.id) {
+                        self.orphans.remove(&edge.id);
+                        self.forget_edge(edge.id);
+                    }
                 }
                 was_known
             }
             GraphEvent::EdgeDeleted(edge) => {
-                let was_known = self.edges.remove(&edge.id);
+                let was_known = self.edges.contains(&edge.id);
+                let lost_its_end =
+                    discovered.contains(&edge.parent) || discovered.contains(&edge.child);
+                if was_known && lost_its_end && self.orphans.len() < MAX_WAITING {
+                    self.orphans.add(Edge {
+                        deleted_at: None,
+                        ..Edge::clone(edge)
+                    });
+                    return false;
+                }
                 if was_known {
-                    self.pending.edges.insert(edge.id.clone(), None);
+                    self.forget_edge(edge.id.clone());
                 }
                 was_known
             }
@@ -304,27 +357,39 @@ impl State {
         self.pending.restore(batch);
     }
 
-    /// Deletes stored edges whose nodes have not been added since the start.
-    fn drop_orphans(&mut self) {
-        let lost = self.orphans.take_all();
-        if lost.is_empty() {
-            return;
+    /// Returns the nodes that a transaction deleted and that are not persistent: probes, agents, and
+    /// publishers may add them again. Empty without persistent edges, which alone depend on it.
+    fn discovered_deleted(&self, events: &[GraphEvent]) -> HashSet<NodeId> {
+        if self.edges.is_empty() {
+            return HashSet::new();
         }
-        tracing::warn!(
-            edges = lost.len(),
-            "deleted stored edges whose nodes were not added within an hour of the start"
-        );
-        for id in lost {
-            self.edges.remove(&id);
-            self.pending.edges.insert(id, None);
-        }
-        self.recorded += 1;
+        let deleted = |event: &GraphEvent| match event {
+            GraphEvent::NodeDeleted(node) => Some(node.id.clone()),
+            _ => None,
+        };
+        let deleted = events.iter().filter_map(deleted);
+        deleted.filter(|id| !self.nodes.contains(id)).collect()
+    }
+
+    /// Marks a persistent edge as deleted.
+    fn forget_edge(&mut self, id: EdgeId) {
+        self.edges.remove(&id);
+        self.pending.edges.insert(id, None);
+    }
+}
+
+impl TidStore for GraphPersister {
+    fn put(&self, id: String, document: Option<Vec<u8>>) {
+        let mut state = self.state.lock();
+        state.pending.tids.insert(id, document);
+        state.recorded += 1;
+        self.changed.notify_one();
     }
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.nodes.is_empty() && self.edges.is_empty()
+        self.nodes.is_empty() && self.edges.is_empty() && self.tids.is_empty()
     }
 
     /// Returns the changes of the store: nodes before edges, so that no edge is stored without its
@@ -332,7 +397,12 @@ impl Pending {
     fn changes(&self) -> impl Iterator<Item = DocumentChange> {
         let nodes = sorted(&self.nodes).map(|(id, node)| change(id.to_string(), node.as_deref()));
         let edges = sorted(&self.edges).map(|(id, edge)| change(id.to_string(), edge.as_deref()));
-        nodes.chain(edges)
+        let tids = sorted(&self.tids).map(|(id, document)| DocumentChange {
+            kind: TID_KIND,
+            id: id.clone(),
+            document: document.clone(),
+        });
+        nodes.chain(edges).chain(tids)
     }
 
     /// Puts back the changes of a failed write, except of elements that have changed since.
@@ -345,6 +415,11 @@ impl Pending {
         for (id, edge) in batch.edges {
             if let Entry::Vacant(entry) = self.edges.entry(id) {
                 entry.insert(edge);
+            }
+        }
+        for (id, document) in batch.tids {
+            if let Entry::Vacant(entry) = self.tids.entry(id) {
+                entry.insert(document);
             }
         }
     }
@@ -390,9 +465,12 @@ const WRITE_DELAY: Duration = Duration::from_millis(500);
 /// Maximum time until a failed write is retried; the delay doubles with each failure.
 const MAX_WRITE_DELAY: Duration = Duration::from_secs(60);
 
-/// Time after the start for which orphan edges wait for their nodes: agents reconnect within
-/// minutes.
-const ORPHAN_TIMEOUT: Duration = Duration::from_secs(3_600);
+/// Maximum number of edges that wait for a node that was deleted; further edges are deleted with their
+/// node.
+const MAX_WAITING: usize = 100_000;
+
+/// Kind of the documents of known TIDs.
+const TID_KIND: &str = "tid";
 
 #[cfg(test)]
 mod tests;

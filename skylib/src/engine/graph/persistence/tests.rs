@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::graph::SharedGraph;
 use crate::graph::{GraphAccess, Metadata, Origin};
 use crate::store::{Document, MemoryDocStore};
-use crate::time::{ManualClock, SystemClock};
+use crate::time::SystemClock;
 
 const NOW: Timestamp = Timestamp::from_ms(1_000);
 
@@ -68,18 +68,14 @@ struct Persisted {
 
 impl Persisted {
     fn open(disk: &Arc<Disk>) -> Self {
-        Self::with_clock(disk, Arc::new(SystemClock))
-    }
-
-    fn with_clock(disk: &Arc<Disk>, clock: Arc<dyn Clock>) -> Self {
         let persister = Arc::new(GraphPersister::new(Arc::clone(disk) as _));
         let orphans = Box::new(OrphanEdgeProcessor(Arc::clone(&persister)));
-        let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), vec![orphans]);
+        let graph = SharedGraph::new(Graph::new(), Arc::new(SystemClock), vec![orphans]);
         let graph = Arc::new(graph.with_persister(Some(Arc::clone(&persister))));
         let load = |graph: &mut Graph, _| persister.load(graph, "agent.own");
         graph.update_as(None, load).unwrap();
         let writer = Arc::clone(&persister);
-        let thread = std::thread::spawn(move || writer.run(&*clock));
+        let thread = std::thread::spawn(move || writer.run());
         Self {
             graph,
             persister,
@@ -257,27 +253,46 @@ fn edges_wait_for_nodes_that_are_not_persistent() {
 }
 
 #[test]
-fn edges_whose_nodes_do_not_return_are_deleted() {
+fn edges_of_a_discovered_node_return_with_it() {
     let disk = Arc::new(Disk::default());
-    let json = serde_json::to_vec(&edge("e", "a", "b")).unwrap();
-    disk.documents.put("edge", "e", &json).unwrap();
-    drop(Persisted::open(&disk));
-    assert_eq!(stored(&disk), ["e"], "it waits");
-    let clock = Arc::new(ManualClock::new(NOW));
-    let graph = Persisted::with_clock(&disk, Arc::clone(&clock) as _);
-    // The writer reads the clock again whenever it is woken.
-    graph
-        .graph
-        .update_persistent(None, |graph, _| graph.add_node(node("n", "")).unwrap());
+    let graph = Persisted::open(&disk);
+    let add = |id: &str| {
+        let add = |graph: &mut Graph, _| graph.add_node(node(id, "agent.own")).unwrap();
+        graph.graph.update_as(None, add);
+    };
+    let delete = |id: &str| {
+        let delete = |graph: &mut Graph, now| graph.delete_node(&id.into(), now).unwrap();
+        graph.graph.update_as(None, delete);
+    };
+    graph.graph.update_persistent(None, |graph, _| {
+        graph.add_node(node("port", "")).unwrap();
+    });
+    add("eth0");
+    graph.graph.update_persistent(None, |graph, _| {
+        graph.add_edge(edge("e", "port", "eth0")).unwrap();
+        graph.add_edge(edge("f", "eth0", "port")).unwrap();
+    });
+    delete("eth0");
+    assert_eq!(
+        (graph.ids(), graph.persister.waiting()),
+        (vec!["port".to_owned()], 2)
+    );
     assert_eq!(graph.graph.flush(), Ok(()));
-    clock.advance(ORPHAN_TIMEOUT);
-    graph
-        .graph
-        .update_persistent(None, |graph, _| graph.add_node(node("o", "")).unwrap());
-    assert_eq!(graph.graph.flush(), Ok(()));
-    let began = SystemClock.now();
-    while stored(&disk) != ["n", "o"] {
-        assert!(SystemClock.now().duration_since(began) < Duration::from_secs(20));
-        std::thread::yield_now();
-    }
+    assert_eq!(stored(&disk), ["e", "f", "port"], "they wait");
+    add("eth0");
+    assert_eq!(graph.ids(), ["e", "eth0", "f", "port"]);
+    assert_eq!(graph.persister.waiting(), 0);
+
+    // A client deletes an edge, or the node that it has added.
+    delete("eth0");
+    assert!(graph.graph.delete_waiting(&"f".into()));
+    assert!(!graph.graph.delete_waiting(&"f".into()));
+    add("eth0");
+    assert_eq!(graph.ids(), ["e", "eth0", "port"]);
+    delete("eth0");
+    assert_eq!(graph.persister.waiting(), 1);
+    delete("port");
+    assert_eq!(graph.persister.waiting(), 0);
+    drop(graph);
+    assert!(stored(&disk).is_empty());
 }

@@ -226,3 +226,74 @@ fn what_cannot_be_decoded_is_counted_by_why() {
         (None, "Ethernet/IPv4")
     );
 }
+
+/// Returns an ICMPv4 message with an identifier of 7.
+fn icmp(from: u8, to: u8, kind: u8, code: u8, number: u16) -> Vec<u8> {
+    let mut message = vec![kind, code, 0, 0, 0, 7];
+    message.extend(number.to_be_bytes());
+    ethernet(from, to, 0x0800, &ipv4(from, to, 1, &message))
+}
+
+#[test]
+fn an_extended_echo_is_measured() {
+    let mut table = table();
+    feed(&mut table, 0, &icmp(1, 2, 42, 0, 0x0301));
+    // The reply has a result as its code, and other flags in the second byte (RFC 8335).
+    feed(&mut table, 20, &icmp(2, 1, 43, 2, 0x0300));
+    let flow = only(&table);
+    assert_eq!(flow.metric.unwrap().rtt, 20_000_000);
+    assert_eq!(flow.initiator.unwrap().by.as_str(), "REQUEST");
+    let mut table = recorded();
+    feed(&mut table, 0, &icmp(1, 2, 42, 0, 0x0301));
+    feed(&mut table, 20, &icmp(2, 1, 43, 2, 0x0300));
+    assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn other_queries_name_the_opener_without_a_round_trip_time() {
+    for (request, reply) in [(13, 14), (15, 16), (17, 18)] {
+        let mut table = table();
+        feed(&mut table, 0, &icmp(2, 1, reply, 0, 1));
+        feed(&mut table, 1, &icmp(1, 2, request, 0, 1));
+        let flow = only(&table);
+        assert_eq!(flow.initiator.unwrap().by.as_str(), "REPLY");
+        assert_eq!(flow.network.unwrap().a.as_str(), "10.0.0.1");
+        assert_eq!(flow.metric.unwrap().rtt, 0);
+    }
+}
+
+#[test]
+fn a_reply_before_its_request_is_no_round_trip_time() {
+    let mut table = table();
+    feed(&mut table, 100, &icmp(1, 2, 8, 0, 1));
+    feed(&mut table, 90, &icmp(2, 1, 0, 0, 1));
+    assert_eq!(only(&table).metric.unwrap().rtt, 0);
+    assert_eq!(table.stats().time_back, 1);
+}
+
+#[test]
+fn a_reply_joins_the_label_path_of_its_request() {
+    // A10: two paths to B carry echoes of one identifier; B's labels differ from both.
+    let labeled = |label: u32, frame: &[u8]| {
+        let mut mpls = (label << 12 | 0x1ff).to_be_bytes().to_vec();
+        mpls.extend(&frame[14..]);
+        ethernet(frame[11], frame[5], 0x8847, &mpls)
+    };
+    let mut table = table();
+    feed(&mut table, 0, &labeled(100, &icmp(1, 2, 8, 0, 1)));
+    feed(&mut table, 1, &labeled(200, &icmp(1, 2, 8, 0, 2)));
+    feed(&mut table, 11, &labeled(300, &icmp(2, 1, 0, 0, 2)));
+    let mut pings: Vec<_> = flows(&table)
+        .into_iter()
+        .filter(|flow| flow.icmp.is_some())
+        .map(|flow| {
+            (
+                flow.start,
+                flow.metric.unwrap().ba_packets,
+                flow.metric.unwrap().rtt,
+            )
+        })
+        .collect();
+    pings.sort_unstable();
+    assert_eq!(pings, [(0, 0, 0), (1, 1, 10_000_000)]);
+}

@@ -190,8 +190,8 @@ fn what_filters_see_of_an_entry_is_what_its_record_says() {
     );
     feed(&mut table, 1006, &ethernet(1, 2, 0x0800, &in_in_other));
     for round in 0..3 {
-        for entry in table.arena.range(0, u32::MAX) {
-            let (live, flow) = (table.entry_fields(entry), table.flow(entry));
+        for record in table.arena.range(0, u32::MAX) {
+            let (live, flow) = (table.entry_fields(record), table.flow(record));
             for field in FlowField::names()
                 .iter()
                 .filter_map(|name| FlowField::parse(name))

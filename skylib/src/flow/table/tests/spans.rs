@@ -130,3 +130,99 @@ fn a_syn_into_an_open_connection_is_an_attempt_beside_it() {
         [(0, 2, 2, Replaced), (10, 2, 1, NotFinished)]
     );
 }
+
+#[test]
+fn a_step_of_the_clock_ends_no_flow() {
+    let mut table = FlowTable::new(
+        FlowTableOptions::default()
+            .with_extra_tcp_metric(true)
+            .with_final_only(false),
+    );
+    let hour = 3_600_000;
+    feed(&mut table, hour, &tcp_numbered(A, B, SYN, 9, 0));
+    // The clock is set ahead by a day: the answer has another date.
+    table.step_clock(ms(hour + 5), 24 * hour);
+    feed(
+        &mut table,
+        25 * hour + 8,
+        &tcp_numbered(B, A, SYN | ACK, 5, 10),
+    );
+    let flow = only(&table);
+    assert_eq!((flow.start, flow.last), (hour, 25 * hour + 8));
+    let metric = flow.metric.unwrap();
+    assert_eq!((metric.rtt, metric.last), (8_000_000, 25 * hour + 8));
+    let times = flow.tcp_metric.unwrap();
+    assert_eq!(
+        (times.ab_syn_start, times.ba_syn_start),
+        (hour, 25 * hour + 8)
+    );
+    // The timers go on in the table's time, and back again.
+    let sent = update(&mut table, hour + 60_000);
+    let interval = sent[0].last_update_metric.unwrap();
+    assert_eq!((interval.start, interval.last), (hour, 25 * hour + 60_000));
+    table.step_clock(ms(hour + 70_000), -24 * hour);
+    feed(&mut table, hour + 90_000, &tcp(A, B, ACK));
+    let flow = only(&table);
+    assert_eq!((flow.start, flow.last), (hour, hour + 90_000));
+    assert!(expire(&mut table, hour + 100_000).is_empty());
+    assert_eq!(table.stats().clock_steps, 2);
+    // The original's value: the flow has the packets' dates.
+    let mut table = recorded();
+    table.step_clock(ms(5), 24 * hour);
+    assert_eq!(table.stats().clock_steps, 0);
+}
+
+#[test]
+fn a_record_of_one_key_and_time_has_its_own_uuid() {
+    let uuids = |table: &FlowTable| {
+        let mut uuids: Vec<_> = flows(table).iter().map(|flow| flow.uuid.clone()).collect();
+        let count = uuids.len();
+        uuids.sort_unstable();
+        uuids.dedup();
+        (uuids.len(), count)
+    };
+    // C11: three connections within a millisecond.
+    let mut reused = table();
+    for number in [100, 200, 300] {
+        feed(&mut reused, 1, &tcp_numbered(A, B, SYN, number, 0));
+        feed(
+            &mut reused,
+            1,
+            &tcp_numbered(B, A, RST | ACK, 0, number + 1),
+        );
+    }
+    assert_eq!(uuids(&reused), (3, 3));
+    assert!(
+        flows(&reused)
+            .iter()
+            .all(|flow| flow.network.as_ref().unwrap().id == 0)
+    );
+    // A flow that is evicted and begins again.
+    let mut full = FlowTable::new(FlowTableOptions::default().with_max_entries(1));
+    let mut sent: Vec<Flow> = Vec::new();
+    for port in [1, 2, 1, 2] {
+        feed(&mut full, 1, &udp(End(1, port), B, &[]));
+    }
+    full.flush(&mut sent);
+    let mut different: Vec<_> = sent.iter().map(|flow| flow.uuid.clone()).collect();
+    different.sort_unstable();
+    different.dedup();
+    assert_eq!((sent.len(), different.len()), (4, 4));
+}
+
+#[test]
+fn ends_of_a_silent_flow_outlive_a_finished_one() {
+    let mut table = table();
+    feed(&mut table, 0, &tcp(B, A, FIN | ACK));
+    feed(&mut table, 1, &tcp(A, B, FIN | ACK));
+    feed(&mut table, 100_000, &tcp_numbered(A, B, SYN, 7, 0));
+    feed(&mut table, 100_001, &tcp_numbered(B, A, SYN | ACK, 9, 8));
+    // The server speaks first after a long silence.
+    feed(&mut table, 800_000, &tcp(B, A, ACK));
+    let last = flows(&table)
+        .into_iter()
+        .max_by_key(|flow| flow.start)
+        .unwrap();
+    assert_eq!(last.transport.unwrap().a, i64::from(A.1));
+    assert_eq!(last.initiator.unwrap().by.as_str(), "KEPT");
+}

@@ -63,6 +63,11 @@ impl Metrics {
             .map(|(name, series)| (name, series.as_slice()))
     }
 
+    /// Returns the series and their names, by ascending name.
+    pub(crate) fn into_series(self) -> impl Iterator<Item = (Text, Vec<Metric>)> {
+        self.0.into_iter()
+    }
+
     /// Adds up all series in slots of equal length. Returns one series named `Aggregated`.
     ///
     /// The first slot begins at the start of the window; `None` means the time that the metrics

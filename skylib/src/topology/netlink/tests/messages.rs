@@ -3,7 +3,7 @@
 use netlink_packet_core::Emitable;
 use netlink_packet_route::link::{
     BondMode, BondPortState, InfoBond, InfoBondPort, InfoData, InfoKind, InfoPortData,
-    InfoPortKind, InfoVlan, LinkAttribute, LinkInfo, LinkMessage as Written, MiiStatus,
+    InfoPortKind, InfoVlan, LinkAttribute, LinkInfo, LinkMessage as Written, MiiStatus, Prop,
     VlanProtocol,
 };
 
@@ -108,6 +108,23 @@ fn a_vlan_device_has_its_number() {
             r#""LinkFlags":null,"MTU":1500,"Name":"x","ParentIndex":4,"State":"UNKNOWN","#,
             r#""Type":"vlan","Vlan":42}"#
         )
+    );
+}
+
+#[test]
+fn other_names_of_a_link_are_shown() {
+    let link = written(vec![
+        LinkAttribute::IfAlias("uplink to rack 7".into()),
+        LinkAttribute::PropList(vec![
+            Prop::AltIfName("enp1s0".into()),
+            Prop::AltIfName("a-name-longer-than-sixteen".into()),
+        ]),
+    ]);
+    let shown = metadata(&link, "");
+    assert!(shown.contains(r#""Alias":"uplink to rack 7""#), "{shown}");
+    assert!(
+        shown.contains(r#""AltNames":["enp1s0","a-name-longer-than-sixteen"]"#),
+        "{shown}"
     );
 }
 
@@ -316,7 +333,14 @@ fn routes_are_grouped_by_table_and_prefix() {
         "02180000fe0300060000000008000f00fe00000008000100c6120200",
     ]);
     assert_eq!((values.count, values.omitted), (8, 0));
-    let values = values.into_values();
+    assert_eq!(
+        json(values.value_without_link().unwrap()),
+        concat!(
+            r#"[{"ID":254,"Routes":[{"NextHops":[],"Prefix":"198.18.2.0/24","Priority":0,"#,
+            r#""Protocol":3,"Type":"blackhole"}],"Src":""}]"#
+        )
+    );
+    let values = values.values();
     assert_eq!(values.len(), 2);
     assert_eq!(
         json(values[&3].clone()),
@@ -329,7 +353,7 @@ fn routes_are_grouped_by_table_and_prefix() {
             r#"{"NextHops":[{"IP":"2001:db8:5::1","IfIndex":3,"Priority":1024}],"#,
             r#""Prefix":"::/0","Protocol":3}],"Src":"192.0.2.7"},"#,
             r#"{"ID":255,"Routes":[{"NextHops":[{"IfIndex":3,"Priority":0}],"#,
-            r#""Prefix":"192.0.2.7/32","Protocol":2}],"Src":"192.0.2.7"}]"#
+            r#""Prefix":"192.0.2.7/32","Protocol":2,"Type":"local"}],"Src":"192.0.2.7"}]"#
         )
     );
     assert_eq!(
@@ -346,7 +370,10 @@ fn routes_are_grouped_by_table_and_prefix() {
 #[test]
 fn a_default_route_without_gateway_keeps_its_family() {
     let v4 = Route::parse(&hex("02000000fe03fd01000000000800040003000000")).unwrap();
-    assert_eq!(format!("{}/{}", v4.destination, v4.prefix), "0.0.0.0/0");
+    assert_eq!(
+        format!("{}/{}", v4.key.destination, v4.key.prefix),
+        "0.0.0.0/0"
+    );
     let cloned = "02000000fe03fd01000200000800040003000000";
     assert_eq!(
         Route::parse(&hex(cloned)),
@@ -359,9 +386,24 @@ fn a_default_route_without_gateway_keeps_its_family() {
 fn both_links_of_a_multipath_route_show_it() {
     let two_links = MULTIPATH.replace("1000000003", "1000000004");
     let two_links = two_links.replacen("1000000004", "1000000003", 1);
-    let values = routes(&[&two_links]).into_values();
+    let values = routes(&[&two_links]).values();
     assert_eq!(values.len(), 2);
     assert_eq!(values[&3], values[&4]);
+}
+
+#[test]
+fn hops_that_the_kernel_does_not_use_are_omitted() {
+    // The flags of the first hop: dead.
+    let dead = MULTIPATH.replacen("1000000003", "1000010003", 1);
+    let route = Route::parse(&hex(&dead)).unwrap();
+    assert_eq!(route.hops.len(), 1);
+    assert_eq!(route.hops[0].gateway, Some([192, 0, 2, 2].into()));
+    let only = "02180000fe0400010100000008000f00fe00000008000100c612010008000400020000000";
+    let only = Route::parse(&hex(&only[..only.len() - 1])).unwrap();
+    assert!(only.hops.is_empty());
+    let mut routes = RoutesByLink::default();
+    routes.add(&only);
+    assert_eq!(routes.value_without_link(), None);
 }
 
 #[test]
@@ -370,7 +412,7 @@ fn a_link_shows_a_bounded_number_of_routes() {
     let mut route = Route::parse(&hex(MULTIPATH)).unwrap();
     for i in 0..MAX_ROUTES + 5 {
         let i = u32::try_from(i).unwrap();
-        route.destination = std::net::Ipv4Addr::from(i << 8).into();
+        route.key.destination = std::net::Ipv4Addr::from(i << 8).into();
         routes.add(&route);
     }
     assert_eq!((routes.count, routes.omitted), (MAX_ROUTES + 5, 5));

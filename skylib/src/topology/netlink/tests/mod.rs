@@ -5,6 +5,7 @@ mod messages;
 mod pairs;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::link::LinkMessage;
 use super::link_state::LinkFacts;
@@ -28,7 +29,7 @@ impl Fixture {
     fn new() -> Self {
         Self {
             graph: Graph::new().with_journal(),
-            table: LinkTable::new(Origin::new("agent", "edge-01")),
+            table: LinkTable::new(Origin::new("agent", "edge-01"), Arc::default()),
             facts: HashMap::new(),
             now: Timestamp::from_ms(1000),
         }
@@ -42,7 +43,7 @@ impl Fixture {
             .with_origin(Origin::new("agent", "edge-01"));
         self.graph.add_node(node_of).unwrap();
         self.graph.take_events();
-        self.table.add_namespace(node, name.into())
+        self.table.add_namespace(node, name.into(), None)
     }
 
     fn notify(&mut self, key: NamespaceKey, events: Vec<NetlinkEvent>) -> FollowUp {

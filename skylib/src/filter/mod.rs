@@ -21,12 +21,16 @@
 //! assert!(!filter.matches(&Port(85)));
 //! ```
 
-use std::fmt;
-use std::net::Ipv4Addr;
-use std::str::FromStr;
+mod network;
+mod one_of;
+
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
+pub use self::network::{Ipv4Network, Ipv6Network, ParseNetworkError};
+pub use self::one_of::OneOf;
 use crate::value::{Text, Value};
 
 /// Tree of tests. Complete by definition: it mirrors the wire form of filters.
@@ -99,6 +103,15 @@ impl<K> Filter<K> {
         }
     }
 
+    /// Returns the list of equalities for which a set stands.
+    pub(crate) fn alternatives(key: &K, set: &OneOf) -> Self
+    where
+        K: Clone,
+    {
+        let test = |equality| Self::Test(key.clone(), equality);
+        Self::Any(set.equalities().map(test).collect())
+    }
+
     /// Returns whether an element matches.
     pub fn matches<F: Fields<K> + ?Sized>(&self, element: &F) -> bool {
         match self {
@@ -146,6 +159,8 @@ pub enum Predicate {
     Int(i64),
     /// Equal boolean.
     Bool(bool),
+    /// Equal to one of many values.
+    OneOf(Arc<OneOf>),
     /// Less than.
     Lt(i64),
     /// Less than or equal.
@@ -158,6 +173,10 @@ pub enum Predicate {
     Regex(Pattern),
     /// IPv4 address inside a network; a prefix length after the address is ignored.
     Ipv4Range(Ipv4Network),
+    /// IPv6 address inside a network; a prefix length after the address is ignored.
+    Ipv6Range(Ipv6Network),
+    /// Equal IP address, in any notation; a prefix length after the address is ignored.
+    Address(IpAddr),
 }
 
 impl Predicate {
@@ -180,8 +199,10 @@ impl Predicate {
         match (self, value) {
             (Self::Text(wanted), Value::Text(text)) => wanted == text,
             (Self::Bool(wanted), Value::Bool(bool)) => wanted == bool,
-            (Self::Regex(_) | Self::Ipv4Range(_), Value::Text(text)) => self.matches_text(text),
-            (Self::Text(_) | Self::Bool(_) | Self::Regex(_) | Self::Ipv4Range(_), _) => false,
+            (predicate, Value::Text(text)) if predicate.reads_text() => self.matches_text(text),
+            (Self::OneOf(set), _) => set.has(value),
+            (Self::Text(_) | Self::Bool(_), _) => false,
+            (predicate, _) if predicate.reads_text() => false,
             _ => value
                 .to_int()
                 .is_some_and(|number| self.matches_int(number)),
@@ -195,12 +216,26 @@ impl Predicate {
         match self {
             Self::Present => true,
             Self::Int(wanted) => number == *wanted,
+            Self::OneOf(set) => set.has_int(number),
             Self::Lt(bound) => number < *bound,
             Self::Lte(bound) => number <= *bound,
             Self::Gt(bound) => number > *bound,
             Self::Gte(bound) => number >= *bound,
-            Self::Text(_) | Self::Bool(_) | Self::Regex(_) | Self::Ipv4Range(_) => false,
+            Self::Text(_)
+            | Self::Bool(_)
+            | Self::Regex(_)
+            | Self::Ipv4Range(_)
+            | Self::Ipv6Range(_)
+            | Self::Address(_) => false,
         }
+    }
+
+    /// Returns whether the predicate parses texts, and so matches no other values.
+    const fn reads_text(&self) -> bool {
+        matches!(
+            self,
+            Self::Regex(_) | Self::Ipv4Range(_) | Self::Ipv6Range(_) | Self::Address(_)
+        )
     }
 
     /// Returns whether a text satisfies the predicate.
@@ -209,8 +244,11 @@ impl Predicate {
         match self {
             Self::Present => true,
             Self::Text(wanted) => wanted.as_str() == text,
+            Self::OneOf(set) => set.has_text(text),
             Self::Regex(pattern) => pattern.0.is_match(text),
             Self::Ipv4Range(network) => network.contains_text(text),
+            Self::Ipv6Range(network) => network.contains_text(text),
+            Self::Address(address) => network::address_of(text, 3) == Some(*address),
             _ => false,
         }
     }
@@ -227,8 +265,11 @@ impl PartialEq for Predicate {
             | (Self::Lte(a), Self::Lte(b))
             | (Self::Gt(a), Self::Gt(b))
             | (Self::Gte(a), Self::Gte(b)) => a == b,
+            (Self::OneOf(a), Self::OneOf(b)) => a == b,
             (Self::Regex(a), Self::Regex(b)) => a.0.as_str() == b.0.as_str(),
             (Self::Ipv4Range(a), Self::Ipv4Range(b)) => a == b,
+            (Self::Ipv6Range(a), Self::Ipv6Range(b)) => a == b,
+            (Self::Address(a), Self::Address(b)) => a == b,
             _ => false,
         }
     }
@@ -276,62 +317,6 @@ fn reason(error: &regex::Error) -> String {
         .to_owned()
 }
 
-/// IPv4 network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ipv4Network {
-    /// Host bits are zero: `address & mask == address`.
-    address: u32,
-    mask: u32,
-}
-
-impl FromStr for Ipv4Network {
-    type Err = ParseNetworkError;
-
-    /// Parses a network in CIDR notation, such as `192.0.2.0/24`; host bits are cleared.
-    ///
-    /// # Errors
-    /// [`ParseNetworkError`] if the text is not an IPv4 address with a prefix length of 0 to 32.
-    fn from_str(cidr: &str) -> Result<Self, ParseNetworkError> {
-        let (address, len) = cidr.split_once('/').ok_or(ParseNetworkError)?;
-        if !(1..=2).contains(&len.len()) || !len.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(ParseNetworkError);
-        }
-        let len = len.parse::<u32>().map_err(|_| ParseNetworkError)?;
-        let host_bits = 32_u32.checked_sub(len).ok_or(ParseNetworkError)?;
-        let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
-        let address = address.parse::<Ipv4Addr>().map_err(|_| ParseNetworkError)?;
-        Ok(Self {
-            address: u32::from(address) & mask,
-            mask,
-        })
-    }
-}
-
-/// Error of parsing an [`Ipv4Network`] from text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an IPv4 network in CIDR notation, such as 192.0.2.0/24")]
-pub struct ParseNetworkError;
-
-impl Ipv4Network {
-    /// Returns whether an address, with or without `/length`, is in the network.
-    #[must_use]
-    pub fn contains_text(&self, text: &str) -> bool {
-        let (address, len) = text.split_once('/').unwrap_or((text, "0"));
-        (1..=2).contains(&len.len())
-            && len.bytes().all(|b| b.is_ascii_digit())
-            && address
-                .parse::<Ipv4Addr>()
-                .is_ok_and(|a| u32::from(a) & self.mask == self.address)
-    }
-}
-
-impl fmt::Display for Ipv4Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = Ipv4Addr::from(self.address);
-        write!(f, "{address}/{}", self.mask.count_ones())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,29 +351,27 @@ mod tests {
     }
 
     #[test]
-    fn networks_mask_host_bits() {
-        let network = "192.0.2.77/24".parse::<Ipv4Network>().unwrap();
-        for inside in ["192.0.2.1", "192.0.2.255/24", "192.0.2.0/99"] {
-            assert!(network.contains_text(inside), "{inside}");
+    fn addresses_are_equal_in_any_notation() {
+        let address = |text: &str| Predicate::Address(text.parse().unwrap());
+        for same in ["192.0.2.7", "192.0.2.7/24", "192.0.2.7/0"] {
+            assert!(address("192.0.2.7").matches_text(same), "{same}");
         }
-        for outside in [
-            "192.0.3.1",
-            "192.0.2.1/",
-            "192.0.2.1/x",
+        for other in [
+            "192.0.2.77",
+            "192.0.2.7/",
+            "192.0.2.7/x",
+            "192.0.2.7/1234",
             "::1",
-            "192.0.2.01",
+            "",
         ] {
-            assert!(!network.contains_text(outside), "{outside}");
+            assert!(!address("192.0.2.7").matches_text(other), "{other}");
         }
-        assert!(
-            "0.0.0.0/0"
-                .parse::<Ipv4Network>()
-                .unwrap()
-                .contains_text("255.1.2.3")
-        );
-        for bad in ["192.0.2.0", "192.0.2.0/33", "::/0", "x/8", "1.2.3.4/+8"] {
-            assert!(bad.parse::<Ipv4Network>().is_err(), "{bad}");
+        for same in ["2001:db8::1", "2001:DB8:0::1/64", "2001:db8::0001/128"] {
+            assert!(address("2001:db8::1").matches_text(same), "{same}");
         }
+        let list: Value = serde_json::from_str(r#"[1,"192.0.2.7/24"]"#).unwrap();
+        assert!(address("192.0.2.7").matches(&list));
+        assert!(!address("0.0.0.7").matches(&Value::Int(7)));
     }
 
     #[test]

@@ -1,0 +1,25 @@
+//! Memory charges of messages that have been received and not yet processed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use skylib::memory::MemoryCharge;
+
+/// Charges of messages that have been received and not yet processed. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PendingMessages(Arc<Mutex<Vec<MemoryCharge>>>);
+
+impl PendingMessages {
+    /// Adds the charge of a received message.
+    pub(crate) fn add(&self, charge: MemoryCharge) {
+        if charge.bytes() > 0 {
+            let mut charges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            charges.push(charge);
+        }
+    }
+
+    /// Releases all charges: the messages have been processed.
+    pub(crate) fn clear(&self) {
+        let mut charges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        charges.clear();
+    }
+}

@@ -1,0 +1,291 @@
+//! `BpfCompiler`: compiles packet filters one at a time, and each only once.
+//!
+//! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled. One
+//! compilation runs at a time, for all callers together; those who wait can be interrupted. Programs
+//! are cached per text and link type, so a capture on many interfaces and a query over many packets
+//! compile their filter once.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{BpfProgram, CaptureError};
+use crate::flow::{PacketFilter, PacketFilterCompiler};
+use crate::packet::LinkType;
+
+/// Compiler of packet filters with a cache; clones share both.
+///
+/// ```
+/// use skylib::capture::BpfCompiler;
+/// use skylib::flow::PacketFilterCompiler;
+/// use skylib::packet::LinkType;
+/// let compiler = BpfCompiler::default();
+/// let error = compiler.compile("tcp prot 80", LinkType::ETHERNET, &|| false).err();
+/// assert!(error.is_some_and(|message| message.ends_with("syntax error")));
+/// ```
+#[derive(Clone, Default)]
+pub struct BpfCompiler(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    cache: Mutex<Cache>,
+    /// Whether libpcap compiles now.
+    is_compiling: Mutex<bool>,
+    /// Wakes one thread that waits for its turn to compile.
+    free: Condvar,
+}
+
+/// Turn of a thread to compile.
+struct Turn<'a>(&'a Shared);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.is_compiling) = false;
+        self.0.free.notify_one();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct Cache {
+    /// Compiled filters, which accept all bytes, and the error messages of invalid ones.
+    programs: HashMap<Key, Result<BpfProgram, String>>,
+    /// Keys of `programs`, oldest first; at most [`MAX_PROGRAMS`].
+    order: VecDeque<Key>,
+    /// Filters that the background thread is to compile.
+    requested: VecDeque<Key>,
+    /// Whether the background thread runs.
+    is_working: bool,
+}
+
+/// Text and link type of a filter.
+type Key = (String, LinkType);
+
+impl BpfCompiler {
+    /// Compiles a filter, or returns it from the cache; see [`BpfProgram::compile`].
+    ///
+    /// # Errors
+    /// [`CaptureError::Filter`] if the filter is invalid or too expensive, or `is_interrupted`
+    /// returns `true` while others are compiled.
+    pub fn program(
+        &self,
+        text: &str,
+        link_type: LinkType,
+        snap_len: u32,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<BpfProgram, CaptureError> {
+        let key = (text.to_owned(), link_type);
+        if let Some(known) = self.cached(&key) {
+            return finished(&key, known, snap_len);
+        }
+        let Some(_turn) = self.turn(is_interrupted) else {
+            return Err(failed(&key, "interrupted".to_owned()));
+        };
+        // Another thread may have compiled it meanwhile.
+        let program = self.cached(&key).unwrap_or_else(|| self.compile_now(&key));
+        finished(&key, program, snap_len)
+    }
+
+    /// Returns a filter if it is in the cache. Otherwise a background thread compiles it and then
+    /// calls `done`.
+    pub(crate) fn program_or_request(
+        &self,
+        text: &str,
+        link_type: LinkType,
+        snap_len: u32,
+        done: impl Fn() + Send + 'static,
+    ) -> Option<Result<BpfProgram, CaptureError>> {
+        let key = (text.to_owned(), link_type);
+        if let Some(known) = self.cached(&key) {
+            return Some(finished(&key, known, snap_len));
+        }
+        let mut cache = lock(&self.0.cache);
+        if !cache.requested.contains(&key) {
+            cache.requested.push_back(key.clone());
+        }
+        if cache.is_working {
+            return None;
+        }
+        let compiler = self.clone();
+        let thread = std::thread::Builder::new().name("bpf".to_owned());
+        match thread.spawn(move || compiler.work(&done)) {
+            Ok(_) => {
+                cache.is_working = true;
+                None
+            }
+            Err(error) => {
+                cache.requested.clear();
+                Some(Err(failed(&key, error.to_string())))
+            }
+        }
+    }
+
+    /// Waits for the turn to compile; `None` if interrupted.
+    fn turn(&self, is_interrupted: &dyn Fn() -> bool) -> Option<Turn<'_>> {
+        let mut is_compiling = lock(&self.0.is_compiling);
+        while *is_compiling {
+            if is_interrupted() {
+                return None;
+            }
+            let waited = self.0.free.wait_timeout(is_compiling, POLL_INTERVAL);
+            is_compiling = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *is_compiling = true;
+        Some(Turn(&self.0))
+    }
+
+    /// Compiles all requested filters; the body of the background thread.
+    fn work(&self, done: &dyn Fn()) {
+        loop {
+            let next = {
+                let mut cache = lock(&self.0.cache);
+                let next = cache.requested.front().cloned();
+                cache.is_working = next.is_some();
+                next
+            };
+            let Some(key) = next else {
+                return;
+            };
+            if self.cached(&key).is_none() {
+                let _turn = self.turn(&|| false);
+                drop(self.compile_now(&key));
+            }
+            lock(&self.0.cache).requested.pop_front();
+            done();
+        }
+    }
+
+    fn cached(&self, key: &Key) -> Option<Result<BpfProgram, String>> {
+        lock(&self.0.cache).programs.get(key).cloned()
+    }
+
+    /// Compiles a filter and stores the result.
+    fn compile_now(&self, key: &Key) -> Result<BpfProgram, String> {
+        let compiled = BpfProgram::compile(&key.0, key.1, 0).map_err(message_of);
+        let mut cache = lock(&self.0.cache);
+        if cache.order.len() >= MAX_PROGRAMS
+            && let Some(oldest) = cache.order.pop_front()
+        {
+            cache.programs.remove(&oldest);
+        }
+        cache.programs.insert(key.clone(), compiled.clone());
+        cache.order.push_back(key.clone());
+        compiled
+    }
+}
+
+impl PacketFilterCompiler for BpfCompiler {
+    fn compile(
+        &self,
+        text: &str,
+        link_type: LinkType,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<Box<dyn PacketFilter>, String> {
+        match self.program(text, link_type, 0, is_interrupted) {
+            Ok(program) => Ok(Box::new(program)),
+            Err(error) => Err(message_of(error)),
+        }
+    }
+}
+
+impl fmt::Debug for BpfCompiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cache = lock(&self.0.cache);
+        write!(f, "BpfCompiler({} programs)", cache.programs.len())
+    }
+}
+
+fn finished(
+    key: &Key,
+    program: Result<BpfProgram, String>,
+    snap_len: u32,
+) -> Result<BpfProgram, CaptureError> {
+    let program = program.map_err(|message| failed(key, message))?;
+    Ok(program.with_snap_len(snap_len))
+}
+
+fn failed(key: &Key, message: String) -> CaptureError {
+    CaptureError::Filter {
+        text: key.0.chars().take(MAX_SHOWN).collect(),
+        message,
+    }
+}
+
+fn message_of(error: CaptureError) -> String {
+    match error {
+        CaptureError::Filter { message, .. } => message,
+        error => error.to_string(),
+    }
+}
+
+/// Programs in the cache.
+const MAX_PROGRAMS: usize = 256;
+/// Characters of a filter that errors show.
+const MAX_SHOWN: usize = 200;
+/// Time between two polls of the interrupt.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_filter_is_compiled_once_and_invalid_ones_are_remembered() {
+        let compiler = BpfCompiler::default();
+        for snap_len in [0, 96] {
+            let program = compiler.program("udp", LinkType::ETHERNET, snap_len, &|| false);
+            let wanted = BpfProgram::compile("udp", LinkType::ETHERNET, snap_len).unwrap();
+            assert_eq!(program.unwrap(), wanted);
+        }
+        for _ in 0..2 {
+            let error = compiler.program("udp prot", LinkType::ETHERNET, 0, &|| false);
+            assert!(error.unwrap_err().to_string().contains("syntax error"));
+        }
+        assert_eq!(format!("{compiler:?}"), "BpfCompiler(2 programs)");
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let compiler = BpfCompiler::default();
+        for port in 0..MAX_PROGRAMS + 10 {
+            let text = format!("ip[0] = {}", port % 200);
+            let text = format!("{text} and ip[1] = {}", port / 200);
+            let program = compiler.program(&text, LinkType::ETHERNET, 0, &|| false);
+            program.unwrap();
+        }
+        let count = lock(&compiler.0.cache).programs.len();
+        assert_eq!(count, MAX_PROGRAMS);
+    }
+
+    #[test]
+    fn who_waits_for_another_compilation_can_be_interrupted() {
+        let compiler = BpfCompiler::default();
+        let _turn = compiler.turn(&|| false);
+        let error = compiler.program("udp", LinkType::ETHERNET, 0, &|| true);
+        assert!(error.unwrap_err().to_string().contains("interrupted"));
+    }
+
+    #[test]
+    fn requested_filters_are_compiled_in_the_background() {
+        let compiler = BpfCompiler::default();
+        let (sender, done) = mpsc::channel();
+        let request = |text: &str| {
+            let sender = sender.clone();
+            let notify = move || sender.send(()).unwrap();
+            compiler.program_or_request(text, LinkType::ETHERNET, 64, notify)
+        };
+        assert!(request("udp").is_none());
+        done.recv_timeout(Duration::from_secs(20)).unwrap();
+        let wanted = BpfProgram::compile("udp", LinkType::ETHERNET, 64).unwrap();
+        assert_eq!(request("udp").unwrap().unwrap(), wanted);
+        assert!(request("nonsense (").is_none());
+        done.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(request("nonsense (").unwrap().is_err());
+    }
+}

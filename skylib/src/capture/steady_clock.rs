@@ -1,0 +1,107 @@
+//! `SteadyClock`: the clock of a live capture's flow table, which steps of the system's clock do not
+//! move (rule E5 of `docs/flows.md`).
+
+use crate::flow::FlowTable;
+use crate::packet::PacketBatch;
+use crate::time::{Clock, Timestamp};
+
+/// Compares the system's clock with the monotonic one.
+#[derive(Debug)]
+pub(super) struct SteadyClock {
+    /// Latest readings of both clocks, in nanoseconds.
+    wall: i64,
+    monotonic: i64,
+    /// Sum of all steps, in milliseconds.
+    shift: i64,
+    /// Step that packets in the source may not have yet.
+    pending: Option<Step>,
+}
+
+/// Step of the system's clock.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// Size in milliseconds, positive for a step forward.
+    by: i64,
+    /// Middle between the old clock and the new one when the step was noticed, in nanoseconds.
+    middle: i64,
+}
+
+impl Step {
+    /// Returns whether a packet was received after the step: its time is nearer to the new clock.
+    const fn has(&self, packet: Timestamp) -> bool {
+        if self.by > 0 {
+            packet.as_ns() >= self.middle
+        } else {
+            packet.as_ns() <= self.middle
+        }
+    }
+}
+
+impl SteadyClock {
+    /// Returns a clock that shows the time of the system's.
+    pub(super) fn new(clock: &dyn Clock) -> Self {
+        let (wall, monotonic) = clock.now_and_monotonic_ns();
+        Self {
+            wall: wall.as_ns(),
+            monotonic,
+            shift: 0,
+            pending: None,
+        }
+    }
+
+    /// Reads both clocks. Returns the steady time.
+    pub(super) fn read(&mut self, clock: &dyn Clock, table: &mut FlowTable) -> Timestamp {
+        let (now, monotonic) = clock.now_and_monotonic_ns();
+        let wall = now.as_ns();
+        let passed = monotonic.saturating_sub(self.monotonic);
+        let by = wall.saturating_sub(self.wall).saturating_sub(passed) / NS_PER_MS;
+        (self.wall, self.monotonic) = (wall, monotonic);
+        if by.saturating_abs() >= MIN_STEP_MS {
+            self.settle(table);
+            self.shift = self.shift.saturating_add(by);
+            let middle = wall.saturating_sub(by.saturating_mul(NS_PER_MS) / 2);
+            self.pending = Some(Step { by, middle });
+        }
+        self.steady(now)
+    }
+
+    /// Counts packets in a table.
+    pub(super) fn count(&mut self, batch: &PacketBatch<'_>, table: &mut FlowTable) {
+        let Some(step) = self.pending else {
+            table.process(batch);
+            return;
+        };
+        let mut times = batch.headers.iter().map(|header| header.timestamp);
+        let first = times.position(|time| step.has(time));
+        let (before, after) = batch.headers.split_at(first.unwrap_or(batch.headers.len()));
+        table.process(&PacketBatch {
+            headers: before,
+            ..*batch
+        });
+        if let Some(header) = after.first() {
+            self.pending = None;
+            table.step_clock(self.steady(header.timestamp), step.by);
+            table.process(&PacketBatch {
+                headers: after,
+                ..*batch
+            });
+        }
+    }
+
+    /// Applies a pending step, because no older packet is in the source.
+    pub(super) fn settle(&mut self, table: &mut FlowTable) {
+        if let Some(step) = self.pending.take() {
+            table.step_clock(self.steady(Timestamp::from_ns(self.wall)), step.by);
+        }
+    }
+
+    /// Returns the steady time of a time after the latest step.
+    const fn steady(&self, time: Timestamp) -> Timestamp {
+        let shift = self.shift.saturating_mul(NS_PER_MS);
+        Timestamp::from_ns(time.as_ns().saturating_sub(shift))
+    }
+}
+
+/// Smallest difference that counts as a step, in milliseconds; a smaller one ends no flow.
+const MIN_STEP_MS: i64 = 1000;
+const NS_PER_MS: i64 = 1_000_000;
