@@ -240,7 +240,8 @@ macro_rules! elements {
         }
 
         impl $name {
-            fn new(elements: Vec<Arc<$element>>) -> Self {
+            /// Creates the iterator.
+            pub(crate) fn new(elements: Vec<Arc<$element>>) -> Self {
                 Self { elements: elements.into(), next: AtomicUsize::new(0) }
             }
         }

@@ -1,15 +1,15 @@
 //! Gremlin queries on graphs and flows: runs them without the interpreter lock, and converts the result.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
-
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use skylib::capture::BpfCompiler;
 use skylib::flow::FlowSource;
 use skylib::graph::{GraphAccess, GraphView};
-use skylib::gremlin::{Context, Limits, Query};
+use skylib::gremlin::{Answer, Context, Explanation, Limits, Query};
 use skylib::time::{Clock, SystemClock};
 
 use crate::error::query_error;
+use crate::signals::interruptible;
 
 /// Runs a query on a graph and flows; returns its result as JSON. Stops at a signal such as Ctrl-C.
 pub(crate) fn run(
@@ -19,10 +19,7 @@ pub(crate) fn run(
 ) -> PyResult<Vec<u8>> {
     with_context(text, graph, flows, |query, context| {
         let answer = query.run(context);
-        let answer = answer.map_err(|error| query_error(text, &error))?;
-        let mut json = Vec::new();
-        answer.write_json(&mut json)?;
-        Ok(json)
+        to_json(&answer.map_err(|error| query_error(text, &error))?)
     })
 }
 
@@ -33,9 +30,7 @@ pub(crate) fn explain(
     flows: &dyn FlowSource,
 ) -> PyResult<(Vec<u8>, String)> {
     with_context(text, graph, flows, |query, context| {
-        let explanation = query.explain(context);
-        let json = serde_json::to_vec(&explanation).unwrap_or_default();
-        Ok((json, explanation.to_string()))
+        explanation(&query.explain(context))
     })
 }
 
@@ -43,6 +38,20 @@ pub(crate) fn explain(
 pub(crate) fn check(text: &str) -> PyResult<()> {
     let query = Query::parse(text);
     query.map(drop).map_err(|error| query_error(text, &error))
+}
+
+/// Returns the result of a query as JSON.
+pub(crate) fn to_json(answer: &Answer) -> PyResult<Vec<u8>> {
+    let mut json = Vec::new();
+    answer.write_json(&mut json)?;
+    Ok(json)
+}
+
+/// Returns an explanation as JSON, and as a table for people.
+pub(crate) fn explanation(explanation: &Explanation) -> PyResult<(Vec<u8>, String)> {
+    let json = serde_json::to_vec(explanation);
+    let json = json.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok((json, explanation.to_string()))
 }
 
 fn with_context<T>(
@@ -57,30 +66,12 @@ fn with_context<T>(
     let limits = Limits::default()
         .with_max_elements(usize::MAX)
         .with_max_bytes(usize::MAX);
-    let signal = Mutex::new(None);
-    let polls = AtomicU32::new(0);
-    let interrupt = || {
-        let poll = polls.fetch_add(1, Ordering::Relaxed);
-        if !poll.is_multiple_of(POLLS_PER_CHECK) {
-            return false;
-        }
-        let Err(error) = Python::attach(|py| py.check_signals()) else {
-            return false;
-        };
-        *signal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        true
-    };
-    let context = Context::new(&view, flows, SystemClock.now())
-        .with_limits(limits)
-        .with_interrupt(&interrupt);
-    #[cfg(feature = "pcap")]
-    let filters = skylib::capture::BpfCompiler::default();
-    #[cfg(feature = "pcap")]
-    let context = context.with_packet_filters(&filters);
-    let outcome = work(&query, &context);
-    let signal = signal.into_inner().unwrap_or_else(PoisonError::into_inner);
-    signal.map_or(outcome, Err)
+    let filters = BpfCompiler::default();
+    interruptible(|interrupt| {
+        let context = Context::new(&view, flows, SystemClock.now())
+            .with_limits(limits)
+            .with_packet_filters(&filters)
+            .with_interrupt(interrupt);
+        work(&query, &context)
+    })
 }
-
-/// Number of polls between checks for a signal such as Ctrl-C. Elements are polled in hundreds.
-const POLLS_PER_CHECK: u32 = 16;

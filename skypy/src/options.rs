@@ -71,17 +71,8 @@ impl TableOptions<'_> {
 }
 
 /// Compiles a filter text.
-#[cfg(feature = "pcap")]
 pub(crate) fn filter(text: &str) -> PyResult<BpfFilter> {
     BpfFilter::parse(text).map_err(|error| PyValueError::new_err(error.to_string()))
-}
-
-/// Returns an error: filters need libpcap.
-#[cfg(not(feature = "pcap"))]
-pub(crate) fn filter(text: &str) -> PyResult<BpfFilter> {
-    invalid(format!(
-        "cannot compile filter {text:?}: this package was built without libpcap"
-    ))
 }
 
 /// Returns a `ValueError`.
@@ -123,8 +114,13 @@ pub(crate) enum Seconds {
 }
 
 impl Seconds {
+    /// Returns whether the duration is the number 0.
+    pub(crate) fn is_zero(&self) -> bool {
+        matches!(self, Self::Number(seconds) if *seconds == 0.0)
+    }
+
     /// Returns the duration; `option` names it in errors.
-    fn parse(self, option: &str) -> PyResult<Duration> {
+    pub(crate) fn parse(self, option: &str) -> PyResult<Duration> {
         let duration = match &self {
             Self::Number(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
             Self::Text(text) => go_duration::parse(text).ok(),
@@ -147,7 +143,7 @@ pub(crate) enum LayerNames {
 
 impl LayerNames {
     /// Returns the set of layers.
-    fn parse(self) -> PyResult<ExtraLayers> {
+    pub(crate) fn parse(self) -> PyResult<ExtraLayers> {
         let names = match self {
             Self::Text(names) => names.split(',').map(str::to_owned).collect(),
             Self::List(names) => names,

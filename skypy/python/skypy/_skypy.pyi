@@ -1,9 +1,11 @@
 import os
 from typing import Any, Iterator, Literal, Optional, Protocol, Sequence, Union, final, overload
 
+from typing_extensions import Self, disjoint_base
+
 __all__ = [
-    "Capture", "CaptureError", "Edges", "FlowStream", "FlowTable", "Flows", "Graph", "Nodes", "QueryError",
-    "SkydiveError", "__version__", "flows", "websocket_frame",
+    "Analyzer", "Capture", "CaptureError", "Edges", "Events", "FlowStream", "FlowTable", "Flows", "Graph", "Nodes",
+    "QueryError", "SkydiveError", "__version__", "flows", "websocket_frames",
 ]
 
 __version__: str
@@ -141,10 +143,60 @@ class Edges:
     def __next__(self) -> _Element: ...
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
 
+@final
+class Events:
+    """Changes of a graph, in their order: an iterator of dicts with `Type` and `Obj`."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+    def __next__(self) -> dict[str, Any]: ...
+
+@disjoint_base
+class Analyzer:
+    """An analyzer in this process: the live graph of this host, captures on its interfaces, and their past."""
+
+    def __new__(
+        cls,
+        *,
+        host: Optional[str] = None,
+        probes: bool = True,
+        history: Union[float, str] = 3600.0,
+        update: Union[float, str, None] = None,
+        expire: Union[float, str, None] = None,
+    ) -> Self: ...
+    def query(self, gremlin: object) -> Any: ...
+    def explain(self, gremlin: object) -> tuple[dict[str, Any], str]: ...
+    def nodes(self) -> Nodes: ...
+    def edges(self) -> Edges: ...
+    def flows(self) -> Flows: ...
+    def events(self) -> Events: ...
+    def capture(
+        self,
+        gremlin: object,
+        *,
+        bpf: str = "",
+        name: str = "",
+        header_size: int = 0,
+        layer_key: str = "L2",
+        raw_packets: int = 0,
+        extra_layer: Union[str, Sequence[str], None] = None,
+        extra_tcp_metric: bool = False,
+        extra_rtt_metric: bool = False,
+        ip_defrag: bool = False,
+        reassemble_tcp: bool = False,
+    ) -> str: ...
+    def captures(self) -> list[dict[str, Any]]: ...
+    def delete_capture(self, id: str) -> None: ...
+    def status(self) -> dict[str, Any]: ...
+    def stop(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
+    def __repr__(self) -> str: ...
+
+@disjoint_base
 class Graph:
     """A graph of nodes and edges with metadata."""
 
-    def __new__(cls, *, indexes: Sequence[str] = ..., journal: bool = False) -> Graph: ...
+    def __new__(cls, *, indexes: Sequence[str] = ..., journal: bool = False) -> Self: ...
     def add_node(
         self, id: str, metadata: dict[str, Any], *, host: str = "", origin: str = "", time: Optional[int] = None
     ) -> None: ...
@@ -260,5 +312,5 @@ def flows(
     threads: int = 1,
 ) -> Any:
     """Reads capture files and returns the result of a query."""
-def websocket_frame(opcode: int, payload: bytes, key: Union[bytes, Sequence[int]]) -> bytes:
-    """Returns a final frame with a masked payload."""
+def websocket_frames(opcode: int, payloads: Sequence[bytes], keys: bytes) -> bytes:
+    """Returns one final frame per payload, each with a masked payload."""
