@@ -10,6 +10,7 @@ use crate::error::from_capture;
 use crate::flow::{Flows, loads};
 use crate::gremlin;
 use crate::options::{LayerNames, NumberOrName, Seconds, TableOptions, filter, invalid, parse};
+use crate::signals::interruptible;
 use crate::source::{Input, SourceSettings};
 use crate::stream::FlowStream;
 
@@ -166,45 +167,20 @@ fn run(
     replay: &Replay,
     sink: &mut (dyn FlowSink + Send),
 ) -> PyResult<FlowTableStats> {
-    let mut signals = Signals::default();
-    let outcome = replay.run_while(source, sink, || signals.proceed());
-    signals.end()?;
-    outcome.map_err(|failure| from_capture(failure.into()))
+    interruptible(|interrupt| {
+        let outcome = replay.run_while(source, sink, || !interrupt());
+        outcome.map_err(|failure| from_capture(failure.into()))
+    })
 }
 
 /// Returns the result of a query on the flows of a source, as JSON.
 fn answer(mut source: Box<dyn PacketSource>, replay: &Replay, text: &str) -> PyResult<Vec<u8>> {
     gremlin::check(text)?;
-    let mut signals = Signals::default();
-    let (flows, end): (ReplayedFlows, _) = replay.collect_while(&mut *source, || signals.proceed());
-    signals.end()?;
-    end.map_err(|failure| from_capture(CaptureError::from(failure)))?;
+    let flows: ReplayedFlows = interruptible(|interrupt| {
+        let (flows, end) = replay.collect_while(&mut *source, || !interrupt());
+        end.map_err(|failure| from_capture(CaptureError::from(failure)))?;
+        Ok(flows)
+    })?;
     // A capture file has flows only: the graph is empty.
     gremlin::run(text, &skylib::Graph::new(), &flows)
 }
-
-/// Checks for signals between batches.
-#[derive(Default)]
-struct Signals {
-    batches: u32,
-    interrupt: Option<PyErr>,
-}
-
-impl Signals {
-    /// Returns whether no signal arrived.
-    fn proceed(&mut self) -> bool {
-        self.batches = self.batches.wrapping_add(1);
-        if self.interrupt.is_none() && self.batches.is_multiple_of(BATCHES_PER_CHECK) {
-            self.interrupt = Python::attach(|py| py.check_signals().err());
-        }
-        self.interrupt.is_none()
-    }
-
-    /// Returns the exception of a signal.
-    fn end(self) -> PyResult<()> {
-        self.interrupt.map_or(Ok(()), Err)
-    }
-}
-
-/// Number of batches between checks for a signal such as Ctrl-C.
-const BATCHES_PER_CHECK: u32 = 8;
