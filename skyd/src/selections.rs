@@ -147,7 +147,7 @@ impl Selected {
         }
     }
 
-    /// Returns the elements for a reply, with a charge and a registration of their own.
+    /// Returns the elements for a reply, with a separate charge and registration.
     ///
     /// # Errors
     /// [`DumpError`] if there is no memory for the handles.

@@ -140,7 +140,7 @@ impl Basic {
         }
     }
 
-    /// Checks a password in the turn of its address and name; slow hashes on a blocking thread.
+    /// Checks a password with the permit of its address and name; slow hashes on a blocking thread.
     async fn check(&self, name: &str, password: &str, peer: IpAddr) -> Result<(), Denied> {
         if password.len() > MAX_PASSWORD_BYTES {
             return Err(Denied::Credentials);
@@ -151,8 +151,8 @@ impl Basic {
         if is_slow && users.recent.contains(name, password, now) {
             return Ok(());
         }
-        let mut turn = self.checks.turn(peer, name, is_slow).await?;
-        let checked = match turn.take_slot() {
+        let mut permit = self.checks.permit(peer, name, is_slow).await?;
+        let checked = match permit.take_slot() {
             // Another request of the same user was checked meanwhile.
             Some(_) if users.recent.contains(name, password, now) => Ok(()),
             None => users.verify(name, password),
@@ -167,7 +167,7 @@ impl Basic {
                 checking.await.map_err(|_| Denied::Busy)?
             }
         };
-        self.checks.record(&turn, checked.is_ok());
+        self.checks.record(&permit, checked.is_ok());
         checked
     }
 }

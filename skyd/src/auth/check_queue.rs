@@ -23,7 +23,7 @@ pub(crate) struct CheckQueue {
     checks: Arc<FairSlots>,
     /// Latest failures of each pair; at most [`MAX_PAIRS`].
     failures: Mutex<HashMap<ClientKey, Failures>>,
-    /// Longest wait for a turn.
+    /// Longest wait for a permit.
     timeout: Duration,
     /// Delay after the first failure that is not free.
     min_delay: Duration,
@@ -36,15 +36,15 @@ struct Failures {
     last: Instant,
 }
 
-/// Turn of one check; the next one of the same pair waits for its end.
+/// Permission for one check; the next one of the same pair waits for its end.
 #[derive(Debug)]
-pub(crate) struct CheckTurn {
+pub(crate) struct CheckPermit {
     pair: ClientKey,
     _pair_slot: FairSlot,
     check_slot: Option<FairSlot>,
 }
 
-impl CheckTurn {
+impl CheckPermit {
     /// Takes the slot for a slow check, to be released when the check has ended.
     pub(crate) fn take_slot(&mut self) -> Option<FairSlot> {
         self.check_slot.take()
@@ -54,7 +54,7 @@ impl CheckTurn {
 impl CheckQueue {
     /// Creates an empty queue.
     pub(crate) fn new() -> Self {
-        Self::with_times(TURN_TIMEOUT, MIN_DELAY)
+        Self::with_times(PERMIT_TIMEOUT, MIN_DELAY)
     }
 
     fn with_times(timeout: Duration, min_delay: Duration) -> Self {
@@ -68,16 +68,16 @@ impl CheckQueue {
         }
     }
 
-    /// Waits for the turn of a check; only slow checks wait for a slot.
+    /// Waits for the permit of a check; only slow checks wait for a slot.
     ///
     /// # Errors
-    /// [`Denied::Busy`] if the turn does not come in time.
-    pub(crate) async fn turn(
+    /// [`Denied::Busy`] if there is no permit in time.
+    pub(crate) async fn permit(
         &self,
         peer: IpAddr,
         name: &str,
         is_slow: bool,
-    ) -> Result<CheckTurn, Denied> {
+    ) -> Result<CheckPermit, Denied> {
         let address = address_key(peer);
         let pair: ClientKey = format!("{address} {name}").into();
         let waiting = async {
@@ -89,25 +89,25 @@ impl CheckQueue {
                 true => Some(self.checks.acquire(&address).await),
                 false => None,
             };
-            CheckTurn {
+            CheckPermit {
                 pair: Arc::clone(&pair),
                 _pair_slot: pair_slot,
                 check_slot,
             }
         };
-        let turn = tokio::time::timeout(self.timeout, waiting).await;
-        turn.map_err(|_| Denied::Busy)
+        let permit = tokio::time::timeout(self.timeout, waiting).await;
+        permit.map_err(|_| Denied::Busy)
     }
 
-    /// Records the result of a check, by which the next turn of the pair is delayed.
-    pub(crate) fn record(&self, turn: &CheckTurn, is_right: bool) {
+    /// Records the result of a check, by which the next permit of the pair is delayed.
+    pub(crate) fn record(&self, permit: &CheckPermit, is_right: bool) {
         let now = Instant::now();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if is_right {
-            failures.remove(&turn.pair);
+            failures.remove(&permit.pair);
             return;
         }
-        if failures.len() >= MAX_PAIRS && !failures.contains_key(&turn.pair) {
+        if failures.len() >= MAX_PAIRS && !failures.contains_key(&permit.pair) {
             failures.retain(|_, failures| now.duration_since(failures.last) < MEMORY);
             if failures.len() >= MAX_PAIRS {
                 let oldest = failures.iter().min_by_key(|(_, failures)| failures.last);
@@ -116,10 +116,12 @@ impl CheckQueue {
                 }
             }
         }
-        let entry = failures.entry(Arc::clone(&turn.pair)).or_insert(Failures {
-            count: 0,
-            last: now,
-        });
+        let entry = failures
+            .entry(Arc::clone(&permit.pair))
+            .or_insert(Failures {
+                count: 0,
+                last: now,
+            });
         if now.duration_since(entry.last) >= MEMORY {
             entry.count = 0;
         }
@@ -145,8 +147,8 @@ fn delay_after(failures: u32, min_delay: Duration) -> Duration {
 
 /// Slow checks that may run at a time. One slot remains for other addresses.
 const CHECKS_AT_A_TIME: usize = 4;
-/// Longest wait for a turn.
-const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for a permit.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Failures of a pair without delay.
 const FREE_FAILURES: u32 = 4;
 const MIN_DELAY: Duration = Duration::from_millis(100);
@@ -178,8 +180,8 @@ mod tests {
         let queue = CheckQueue::with_times(ms(20_000), ms(20));
         let fail = async |name: &str| {
             let began = Instant::now();
-            let turn = queue.turn(PEER, name, false).await.unwrap();
-            queue.record(&turn, false);
+            let permit = queue.permit(PEER, name, false).await.unwrap();
+            queue.record(&permit, false);
             began.elapsed()
         };
         for _ in 0..FREE_FAILURES {
@@ -189,8 +191,8 @@ mod tests {
         let pair = |name: &str| -> ClientKey { format!("192.0.2.1 {name}").into() };
         assert!(queue.earliest(&pair("ann")).is_some());
         assert_eq!(queue.earliest(&pair("bob")), None, "another name");
-        let turn = queue.turn(PEER, "ann", false).await.unwrap();
-        queue.record(&turn, true);
+        let permit = queue.permit(PEER, "ann", false).await.unwrap();
+        queue.record(&permit, true);
         assert_eq!(queue.earliest(&pair("ann")), None);
     }
 
@@ -200,25 +202,25 @@ mod tests {
         // Each name is another pair, so that only the share of the address limits the guesser.
         let mut held = Vec::new();
         for n in 0..3 {
-            held.push(queue.turn(PEER, &n.to_string(), true).await.unwrap());
+            held.push(queue.permit(PEER, &n.to_string(), true).await.unwrap());
         }
-        let more = queue.turn(PEER, "more", true).await;
+        let more = queue.permit(PEER, "more", true).await;
         assert_eq!(more.unwrap_err(), Denied::Busy, "after the timeout");
         let other = "192.0.2.2".parse().unwrap();
-        assert!(queue.turn(other, "ann", true).await.is_ok());
+        assert!(queue.permit(other, "ann", true).await.is_ok());
         // The same pair does not run twice at a time.
-        let first = queue.turn(other, "bob", false).await.unwrap();
-        assert!(queue.turn(other, "bob", false).await.is_err());
+        let first = queue.permit(other, "bob", false).await.unwrap();
+        assert!(queue.permit(other, "bob", false).await.is_err());
         drop(first);
-        assert!(queue.turn(other, "bob", false).await.is_ok());
+        assert!(queue.permit(other, "bob", false).await.is_ok());
     }
 
     #[tokio::test]
     async fn the_memory_of_failures_is_bounded() {
         let queue = CheckQueue::new();
         for n in 0..MAX_PAIRS + 10 {
-            let turn = queue.turn(PEER, &n.to_string(), false).await.unwrap();
-            queue.record(&turn, false);
+            let permit = queue.permit(PEER, &n.to_string(), false).await.unwrap();
+            queue.record(&permit, false);
         }
         assert_eq!(queue.failures.lock().unwrap().len(), MAX_PAIRS);
     }

@@ -8,28 +8,19 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
+
+from daemon import binary, free_port  # noqa: E402 (found through the line above)
+
 # Attacks that take long or many resources run with `make attack` only.
 LONG = pytest.mark.skipif(not os.environ.get("SKYD_ATTACK"), reason="SKIPPED: run make attack")
-
-
-def binary():
-    """Returns the path of the daemon under test: $SKYD, else the debug build of `make test`."""
-    path = Path(os.environ.get("SKYD", ROOT / "target" / "debug" / "skyd"))
-    assert path.exists(), f"{path} does not exist: run cargo build -p skyd"
-    return str(path)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Daemon:

@@ -73,7 +73,7 @@ def main():
         time.sleep(5)
         end = daemon.measure()
         print("end", end, "operations", done, flush=True)
-        assert daemon.query("G.V().Count()") == (200, b"2000\n"), "the elements of the publishers are gone"
+        assert daemon.query("G.V().Count()") == (200, b"2000\n"), "elements of the publishers are missing"
         assert end["rss"] <= start["rss"] + MORE_MIB
         assert end["fds"] <= start["fds"] + MORE_FDS
         assert end["threads"] <= start["threads"] + MORE_THREADS

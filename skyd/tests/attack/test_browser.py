@@ -31,7 +31,7 @@ const socket = (path) => new Promise((done) => {
     (await fetch(base + "/api/node", {method: "POST", mode: "no-cors", body: node})).type);
   await attempt("json", async () =>
     (await fetch(base + "/api/node", {method: "POST", headers: {"Content-Type": "application/json"}, body: node})).status);
-  await attempt("delete", async () => (await fetch(base + "/api/node/kept", {method: "DELETE"})).status);
+  await attempt("delete", async () => (await fetch(base + "/api/node/known", {method: "DELETE"})).status);
   for (const path of ["/ws/subscriber", "/ws/publisher", "/ws/pubsub", "/ws/agent/topology"])
     await attempt(path, () => socket(path));
   const form = document.createElement("form");
@@ -53,8 +53,8 @@ def test_a_foreign_page_can_do_nothing(tmp_path):
     if not chromium:
         pytest.skip("SKIPPED: needs chromium")
     with Daemon(tmp_path) as daemon:
-        kept = {"ID": "kept", "Metadata": {"Name": "kept", "Type": "t"}}
-        assert daemon.request("POST", "/api/node", kept)[0] == 201
+        known = {"ID": "known", "Metadata": {"Name": "known", "Type": "t"}}
+        assert daemon.request("POST", "/api/node", known)[0] == 201
         done, results = threading.Event(), {}
 
         class Page(http.server.BaseHTTPRequestHandler):
@@ -91,4 +91,4 @@ def test_a_foreign_page_can_do_nothing(tmp_path):
         # A response without permission to read it is "opaque": the page learns nothing from it.
         assert set(results.values()) <= {"failed", "closed", "opaque"}, results
         assert json.loads(daemon.request("GET", "/api/capture")[2]) == {}
-        assert list(json.loads(daemon.request("GET", "/api/node")[2])) == ["kept"]
+        assert list(json.loads(daemon.request("GET", "/api/node")[2])) == ["known"]

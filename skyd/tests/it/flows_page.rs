@@ -44,7 +44,7 @@ fn with_outputs(page: &str) -> (String, usize) {
 
 /// Runs a command in the folder of the captures and returns what it prints.
 fn output(command: &str) -> String {
-    let words = words(command);
+    let words = shell_words::split(command).unwrap();
     let (program, arguments) = words.split_first().unwrap();
     assert_eq!(program, "skyd");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../skylib/tests/data/truth");
@@ -56,19 +56,4 @@ fn output(command: &str) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// Returns the words of a command as a shell splits them: at blanks outside of quotes.
-fn words(command: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
-    for letter in command.chars() {
-        match (quote, letter) {
-            (Some(open), _) if open == letter => quote = None,
-            (None, '"' | '\'') => quote = Some(letter),
-            (None, ' ') => words.push(std::mem::take(&mut word)),
-            _ => word.push(letter),
-        }
-    }
-    words.push(word);
-    words
 }

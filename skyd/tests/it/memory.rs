@@ -178,7 +178,7 @@ fn slow_readers_do_not_pin_revisions_without_bound() {
 }
 
 #[test]
-fn elements_are_limited_whoever_writes_them() {
+fn elements_are_limited_for_every_writer() {
     let daemon = Daemon::with(&[
         "graph.max_element_bytes=100KiB",
         "graph.max_bytes=1MiB",

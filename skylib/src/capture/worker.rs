@@ -88,7 +88,7 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
         }
     }
 
-    /// Continues the next query in turn by [`SCAN_BATCH`] table entries.
+    /// Continues the next query, round-robin, by [`SCAN_BATCH`] table entries.
     pub(super) fn scan(&mut self) {
         if let Some((mut scan, reply)) = self.scans.pop_front() {
             if self.table.scan(&mut scan, SCAN_BATCH) {

@@ -135,7 +135,7 @@ fn note_ether_type(cursor: &mut Cursor<'_, '_>, value: u16) {
 
 /// Decodes the header of an IP protocol number (registry of IANA).
 fn ip_protocol(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeError> {
-    // Ports or ICMP tell the flows of the others apart.
+    // Ports or ICMP distinguish the flows of the others.
     if !matches!(value, 1 | 6 | 17 | 58 | 132) {
         cursor.marks().set_ip_protocol(value);
     }

@@ -58,7 +58,7 @@ pub struct Encapsulation {
     /// Identifier of the UDP tunnel header that ends the level: network identifier of VXLAN and
     /// Geneve, tunnel endpoint of GTP-U, tunnel and session of L2TP, 0 for GUE.
     pub tunnel_end: Option<u32>,
-    /// Identifiers that tell flows apart in addition to the headers above.
+    /// Identifiers that distinguish flows in addition to the headers above.
     pub marks: Marks,
     /// Start of the level in the captured bytes.
     pub offset: u32,

@@ -1,4 +1,4 @@
-//! `Marks`: identifiers that tell flows apart in addition to addresses, ports and VLAN tags.
+//! `Marks`: identifiers that distinguish flows in addition to addresses, ports and VLAN tags.
 
 use crate::packet::CapturePoint;
 
@@ -38,7 +38,7 @@ pub struct ArpHeader {
 }
 
 impl Marks {
-    /// Largest number of MPLS labels that are stored; further ones do not tell flows apart.
+    /// Largest number of MPLS labels that are stored; further ones do not distinguish flows.
     pub const MAX_LABELS: usize = 8;
 
     /// Returns whether nothing is known.
@@ -271,7 +271,7 @@ impl Marks {
         self.known |= KNOWN_ARP;
     }
 
-    /// Forgets what tells levels apart only if they have no IP header, or no ports and no ICMP.
+    /// Clears the identifiers that count only for levels without an IP header, or without ports and ICMP.
     pub(super) const fn retain(&mut self, has_network: bool, has_ports_or_icmp: bool) {
         if has_network {
             self.known &= !KNOWN_LINK_TAG;

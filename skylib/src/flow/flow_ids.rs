@@ -1,5 +1,5 @@
-//! Flow identifiers `UUID`, `TrackingID` and `L3TrackingID`: xxHash64 of the key, exactly as by the
-//! original where it tells flows apart by more than addresses (A17 and A18 of `docs/flows.md`).
+//! Flow identifiers `UUID`, `TrackingID` and `L3TrackingID`: xxHash64 of the key. They are those of the
+//! original unless its identifiers omit what distinguishes the flow (A17 and A18 of `docs/flows.md`).
 
 use super::key::FlowKey;
 use super::key_extras::vlan_ids;
@@ -75,7 +75,7 @@ pub(super) struct IdentityMarks<'a> {
     pub(super) arp: Option<[[u8; 4]; 2]>,
     /// VLAN identifiers, packed; 0 if they are ignored.
     pub(super) vlan_id: i64,
-    /// Parts that do not tell flows apart.
+    /// Parts that do not distinguish flows.
     pub(super) ignore: KeyIgnore,
     /// Identity of the packet that an ICMP error is about; empty for other flows.
     pub(super) subject: &'a [u8],

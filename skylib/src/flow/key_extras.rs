@@ -1,4 +1,4 @@
-//! Extras of a flow key: what tells flows apart beyond the eight words of a
+//! Extras of a flow key: what distinguishes flows beyond the eight words of a
 //! [`FlowKey`](super::key::FlowKey), as one keyed hash that is mixed into the word of the enclosing
 //! flow (A2 to A16 of `docs/flows.md`).
 //!

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::field::UnknownNameError;
 
-/// Parts of the key that do not tell flows apart, for networks in which both directions of a flow have
+/// Parts of the key that do not distinguish flows, for networks in which both directions of a flow have
 /// different tags or pass different capture points.
 ///
 /// ```

@@ -41,13 +41,13 @@ mod packet_filter;
 mod protobuf;
 mod query;
 mod record;
+mod recorded_streams;
 mod set;
 mod setters;
 mod stats;
 mod stream_counters;
 mod table;
 mod tcp_metric;
-mod tcp_stream;
 mod top;
 
 pub use application::ApplicationPorts;

@@ -31,7 +31,7 @@ pub struct FlowTableOptions {
     pub capture_id: Text,
     /// Layers that identify a flow.
     pub layer_key_mode: LayerKeyMode,
-    /// Parts of the key that do not tell flows apart. Default: none; with [`recorded`](Self::recorded),
+    /// Parts of the key that do not distinguish flows. Default: none; with [`recorded`](Self::recorded),
     /// all of them are always ignored.
     pub key_ignore: KeyIgnore,
     /// Time between updates, at which active flows are sent. Default 60 s.

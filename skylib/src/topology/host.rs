@@ -131,6 +131,10 @@ impl HostInfo {
 }
 
 /// Returns the identifier of the current boot of the kernel; `None` if it cannot be read.
+#[cfg_attr(
+    not(feature = "engine"),
+    allow(dead_code, reason = "only the engine uses it")
+)]
 pub(crate) fn boot_id() -> Option<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().to_owned()).filter(|id| !id.is_empty())

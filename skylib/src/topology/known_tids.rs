@@ -76,6 +76,10 @@ struct Entry {
 
 impl KnownTids {
     /// Returns a table with the stored entries of this boot, and deletes those of earlier boots.
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     pub(crate) fn open(
         boot: &str,
         store: Arc<dyn TidStore>,
@@ -241,6 +245,10 @@ impl KernelId {
     }
 
     /// Parses the id of a stored document.
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split(':');
         let key = Self {

@@ -170,6 +170,10 @@ pub(crate) fn of_host(name: &str) -> Id {
 
 /// Returns the id of a discovered node, which is derived from its TID, so that it is the same after a
 /// restart.
+#[cfg_attr(
+    not(feature = "netlink"),
+    allow(dead_code, reason = "only probes and the engine use it")
+)]
 pub(crate) fn node_id(tid: &str) -> NodeId {
     NodeId::derived(tid)
 }

@@ -219,6 +219,7 @@ fn scenario_json_shape() {
 #[test]
 fn scenario_field_keys_hide_internals() {
     let names = FlowField::names();
+    // `XXX_…` are bookkeeping fields that Go's protobuf generator adds to messages.
     assert!(names.contains(&"Metric.ABBytes"));
     assert!(!names.iter().any(|name| name.starts_with("XXX_")));
     let metric = FlowField::parse("Metric").unwrap();

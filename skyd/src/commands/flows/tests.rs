@@ -18,7 +18,7 @@ struct Line {
     args: FlowsArgs,
 }
 
-/// A capture file in a folder of its own, gone with the value.
+/// A capture file in a separate folder, which is deleted with the value.
 struct Trace(PathBuf);
 
 impl Trace {
@@ -415,26 +415,13 @@ fn the_examples_of_the_help_are_right() {
     for example in examples {
         let (_, command) = example.split_once("skyd ").unwrap();
         let command = command.split(" > ").next().unwrap();
-        let args = Line::try_parse_from(shell_words(command)).unwrap().args;
+        let args = Line::try_parse_from(shell_words::split(command).unwrap())
+            .unwrap()
+            .args;
         if let Some(query) = &args.query {
             Query::parse(query).unwrap();
         }
     }
-}
-
-/// The words of a line as a shell takes them: between blanks, or between quotes.
-fn shell_words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
-    for letter in line.chars() {
-        match (quote, letter) {
-            (Some(open), _) if open == letter => quote = None,
-            (None, '"' | '\'') => quote = Some(letter),
-            (None, ' ') => words.push(std::mem::take(&mut word)),
-            _ => word.push(letter),
-        }
-    }
-    words.push(word);
-    words
 }
 
 #[test]

@@ -32,14 +32,14 @@ struct Shared {
     cache: Mutex<Cache>,
     /// Whether libpcap compiles now.
     is_compiling: Mutex<bool>,
-    /// Wakes one thread that waits for its turn to compile.
+    /// Wakes one thread that waits for the compiler.
     free: Condvar,
 }
 
-/// Turn of a thread to compile.
-struct Turn<'a>(&'a Shared);
+/// Exclusive use of the compiler by a thread.
+struct CompilerSlot<'a>(&'a Shared);
 
-impl Drop for Turn<'_> {
+impl Drop for CompilerSlot<'_> {
     fn drop(&mut self) {
         *lock(&self.0.is_compiling) = false;
         self.0.free.notify_one();
@@ -57,8 +57,16 @@ struct Cache {
     /// Keys of `programs`, oldest first; at most [`MAX_PROGRAMS`].
     order: VecDeque<Key>,
     /// Filters that the background thread is to compile.
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     requested: VecDeque<Key>,
     /// Whether the background thread runs.
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     is_working: bool,
 }
 
@@ -82,7 +90,7 @@ impl BpfCompiler {
         if let Some(known) = self.cached(&key) {
             return finished(&key, known, snap_len);
         }
-        let Some(_turn) = self.turn(is_interrupted) else {
+        let Some(_slot) = self.compiler_slot(is_interrupted) else {
             return Err(failed(&key, "interrupted".to_owned()));
         };
         // Another thread may have compiled it meanwhile.
@@ -92,6 +100,10 @@ impl BpfCompiler {
 
     /// Returns a filter if it is in the cache. Otherwise a background thread compiles it and then
     /// calls `done`.
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     pub(crate) fn program_or_request(
         &self,
         text: &str,
@@ -124,8 +136,8 @@ impl BpfCompiler {
         }
     }
 
-    /// Waits for the turn to compile; `None` if interrupted.
-    fn turn(&self, is_interrupted: &dyn Fn() -> bool) -> Option<Turn<'_>> {
+    /// Waits for the compiler; `None` if interrupted.
+    fn compiler_slot(&self, is_interrupted: &dyn Fn() -> bool) -> Option<CompilerSlot<'_>> {
         let mut is_compiling = lock(&self.0.is_compiling);
         while *is_compiling {
             if is_interrupted() {
@@ -135,10 +147,14 @@ impl BpfCompiler {
             is_compiling = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         *is_compiling = true;
-        Some(Turn(&self.0))
+        Some(CompilerSlot(&self.0))
     }
 
     /// Compiles all requested filters; the body of the background thread.
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     fn work(&self, done: &dyn Fn()) {
         loop {
             let next = {
@@ -151,7 +167,7 @@ impl BpfCompiler {
                 return;
             };
             if self.cached(&key).is_none() {
-                let _turn = self.turn(&|| false);
+                let _slot = self.compiler_slot(&|| false);
                 drop(self.compile_now(&key));
             }
             lock(&self.0.cache).requested.pop_front();
@@ -266,7 +282,7 @@ mod tests {
     #[test]
     fn who_waits_for_another_compilation_can_be_interrupted() {
         let compiler = BpfCompiler::default();
-        let _turn = compiler.turn(&|| false);
+        let _slot = compiler.compiler_slot(&|| false);
         let error = compiler.program("udp", LinkType::ETHERNET, 0, &|| true);
         assert!(error.unwrap_err().to_string().contains("interrupted"));
     }

@@ -1,6 +1,6 @@
-//! `CaptureFiles`: several capture files as one packet source, in turn or merged by time.
+//! `CaptureFiles`: several capture files as one packet source, one after the other or merged by time.
 //!
-//! Files in turn are read in the order of their first packets, without copying. A merge is a k-way
+//! Without a merge, files are read in the order of their first packets, without copying. A merge is a k-way
 //! merge with a binary heap: O(log k) per run of packets from one file, and one copy of each packet. In
 //! both cases, a file is open only from its first packet to its last one: of thousands of rotated files,
 //! only the few that overlap in time need memory.
@@ -62,8 +62,8 @@ impl CaptureFileSet {
         }
     }
 
-    /// Sets whether packets of all files are merged by time. Without it, the files are read in turn, in
-    /// the order of their first packets.
+    /// Sets whether packets of all files are merged by time. Without it, the files are read one after
+    /// the other, in the order of their first packets.
     #[must_use]
     pub const fn with_merge(mut self, is_merged: bool) -> Self {
         self.is_merged = is_merged;
@@ -113,7 +113,7 @@ impl CaptureFileSet {
         let link_type = first.link_type();
         let reading = match self.is_merged {
             true => Reading::Merged(Box::new(Merge::new(first, &mut queue))),
-            false => Reading::InTurn(Box::new(first)),
+            false => Reading::Sequence(Box::new(first)),
         };
         Ok(CaptureFiles {
             interface,
@@ -129,7 +129,7 @@ impl CaptureFileSet {
             self.settings.points.clone(),
         )?)?;
         let (progress, link_type) = (file.progress(), file.link_type());
-        let reading = Reading::InTurn(Box::new(file));
+        let reading = Reading::Sequence(Box::new(file));
         let queue = FileQueue::empty(progress);
         Ok(CaptureFiles {
             interface: self.settings.interface,
@@ -162,7 +162,7 @@ pub struct CaptureFiles {
     queue: FileQueue,
     reading: Reading,
     link_type: LinkType,
-    /// Time of the latest packet of the current file in turn.
+    /// Time of the latest packet of the current file, without a merge.
     latest: Option<Timestamp>,
     overlaps: u64,
     points: CapturePoints,
@@ -174,7 +174,7 @@ pub struct CaptureFiles {
 /// How the files are read. Boxed, because readers are large.
 enum Reading {
     /// The current file; the others wait in the queue.
-    InTurn(Box<PcapFile>),
+    Sequence(Box<PcapFile>),
     Merged(Box<Merge>),
 }
 
@@ -197,7 +197,7 @@ impl CaptureFiles {
     pub fn filtered(&self) -> u64 {
         self.queue.filtered
             + match &self.reading {
-                Reading::InTurn(file) => file.filtered(),
+                Reading::Sequence(file) => file.filtered(),
                 Reading::Merged(merge) => merge.files().map(PcapFile::filtered).sum(),
             }
     }
@@ -236,9 +236,9 @@ impl CaptureFiles {
         })
     }
 
-    /// Reads the next packets of the files in turn.
-    fn advance_in_turn(&mut self) -> Step {
-        let Reading::InTurn(file) = &mut self.reading else {
+    /// Reads the next packets of the current file, or opens the next file.
+    fn advance_in_sequence(&mut self) -> Step {
+        let Reading::Sequence(file) = &mut self.reading else {
             return Step::End;
         };
         loop {
@@ -273,7 +273,7 @@ impl PacketSource for CaptureFiles {
             return Ok(Batch::End);
         }
         let step = match &mut self.reading {
-            Reading::InTurn(_) => self.advance_in_turn(),
+            Reading::Sequence(_) => self.advance_in_sequence(),
             Reading::Merged(merge) => merge.advance(&mut self.queue)?,
         };
         if step == Step::End {
@@ -285,7 +285,7 @@ impl PacketSource for CaptureFiles {
         }
         Ok(match (&self.reading, step) {
             (_, Step::Nothing) => Batch::Timeout,
-            (Reading::InTurn(file), _) => Batch::Packets(file.batch()),
+            (Reading::Sequence(file), _) => Batch::Packets(file.batch()),
             (Reading::Merged(merge), _) => Batch::Packets(merge.batch()),
         })
     }
@@ -293,7 +293,7 @@ impl PacketSource for CaptureFiles {
     fn stats(&mut self) -> CaptureStats {
         CaptureStats {
             received: match &mut self.reading {
-                Reading::InTurn(file) => self.queue.received + file.stats().received,
+                Reading::Sequence(file) => self.queue.received + file.stats().received,
                 // Packets that wait in the heap have not been returned yet.
                 Reading::Merged(merge) => merge.returned(),
             },
@@ -307,7 +307,7 @@ impl PacketSource for CaptureFiles {
 
     fn shared_buffer(&self) -> Option<Arc<[u8]>> {
         match &self.reading {
-            Reading::InTurn(file) => file.shared_buffer(),
+            Reading::Sequence(file) => file.shared_buffer(),
             Reading::Merged(_) => None,
         }
     }

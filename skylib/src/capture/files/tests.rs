@@ -156,7 +156,7 @@ fn a_merge_of_interleaved_files_is_the_file_sorted_by_time() {
 }
 
 #[test]
-fn a_merge_of_files_that_do_not_overlap_reads_them_in_turn() {
+fn a_merge_of_files_that_do_not_overlap_reads_them_in_order() {
     let folder = Folder::new();
     let all: Vec<_> = (0..9000).map(|number| (number, number as u16)).collect();
     for (number, part) in all.chunks(700).enumerate() {

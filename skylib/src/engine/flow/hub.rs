@@ -132,7 +132,7 @@ struct Fetches {
     ended: Condvar,
 }
 
-/// Turn of a query to copy flows.
+/// Slot of a query that copies flows.
 struct Fetch<'a>(&'a Fetches);
 
 impl Fetches {

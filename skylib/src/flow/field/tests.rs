@@ -111,6 +111,7 @@ fn predicates_go_by_the_kind_of_the_field() {
 fn every_listed_leaf_that_queries_reach_parses_to_its_own_name() {
     let mut reached = 0;
     for name in FlowField::names() {
+        // Bookkeeping fields of Go's protobuf generator.
         assert!(!name.starts_with("XXX_"), "{name}");
         if let Some(field) = FlowField::parse(name) {
             assert_eq!(field.to_string(), *name);

@@ -1,4 +1,4 @@
-//! `Wire`: what tells a flow apart beside its addresses and ports.
+//! `Wire`: what distinguishes a flow in addition to its addresses and ports.
 
 use serde::{Deserialize, Serialize};
 

@@ -10,7 +10,7 @@ use super::dns_metric::DnsCounters;
 use super::entry::{Entry, Rare};
 use super::icmp_errors::{ErrorCounts, Subject};
 use super::offload::JoinedSegments;
-use super::process::Pending;
+use super::pending::Pending;
 use crate::decode::TransportProtocol;
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::Flow;

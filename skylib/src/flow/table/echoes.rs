@@ -48,7 +48,7 @@ impl Echoes {
     }
 
     /// Ends the request that a reply of a side belongs to. Returns the round-trip time, in
-    /// nanoseconds; `None` if nobody asked, or if the request was sent again.
+    /// nanoseconds; `None` if there was no request, or if the request was sent again.
     pub(super) fn reply(&mut self, side: usize, number: u16, at: i64) -> Option<i64> {
         let known = self.position(1 - side, number)?;
         let request = self.remove(known);

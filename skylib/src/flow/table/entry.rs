@@ -12,8 +12,8 @@ use crate::flow::extra_layers::ExtraMessage;
 use crate::flow::key::FlowKey;
 use crate::flow::metric::{FlowMetric, IpMetric};
 use crate::flow::record::{FinishType, FlowProtocol, RawPacket};
+use crate::flow::recorded_streams::RecordedStreams;
 use crate::flow::stream_counters::StreamCounters;
-use crate::flow::tcp_stream::TcpStreams;
 
 /// A flow in the table. The first cache line decides whether a packet belongs to it, the second is
 /// written by every packet, the third when the flow begins, is sent or is removed.
@@ -185,7 +185,7 @@ impl Entry {
 
     /// Returns whether a packet with these `IS_*` flags goes from A to B.
     pub(super) const fn is_a_to_b(&self, flags: u8) -> bool {
-        (self.hot.flags & HOT_SWAPPED != 0) == (flags & super::process::IS_SWAPPED != 0)
+        (self.hot.flags & HOT_SWAPPED != 0) == (flags & super::pending::IS_SWAPPED != 0)
     }
 
     /// Returns the MAC addresses of A and B.
@@ -294,7 +294,7 @@ pub(super) struct Rare {
     /// Layer path, if it could not be interned.
     pub(super) path: Option<crate::decode::LayersPath>,
     /// State of its TCP streams, if they are tracked as the original does.
-    pub(super) streams: Option<Box<TcpStreams>>,
+    pub(super) recorded_streams: Option<Box<RecordedStreams>>,
     /// Counters of IP defragmentation.
     pub(super) ip: Option<IpMetric>,
     /// Requests of TCP that do not fit into the entry.

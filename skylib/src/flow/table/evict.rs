@@ -97,7 +97,7 @@ impl FlowTable {
             self.segment_bytes -= rare.stream_counters.map_or(0, |streams| streams.bytes());
             self.extra_message_bytes -= rare.extra_message.map_or(0, |message| message.bytes());
             self.details_bytes -= rare.details.map_or(0, |details| details.bytes());
-            self.segment_bytes -= rare.streams.map_or(0, |streams| streams.bytes());
+            self.segment_bytes -= rare.recorded_streams.map_or(0, |streams| streams.bytes());
         }
         if let Some(numbers) = self.uuid_numbers.get_mut(record as usize) {
             *numbers = [0; 2];

@@ -3,7 +3,7 @@
 
 use super::FlowTable;
 use super::entry::{Entry, NONE, Rare};
-use super::process::Pending;
+use super::pending::Pending;
 use crate::decode::{Encapsulations, Layer};
 use crate::flow::extra_layers::ExtraMessage;
 use crate::flow::options::FlowTableOptions;
@@ -20,7 +20,7 @@ pub(super) struct MessageRange {
 
 impl MessageRange {
     /// Placeholder in a [`Pending`] without
-    /// [`HAS_EXTRA_MESSAGE`](super::process::HAS_EXTRA_MESSAGE).
+    /// [`HAS_EXTRA_MESSAGE`](super::pending::HAS_EXTRA_MESSAGE).
     pub(super) const NONE: Self = Self {
         layer: Layer::DNS,
         start: 0,

@@ -1,7 +1,8 @@
 //! IP fragments: reassembled first, then keyed and counted as one packet.
 
 use super::FlowTable;
-use super::process::{IS_COUNTED, IS_FRAGMENTED, PacketOrigin, Pending};
+use super::batch_packets::PacketOrigin;
+use super::pending::{IS_COUNTED, IS_FRAGMENTED, Pending};
 use crate::decode::{
     DefragOptions, Defragmenter, Encapsulations, Fragment, Layer, NetworkProtocol, Reassembled,
     Reassembly,

@@ -60,7 +60,7 @@ pub(super) struct Request {
 /// What a segment did to the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HandshakeStep {
-    /// Round-trip time and the side whose request it belongs to. Negative if time went back.
+    /// Round-trip time and the side whose request it belongs to. Negative if the timestamps go backward.
     pub(super) sample: Option<(usize, i64)>,
     /// Whether the segment is a request with a new number.
     pub(super) is_new_request: bool,

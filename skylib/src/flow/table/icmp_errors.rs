@@ -1,12 +1,13 @@
-//! ICMP errors (rule G3 of `docs/flows.md`): an error is a flow of its own for each packet flow that
+//! ICMP errors (rule G3 of `docs/flows.md`): an error is a separate flow for each packet flow that
 //! it is about; both are linked.
 //!
 //! The flow that an error is about is looked up by the key that the packet in the error would have.
 //! If MAC addresses are part of the key, they may be others: then `network_index.rs` finds the flow.
 
 use super::FlowTable;
+use super::control::Control;
 use super::entry::END_IDENTIFIED;
-use super::process::{Control, IS_SWAPPED, Pending};
+use super::pending::{IS_SWAPPED, Pending};
 use crate::decode::{
     EmbeddedPacket, Encapsulation, IcmpType, IpAddress, TransportHeader, TransportProtocol,
 };
@@ -90,7 +91,7 @@ impl Subject {
         seed.mix(seed.mix(hash, ports), icmp).max(1)
     }
 
-    /// Returns the bytes that tell the records of errors apart (A18).
+    /// Returns the bytes that distinguish the records of errors (A18).
     pub(super) fn identity(&self) -> Vec<u8> {
         let mut bytes = vec![self.ip_protocol];
         for address in [self.source, self.destination] {

@@ -1,11 +1,11 @@
 //! `FlowTable`: packets in, flows out. The `impl` is split by step:
 //!
 //! ```text
-//!   batch ─▶ process.rs ── decode, key ─▶ find (hash_index.rs) ─▶ count (entry.rs) ─▶ extras
+//!   batch ─▶ process.rs ── decode, key ─▶ find (hash_index.rs) ─▶ count (count.rs) ─▶ extras
 //!               │  ▲ joined packet              │ not found                             │
 //!               ▼  │                            ▼                                       ▼
-//!           fragments.rs                  new_flow.rs: decode again,      raw packets (process.rs)
-//!                                         evict.rs if full, link entry    segments.rs ─▶ tcp_stream
+//!           fragments.rs                  new_flow.rs: decode again,      raw_packets.rs
+//!                                         evict.rs if full, link entry    segments.rs
 //!                                                                         extra_messages.rs
 //!   time ──▶ timer.rs ── update, expire, flush ─▶ export.rs: entry ─▶ Flow ─▶ FlowSink
 //!   query ─▶ scan.rs ─── visit entries, filter ─▶ export.rs: fields, entry ─▶ Flow ─▶ FlowSet
@@ -14,18 +14,21 @@
 //! | file | content |
 //! |---|---|
 //! | `mod.rs` | construction, byte budget, statistics |
-//! | `process.rs` | per-packet path of a batch |
+//! | `process.rs` | per-packet path of a batch: decode, key, find |
+//! | `pending.rs`, `control.rs`, `batch_packets.rs` | what the path holds of each packet |
+//! | `count.rs` | counters and ends of a flow |
 //! | `fragments.rs` | IPv4 fragments, reassembled before they are keyed |
 //! | `new_flow.rs` | creation of an entry from its first packet |
 //! | `evict.rs` | eviction of the least recently used flow, removal of a flow |
 //! | `spans.rs` | choice among the flows of a key; where a flow ends |
 //! | `round_trip.rs`, `handshake.rs`, `echoes.rs` | round-trip times, from request to answer |
 //! | `packet_clock.rs`, `clock_steps.rs` | clock of a capture file; steps of the clock of a live capture |
-//! | `segments.rs` | TCP segments, passed to the [stream state](super::tcp_stream); `TcpMetric` |
+//! | `segments.rs` | TCP segments, passed to the [stream counters](super::stream_counters) or, with `recorded`, the [recorded streams](super::recorded_streams); `TcpMetric` |
 //! | `opener.rs` | which end is A, and how it is known |
 //! | `pairing.rs` | one-way identifiers around a flow, paired by direction |
 //! | `wire_fields.rs` | identifiers, `Wire` and `ARP` of a record |
 //! | `extra_messages.rs` | DNS, DHCPv4 and VRRP messages stored with a flow |
+//! | `raw_packets.rs` | raw packets stored with a flow |
 //! | `details.rs` | what few flows have: `icmp_errors.rs`, `offload.rs`, `dns_metric.rs` |
 //! | `network_index.rs` | flows by their key without MAC addresses, for ICMP errors |
 //! | `timer.rs` | `tick`, `replay`, `update`, `expire`, `flush`, `end` |
@@ -36,7 +39,10 @@
 
 mod age_queue;
 mod arena;
+mod batch_packets;
 mod clock_steps;
+mod control;
+mod count;
 mod details;
 mod dns_metric;
 mod echoes;
@@ -55,7 +61,9 @@ mod offload;
 mod opener;
 mod packet_clock;
 mod pairing;
+mod pending;
 mod process;
+mod raw_packets;
 mod round_trip;
 mod scan;
 mod segments;
@@ -68,13 +76,14 @@ use std::hash::{BuildHasher, Hasher};
 use self::age_queue::AgeQueue;
 use self::arena::Arena;
 use self::clock_steps::ClockSteps;
+use self::control::Control;
 use self::entry::{Entry, Interval, Rare, Slab};
 use self::fragments::Fragments;
 use self::hash_index::HashIndex;
 use self::layer_paths::LayerPaths;
 use self::opener::FormerEnds;
 pub(crate) use self::packet_clock::PacketClock;
-use self::process::{Control, Pending};
+use self::pending::Pending;
 use self::round_trip::RoundTrips;
 pub use self::scan::FlowScan;
 use self::spans::Holds;
@@ -83,9 +92,9 @@ use super::key::HashSeed;
 use super::options::FlowTableOptions;
 use super::packet_filter::PacketFilter;
 use super::record::Flow;
+use super::recorded_streams::RecordedStreams;
 use super::stats::FlowTableStats;
 use super::stream_counters::StreamCounters;
-use super::tcp_stream::TcpStreams;
 use crate::decode::{Decoder, Encapsulations};
 use crate::packet::{CapturePoints, PacketBatch};
 use crate::time::Timestamp;
@@ -183,7 +192,7 @@ pub struct FlowTable {
     side_bytes: usize,
     /// Ends of flows that left by silence.
     former_ends: FormerEnds,
-    /// Sum of `TcpStreams::bytes` and `StreamCounters::bytes` of all flows.
+    /// Sum of `RecordedStreams::bytes` and `StreamCounters::bytes` of all flows.
     segment_bytes: usize,
     /// Sum of `Rare::request_bytes` of all flows, and its limit.
     request_bytes: usize,
@@ -382,7 +391,7 @@ impl FlowTable {
         };
         let raw = options.raw_packet_limit as usize * RAW_PACKET_BYTES;
         let streams = match options.reassemble_tcp {
-            true if options.recorded => size_of::<TcpStreams>(),
+            true if options.recorded => size_of::<RecordedStreams>(),
             true => size_of::<StreamCounters>(),
             false => 0,
         };

@@ -1,6 +1,7 @@
 //! Creation of a flow from its first packet.
 
 use super::FlowTable;
+use super::batch_packets::BatchPackets;
 use super::details::detail_bytes;
 use super::entry::{
     Cold, END_IDENTIFIED, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP,
@@ -9,7 +10,7 @@ use super::entry::{
 };
 use super::fragments::has_ip_metric;
 use super::icmp_errors::Subject;
-use super::process::{BatchPackets, IS_SWAPPED, Pending};
+use super::pending::{IS_SWAPPED, Pending};
 use super::side_limit;
 use crate::decode::{Encapsulation, NetworkProtocol, TransportProtocol};
 use crate::flow::metric::IpMetric;

@@ -6,9 +6,10 @@
 //! announced sizes are in `cold.tunnel_id` of the entry, which TCP does not need.
 
 use super::FlowTable;
+use super::control::{Control, payload_on_wire};
 use super::details::MAX_PACKET;
 use super::entry::{Cold, Entry};
-use super::process::{Control, Pending, payload_on_wire};
+use super::pending::Pending;
 use crate::flow::record::Offload;
 use crate::packet::PacketRef;
 

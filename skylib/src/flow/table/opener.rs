@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::FlowTable;
 use super::entry::{Entry, HAS_TRANSPORT, HOT_SWAPPED, IS_RETIRED};
-use super::process::{IS_SWAPPED, Pending};
+use super::pending::{IS_SWAPPED, Pending};
 use crate::decode::{Encapsulation, IcmpEcho, TcpFlags};
 use crate::flow::record::{FinishType, Initiator};
 

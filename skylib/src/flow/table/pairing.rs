@@ -8,8 +8,9 @@
 //! [`FlowKey`]: crate::flow::key::FlowKey
 
 use super::FlowTable;
+use super::control::Control;
 use super::entry::{END_IDENTIFIED, NONE};
-use super::process::{Control, Pending};
+use super::pending::Pending;
 use crate::decode::{Marks, TcpFlags};
 
 /// One-way identifiers around a flow, by direction: from A to B, and from B to A.

@@ -6,6 +6,7 @@
 //! [`Rare`], within a byte budget of the whole table.
 
 use super::FlowTable;
+use super::control::Control;
 use super::echoes::{EchoRequest, Echoes};
 use super::entry::{
     END_REQUEST, END_REQUEST_ANSWERED, END_REQUEST_KNOWN, END_REQUEST_OF_B, END_REQUEST_PENDING,
@@ -13,7 +14,7 @@ use super::entry::{
     Rare,
 };
 use super::handshake::{Attempt, AttemptState, COPY_NS, Handshake, HandshakeSegment, Request};
-use super::process::{Control, Pending};
+use super::pending::Pending;
 use crate::decode::TcpFlags;
 use crate::flow::record::RttMetric;
 
@@ -197,7 +198,7 @@ impl FlowTable {
         }
     }
 
-    /// Returns the metric of a flow; `None` if no option selects it, or nothing was asked or measured.
+    /// Returns the metric of a flow; `None` if no option selects it, or there was neither a request nor a sample.
     pub(super) fn rtt_metric(&self, entry: &Entry, rare: &Rare) -> Option<RttMetric> {
         let round_trips = rare.round_trips.as_deref()?;
         let [ab_rtt, ba_rtt] = round_trips.ways;

@@ -1,13 +1,14 @@
 //! TCP segments: passed to the stream state of their flow, within a byte budget of the whole table.
 
 use super::FlowTable;
+use super::control::Control;
 use super::entry::{Entry, Rare};
-use super::process::{Control, Pending};
+use super::pending::Pending;
 use crate::decode::{Encapsulation, Encapsulations, TcpFlags, TransportHeader, TransportProtocol};
 use crate::flow::options::FlowTableOptions;
+use crate::flow::recorded_streams::RecordedSegment;
 use crate::flow::stream_counters::StreamSegment;
 use crate::flow::tcp_metric::TcpMetric;
-use crate::flow::tcp_stream::{Segment, StreamRules};
 
 impl FlowTable {
     /// Returns the sequence number and payload length (bytes) of the innermost TCP segment, as the
@@ -66,7 +67,7 @@ impl FlowTable {
 
     /// Adds the segment of a packet to the streams of its flow, as the original does.
     fn track_recorded_segment(&mut self, record: u32, pending: &Pending, control: &Control) {
-        let rules = self.stream_rules();
+        let silent_since = self.streams_silent_since();
         let entry = self.arena.get(record);
         let direction = usize::from(!entry.is_a_to_b(pending.flags));
         let Some(rare) = self.rare.get_mut(entry.cold.rare) else {
@@ -76,17 +77,17 @@ impl FlowTable {
         if rare.tcp.is_none() {
             return;
         }
-        let streams = rare.streams.get_or_insert_default();
+        let streams = rare.recorded_streams.get_or_insert_default();
         let others = self.segment_bytes - streams.bytes();
         let budget = segments_limit(&self.options).saturating_sub(others);
-        let segment = Segment {
+        let segment = RecordedSegment {
             flags: pending.tcp,
             sequence: control.sequence,
             len: control.payload_len,
             seen: pending.timestamp.as_ns(),
         };
         self.stats.streams_cut +=
-            u64::from(streams.add_segment(direction, &segment, budget, rules));
+            u64::from(streams.add_segment(direction, &segment, budget, silent_since));
         self.segment_bytes = others + streams.bytes();
     }
 
@@ -110,9 +111,9 @@ impl FlowTable {
             ba_rst_start: shown(times.rst[1]),
             ..TcpMetric::default()
         };
-        if let Some(streams) = &rare.streams {
+        if let Some(streams) = &rare.recorded_streams {
             let all = leaves || self.has_ended;
-            streams.fill(&mut metric, self.stream_rules(), all);
+            streams.fill(&mut metric, self.streams_silent_since(), all);
         }
         if let Some(streams) = &rare.stream_counters {
             streams.fill(&mut metric);
@@ -120,20 +121,17 @@ impl FlowTable {
         Some(metric)
     }
 
-    /// Returns the rules for tracking streams now.
-    fn stream_rules(&self) -> StreamRules {
+    /// Returns the time since which a recorded stream must have had a segment, in Unix nanoseconds; it has
+    /// timed out otherwise.
+    fn streams_silent_since(&self) -> i64 {
         // Measured from the previous update, not from the packet: tables with the same packets and
         // timers have the same counters, however the packets were batched.
         let [updated, _] = self.timers.updated();
-        let silent_since = match updated {
+        match updated {
             0 => i64::MIN,
             updated => updated
                 .saturating_sub(STREAM_TIMEOUT_MS)
                 .saturating_mul(NS_PER_MS),
-        };
-        StreamRules {
-            silent_since,
-            recorded: self.options.recorded,
         }
     }
 }

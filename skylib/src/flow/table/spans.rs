@@ -13,11 +13,12 @@
 //! [`FlowTable::needs_choice`] finds the others.
 
 use super::FlowTable;
+use super::control::Control;
 use super::entry::{
     END_IDENTIFIED, Entry, HAS_TCP, HAS_TRANSPORT, HOT_ANSWERED, HOT_FINISHING, HOT_PAIRED,
     IS_ATTEMPT, IS_RETIRED,
 };
-use super::process::{Control, Pending};
+use super::pending::Pending;
 use crate::decode::TcpFlags;
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::FinishType;

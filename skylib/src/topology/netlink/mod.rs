@@ -68,6 +68,10 @@ impl NetlinkOptions {
 
     /// Sets the TIDs that are known from an earlier run.
     #[must_use]
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     pub(crate) fn with_tids(mut self, tids: Arc<KnownTids>) -> Self {
         self.tids = tids;
         self

@@ -306,7 +306,7 @@ fn a_replay_runs_the_timers_between_packets() {
     let mut table = table();
     let mut sent: Vec<Flow> = Vec::new();
     table.replay(&batch, &mut sent);
-    let told: Vec<_> = sent
+    let reported: Vec<_> = sent
         .iter()
         .map(|flow| {
             (
@@ -322,7 +322,7 @@ fn a_replay_runs_the_timers_between_packets() {
         (16, FinishType::NotFinished, 3_600_000),
         (64, FinishType::Timeout, 0),
     ];
-    assert_eq!(told, wanted);
+    assert_eq!(reported, wanted);
     assert_eq!(
         only(&table).start,
         3_600_000,

@@ -453,7 +453,7 @@ fn links_missing_in_a_complete_list_are_removed() {
     assert_eq!(
         f.json("stays", "IPV4"),
         "",
-        "an address we were not told again"
+        "an address that the kernel did not repeat"
     );
 }
 

@@ -119,7 +119,7 @@ fn a_moved_end_is_linked_again_in_any_order_of_events() {
             refresh.extend(f.notify(red, vec![NetlinkEvent::LinkDeleted(6)]).refresh);
             assert!(
                 refresh.contains(&(host, 5)),
-                "the end that stays is told nothing"
+                "the remaining end receives no change"
             );
             refresh.extend(f.notify(blue, arrived).refresh);
         } else {
@@ -193,7 +193,7 @@ fn a_removed_namespace_leaves_no_trace() {
     f.notify(red, link_events([link(1, "ghost", "")]));
     assert!(
         f.node("ghost").is_none(),
-        "late messages of a namespace that has gone"
+        "late messages of a deleted namespace"
     );
 }
 

@@ -1,4 +1,5 @@
-//! TCP stream tracking for metrics: reordered, missing and delivered segments, start and end.
+//! TCP streams with the option `recorded`: the original's reordered, missing and delivered segments,
+//! start and end. Without that option, [`stream_counters`](super::stream_counters) counts them.
 //!
 //! Reassembly without data: only sequence ranges are stored, in a queue sorted by sequence number.
 //! An in-order segment costs O(1), an out-of-order segment O(n) in the queued ranges, at most 2048.
@@ -20,7 +21,7 @@ use crate::decode::TcpFlags;
 
 /// Both streams of a flow: from A, and from B.
 #[derive(Clone, Debug, Default)]
-pub(super) struct TcpStreams {
+pub(super) struct RecordedStreams {
     directions: [HalfStream; 2],
     /// Counters of the latest completed stream in each direction.
     done: [StreamCounters; 2],
@@ -28,7 +29,7 @@ pub(super) struct TcpStreams {
 
 /// TCP segment without its payload.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Segment {
+pub(super) struct RecordedSegment {
     /// Flags of the header.
     pub(super) flags: TcpFlags,
     /// Sequence number of the first payload byte.
@@ -37,15 +38,6 @@ pub(super) struct Segment {
     pub(super) len: u32,
     /// Capture time, in Unix nanoseconds.
     pub(super) seen: i64,
-}
-
-/// Rules of stream tracking.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct StreamRules {
-    /// Streams without a segment since this time have timed out; in Unix nanoseconds.
-    pub(super) silent_since: i64,
-    /// Whether a gap of unknown length is counted as −1 byte.
-    pub(super) recorded: bool,
 }
 
 /// Stream of one direction.
@@ -85,15 +77,16 @@ struct Page {
     is_end: bool,
 }
 
-impl TcpStreams {
-    /// Adds a segment of a direction. If the queue then exceeds `budget` bytes or its page limit, the
+impl RecordedStreams {
+    /// Adds a segment of a direction. A stream without a segment since `silent_since` (Unix
+    /// nanoseconds) has timed out. If the queue then exceeds `budget` bytes or its page limit, the
     /// stream skips all gaps; returns whether it did.
     pub(super) fn add_segment(
         &mut self,
         direction: usize,
-        segment: &Segment,
+        segment: &RecordedSegment,
         budget: usize,
-        rules: StreamRules,
+        silent_since: i64,
     ) -> bool {
         let (Some(stream), Some(done)) = (
             self.directions.get_mut(direction),
@@ -101,12 +94,12 @@ impl TcpStreams {
         ) else {
             return false;
         };
-        stream.apply_timeouts(rules, done);
-        stream.add(segment, rules, done);
+        stream.apply_timeouts(silent_since, done);
+        stream.add(segment, done);
         let is_too_much = stream.queued.len() >= MAX_QUEUED_PAGES || stream.bytes() > budget;
         if is_too_much {
             while !stream.queued.is_empty() {
-                stream.skip_gap(rules, done);
+                stream.skip_gap(done);
             }
         }
         stream.release_memory();
@@ -114,9 +107,10 @@ impl TcpStreams {
     }
 
     /// Sets the counters in a metric: those of completed streams or, if `all`, of open streams as if
-    /// they were completed now.
-    pub(super) fn fill(&self, metric: &mut TcpMetric, rules: StreamRules, all: bool) {
-        let [ab, ba] = [0, 1].map(|direction| self.counters(direction, rules, all));
+    /// they were completed now. Streams without a segment since `silent_since` (Unix nanoseconds) have
+    /// timed out.
+    pub(super) fn fill(&self, metric: &mut TcpMetric, silent_since: i64, all: bool) {
+        let [ab, ba] = [0, 1].map(|direction| self.counters(direction, silent_since, all));
         metric.ab_segment_out_of_order = ab.out_of_order;
         metric.ab_segment_skipped = ab.skipped;
         metric.ab_segment_skipped_bytes = ab.skipped_bytes;
@@ -139,13 +133,13 @@ impl TcpStreams {
     }
 
     /// Returns the counters of a direction, as [`fill`](Self::fill) sets them.
-    fn counters(&self, direction: usize, rules: StreamRules, all: bool) -> StreamCounters {
+    fn counters(&self, direction: usize, silent_since: i64, all: bool) -> StreamCounters {
         let mut done = self.done[direction];
         if self.directions[direction].is_open {
             let mut stream = self.directions[direction].clone();
-            stream.apply_timeouts(rules, &mut done);
+            stream.apply_timeouts(silent_since, &mut done);
             while all && stream.is_open {
-                stream.skip_gap(rules, &mut done);
+                stream.skip_gap(&mut done);
             }
         }
         done
@@ -154,10 +148,10 @@ impl TcpStreams {
 
 impl HalfStream {
     /// Skips gaps and closes the stream where the timeout has passed.
-    fn apply_timeouts(&mut self, rules: StreamRules, done: &mut StreamCounters) {
-        let is_old = |seen: i64| seen < rules.silent_since;
+    fn apply_timeouts(&mut self, silent_since: i64, done: &mut StreamCounters) {
+        let is_old = |seen: i64| seen < silent_since;
         while self.queued.front().is_some_and(|page| is_old(page.seen)) {
-            self.skip_gap(rules, done);
+            self.skip_gap(done);
         }
         if self.is_open && self.queued.is_empty() && is_old(self.last_seen) {
             self.close(done);
@@ -165,7 +159,7 @@ impl HalfStream {
     }
 
     /// Adds a segment: counts it if it is in order, else queues it.
-    fn add(&mut self, segment: &Segment, rules: StreamRules, done: &mut StreamCounters) {
+    fn add(&mut self, segment: &RecordedSegment, done: &mut StreamCounters) {
         let has = |flag| segment.flags.contains(flag);
         let (begins, ends) = (has(TcpFlags::SYN), has(TcpFlags::FIN) || has(TcpFlags::RST));
         let is_empty = segment.len == 0;
@@ -186,14 +180,14 @@ impl HalfStream {
                 self.counters.saw_start = true;
                 page.is_end = false;
                 self.next = Some(segment.sequence.wrapping_add(page.len).wrapping_add(1));
-                self.count(&page, page.len, 0, rules);
-                self.drain_queue(false, rules, done);
+                self.count(&page, page.len, 0);
+                self.drain_queue(false, done);
             }
             Some(next) if distance(next, segment.sequence) <= 0 => {
                 let (len, next) = new_bytes(next, &page);
                 self.next = Some(next);
-                self.count(&page, len, 0, rules);
-                self.drain_queue(page.is_end, rules, done);
+                self.count(&page, len, 0);
+                self.drain_queue(page.is_end, done);
             }
             _ => self.enqueue(page),
         }
@@ -224,23 +218,23 @@ impl HalfStream {
 
     /// Counts the first queued page regardless of the gap before it; closes the stream if there is
     /// none.
-    fn skip_gap(&mut self, rules: StreamRules, done: &mut StreamCounters) {
+    fn skip_gap(&mut self, done: &mut StreamCounters) {
         match self.queued.pop_front() {
             Some(page) => {
-                self.count_page(&page, rules);
-                self.drain_queue(page.is_end, rules, done);
+                self.count_page(&page);
+                self.drain_queue(page.is_end, done);
             }
             None => self.close(done),
         }
     }
 
     /// Counts the queued pages that are now in order; closes the stream if the last one ends it.
-    fn drain_queue(&mut self, mut ends: bool, rules: StreamRules, done: &mut StreamCounters) {
+    fn drain_queue(&mut self, mut ends: bool, done: &mut StreamCounters) {
         while let (Some(next), Some(page)) = (self.next, self.queued.front().copied())
             && distance(next, page.sequence) <= 0
         {
             self.queued.pop_front();
-            self.count_page(&page, rules);
+            self.count_page(&page);
             ends = page.is_end;
         }
         if ends {
@@ -249,7 +243,7 @@ impl HalfStream {
     }
 
     /// Counts a queued page with the gap before it.
-    fn count_page(&mut self, page: &Page, rules: StreamRules) {
+    fn count_page(&mut self, page: &Page) {
         let (gap, len) = match self.next {
             None => {
                 self.next = Some(page.sequence.wrapping_add(page.len));
@@ -262,11 +256,11 @@ impl HalfStream {
                 (gap, len)
             }
         };
-        self.count(page, len, gap, rules);
+        self.count(page, len, gap);
     }
 
     /// Counts a piece of `len` new bytes after a gap of `gap` bytes (−1: unknown).
-    fn count(&mut self, page: &Page, len: u32, gap: i64, rules: StreamRules) {
+    fn count(&mut self, page: &Page, len: u32, gap: i64) {
         let counters = &mut self.counters;
         if page.seen < self.latest {
             counters.out_of_order += 1;
@@ -278,7 +272,7 @@ impl HalfStream {
         if gap != 0 {
             counters.skipped += 1;
             // COMPAT: recorded values of the original, which subtracts a byte for a gap of unknown length.
-            counters.skipped_bytes += if rules.recorded { gap } else { gap.max(0) };
+            counters.skipped_bytes += gap;
         }
         counters.saw_end |= page.is_end;
     }
