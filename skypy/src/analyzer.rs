@@ -155,8 +155,9 @@ impl Analyzer {
         })
     }
 
-    /// Returns an iterator over the changes of the graph from now on, which waits for them. Each is a
-    /// dict with `Type`, such as "NodeAdded", and `Obj`, as `Client.subscribe` returns them.
+    /// Returns an iterator over the changes of the graph and the captures from now on, which waits for
+    /// them. Each is a dict with `Namespace`, which is "Graph" for the graph, `Type`, such as
+    /// "NodeAdded", and `Obj`, as `Client.subscribe` returns them.
     fn events(&self) -> Events {
         Events::new(self.engine.subscribe_graph(SubscribeOptions::default()))
     }
