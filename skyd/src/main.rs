@@ -17,6 +17,7 @@ mod fair_slots;
 mod flow_transport;
 mod graph_dump;
 mod handler;
+mod http_client;
 mod idle_connections;
 mod limits;
 mod log;
@@ -38,6 +39,7 @@ mod tls;
 mod upload;
 mod urlencoded;
 mod web_origin;
+mod webhooks;
 mod ws;
 
 use std::process::ExitCode;

@@ -113,11 +113,24 @@ impl Files {
     }
 }
 
+/// Reads the configured file with trusted authorities; `None` if none is configured.
+///
+/// # Errors
+/// See [`roots`]; the error names the key.
+pub(crate) fn configured_roots(config: &Config) -> anyhow::Result<Option<RootCertStore>> {
+    match config.text(CA_CERT) {
+        path if path.is_empty() => Ok(None),
+        path => Ok(Some(
+            roots(&path.into()).with_context(|| CA_CERT.to_owned())?,
+        )),
+    }
+}
+
 /// Reads a file with the certificates of trusted authorities.
 ///
 /// # Errors
 /// If the file cannot be read, is empty, or contains an unsuitable certificate.
-pub(crate) fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
+fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alert::WebhookClient;
 use super::flow::FlowOptions;
 use super::live::LiveOptions;
 use super::resource::ResourceLimits;
+#[cfg(feature = "scripting")]
+use super::script::ScriptOptions;
 use crate::api::CaptureSpec;
 use crate::flow::{FlowTableOptions, LayerKeyMode};
 use crate::graph::history::History;
@@ -93,6 +96,13 @@ pub struct EngineOptions {
     pub local_captures: bool,
     /// Capture to create at the start, unless an equal one is stored.
     pub startup_capture: Option<CaptureSpec>,
+    /// Client that sends the messages of alerts to HTTP servers; with `None`, such actions fail.
+    pub webhooks: Option<Arc<dyn WebhookClient>>,
+    /// Whether alerts may run programs of this host.
+    pub alert_scripts: bool,
+    /// Limits of workflows and of JavaScript in alerts.
+    #[cfg(feature = "scripting")]
+    pub scripts: ScriptOptions,
 }
 
 impl EngineOptions {
@@ -125,6 +135,10 @@ impl EngineOptions {
             ring_bytes_total: 512 << 20,
             local_captures: true,
             startup_capture: None,
+            webhooks: None,
+            alert_scripts: true,
+            #[cfg(feature = "scripting")]
+            scripts: ScriptOptions::default(),
         }
     }
 }
@@ -186,6 +200,20 @@ setters! {
     with_local_captures(local_captures: bool);
     "Sets a capture to create at the start, unless an equal one is stored."
     with_startup_capture(startup_capture: CaptureSpec as Some);
+    "Sets the client that sends the messages of alerts to HTTP servers."
+    with_webhooks(webhooks: Arc<dyn WebhookClient> as Some);
+    "Sets whether alerts may run programs of this host."
+    with_alert_scripts(alert_scripts: bool);
+}
+
+#[cfg(feature = "scripting")]
+impl EngineOptions {
+    /// Sets the limits of workflows and of JavaScript in alerts.
+    #[must_use]
+    pub fn with_scripts(mut self, scripts: ScriptOptions) -> Self {
+        self.scripts = scripts;
+        self
+    }
 }
 
 impl fmt::Debug for EngineOptions {

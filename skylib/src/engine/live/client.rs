@@ -367,6 +367,20 @@ impl LiveReservation {
     }
 }
 
+impl LiveReservation {
+    /// Opens a query without waiting for its first run, whose answer, or error, is the first event.
+    /// A query that cannot be answered now stays open. Returns `false` if the engine has stopped.
+    pub(in crate::engine) fn open_later(mut self, query: Query) -> bool {
+        let query = ScheduledQuery::new(
+            LiveQuery::new(query),
+            Arc::clone(&self.slot),
+            Duration::ZERO,
+        );
+        self.is_open = self.client.hub.schedule(query);
+        self.is_open
+    }
+}
+
 impl fmt::Debug for LiveReservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LiveReservation({:?})", self.slot.name)

@@ -51,6 +51,8 @@
 mod baseline;
 mod dependencies;
 mod diff;
+#[cfg(feature = "engine")]
+mod interest;
 mod item;
 mod keyed_rows;
 mod replica;
@@ -61,6 +63,9 @@ mod update;
 pub use item::{Item, ItemKey};
 pub use replica::AnswerReplica;
 pub use update::{Change, List, Update};
+
+#[cfg(feature = "engine")]
+pub(crate) use interest::{Interest, node_search};
 
 use self::baseline::Baseline;
 use self::dependencies::Dependencies;
