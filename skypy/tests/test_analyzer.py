@@ -86,7 +86,8 @@ def test_captures_and_events(analyzer):
     flows = wait(lambda: [flow for flow in analyzer.flows() if flow["Metric"]["ABPackets"] >= 3])
     assert flows[0]["LayersPath"] == "Ethernet/IPv4/ICMPv4"
     assert analyzer.query("G.Flows().Count()") >= 1
-    assert analyzer.status()["received"] >= 3
+    # The counters are read once a second.
+    wait(lambda: analyzer.status()["received"] >= 3)
     analyzer.delete_capture(identifier)
     analyzer.stop()
     assert analyzer.query("G.V().Count()") >= 2
