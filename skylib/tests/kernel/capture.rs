@@ -281,6 +281,38 @@ fn a_group_of_sources_shares_the_packets_flow_by_flow() {
     });
 }
 
+/// Two members of each group, as two writers of a recording or two shards of a capture have.
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_group_of_sources_excludes_sent_packets_and_sees_loopback_packets_once() {
+    in_new_namespace(|| {
+        add_pair();
+        ip("link set lo up");
+        let count = |interface: &str, outgoing: bool| {
+            let options = CaptureOptions::new(interface)
+                .with_outgoing(outgoing)
+                .with_fanout(Fanout::New);
+            let first = AfPacket::open(&options).expect("a source");
+            let group = first.fanout_group().expect("a group");
+            let options = options.with_fanout(Fanout::Group(group));
+            let mut sources = [first, AfPacket::open(&options).expect("a source")];
+            let socket = sender(interface);
+            for port in 0..16 {
+                let packet = frame(0x0800, &udp(1000 + port, 53, 18));
+                socket.send(&packet).expect("sent");
+            }
+            sources
+                .iter_mut()
+                .map(|source| take(source, 33).len())
+                .sum::<usize>()
+        };
+        assert_eq!(count("left", true), 16);
+        assert_eq!(count("left", false), 0);
+        assert_eq!(count("lo", true), 16);
+        assert_eq!(count("lo", false), 16);
+    });
+}
+
 #[test]
 #[ignore = "needs root: creates network namespaces"]
 fn a_waker_ends_the_wait_at_once() {

@@ -611,5 +611,5 @@ fn the_last_line_has_the_packets_of_each_interface() {
     );
     let (_, _, error) = trace.run(&["--interface", "eth0"]);
     let error = error.unwrap();
-    assert!(error.ends_with("the interfaces are: 0, 1"), "{error}");
+    assert!(error.ends_with("interfaces in the files: 0, 1"), "{error}");
 }

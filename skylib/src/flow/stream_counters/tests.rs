@@ -7,7 +7,7 @@ const SYN: u8 = 0x02;
 const FIN: u8 = 0x01;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
-/// Round trip of the connections, in nanoseconds.
+/// Round-trip time of the connections, in nanoseconds.
 const TRIP: i64 = 20 * MS;
 
 fn segment(at: i64, flags: u8, sequence: u32, acknowledgment: u32, len: u32) -> StreamSegment {
@@ -31,7 +31,8 @@ fn count(segments: &[(usize, i64, u8, u32, u32, u32)]) -> TcpMetric {
     metric
 }
 
-/// Returns A's bytes, gaps, missing bytes, reordered, repeated segments, repeated bytes.
+/// Returns A's bytes, gaps, missing bytes, reordered segments, repeated segments, and repeated
+/// bytes.
 fn of_a(segments: &[(usize, i64, u8, u32, u32, u32)]) -> [i64; 6] {
     let metric = count(segments);
     [
@@ -108,7 +109,7 @@ fn what_fills_a_gap_was_overtaken_or_lost() {
     let ask = |at| (1, at, ACK, 1, 110, 0);
     let asked = [first, third, ask(2), ask(3), ask(4), second(5)];
     assert_eq!(of_a(&asked), [30, 0, 0, 0, 1, 10], "C5, asked for");
-    // C16: in front of the first byte seen.
+    // C16: before the first byte seen.
     assert_eq!(
         of_a(&[third, (0, 2, ACK, 100, 1, 10)]),
         [20, 1, 10, 1, 0, 0]
@@ -181,7 +182,7 @@ fn gaps_are_bounded() {
 }
 
 proptest! {
-    /// C1: what was seen and what is missing is all of the range, whatever arrives.
+    /// C1: seen and missing bytes add up to the range, whatever arrives.
     #[test]
     fn bytes_and_gaps_are_the_range(
         start in any::<u32>(),

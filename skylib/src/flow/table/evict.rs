@@ -1,7 +1,7 @@
 //! Removal and eviction of flows.
 //!
-//! Eviction is the second-chance (CLOCK) approximation of LRU, over the fronts of the age queues:
-//! O(queues) for each flow that is skipped, of which there are at most [`MAX_CHANCES`].
+//! Eviction is the second-chance (CLOCK) approximation of LRU over the fronts of the age queues. It
+//! costs O(queues) for each skipped flow; at most [`MAX_CHANCES`] flows are skipped.
 
 use super::FlowTable;
 use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED, IS_RETIRED, SideNumbers};
@@ -11,7 +11,8 @@ impl FlowTable {
     /// Evicts the approximately least recently used flow: the oldest front of the age queues that
     /// had no packet since it was appended.
     ///
-    /// At most [`MAX_CHANCES`] used flows are appended again; then the next front is evicted.
+    /// At most [`MAX_CHANCES`] used flows are appended again; after that, the next front is
+    /// evicted.
     #[cold]
     pub(super) fn evict(&mut self) {
         for chance in 0.. {
@@ -43,20 +44,20 @@ impl FlowTable {
         }
     }
 
-    /// Records that a flow began by evicting another one (A18).
+    /// Records that a flow was created by evicting another one (A18).
     #[cold]
     pub(super) fn note_evictions(&mut self, record: u32) {
         let evictions = self.stats.evicted as u32;
         self.side_numbers_mut(record).evictions = evictions;
     }
 
-    /// Records the sequence number of the SYN that began a flow on the ports of another one (A18).
+    /// Records the sequence number of the SYN of a flow that reuses the ports of another one (A18).
     #[cold]
     pub(super) fn note_new_syn(&mut self, record: u32, sequence: u32) {
         self.side_numbers_mut(record).new_syn = sequence;
     }
 
-    /// Returns the side numbers of a flow.
+    /// Returns the side numbers of a flow; all 0 if none were stored.
     pub(super) fn side_numbers(&self, record: u32) -> SideNumbers {
         let numbers = self.side_numbers.get(record as usize);
         numbers.copied().unwrap_or_default()
@@ -70,7 +71,7 @@ impl FlowTable {
         &mut self.side_numbers[at]
     }
 
-    /// Removes a flow from the index, its queue, the slabs and the arena.
+    /// Removes a flow from the index, its queue, the slabs, and the arena.
     pub(super) fn remove(&mut self, record: u32) {
         self.unindex_network(record);
         let entry = self.arena.get_mut(record);
@@ -79,7 +80,8 @@ impl FlowTable {
             entry.cold,
         );
         entry.key = FlowKey::NONE;
-        // Its number stays in those lists; the flags keep a reused number from being added twice.
+        // Its number remains in those lists; the flags prevent a reused number from being added
+        // twice.
         entry.hot.flags &= HOT_LISTED | HOT_FINISHING;
         if cold.layers & IS_RETIRED == 0 {
             self.index.remove(hash, record);
@@ -104,7 +106,7 @@ impl FlowTable {
     }
 }
 
-/// Largest number of used flows that one eviction skips; bounds its cost.
+/// Maximum number of used flows that one eviction skips; bounds the cost of an eviction.
 const MAX_CHANCES: u32 = 64;
-/// Largest number of evicted flows waiting for the next call that has a sink.
+/// Maximum number of evicted flows that wait for the next call with a sink.
 pub(super) const MAX_EVICTED: usize = 1 << 14;

@@ -1,4 +1,5 @@
-//! Opener of a flow (F1 to F5 of `docs/flows.md`): which end is A, and how it is known.
+//! Opener of a flow (F1 to F5 of `docs/flows.md`): determination of the end that is A, and its
+//! evidence.
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, VecDeque};
@@ -9,19 +10,19 @@ use super::pending::{IS_SWAPPED, Pending};
 use crate::decode::{Encapsulation, IcmpEcho, TcpFlags};
 use crate::flow::record::{FinishType, Initiator};
 
-/// How the opener of a flow is known. A opened it in every case.
+/// Evidence of the opener of a flow, which is always A.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Evidence {
-    /// Only the end that was seen first is known.
+    /// None: A is the end that was seen first.
     #[default]
     None,
     /// SYN of A.
     Syn,
-    /// SYN of A, which began a new connection on the ports of another one (C11, C13). Its sequence
+    /// SYN of A that began a new connection on the ports of another one (C11, C13). Its sequence
     /// number is in [`SideNumbers`](super::entry::SideNumbers).
     NewSyn,
-    /// SYN and ACK of B.
+    /// SYN-ACK of B.
     SynAck,
     /// ICMP request of A.
     Request,
@@ -31,8 +32,8 @@ pub(super) enum Evidence {
     Former,
 }
 
-/// Ends of flows that left by silence, by the hash of their key. Of the flows of a key, the latest to
-/// begin counts.
+/// Ends of flows that were removed because of silence, by the hash of their key. Only the flow of a
+/// key that began last is stored.
 #[derive(Debug, Default)]
 pub(super) struct FormerEnds {
     ends: HashMap<u64, Former>,
@@ -40,18 +41,18 @@ pub(super) struct FormerEnds {
     order: VecDeque<u64>,
 }
 
-/// What is remembered of a flow: its start and a [`Ends`], packed into 8 bytes.
+/// Start and [`Ends`] of a removed flow, packed into 8 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Former(i64);
 
-/// Ends of a former flow.
+/// Ends of a removed flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ends {
     /// A is the lower end of the key.
     Lower,
     /// A is the upper end of the key.
     Upper,
-    /// The flow had finished, so its ends say nothing about later ones.
+    /// The flow had finished, so that its ends do not determine those of later flows.
     Finished,
 }
 
@@ -92,7 +93,8 @@ impl Ends {
 }
 
 impl FormerEnds {
-    /// Stores a flow, unless a later one of its key is stored; forgets the oldest if there are too many.
+    /// Stores a flow, unless a later flow with its key is stored; removes the oldest if there are too
+    /// many.
     fn store(&mut self, hash: u64, flow: Former) {
         match self.ends.entry(hash) {
             Slot::Occupied(mut former) => {
@@ -111,14 +113,14 @@ impl FormerEnds {
         }
     }
 
-    /// Forgets the flows of a key.
+    /// Removes the flow of a key.
     fn forget(&mut self, hash: u64) {
         if !self.ends.is_empty() {
             self.ends.remove(&hash);
         }
     }
 
-    /// Returns the size in bytes.
+    /// Returns the allocated size, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.ends.capacity() * (size_of::<(u64, Former)>() + 1)
             + self.order.capacity() * size_of::<u64>()
@@ -126,7 +128,7 @@ impl FormerEnds {
 }
 
 impl FlowTable {
-    /// Returns whether A is the upper end of the key of a new flow, and how that is known.
+    /// Returns whether A is the upper end of the key of a new flow, and the evidence.
     pub(super) fn opener(&self, pending: &Pending, part: &Encapsulation) -> (bool, Evidence) {
         let is_swapped = pending.flags & IS_SWAPPED != 0;
         if self.options.recorded {
@@ -150,8 +152,9 @@ impl FlowTable {
         (is_swapped != (is_from_b && !has_equal_ends(part)), evidence)
     }
 
-    /// Returns whether A was the upper end of the flow with this key that began last, if that has not
-    /// finished: one that is still in the table, or one that left by silence.
+    /// Returns whether A was the upper end of the flow with this key that began last. Considers only
+    /// flows that have not finished: those in the table, and those removed because of silence. `None`
+    /// if there is no such flow.
     fn known_ends(&self, pending: &Pending) -> Option<bool> {
         if pending.one_way != 0 {
             return None;
@@ -174,8 +177,8 @@ impl FlowTable {
         }
     }
 
-    /// Remembers the ends of a flow with ports that leaves the index. Of a finished one, that it has
-    /// finished, if an earlier one of its key may still leave.
+    /// Stores the ends of a flow with ports that is removed from the index. Of a finished flow, stores
+    /// that it has finished, if an earlier flow with its key may still be removed.
     pub(super) fn store_ends(&mut self, record: u32) {
         let entry = self.arena.get(record);
         let layers = entry.cold.layers;
@@ -194,7 +197,7 @@ impl FlowTable {
         }
     }
 
-    /// Returns the opener of a flow as its record shows it.
+    /// Returns the opener of a flow, as shown in its record.
     pub(super) fn initiator(&self, entry: &Entry) -> Option<Initiator> {
         let by = match entry.hot.opener {
             Evidence::None => return self.initiator_by_port(entry),
@@ -210,7 +213,8 @@ impl FlowTable {
         })
     }
 
-    /// Returns the end whose port is not a service, if the other one's is: a guess.
+    /// Returns the likely opener: the end whose port is not a service port, if the other port is
+    /// one.
     fn initiator_by_port(&self, entry: &Entry) -> Option<Initiator> {
         if self.options.recorded || entry.key.is_tunnel() {
             return None;
@@ -236,7 +240,7 @@ impl FlowTable {
     }
 }
 
-/// Returns whether both ends are equal in all that is known of them.
+/// Returns whether both ends are equal in all known fields.
 fn has_equal_ends(part: &Encapsulation) -> bool {
     let link = part.link.is_none_or(|link| link.source == link.destination);
     let network = part
@@ -248,5 +252,5 @@ fn has_equal_ends(part: &Encapsulation) -> bool {
     link && network && ports
 }
 
-/// Largest number of flows whose ends are remembered.
+/// Maximum number of flows whose ends are stored.
 const MAX_FORMER: usize = 1 << 16;

@@ -1,32 +1,33 @@
-//! `PacketClock`: the clock of a capture file, which one packet with a wrong date does not move
-//! (rules E3 and E4 of `docs/flows.md`).
+//! `PacketClock`: the clock of a capture file, which a single packet with a wrong timestamp does
+//! not move (rules E3 and E4 of `docs/flows.md`).
 
 use crate::flow::stats::FlowTableStats;
 use crate::time::Timestamp;
 
-/// Clock driven by packets: the largest time such that [`RUN`] packets in a row were at or after it.
+/// Clock driven by packets: the latest time such that [`RUN`] consecutive packets were at or after
+/// it.
 ///
-/// It is read only where a timer is due, so it costs two comparisons per packet.
+/// The clock is read only where a timer is due, so that it costs two comparisons per packet.
 #[derive(Clone, Debug)]
 pub(crate) struct PacketClock {
-    /// Number of packets in a row at or after `due`, at most [`RUN`].
+    /// Number of consecutive packets at or after `due`, at most [`RUN`].
     run: usize,
     /// Deadline of the run.
     due: Option<Timestamp>,
     /// Times of the latest packets at or after a deadline; the next one replaces that at `oldest`.
     times: [Timestamp; RUN],
     oldest: usize,
-    /// Latest time of a packet that is not itself ahead.
+    /// Latest time of a packet that is not far ahead itself.
     newest: Timestamp,
-    /// Time of the previous packet, if it is ahead and the next one decides.
+    /// Time of the previous packet, if it is far ahead and the next packet must confirm it.
     suspect: Option<Timestamp>,
-    /// Smallest difference from `newest` that needs a closer look, in nanoseconds.
+    /// Difference from `newest` from which a packet needs a closer look, in nanoseconds.
     window: u64,
     /// Jump forward that a following packet must confirm, in nanoseconds.
     jump: i64,
     back: u64,
     ahead: u64,
-    /// Largest step back, in nanoseconds.
+    /// Maximum amount by which a packet is older than `newest`, in nanoseconds.
     furthest_back: i64,
 }
 
@@ -49,7 +50,7 @@ impl PacketClock {
     }
 
     /// Advances the clock by a packet. Returns the time of the clock once it has reached `due`, the
-    /// next deadline (`None`: any time), which never decreases.
+    /// next deadline, which never decreases; with `None`, any time is due.
     #[inline]
     pub(crate) fn advance(
         &mut self,
@@ -69,7 +70,7 @@ impl PacketClock {
         self.reach(packet, due)
     }
 
-    /// Adds the counters to those of a table.
+    /// Adds the counters of the clock to those of a table.
     pub(crate) fn count(&self, stats: &mut FlowTableStats) {
         stats.time_back += self.back;
         stats.time_ahead += self.ahead;
@@ -95,7 +96,8 @@ impl PacketClock {
         is_reached.then(|| self.times.iter().copied().fold(packet, Timestamp::min))
     }
 
-    /// Counts a packet that is before others or far ahead of them, or that follows one ahead.
+    /// Counts a packet that is older than earlier packets or far ahead of them, or that follows a
+    /// packet far ahead.
     #[cold]
     fn judge(&mut self, packet: Timestamp) {
         let is_first = self.window == 0 && self.suspect.is_none();
@@ -111,7 +113,7 @@ impl PacketClock {
         if is_first {
             self.newest = packet;
         } else if step > self.jump {
-            // Nothing is less than this window, so the next packet is judged, too.
+            // No difference is less than this window, so that the next packet is judged too.
             (self.suspect, self.window) = (Some(packet), 0);
         } else if step < 0 {
             self.back += 1;
@@ -122,7 +124,7 @@ impl PacketClock {
     }
 }
 
-/// Packets in a row that move the clock.
+/// Number of consecutive packets that move the clock.
 const RUN: usize = 16;
 
 #[cfg(test)]
@@ -133,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns packets back, packets ahead, and the largest step back in milliseconds.
+    /// Returns the numbers of packets back and ahead, and the maximum step back in milliseconds.
     fn counters(times: &[i64]) -> (u64, u64, u64) {
         let mut clock = PacketClock::new(600_000);
         for time in times {
@@ -148,9 +150,9 @@ mod tests {
     fn packets_back_and_ahead_are_counted() {
         assert_eq!(counters(&[5, 5, 6, 600_006]), (0, 0, 0));
         assert_eq!(counters(&[5, 9, 6, 7, 9, 10]), (2, 0, 3));
-        // One packet ahead, then the others go on.
+        // One packet is ahead; the following packets continue the earlier times.
         assert_eq!(counters(&[0, 3_600_000, 1, 2]), (0, 1, 0));
-        // Two are a gap, and then time goes back.
+        // Two packets ahead are a gap, after which time goes back.
         assert_eq!(counters(&[0, 3_600_000, 3_600_001, 1]), (1, 0, 3_600_000));
     }
 

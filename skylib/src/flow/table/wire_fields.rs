@@ -1,4 +1,4 @@
-//! Record fields `Wire` and `ARP`, and the identifiers of a flow: from what the table stores of its
+//! Record fields `Wire` and `ARP`, and the identifiers of a flow, derived from the stored
 //! [`Marks`].
 
 use std::borrow::Cow;
@@ -73,7 +73,7 @@ impl FlowTable {
         )
     }
 
-    /// Returns the capture point of a flow.
+    /// Returns the capture point of a flow; `None` if its source has only one.
     fn point_name(&self, marks: &Marks) -> Option<CapturePointName> {
         let point = marks.point()?;
         self.capture_points.name(point.index())
@@ -122,8 +122,9 @@ impl FlowTable {
         flow.wire = (wire != Wire::default()).then(|| Box::new(wire));
     }
 
-    /// Returns the UUID of the flow around a flow; 0 for an outermost one. Inside a one-way path it is
-    /// the flow around the direction from A to B, once a packet of that direction was seen.
+    /// Returns the UUID of the enclosing flow; 0 for an outermost flow. Inside a one-way path, it
+    /// is the enclosing flow of the direction from A to B, once a packet of that direction was
+    /// seen.
     pub(super) fn shown_parent(&self, entry: &Entry) -> u64 {
         let rare = self.rare.get(entry.cold.rare);
         let pairing = rare.and_then(|rare| rare.pairing.as_deref());

@@ -122,7 +122,7 @@ fn flows_of_several_capture_points_take_as_little() {
 #[test]
 fn without_updates_the_touched_list_is_empty() {
     let mut table = FlowTable::new(FlowTableOptions::default().with_final_only(true));
-    // The last packet arrives at a flow that an update has already visited.
+    // The last packet belongs to a flow that an update has already visited.
     for now in [1, 2, 3] {
         feed(&mut table, now, &tcp(A, B, ACK));
         feed(&mut table, now, &tcp(End(7, now as u16), B, ACK));

@@ -1,8 +1,8 @@
-//! Which flow of a key a packet belongs to.
+//! Assignment of packets to the flows with their key.
 
 use super::*;
 
-/// Returns start, packets of both sides, and finish type of the flows, by start.
+/// Returns start, packets of both sides, and finish type of the flows, sorted by start.
 fn spans(table: &FlowTable) -> Vec<(i64, i64, i64, FinishType)> {
     let mut spans: Vec<_> = flows(table)
         .iter()
@@ -28,7 +28,7 @@ fn silence_beyond_the_hold_begins_a_flow() {
         spans(&table),
         [(0, 2, 0, NotFinished), (1_200_001, 1, 0, NotFinished)]
     );
-    // The original's value: timers decide, and none ran.
+    // Skydive's value: timers decide, and none ran.
     let mut table = recorded();
     for at in [0, 600_000, 1_200_001] {
         feed(&mut table, at, &udp(A, B, &[]));
@@ -57,7 +57,8 @@ fn a_wrong_date_is_a_flow_of_its_own() {
             (9 * hour, 2, 0, NotFinished)
         ]
     );
-    // Never more than two of a key take packets; all are counted and leave.
+    // At most two flows with the same key receive packets; all packets are counted, and all flows
+    // are sent.
     for day in 1..50 {
         feed(&mut table, day * 86_400_000, &udp(A, B, &[]));
     }
@@ -86,13 +87,13 @@ fn a_new_connection_begins_a_flow() {
     let syn = |number| tcp_numbered(A, B, SYN, number, 0);
     feed(&mut table, 0, &syn(100));
     feed(&mut table, 5, &tcp_numbered(B, A, RST | ACK, 0, 101));
-    // The same number is the same attempt (C11), and is measured once (B3).
+    // The same number is the same attempt (C11), which is measured once (B3).
     feed(&mut table, 1_000, &syn(100));
     assert_eq!(spans(&table), [(0, 2, 1, TcpRst)]);
     assert_eq!(only(&table).metric.unwrap().rtt, 5_000_000);
     feed(&mut table, 2_000, &syn(200));
     feed(&mut table, 2_001, &syn(300));
-    // Attempts that nobody answered are one flow (C12).
+    // Unanswered attempts are one flow (C12).
     assert_eq!(
         spans(&table),
         [(0, 2, 1, TcpRst), (2_000, 2, 0, NotFinished)]
@@ -119,7 +120,7 @@ fn a_syn_into_an_open_connection_is_an_attempt_beside_it() {
         spans(&table),
         [(0, 2, 2, NotFinished), (10, 1, 0, NotFinished)]
     );
-    // Its answer makes it the connection (C13).
+    // The answer turns the attempt into the connection (C13).
     let taken = [
         (20, tcp_numbered(B, A, SYN | ACK, 700, 901)),
         (21, tcp_numbered(A, B, ACK, 901, 701)),
@@ -167,7 +168,7 @@ fn a_step_of_the_clock_ends_no_flow() {
     );
     let hour = 3_600_000;
     feed(&mut table, hour, &tcp_numbered(A, B, SYN, 9, 0));
-    // The clock is set ahead by a day: the answer has another date.
+    // The clock is set ahead by a day, so that the answer has a later date.
     table.step_clock(ms(hour + 5), 24 * hour);
     feed(
         &mut table,
@@ -183,7 +184,7 @@ fn a_step_of_the_clock_ends_no_flow() {
         (times.ab_syn_start, times.ba_syn_start),
         (hour, 25 * hour + 8)
     );
-    // The timers go on in the table's time, and back again.
+    // The timers continue in steady time. The clock is then set back again.
     let sent = update(&mut table, hour + 60_000);
     let interval = sent[0].last_update_metric.unwrap();
     assert_eq!((interval.start, interval.last), (hour, 25 * hour + 60_000));
@@ -193,7 +194,7 @@ fn a_step_of_the_clock_ends_no_flow() {
     assert_eq!((flow.start, flow.last), (hour, hour + 90_000));
     assert!(expire(&mut table, hour + 100_000).is_empty());
     assert_eq!(table.stats().clock_steps, 2);
-    // The original's value: the flow has the packets' dates.
+    // Skydive's value: the flow has the packets' dates.
     let mut table = recorded();
     table.step_clock(ms(5), 24 * hour);
     assert_eq!(table.stats().clock_steps, 0);
@@ -244,7 +245,7 @@ fn ends_of_a_silent_flow_outlive_a_finished_one() {
     feed(&mut table, 1, &tcp(A, B, FIN | ACK));
     feed(&mut table, 100_000, &tcp_numbered(A, B, SYN, 7, 0));
     feed(&mut table, 100_001, &tcp_numbered(B, A, SYN | ACK, 9, 8));
-    // The server speaks first after a long silence.
+    // The server sends first after a long silence.
     feed(&mut table, 800_000, &tcp(B, A, ACK));
     let last = flows(&table)
         .into_iter()
