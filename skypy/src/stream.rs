@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -25,8 +25,11 @@ use crate::flow::to_dict;
 /// taken once.
 #[pyclass(frozen, module = "skypy")]
 pub(crate) struct FlowStream {
-    flows: Mutex<Option<Incoming>>,
+    flows: Untaken,
 }
+
+/// The flows that nobody has taken yet; `None` after their end, or after an Arrow stream has taken them.
+type Untaken = Arc<Mutex<Option<Incoming>>>;
 
 /// Receiving end of the thread that reads the files.
 struct Incoming {
@@ -64,11 +67,11 @@ impl FlowStream {
                 }
             })?;
         Ok(Self {
-            flows: Mutex::new(Some(Incoming {
+            flows: Arc::new(Mutex::new(Some(Incoming {
                 messages,
                 flows: Vec::new(),
                 stop,
-            })),
+            }))),
         })
     }
 }
@@ -105,14 +108,25 @@ impl FlowStream {
     ) -> PyResult<Bound<'py, PyCapsule>> {
         // A consumer may request another schema, and converts if it does not get it.
         drop(requested_schema);
-        // A thread that waits for flows has the lock, and polls for signals with the interpreter.
-        let flows = self.flows.lock_py_attached(py);
-        let taken = flows.unwrap_or_else(PoisonError::into_inner).take();
-        let incoming = taken.ok_or_else(|| {
-            PyValueError::new_err("the flows of this stream have been taken: read the file again")
-        })?;
-        arrow::capsule(py, Batches(Some(incoming)))
+        if lock(&self.flows, py).is_none() {
+            return Err(PyValueError::new_err(TAKEN));
+        }
+        let batches = Batches {
+            untaken: Some(Arc::clone(&self.flows)),
+            incoming: None,
+        };
+        arrow::capsule(py, batches)
     }
+}
+
+/// Locks flows. A thread that waits for flows has the lock, and polls for signals with the interpreter; so
+/// nobody may hold the interpreter while waiting for the lock.
+fn lock<'a>(
+    flows: &'a Mutex<Option<Incoming>>,
+    py: Python<'_>,
+) -> MutexGuard<'a, Option<Incoming>> {
+    let guard = flows.lock_py_attached(py);
+    guard.unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Incoming {
@@ -175,19 +189,29 @@ impl FlowSink for Outgoing {
 }
 
 /// Arrow batches of a stream.
-struct Batches(Option<Incoming>);
+struct Batches {
+    /// The flows, until the first batch is requested: a consumer may want only the schema.
+    untaken: Option<Untaken>,
+    incoming: Option<Incoming>,
+}
 
 impl Iterator for Batches {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let incoming = self.0.as_mut()?;
+        if let Some(untaken) = self.untaken.take() {
+            self.incoming = Python::attach(|py| lock(&untaken, py).take());
+            if self.incoming.is_none() {
+                return Some(Err(ArrowError::InvalidArgumentError(TAKEN.to_owned())));
+            }
+        }
+        let incoming = self.incoming.as_mut()?;
         // The consumer may hold the interpreter lock, which a Python file needs for reading.
         let received = Python::attach(|py| py.detach(|| incoming.receive()));
         match received.transpose() {
             Some(Ok(flows)) => Some(arrow::batch(arrow::FLOWS, &flows)),
             end => {
-                self.0 = None;
+                self.incoming = None;
                 end.and_then(Result::err)
                     .map(|error| Err(ArrowError::ExternalError(Box::new(error))))
             }
@@ -200,6 +224,8 @@ impl RecordBatchReader for Batches {
         arrow::schema(arrow::FLOWS)
     }
 }
+
+const TAKEN: &str = "the flows of this stream have been taken: read the file again";
 
 /// Number of flows of a message, at least, unless it is the last one.
 const MESSAGE_FLOWS: usize = 1 << 14;

@@ -140,9 +140,25 @@ def test_data_frames(trace):
 
 def test_a_stream_is_taken_once(trace):
     stream = skypy.flows(trace, stream=True)
+    # An Arrow stream takes the flows when it is read: some libraries request one only for its schema.
     stream.__arrow_c_stream__()
+    assert len(list(stream)) == 3
     with pytest.raises(ValueError, match="have been taken"):
         stream.__arrow_c_stream__()
+    pyarrow = pytest.importorskip("pyarrow")
+    stream = skypy.flows(trace, stream=True)
+    readers = [pyarrow.RecordBatchReader.from_stream(stream) for _ in range(2)]
+    assert readers[0].read_all().num_rows == 3
+    with pytest.raises(ValueError, match="have been taken"):
+        readers[1].read_all()
+
+
+def test_duckdb_reads_flows_and_streams(trace):
+    duckdb = pytest.importorskip("duckdb")
+    flows = skypy.flows(trace)
+    assert duckdb.sql('SELECT sum("Metric.ABPackets") FROM flows').fetchall() == [(4,)]
+    stream = skypy.flows(trace, stream=True)
+    assert duckdb.sql("SELECT count(*) FROM stream").fetchall() == [(3,)]
 
 
 def test_flows_render_in_notebooks(trace):
