@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use skylib::engine::{Engine, Role};
 use skylib::spp::SppCtl;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -19,7 +20,8 @@ use crate::flow_transport::FlowTransport;
 use crate::server::ListenerKind;
 use crate::signal::{Request, Signals};
 use crate::spp_setup::Spp;
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
+use crate::webhooks::Webhooks;
 use crate::{agent_udp, auth, engine_options, log, process_tuning, server, spp_setup};
 
 /// Runs a daemon with the settings of its command line until a signal ends it.
@@ -88,7 +90,9 @@ impl Daemon {
         let auth = auth::from_config(config, &engine_options::data_folder(config))?;
         let tls = Tls::from_config(config)?;
         let listener = server::listen("analyzer.listen", &address).await?;
-        let engine = Engine::start(engine_options::engine_options(role, config)?)?;
+        let webhooks = Webhooks::new(Handle::current(), tls::configured_roots(config)?);
+        let options = engine_options::engine_options(role, config)?;
+        let engine = Engine::start(options.with_webhooks(Arc::new(webhooks)))?;
         let address = local_address(&listener)?;
         let flow_transport = FlowTransport::open(&config.text("flow.protocol"), address);
         let spp = spp_setup::start(config, &engine, !auth.is_open()).await?;

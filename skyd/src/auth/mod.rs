@@ -118,6 +118,14 @@ impl Auth {
         Ok((login, permissions))
     }
 
+    /// Ends the session of a request's credentials, if they are the token of one. Other credentials
+    /// remain valid: passwords, and tokens of OpenStack's identity service.
+    pub(crate) fn logout(&self, credentials: &str) {
+        if let Backend::Basic(basic) = &self.api {
+            basic.logout(credentials::secret(credentials));
+        }
+    }
+
     /// Returns whether everyone can use the API.
     pub(crate) fn is_open(&self) -> bool {
         self.api.is_open()

@@ -8,19 +8,20 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bo
 use super::{CaptureReport, Waker};
 use crate::flow::{FlowQuery, FlowQueryError, FlowScan, FlowSet, FlowSource};
 
-/// Access to a running capture for any thread: a [`FlowSource`] over the capture's flow table.
+/// Handle through which any thread can access a running capture: a [`FlowSource`] over the
+/// capture's flow table.
 #[derive(Clone, Debug)]
 pub struct CaptureHandle {
     requests: Sender<Request>,
     waker: Waker,
 }
 
-/// A request to a capture thread, with the channel for its answer.
+/// Request to a capture thread, with the channel for the response.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// A scan of the flow table.
+    /// Scan of the flow table.
     Flows(Box<FlowScan>, Sender<Box<FlowScan>>),
-    /// The counters.
+    /// Counters of the capture.
     Report(Sender<CaptureReport>),
 }
 
@@ -35,19 +36,19 @@ impl CaptureHandle {
         self.waker.wake();
     }
 
-    /// Returns how many requests the capture has not accepted yet.
+    /// Returns the number of requests that the capture has not accepted yet.
     #[cfg(test)]
     pub(super) fn queued(&self) -> usize {
         self.requests.len()
     }
 
-    /// Starts a flow query without waiting for its answer, so that many captures can be queried at
-    /// once.
+    /// Starts a flow query without waiting for its result, so that many captures can be queried
+    /// concurrently.
     ///
-    /// Waits for at most `timeout`, and only while 64 earlier requests are queued.
+    /// Waits only while 64 earlier requests are queued, for at most `timeout`.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::Source`] if the queue stays full for `timeout`.
+    /// Returns [`FlowQueryError::Source`] if the queue remains full for `timeout`.
     pub fn start_query(
         &self,
         query: &FlowQuery,
@@ -60,7 +61,7 @@ impl CaptureHandle {
     /// [`CaptureHandle::start_query`].
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::Source`] if the queue stays full for `timeout`.
+    /// Returns [`FlowQueryError::Source`] if the queue remains full for `timeout`.
     pub fn start_count(
         &self,
         query: &FlowQuery,
@@ -85,14 +86,15 @@ impl CaptureHandle {
         }
     }
 
-    /// Returns the capture's counters; `None` if it has ended or does not answer within `timeout`.
+    /// Returns the capture's counters; `None` if the capture has ended or does not respond within
+    /// `timeout`.
     #[must_use]
     pub fn report(&self, timeout: Duration) -> Option<CaptureReport> {
         self.start_report()?.wait(timeout)
     }
 
     /// Requests the capture's counters without waiting for them, so that many captures can be
-    /// queried at once. Returns `None` if the capture has ended or has 64 queued requests.
+    /// queried concurrently. Returns `None` if the capture has ended or has 64 queued requests.
     #[must_use]
     pub fn start_report(&self) -> Option<PendingReport> {
         let (reply, pending) = bounded(1);
@@ -103,28 +105,29 @@ impl CaptureHandle {
 }
 
 impl FlowSource for CaptureHandle {
-    /// Returns the flows that match a query. Waits for the answer for at most ten seconds.
+    /// Returns the flows that match a query. Waits for the result for at most ten seconds.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.start_query(query, TIMEOUT)?.wait(TIMEOUT)
     }
 
-    /// Returns the number of flows that match a query. Waits for at most ten seconds.
+    /// Returns the number of flows that match a query. Waits for the result for at most ten
+    /// seconds.
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
         self.start_count(query, TIMEOUT)?.wait_count(TIMEOUT)
     }
 }
 
-/// The pending answer to a flow query. Expensive work, such as sorting, is done by the thread that
-/// waits for it, not by the capture.
+/// Pending result of a flow query. Expensive work, such as sorting, is done by the thread that
+/// waits for the result, not by the capture thread.
 #[derive(Debug)]
 pub struct PendingFlows {
     answer: Receiver<Box<FlowScan>>,
-    /// The finished scan, once it was received.
+    /// Finished scan, once received.
     scan: Option<Box<FlowScan>>,
 }
 
 impl PendingFlows {
-    /// Creates a pending answer that arrives on a channel.
+    /// Creates a pending result that arrives on a channel.
     pub(super) const fn new(answer: Receiver<Box<FlowScan>>) -> Self {
         Self { answer, scan: None }
     }
@@ -132,8 +135,8 @@ impl PendingFlows {
     /// Returns the flows; none if the capture has ended.
     ///
     /// # Errors
-    /// Returns the table's error, or [`FlowQueryError::Source`] if there is no answer within
-    /// `timeout`.
+    /// Returns the table's error, or [`FlowQueryError::Source`] if the capture does not respond
+    /// within `timeout`.
     pub fn wait(mut self, timeout: Duration) -> Result<FlowSet, FlowQueryError> {
         match self.receive(timeout) {
             true => self.into_flows(),
@@ -144,7 +147,7 @@ impl PendingFlows {
     /// Returns the number of flows, for [`CaptureHandle::start_count`].
     ///
     /// # Errors
-    /// As for [`PendingFlows::wait`].
+    /// Returns the errors of [`PendingFlows::wait`].
     pub fn wait_count(mut self, timeout: Duration) -> Result<u64, FlowQueryError> {
         match self.receive(timeout) {
             true => self.into_count(),
@@ -179,12 +182,12 @@ impl PendingFlows {
     }
 }
 
-/// The pending counters of a capture.
+/// Pending counters of a capture.
 #[derive(Debug)]
 pub struct PendingReport(Receiver<CaptureReport>);
 
 impl PendingReport {
-    /// Returns the counters; `None` if the capture has ended or does not answer within `timeout`.
+    /// Returns the counters; `None` if the capture has ended or does not respond within `timeout`.
     #[must_use]
     pub fn wait(self, timeout: Duration) -> Option<CaptureReport> {
         self.0.recv_timeout(timeout).ok()
@@ -197,7 +200,7 @@ fn failure(reason: &str) -> FlowQueryError {
     }
 }
 
-/// Requests that can be queued for one capture.
+/// Maximum number of requests queued for one capture.
 pub(super) const QUEUED_REQUESTS: usize = 64;
 
 /// Longest time between two polls of the interrupt of a query that waits for a flow table.

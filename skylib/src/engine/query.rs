@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::flow::FlowHub;
 use super::graph::SharedGraph;
 use crate::capture::BpfCompiler;
@@ -92,6 +94,8 @@ pub(crate) struct QueryRunner {
     pub(crate) graph: Arc<SharedGraph>,
     pub(crate) flows: Arc<FlowHub>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Time zone of dates and times of day without one.
+    pub(crate) time_zone: TimeZone,
     pub(crate) limits: Limits,
     pub(crate) filters: BpfCompiler,
 }
@@ -152,6 +156,7 @@ impl QueryRunner {
             packet_filters: Some(&filters),
             flows: &flows,
             now: self.clock.now(),
+            time_zone: Some(&self.time_zone),
             limits: options.limits.unwrap_or(self.limits),
             memory: options.memory,
             interrupt: options.interrupt,

@@ -1,4 +1,4 @@
-//! `Reply`: the answer of an SPP process to a command.
+//! `Reply`: the reply of an SPP process to a command.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,7 +17,7 @@ use super::shortened;
 #[derive(Debug, Default, Deserialize)]
 #[non_exhaustive]
 pub struct Reply {
-    /// Results by command; there is only one.
+    /// Results, one for each command; only one command is sent.
     #[serde(default)]
     results: Vec<CommandResult>,
     /// Id of the process, if requested.
@@ -45,7 +45,7 @@ struct ErrorDetails {
     message: String,
 }
 
-/// Processors in a status.
+/// Cores in a status.
 #[derive(Debug, Deserialize)]
 pub(super) struct Cores {
     #[serde(rename = "master-lcore")]
@@ -63,8 +63,8 @@ impl Reply {
     /// Parses a reply.
     ///
     /// # Errors
-    /// Returns an error if the bytes are not a JSON object; [`serde_json::Error::is_eof`] if they are
-    /// the beginning of one.
+    /// Returns an error if the bytes are not a JSON object. If they are the beginning of one,
+    /// [`serde_json::Error::is_eof`] returns `true`.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         // serde would also accept an array of the field values.
         if bytes
@@ -77,7 +77,7 @@ impl Reply {
         serde_json::from_slice(bytes)
     }
 
-    /// Returns the error message, if the command was rejected.
+    /// Returns the error message if the command was rejected; otherwise `None`.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         let first = self.results.first().filter(|r| r.result == "error")?;

@@ -1,4 +1,4 @@
-//! `Secondary`: the connection of an SPP process.
+//! `Secondary`: the connection to an SPP process.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,22 +10,22 @@ use rustix::net::sockopt;
 use super::SppError;
 use super::reply::{Reply, ReplyBuffer};
 
-/// A connected SPP process. It receives one command at a time.
+/// Connected SPP process, to which commands are sent one after the other.
 #[derive(Debug)]
 pub(super) struct Secondary {
     /// Id of the process, 1 to 127.
     pub(super) id: u8,
-    /// `None` once the connection is closed.
+    /// Connection; `None` once it is closed.
     stream: Mutex<Option<TcpStream>>,
 }
 
-/// Failure of a command.
+/// Error returned for a failed command.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecondaryError {
     /// The process has closed the connection.
     #[error("the connection was closed")]
     Closed,
-    /// The process did not answer, or its answer was invalid.
+    /// The process did not reply, or its reply was invalid.
     #[error("{0}")]
     Broken(String),
 }
@@ -33,7 +33,7 @@ pub(super) enum SecondaryError {
 impl Secondary {
     /// Queries the id and type of a process that has just connected.
     pub(super) fn greet(mut stream: TcpStream) -> Result<Self, SecondaryError> {
-        // Without keep-alive, the loss of the machine at the other end would not be detected.
+        // Without keep-alive, a failure of the remote machine would not be detected.
         let configured = stream
             .set_nodelay(true)
             .and_then(|()| Ok(sockopt::set_socket_keepalive(&stream, true)?))
@@ -57,8 +57,9 @@ impl Secondary {
         })
     }
 
-    /// Sends a command and returns the reply. After a timeout, the connection is closed, because a late
-    /// reply would be taken for that of the next command; the process then connects again.
+    /// Sends a command and returns the reply. After a timeout, the connection is closed, because a
+    /// late reply would be mistaken for the reply to the next command; the process then connects
+    /// again.
     pub(super) fn command(&self, command: &str) -> Result<Reply, SecondaryError> {
         let began = now();
         let busy = || SecondaryError::Broken("busy with another command".to_owned());
@@ -74,7 +75,7 @@ impl Secondary {
 
     /// Returns whether the connection is open, without sending a command.
     pub(super) fn is_alive(&self) -> bool {
-        // If a command is in progress, its caller notices a closed connection.
+        // If a command is in progress, its caller detects a closed connection.
         let Some(mut stream) = self.stream.try_lock() else {
             return true;
         };
@@ -86,7 +87,7 @@ impl Secondary {
             open.set_nonblocking(false)?;
             outcome
         });
-        // Without a command in progress there is nothing to receive.
+        // Without a command in progress, nothing is received on an open connection.
         let alive = waiting.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         if !alive {
             *stream = None;
@@ -94,7 +95,7 @@ impl Secondary {
         alive
     }
 
-    /// Converts the failure of a command.
+    /// Converts the error of a failed command.
     pub(super) fn error(&self, error: SecondaryError) -> SppError {
         match error {
             SecondaryError::Closed => SppError::NoProcess(self.id.to_string()),
@@ -138,7 +139,7 @@ fn exchange(
     }
 }
 
-/// Sets the timeouts of reads and writes.
+/// Sets the timeouts for reading and writing.
 fn set_timeouts(stream: &TcpStream, timeout: Duration) -> Result<(), SecondaryError> {
     let timeout = Some(timeout.max(Duration::from_millis(1)));
     stream
@@ -147,7 +148,7 @@ fn set_timeouts(stream: &TcpStream, timeout: Duration) -> Result<(), SecondaryEr
         .map_err(|error| of_io(&error))
 }
 
-/// Converts an error of the socket.
+/// Converts an error from the socket.
 fn of_io(error: &io::Error) -> SecondaryError {
     match error.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => {

@@ -1,10 +1,10 @@
-//! `BpfCompiler`: compiles packet filters one at a time for each client, and each only once.
+//! `BpfCompiler`: compiles packet filters sequentially for each client, and each only once.
 //!
 //! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled. Each
-//! client compiles one filter at a time and all together at most [`MAX_COMPILATIONS`], so no client
-//! waits for the filters of one other; those who wait can be interrupted. Programs are cached per text
-//! and link type, so a capture on many interfaces and a query over many packets compile their filter
-//! once.
+//! client compiles one filter at a time, and all clients together compile at most
+//! [`MAX_COMPILATIONS`] at the same time, so that one client cannot delay the others; callers that
+//! wait can be interrupted. Programs are cached by expression and link type, so that a capture on many
+//! interfaces and a query over many packets compile their filter once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -35,7 +35,7 @@ pub struct BpfCompiler {
 #[derive(Default)]
 struct Shared {
     cache: Mutex<Cache>,
-    /// Clients for which libpcap compiles now; at most [`MAX_COMPILATIONS`].
+    /// Clients for which libpcap is compiling a filter; at most [`MAX_COMPILATIONS`].
     compiling: Mutex<HashSet<Arc<str>>>,
     /// Wakes the threads that wait for a compilation to end.
     ended: Condvar,
@@ -60,15 +60,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Cache {
     /// Compiled filters, which accept all bytes, and the error messages of invalid ones.
     programs: HashMap<Key, Result<BpfProgram, String>>,
-    /// Keys of `programs`, oldest first; at most [`MAX_PROGRAMS`].
+    /// Keys of `programs`, oldest first; at most [`MAX_PROGRAMS`] keys.
     order: VecDeque<Key>,
-    /// Filters that the background thread is to compile.
+    /// Filters to be compiled by the background thread.
     #[cfg_attr(
         not(feature = "engine"),
         allow(dead_code, reason = "only the engine uses it")
     )]
     requested: VecDeque<Key>,
-    /// Whether the background thread runs.
+    /// Whether the background thread is running.
     #[cfg_attr(
         not(feature = "engine"),
         allow(dead_code, reason = "only the engine uses it")
@@ -76,7 +76,7 @@ struct Cache {
     is_working: bool,
 }
 
-/// Text and link type of a filter.
+/// Expression and link type of a filter.
 type Key = (String, LinkType);
 
 impl BpfCompiler {
@@ -93,8 +93,8 @@ impl BpfCompiler {
     /// Compiles a filter, or returns it from the cache; see [`BpfProgram::compile`].
     ///
     /// # Errors
-    /// [`CaptureError::Filter`] if the filter is invalid, too expensive, or has a host name, or
-    /// `is_interrupted` returns `true` while others are compiled.
+    /// Returns [`CaptureError::Filter`] if the filter is invalid, too expensive, or contains a host
+    /// name, or if `is_interrupted` returns `true` while other filters are compiled.
     pub fn program(
         &self,
         text: &str,
@@ -109,13 +109,13 @@ impl BpfCompiler {
         let Some(_slot) = self.compiler_slot(is_interrupted) else {
             return Err(failed(&key, "interrupted".to_owned()));
         };
-        // Another thread may have compiled it meanwhile.
+        // Another thread may have compiled the filter in the meantime.
         let program = self.cached(&key).unwrap_or_else(|| self.compile_now(&key));
         finished(&key, program, snap_len)
     }
 
-    /// Returns a filter if it is in the cache. Otherwise a background thread compiles it and then
-    /// calls `done`.
+    /// Returns a filter if it is in the cache. Otherwise, returns `None`, and a background thread
+    /// compiles it and then calls `done`.
     #[cfg_attr(
         not(feature = "engine"),
         allow(dead_code, reason = "only the engine uses it")
@@ -152,7 +152,7 @@ impl BpfCompiler {
         }
     }
 
-    /// Waits until the client may compile a filter; `None` if interrupted.
+    /// Waits until the client may compile a filter; returns `None` if interrupted.
     fn compiler_slot(&self, is_interrupted: &dyn Fn() -> bool) -> Option<CompilerSlot<'_>> {
         let mut compiling = lock(&self.shared.compiling);
         while compiling.len() >= MAX_COMPILATIONS || compiling.contains(&self.client) {
@@ -254,13 +254,13 @@ fn message_of(error: CaptureError) -> String {
     }
 }
 
-/// Filters that are compiled at a time.
+/// Maximum number of filters that are compiled at the same time.
 const MAX_COMPILATIONS: usize = 4;
-/// Programs in the cache.
+/// Maximum number of programs in the cache.
 const MAX_PROGRAMS: usize = 256;
-/// Characters of a filter that errors show.
+/// Maximum number of characters of a filter that are shown in errors.
 const MAX_SHOWN: usize = 200;
-/// Time between two polls of the interrupt.
+/// Time between two calls to `is_interrupted`.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::super::CaptureError;
 use super::{BpfInstruction, cost, names};
 use crate::packet::LinkType;
 
-/// Compiles an expression to instructions, in which accepting returns have libpcap's snap length.
+/// Compiles an expression to instructions in which accepting returns have libpcap's snap length.
 pub(super) fn compile(
     text: &str,
     link_type: LinkType,
@@ -67,7 +67,8 @@ pub(super) fn compile(
         .ok_or_else(|| fail("libpcap returned no program".to_owned()))
 }
 
-/// Returns the DLT number that libpcap compiles for, which differs from the number in files for raw
+/// Returns the DLT number for which libpcap compiles; it differs from the number in files only for
+/// raw IP.
 /// IP only.
 const fn dlt(link_type: LinkType) -> i32 {
     match link_type {
@@ -76,5 +77,5 @@ const fn dlt(link_type: LinkType) -> i32 {
     }
 }
 
-/// Longest expression in bytes; libpcap's compile time grows quickly with the length.
+/// Maximum length of a filter expression, in bytes; libpcap's compile time grows quickly with it.
 const MAX_TEXT: usize = 16 << 10;
