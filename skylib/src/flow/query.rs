@@ -26,7 +26,7 @@ use crate::value::Text;
 pub struct FlowQuery {
     /// Condition on flows, with field names as in [`FlowField::parse`].
     pub filter: Filter,
-    /// `TID`s of captured nodes; `None` selects flows of all nodes.
+    /// `TID`s of captured nodes in ascending order; `None` selects flows of all nodes.
     pub node_tids: Option<Vec<Text>>,
     /// Field and direction to sort by; with `None`, the source determines the order.
     pub sort: Option<(FlowField, SortOrder)>,
@@ -54,13 +54,20 @@ impl Default for FlowQuery {
 setters! {
     FlowQuery {
         with_filter filter Filter;
-        with_node_tids node_tids Vec<Text>;
         with_dedup dedup FlowField;
         with_time time TimeSlice;
     }
 }
 
 impl FlowQuery {
+    /// Sets [`node_tids`](Self::node_tids), in any order.
+    #[must_use]
+    pub fn with_node_tids(mut self, mut tids: Vec<Text>) -> Self {
+        tids.sort_unstable();
+        self.node_tids = Some(tids);
+        self
+    }
+
     /// Sets [`sort`](Self::sort).
     #[must_use]
     pub const fn with_sort(mut self, field: FlowField, order: SortOrder) -> Self {
@@ -75,12 +82,14 @@ impl FlowQuery {
         self
     }
 
-    /// Returns whether [`node_tids`](Self::node_tids) selects flows captured on a node.
+    /// Returns whether [`node_tids`](Self::node_tids) selects flows captured on a node. Binary search:
+    /// a query of many nodes tests every flow of a table.
     #[must_use]
     pub fn matches_node(&self, tid: &str) -> bool {
-        self.node_tids
-            .as_ref()
-            .is_none_or(|tids| tids.iter().any(|wanted| wanted == tid))
+        self.node_tids.as_ref().is_none_or(|tids| {
+            let found = tids.binary_search_by(|wanted| wanted.as_str().cmp(tid));
+            found.is_ok()
+        })
     }
 
     /// Applies sort, deduplication, and range, in this order, to flows that matched the filter.

@@ -102,7 +102,7 @@ fn execution_error(error: FlowQueryError) -> QueryError {
     }
 }
 
-/// Returns the distinct `TID`s of the nodes that packets can be captured on.
+/// Returns the distinct `TID`s of the nodes that packets can be captured on, in ascending order.
 fn capturable_tids(nodes: &[NodeRef]) -> Vec<Text> {
     let text = |node: &NodeRef, key: &str| match node.metadata.get(key) {
         Some(Value::Text(text)) => Some(text.clone()),
@@ -112,10 +112,12 @@ fn capturable_tids(nodes: &[NodeRef]) -> Vec<Text> {
     let capturable = nodes
         .iter()
         .filter(|node| text(node, "Type").is_some_and(|t| CAPTURABLE.contains(&t.as_str())));
-    capturable
+    let mut tids: Vec<Text> = capturable
         .filter_map(|node| text(node, TID))
         .filter(|tid| seen.insert(tid.clone()))
-        .collect()
+        .collect();
+    tids.sort_unstable();
+    tids
 }
 
 /// Returns the value of a field of each flow.
