@@ -209,6 +209,8 @@ mod tests {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         assert!(!is_broken_pipe(&OutputFailed(full).into()));
         // A connection that the server closes while a file is sent.
-        assert!(!is_broken_pipe(&anyhow::Error::from(closed()).context("no response")));
+        assert!(!is_broken_pipe(
+            &anyhow::Error::from(closed()).context("no response")
+        ));
     }
 }

@@ -107,7 +107,9 @@ impl Printer {
     /// If the output cannot be written.
     pub(super) fn print_line(&mut self, text: &str) -> anyhow::Result<()> {
         let written = writeln!(self.out, "{}", printable_lines(text));
-        Ok(written.and_then(|()| self.out.flush()).map_err(OutputFailed)?)
+        Ok(written
+            .and_then(|()| self.out.flush())
+            .map_err(OutputFailed)?)
     }
 
     fn sink(&mut self, document: Document) -> Sink<'_> {
@@ -209,7 +211,9 @@ impl Sink<'_> {
     fn write(&mut self) -> anyhow::Result<()> {
         let written = self.out.write_all(&self.buffer);
         self.buffer.clear();
-        Ok(written.and_then(|()| self.out.flush()).map_err(OutputFailed)?)
+        Ok(written
+            .and_then(|()| self.out.flush())
+            .map_err(OutputFailed)?)
     }
 }
 

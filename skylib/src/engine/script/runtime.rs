@@ -125,11 +125,7 @@ pub(super) fn evaluate<'js, V: rquickjs::FromJs<'js>>(
 }
 
 /// Runs pending jobs and timers until the result of the driver is no longer a pending promise.
-pub(super) fn wait<'js>(
-    ctx: &Ctx<'js>,
-    driver: &Object<'js>,
-    stop: &Stop,
-) -> rquickjs::Result<()> {
+pub(super) fn wait<'js>(ctx: &Ctx<'js>, driver: &Object<'js>, stop: &Stop) -> rquickjs::Result<()> {
     let is_pending: Function<'js> = driver.get("isPending")?;
     let next_timer: Function<'js> = driver.get("nextTimer")?;
     let fire_timers: Function<'js> = driver.get("fireTimers")?;
