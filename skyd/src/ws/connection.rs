@@ -45,8 +45,8 @@ pub(crate) enum ConnectionEnd {
     Cut,
     /// The daemon closes the connection with this code.
     Close(CloseCode),
-    /// The daemon refuses the client for this reason, which the client receives.
-    Refuse(String),
+    /// The daemon refuses the client with this code, for this reason, which the client receives.
+    Refuse(CloseCode, String),
 }
 
 /// Limit of the messages that a client may send. Complete by definition.
@@ -113,7 +113,7 @@ impl Connection {
         };
         let close = match &end {
             ConnectionEnd::Close(code) => Some((*code, "")),
-            ConnectionEnd::Refuse(reason) => Some((CloseCode::Policy, close_reason(reason))),
+            ConnectionEnd::Refuse(code, reason) => Some((*code, close_reason(reason))),
             _ => None,
         };
         if let Some((code, reason)) = close {

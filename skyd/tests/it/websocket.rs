@@ -38,6 +38,19 @@ fn a_refused_client_learns_why() {
             "X-Client-Protocol \"xml\" is not supported, expected json or protobuf"
         );
     }
+    // Skydive's clients receive its close code.
+    let host = [("X-Host-ID", "mine")];
+    let filter = [WHO[0], ("X-Gremlin-Filter", "G.V(")];
+    for (headers, name) in [
+        (&[WHO[0], xml[0]][..], "X-Client-Protocol"),
+        (&filter, "X-Gremlin-Filter"),
+        (&host, "X-Client-Type is missing"),
+    ] {
+        let mut socket = WebSocket::try_open(&daemon, "/ws/subscriber", headers).expect("101");
+        let (code, reason, ends) = socket.closed_because();
+        assert_eq!((code, ends), (Some(1000), true), "{name}");
+        assert!(reason.starts_with(name), "{reason}");
+    }
     let long = "é".repeat(200);
     let mut socket =
         WebSocket::try_open(&daemon, "/ws/pubsub", &[("X-Update-Policy", &long)]).expect("101");

@@ -1,5 +1,7 @@
 //! `Marks`: identifiers that distinguish flows in addition to addresses, ports and VLAN tags.
 
+use std::num::NonZeroU32;
+
 use crate::packet::CapturePoint;
 
 /// Identifiers of one encapsulation level. Most packets have none.
@@ -145,6 +147,35 @@ impl Marks {
             self.set_point(point);
         }
         self
+    }
+
+    /// Returns, as a number, where the packet was captured, if nothing else is known. A table stores
+    /// the number for each of many flows, where the whole value would be too large.
+    pub(crate) fn capture_origin(&self) -> Option<NonZeroU32> {
+        let number = match self.known {
+            KNOWN_POINT => self.point.index().checked_add(1)?,
+            KNOWN_IF_INDEX => self.if_index,
+            _ => return None,
+        };
+        let kind = if self.has(KNOWN_IF_INDEX) {
+            ORIGIN_IF_INDEX
+        } else {
+            0
+        };
+        let is_small = number & ORIGIN_IF_INDEX == 0;
+        NonZeroU32::new(number | kind).filter(|_| is_small)
+    }
+
+    /// Returns the marks of a number that [`capture_origin`](Self::capture_origin) returned.
+    pub(crate) fn of_capture_origin(origin: NonZeroU32) -> Self {
+        let mut marks = Self::default();
+        let number = origin.get() & !ORIGIN_IF_INDEX;
+        if origin.get() == number {
+            marks.set_point(CapturePoint::new(number - 1));
+        } else {
+            marks.set_if_index(number);
+        }
+        marks
     }
 
     /// Forgets everything; cheaper than writing the whole value.
@@ -307,6 +338,9 @@ impl PartialEq for Marks {
 
 impl Eq for Marks {}
 
+/// Bit of a capture origin that is an interface index; otherwise it is the index of a capture point + 1.
+const ORIGIN_IF_INDEX: u32 = 1 << 31;
+
 const KNOWN_LINK_TAG: u16 = 0x01;
 const KNOWN_IP_PROTOCOL: u16 = 0x02;
 const KNOWN_SPI: u16 = 0x04;
@@ -338,6 +372,30 @@ mod tests {
         assert_eq!(marks, Marks::default());
         marks.add_label(3);
         assert_eq!(marks.labels(), &[3]);
+    }
+
+    #[test]
+    fn a_capture_origin_is_what_alone_is_known() {
+        let point = |index| {
+            let mut marks = Marks::default();
+            marks.set_point(CapturePoint::new(index));
+            marks
+        };
+        let interface = |index| {
+            let mut marks = Marks::default();
+            marks.set_if_index(index);
+            marks
+        };
+        let all = [0, 1, 7, (1 << 31) - 2].map(point);
+        for marks in all.into_iter().chain([0, 3, (1 << 31) - 1].map(interface)) {
+            let origin = marks.capture_origin().expect("nothing else is known");
+            assert_eq!(Marks::of_capture_origin(origin), marks);
+        }
+        let mut both = point(1);
+        both.set_if_index(1);
+        for marks in [Marks::default(), both, point(1 << 31), interface(1 << 31)] {
+            assert_eq!(marks.capture_origin(), None);
+        }
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Live captures with `AfPacket`.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use skylib::capture::{AfPacket, Batch, CaptureOptions, Fanout, PacketSource};
+use skylib::FlowTable;
+use skylib::capture::{AfPacket, Batch, CaptureOptions, Fanout, PacketSource, PcapFile, Replay};
+use skylib::flow::{Flow, FlowTableOptions};
 use skylib::time::{Clock, SystemClock};
 
 use crate::support::frames::{frame, tagged, udp};
@@ -68,6 +72,79 @@ fn every_packet_of_both_directions_arrives_once_and_is_counted() {
             600,
             "totals are not reset with the kernel's counters"
         );
+    });
+}
+
+/// Returns what does not depend on the time of a capture, of each flow, sorted.
+fn timeless(flows: &[Flow]) -> Vec<String> {
+    let mut lines: Vec<String> = flows
+        .iter()
+        .map(|flow| {
+            let metric = flow.metric.unwrap();
+            let packets = (
+                metric.ab_packets,
+                metric.ab_bytes,
+                metric.ba_packets,
+                metric.ba_bytes,
+            );
+            let streams = flow.tcp_metric.as_ref();
+            let streams =
+                streams.map(|tcp| (tcp.ab_bytes, tcp.ab_retransmitted_bytes, tcp.ba_bytes));
+            let ids = (&flow.tracking_id, &flow.l3_tracking_id, &flow.layers_path);
+            let ends = (&flow.network, &flow.transport, &flow.initiator, &flow.wire);
+            format!(
+                "{ids:?} {ends:?} {packets:?} {streams:?} {:?} {}",
+                flow.finish_type,
+                metric.rtt > 0
+            )
+        })
+        .collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_replayed_file_gives_the_flows_of_the_file() {
+    if Command::new("tcpreplay").arg("--version").output().is_err() {
+        eprintln!("skipped: tcpreplay (Debian package tcpreplay) is not installed");
+        return;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/truth");
+    in_new_namespace(|| {
+        add_pair();
+        for name in [
+            "a01-vlan-two-tenants",
+            "a04-ip-protocols-apart",
+            "a09-mpls-two-customers",
+            "a14-vxlan-vni",
+            "b10-refused",
+            "c05-retransmitted",
+            "c09-wrap",
+            "c14-gap",
+            "f01-synack-first",
+        ] {
+            let path = folder.join(name).with_extension("pcap");
+            let options = FlowTableOptions::default().with_reassemble_tcp(true);
+            let mut file = PcapFile::open(&path).unwrap();
+            let wanted = Replay::new(options.clone()).flows(&mut file).unwrap();
+            let mut source = open("right");
+            let mut table = FlowTable::new(options);
+            let mut tcpreplay = Command::new("tcpreplay");
+            tcpreplay.args(["-q", "-i", "left"]).arg(&path);
+            let mut child = tcpreplay.stdout(Stdio::null()).spawn().unwrap();
+            loop {
+                let has_ended = child.try_wait().unwrap().is_some();
+                match source.next_batch(Duration::from_millis(100)).unwrap() {
+                    Batch::Packets(batch) => table.process(&batch),
+                    _ if has_ended => break,
+                    _ => {}
+                }
+            }
+            let mut flows = Vec::new();
+            table.flush(&mut flows);
+            assert_eq!(timeless(&flows), timeless(&wanted), "{name}");
+        }
     });
 }
 

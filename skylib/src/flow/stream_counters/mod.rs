@@ -94,11 +94,10 @@ impl StreamCounters {
         let has = |flag| segment.flags.contains(flag);
         let peer = &self.sides[1 - side];
         let (peer_acknowledged, peer_repeats) = (peer.acknowledged, peer.repeats);
-        let is_answer = has(TcpFlags::SYN) && peer.is_acknowledged_by(segment);
         let stream = &mut self.sides[side];
         stream.acknowledge(segment);
         if has(TcpFlags::SYN) {
-            stream.begin(segment, is_answer, peer_acknowledged);
+            stream.begin(segment);
         }
         if has(TcpFlags::RST) {
             stream.saw_end = true;
@@ -229,36 +228,16 @@ impl Stream {
         }
     }
 
-    /// Returns whether a SYN with ACK of the peer acknowledges the SYN of this side, as far as that is
-    /// known. Others are of a former connection.
-    fn is_acknowledged_by(&self, segment: &StreamSegment) -> bool {
-        let (Some(syn), Some(range)) = (self.syn, self.range) else {
-            return true;
-        };
-        let number = segment.acknowledgment;
-        !segment.flags.contains(TcpFlags::ACK)
-            || distance(syn, number) > 0 && distance(number, range.next_number) >= 0
-    }
-
-    /// Counts a SYN and, if it is a new one, begins the stream at it. `is_answer` is that of
-    /// [`is_acknowledged_by`](Self::is_acknowledged_by).
-    fn begin(&mut self, segment: &StreamSegment, is_answer: bool, peer_acknowledged: Option<u32>) {
+    /// Counts a SYN and, if it is a new one before any payload, begins the stream at it (C12, C14).
+    fn begin(&mut self, segment: &StreamSegment) {
         self.packets += 1;
         if self.syn == Some(segment.sequence) {
             // C9. With payload, the payload counts.
             self.retransmitted_segments += i64::from(segment.len == 0);
             return;
         }
-        if !is_answer {
-            return;
-        }
         let first = segment.first();
-        // C14: the peer has chosen the former one. A SYN alone is another attempt (C12).
-        let is_chosen = segment.flags.contains(TcpFlags::ACK)
-            && self
-                .syn
-                .is_some_and(|syn| peer_acknowledged == Some(syn.wrapping_add(1)));
-        if self.bytes > 0 || is_chosen {
+        if self.bytes > 0 {
             self.begin_below(first);
             return;
         }

@@ -1,6 +1,8 @@
 //! Storage of a flow: an entry of three cache lines (key, hot, cold), and slabs for data that few
 //! flows have.
 
+use std::num::NonZeroU32;
+
 use super::details::Details;
 use super::echoes::Echoes;
 use super::handshake::Handshake;
@@ -269,6 +271,18 @@ impl Counters {
     }
 }
 
+/// Numbers that few flows have, or all flows of few captures, by record number.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SideNumbers {
+    /// Number of evictions, modulo 2³², up to the begin of a flow that evicted another one.
+    pub(super) evictions: u32,
+    /// Sequence number of the SYN of a flow with [`Evidence::NewSyn`].
+    pub(super) new_syn: u32,
+    /// Where the flow was captured, if its first packet had no other marks; see
+    /// [`Marks::capture_origin`].
+    pub(super) origin: Option<NonZeroU32>,
+}
+
 /// Counters of former update intervals; only flows with packets in more than one have it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Interval {
@@ -311,7 +325,7 @@ pub(super) struct Rare {
     pub(super) extra_message: Option<Box<ExtraMessage>>,
     /// Details of its packets.
     pub(super) details: Option<Box<Details>>,
-    /// Identifiers of the first packet, if it had any.
+    /// Identifiers of the first packet, if it had any that [`SideNumbers::origin`] does not hold.
     pub(super) marks: Option<Box<Marks>>,
     /// One-way identifiers around the flow, if it is inside of such a path.
     pub(super) pairing: Option<Box<Pairing>>,

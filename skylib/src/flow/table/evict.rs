@@ -4,7 +4,7 @@
 //! O(queues) for each flow that is skipped, of which there are at most [`MAX_CHANCES`].
 
 use super::FlowTable;
-use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED, IS_RETIRED};
+use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED, IS_RETIRED, SideNumbers};
 use crate::flow::key::FlowKey;
 
 impl FlowTable {
@@ -47,29 +47,27 @@ impl FlowTable {
     #[cold]
     pub(super) fn note_evictions(&mut self, record: u32) {
         let evictions = self.stats.evicted as u32;
-        self.uuid_numbers_mut(record)[0] = evictions;
+        self.side_numbers_mut(record).evictions = evictions;
     }
 
     /// Records the sequence number of the SYN that began a flow on the ports of another one (A18).
     #[cold]
     pub(super) fn note_new_syn(&mut self, record: u32, sequence: u32) {
-        self.uuid_numbers_mut(record)[1] = sequence;
+        self.side_numbers_mut(record).new_syn = sequence;
     }
 
-    /// Returns the number of evictions, modulo 2³², up to the begin of a flow that evicted another
-    /// one, 0 for other flows; and the sequence number of its SYN, valid with
-    /// [`Evidence::NewSyn`](super::opener::Evidence::NewSyn).
-    pub(super) fn uuid_numbers(&self, record: u32) -> [u32; 2] {
-        let numbers = self.uuid_numbers.get(record as usize);
+    /// Returns the side numbers of a flow.
+    pub(super) fn side_numbers(&self, record: u32) -> SideNumbers {
+        let numbers = self.side_numbers.get(record as usize);
         numbers.copied().unwrap_or_default()
     }
 
-    fn uuid_numbers_mut(&mut self, record: u32) -> &mut [u32; 2] {
+    pub(super) fn side_numbers_mut(&mut self, record: u32) -> &mut SideNumbers {
         let at = record as usize;
-        if self.uuid_numbers.len() <= at {
-            self.uuid_numbers.resize(at + 1, [0; 2]);
+        if self.side_numbers.len() <= at {
+            self.side_numbers.resize(at + 1, SideNumbers::default());
         }
-        &mut self.uuid_numbers[at]
+        &mut self.side_numbers[at]
     }
 
     /// Removes a flow from the index, its queue, the slabs and the arena.
@@ -99,8 +97,8 @@ impl FlowTable {
             self.details_bytes -= rare.details.map_or(0, |details| details.bytes());
             self.segment_bytes -= rare.recorded_streams.map_or(0, |streams| streams.bytes());
         }
-        if let Some(numbers) = self.uuid_numbers.get_mut(record as usize) {
-            *numbers = [0; 2];
+        if let Some(numbers) = self.side_numbers.get_mut(record as usize) {
+            *numbers = SideNumbers::default();
         }
         self.arena.release(record);
     }

@@ -184,7 +184,7 @@ impl FlowTable {
             id: 0,
         });
         let icmp = (cold.layers & HAS_ICMP != 0).then(|| icmp(cold.icmp));
-        let extra = self.extra_fields(entry);
+        let extra = self.extra_fields(record);
         Flow {
             uuid: hex_text(ids.uuid),
             layers_path: path.text.clone(),
@@ -334,7 +334,7 @@ impl FlowFields for EntryFields<'_> {
                 _ => {
                     return self
                         .table
-                        .extra_fields(self.entry)
+                        .extra_fields(self.record)
                         .int(IntField::Plain(field));
                 }
             }),
@@ -388,14 +388,14 @@ impl FlowFields for EntryFields<'_> {
                 return Some(read(icmp(entry.cold.icmp).kind.name()));
             }
             TextField::DnsOpCode | TextField::DnsResponseCode => {
-                return table.extra_fields(entry).text(field).map(read);
+                return table.extra_fields(self.record).text(field).map(read);
             }
         }
         Some(read(text.as_str()))
     }
 
     fn with_details<R>(&self, read: impl FnOnce(&Flow) -> R) -> R {
-        read(&self.table.extra_fields(self.entry))
+        read(&self.table.extra_fields(self.record))
     }
 }
 

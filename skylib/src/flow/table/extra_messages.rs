@@ -2,7 +2,7 @@
 //! of the whole table, and parsed only when a record is exported.
 
 use super::FlowTable;
-use super::entry::{Entry, NONE, Rare};
+use super::entry::{NONE, Rare};
 use super::pending::Pending;
 use crate::decode::{Encapsulations, Layer};
 use crate::flow::extra_layers::ExtraMessage;
@@ -99,12 +99,13 @@ impl FlowTable {
 
     /// Returns a record with only the fields from the extra message and from IP defragmentation, and
     /// the messages that few records have.
-    pub(super) fn extra_fields(&self, entry: &Entry) -> Flow {
+    pub(super) fn extra_fields(&self, record: u32) -> Flow {
+        let entry = self.arena.get(record);
         let mut flow = Flow {
             initiator: self.initiator(entry),
             ..Flow::default()
         };
-        self.fill_wire(entry, &mut flow);
+        self.fill_wire(record, &mut flow);
         let Some(rare) = self.rare.get(entry.cold.rare) else {
             return flow;
         };

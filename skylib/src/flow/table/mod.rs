@@ -77,7 +77,7 @@ use self::age_queue::AgeQueue;
 use self::arena::Arena;
 use self::clock_steps::ClockSteps;
 use self::control::Control;
-use self::entry::{Entry, Interval, Rare, Slab};
+use self::entry::{Entry, Interval, Rare, SideNumbers, Slab};
 use self::fragments::Fragments;
 use self::hash_index::HashIndex;
 use self::layer_paths::LayerPaths;
@@ -171,9 +171,8 @@ pub struct FlowTable {
     begins_paired: bool,
     /// Largest number of flows that both `max_entries` and `max_bytes` allow; at least 1.
     limit: usize,
-    /// By record number, what only UUIDs need of few flows; see [`FlowTable::uuid_numbers`]. May be
-    /// shorter than the arena.
-    uuid_numbers: Vec<[u32; 2]>,
+    /// By record number; may be shorter than the arena.
+    side_numbers: Vec<SideNumbers>,
     /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
     evicted: Vec<Flow>,
     /// Sum of `Details::bytes` of all flows, and the size of the network index.
@@ -251,7 +250,7 @@ impl FlowTable {
             retired: 0,
             begins_paired: false,
             limit: options.max_entries.min(by_bytes).max(1),
-            uuid_numbers: Vec::new(),
+            side_numbers: Vec::new(),
             evicted: Vec::new(),
             details_bytes: 0,
             error_notes: Vec::new(),
@@ -339,8 +338,7 @@ impl FlowTable {
     /// Returns the counters since the table was created, and its current size.
     #[must_use]
     pub fn stats(&self) -> FlowTableStats {
-        let lists =
-            self.touched.capacity() + self.finishing.capacity() + 2 * self.uuid_numbers.capacity();
+        let lists = self.touched.capacity() + self.finishing.capacity();
         let bytes = self.arena.bytes()
             + self.index.bytes()
             + self.intervals.bytes()
@@ -356,7 +354,8 @@ impl FlowTable {
                 .fragments
                 .as_ref()
                 .map_or(0, |fragments| fragments.bytes())
-            + lists * size_of::<u32>();
+            + lists * size_of::<u32>()
+            + self.side_numbers.capacity() * size_of::<SideNumbers>();
         let mut stats = FlowTableStats {
             flows: self.len(),
             bytes,
@@ -381,9 +380,9 @@ impl FlowTable {
     const fn flow_bytes(options: &FlowTableOptions) -> usize {
         let entry = size_of::<Entry>() + size_of::<Interval>();
         let index = 4 * size_of::<u64>();
-        // Touched, finishing, free slots of both slabs, and two numbers for the UUID; the capacity of a
-        // list may be twice its length.
-        let lists = 2 * 6 * size_of::<u32>();
+        // Touched, finishing, free slots of both slabs, and the side numbers; the capacity of a list may
+        // be twice its length.
+        let lists = 2 * (4 * size_of::<u32>() + size_of::<SideNumbers>());
         let rare = if Self::needs_rare(options) {
             size_of::<Rare>()
         } else {

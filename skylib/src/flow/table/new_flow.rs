@@ -101,7 +101,8 @@ impl FlowTable {
         if is_measured && wants_round_trips && !self.options.recorded {
             rare.round_trips = Some(Box::default());
         }
-        if !recorded && !part.marks.is_empty() {
+        let origin = part.marks.capture_origin().filter(|_| !recorded);
+        if !recorded && !part.marks.is_empty() && origin.is_none() {
             rare.marks = Some(Box::new(part.marks));
             self.side_bytes += MARKS_BYTES;
         }
@@ -174,6 +175,9 @@ impl FlowTable {
         self.stats.created += 1;
         if self.stats.evicted > evicted {
             self.note_evictions(record);
+        }
+        if origin.is_some() {
+            self.side_numbers_mut(record).origin = origin;
         }
         // E3: a flow that it would have belonged to has left the table.
         let lateness = self.timers.now().saturating_sub(pending.timestamp.as_ms());

@@ -20,8 +20,6 @@ pub(super) struct JoinedSegments {
     bytes: [u64; 2],
     /// Payload of a segment of the latest joined frame, in bytes.
     size: u32,
-    /// Whether the size of a joined frame was estimated.
-    is_estimated: bool,
 }
 
 /// TCP frame that may consist of several segments.
@@ -34,8 +32,6 @@ pub(super) struct JoinedNote {
     /// Headers of the encapsulation, and those from IP on; in bytes.
     headers: u32,
     ip_headers: u32,
-    /// Payload of a segment if the kernel says it, else 0; in bytes.
-    exact: u32,
 }
 
 /// Maximum segment size and timestamp option of a side's SYN, in 16 bits.
@@ -100,7 +96,9 @@ impl JoinedSegments {
             ab_wire_bytes: number(ab_bytes + self.bytes[0]),
             ba_wire_bytes: number(ba_bytes + self.bytes[1]),
             segment_size: self.size,
-            exact: !self.is_estimated,
+            // The kernel knows the size (`gso_size`), but a ring with its virtio header (`PACKET_VNET_HDR`)
+            // loses the frames for which that header has no type: SCTP, and before Linux 6.2 also UDP.
+            exact: false,
         }
     }
 }
@@ -140,7 +138,6 @@ impl FlowTable {
                 payload,
                 headers,
                 ip_headers,
-                exact: 0,
             });
         }
     }
@@ -163,14 +160,8 @@ impl FlowTable {
         let entry = self.arena.get(record);
         let direction = usize::from(!entry.is_a_to_b(part.flags));
         let is_long = note.ip_headers + note.payload > MAX_PACKET;
-        let estimate = || {
-            let usual = || is_long.then(|| MAX_PACKET.saturating_sub(note.ip_headers).max(1));
-            entry.cold.segment_size(direction).or_else(usual)
-        };
-        let size = match note.exact {
-            0 => estimate(),
-            exact => Some(exact),
-        };
+        let usual = || is_long.then(|| MAX_PACKET.saturating_sub(note.ip_headers).max(1));
+        let size = entry.cold.segment_size(direction).or_else(usual);
         let Some(size) = size.filter(|size| note.payload > *size) else {
             return;
         };
@@ -179,7 +170,6 @@ impl FlowTable {
             joined.segments[direction] += hidden;
             joined.bytes[direction] += hidden * u64::from(note.headers);
             joined.size = size;
-            joined.is_estimated |= note.exact == 0;
         }
     }
 }

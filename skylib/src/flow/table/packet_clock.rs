@@ -9,9 +9,13 @@ use crate::time::Timestamp;
 /// It is read only where a timer is due, so it costs two comparisons per packet.
 #[derive(Clone, Debug)]
 pub(crate) struct PacketClock {
-    /// Number of packets in a row at or after the deadline, and the earliest of them.
-    run: u32,
-    earliest: Timestamp,
+    /// Number of packets in a row at or after `due`, at most [`RUN`].
+    run: usize,
+    /// Deadline of the run.
+    due: Option<Timestamp>,
+    /// Times of the latest packets at or after a deadline; the next one replaces that at `oldest`.
+    times: [Timestamp; RUN],
+    oldest: usize,
     /// Latest time of a packet that is not itself ahead.
     newest: Timestamp,
     /// Time of the previous packet, if it is ahead and the next one decides.
@@ -31,7 +35,9 @@ impl PacketClock {
     pub(crate) const fn new(jump_ms: i64) -> Self {
         Self {
             run: 0,
-            earliest: Timestamp::ZERO,
+            due: None,
+            times: [Timestamp::ZERO; RUN],
+            oldest: 0,
             newest: Timestamp::ZERO,
             suspect: None,
             window: 0,
@@ -43,7 +49,7 @@ impl PacketClock {
     }
 
     /// Advances the clock by a packet. Returns the time of the clock once it has reached `due`, the
-    /// next deadline (`None`: any time).
+    /// next deadline (`None`: any time), which never decreases.
     #[inline]
     pub(crate) fn advance(
         &mut self,
@@ -60,7 +66,7 @@ impl PacketClock {
             self.run = 0;
             return None;
         }
-        self.reach(packet)
+        self.reach(packet, due)
     }
 
     /// Adds the counters to those of a table.
@@ -72,16 +78,21 @@ impl PacketClock {
     }
 
     /// Counts a packet at or after the deadline.
-    fn reach(&mut self, packet: Timestamp) -> Option<Timestamp> {
-        self.earliest = match self.run {
-            0 => packet,
-            _ => self.earliest.min(packet),
-        };
-        self.run += 1;
-        (self.run >= RUN).then(|| {
+    fn reach(&mut self, packet: Timestamp, due: Option<Timestamp>) -> Option<Timestamp> {
+        if self.due != due {
+            // The packets that reached the former deadline may have reached this one, too.
+            let latest = (1..=self.run).map(|back| self.times[(self.oldest + RUN - back) % RUN]);
+            self.run = latest.take_while(|time| Some(*time) >= due).count();
+            self.due = due;
+        } else if self.run == RUN {
+            // The deadline was reached and stays, because it is the largest time: not again at once.
             self.run = 0;
-            self.earliest
-        })
+        }
+        self.times[self.oldest] = packet;
+        self.oldest = (self.oldest + 1) % RUN;
+        self.run = (self.run + 1).min(RUN);
+        let is_reached = self.run == RUN;
+        is_reached.then(|| self.times.iter().copied().fold(packet, Timestamp::min))
     }
 
     /// Counts a packet that is before others or far ahead of them, or that follows one ahead.
@@ -112,10 +123,14 @@ impl PacketClock {
 }
 
 /// Packets in a row that move the clock.
-const RUN: u32 = 16;
+const RUN: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Returns packets back, packets ahead, and the largest step back in milliseconds.
@@ -153,6 +168,32 @@ mod tests {
         let mut clock = PacketClock::new(600_000);
         for time in (0..60).map(|n| if n % 16 == 0 { 7 } else { 100 + n }) {
             assert_eq!(clock.advance(Timestamp::from_ms(time), Some(due)), None);
+        }
+    }
+
+    proptest! {
+        /// E3, by definition: the largest minimum of 16 packets in a row.
+        #[test]
+        fn the_clock_is_exact(
+            steps in prop::collection::vec((-20_i64..60, 1_usize..20), 0..40),
+            period in 1_i64..400,
+        ) {
+            let mut now = 1_000;
+            let mut times = Vec::new();
+            for (step, count) in steps {
+                now += step;
+                times.extend((0..count).map(|n| Timestamp::from_ms(now + n as i64)));
+            }
+            let mut clock = PacketClock::new(600_000);
+            let mut due: Option<Timestamp> = None;
+            for (at, time) in times.iter().enumerate() {
+                let windows = times[..=at].windows(RUN).filter_map(|window| window.iter().min());
+                let reached = windows.max().copied().filter(|now| Some(*now) >= due);
+                prop_assert_eq!(clock.advance(*time, due), reached);
+                if let Some(now) = reached {
+                    due = Some(now.saturating_add(Duration::from_millis(period as u64)));
+                }
+            }
         }
     }
 }

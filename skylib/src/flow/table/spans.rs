@@ -152,6 +152,7 @@ impl FlowTable {
         if matches!(choice, Choice::New | Choice::Connection)
             && let Some(attempt) = attempt
         {
+            self.store_ends(attempt);
             self.retire(attempt);
         }
         self.mark_paired(part, choice);
@@ -272,6 +273,23 @@ impl FlowTable {
             .number(1 - side)
             .map(|number| number.wrapping_add(1));
         ack && (syn || rst) && asked == Some(control.acknowledgment)
+    }
+
+    /// Returns whether a flow is an attempt beside a connection that takes packets at a time, in Unix
+    /// milliseconds: it takes further attempts, too, however long it was silent itself (C13).
+    pub(super) fn is_open_attempt(&self, record: u32, now: i64) -> bool {
+        let attempt = self.arena.get(record);
+        if attempt.cold.layers & (IS_ATTEMPT | IS_RETIRED) != IS_ATTEMPT {
+            return false;
+        }
+        let mode = self.options.layer_key_mode;
+        let connection = self.index.find(attempt.key.hash(self.seed, mode), |other| {
+            let entry = self.arena.get(other);
+            other != record
+                && entry.key.is_same(&attempt.key, mode)
+                && now.saturating_sub(entry.hot.last) <= self.holds.of(entry)
+        });
+        connection.is_some()
     }
 
     /// Ends a connection whose ports a new one has taken over (C13).

@@ -248,6 +248,7 @@ impl FlowTable {
                     entry.hot.last < before
                 } else {
                     now.as_ms().saturating_sub(entry.hot.last) > self.holds.of(entry)
+                        && !self.is_open_attempt(record, now.as_ms())
                 };
                 if is_over {
                     self.finish(record, &mut out);
@@ -296,14 +297,15 @@ impl FlowTable {
     /// Removes flows that TCP ended at least [`FINISHED_HOLD_MS`] ago; updates have sent them.
     fn remove_finished(&mut self, now: i64, out: &mut Outbox<'_>) {
         let mut finishing = std::mem::take(&mut self.finishing);
+        let hold = FINISHED_HOLD_MS + i64::from(!self.options.recorded);
         finishing.retain(|record| {
-            let entry = self.arena.get_mut(*record);
+            let entry = self.arena.get(*record);
             let has_ended = entry.is_alive() && entry.hot.finish != FinishType::NotFinished;
             let silence = now.saturating_sub(entry.hot.last);
-            if has_ended && silence < FINISHED_HOLD_MS + i64::from(!self.options.recorded) {
+            if has_ended && (silence < hold || self.is_open_attempt(*record, now)) {
                 return true;
             }
-            entry.hot.flags &= !HOT_FINISHING;
+            self.arena.get_mut(*record).hot.flags &= !HOT_FINISHING;
             if has_ended {
                 if self.options.final_only {
                     out.push(self.leaving_flow(*record));
@@ -328,12 +330,12 @@ impl FlowTable {
         let mut next = self.queues[class].front();
         while let Some(record) = next {
             next = self.queues[class].after(&self.arena, record);
-            let hot = &mut self.arena.get_mut(record).hot;
+            let hot = &self.arena.get(record).hot;
             let is_silent = hot.touched != self.timers.interval
                 && now.saturating_sub(hot.last) > timeout
                 && hot.finish == FinishType::NotFinished;
-            if is_silent {
-                hot.finish = FinishType::Timeout;
+            if is_silent && !self.is_open_attempt(record, now) {
+                self.arena.get_mut(record).hot.finish = FinishType::Timeout;
                 out.push(self.timed_out_flow(record, now));
                 self.store_ends(record);
                 self.remove(record);

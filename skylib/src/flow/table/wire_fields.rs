@@ -1,6 +1,8 @@
 //! Record fields `Wire` and `ARP`, and the identifiers of a flow: from what the table stores of its
 //! [`Marks`].
 
+use std::borrow::Cow;
+
 use super::FlowTable;
 use super::entry::{Entry, HAS_LINK, HOT_SWAPPED};
 use super::opener::Evidence;
@@ -19,7 +21,8 @@ impl FlowTable {
     pub(super) fn identifiers(&self, record: u32) -> FlowIds {
         let entry = self.arena.get(record);
         let ignore = self.options.key_ignore;
-        let marks = self.marks(entry);
+        let marks = self.marks(record);
+        let marks = marks.as_deref();
         let vlan_id = if ignore.contains(KeyIgnore::VLAN) {
             0
         } else {
@@ -46,7 +49,7 @@ impl FlowTable {
             .map(|subject| subject.identity())
             .unwrap_or_default();
         let point = marks.and_then(|marks| self.point_name(marks));
-        let [evictions, new_syn] = self.uuid_numbers(record);
+        let numbers = self.side_numbers(record);
         let identity = (!self.options.recorded).then_some(IdentityMarks {
             marks,
             point: point.as_ref(),
@@ -55,8 +58,8 @@ impl FlowTable {
             ignore,
             subject: &subject,
             capture_id: &self.options.capture_id,
-            new_syn: (entry.hot.opener == Evidence::NewSyn).then_some(new_syn),
-            evictions,
+            new_syn: (entry.hot.opener == Evidence::NewSyn).then_some(numbers.new_syn),
+            evictions: numbers.evictions,
         });
         let start = rare
             .and_then(|rare| rare.uuid_start)
@@ -77,21 +80,26 @@ impl FlowTable {
     }
 
     /// Returns the marks of the first packet of a flow, if it had any.
-    fn marks(&self, entry: &Entry) -> Option<&Marks> {
-        self.rare.get(entry.cold.rare)?.marks.as_deref()
+    fn marks(&self, record: u32) -> Option<Cow<'_, Marks>> {
+        if let Some(origin) = self.side_numbers(record).origin {
+            return Some(Cow::Owned(Marks::of_capture_origin(origin)));
+        }
+        let rare = self.rare.get(self.arena.get(record).cold.rare)?;
+        rare.marks.as_deref().map(Cow::Borrowed)
     }
 
     /// Sets `Wire` and `ARP` of a record.
-    pub(super) fn fill_wire(&self, entry: &Entry, flow: &mut Flow) {
+    pub(super) fn fill_wire(&self, record: u32, flow: &mut Flow) {
         if self.options.recorded {
             return;
         }
-        let marks = self.marks(entry);
+        let entry = self.arena.get(record);
+        let marks = self.marks(record);
         let mut wire = Wire::default();
         if entry.cold.layers & HAS_LINK != 0 {
             wire.vlan = vlan_ids(entry.cold.vlan_id).map(u32::from).collect();
         }
-        if let Some(marks) = marks {
+        if let Some(marks) = marks.as_deref() {
             fill_own(&mut wire, marks);
             if let Some(point) = self.point_name(marks) {
                 wire.interface = short_text(point);

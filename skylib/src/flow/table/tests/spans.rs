@@ -132,6 +132,33 @@ fn a_syn_into_an_open_connection_is_an_attempt_beside_it() {
 }
 
 #[test]
+fn attempts_beside_a_connection_are_one_flow() {
+    let mut table = table();
+    for (at, frame) in [
+        (0, tcp_numbered(A, B, SYN, 100, 0)),
+        (1, tcp_numbered(B, A, SYN | ACK, 500, 101)),
+        (2, tcp_numbered(A, B, ACK, 101, 501)),
+        (10, tcp_numbered(A, B, SYN, 900, 0)),
+        (11, tcp_numbered(B, A, RST | ACK, 0, 901)),
+    ] {
+        feed(&mut table, at, &frame);
+    }
+    let first = (0, 2, 1, NotFinished);
+    assert_eq!(spans(&table), [first, (10, 1, 1, TcpRst)]);
+    // Neither the timers nor its own silence end the attempt while the connection is open.
+    update(&mut table, 60_000);
+    expire(&mut table, 60_001);
+    expire(&mut table, 90_000);
+    feed(&mut table, 100_000, &tcp_numbered(A, B, SYN, 950, 0));
+    assert_eq!(spans(&table), [first, (10, 2, 1, TcpRst)]);
+    // Its end is the end of the connection.
+    update(&mut table, 600_002);
+    assert_eq!(table.len(), 2);
+    update(&mut table, 600_003);
+    assert_eq!(spans(&table), [first]);
+}
+
+#[test]
 fn a_step_of_the_clock_ends_no_flow() {
     let mut table = FlowTable::new(
         FlowTableOptions::default()
@@ -225,4 +252,47 @@ fn ends_of_a_silent_flow_outlive_a_finished_one() {
         .unwrap();
     assert_eq!(last.transport.unwrap().a, i64::from(A.1));
     assert_eq!(last.initiator.unwrap().by.as_str(), "KEPT");
+}
+
+#[test]
+fn ends_of_a_flow_before_a_finished_one_are_forgotten() {
+    let mut table = table();
+    let connection = [
+        (0, tcp_numbered(A, B, SYN, 100, 0)),
+        (1, tcp_numbered(B, A, SYN | ACK, 500, 101)),
+        (2, tcp_numbered(A, B, ACK, 101, 501)),
+    ];
+    for (at, frame) in &connection {
+        feed(&mut table, *at, frame);
+    }
+    // The latest flow of the key is an attempt that was refused.
+    feed(&mut table, 10, &tcp_numbered(A, B, SYN, 900, 0));
+    feed(&mut table, 11, &tcp_numbered(B, A, RST | ACK, 0, 901));
+    feed(&mut table, 700_000, &tcp(B, A, ACK));
+    let opener = |table: &FlowTable| {
+        let flows = flows(table).into_iter();
+        let last = flows.max_by_key(|flow| flow.start).unwrap();
+        let by = last.initiator.unwrap().by;
+        (last.transport.unwrap().a, by.as_str().to_owned())
+    };
+    let by_port = (i64::from(B.1), "PORT".to_owned());
+    assert_eq!(opener(&table), by_port);
+    // Also if the earlier flow leaves the table after it.
+    let mut sent: Vec<Flow> = Vec::new();
+    table.flush(&mut sent);
+    for (at, frame) in &connection {
+        feed(&mut table, 1_000_000 + at, frame);
+    }
+    feed(&mut table, 1_700_000, &tcp_numbered(A, B, SYN, 900, 0));
+    feed(
+        &mut table,
+        1_700_001,
+        &tcp_numbered(B, A, RST | ACK, 0, 901),
+    );
+    update(&mut table, 1_800_000);
+    expire(&mut table, 1_800_001);
+    expire(&mut table, 1_800_002);
+    assert!(table.is_empty());
+    feed(&mut table, 1_900_000, &tcp(B, A, ACK));
+    assert_eq!(opener(&table), by_port);
 }
