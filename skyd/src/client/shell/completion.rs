@@ -49,7 +49,9 @@ pub(super) fn is_incomplete(line: &str) -> bool {
     let mut letters = line.chars();
     while let Some(letter) = letters.next() {
         match (quote, letter) {
-            (Some(_), '\\') => drop(letters.next()),
+            (Some(_), '\\') => {
+                letters.next();
+            }
             (Some(open), letter) if open == letter => quote = None,
             (Some(_), _) => {}
             (None, '"' | '\'' | '`') => quote = Some(letter),
@@ -125,7 +127,9 @@ fn unclosed_parenthesis(text: &str) -> Option<usize> {
             (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(letter),
             (None, '(') => open.push(at),
-            (None, ')') => drop(open.pop()),
+            (None, ')') => {
+                open.pop();
+            }
             _ => {}
         }
     }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use skylib::engine::Interpreter;
+use skylib::engine::{Interpreter, ScriptHost};
 use skylib::gremlin::Query;
 use tokio::runtime::Runtime;
 
@@ -50,8 +50,9 @@ impl ShellArgs {
     pub(super) fn run(self, rest: Rest, runtime: Runtime) -> anyhow::Result<()> {
         self.extra.warn();
         let server = Rc::new(Server::new(rest, runtime));
-        let interpreter = Interpreter::new(Rc::clone(&server) as Rc<_>)
-            .map_err(|error| anyhow!("cannot start JavaScript: {error}"))?;
+        let host: Rc<dyn ScriptHost> = Rc::<Server>::clone(&server);
+        let interpreter =
+            Interpreter::new(host).map_err(|error| anyhow!("cannot start JavaScript: {error}"))?;
         let shell = Shell {
             server,
             interpreter,
