@@ -56,7 +56,7 @@ impl QueryArgs {
 ///
 /// # Errors
 /// If the query fails, the server cannot be reached, or the output cannot be written.
-pub(super) async fn print_result(
+pub(in super::super) async fn print_result(
     gremlin: &str,
     format: Option<Format>,
     rest: &mut Rest,
