@@ -61,7 +61,7 @@ pub use query::QueryOptions;
 pub use resource::{Collection, GraphElements, ResourceLimits, Resources};
 pub use rule::RuleStatus;
 #[cfg(feature = "scripting")]
-pub use script::{ScriptError, ScriptOptions, ScriptStatus, WorkflowCall};
+pub use script::{Interpreter, ScriptError, ScriptHost, ScriptOptions, ScriptStatus, WorkflowCall};
 pub use status::Status;
 
 use std::fmt;

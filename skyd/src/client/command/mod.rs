@@ -15,6 +15,8 @@ mod status;
 mod topology;
 mod workflow;
 
+pub(super) use self::query::print_result;
+
 use clap::{Args, Subcommand};
 
 use super::failure::HelpNeeded;

@@ -57,7 +57,7 @@ impl QueryArgs {
 /// # Errors
 /// Returns an error if the query fails, the server cannot be reached, or the output cannot be
 /// written.
-pub(super) async fn print_result(
+pub(in super::super) async fn print_result(
     gremlin: &str,
     format: Option<Format>,
     rest: &mut Rest,

@@ -25,6 +25,7 @@ use crate::error_chain::Chain;
 use crate::graph::{Edge, Node};
 use crate::gremlin::{Query, QueryError, QueryErrorKind};
 use crate::memory::{MemoryBudget, MemoryUse};
+use crate::time::Clock;
 
 /// The queries and resources of an engine, for scripts.
 pub(crate) struct Bridge {
@@ -45,7 +46,7 @@ pub(crate) struct Bridge {
 
 /// Result of a function: an error's name or an empty text, and the result or the error's message.
 /// Without a second part, the result is null.
-type Reply = (String, Option<String>);
+pub(super) type Reply = (String, Option<String>);
 
 impl Bridge {
     /// Returns the bridge to the resources of a registry, which must have all its observers.
@@ -94,7 +95,7 @@ impl Bridge {
         native.set("log", Function::new(ctx.clone(), log)?)?;
         let bridge = Arc::clone(self);
         let uuid = move |version: String, namespace: String, name: String| {
-            let uuid = bridge.uuid(&version, &namespace, &name);
+            let uuid = uuid(&version, &namespace, &name, &*bridge.queries.clock);
             uuid.map(|uuid| uuid.to_string()).unwrap_or_default()
         };
         native.set("uuid", Function::new(ctx.clone(), uuid)?)?;
@@ -189,38 +190,38 @@ impl Bridge {
             Err(error) => failure("MarshalError", &error.to_string()),
         }
     }
+}
 
-    /// Returns a UUID of version 1, 3, 4, or 5; `None` for another version or an unknown namespace.
-    fn uuid(&self, version: &str, namespace: &str, name: &str) -> Option<Uuid> {
-        let space = match namespace {
-            "ns:DNS" => Some(Uuid::NAMESPACE_DNS),
-            "ns:URL" => Some(Uuid::NAMESPACE_URL),
-            "ns:OID" => Some(Uuid::NAMESPACE_OID),
-            "ns:X500" => Some(Uuid::NAMESPACE_X500),
-            other => other.parse().ok(),
-        };
-        match version {
-            "1" => {
-                let random = Uuid::new_v4().into_bytes();
-                let [a, b, c, d, e, f, g, h, ..] = random;
-                let ms = self.queries.clock.now().as_ms().unsigned_abs();
-                let ticks = ms.wrapping_mul(10_000).wrapping_add(GREGORIAN_TICKS);
-                let counter = u16::from_be_bytes([a, b]);
-                // The multicast bit marks a node id that is not an address (RFC 9562, 6.10).
-                let node = [c | 1, d, e, f, g, h];
-                Some(uuid::Builder::from_gregorian_timestamp(ticks, counter, &node).into_uuid())
-            }
-            "3" => {
-                let hash = Md5::new()
-                    .chain_update(space?)
-                    .chain_update(name)
-                    .finalize();
-                Some(uuid::Builder::from_md5_bytes(hash.into()).into_uuid())
-            }
-            "4" => Some(Uuid::new_v4()),
-            "5" => Some(Uuid::new_v5(&space?, name.as_bytes())),
-            _ => None,
+/// Returns a UUID of version 1, 3, 4, or 5; `None` for another version or an unknown namespace.
+pub(super) fn uuid(version: &str, namespace: &str, name: &str, clock: &dyn Clock) -> Option<Uuid> {
+    let space = match namespace {
+        "ns:DNS" => Some(Uuid::NAMESPACE_DNS),
+        "ns:URL" => Some(Uuid::NAMESPACE_URL),
+        "ns:OID" => Some(Uuid::NAMESPACE_OID),
+        "ns:X500" => Some(Uuid::NAMESPACE_X500),
+        other => other.parse().ok(),
+    };
+    match version {
+        "1" => {
+            let random = Uuid::new_v4().into_bytes();
+            let [a, b, c, d, e, f, g, h, ..] = random;
+            let ms = clock.now().as_ms().unsigned_abs();
+            let ticks = ms.wrapping_mul(10_000).wrapping_add(GREGORIAN_TICKS);
+            let counter = u16::from_be_bytes([a, b]);
+            // The multicast bit marks a node id that is not an address (RFC 9562, 6.10).
+            let node = [c | 1, d, e, f, g, h];
+            Some(uuid::Builder::from_gregorian_timestamp(ticks, counter, &node).into_uuid())
         }
+        "3" => {
+            let hash = Md5::new()
+                .chain_update(space?)
+                .chain_update(name)
+                .finalize();
+            Some(uuid::Builder::from_md5_bytes(hash.into()).into_uuid())
+        }
+        "4" => Some(Uuid::new_v4()),
+        "5" => Some(Uuid::new_v5(&space?, name.as_bytes())),
+        _ => None,
     }
 }
 
@@ -242,14 +243,16 @@ fn creation_error(error: &ResourceError) -> &'static str {
     }
 }
 
-fn failure(name: &str, message: &str) -> Reply {
+/// Returns the reply of a function that failed.
+pub(super) fn failure(name: &str, message: &str) -> Reply {
     (name.to_owned(), Some(message.to_owned()))
 }
 
-const NULL: Reply = (String::new(), None);
+/// Reply of a function without a result.
+pub(super) const NULL: Reply = (String::new(), None);
 
 /// Returns a number of milliseconds as a duration; none for a negative number or NaN.
-fn duration(ms: f64) -> Duration {
+pub(super) fn duration(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms.max(0.0) / 1e3).unwrap_or(Duration::MAX)
 }
 

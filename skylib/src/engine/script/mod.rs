@@ -13,6 +13,7 @@
 mod bridge;
 mod built_in;
 mod error;
+mod interpreter;
 mod runtime;
 mod stop;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 mod threads;
 
 pub use error::ScriptError;
+pub use interpreter::{Interpreter, ScriptHost};
 
 pub(super) use bridge::Bridge;
 pub(super) use built_in::workflows as built_in_workflows;

@@ -444,6 +444,7 @@
   let state = 'pending', result;
 
   function settle(value) {
+    state = 'pending';
     if (value instanceof Native) {
       const done = kind => settled => {
         state = kind;
