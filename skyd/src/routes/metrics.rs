@@ -269,13 +269,13 @@ fn automation(page: &mut MetricsPage, engine: &Status) {
     page.counter("skyd_rule_changes_total", help, rules.changes);
     let help = "Failed changes to the graph by node and edge rules.";
     page.counter("skyd_rule_failures_total", help, rules.failures);
-    let help = "Suspensions of rules because rules triggered each other endlessly.";
+    let help = "Suspensions of rules that triggered one another without end.";
     page.counter("skyd_rule_suspensions_total", help, rules.suspensions);
-    let help = "Evaluations of alert expressions.";
+    let help = "Evaluations of the expressions of alerts.";
     page.counter("skyd_alert_evaluations_total", help, alerts.evaluations);
     let help = "Evaluations of alert expressions that failed.";
     page.counter("skyd_alert_failures_total", help, alerts.failures);
-    let help = "Number of times that alerts fired.";
+    let help = "Number of times that an alert fired.";
     page.counter("skyd_alerts_fired_total", help, alerts.fired);
     page.gauge(
         "skyd_alert_actions_waiting",
@@ -293,7 +293,7 @@ fn automation(page: &mut MetricsPage, engine: &Status) {
         "Number of workflows that are running.",
         scripts.running,
     );
-    let help = "Calls of workflows.";
+    let help = "Calls of workflows over the HTTP interface.";
     page.counter("skyd_workflow_calls_total", help, scripts.calls);
     let help = "Calls of workflows that failed or were rejected because of a limit.";
     page.counter("skyd_workflow_failures_total", help, scripts.failures);

@@ -226,7 +226,7 @@ fn each_kind_expires_after_its_time_to_live() {
     }
     for (kind, ..) in KINDS {
         until("the resource is deleted", || {
-            get(&daemon, &format!("/api/{kind}")).json() == json!({})
+            created(&daemon, &format!("/api/{kind}")) == json!({})
         });
     }
     let node = r#"{"ID":"m","Metadata":{"Name":"m","Type":"device"}}"#;
@@ -311,15 +311,11 @@ fn a_client_that_disconnects_cancels_its_workflow() {
     let running = || get(&daemon, "/api/status").json()["Automation"]["WorkflowsRunning"].clone();
     let mut connection = Connection::open(&daemon);
     connection.send(format!(
-        "POST /api/workflow/{id}/call HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}"
+        "POST /api/workflow/{id}/call HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{{}}"
     ));
-    while running() != 1 {
-        std::thread::yield_now();
-    }
+    until("the workflow runs", || running() == 1);
     drop(connection);
-    while running() != 0 {
-        std::thread::yield_now();
-    }
+    until("the workflow has ended", || running() == 0);
 }
 
 #[test]
@@ -375,7 +371,7 @@ fn invalid_bodies_are_rejected_with_a_clear_message() {
             b"{\"Name\":[\"\xff\xfe\"],\"ID\":[\"\xff\"],\"Src\":1,\"GremlinQuery\":\"\xff\"}",
         );
         assert_eq!(odd.status, 400, "{kind}");
-        assert_eq!(get(&daemon, &path).json(), json!({}), "{kind}");
+        assert_eq!(created(&daemon, &path), json!({}), "{kind}");
     }
 }
 

@@ -231,9 +231,7 @@ impl NodeRules {
             context.queries.graph.read(&mut |graph| {
                 nodes.extend(chunk.iter().filter_map(|id| graph.node(id)).cloned());
             });
-            for node in nodes {
-                self.settle_node(context, &node, counters);
-            }
+            self.settle_nodes(context, &nodes, counters);
         }
     }
 
@@ -298,12 +296,34 @@ impl NodeRules {
         }
     }
 
-    fn settle_node(&mut self, context: &RuleContext, node: &Arc<Node>, counters: &Counters) {
-        if self.desired(context, node).is_none() {
+    /// Applies the rules to nodes, in one transaction.
+    fn settle_nodes(&mut self, context: &RuleContext, nodes: &[Arc<Node>], counters: &Counters) {
+        let mut changing: Vec<&Arc<Node>> = Vec::new();
+        for node in nodes {
+            if self.desired(context, node).is_some() && self.may_change(node, counters) {
+                changing.push(node);
+            }
+        }
+        if changing.is_empty() {
             return;
         }
+        let work = |graph: &mut Graph, now: Timestamp| -> Vec<Result<bool, GraphError>> {
+            let apply = |node: &&Arc<Node>| self.apply(context, graph, &node.id, &[], now);
+            changing.iter().map(apply).collect()
+        };
+        for (node, outcome) in changing.iter().zip(context.update(work)) {
+            let names = match &outcome {
+                Ok(_) => String::new(),
+                Err(_) => self.names_for(node),
+            };
+            count(counters, &names, outcome);
+        }
+    }
+
+    /// Returns whether the rules may change a node, or are suspended for it.
+    fn may_change(&mut self, node: &Node, counters: &Counters) -> bool {
         match self.guard.check(&node.id) {
-            Verdict::Allowed => {}
+            Verdict::Allowed => true,
             Verdict::Suspends => {
                 counters.suspensions.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
@@ -312,18 +332,10 @@ impl NodeRules {
                     "rules trigger each other without end; they are suspended for this node until \
                      something else changes it"
                 );
-                return;
+                false
             }
-            Verdict::Suspended => return,
+            Verdict::Suspended => false,
         }
-        let work =
-            |graph: &mut Graph, now: Timestamp| self.apply(context, graph, &node.id, &[], now);
-        let outcome = context.update(work);
-        let names = match &outcome {
-            Ok(_) => String::new(),
-            Err(_) => self.names_for(node),
-        };
-        count(counters, &names, outcome);
     }
 
     /// Removes the keys of some operations from a node, then applies all rules to it.
