@@ -8,9 +8,10 @@ use anyhow::{Context, bail};
 use skylib::engine::{Engine, Role};
 use skylib::spp::SppCtl;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::app::App;
 use crate::cli::DaemonArgs;
@@ -19,7 +20,8 @@ use crate::flow_transport::FlowTransport;
 use crate::server::ListenerKind;
 use crate::signal::{Request, Signals};
 use crate::spp_setup::Spp;
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
+use crate::webhooks::Webhooks;
 use crate::{agent_udp, auth, engine_options, log, process_tuning, server, spp_setup};
 
 /// Runs a daemon with the settings of its command line until a signal ends it.
@@ -88,7 +90,9 @@ impl Daemon {
         let auth = auth::from_config(config, &engine_options::data_folder(config))?;
         let tls = Tls::from_config(config)?;
         let listener = server::listen("analyzer.listen", &address).await?;
-        let engine = Engine::start(engine_options::engine_options(role, config)?)?;
+        let webhooks = Webhooks::new(Handle::current(), tls::configured_roots(config)?);
+        let options = engine_options::engine_options(role, config)?;
+        let engine = Engine::start(options.with_webhooks(Arc::new(webhooks)))?;
         let address = local_address(&listener)?;
         let flow_transport = FlowTransport::open(&config.text("flow.protocol"), address);
         let spp = spp_setup::start(config, &engine, !auth.is_open()).await?;
@@ -111,12 +115,15 @@ impl Daemon {
         })
     }
 
-    /// Reloads files at SIGHUP, at most once per [`RELOAD_INTERVAL`]; returns the name of the signal
-    /// that ends the daemon.
+    /// Reloads files at SIGHUP, at most once per [`RELOAD_INTERVAL`], and returns free memory to the
+    /// system; returns the name of the signal that ends the daemon.
     pub(crate) async fn run(&self, signals: &mut Signals) -> &'static str {
         let (mut is_due, mut earliest) = (false, Instant::now());
+        let mut returning = tokio::time::interval(process_tuning::RETURN_INTERVAL);
+        returning.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                _ = returning.tick() => process_tuning::return_free_memory(),
                 request = signals.next() => match request {
                     Request::End(signal) => return signal,
                     Request::Reload => is_due = true,

@@ -55,6 +55,11 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.ring_bytes_total = config.bytes("agent.capture.ring_bytes_total") as u64;
     options.local_captures = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;
+    options.alert_scripts = config.flag("analyzer.alert.scripts");
+    options.scripts.max_time = config.duration("workflow.max_time");
+    options.scripts.max_memory = config.bytes("workflow.max_memory");
+    options.scripts.max_running = config.count("workflow.max_running");
+    options.scripts.can_write = config.flag("workflow.can_write");
     Ok(options)
 }
 

@@ -113,6 +113,19 @@ impl Files {
     }
 }
 
+/// Reads the configured file with trusted authorities; `None` if none is configured.
+///
+/// # Errors
+/// See [`roots`]; the error names the key.
+pub(crate) fn configured_roots(config: &Config) -> anyhow::Result<Option<RootCertStore>> {
+    match config.text(CA_CERT) {
+        path if path.is_empty() => Ok(None),
+        path => Ok(Some(
+            roots(&path.into()).with_context(|| CA_CERT.to_owned())?,
+        )),
+    }
+}
+
 /// Reads a file with the certificates of trusted authorities.
 ///
 /// # Errors
@@ -128,7 +141,10 @@ pub(crate) fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
 }
 
 /// Reads the certificates of a PEM file.
-fn certificates(path: &PathBuf) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+///
+/// # Errors
+/// If the file cannot be read or contains no certificate.
+pub(crate) fn certificates(path: &PathBuf) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)?.collect();
     let all = all?;
     if all.is_empty() {

@@ -101,13 +101,7 @@ fn keystone(config: &Config, name: &str, role: String) -> anyhow::Result<Keyston
     }
     // An empty domain selects version 2 of the API.
     let (project, domain) = (text("tenant_name"), text("domain_name"));
-    let authorities = match config.text(tls::CA_CERT) {
-        path if path.is_empty() => None,
-        path => {
-            let roots = tls::roots(&path.into()).with_context(|| tls::CA_CERT.to_owned());
-            Some(roots?)
-        }
-    };
+    let authorities = tls::configured_roots(config)?;
     Keystone::new(&address, project, domain, role, authorities)
         .with_context(|| format!("auth.{name}.auth_url"))
 }

@@ -1,31 +1,23 @@
 //! The backend `keystone`: OpenStack's identity service authenticates users and issues tokens.
 //!
 //! Every request of a client has its token verified by Keystone; a token is valid in one project only.
-//! Requests to Keystone use hyper's connection API with one connection each: a pooling client would
-//! need a second TLS connector and save a handshake per request of a client, which is not worth
-//! the dependencies.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
+use http_body_util::Full;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Builder;
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::RootCertStore;
 
 use super::login::{Denied, Login};
 use super::policy::User;
-use crate::tls;
+use crate::http_client::{self, Server};
 use crate::urlencoded::path_segment;
 
 /// A project of an identity service, in which tokens must be valid.
@@ -203,13 +195,9 @@ fn invalid_response() -> Denied {
 
 /// Address of the service.
 struct Service {
-    host: String,
-    port: u16,
-    /// `host:port` for the header `Host`, as it is configured.
-    authority: String,
+    server: Server,
     /// Prefix of all paths, with a slash at both ends.
     base: String,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 impl Service {
@@ -220,18 +208,7 @@ impl Service {
         authorities: Option<RootCertStore>,
     ) -> anyhow::Result<Self> {
         let uri: Uri = address.parse().context("expected http://host:port")?;
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            bail!("expected http://host:port");
-        };
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
-        let (default_port, tls) = match scheme {
-            "http" => (80, None),
-            "https" => {
-                let name = ServerName::try_from(host.clone()).context("not a valid server name")?;
-                (443, Some((connector(authorities)?, name)))
-            }
-            _ => bail!("expected http or https"),
-        };
+        let server = Server::of(&uri, || http_client::connector(authorities))?;
         // The configured URL may contain a version, also the other one.
         let path = uri.path().trim_end_matches('/');
         let path = path
@@ -239,15 +216,8 @@ impl Service {
             .or(path.strip_suffix("/v2.0"))
             .unwrap_or(path);
         Ok(Self {
-            port: authority.port_u16().unwrap_or(default_port),
-            authority: authority.host().to_owned()
-                + &authority
-                    .port_u16()
-                    .map(|port| format!(":{port}"))
-                    .unwrap_or_default(),
-            host,
+            server,
             base: format!("{path}/{version}/"),
-            tls,
         })
     }
 
@@ -260,62 +230,13 @@ impl Service {
     ) -> anyhow::Result<Response<Value>> {
         let request = request
             .uri(format!("{}{path}", self.base))
-            .header(HOST, &self.authority)
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))?;
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        match &self.tls {
-            None => exchange(stream, request).await,
-            Some((connector, name)) => {
-                exchange(connector.connect(name.clone(), stream).await?, request).await
-            }
-        }
-    }
-}
-
-/// Sends a request over a stream and reads the response; a body that is not JSON becomes null.
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: Request<Full<Bytes>>,
-) -> anyhow::Result<Response<Value>> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let exchange = async {
-        let answer = sender.send_request(request).await?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+        let answer = self.server.send(request, MAX_RESPONSE_BYTES).await?;
         // Error responses need not be JSON, and clients do not see them.
-        let body = serde_json::from_slice(&body).unwrap_or_default();
-        Ok(Response::from_parts(head, body))
-    };
-    tokio::pin!(exchange);
-    tokio::select! {
-        answer = &mut exchange => answer,
-        // The connection may end together with the response, which is then complete.
-        ended = connection => {
-            ended?;
-            exchange.await
-        }
+        Ok(answer.map(|body| serde_json::from_slice(&body).unwrap_or_default()))
     }
-}
-
-/// Returns a TLS connector that trusts the authorities of the system and further ones.
-fn connector(authorities: Option<RootCertStore>) -> anyhow::Result<TlsConnector> {
-    let mut roots = authorities.unwrap_or_else(RootCertStore::empty);
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        bail!(
-            "the system has no trusted certificate authorities; set {}",
-            tls::CA_CERT
-        );
-    }
-    let config = ClientConfig::builder_with_provider(tls::provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// Time for a response: tokens are verified with every request, which a hanging service would block.

@@ -30,6 +30,7 @@ pub(crate) async fn show(call: Call) -> Response {
     flow_tables(&mut page, &engine);
     flows(&mut page, &engine, app);
     topology(&mut page, &engine);
+    automation(&mut page, &engine);
     clients(&mut page, &engine, app);
     recordings(&mut page, app);
     response::typed(StatusCode::OK, CONTENT_TYPE, page.into_text())
@@ -252,6 +253,43 @@ fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
     );
     let help = "Flows evicted from the flow store by age or size limit.";
     page.counter("skyd_flow_store_evicted_total", help, store.evicted);
+}
+
+/// Writes the work of rules, alerts and workflows.
+fn automation(page: &mut MetricsPage, engine: &Status) {
+    let (rules, alerts, scripts) = (&engine.rules, &engine.alerts, &engine.scripts);
+    let help = "Changes of the graph that node and edge rules have made.";
+    page.counter("skyd_rule_changes_total", help, rules.changes);
+    let help = "Changes of the graph by node and edge rules that failed.";
+    page.counter("skyd_rule_failures_total", help, rules.failures);
+    let help = "Times that rules were suspended because they triggered each other without end.";
+    page.counter("skyd_rule_suspensions_total", help, rules.suspensions);
+    let help = "Evaluations of alert expressions.";
+    page.counter("skyd_alert_evaluations_total", help, alerts.evaluations);
+    let help = "Evaluations of alert expressions that failed.";
+    page.counter("skyd_alert_failures_total", help, alerts.failures);
+    let help = "Times that an alert fired.";
+    page.counter("skyd_alerts_fired_total", help, alerts.fired);
+    page.gauge(
+        "skyd_alert_actions_waiting",
+        "Number of webhook calls and alert scripts that are queued or running.",
+        alerts.actions_waiting,
+    );
+    let help = "Webhook calls and alert scripts, by outcome; retried attempts count in addition.";
+    page.family(MetricKind::Counter, "skyd_alert_actions_total", help)
+        .sample(&[("outcome", "done")], alerts.actions_done)
+        .sample(&[("outcome", "failed")], alerts.actions_failed)
+        .sample(&[("outcome", "retried")], alerts.actions_retried)
+        .sample(&[("outcome", "dropped")], alerts.actions_dropped);
+    page.gauge(
+        "skyd_workflows_running",
+        "Number of workflows that are running.",
+        scripts.running,
+    );
+    let help = "Calls of workflows.";
+    page.counter("skyd_workflow_calls_total", help, scripts.calls);
+    let help = "Calls of workflows that failed, including those beyond a limit.";
+    page.counter("skyd_workflow_failures_total", help, scripts.failures);
 }
 
 /// Writes the size of the graph, its history and its stored resources.

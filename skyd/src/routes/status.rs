@@ -24,6 +24,7 @@ pub(crate) async fn show(call: Call) -> Response {
     let engine = app.engine.status();
     let clients = |endpoint| app.clients.status(endpoint);
     let master = Election { is_master: true };
+    let automation = Automation::of(&engine);
     let status = Status {
         agents: clients(Endpoint::Agent),
         peers: Peers {
@@ -79,6 +80,7 @@ pub(crate) async fn show(call: Call) -> Response {
             overruns: engine.live.overruns,
             ended: engine.live.ended,
         },
+        automation,
         flow_rules: FlowRules {
             recorded: engine.recorded,
             key_ignore: engine.key_ignore.names().collect(),
@@ -126,6 +128,7 @@ struct Status<'a> {
     queues: Queues,
     memory: Memory,
     live: Live,
+    automation: Automation,
     flow_rules: FlowRules,
     flow_tables: FlowTables,
     flow_ingestion: Ingestion,
@@ -243,6 +246,57 @@ struct Live {
     /// Number of times that the event queue overflowed and all queries ran again.
     overruns: u64,
     ended: u64,
+}
+
+/// Counters of rules, alerts, and workflows.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Automation {
+    rule_changes: u64,
+    rule_failures: u64,
+    /// Number of times that events were lost and all rules were applied again.
+    rule_overruns: u64,
+    /// Number of times that rules triggered each other without end.
+    rule_suspensions: u64,
+    alerts: usize,
+    alert_evaluations: u64,
+    alert_failures: u64,
+    alerts_fired: u64,
+    /// Webhook calls and scripts that are queued or running.
+    actions_waiting: usize,
+    actions_done: u64,
+    actions_failed: u64,
+    actions_retried: u64,
+    actions_dropped: u64,
+    workflows_running: usize,
+    workflows_waiting: usize,
+    workflow_calls: u64,
+    workflow_failures: u64,
+}
+
+impl Automation {
+    fn of(engine: &skylib::engine::Status) -> Self {
+        let (rules, alerts, scripts) = (&engine.rules, &engine.alerts, &engine.scripts);
+        Self {
+            rule_changes: rules.changes,
+            rule_failures: rules.failures,
+            rule_overruns: rules.overruns,
+            rule_suspensions: rules.suspensions,
+            alerts: alerts.active,
+            alert_evaluations: alerts.evaluations,
+            alert_failures: alerts.failures,
+            alerts_fired: alerts.fired,
+            actions_waiting: alerts.actions_waiting,
+            actions_done: alerts.actions_done,
+            actions_failed: alerts.actions_failed,
+            actions_retried: alerts.actions_retried,
+            actions_dropped: alerts.actions_dropped,
+            workflows_running: scripts.running,
+            workflows_waiting: scripts.waiting,
+            workflow_calls: scripts.calls,
+            workflow_failures: scripts.failures,
+        }
+    }
 }
 
 /// Size of the topology history and the flow store; `null` for one that is off.

@@ -1,15 +1,15 @@
-//! `POST /api/workflow/{id}/call`: checks the call of a workflow, which cannot be run yet.
+//! `POST /api/workflow/{id}/call`: runs a workflow.
 
 use hyper::StatusCode;
 use skylib::api::workflow_arguments;
-use skylib::engine::Collection;
+use skylib::engine::ScriptError;
+use tokio::sync::oneshot;
 
 use crate::body;
 use crate::handler::Call;
-use crate::response::{self, Response};
+use crate::response::{self, Body, Response};
 
-/// Reports errors in a call. A valid call is refused as well, because there is no script engine yet: an
-/// error is better than the result of a script that did not run.
+/// Runs a workflow and answers with its result. A client that disconnects cancels the call.
 pub(crate) async fn call(call: Call) -> Response {
     let Call {
         app, request, id, ..
@@ -18,15 +18,32 @@ pub(crate) async fn call(call: Call) -> Response {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
-    if let Err(error) = workflow_arguments(&text) {
-        return response::bad_request(&error);
-    }
-    let text = match app.engine.workflows().get(&id) {
-        None => format!("No workflow found with ID: {id}"),
-        Some(workflow) => format!(
-            "workflow {:?} cannot be run: this version has no script engine",
-            workflow.name
-        ),
+    let arguments = match workflow_arguments(&text) {
+        Ok(arguments) => arguments,
+        Err(error) => return response::bad_request(&error),
     };
-    response::error_text(StatusCode::BAD_REQUEST, &text)
+    let (send, result) = oneshot::channel();
+    // Nobody receives the result of a call whose client has disconnected.
+    let done = move |result| drop(send.send(result));
+    let running = match app.engine.call_workflow(&id, &arguments, done) {
+        Ok(running) => running,
+        Err(error) => return failure(&error),
+    };
+    let response = match result.await {
+        Ok(Ok(json)) => {
+            let body = Body::whole(json + "\n");
+            response::with_body(StatusCode::OK, response::JSON, body)
+        }
+        Ok(Err(error)) => failure(&error),
+        Err(_) => response::bare(StatusCode::SERVICE_UNAVAILABLE),
+    };
+    drop(running);
+    response
+}
+
+fn failure(error: &ScriptError) -> Response {
+    match error {
+        ScriptError::Busy(_) => response::try_later(&error.to_string()),
+        error => response::bad_request(error),
+    }
 }

@@ -103,6 +103,7 @@ impl<'a> LiveQueries<'a> {
                 let app = Arc::clone(&self.client.app);
                 let packets_denial = self.client.packets_denial.clone();
                 let key = Arc::clone(&self.client.key);
+                let client = Arc::clone(&key);
                 let open = async move {
                     app.run_once(&key, move |_, stop| {
                         if let Some(missing) = packets_denial
@@ -111,7 +112,9 @@ impl<'a> LiveQueries<'a> {
                             return Err(OpenFailure::Denied(missing));
                         }
                         let interrupt = || stop.is_set();
-                        let options = QueryOptions::default().with_interrupt(&interrupt);
+                        let options = QueryOptions::default()
+                            .with_interrupt(&interrupt)
+                            .with_client(&client);
                         reserved.open(&text, options).map_err(OpenFailure::Query)
                     })
                     .await

@@ -104,6 +104,9 @@ fn a_kill_during_creates_loses_no_acknowledged_resource() {
                     .iter()
                     .find_map(|key| one[key].as_str())
                     .unwrap();
+                if !name.starts_with('r') && kind == "workflow" {
+                    continue; // Part of the program.
+                }
                 let wanted = body(kind, name);
                 let is_whole = |(key, value): (&String, &Value)| one[key] == *value;
                 assert!(

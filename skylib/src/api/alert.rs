@@ -81,13 +81,17 @@ impl Resource for AlertSpec {
         Self::default().with_create_time(defaults.now)
     }
 
-    fn validate(&self, _: &dyn ExpressionChecker) -> Result<(), ResourceError> {
+    fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError> {
         if self.expression.is_empty() {
             return Err(ValidationError::of_field("Expression", "zero value").into());
         }
         let schemes = ["http://", "https://", "file://"];
         if !self.action.is_empty() && !schemes.iter().any(|s| self.action.starts_with(s)) {
             return Err(ValidationError::of_field("Action", MISMATCH).into());
+        }
+        if self.action.starts_with("file://") && !expressions.allows_alert_scripts() {
+            let text = "programs are switched off on this server (analyzer.alert.scripts)";
+            return Err(ValidationError::of_field("Action", text).into());
         }
         Ok(self.check_trigger()?)
     }

@@ -73,6 +73,16 @@ impl Resource for NodeRule {
         let metadata = self.metadata.as_ref().unwrap_or(&none);
         if self.action == "create" {
             schema::check_node_metadata(metadata)?;
+            // The schema allows namespaces without a type; the id of the node needs both.
+            for (key, text) in [
+                ("Type", "invalid schema: Metadata: Type is required"),
+                ("Name", "invalid schema: Metadata: Name is required"),
+            ] {
+                let value = metadata.get(key).and_then(|value| value.as_text());
+                if value.is_none_or(str::is_empty) {
+                    return Err(ValidationError::of_resource(text).into());
+                }
+            }
         } else if metadata.get("Type").is_some() || metadata.get("Name").is_some() {
             let text = "Name and Type fields can not be changed";
             return Err(ValidationError::of_resource(text).into());
@@ -105,6 +115,10 @@ mod tests {
                  Metadata: Must validate all the schemas (allOf)\n\
                  Metadata: Name is required\n\
                  Metadata: Type is required",
+            ),
+            (
+                r#"{"Action":"create","Metadata":{"Name":"n","Path":"/x"}}"#,
+                "invalid schema: Metadata: Type is required",
             ),
             (
                 r#"{"Action":"update","Metadata":{"Type":""},"Query":"G"}"#,

@@ -114,6 +114,11 @@ pub trait ExpressionChecker {
     /// The reason.
     fn check_bpf(&self, filter: &str) -> Result<(), String>;
 
+    /// Returns whether alerts may run programs of the server.
+    fn allows_alert_scripts(&self) -> bool {
+        true
+    }
+
     /// Checks that a field is a Gremlin query.
     ///
     /// # Errors

@@ -58,6 +58,8 @@ type ResourcesById<R> = BTreeMap<String, StoredResource<R>>;
 struct StoredResource<R> {
     resource: Arc<R>,
     expires_at: Option<Timestamp>,
+    /// Position in the order of creation, unique and ascending; 0 in documents of earlier versions.
+    number: u64,
     /// Length of the document, in bytes.
     bytes: usize,
 }
@@ -90,7 +92,7 @@ impl<R: Resource> ResourceStore<R> {
     pub fn open(
         documents: Arc<dyn DocStore>,
     ) -> Result<(Self, Vec<UnreadableDocument>), StoreError> {
-        let mut resources = BTreeMap::new();
+        let mut resources: ResourcesById<R> = BTreeMap::new();
         let mut unreadable = Vec::new();
         for (id, bytes) in documents.list(R::KIND)? {
             match read_document(&bytes) {
@@ -99,6 +101,11 @@ impl<R: Resource> ResourceStore<R> {
                 }
                 Err(reason) => unreadable.push(UnreadableDocument { id, reason }),
             }
+        }
+        // Later resources have greater numbers than these documents ever get.
+        let unnumbered = resources.values_mut().filter(|stored| stored.number == 0);
+        for (number, stored) in (1..).zip(unnumbered) {
+            stored.number = number;
         }
         let store = Self {
             documents,
@@ -143,7 +150,8 @@ impl<R: Resource> ResourceStore<R> {
         let expires_at = ttl
             .filter(|ttl| !ttl.is_zero())
             .map(|ttl| now.saturating_add(Duration::from_secs(ttl.as_secs().max(1))));
-        self.store(id, resource, expires_at)
+        let number = self.read().values().map(|stored| stored.number).max();
+        self.store(id, resource, expires_at, number.unwrap_or(0) + 1)
     }
 
     /// Changes a resource by a JSON patch, and returns the changed resource; `None` if it is equal
@@ -162,8 +170,12 @@ impl<R: Resource> ResourceStore<R> {
         expressions: &dyn ExpressionChecker,
     ) -> Result<Option<Arc<R>>, PatchError> {
         let _guard = self.lock_writes();
-        let (before, expires_at) = match self.read().get(id) {
-            Some(stored) => (Arc::clone(&stored.resource), stored.expires_at),
+        let (before, expires_at, number) = match self.read().get(id) {
+            Some(stored) => (
+                Arc::clone(&stored.resource),
+                stored.expires_at,
+                stored.number,
+            ),
             None => return Err(PatchError::NotFound),
         };
         let patch = JsonPatch::from_str(patch).map_err(PatchError::Incorrect)?;
@@ -188,7 +200,7 @@ impl<R: Resource> ResourceStore<R> {
         }
         let conflict = self.conflict(&after, Some(id));
         conflict.map_or(Ok(()), |error| Err(PatchError::Updating(error)))?;
-        let stored = self.store(id.to_owned(), after, expires_at);
+        let stored = self.store(id.to_owned(), after, expires_at, number);
         stored.map(Some).map_err(PatchError::Updating)
     }
 
@@ -198,8 +210,9 @@ impl<R: Resource> ResourceStore<R> {
         id: String,
         resource: R,
         expires_at: Option<Timestamp>,
+        number: u64,
     ) -> Result<Arc<R>, ResourceError> {
-        let document = write_document(&resource, expires_at);
+        let document = write_document(&resource, expires_at, number);
         let bytes = document.len();
         let others = self
             .read()
@@ -218,6 +231,7 @@ impl<R: Resource> ResourceStore<R> {
         let stored = StoredResource {
             resource: Arc::clone(&resource),
             expires_at,
+            number,
             bytes,
         };
         self.write().insert(id, stored);
@@ -304,6 +318,34 @@ impl<R: Resource> ResourceStore<R> {
             .collect()
     }
 
+    /// Returns all resources in the order of their creation, each with its position: a number that
+    /// it retains for its lifetime.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use skylib::api::{CaptureSpec, ResourceStore};
+    /// use skylib::store::MemoryDocStore;
+    /// use skylib::time::Timestamp;
+    ///
+    /// let (captures, _) = ResourceStore::<CaptureSpec>::open(Arc::new(MemoryDocStore::default()))?;
+    /// for query in ["G.V('z')", "G.V('a')"] {
+    ///     captures.create(CaptureSpec::new(query), None, Timestamp::ZERO)?;
+    /// }
+    /// let queries: Vec<_> = captures.in_order().iter().map(|(_, c)| c.gremlin_query.clone()).collect();
+    /// assert_eq!(queries, ["G.V('z')", "G.V('a')"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn in_order(&self) -> Vec<(u64, Arc<R>)> {
+        let mut all: Vec<(u64, Arc<R>)> = self
+            .read()
+            .values()
+            .map(|stored| (stored.number, Arc::clone(&stored.resource)))
+            .collect();
+        all.sort_by_key(|(number, _)| *number);
+        all
+    }
+
     /// Returns the number of resources.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -352,18 +394,25 @@ impl<R: Resource> ResourceStore<R> {
     }
 }
 
-/// Returns the document of a resource: `{"ExpiresAt":<Unix ms or null>,"Object":{…}}`.
-fn write_document<R: Resource>(resource: &R, expires_at: Option<Timestamp>) -> Vec<u8> {
+/// Returns the document of a resource: `{"ExpiresAt":<Unix ms or null>,"Number":…,"Object":{…}}`.
+fn write_document<R: Resource>(
+    resource: &R,
+    expires_at: Option<Timestamp>,
+    number: u64,
+) -> Vec<u8> {
     #[derive(Serialize)]
     struct Document<'a, R> {
         #[serde(rename = "ExpiresAt")]
         expires_at: Option<i64>,
+        #[serde(rename = "Number")]
+        number: u64,
         #[serde(rename = "Object")]
         object: &'a R,
     }
 
     let document = Document {
         expires_at: expires_at.map(Timestamp::as_ms),
+        number,
         object: resource,
     };
     // Plain fields always serialize; an empty document would be reported as unreadable.
@@ -381,11 +430,16 @@ fn read_document<R: Resource>(bytes: &[u8]) -> Result<StoredResource<R>, String>
     members
         .read("ExpiresAt", &mut expires_at)
         .map_err(|e| e.to_string())?;
+    let mut number = 0;
+    members
+        .read("Number", &mut number)
+        .map_err(|e| e.to_string())?;
     let object = members.get("Object").ok_or("no member Object")?;
     let resource = R::read(object.get(), &Defaults::default()).map_err(|e| e.to_string())?;
     Ok(StoredResource {
         bytes: bytes.len(),
         resource: Arc::new(resource),
         expires_at: expires_at.map(Timestamp::from_ms),
+        number,
     })
 }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
+use super::alert::{ActionQueue, AlertHub, AlertParts, Evaluator};
 use super::bus::Bus;
 use super::capture::{Mailbox, Opener, Reconciler, ReconcilerOptions, RingMemory};
 use super::flow::{FlowHub, Importer};
@@ -16,6 +17,9 @@ use super::live::LiveHub;
 use super::options::{EngineOptions, Role};
 use super::query::QueryRunner;
 use super::resource::{Registry, ResourceContext};
+use super::rule::RuleHub;
+#[cfg(feature = "scripting")]
+use super::script::{Bridge, ScriptEngine, built_in_workflows};
 use crate::capture::BpfCompiler;
 use crate::flow::FlowTableOptions;
 use crate::graph::{Graph, Processor};
@@ -41,6 +45,13 @@ pub(super) struct Inner {
     pub(super) memory: MemoryBudget,
     pub(super) queries: QueryRunner,
     pub(super) live: Arc<LiveHub>,
+    pub(super) rules: Arc<RuleHub>,
+    pub(super) alerts: Arc<AlertHub>,
+    /// The live queries of alerts.
+    pub(super) alert_live: Arc<LiveHub>,
+    pub(super) actions: Arc<ActionQueue>,
+    #[cfg(feature = "scripting")]
+    pub(super) scripts: Arc<ScriptEngine>,
     /// Settings of every flow table.
     pub(super) table: FlowTableOptions,
     pub(super) importer: Importer,
@@ -65,13 +76,16 @@ impl Inner {
             .with_history(options.history.clone())
             .with_persister(persister.clone());
         let graph = Arc::new(graph);
-        let flows = FlowHub::new(options.flows).with_store(options.flow_store.clone());
+        let flows = FlowHub::new(options.flows)
+            .with_store(options.flow_store.clone())
+            .with_memory(options.memory.clone());
         let flows = Arc::new(flows);
         let graph_bus = Arc::new(Bus::default());
         let queries = QueryRunner {
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
             clock: Arc::clone(&clock),
+            time_zone: options.time_zone.clone(),
             limits: options.limits,
             filters: BpfCompiler::default(),
         };
@@ -80,12 +94,52 @@ impl Inner {
             bus: Arc::clone(&graph_bus),
             layer_key_mode: options.layer_key_mode,
             memory: options.memory.clone(),
+            alert_scripts: options.alert_scripts,
         };
         let (documents, limits) = (&options.documents, options.resources);
         let mut registry = Registry::open(documents, limits, &options.host, context)?;
         let (mailbox, deadline) = (Arc::<Mailbox>::default(), Arc::<Deadline>::default());
         registry.captures.observe(Arc::clone(&mailbox) as _);
         registry.observe(&deadline);
+        let rules = RuleHub::new(
+            queries.clone(),
+            Arc::clone(registry.node_rules.store()),
+            Arc::clone(registry.edge_rules.store()),
+            &options.host,
+        );
+        let rules = Arc::new(rules);
+        registry.node_rules.observe(Arc::clone(&rules) as _);
+        registry.edge_rules.observe(Arc::clone(&rules) as _);
+        #[cfg(feature = "scripting")]
+        let (scripts, evaluator) = {
+            registry.workflows.set_built_in(built_in_workflows());
+            let scripts = Arc::new(ScriptEngine::new(options.scripts));
+            let evaluator: Arc<dyn Evaluator> = Arc::clone(&scripts) as _;
+            (scripts, Some(evaluator))
+        };
+        #[cfg(not(feature = "scripting"))]
+        let evaluator: Option<Arc<dyn Evaluator>> = None;
+        // The live query of a changed alert ends only after that of the new one has begun.
+        let max_queries = options.resources.alerts.saturating_mul(2);
+        let live = options.live.with_max_queries(max_queries);
+        let alert_live = Arc::new(LiveHub::new(live, queries.clone(), &options.memory));
+        let actions = Arc::new(ActionQueue::new(options.webhooks.clone()));
+        let alerts = Arc::new(AlertHub::new(AlertParts {
+            queries: queries.clone(),
+            store: Arc::clone(registry.alerts.store()),
+            live: Arc::clone(&alert_live),
+            bus: Arc::clone(&graph_bus),
+            actions: Arc::clone(&actions),
+            evaluator,
+        }));
+        registry.alerts.observe(Arc::clone(&alerts) as _);
+        #[cfg(feature = "scripting")]
+        scripts.connect(Bridge::new(
+            queries.clone(),
+            &registry,
+            options.memory.clone(),
+            options.scripts,
+        ));
         Ok(Self {
             role: options.role,
             host: options.host.clone(),
@@ -100,6 +154,12 @@ impl Inner {
             deadline,
             memory: options.memory.clone(),
             live: Arc::new(LiveHub::new(options.live, queries.clone(), &options.memory)),
+            rules,
+            alerts,
+            alert_live,
+            actions,
+            #[cfg(feature = "scripting")]
+            scripts,
             queries,
             table: options.table.clone(),
             probes: Mutex::new(None),
@@ -170,6 +230,12 @@ impl Inner {
         self.deadline.stop();
         self.graph.close_log();
         self.live.stop();
+        self.rules.stop();
+        self.alert_live.stop();
+        self.alerts.stop();
+        self.actions.stop();
+        #[cfg(feature = "scripting")]
+        self.scripts.stop();
         join(others);
         self.graph_bus.close();
         self.flows.bus().close();

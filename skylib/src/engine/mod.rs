@@ -10,6 +10,10 @@
 //! | `live` | updates live queries |
 //! | `flow-batch` | groups flows for subscribers and stores them |
 //! | `reconciler` | starts and stops captures |
+//! | `rules` | applies node and edge rules |
+//! | `alerts`, `alert-live`, `alert-events` | watch the expressions of alerts |
+//! | `alert-actions`, `alert-script` | call webhooks and run scripts of alerts |
+//! | `workflow`, `alert-script-js` | run JavaScript |
 //! | `housekeeping` | deletes expired resources, enforces retention |
 //! | `graph-persister` | writes nodes and edges of clients to the store |
 //!
@@ -27,6 +31,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod alert;
 mod bus;
 mod capture;
 mod flow;
@@ -38,8 +43,12 @@ mod monotonic;
 mod options;
 mod query;
 mod resource;
+mod rule;
+#[cfg(feature = "scripting")]
+mod script;
 mod status;
 
+pub use alert::{AlertStatus, WebhookClient, WebhookDone};
 pub use bus::{Bus, BusMessage, READ_TIMEOUT, SubscribeOptions, Subscription};
 pub use capture::CaptureTotals;
 pub use flow::{
@@ -50,6 +59,9 @@ pub use live::{LiveClient, LiveError, LiveEvent, LiveOptions, LiveReservation, L
 pub use options::{EngineOptions, Role};
 pub use query::QueryOptions;
 pub use resource::{Collection, GraphElements, ResourceLimits, Resources};
+pub use rule::RuleStatus;
+#[cfg(feature = "scripting")]
+pub use script::{ScriptError, ScriptOptions, ScriptStatus, WorkflowCall};
 pub use status::Status;
 
 use std::fmt;
@@ -57,11 +69,9 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use self::capture::Mailbox;
 use self::graph::HostOptions;
 use self::housekeeping::Housekeeping;
 use self::inner::{Inner, RECONCILER};
-use self::live::LiveHub;
 use crate::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, ResourceError, Workflow};
 use crate::capture::CaptureError;
 use crate::graph::history::History;
@@ -121,9 +131,17 @@ impl Engine {
         let clock = &options.clock;
         let (graph, bus) = (Arc::clone(&inner.graph), Arc::clone(&inner.graph_bus));
         let (mailbox, live) = (Arc::clone(&inner.mailbox), Arc::clone(&inner.live));
-        let memory = inner.memory.clone();
+        let (rules, alerts) = (Arc::clone(&inner.rules), Arc::clone(&inner.alerts));
+        let (alert_live, memory) = (Arc::clone(&inner.alert_live), inner.memory.clone());
         self.spawn("dispatch", move || {
-            dispatch(&graph, &bus, &mailbox, &live, &memory);
+            let observe = |logged: &LoggedEvent| {
+                mailbox.graph_event(&logged.event);
+                live.graph_event(logged);
+                alert_live.graph_event(logged);
+                alerts.graph_event();
+                rules.graph_event(logged);
+            };
+            dispatch(&graph, &bus, &memory, observe);
         })?;
         let live = Arc::clone(&inner.live);
         self.spawn("live", move || live.run())?;
@@ -156,7 +174,22 @@ impl Engine {
             .with_max_edges(options.resources.edges);
         let limit = |graph: &mut Graph, _| graph.set_write_limits(limits);
         inner.graph.update_as(None, limit);
-        Ok(())
+        let rules = Arc::clone(&inner.rules);
+        self.spawn("rules", move || rules.run())?;
+        self.start_alerts()
+    }
+
+    fn start_alerts(&self) -> Result<(), EngineError> {
+        let inner = &self.0;
+        let live = Arc::clone(&inner.alert_live);
+        self.spawn("alert-live", move || live.run())?;
+        let actions = Arc::clone(&inner.actions);
+        self.spawn("alert-actions", move || actions.run())?;
+        let client = LiveClient::new(&inner.alert_live, usize::MAX);
+        let (alerts, events) = (Arc::clone(&inner.alerts), client.clone());
+        self.spawn("alert-events", move || alerts.forward(&events))?;
+        let alerts = Arc::clone(&inner.alerts);
+        self.spawn("alerts", move || alerts.run(&client))
     }
 
     fn start_probes(&self, options: &EngineOptions) {
@@ -424,6 +457,10 @@ impl Engine {
             history: inner.graph.history().map(History::status),
             flow_table_timeouts: inner.flows.table_timeouts(),
             live: inner.live.status(),
+            rules: inner.rules.status(),
+            alerts: inner.alerts.status(),
+            #[cfg(feature = "scripting")]
+            scripts: inner.scripts.status(),
             ingestion: inner.flows.ingestion_status(),
             ..Status::default()
         };
@@ -431,6 +468,39 @@ impl Engine {
             (status.nodes, status.edges) = (graph.node_count(), graph.edge_count());
         });
         status
+    }
+
+    /// Calls a workflow with arguments, on another thread, which then calls `done` with the result as
+    /// JSON text. Dropping the returned value cancels the call.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use skylib::api::Workflow;
+    /// use skylib::engine::{Engine, EngineOptions};
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let sum = Workflow::new("Sum", "function (a, b) { return a + b }");
+    /// let sum = engine.workflows().add(sum, None)?;
+    /// let (send, result) = mpsc::channel();
+    /// let done = move |result| drop(send.send(result));
+    /// let call = engine.call_workflow(&sum.uuid, &[2.into(), 3.into()], done)?;
+    /// assert_eq!(result.recv()??, "5");
+    /// drop(call);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if no workflow has this id, or too many calls wait for a thread.
+    #[cfg(feature = "scripting")]
+    pub fn call_workflow(
+        &self,
+        id: &str,
+        arguments: &[serde_json::Value],
+        done: impl FnOnce(Result<String, ScriptError>) + Send + 'static,
+    ) -> Result<WorkflowCall, ScriptError> {
+        let unknown = || ScriptError::UnknownWorkflow(id.to_owned());
+        let workflow = self.workflows().get(id).ok_or_else(unknown)?;
+        self.0.scripts.call(&workflow, arguments, done)
     }
 
     /// Stops the probes, the captures (their last flows reach the subscribers), and the threads, and
@@ -449,19 +519,17 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Sends the graph's events to the capture reconciler, live queries, and subscribers; the body of the
-/// dispatcher thread.
+/// Passes the graph's events to the parts of the engine that observe them, and sends them to the
+/// subscribers; the body of the dispatcher thread.
 fn dispatch(
     graph: &SharedGraph,
     bus: &Bus<BroadcastMessage>,
-    mailbox: &Mailbox,
-    live: &LiveHub,
     memory: &MemoryBudget,
+    observe: impl Fn(&LoggedEvent),
 ) {
     while let Some(events) = graph.take_log() {
         for logged in events {
-            mailbox.graph_event(&logged.event);
-            live.graph_event(&logged);
+            observe(&logged);
             if bus.is_wanted(crate::proto::GRAPH) {
                 let message = BroadcastMessage::graph_event(logged.event)
                     .with_memory(memory)

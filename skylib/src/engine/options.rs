@@ -5,9 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
+use super::alert::WebhookClient;
 use super::flow::FlowOptions;
 use super::live::LiveOptions;
 use super::resource::ResourceLimits;
+#[cfg(feature = "scripting")]
+use super::script::ScriptOptions;
 use crate::api::CaptureSpec;
 use crate::flow::{FlowTableOptions, LayerKeyMode};
 use crate::graph::history::History;
@@ -56,6 +61,8 @@ pub struct EngineOptions {
     pub flow_store: Option<Arc<dyn FlowStore>>,
     /// Clock of timestamps and deadlines.
     pub clock: Arc<dyn Clock>,
+    /// Time zone of dates and times of day in queries that name none.
+    pub time_zone: TimeZone,
     /// Settings of each capture's flow table that the capture does not set.
     pub table: FlowTableOptions,
     /// Settings of the flow hub.
@@ -93,6 +100,13 @@ pub struct EngineOptions {
     pub local_captures: bool,
     /// Capture to create at the start, unless an equal one is stored.
     pub startup_capture: Option<CaptureSpec>,
+    /// Client that sends the messages of alerts to HTTP servers; with `None`, such actions fail.
+    pub webhooks: Option<Arc<dyn WebhookClient>>,
+    /// Whether alerts may run programs of this host.
+    pub alert_scripts: bool,
+    /// Limits of workflows and of JavaScript in alerts.
+    #[cfg(feature = "scripting")]
+    pub scripts: ScriptOptions,
 }
 
 impl EngineOptions {
@@ -107,6 +121,7 @@ impl EngineOptions {
             history: None,
             flow_store: None,
             clock: Arc::new(SystemClock),
+            time_zone: TimeZone::system(),
             table: FlowTableOptions::default(),
             flows: FlowOptions::default(),
             capture_stats_interval: Duration::from_secs(1),
@@ -125,6 +140,10 @@ impl EngineOptions {
             ring_bytes_total: 512 << 20,
             local_captures: true,
             startup_capture: None,
+            webhooks: None,
+            alert_scripts: true,
+            #[cfg(feature = "scripting")]
+            scripts: ScriptOptions::default(),
         }
     }
 }
@@ -155,6 +174,8 @@ setters! {
     "Sets the store for the graph's past." with_history(history: Arc<dyn History> as Some);
     "Sets the store for flows." with_flow_store(flow_store: Arc<dyn FlowStore> as Some);
     "Sets the clock of timestamps and deadlines." with_clock(clock: Arc<dyn Clock>);
+    "Sets the time zone of dates and times of day in queries that name none."
+    with_time_zone(time_zone: TimeZone);
     "Sets the settings of each capture's flow table that the capture does not set."
     with_table(table: FlowTableOptions);
     "Sets the settings of the flow hub." with_flows(flows: FlowOptions);
@@ -186,6 +207,20 @@ setters! {
     with_local_captures(local_captures: bool);
     "Sets a capture to create at the start, unless an equal one is stored."
     with_startup_capture(startup_capture: CaptureSpec as Some);
+    "Sets the client that sends the messages of alerts to HTTP servers."
+    with_webhooks(webhooks: Arc<dyn WebhookClient> as Some);
+    "Sets whether alerts may run programs of this host."
+    with_alert_scripts(alert_scripts: bool);
+}
+
+#[cfg(feature = "scripting")]
+impl EngineOptions {
+    /// Sets the limits of workflows and of JavaScript in alerts.
+    #[must_use]
+    pub fn with_scripts(mut self, scripts: ScriptOptions) -> Self {
+        self.scripts = scripts;
+        self
+    }
 }
 
 impl fmt::Debug for EngineOptions {

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::alert::AlertStatus;
 use super::capture::CaptureTotals;
 use super::flow::IngestionStatus;
 use super::live::LiveStatus;
+use super::rule::RuleStatus;
+#[cfg(feature = "scripting")]
+use super::script::ScriptStatus;
 use crate::flow::{FlowTableStats, KeyIgnore};
 use crate::graph::history::HistoryStatus;
 use crate::store::FlowStoreStatus;
@@ -52,6 +56,13 @@ pub struct Status {
     pub flow_table_timeouts: u64,
     /// Counters of the live queries.
     pub live: LiveStatus,
+    /// Counters of the node and edge rules.
+    pub rules: RuleStatus,
+    /// Counters of the alerts.
+    pub alerts: AlertStatus,
+    /// Counters of the workflows.
+    #[cfg(feature = "scripting")]
+    pub scripts: ScriptStatus,
     /// Counters of the flows received from agents.
     pub ingestion: IngestionStatus,
 }

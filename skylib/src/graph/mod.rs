@@ -250,6 +250,21 @@ impl Graph {
         self.revise_node(index, change)
     }
 
+    /// Replaces the metadata of a node like [`Graph::set_node_metadata`], without a new revision
+    /// number. The numbers of a node from another graph count the changes there: with a new number
+    /// here, the next update from there would be ignored as known.
+    #[cfg(feature = "engine")]
+    pub(crate) fn annotate_node(
+        &mut self,
+        id: &NodeId,
+        metadata: Metadata,
+        now: Timestamp,
+    ) -> Result<bool, GraphError> {
+        let (index, node) = self.storage.find_node(id)?;
+        let change = replaced(&**node, metadata, node.revision, now);
+        self.revise_node(index, change)
+    }
+
     /// Applies operations to the metadata of a node, as one revision and one event.
     ///
     /// Operations that change nothing are not part of the event. Returns `false` and adds no revision

@@ -402,6 +402,41 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Names by which clients may address the server if no password protects the API, in \
          addition to addresses, localhost, and the names of the machine. \"*\": all names.",
     ),
+    // Alerts and workflows.
+    key(
+        "analyzer.alert.scripts",
+        Flag,
+        "true",
+        "Whether the action of an alert may be a program of this machine (file:///path), which runs as \
+         the user of skyd. false: such alerts are rejected with status 400.",
+    ),
+    key(
+        "workflow.max_time",
+        Interval,
+        "5m",
+        "Time after which the call of a workflow ends with an error.",
+    ),
+    key(
+        "workflow.max_memory",
+        Bytes,
+        "64MiB",
+        "Memory of one running workflow, and of the JavaScript of one alert. A script that needs more \
+         ends with an error.",
+    ),
+    key(
+        "workflow.max_running",
+        SOME,
+        "16",
+        "Workflows that run at a time. Further calls wait; with 64 waiting, they are rejected with \
+         status 503.",
+    ),
+    key(
+        "workflow.can_write",
+        Flag,
+        "true",
+        "Whether workflows and the JavaScript of alerts may create, change and delete resources. \
+         CheckConnectivity and FlowValidation need it, because they create captures.",
+    ),
     // Limits of the HTTP and WebSocket API.
     key(
         "http.limits.captures",
@@ -430,13 +465,13 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
     key(
         "http.limits.noderules",
         SOME,
-        "1000",
+        "10000",
         "Stored node rule resources. Further ones are rejected with status 403.",
     ),
     key(
         "http.limits.edgerules",
         SOME,
-        "1000",
+        "10000",
         "Stored edge rule resources. Further ones are rejected with status 403.",
     ),
     key(

@@ -1,7 +1,8 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use crate::api::{CaptureSpec, ResourceError, ResourceStore};
+use super::support::WordChecker;
+use crate::api::{AlertSpec, CaptureSpec, Defaults, ResourceError, ResourceStore};
 use crate::store::{DocStore, Document, MemoryDocStore, StoreError};
 use crate::time::Timestamp;
 
@@ -200,4 +201,40 @@ fn a_failing_store_leaves_everything_as_it_was() {
     assert!(captures.delete("a").is_err());
     assert!(captures.expire(NOW).1.is_err());
     assert_eq!(captures.len(), 1);
+}
+
+#[test]
+fn the_order_of_creation_survives_a_restart() {
+    let documents: Arc<dyn DocStore> = Arc::new(MemoryDocStore::default());
+    for id in ["b", "a"] {
+        let text = format!(r#"{{"ExpiresAt":null,"Object":{{"UUID":"{id}","Expression":"old"}}}}"#);
+        documents.put("alert", id, text.as_bytes()).unwrap();
+    }
+    let open = || {
+        ResourceStore::<AlertSpec>::open(Arc::clone(&documents))
+            .unwrap()
+            .0
+    };
+    let expressions = |store: &ResourceStore<AlertSpec>| -> Vec<String> {
+        let all = store.in_order();
+        assert!(all.is_sorted_by(|(one, _), (other, _)| one < other));
+        all.iter().map(|(_, a)| a.expression.clone()).collect()
+    };
+    let store = open();
+    for expression in ["z", "y", "x"] {
+        let alert = AlertSpec::new(expression);
+        store.create(alert, None, Timestamp::ZERO).unwrap();
+    }
+    let order = ["old", "old", "z", "y", "x"];
+    assert_eq!(expressions(&store), order);
+    let (store, z) = (open(), store.in_order()[2].1.uuid.clone());
+    assert_eq!(expressions(&store), order);
+    let patch = r#"[{"op":"add","path":"/Expression","value":"changed"}]"#;
+    let patched = store.patch(&z, patch, &Defaults::default(), &WordChecker);
+    assert!(patched.unwrap().is_some());
+    assert_eq!(
+        expressions(&open())[2],
+        "changed",
+        "a patch retains the position"
+    );
 }

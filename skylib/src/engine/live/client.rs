@@ -369,7 +369,7 @@ impl LiveReservation {
         let mut query = LiveQuery::new(Query::parse(text)?);
         let is_canceled = || options.is_interrupted() || self.slot.is_closed();
         let start = monotonic::now();
-        let update = hub.refresh(&mut query, &is_canceled)?;
+        let update = hub.refresh(&mut query, options.client(), &is_canceled)?;
         if let Some(Update::Failed(error)) = update {
             return Err(error);
         }
@@ -385,6 +385,21 @@ impl LiveReservation {
             self.timed_interval,
             run_time,
         ))
+    }
+}
+
+impl LiveReservation {
+    /// Opens a query without waiting for its first run, whose answer, or error, is the first event.
+    /// A query that cannot be answered now stays open. Returns `false` if the engine has stopped.
+    pub(in crate::engine) fn open_later(mut self, query: Query) -> bool {
+        let query = ScheduledQuery::new(
+            LiveQuery::new(query),
+            Arc::clone(&self.slot),
+            self.timed_interval,
+            Duration::ZERO,
+        );
+        self.is_open = self.client.hub.schedule(query);
+        self.is_open
     }
 }
 

@@ -98,7 +98,7 @@ impl ScheduledQuery {
         let start = self.last_update;
         let is_canceled = || self.slot.is_closed();
         // A panic ends this query only, not the thread and with it the queries of all clients.
-        let run = AssertUnwindSafe(|| hub.refresh(&mut self.query, &is_canceled));
+        let run = AssertUnwindSafe(|| hub.refresh(&mut self.query, None, &is_canceled));
         let result = catch_unwind(run).unwrap_or_else(|_| {
             Err(QueryError::execute(
                 "internal error: the query panicked, see the log of the daemon",

@@ -13,6 +13,9 @@ pub(crate) trait Observer<R>: Send + Sync {
     /// with `None` it never expires.
     fn created(&self, _resource: &R, _expires_at: Option<Timestamp>) {}
 
+    /// Handles the change of a resource by a client, even to what it was before.
+    fn updated(&self, _resource: &R) {}
+
     /// Handles the deletion of a resource by a client or by its expiry.
     fn deleted(&self, _resource: &R) {}
 

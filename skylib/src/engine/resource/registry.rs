@@ -43,16 +43,16 @@ pub struct ResourceLimits {
 }
 
 impl Default for ResourceLimits {
-    /// Returns limits of 1 000 resources and 64 MiB for each kind, 1 000 000 nodes, and 4 000 000
-    /// edges.
+    /// Returns limits of 1 000 resources and 64 MiB for each kind, 10 000 rules, 1 000 000 nodes, and
+    /// 4 000 000 edges.
     fn default() -> Self {
         Self {
             captures: 1_000,
             injections: 1_000,
             alerts: 1_000,
             workflows: 1_000,
-            node_rules: 1_000,
-            edge_rules: 1_000,
+            node_rules: 10_000,
+            edge_rules: 10_000,
             nodes: 1_000_000,
             edges: 4_000_000,
             bytes: 64 << 20,
@@ -228,6 +228,7 @@ mod tests {
             graph: Arc::new(graph),
             flows: Arc::new(FlowHub::new(FlowOptions::default())),
             clock,
+            time_zone: jiff::tz::TimeZone::UTC,
             limits: Limits::default(),
             filters: BpfCompiler::default(),
         };
@@ -236,6 +237,7 @@ mod tests {
             bus: Arc::default(),
             layer_key_mode: LayerKeyMode::default(),
             memory: MemoryBudget::unlimited(),
+            alert_scripts: true,
         };
         let documents: Arc<dyn DocStore> = Arc::new(MemoryDocStore::default());
         Registry::open(&documents, ResourceLimits::default(), "h", context).unwrap()

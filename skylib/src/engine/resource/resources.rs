@@ -38,6 +38,8 @@ pub struct Resources<R> {
     store: Arc<ResourceStore<R>>,
     context: Arc<ResourceContext>,
     observers: Vec<Arc<dyn Observer<R>>>,
+    /// Resources that are part of the program: clients can only read them.
+    built_in: Vec<Arc<R>>,
 }
 
 /// What the resources of every kind need of the engine.
@@ -46,6 +48,8 @@ pub(crate) struct ResourceContext {
     pub(crate) bus: Arc<Bus<BroadcastMessage>>,
     pub(crate) layer_key_mode: LayerKeyMode,
     pub(crate) memory: MemoryBudget,
+    /// Whether alerts may run programs of this host.
+    pub(crate) alert_scripts: bool,
 }
 
 impl<R: Resource> Resources<R> {
@@ -55,7 +59,18 @@ impl<R: Resource> Resources<R> {
             store,
             context,
             observers: Vec::new(),
+            built_in: Vec::new(),
         }
+    }
+
+    /// Sets the resources that are part of the program.
+    #[cfg(feature = "scripting")]
+    pub(crate) fn set_built_in(&mut self, built_in: Vec<R>) {
+        self.built_in = built_in.into_iter().map(Arc::new).collect();
+    }
+
+    fn built_in(&self, id: &str) -> Option<&Arc<R>> {
+        self.built_in.iter().find(|resource| resource.id() == id)
     }
 
     /// Registers an observer, which is called after those registered before. Clones made earlier do
@@ -144,6 +159,7 @@ impl<R> Clone for Resources<R> {
             store: Arc::clone(&self.store),
             context: Arc::clone(&self.context),
             observers: self.observers.clone(),
+            built_in: self.built_in.clone(),
         }
     }
 }
@@ -170,11 +186,14 @@ impl<R: Resource> Collection for Resources<R> {
     }
 
     fn get(&self, id: &str) -> Option<Arc<R>> {
-        self.decorate(vec![self.store.get(id)?]).pop()
+        let found = self.store.get(id).or_else(|| self.built_in(id).cloned());
+        self.decorate(vec![found?]).pop()
     }
 
     fn all(&self) -> Result<Vec<Arc<R>>, ResourceError> {
-        Ok(self.decorate(self.store.all()))
+        let mut all = self.decorate(self.store.all());
+        all.extend(self.built_in.iter().cloned());
+        Ok(all)
     }
 
     fn id_of(resource: &R) -> String {
@@ -182,8 +201,19 @@ impl<R: Resource> Collection for Resources<R> {
     }
 
     fn patch(&self, id: &str, patch: &str) -> Result<Option<Arc<R>>, PatchError> {
+        if self.built_in(id).is_some() {
+            return Err(PatchError::Updating(ResourceError::NotUpdatable));
+        }
         let defaults = self.defaults();
-        self.store.patch(id, patch, &defaults, &*self.context)
+        let patched = self.store.patch(id, patch, &defaults, &*self.context)?;
+        // COMPAT: Skydive: a patch that changes nothing counts as a change of these kinds.
+        let Some(resource) = patched.or_else(|| self.store.get(id)) else {
+            return Err(PatchError::NotFound);
+        };
+        for observer in &self.observers {
+            observer.updated(&resource);
+        }
+        Ok(Some(resource))
     }
 
     fn delete(&self, id: &str) -> Result<bool, ResourceError> {
@@ -258,13 +288,19 @@ pub(crate) fn notify<R: Resource>(bus: &Bus<BroadcastMessage>, kind: &'static st
 
 /// Checks Gremlin expressions with the parser and packet filters with libpcap.
 impl ExpressionChecker for ResourceContext {
+    fn allows_alert_scripts(&self) -> bool {
+        self.alert_scripts
+    }
+
     fn check_gremlin(&self, query: &str) -> Result<(), String> {
         Query::parse(query).map(|_| ()).map_err(|e| e.to_string())
     }
 
     fn check_bpf(&self, filter: &str) -> Result<(), String> {
+        // Its own client, so that no creation waits for a query or a capture.
         self.queries
             .filters
+            .for_client("resources")
             .program(filter, LinkType::ETHERNET, 0, &|| false)
             .map(|_| ())
             .map_err(|e| e.to_string())

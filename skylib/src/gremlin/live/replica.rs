@@ -1,7 +1,10 @@
 //! `AnswerReplica`: a client's copy of a live answer.
 
+use serde::ser::{SerializeMap as _, SerializeSeq as _};
+use serde::{Serialize, Serializer};
+
 use super::item::{Item, ItemKey};
-use super::keyed_rows::KeyedRows;
+use super::keyed_rows::{KeyedRow, KeyedRows};
 use super::update::{List, Update};
 use crate::gremlin::{Answer, QueryError};
 
@@ -88,5 +91,98 @@ impl AnswerReplica {
         self.rows
             .as_ref()
             .is_some_and(|rows| *rows == KeyedRows::of(answer))
+    }
+}
+
+/// Serializes as the JSON of the answer, as [`Answer`] does; as `null` without an answer.
+impl Serialize for AnswerReplica {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(KeyedRows { kind, lists }) = &self.rows else {
+            return serializer.serialize_unit();
+        };
+        let [list, edges] = lists;
+        match *kind {
+            "value" => list.first().map(|row| &row.item).serialize(serializer),
+            // COMPAT: an empty list of values is null.
+            "values" if list.is_empty() => serializer.serialize_unit(),
+            "graph" => serializer.collect_seq([GraphRows { nodes: list, edges }]),
+            "groups" | "metrics" | "rawpackets" | "sockets" | "nexthops" => {
+                let entries = Some(Entries(list)).filter(|_| !list.is_empty());
+                let mut one = serializer.serialize_seq(None)?;
+                entries.map_or(Ok(()), |entries| one.serialize_element(&entries))?;
+                one.end()
+            }
+            _ => serializer.collect_seq(list.iter().map(|row| &row.item)),
+        }
+    }
+}
+
+/// The nodes and edges of a graph.
+struct GraphRows<'a> {
+    nodes: &'a [KeyedRow],
+    edges: &'a [KeyedRow],
+}
+
+impl Serialize for GraphRows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let items = |rows: &[KeyedRow]| -> Option<Vec<Item>> {
+            (!rows.is_empty()).then(|| rows.iter().map(|row| row.item.clone()).collect())
+        };
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("Nodes", &items(self.nodes))?;
+        map.serialize_entry("Edges", &items(self.edges))?;
+        map.end()
+    }
+}
+
+/// Items as an object by their keys.
+struct Entries<'a>(&'a [KeyedRow]);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|row| (&row.key, &row.item)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::graph::{Edge, Metadata, Node};
+    use crate::time::Timestamp;
+    use crate::value::Value;
+
+    #[test]
+    fn a_copy_serializes_as_its_answer() {
+        let node = || Arc::new(Node::new("n", Metadata::new(), Timestamp::ZERO));
+        let edge = || Arc::new(Edge::new("e", "n", "n", Metadata::new(), Timestamp::ZERO));
+        let graph = |nodes, edges| Answer::Graph { nodes, edges };
+        for answer in [
+            graph(vec![], vec![]),
+            graph(vec![node()], vec![edge()]),
+            Answer::Nodes(vec![node(), node()]),
+            Answer::Edges(vec![]),
+            Answer::Paths(vec![vec![node()]]),
+            Answer::Number(0),
+            Answer::Value(Value::Null),
+            Answer::Value(Value::from("text")),
+            Answer::Value(Value::list([1, 2])),
+            Answer::Sockets(vec![]),
+            Answer::Sockets(vec![("n".into(), vec![Value::Int(1)])]),
+            Answer::NextHops(vec![("n".into(), Value::Int(1))]),
+        ] {
+            let mut replica = AnswerReplica::default();
+            let expected = serde_json::to_string(&answer).unwrap();
+            replica.apply(&Update::Answer {
+                answer,
+                sequence: 1,
+            });
+            assert_eq!(serde_json::to_string(&replica).unwrap(), expected);
+        }
+        assert_eq!(
+            serde_json::to_string(&AnswerReplica::default()).unwrap(),
+            "null"
+        );
     }
 }

@@ -11,6 +11,8 @@ mod messages;
 mod packets;
 mod queries;
 mod resources;
+#[cfg(feature = "scripting")]
+mod scripts;
 #[cfg(feature = "spp")]
 mod spp_requests;
 

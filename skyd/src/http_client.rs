@@ -1,0 +1,128 @@
+//! A client for single HTTP requests, to Keystone and to webhooks.
+//!
+//! It uses hyper's connection API with one connection for each request: a pooling client would need a
+//! second TLS connector and save a handshake, which is not worth the dependencies.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::tls;
+
+/// Address of an HTTP server.
+pub(crate) struct Server {
+    host: String,
+    port: u16,
+    /// `host:port` for the header `Host`, as it was written.
+    authority: String,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+impl Server {
+    /// Returns the server of a URL; `connector` is called for `https`.
+    ///
+    /// # Errors
+    /// If the URL has no host or another scheme than `http` and `https`, or `connector` fails.
+    pub(crate) fn of(
+        uri: &Uri,
+        connector: impl FnOnce() -> anyhow::Result<TlsConnector>,
+    ) -> anyhow::Result<Self> {
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            bail!("expected http://host:port");
+        };
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let (default_port, tls) = match scheme {
+            "http" => (80, None),
+            "https" => {
+                let name = ServerName::try_from(host.clone()).context("not a valid server name")?;
+                (443, Some((connector()?, name)))
+            }
+            _ => bail!("expected http or https"),
+        };
+        let port = authority.port_u16();
+        Ok(Self {
+            port: port.unwrap_or(default_port),
+            authority: authority.host().to_owned()
+                + &port.map(|port| format!(":{port}")).unwrap_or_default(),
+            host,
+            tls,
+        })
+    }
+
+    /// Sends a request on a new connection and reads the response, up to a length of its body.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, or its response is invalid or too long.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        max_body: usize,
+    ) -> anyhow::Result<Response<Bytes>> {
+        let host = HeaderValue::from_str(&self.authority)?;
+        request.headers_mut().insert(HOST, host);
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        match &self.tls {
+            None => exchange(stream, request, max_body).await,
+            Some((connector, name)) => {
+                let stream = connector.connect(name.clone(), stream).await?;
+                exchange(stream, request, max_body).await
+            }
+        }
+    }
+}
+
+/// Sends a request over a stream and reads the response.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+    max_body: usize,
+) -> anyhow::Result<Response<Bytes>> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let exchange = async {
+        let answer = sender.send_request(request).await?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, max_body).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+        Ok(Response::from_parts(head, body))
+    };
+    tokio::pin!(exchange);
+    tokio::select! {
+        answer = &mut exchange => answer,
+        // The connection may end together with the response, which is then complete.
+        ended = connection => {
+            ended?;
+            exchange.await
+        }
+    }
+}
+
+/// Returns a TLS connector that trusts the authorities of the system and further ones.
+///
+/// # Errors
+/// If no authority is trusted.
+pub(crate) fn connector(authorities: Option<RootCertStore>) -> anyhow::Result<TlsConnector> {
+    let mut roots = authorities.unwrap_or_else(RootCertStore::empty);
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        bail!(
+            "the system has no trusted certificate authorities; set {}",
+            tls::CA_CERT
+        );
+    }
+    let config = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}

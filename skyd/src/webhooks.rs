@@ -1,0 +1,130 @@
+//! `Webhooks`: sends the messages of alerts to HTTP servers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONNECTION, CONTENT_TYPE, USER_AGENT};
+use hyper::{Method, Request, Uri};
+use skylib::engine::{WebhookClient, WebhookDone};
+use tokio::runtime::Handle;
+use tokio_rustls::rustls::RootCertStore;
+
+use crate::http_client::{self, Server};
+
+/// Client for webhooks, on the daemon's async runtime.
+pub(crate) struct Webhooks {
+    runtime: Handle,
+    /// Authorities that are trusted in addition to those of the system.
+    authorities: Option<RootCertStore>,
+}
+
+impl Webhooks {
+    /// Returns a client on a runtime.
+    pub(crate) const fn new(runtime: Handle, authorities: Option<RootCertStore>) -> Self {
+        Self {
+            runtime,
+            authorities,
+        }
+    }
+}
+
+impl WebhookClient for Webhooks {
+    fn post(&self, url: &str, json: Bytes, timeout: Duration, done: WebhookDone) {
+        let (url, authorities) = (url.to_owned(), self.authorities.clone());
+        self.runtime.spawn(async move {
+            let outcome = tokio::time::timeout(timeout, post(&url, json, authorities)).await;
+            done(match outcome {
+                Ok(Ok(status)) => Ok(status),
+                Ok(Err(error)) => Err(format!("{error:#}")),
+                Err(_) => Err(format!("no response within {} s", timeout.as_secs_f64())),
+            });
+        });
+    }
+}
+
+/// Sends JSON to a URL and returns the status of the response, whose body is ignored.
+async fn post(url: &str, json: Bytes, authorities: Option<RootCertStore>) -> anyhow::Result<u16> {
+    let uri: Uri = url.parse()?;
+    let server = Server::of(&uri, || http_client::connector(authorities))?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header(CONNECTION, "close")
+        .header(CONTENT_TYPE, "application/json")
+        .header(USER_AGENT, concat!("skyd/", env!("CARGO_PKG_VERSION")))
+        .body(Full::new(json))?;
+    Ok(server
+        .send(request, MAX_RESPONSE_BYTES)
+        .await?
+        .status()
+        .as_u16())
+}
+
+/// Longest body of a response.
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Posts to a URL and returns the outcome.
+    async fn outcome(url: String, timeout: Duration) -> Result<u16, String> {
+        let (send, receive) = tokio::sync::oneshot::channel();
+        let webhooks = Webhooks::new(Handle::current(), None);
+        let json = Bytes::from_static(b"{\"a\":1}");
+        webhooks.post(
+            &url,
+            json,
+            timeout,
+            Box::new(|result| drop(send.send(result))),
+        );
+        receive.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_message_is_posted_and_any_status_is_an_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (send, requests) = mpsc::channel();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut text = Vec::new();
+            while !text.ends_with(b"{\"a\":1}") {
+                stream.read_buf(&mut text).await.unwrap();
+            }
+            send.send(String::from_utf8(text).unwrap()).unwrap();
+            let answer = b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno";
+            stream.write_all(answer).await.unwrap();
+        });
+        let url = format!("http://{address}/in?x=1");
+        assert_eq!(outcome(url, Duration::from_secs(20)).await, Ok(503));
+        let request = requests.recv().unwrap();
+        assert!(
+            request.starts_with("POST /in?x=1 HTTP/1.1\r\n"),
+            "{request}"
+        );
+        let request = request.to_ascii_lowercase();
+        for header in ["content-length: 7", "connection: close", "host: 127.0.0.1:"] {
+            assert!(request.contains(header), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_or_refuses_is_a_failure() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let hanging = outcome(url.clone(), Duration::from_millis(50)).await;
+        assert_eq!(hanging, Err("no response within 0.05 s".to_owned()));
+        drop(listener);
+        assert!(outcome(url, Duration::from_secs(20)).await.is_err());
+        let invalid = outcome("http://".to_owned(), Duration::from_secs(20)).await;
+        assert!(invalid.is_err());
+    }
+}

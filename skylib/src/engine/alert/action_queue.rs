@@ -1,0 +1,274 @@
+//! `ActionQueue`: calls webhooks and runs scripts, apart from the evaluation of alerts.
+//!
+//! An alert has at most one action in progress, so its messages arrive in order, and one receiver at
+//! most [`PER_RECEIVER`], so a receiver that hangs delays no other. A webhook that cannot be reached
+//! is tried twice more. A full queue drops the newest message.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use super::{AlertStatus, script_action};
+use crate::engine::monotonic;
+
+/// Sends the messages of alerts to HTTP servers; implemented by the daemon.
+pub trait WebhookClient: Send + Sync {
+    /// Sends JSON to a URL by `POST` and returns at once; calls `done` with the status of the
+    /// response, or with the reason why there is none after at most `timeout`.
+    fn post(&self, url: &str, json: Bytes, timeout: Duration, done: WebhookDone);
+}
+
+/// Receives the outcome of a webhook call.
+pub type WebhookDone = Box<dyn FnOnce(Result<u16, String>) + Send>;
+
+/// Queue of the actions of all alerts.
+pub(crate) struct ActionQueue {
+    webhooks: Option<Arc<dyn WebhookClient>>,
+    state: Mutex<State>,
+    /// Wakes the action thread.
+    changed: Condvar,
+    done: AtomicU64,
+    failed: AtomicU64,
+    retried: AtomicU64,
+    dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    queued: VecDeque<Action>,
+    /// Bytes of all messages that are queued or in progress.
+    bytes: usize,
+    /// Alerts with an action in progress.
+    running: HashSet<String>,
+    /// Number of actions in progress by receiver.
+    receivers: HashMap<String, usize>,
+    is_stopped: bool,
+}
+
+/// A message on its way to a webhook or a script.
+struct Action {
+    alert: String,
+    target: Target,
+    json: Bytes,
+    /// Number of attempts that have failed.
+    failures: u32,
+    /// Earliest time of the next attempt.
+    earliest: Instant,
+}
+
+#[derive(Clone)]
+enum Target {
+    Webhook(String),
+    Script(PathBuf),
+}
+
+impl Target {
+    /// Returns what must not be overloaded: the server of a URL, or a program.
+    fn receiver(&self) -> String {
+        match self {
+            Self::Webhook(url) => url.split('/').take(3).collect::<Vec<_>>().join("/"),
+            Self::Script(path) => path.display().to_string(),
+        }
+    }
+}
+
+impl ActionQueue {
+    /// Returns an empty queue. Without a client, webhooks fail.
+    pub(crate) fn new(webhooks: Option<Arc<dyn WebhookClient>>) -> Self {
+        Self {
+            webhooks,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            done: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Queues the message of an alert for the receiver that its action names.
+    pub(super) fn submit(&self, alert: &str, action: &str, json: Bytes) {
+        let target = match action.strip_prefix("file://") {
+            Some(path) => Target::Script(PathBuf::from(path)),
+            None => Target::Webhook(action.to_owned()),
+        };
+        let mut state = self.state.lock();
+        if state.queued.len() >= MAX_QUEUED || state.bytes + json.len() > MAX_BYTES {
+            drop(state);
+            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            if dropped.is_power_of_two() {
+                tracing::error!(alert, action, dropped, "the queue of alert actions is full");
+            }
+            return;
+        }
+        state.bytes += json.len();
+        state.queued.push_back(Action {
+            alert: alert.to_owned(),
+            target,
+            json,
+            failures: 0,
+            earliest: monotonic::now(),
+        });
+        self.changed.notify_one();
+    }
+
+    /// Adds the counters of the actions to a status.
+    pub(super) fn add_status(&self, status: AlertStatus) -> AlertStatus {
+        let state = self.state.lock();
+        AlertStatus {
+            actions_waiting: state.queued.len() + state.running.len(),
+            actions_done: self.done.load(Ordering::Relaxed),
+            actions_failed: self.failed.load(Ordering::Relaxed),
+            actions_retried: self.retried.load(Ordering::Relaxed),
+            actions_dropped: self.dropped.load(Ordering::Relaxed),
+            ..status
+        }
+    }
+
+    /// Ends the action thread. Scripts and calls in progress are not waited for.
+    pub(crate) fn stop(&self) {
+        self.state.lock().is_stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// Starts actions until [`ActionQueue::stop`] is called; the body of the thread `alert-actions`.
+    pub(crate) fn run(self: &Arc<Self>) {
+        while let Some(action) = self.next() {
+            self.start(action);
+        }
+    }
+
+    /// Waits for an action that may start, and marks it as running.
+    fn next(&self) -> Option<Action> {
+        let mut state = self.state.lock();
+        loop {
+            if state.is_stopped {
+                return None;
+            }
+            let now = monotonic::now();
+            if let Some(action) = state.take_ready(now) {
+                return Some(action);
+            }
+            let times = state.queued.iter().map(|action| action.earliest);
+            match times.filter(|time| *time > now).min() {
+                Some(time) => drop(self.changed.wait_until(&mut state, time)),
+                None => self.changed.wait(&mut state),
+            }
+        }
+    }
+
+    fn start(self: &Arc<Self>, action: Action) {
+        let (queue, target, json) = (Arc::clone(self), action.target.clone(), action.json.clone());
+        match target {
+            Target::Webhook(url) => {
+                let finish = move |result: Result<u16, String>| {
+                    // COMPAT: the receiver's status does not matter.
+                    queue.finish(action, result.map(drop));
+                };
+                match &self.webhooks {
+                    Some(client) => client.post(&url, json, WEBHOOK_TIMEOUT, Box::new(finish)),
+                    None => finish(Err("this program sends no webhooks".to_owned())),
+                }
+            }
+            Target::Script(path) => {
+                let alert = action.alert.clone();
+                let work = move || {
+                    let result = script_action::run(&alert, &path, &json);
+                    queue.finish(action, result);
+                };
+                let thread = std::thread::Builder::new().name("alert-script".to_owned());
+                if let Err(error) = thread.spawn(work) {
+                    // The action went with the closure: its alert has no other until a restart.
+                    self.failed.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(%error, "cannot start a thread for the script of an alert");
+                }
+            }
+        }
+    }
+
+    /// Ends an attempt: counts it, or queues the action again.
+    fn finish(&self, mut action: Action, result: Result<(), String>) {
+        let mut state = self.state.lock();
+        state.running.remove(&action.alert);
+        let receiver = action.target.receiver();
+        if let Some(count) = state.receivers.get_mut(&receiver) {
+            *count -= 1;
+            if *count == 0 {
+                state.receivers.remove(&receiver);
+            }
+        }
+        match result {
+            Ok(()) => {
+                self.done.fetch_add(1, Ordering::Relaxed);
+                state.bytes -= action.json.len();
+            }
+            Err(_) if action.is_repeatable() => {
+                self.retried.fetch_add(1, Ordering::Relaxed);
+                action.failures += 1;
+                action.earliest = monotonic::now() + BACKOFF * action.failures;
+                // Before later messages of the alert, which wait for this one.
+                state.queued.push_front(action);
+            }
+            Err(reason) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                state.bytes -= action.json.len();
+                let alert = &action.alert;
+                tracing::warn!(alert, receiver, reason, "the action of an alert failed");
+            }
+        }
+        self.changed.notify_one();
+    }
+}
+
+impl Action {
+    /// Returns whether the action is tried again after a failure. A script is not: it may have done
+    /// its work.
+    const fn is_repeatable(&self) -> bool {
+        matches!(self.target, Target::Webhook(_)) && self.failures < RETRIES
+    }
+}
+
+impl State {
+    /// Takes the first action that may start now, and marks its alert and its receiver as busy.
+    fn take_ready(&mut self, now: Instant) -> Option<Action> {
+        if self.running.len() >= MAX_RUNNING {
+            return None;
+        }
+        let mut blocked: HashSet<&str> = HashSet::new();
+        let position = self.queued.iter().position(|action| {
+            let busy = self.receivers.get(&action.target.receiver());
+            let is_ready = action.earliest <= now
+                && !self.running.contains(&action.alert)
+                && !blocked.contains(&*action.alert)
+                && busy.is_none_or(|count| *count < PER_RECEIVER);
+            // Later messages of an alert do not overtake earlier ones.
+            blocked.insert(&action.alert);
+            is_ready
+        })?;
+        let action = self.queued.remove(position)?;
+        self.running.insert(action.alert.clone());
+        *self.receivers.entry(action.target.receiver()).or_default() += 1;
+        Some(action)
+    }
+}
+
+/// Maximum number of queued actions, and of the bytes of their messages.
+const MAX_QUEUED: usize = 10_000;
+const MAX_BYTES: usize = 64 << 20;
+/// Maximum number of actions in progress, of all alerts and of one receiver.
+const MAX_RUNNING: usize = 64;
+const PER_RECEIVER: usize = 8;
+/// Time limit of a webhook call.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Number of further attempts after a failed call, and the time before the first of them.
+const RETRIES: u32 = 2;
+const BACKOFF: Duration = if cfg!(test) {
+    Duration::from_millis(5)
+} else {
+    Duration::from_secs(1)
+};

@@ -1,0 +1,451 @@
+//! Alerts: expressions that are watched, and messages when their results change.
+//!
+//! ```text
+//! resource API ─ created, updated, deleted ─┐                      ┌ subscribers
+//! live queries ─ updates ───────────────────┼ AlertHub ─ changed ──┼ ActionQueue ─ webhook
+//! dispatcher ─── graph changed ─────────────┤                      └            ── script
+//! script threads ─ results ─────────────────┘
+//! ```
+//!
+//! The thread `alerts` owns the registrations. A Gremlin expression with the trigger `graph` is a live
+//! query of a hub of its own, so an event that cannot change the answer costs a check of its
+//! dependencies and no run. Any other expression is evaluated: Gremlin on this thread, JavaScript on
+//! the script threads, one evaluation of an alert at a time. After a change of the graph, JavaScript
+//! runs at most ten times a second; states that last less than 100 ms may be skipped.
+//!
+//! An alert fires when its result differs from that of the last firing. Elements are compared by
+//! their ids, anything else by content, lists as sets. An empty result arms the alert again.
+
+mod action_queue;
+mod outcome;
+mod registration;
+mod script_action;
+#[cfg(test)]
+mod tests;
+
+pub use action_queue::{WebhookClient, WebhookDone};
+
+pub(super) use action_queue::ActionQueue;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use self::outcome::{Outcome, Reason};
+use self::registration::{Registration, Watch};
+use crate::api::{AlertSpec, ResourceStore, Rfc3339};
+use crate::engine::bus::Bus;
+use crate::engine::live::{LiveClient, LiveEvent, LiveHub};
+use crate::engine::monotonic;
+use crate::engine::query::QueryRunner;
+use crate::engine::resource::Observer;
+use crate::proto::BroadcastMessage;
+use crate::time::Timestamp;
+
+/// Counters of the alerts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AlertStatus {
+    /// Number of alerts that are watched.
+    pub active: usize,
+    /// Number of evaluations, including updates of live queries.
+    pub evaluations: u64,
+    /// Number of evaluations that failed.
+    pub failures: u64,
+    /// Number of times an alert fired.
+    pub fired: u64,
+    /// Number of webhook calls and scripts that are queued or running.
+    pub actions_waiting: usize,
+    /// Number of webhook calls and scripts that succeeded.
+    pub actions_done: u64,
+    /// Number of webhook calls and scripts that failed after all retries.
+    pub actions_failed: u64,
+    /// Number of webhook calls that were tried again.
+    pub actions_retried: u64,
+    /// Number of webhook calls and scripts dropped because the queue was full.
+    pub actions_dropped: u64,
+}
+
+/// Evaluates JavaScript expressions.
+pub(super) trait Evaluator: Send + Sync {
+    /// Evaluates an expression on another thread, then calls `done` with its result: JSON text, or
+    /// `None` if the result does not make an alert fire.
+    fn evaluate(&self, name: &str, expression: &str, done: EvaluationDone);
+}
+
+/// Receives the result of an [`Evaluator`].
+pub(super) type EvaluationDone = Box<dyn FnOnce(Result<Option<String>, String>) + Send>;
+
+/// Work of the alert thread, and its counters.
+pub(crate) struct AlertHub {
+    queries: QueryRunner,
+    store: Arc<ResourceStore<AlertSpec>>,
+    live: Arc<LiveHub>,
+    bus: Arc<Bus<BroadcastMessage>>,
+    actions: Arc<ActionQueue>,
+    evaluator: Option<Arc<dyn Evaluator>>,
+    inbox: Arc<Inbox>,
+    /// Whether JavaScript is evaluated after changes of the graph.
+    watches_graph: AtomicBool,
+    active: AtomicUsize,
+    evaluations: AtomicU64,
+    failures: AtomicU64,
+    fired: AtomicU64,
+}
+
+/// Queue of the alert thread. Its length is bounded by the number of alerts: an alert has at most one
+/// live update and one evaluation in it.
+#[derive(Default)]
+struct Inbox {
+    state: Mutex<InboxState>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct InboxState {
+    messages: Vec<Message>,
+    is_graph_changed: bool,
+    is_stopped: bool,
+}
+
+enum Message {
+    /// An alert was created or changed: it starts anew.
+    Registered(AlertSpec),
+    Deleted(String),
+    /// An event of the live query with this name.
+    Live(String, LiveEvent),
+    /// The result of an evaluation of the registration with this number.
+    Evaluated(u64, Result<Option<String>, String>),
+}
+
+/// Parts of the engine that alerts use.
+pub(super) struct AlertParts {
+    pub(super) queries: QueryRunner,
+    pub(super) store: Arc<ResourceStore<AlertSpec>>,
+    /// Live queries of the alerts only.
+    pub(super) live: Arc<LiveHub>,
+    pub(super) bus: Arc<Bus<BroadcastMessage>>,
+    pub(super) actions: Arc<ActionQueue>,
+    pub(super) evaluator: Option<Arc<dyn Evaluator>>,
+}
+
+impl AlertHub {
+    /// Returns a hub without registrations.
+    pub(super) fn new(parts: AlertParts) -> Self {
+        Self {
+            queries: parts.queries,
+            store: parts.store,
+            live: parts.live,
+            bus: parts.bus,
+            actions: parts.actions,
+            evaluator: parts.evaluator,
+            inbox: Arc::default(),
+            watches_graph: AtomicBool::new(false),
+            active: AtomicUsize::new(0),
+            evaluations: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            fired: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes a change of the graph. Called by the dispatcher; never blocks.
+    pub(crate) fn graph_event(&self) {
+        if !self.watches_graph.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.inbox.state.lock();
+        if !std::mem::replace(&mut state.is_graph_changed, true) {
+            self.inbox.filled.notify_one();
+        }
+    }
+
+    /// Returns the counters.
+    pub(crate) fn status(&self) -> AlertStatus {
+        let status = AlertStatus {
+            active: self.active.load(Ordering::Relaxed),
+            evaluations: self.evaluations.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            fired: self.fired.load(Ordering::Relaxed),
+            ..AlertStatus::default()
+        };
+        self.actions.add_status(status)
+    }
+
+    /// Ends the alert thread.
+    pub(crate) fn stop(&self) {
+        self.inbox.state.lock().is_stopped = true;
+        self.inbox.filled.notify_all();
+    }
+
+    /// Passes the events of live queries to the alert thread until the live queries stop; the body of
+    /// the thread `alert-events`.
+    pub(crate) fn forward(&self, client: &LiveClient) {
+        loop {
+            match client.recv_timeout(Duration::from_secs(3600)) {
+                Some((name, event)) => self.inbox.send(Message::Live(name, event)),
+                None if self.live.is_stopped() => return,
+                None => {}
+            }
+        }
+    }
+
+    /// Serves the alerts until [`AlertHub::stop`] is called; the body of the thread `alerts`.
+    pub(crate) fn run(&self, client: &LiveClient) {
+        let mut alerts = Alerts {
+            hub: self,
+            client,
+            by_id: HashMap::new(),
+            by_number: HashMap::new(),
+            last_number: 0,
+        };
+        for (_, spec) in self.store.in_order() {
+            alerts.register(&spec);
+        }
+        while let Some(state) = self.wait(alerts.next_time()) {
+            for message in state.messages {
+                alerts.receive(message);
+            }
+            alerts.evaluate_due(state.is_graph_changed);
+        }
+    }
+
+    fn wait(&self, until: Option<Instant>) -> Option<InboxState> {
+        let mut state = self.inbox.state.lock();
+        loop {
+            if state.is_stopped {
+                return None;
+            }
+            let is_late = until.is_some_and(|until| monotonic::now() >= until);
+            if is_late || state.is_graph_changed || !state.messages.is_empty() {
+                return Some(std::mem::take(&mut *state));
+            }
+            match until {
+                Some(until) => drop(self.inbox.filled.wait_until(&mut state, until)),
+                None => self.inbox.filled.wait(&mut state),
+            }
+        }
+    }
+
+    /// Sends the message of an alert to subscribers and to its action.
+    fn fire(&self, registration: &Registration, reason: Reason) {
+        self.fired.fetch_add(1, Ordering::Relaxed);
+        let spec = &registration.spec;
+        // Answers may be large: without a receiver, their text is not made.
+        if spec.action.is_empty() && !self.bus.is_wanted(ALERT) {
+            return;
+        }
+        let reason = RawValue::from_string(registration.json(reason)).unwrap_or_default();
+        let message = AlertMessage {
+            uuid: &spec.uuid,
+            timestamp: Rfc3339::from(self.queries.clock.now()),
+            reason_data: &reason,
+        };
+        // Plain fields always serialize.
+        let json = serde_json::to_vec(&message).unwrap_or_default();
+        if self.bus.is_wanted(ALERT) {
+            let message = BroadcastMessage::object(ALERT, ALERT, json.clone());
+            self.bus.send(&Arc::new(message));
+        }
+        if !spec.action.is_empty() {
+            self.actions.submit(&spec.uuid, &spec.action, json.into());
+        }
+    }
+}
+
+impl Observer<AlertSpec> for AlertHub {
+    fn created(&self, alert: &AlertSpec, _: Option<Timestamp>) {
+        self.inbox.send(Message::Registered(alert.clone()));
+    }
+
+    fn updated(&self, alert: &AlertSpec) {
+        self.inbox.send(Message::Registered(alert.clone()));
+    }
+
+    fn deleted(&self, alert: &AlertSpec) {
+        self.inbox.send(Message::Deleted(alert.uuid.clone()));
+    }
+}
+
+impl Inbox {
+    fn send(&self, message: Message) {
+        self.state.lock().messages.push(message);
+        self.filled.notify_one();
+    }
+}
+
+/// Body of the message of an alert. COMPAT: as in Skydive.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct AlertMessage<'a> {
+    #[serde(rename = "UUID")]
+    uuid: &'a str,
+    timestamp: Rfc3339,
+    reason_data: &'a RawValue,
+}
+
+/// The registrations, as the alert thread holds them.
+struct Alerts<'a> {
+    hub: &'a AlertHub,
+    client: &'a LiveClient,
+    by_id: HashMap<String, Registration>,
+    /// Ids of the alerts by the number of their registration: events of earlier registrations are
+    /// ignored.
+    by_number: HashMap<u64, String>,
+    last_number: u64,
+}
+
+impl Alerts<'_> {
+    fn receive(&mut self, message: Message) {
+        match message {
+            Message::Registered(spec) => self.register(&spec),
+            Message::Deleted(id) => self.remove(&id),
+            Message::Live(name, event) => {
+                let Some(number) = name.parse().ok() else {
+                    return;
+                };
+                if let Some(registration) = self.registration(number) {
+                    let outcome = registration.apply(event);
+                    self.conclude(number, outcome);
+                }
+            }
+            Message::Evaluated(number, result) => {
+                if let Some(registration) = self.registration(number) {
+                    registration.is_running = false;
+                    self.conclude(number, Some(Outcome::of_script(result)));
+                }
+            }
+        }
+    }
+
+    fn registration(&mut self, number: u64) -> Option<&mut Registration> {
+        self.by_id.get_mut(self.by_number.get(&number)?)
+    }
+
+    /// Registers an alert; an earlier registration ends, and with it the memory of its last firing.
+    fn register(&mut self, spec: &AlertSpec) {
+        self.remove(&spec.uuid);
+        self.last_number += 1;
+        let number = self.last_number;
+        let registration = Registration::new(spec.clone(), number);
+        if let Watch::Live { query, .. } = &registration.watch {
+            let reserved = self.client.reserve(number.to_string());
+            match reserved.map(|reserved| reserved.open_later(query.clone())) {
+                Ok(_) => {}
+                Err(error) => tracing::error!(alert = spec.uuid, %error, "cannot watch an alert"),
+            }
+        }
+        self.by_number.insert(number, spec.uuid.clone());
+        self.by_id.insert(spec.uuid.clone(), registration);
+        self.count();
+    }
+
+    fn remove(&mut self, id: &str) {
+        if let Some(registration) = self.by_id.remove(id) {
+            self.by_number.remove(&registration.number);
+            if matches!(registration.watch, Watch::Live { .. }) {
+                self.client.cancel(&registration.number.to_string());
+            }
+        }
+        self.count();
+    }
+
+    fn count(&self) {
+        self.hub.active.store(self.by_id.len(), Ordering::Relaxed);
+        let is_script = |r: &Registration| matches!(r.watch, Watch::Script { period: None, .. });
+        let watches_graph = self.by_id.values().any(is_script);
+        self.hub
+            .watches_graph
+            .store(watches_graph, Ordering::Relaxed);
+    }
+
+    /// Returns when the next evaluation is due.
+    fn next_time(&self) -> Option<Instant> {
+        self.by_id
+            .values()
+            .filter_map(Registration::next_time)
+            .min()
+    }
+
+    /// Evaluates the expressions that are due.
+    fn evaluate_due(&mut self, is_graph_changed: bool) {
+        let now = monotonic::now();
+        let mut due: Vec<u64> = Vec::new();
+        for registration in self.by_id.values_mut() {
+            if is_graph_changed {
+                registration.note_change();
+            }
+            if registration.next_time().is_some_and(|time| time <= now) {
+                due.push(registration.number);
+            }
+        }
+        due.sort_unstable();
+        for number in due {
+            self.evaluate(number, now);
+        }
+    }
+
+    fn evaluate(&mut self, number: u64, now: Instant) {
+        let hub = self.hub;
+        let Some(registration) = self.registration(number) else {
+            return;
+        };
+        registration.begin(now);
+        let id = registration.spec.uuid.clone();
+        match &registration.watch {
+            Watch::Live { .. } => {}
+            Watch::Timed { query, .. } => {
+                let outcome = outcome::run(query, &hub.queries);
+                registration.rest_after(monotonic::now() - now);
+                self.conclude(number, Some(outcome));
+            }
+            Watch::Script { source, .. } => {
+                let Some(evaluator) = &hub.evaluator else {
+                    let problem = "this version has no script engine".to_owned();
+                    self.conclude(number, Some(Outcome::Failed(problem)));
+                    return;
+                };
+                registration.is_running = true;
+                let inbox = Arc::clone(&hub.inbox);
+                let done = move |result| inbox.send(Message::Evaluated(number, result));
+                evaluator.evaluate(&format!("alert {id}"), source, Box::new(done));
+            }
+        }
+    }
+
+    /// Fires an alert if an outcome differs from that of the last firing.
+    fn conclude(&mut self, number: u64, outcome: Option<Outcome>) {
+        let hub = self.hub;
+        let Some(outcome) = outcome else { return };
+        hub.evaluations.fetch_add(1, Ordering::Relaxed);
+        let Some(registration) = self.registration(number) else {
+            return;
+        };
+        match outcome {
+            Outcome::Empty => {
+                registration.log_problem(None);
+                registration.last = None;
+            }
+            Outcome::Failed(problem) => {
+                hub.failures.fetch_add(1, Ordering::Relaxed);
+                registration.log_problem(Some(problem));
+            }
+            Outcome::Value {
+                fingerprint,
+                reason,
+            } => {
+                registration.log_problem(None);
+                if registration.last.replace(fingerprint) != Some(fingerprint) {
+                    hub.fire(registration, reason);
+                }
+            }
+        }
+    }
+}
+
+/// Namespace and type of the messages of alerts.
+const ALERT: &str = "Alert";

@@ -1,0 +1,167 @@
+//! Runs the script of an alert: a program of this host, with limits on time and output.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::engine::monotonic;
+
+/// Runs a program with JSON on its standard input. Its output is logged up to [`MAX_OUTPUT`] bytes;
+/// after [`TIMEOUT`] the program and its children are killed.
+///
+/// COMPAT: the whole rest of the address is the path; the program gets no arguments, and no shell
+/// interprets it. It runs as the daemon's user, in its folder and environment.
+///
+/// # Errors
+/// Returns why the program could not be started, failed, or was killed.
+pub(super) fn run(alert: &str, path: &Path, json: &Bytes) -> Result<(), String> {
+    run_within(alert, path, json, TIMEOUT)
+}
+
+fn run_within(alert: &str, path: &Path, json: &Bytes, timeout: Duration) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot run {}: {error}", path.display());
+    let (mut output, writer) = std::io::pipe().map_err(failed)?;
+    let mut command = Command::new(path);
+    command
+        .stdin(Stdio::piped())
+        .stdout(writer.try_clone().map_err(failed)?)
+        .stderr(writer)
+        .process_group(0);
+    let mut child = command.spawn().map_err(failed)?;
+    // The copies of the pipe's end for writing, so that the program's exit ends its output.
+    drop(command);
+    if let Some(mut stdin) = child.stdin.take() {
+        let json = json.clone();
+        // A program that does not read its input must not block anything; its end ends the write.
+        spawn("alert-script-input", move || drop(stdin.write_all(&json)));
+    }
+    let (send, ended) = mpsc::channel();
+    spawn("alert-script-output", move || {
+        let mut text = Vec::new();
+        let mut chunk = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut chunk) {
+            let room = MAX_OUTPUT.saturating_sub(text.len());
+            text.extend_from_slice(&chunk[..count.min(room)]);
+        }
+        // Nobody receives it after the timeout.
+        drop(send.send(text));
+    });
+    let status = wait(&mut child, &ended, timeout);
+    let (status, text) = status.map_err(failed)?;
+    let text = String::from_utf8_lossy(&text);
+    let output = text.trim_end();
+    if !output.is_empty() {
+        tracing::info!(alert, script = %path.display(), output, "output of the script of an alert");
+    }
+    match status {
+        None => Err(format!(
+            "{} was killed because it took longer than {timeout:?}",
+            path.display()
+        )),
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!("{} ended with {status}", path.display())),
+    }
+}
+
+/// Waits for the end of a program and its output; kills it at the timeout, and returns no status
+/// then.
+fn wait(
+    child: &mut Child,
+    output: &mpsc::Receiver<Vec<u8>>,
+    timeout: Duration,
+) -> std::io::Result<(Option<ExitStatus>, Vec<u8>)> {
+    let deadline = monotonic::now() + timeout;
+    let mut text = None;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            // Children that the program left behind may hold the pipe open.
+            let text = text.or_else(|| output.recv_timeout(OUTPUT_TIMEOUT).ok());
+            return Ok((Some(status), text.unwrap_or_default()));
+        }
+        if monotonic::now() >= deadline {
+            // The program has not been waited for, so its number is still its own.
+            if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
+                kill_process_group(group, Signal::KILL)?;
+            }
+            child.wait()?;
+            let text = text.or_else(|| output.recv_timeout(OUTPUT_TIMEOUT).ok());
+            return Ok((None, text.unwrap_or_default()));
+        }
+        match output.recv_timeout(POLL) {
+            Ok(all) => text = Some(all),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            // The output has ended before the program: nothing else wakes this thread.
+            Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::park_timeout(POLL),
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    if let Err(error) = thread.spawn(work) {
+        tracing::error!(%error, thread = name, "cannot start a thread");
+    }
+}
+
+/// Time limit of a script.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Time to wait for the rest of the output after the end of a script.
+const OUTPUT_TIMEOUT: Duration = Duration::from_millis(100);
+/// Interval at which the end of a script is checked.
+const POLL: Duration = Duration::from_millis(20);
+/// Maximum number of bytes of output that are logged.
+const MAX_OUTPUT: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// Writes a program to a new folder and returns its path.
+    fn program(name: &str, text: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("skyd-alert-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_script_gets_the_message_and_no_arguments() {
+        let path = program("with blank; touch x", r#"cat > "$0.got"; echo "$#""#);
+        let json = Bytes::from_static(b"{}");
+        run("a", &path, &json).unwrap();
+        let got = PathBuf::from(format!("{}.got", path.display()));
+        assert_eq!(std::fs::read(&got).unwrap(), b"{}");
+    }
+
+    #[test]
+    fn a_script_that_hangs_is_killed_with_its_children() {
+        let path = program("hangs", "sleep 1000 & sleep 1000");
+        let large = Bytes::from(vec![b' '; 1 << 20]);
+        let began = monotonic::now();
+        let error = run_within("a", &path, &large, Duration::from_millis(100)).unwrap_err();
+        assert!(error.contains("was killed"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn failures_are_reported() {
+        let json = Bytes::from_static(b"{}");
+        let error = run("a", Path::new("/nonexistent"), &json).unwrap_err();
+        assert!(error.starts_with("cannot run /nonexistent"), "{error}");
+        let error = run("a", &program("fails", "exit 3"), &json).unwrap_err();
+        assert!(error.ends_with("exit status: 3"), "{error}");
+        let endless = program("floods", "yes | head -c 10000000");
+        run("a", &endless, &json).unwrap();
+    }
+}

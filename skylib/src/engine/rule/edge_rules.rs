@@ -1,0 +1,506 @@
+//! `EdgeRules`: links the first node of one query to the first node of another.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::index::FilterIndex;
+use super::loop_guard::{LoopGuard, Verdict};
+use super::rule_query::RuleQuery;
+use super::rule_set::{RuleContext, count};
+use super::{Counters, RuleEvent};
+use crate::api::EdgeRule;
+use crate::engine::monotonic;
+use crate::graph::{
+    Direction, Edge, EdgeId, Graph, GraphAccess, GraphError, GraphEvent, Metadata, Node, NodeId,
+};
+use crate::time::Timestamp;
+
+/// The edge rules by the number of their creation.
+#[derive(Default)]
+pub(super) struct EdgeRules {
+    rules: BTreeMap<u64, LinkRule>,
+    /// The searches of both ends.
+    index: FilterIndex<(u64, Side)>,
+    /// Rules with a query that is not a search.
+    derived: BTreeSet<u64>,
+    /// Rules by the nodes that are their ends.
+    by_end: HashMap<NodeId, BTreeSet<u64>>,
+    /// Rules to check.
+    marked: BTreeSet<u64>,
+    guard: LoopGuard<u64>,
+}
+
+/// An end of an edge rule. Complete by definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Side {
+    Src,
+    Dst,
+}
+
+struct LinkRule {
+    rule: Arc<EdgeRule>,
+    relation: String,
+    src: End,
+    dst: End,
+    /// The edge that the rule has made.
+    made: Option<EdgeId>,
+}
+
+/// One end of a rule.
+struct End {
+    query: RuleQuery,
+    /// The node created first, then with the smallest id: unlike the order of an answer, this does
+    /// not depend on when the query ran.
+    first: Option<(Timestamp, NodeId)>,
+    /// Whether a search has to run because the first node no longer matches.
+    must_search: bool,
+}
+
+impl End {
+    fn new(query: &str) -> Self {
+        let query = RuleQuery::new(query);
+        Self {
+            must_search: query.search().is_some(),
+            query,
+            first: None,
+        }
+    }
+
+    fn node(&self) -> Option<&NodeId> {
+        self.first.as_ref().map(|(_, id)| id)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.must_search || self.query.is_due(now)
+    }
+}
+
+impl LinkRule {
+    fn end(&mut self, side: Side) -> &mut End {
+        match side {
+            Side::Src => &mut self.src,
+            Side::Dst => &mut self.dst,
+        }
+    }
+
+    fn name(&self) -> String {
+        match self.rule.name.as_str() {
+            "" => self.rule.uuid.clone(),
+            name => format!("{} ({name})", self.rule.uuid),
+        }
+    }
+}
+
+impl EdgeRules {
+    /// Returns the numbers of all rules, ascending.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.rules.keys().copied().collect()
+    }
+
+    /// Adds a rule and marks it.
+    pub(super) fn add(&mut self, number: u64, rule: Arc<EdgeRule>) {
+        self.guard.reset_all();
+        let (src, dst) = (End::new(&rule.src), End::new(&rule.dst));
+        for (side, end) in [(Side::Src, &src), (Side::Dst, &dst)] {
+            match end.query.search() {
+                Some(filter) => self.index.insert((number, side), filter.clone()),
+                None => {
+                    self.derived.insert(number);
+                }
+            }
+        }
+        let relation = rule.metadata.as_ref();
+        let relation = relation.and_then(|metadata| metadata.get("RelationType")?.as_text());
+        let link = LinkRule {
+            relation: relation.unwrap_or_default().to_owned(),
+            rule,
+            src,
+            dst,
+            made: None,
+        };
+        self.rules.insert(number, link);
+        self.marked.insert(number);
+    }
+
+    /// Removes rules and deletes the edges that they have made. Rules that want the same edge make
+    /// theirs in the next turn.
+    pub(super) fn remove(&mut self, context: &RuleContext, numbers: &[u64], counters: &Counters) {
+        for number in numbers {
+            self.guard.reset_all();
+            let Some(rule) = self.rules.remove(number) else {
+                continue;
+            };
+            self.marked.remove(number);
+            self.derived.remove(number);
+            for (side, end) in [(Side::Src, &rule.src), (Side::Dst, &rule.dst)] {
+                self.index.remove((*number, side));
+                if let Some(node) = end.node() {
+                    remove_end(&mut self.by_end, node, *number);
+                    self.marked
+                        .extend(self.by_end.get(node).into_iter().flatten());
+                }
+            }
+            let name = rule.name();
+            if let Some(made) = rule.made {
+                let delete = |graph: &mut Graph, now: Timestamp| delete(graph, &made, now);
+                count(counters, &name, context.update(delete));
+            }
+        }
+    }
+
+    /// Marks all rules for a check, because events were lost.
+    pub(super) fn mark_all(&mut self) {
+        for (number, rule) in &mut self.rules {
+            for side in [Side::Src, Side::Dst] {
+                let end = rule.end(side);
+                end.must_search = end.query.search().is_some();
+                end.query.mark_stale();
+            }
+            self.marked.insert(*number);
+        }
+    }
+
+    /// Marks the rules that an event may affect.
+    pub(super) fn note(&mut self, RuleEvent { event, is_own }: &RuleEvent) {
+        if self.rules.is_empty() {
+            return;
+        }
+        let mut affected: BTreeSet<u64> = BTreeSet::new();
+        match event {
+            GraphEvent::NodeAdded(node) | GraphEvent::NodeUpdated { node, .. } => {
+                self.note_node(node, &mut affected);
+            }
+            GraphEvent::NodeDeleted(node) => {
+                for number in self.by_end.get(&node.id).into_iter().flatten() {
+                    affected.insert(*number);
+                    let Some(rule) = self.rules.get_mut(number) else {
+                        continue;
+                    };
+                    for side in [Side::Src, Side::Dst] {
+                        let end = rule.end(side);
+                        if end.node() == Some(&node.id) {
+                            end.must_search |= end.query.search().is_some();
+                        }
+                    }
+                }
+            }
+            GraphEvent::EdgeAdded(edge)
+            | GraphEvent::EdgeUpdated { edge, .. }
+            | GraphEvent::EdgeDeleted(edge) => {
+                affected.extend(self.by_end.get(&edge.child).into_iter().flatten());
+                if let Some(rules) = self.by_end.get(&edge.parent) {
+                    affected.extend(rules);
+                }
+            }
+        }
+        for number in &self.derived {
+            let Some(rule) = self.rules.get_mut(number) else {
+                continue;
+            };
+            for side in [Side::Src, Side::Dst] {
+                let end = rule.end(side);
+                let first = end.first.as_ref().map(|(_, id)| id);
+                if end.query.note(event, |id| first == Some(id)) {
+                    affected.insert(*number);
+                }
+            }
+        }
+        if !is_own {
+            affected.iter().for_each(|number| self.guard.reset(number));
+        }
+        self.marked.extend(affected);
+    }
+
+    /// Updates the ends of rules whose searches a node matches, or has matched.
+    fn note_node(&mut self, node: &Node, affected: &mut BTreeSet<u64>) {
+        let matching = self.index.matches(node);
+        for &(number, side) in &matching {
+            let Some(rule) = self.rules.get_mut(&number) else {
+                continue;
+            };
+            let end = rule.end(side);
+            let candidate = (node.created_at, node.id.clone());
+            if end.must_search || end.first.as_ref().is_some_and(|first| *first <= candidate) {
+                continue;
+            }
+            let before = end.first.replace(candidate);
+            if let Some((_, before)) = before {
+                remove_end_unless(&mut self.by_end, rule, &before, number);
+            }
+            self.by_end
+                .entry(node.id.clone())
+                .or_default()
+                .insert(number);
+            affected.insert(number);
+        }
+        for number in self.by_end.get(&node.id).into_iter().flatten() {
+            let Some(rule) = self.rules.get_mut(number) else {
+                continue;
+            };
+            for side in [Side::Src, Side::Dst] {
+                let end = rule.end(side);
+                let is_left = end.node() == Some(&node.id)
+                    && end.query.search().is_some()
+                    && !matching.contains(&(*number, side));
+                if is_left {
+                    end.must_search = true;
+                    affected.insert(*number);
+                }
+            }
+        }
+    }
+
+    /// Returns when queries have to run without an event.
+    pub(super) fn next_time(&self) -> Option<Instant> {
+        let rules = self.derived.iter().filter_map(|n| self.rules.get(n));
+        let ends = rules.flat_map(|rule| [&rule.src, &rule.dst]);
+        ends.filter_map(|end| end.query.next_time()).min()
+    }
+
+    /// Checks the marked rules: finds their ends, and adds or deletes their edges.
+    pub(super) fn settle(
+        &mut self,
+        context: &RuleContext,
+        counters: &Counters,
+        is_stopping: &(dyn Fn() -> bool + Sync),
+    ) {
+        let now = monotonic::now();
+        let is_due = |number: &u64| {
+            let rule = self.rules.get(number);
+            rule.is_some_and(|rule| rule.src.is_due(now) || rule.dst.is_due(now))
+        };
+        self.marked
+            .extend(self.derived.iter().copied().filter(is_due));
+        let marked = std::mem::take(&mut self.marked);
+        let mut contested = BTreeSet::new();
+        for number in &marked {
+            if is_stopping() {
+                return;
+            }
+            self.find_ends(context, *number, now, is_stopping);
+            // The end of an edge of ownership has one parent: all rules for it are checked.
+            let rule = self
+                .rules
+                .get(number)
+                .filter(|rule| rule.relation == OWNERSHIP);
+            if let Some(node) = rule.and_then(|rule| rule.dst.node()) {
+                contested.extend(self.by_end.get(node).into_iter().flatten().copied());
+            }
+        }
+        for number in marked.union(&contested) {
+            self.settle_rule(context, *number, counters);
+        }
+    }
+
+    fn find_ends(
+        &mut self,
+        context: &RuleContext,
+        number: u64,
+        now: Instant,
+        is_stopping: &(dyn Fn() -> bool + Sync),
+    ) {
+        let Some(rule) = self.rules.get_mut(&number) else {
+            return;
+        };
+        let name = rule.name();
+        for side in [Side::Src, Side::Dst] {
+            let end = rule.end(side);
+            if !end.is_due(now) {
+                continue;
+            }
+            let Some(nodes) = end.query.run(&context.queries, &name, is_stopping) else {
+                continue;
+            };
+            end.must_search = false;
+            let nodes = nodes.iter();
+            let first = nodes.map(|node| (node.created_at, node.id.clone())).min();
+            let before = std::mem::replace(&mut end.first, first.clone());
+            if let Some((_, before)) = before {
+                remove_end_unless(&mut self.by_end, rule, &before, number);
+            }
+            if let Some((_, id)) = first {
+                self.by_end.entry(id).or_default().insert(number);
+            }
+        }
+    }
+
+    fn settle_rule(&mut self, context: &RuleContext, number: u64, counters: &Counters) {
+        let Some(rule) = self.rules.get(&number) else {
+            return;
+        };
+        let ends = rule.src.node().zip(rule.dst.node());
+        let wanted = ends.filter(|(_, dst)| !self.is_overruled(number, rule, dst));
+        let link = |graph: &mut Graph, now: Timestamp| -> Result<_, GraphError> {
+            let mut made = rule.made.clone();
+            let mut is_changed = false;
+            if let Some(id) = &made
+                && !is_made(graph, id, wanted)
+            {
+                is_changed = delete(graph, id, now)?;
+                made = None;
+            }
+            if let (None, Some((src, dst))) = (&made, wanted) {
+                made = add(context, graph, rule, (src, dst), now)?;
+                is_changed |= made.is_some();
+            }
+            Ok((made, is_changed))
+        };
+        // Most checks find that nothing is to be done, which needs no transaction.
+        let mut is_settled = false;
+        let check = |graph: &Graph| match (&rule.made, wanted) {
+            (Some(id), wanted) => is_made(graph, id, wanted),
+            (None, None) => true,
+            (None, Some((src, dst))) => is_linked(graph, &rule.relation, src, dst),
+        };
+        context.queries.graph.read(&mut |graph| {
+            is_settled = check(graph);
+        });
+        if is_settled {
+            return;
+        }
+        let name = rule.name();
+        match self.guard.check(&number) {
+            Verdict::Allowed => {}
+            Verdict::Suspends => {
+                counters.suspensions.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(
+                    rule = name,
+                    "an edge rule changes its own ends without end; it is suspended until something \
+                     else changes them"
+                );
+                return;
+            }
+            Verdict::Suspended => return,
+        }
+        match context.update(link) {
+            Ok((made, is_changed)) => {
+                if let Some(rule) = self.rules.get_mut(&number) {
+                    rule.made = made;
+                }
+                count(counters, &name, Ok(is_changed));
+            }
+            Err(error) => count(counters, &name, Err(error)),
+        }
+    }
+
+    /// Returns whether a later rule determines the owner of a node.
+    fn is_overruled(&self, number: u64, rule: &LinkRule, dst: &NodeId) -> bool {
+        rule.relation == OWNERSHIP
+            && self.by_end.get(dst).into_iter().flatten().any(|other| {
+                *other > number
+                    && self.rules.get(other).is_some_and(|other| {
+                        other.relation == OWNERSHIP
+                            && other.dst.node() == Some(dst)
+                            && other.src.node().is_some()
+                    })
+            })
+    }
+}
+
+/// Returns whether an edge exists and has the wanted ends.
+fn is_made(graph: &Graph, id: &EdgeId, wanted: Option<(&NodeId, &NodeId)>) -> bool {
+    graph
+        .edge(id)
+        .is_some_and(|edge| wanted == Some((&edge.parent, &edge.child)))
+}
+
+/// Returns whether two nodes are linked already; `layer2` has no direction.
+fn is_linked(graph: &Graph, relation: &str, src: &NodeId, dst: &NodeId) -> bool {
+    let has_relation = |edge: &Edge| relation_of(edge) == Some(relation);
+    graph.find_edge(src, dst, has_relation).is_some()
+        || (relation == "layer2" && graph.find_edge(dst, src, has_relation).is_some())
+}
+
+fn relation_of(edge: &Edge) -> Option<&str> {
+    edge.metadata.get("RelationType")?.as_text()
+}
+
+/// Adds the edge of a rule and returns its id; `None` if the nodes are linked already, or do not
+/// exist any more.
+fn add(
+    context: &RuleContext,
+    graph: &mut Graph,
+    rule: &LinkRule,
+    (src, dst): (&NodeId, &NodeId),
+    now: Timestamp,
+) -> Result<Option<EdgeId>, GraphError> {
+    if is_linked(graph, &rule.relation, src, dst) {
+        return Ok(None);
+    }
+    let mut metadata = rule.rule.metadata.clone().unwrap_or_default();
+    if rule.relation == OWNERSHIP {
+        if !replace_owner(context, graph, dst, now)? {
+            return Ok(None);
+        }
+        metadata = Metadata::from_iter([("RelationType", OWNERSHIP)]);
+    }
+    let id = EdgeId::derived(&format!("{src}{dst}{}", rule.relation));
+    let edge = Edge::new(id.clone(), src.clone(), dst.clone(), metadata, now)
+        .with_origin(context.origin.clone().with_host(context.host.as_str()));
+    match graph.add_edge(edge) {
+        Ok(()) => Ok(Some(id)),
+        // An end was deleted; its event follows.
+        Err(GraphError::ParentNotFound | GraphError::ChildNotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes the edges from other owners of a node. Returns `false`, and changes nothing, if this
+/// host's probes determined one, because captures rely on it.
+fn replace_owner(
+    context: &RuleContext,
+    graph: &mut Graph,
+    node: &NodeId,
+    now: Timestamp,
+) -> Result<bool, GraphError> {
+    let edges = graph.edges_of(node, Direction::In);
+    let owners: Vec<Arc<Edge>> = edges
+        .map(|(edge, _)| Arc::clone(edge))
+        .filter(|edge| relation_of(edge) == Some(OWNERSHIP))
+        .collect();
+    if owners
+        .iter()
+        .any(|edge| edge.origin == *context.probes.as_str())
+    {
+        return Ok(false);
+    }
+    for edge in owners {
+        graph.delete_edge(&edge.id, now)?;
+    }
+    Ok(true)
+}
+
+/// Deletes an edge. Returns whether it existed.
+fn delete(graph: &mut Graph, id: &EdgeId, now: Timestamp) -> Result<bool, GraphError> {
+    match graph.delete_edge(id, now) {
+        Ok(()) => Ok(true),
+        Err(GraphError::EdgeNotFound) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_end(by_end: &mut HashMap<NodeId, BTreeSet<u64>>, node: &NodeId, number: u64) {
+    if let Some(numbers) = by_end.get_mut(node) {
+        numbers.remove(&number);
+        if numbers.is_empty() {
+            by_end.remove(node);
+        }
+    }
+}
+
+/// Removes a rule from a node, unless the node is still one of its ends.
+fn remove_end_unless(
+    by_end: &mut HashMap<NodeId, BTreeSet<u64>>,
+    rule: &LinkRule,
+    node: &NodeId,
+    number: u64,
+) {
+    if rule.src.node() != Some(node) && rule.dst.node() != Some(node) {
+        remove_end(by_end, node, number);
+    }
+}
+
+/// Relation of which a node has one parent only.
+const OWNERSHIP: &str = "ownership";

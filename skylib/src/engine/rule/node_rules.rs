@@ -1,0 +1,447 @@
+//! `NodeRules`: creates nodes and sets metadata.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::index::FilterIndex;
+use super::loop_guard::{LoopGuard, Verdict};
+use super::rule_query::{RuleQuery, ids};
+use super::rule_set::{RuleContext, count};
+use super::{Counters, RuleEvent};
+use crate::api::{GraphResource, NodeRule};
+use crate::engine::monotonic;
+use crate::graph::{
+    Graph, GraphAccess, GraphError, GraphEvent, Metadata, MetadataOp, Node, NodeId,
+};
+use crate::time::Timestamp;
+
+/// The node rules by the number of their creation.
+#[derive(Default)]
+pub(super) struct NodeRules {
+    creates: BTreeMap<u64, CreateRule>,
+    /// Rules that create a node, by its id: the first one determines its metadata.
+    by_node: HashMap<NodeId, BTreeSet<u64>>,
+    updates: BTreeMap<u64, UpdateRule>,
+    /// The searches of the update rules.
+    index: FilterIndex<u64>,
+    /// Update rules whose query is not a search.
+    derived: BTreeSet<u64>,
+    /// These rules by the nodes that their queries returned.
+    members: HashMap<NodeId, BTreeSet<u64>>,
+    /// Nodes to check.
+    marked: HashSet<NodeId>,
+    /// Ids of nodes that may be missing.
+    missing: HashSet<NodeId>,
+    guard: LoopGuard<NodeId>,
+    /// Time at which nodes that could not be created are tried again.
+    retry: Option<Instant>,
+}
+
+struct CreateRule {
+    rule: Arc<NodeRule>,
+    node: NodeId,
+}
+
+struct UpdateRule {
+    rule: Arc<NodeRule>,
+    query: RuleQuery,
+    ops: Vec<MetadataOp>,
+    /// Nodes of the last answer, if the query is not a search.
+    members: HashSet<NodeId>,
+}
+
+impl NodeRules {
+    /// Returns the numbers of all rules, ascending.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self
+            .creates
+            .keys()
+            .chain(self.updates.keys())
+            .copied()
+            .collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Adds a rule and marks what it affects.
+    pub(super) fn add(&mut self, context: &RuleContext, number: u64, rule: Arc<NodeRule>) {
+        self.guard.reset_all();
+        if rule.action == "create" {
+            let node = node_id(&rule);
+            self.missing.insert(node.clone());
+            self.by_node.entry(node.clone()).or_default().insert(number);
+            self.creates.insert(number, CreateRule { rule, node });
+            return;
+        }
+        let mut query = RuleQuery::new(&rule.query);
+        if let Some(filter) = query.search() {
+            self.index.insert(number, filter.clone());
+            let nodes = query.run(&context.queries, &name(&rule), &|| false);
+            self.marked.extend(ids(&nodes.unwrap_or_default()));
+        } else {
+            self.derived.insert(number);
+        }
+        let update = UpdateRule {
+            ops: ops(&rule),
+            rule,
+            query,
+            members: HashSet::new(),
+        };
+        self.updates.insert(number, update);
+    }
+
+    /// Removes rules and undoes their effects: deletes nodes that no other rule creates, and removes
+    /// keys that no other rule sets from the nodes that match now.
+    pub(super) fn remove(&mut self, context: &RuleContext, numbers: &[u64], counters: &Counters) {
+        let mut stripped: Vec<UpdateRule> = Vec::new();
+        for number in numbers {
+            self.guard.reset_all();
+            if let Some(create) = self.creates.remove(number) {
+                self.undo_creation(context, *number, &create, counters);
+            } else if let Some(update) = self.updates.remove(number) {
+                self.index.remove(*number);
+                self.derived.remove(number);
+                self.forget_members(*number, &update.members);
+                stripped.push(update);
+            }
+        }
+        for mut update in stripped {
+            let name = name(&update.rule);
+            let nodes = update.query.run(&context.queries, &name, &|| false);
+            for node in nodes.unwrap_or_default() {
+                let work = |graph: &mut Graph, now: Timestamp| {
+                    self.apply(context, graph, &node.id, &update.ops, now)
+                };
+                count(counters, &name, context.update(work));
+            }
+        }
+    }
+
+    fn undo_creation(
+        &mut self,
+        context: &RuleContext,
+        number: u64,
+        create: &CreateRule,
+        counters: &Counters,
+    ) {
+        let id = &create.node;
+        let Some(numbers) = self.by_node.get_mut(id) else {
+            return;
+        };
+        let was_first = numbers.first() == Some(&number);
+        numbers.remove(&number);
+        let next = numbers.first().copied();
+        if next.is_none() {
+            self.by_node.remove(id);
+            self.missing.remove(id);
+        }
+        let next = next.and_then(|next| self.creates.get(&next));
+        let work = |graph: &mut Graph, now: Timestamp| {
+            let is_ours = |node: &Arc<Node>| node.origin == *context.origin.as_str();
+            match (graph.node(id).filter(|node| is_ours(node)), next) {
+                (Some(_), None) => graph.delete_node(id, now).map(|()| true),
+                (Some(node), Some(next)) if was_first => {
+                    let base = with_metadata(node, created_metadata(&next.rule, id));
+                    let metadata = self.desired(context, &base).unwrap_or(base.metadata);
+                    graph.set_node_metadata(id, metadata, now)
+                }
+                _ => Ok(false),
+            }
+        };
+        count(counters, &name(&create.rule), context.update(work));
+    }
+
+    fn forget_members(&mut self, number: u64, members: &HashSet<NodeId>) {
+        for id in members {
+            if let Some(numbers) = self.members.get_mut(id) {
+                numbers.remove(&number);
+                if numbers.is_empty() {
+                    self.members.remove(id);
+                }
+            }
+        }
+    }
+
+    /// Marks all nodes for a check, because events were lost.
+    pub(super) fn mark_all(&mut self, context: &RuleContext) {
+        self.missing.extend(self.by_node.keys().cloned());
+        for update in self.updates.values_mut() {
+            update.query.mark_stale();
+        }
+        if !self.updates.is_empty() {
+            context.queries.graph.read(&mut |graph| {
+                self.marked
+                    .extend(graph.nodes().map(|node| node.id.clone()));
+            });
+        }
+    }
+
+    /// Marks what an event may affect.
+    pub(super) fn note(&mut self, RuleEvent { event, is_own }: &RuleEvent) {
+        match event {
+            GraphEvent::NodeAdded(node) | GraphEvent::NodeUpdated { node, .. } => {
+                if !is_own {
+                    self.guard.reset(&node.id);
+                }
+                if !self.updates.is_empty() {
+                    self.marked.insert(node.id.clone());
+                }
+            }
+            GraphEvent::NodeDeleted(node) => {
+                self.guard.reset(&node.id);
+                self.marked.remove(&node.id);
+                if self.by_node.contains_key(&node.id) {
+                    self.missing.insert(node.id.clone());
+                }
+            }
+            _ => {}
+        }
+        for number in &self.derived {
+            if let Some(UpdateRule { query, members, .. }) = self.updates.get_mut(number) {
+                query.note(event, |id| members.contains(id));
+            }
+        }
+    }
+
+    /// Returns when queries have to run without an event.
+    pub(super) fn next_time(&self) -> Option<Instant> {
+        let rules = self.derived.iter().filter_map(|n| self.updates.get(n));
+        let queries = rules.filter_map(|update| update.query.next_time());
+        queries.chain(self.retry).min()
+    }
+
+    /// Creates missing nodes, and applies the rules to marked nodes.
+    pub(super) fn settle(
+        &mut self,
+        context: &RuleContext,
+        counters: &Counters,
+        is_stopping: &(dyn Fn() -> bool + Sync),
+    ) {
+        self.create_missing(context, counters);
+        self.run_queries(context, is_stopping);
+        let marked: Vec<NodeId> = self.marked.drain().collect();
+        for chunk in marked.chunks(CHUNK) {
+            if is_stopping() {
+                return;
+            }
+            let mut nodes: Vec<Arc<Node>> = Vec::with_capacity(chunk.len());
+            context.queries.graph.read(&mut |graph| {
+                nodes.extend(chunk.iter().filter_map(|id| graph.node(id)).cloned());
+            });
+            for node in nodes {
+                self.settle_node(context, &node, counters);
+            }
+        }
+    }
+
+    fn create_missing(&mut self, context: &RuleContext, counters: &Counters) {
+        if self.retry.is_some_and(|retry| monotonic::now() >= retry) {
+            self.retry = None;
+        }
+        if self.retry.is_some() {
+            return;
+        }
+        for id in std::mem::take(&mut self.missing) {
+            let first = self.by_node.get(&id).and_then(BTreeSet::first);
+            let Some(create) = first.and_then(|first| self.creates.get(first)) else {
+                continue;
+            };
+            let add = |graph: &mut Graph, now: Timestamp| {
+                if graph.node(&id).is_some() {
+                    return Ok(false);
+                }
+                let metadata = created_metadata(&create.rule, &id);
+                let origin = context.origin.clone().with_host("");
+                let node = Node::new(id.clone(), metadata, now).with_origin(origin);
+                graph.add_node(node).map(|()| true)
+            };
+            let outcome = context.update(add);
+            if outcome.is_err() {
+                self.missing.insert(id.clone());
+                self.retry = Some(monotonic::now() + RETRY);
+            }
+            count(counters, &name(&create.rule), outcome);
+        }
+    }
+
+    /// Runs the queries that are due and marks the nodes that they return.
+    fn run_queries(&mut self, context: &RuleContext, is_stopping: &(dyn Fn() -> bool + Sync)) {
+        let start = monotonic::now();
+        for number in &self.derived {
+            let Some(update) = self.updates.get_mut(number) else {
+                continue;
+            };
+            if !update.query.is_due(start) {
+                continue;
+            }
+            let name = name(&update.rule);
+            let Some(nodes) = update.query.run(&context.queries, &name, is_stopping) else {
+                continue;
+            };
+            let members = ids(&nodes);
+            for id in update.members.difference(&members) {
+                if let Some(numbers) = self.members.get_mut(id) {
+                    numbers.remove(number);
+                    if numbers.is_empty() {
+                        self.members.remove(id);
+                    }
+                }
+            }
+            for id in &members {
+                self.members.entry(id.clone()).or_default().insert(*number);
+                self.marked.insert(id.clone());
+            }
+            update.members = members;
+        }
+    }
+
+    fn settle_node(&mut self, context: &RuleContext, node: &Arc<Node>, counters: &Counters) {
+        if self.desired(context, node).is_none() {
+            return;
+        }
+        match self.guard.check(&node.id) {
+            Verdict::Allowed => {}
+            Verdict::Suspends => {
+                counters.suspensions.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(
+                    node = %node.id,
+                    rules = self.names_for(node),
+                    "rules trigger each other without end; they are suspended for this node until \
+                     something else changes it"
+                );
+                return;
+            }
+            Verdict::Suspended => return,
+        }
+        let work =
+            |graph: &mut Graph, now: Timestamp| self.apply(context, graph, &node.id, &[], now);
+        let outcome = context.update(work);
+        let names = match &outcome {
+            Ok(_) => String::new(),
+            Err(_) => self.names_for(node),
+        };
+        count(counters, &names, outcome);
+    }
+
+    /// Removes the keys of some operations from a node, then applies all rules to it.
+    fn apply(
+        &self,
+        context: &RuleContext,
+        graph: &mut Graph,
+        id: &NodeId,
+        stripped: &[MetadataOp],
+        now: Timestamp,
+    ) -> Result<bool, GraphError> {
+        let Some(node) = graph.node(id) else {
+            return Ok(false);
+        };
+        let mut metadata = node.metadata.clone();
+        for op in stripped {
+            if is_allowed(context, node, op) {
+                metadata.remove_path(op.key());
+            }
+        }
+        let base = with_metadata(node, metadata);
+        let metadata = self.desired(context, &base).unwrap_or(base.metadata);
+        if context.is_from_here(&base.origin) {
+            graph.set_node_metadata(id, metadata, now)
+        } else {
+            graph.annotate_node(id, metadata, now)
+        }
+    }
+
+    /// Returns the metadata of a node after all rules that match it, in the order of their creation;
+    /// `None` if they change nothing. A rule may match because of what an earlier one has set.
+    fn desired(&self, context: &RuleContext, node: &Node) -> Option<Metadata> {
+        let mut queue = self.index.matches(node);
+        queue.extend(self.members.get(&node.id).into_iter().flatten());
+        let mut current = Node::clone(node);
+        let mut done: Bound<u64> = Bound::Unbounded;
+        while let Some(&number) = queue.range((done, Bound::Unbounded)).next() {
+            done = Bound::Excluded(number);
+            let Some(update) = self.updates.get(&number) else {
+                continue;
+            };
+            let search = update.query.search();
+            if search.is_some_and(|filter| !filter.matches(&current)) {
+                continue;
+            }
+            let mut is_changed = false;
+            for op in &update.ops {
+                if is_allowed(context, node, op) {
+                    is_changed |= op.apply(&mut current.metadata);
+                }
+            }
+            if is_changed {
+                queue.extend(self.index.matches(&current));
+            }
+        }
+        (current.metadata != node.metadata).then_some(current.metadata)
+    }
+
+    /// Returns the names of the rules that match a node.
+    fn names_for(&self, node: &Node) -> String {
+        let mut numbers = self.index.matches(node);
+        numbers.extend(self.members.get(&node.id).into_iter().flatten());
+        let rules = numbers.iter().filter_map(|number| self.updates.get(number));
+        let names: Vec<String> = rules.take(10).map(|update| name(&update.rule)).collect();
+        names.join(", ")
+    }
+}
+
+/// Returns whether a rule may change a key: never what identifies a node, and of the nodes of this
+/// host's probes nothing that captures rely on.
+fn is_allowed(context: &RuleContext, node: &Node, op: &MetadataOp) -> bool {
+    let root = op.key().split('.').next().unwrap_or_default();
+    let is_defining = Node::DEFINING.contains(&root);
+    !(matches!(root, "Name" | "Type") || is_defining && node.origin == *context.probes.as_str())
+}
+
+/// Returns the id of the node that a rule creates. COMPAT: as in Skydive.
+fn node_id(rule: &NodeRule) -> NodeId {
+    let text = |key: &str| {
+        let metadata = rule.metadata.as_ref();
+        let value = metadata.and_then(|metadata| metadata.get(key)?.as_text());
+        value.unwrap_or_default()
+    };
+    NodeId::derived(&format!("{}/{}", text("Type"), text("Name")))
+}
+
+/// Returns the metadata of the node that a rule creates.
+fn created_metadata(rule: &NodeRule, id: &NodeId) -> Metadata {
+    let mut metadata = rule.metadata.clone().unwrap_or_default();
+    metadata.set("TID", id.to_string().as_str());
+    if metadata.get("Type").and_then(|kind| kind.as_text()) == Some("fabric") {
+        metadata.set("Probe", "fabric");
+    }
+    metadata
+}
+
+fn with_metadata(node: &Node, metadata: Metadata) -> Node {
+    let mut node = Node::clone(node);
+    node.metadata = metadata;
+    node
+}
+
+fn ops(rule: &NodeRule) -> Vec<MetadataOp> {
+    let metadata = rule.metadata.iter().flat_map(Metadata::iter);
+    metadata
+        .map(|(key, value)| MetadataOp::set(key.as_str(), value.clone()))
+        .collect()
+}
+
+/// Returns a rule's id, and its name if it has one, for the log.
+fn name(rule: &NodeRule) -> String {
+    match rule.name.as_str() {
+        "" => rule.uuid.clone(),
+        name => format!("{} ({name})", rule.uuid),
+    }
+}
+
+/// Number of nodes that are read under one lock.
+const CHUNK: usize = 64;
+/// Time after which a node that could not be created is tried again.
+const RETRY: Duration = Duration::from_secs(5);

@@ -1,0 +1,27 @@
+//! `ScriptError`: why a script has no result.
+
+use std::time::Duration;
+
+/// Reason why a script has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScriptError {
+    /// No workflow has this id. COMPAT: clients of the original match this text.
+    #[error("No workflow found with ID: {0}")]
+    UnknownWorkflow(String),
+    /// The script threw a value, or its source is invalid; the text of what it threw.
+    #[error("{0}")]
+    Thrown(String),
+    /// The script exceeded its time limit.
+    #[error("the script was ended because it took longer than {} s (workflow.max_time)", .0.as_secs_f64())]
+    Timeout(Duration),
+    /// The script exceeded its memory limit, in bytes.
+    #[error("the script was ended because it needs more than {0} bytes (workflow.max_memory)")]
+    Memory(usize),
+    /// The caller no longer waits, or the engine is stopping.
+    #[error("the script was canceled")]
+    Canceled,
+    /// Too many calls wait for a thread.
+    #[error("{0} calls of workflows are waiting already (workflow.max_running); try again later")]
+    Busy(usize),
+}

@@ -1,0 +1,269 @@
+//! JavaScript: workflows that clients call, and the expressions of alerts.
+//!
+//! ```text
+//! call of a workflow ─┐            ┌ Bridge ─ queries, resources
+//! alert ──────────────┴ Threads ─ Runtime (QuickJS) ─ prelude.js ─ script
+//! ```
+//!
+//! Every script runs in an interpreter and a context of its own, so nothing carries over, on a thread
+//! of its own: several run at once. Its time, memory, and stack are limited. It cannot reach files
+//! or the network: what it can use are the functions of `prelude.js`, which call those of
+//! [`Bridge`](bridge::Bridge). `docs/automation.md` describes them.
+
+mod bridge;
+mod built_in;
+mod error;
+mod runtime;
+mod stop;
+#[cfg(test)]
+mod tests;
+mod threads;
+
+pub use error::ScriptError;
+
+pub(super) use bridge::Bridge;
+pub(super) use built_in::workflows as built_in_workflows;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::Value as Json;
+
+use self::runtime::{Script, Task};
+use self::stop::Stop;
+use self::threads::Threads;
+use crate::api::Workflow;
+use crate::engine::alert::{EvaluationDone, Evaluator};
+
+/// Limits of scripts.
+///
+/// ```
+/// use std::time::Duration;
+/// use skylib::engine::ScriptOptions;
+/// let options = ScriptOptions::default().with_max_time(Duration::from_secs(10));
+/// assert_eq!(options.max_running, 16);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScriptOptions {
+    /// Time limit of the call of a workflow.
+    pub max_time: Duration,
+    /// Time limit of the evaluation of an alert's expression.
+    pub max_alert_time: Duration,
+    /// Memory limit of one script, in bytes.
+    pub max_memory: usize,
+    /// Maximum number of workflows that run at a time; further calls wait.
+    pub max_running: usize,
+    /// Whether scripts may create, change, and delete resources.
+    pub can_write: bool,
+}
+
+impl Default for ScriptOptions {
+    /// Returns time limits of 5 minutes and 5 s, 64 MiB, and 16 workflows at a time.
+    fn default() -> Self {
+        Self {
+            max_time: Duration::from_secs(300),
+            max_alert_time: Duration::from_secs(5),
+            max_memory: 64 << 20,
+            max_running: 16,
+            can_write: true,
+        }
+    }
+}
+
+impl ScriptOptions {
+    /// Sets the time limit of the call of a workflow.
+    #[must_use]
+    pub const fn with_max_time(mut self, max_time: Duration) -> Self {
+        self.max_time = max_time;
+        self
+    }
+
+    /// Sets the time limit of the evaluation of an alert's expression.
+    #[must_use]
+    pub const fn with_max_alert_time(mut self, max_alert_time: Duration) -> Self {
+        self.max_alert_time = max_alert_time;
+        self
+    }
+
+    /// Sets the memory limit of one script, in bytes.
+    #[must_use]
+    pub const fn with_max_memory(mut self, max_memory: usize) -> Self {
+        self.max_memory = max_memory;
+        self
+    }
+
+    /// Sets the maximum number of workflows that run at a time.
+    #[must_use]
+    pub const fn with_max_running(mut self, max_running: usize) -> Self {
+        self.max_running = max_running;
+        self
+    }
+
+    /// Sets whether scripts may create, change, and delete resources.
+    #[must_use]
+    pub const fn with_can_write(mut self, can_write: bool) -> Self {
+        self.can_write = can_write;
+        self
+    }
+}
+
+/// Counters of the workflows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScriptStatus {
+    /// Number of workflows that are running.
+    pub running: usize,
+    /// Number of calls that wait for a thread.
+    pub waiting: usize,
+    /// Number of calls of workflows.
+    pub calls: u64,
+    /// Number of calls that failed, including those beyond a limit.
+    pub failures: u64,
+}
+
+/// Runs scripts.
+pub(crate) struct ScriptEngine {
+    options: ScriptOptions,
+    /// What scripts can use; `None` after the engine has stopped.
+    bridge: Mutex<Option<Arc<Bridge>>>,
+    workflows: Arc<Threads>,
+    alerts: Arc<Threads>,
+    is_stopping: Arc<AtomicBool>,
+    calls: AtomicU64,
+    failures: Arc<AtomicU64>,
+}
+
+/// The call of a workflow that is in progress. Dropping it cancels the call.
+#[must_use = "dropping the call cancels it"]
+pub struct WorkflowCall(Arc<AtomicBool>);
+
+impl Drop for WorkflowCall {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for WorkflowCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WorkflowCall")
+    }
+}
+
+impl ScriptEngine {
+    /// Returns an engine that runs nothing until [`ScriptEngine::connect`].
+    pub(crate) fn new(options: ScriptOptions) -> Self {
+        Self {
+            workflows: Threads::new("workflow", options.max_running, MAX_WAITING),
+            alerts: Threads::new("alert-script-js", ALERT_THREADS, usize::MAX),
+            options,
+            bridge: Mutex::new(None),
+            is_stopping: Arc::default(),
+            calls: AtomicU64::new(0),
+            failures: Arc::default(),
+        }
+    }
+
+    /// Sets what scripts can use.
+    pub(crate) fn connect(&self, bridge: Bridge) {
+        *self.bridge.lock() = Some(Arc::new(bridge));
+    }
+
+    /// Returns the counters.
+    pub(crate) fn status(&self) -> ScriptStatus {
+        let (running, waiting) = self.workflows.counts();
+        ScriptStatus {
+            running,
+            waiting,
+            calls: self.calls.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Interrupts all scripts and waits a moment for their end.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        self.workflows.stop();
+        self.alerts.stop();
+        // The resources have alerts as observers, and alerts have this engine.
+        *self.bridge.lock() = None;
+    }
+
+    /// Calls a workflow on another thread, which then calls `done` with the result as JSON text.
+    ///
+    /// # Errors
+    /// [`ScriptError::Busy`] if too many calls wait for a thread.
+    pub(crate) fn call(
+        &self,
+        workflow: &Workflow,
+        arguments: &[Json],
+        done: impl FnOnce(Result<String, ScriptError>) + Send + 'static,
+    ) -> Result<WorkflowCall, ScriptError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let script = Script {
+            name: format!("workflow {} ({})", workflow.uuid, workflow.name),
+            source: workflow.source.clone(),
+            task: Task::Call(Json::from(arguments.to_vec()).to_string()),
+        };
+        let is_canceled = Arc::new(AtomicBool::new(false));
+        let failures = Arc::clone(&self.failures);
+        let count = move |result: Result<Option<String>, ScriptError>| {
+            if result.is_err() {
+                failures.fetch_add(1, Ordering::Relaxed);
+            }
+            done(result.map(Option::unwrap_or_default));
+        };
+        let work = self.work(script, self.options.max_time, &is_canceled, count);
+        match self.workflows.submit(work) {
+            true => Ok(WorkflowCall(is_canceled)),
+            false => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                Err(ScriptError::Busy(MAX_WAITING))
+            }
+        }
+    }
+
+    /// Returns the work of a thread that runs a script.
+    fn work(
+        &self,
+        script: Script,
+        max_time: Duration,
+        is_canceled: &Arc<AtomicBool>,
+        done: impl FnOnce(Result<Option<String>, ScriptError>) + Send + 'static,
+    ) -> threads::Work {
+        let bridge = self.bridge.lock().clone();
+        let (max_memory, is_stopping) = (self.options.max_memory, Arc::clone(&self.is_stopping));
+        let is_canceled = Arc::clone(is_canceled);
+        Box::new(move || {
+            let stop = Stop::new(max_time, is_canceled, is_stopping);
+            done(match bridge {
+                Some(bridge) => runtime::run(&script, &bridge, &Arc::new(stop), max_memory),
+                None => Err(ScriptError::Canceled),
+            });
+        })
+    }
+}
+
+impl Evaluator for ScriptEngine {
+    fn evaluate(&self, name: &str, expression: &str, done: EvaluationDone) {
+        let script = Script {
+            name: name.to_owned(),
+            source: expression.to_owned(),
+            task: Task::Evaluate,
+        };
+        let done = |result: Result<Option<String>, ScriptError>| {
+            done(result.map_err(|error| error.to_string()));
+        };
+        let work = self.work(script, self.options.max_alert_time, &Arc::default(), done);
+        // The queue has no limit: each alert waits for the end of its evaluation.
+        self.alerts.submit(work);
+    }
+}
+
+/// Maximum number of calls of workflows that wait for a thread.
+const MAX_WAITING: usize = 64;
+/// Number of threads that evaluate the expressions of alerts.
+const ALERT_THREADS: usize = 2;

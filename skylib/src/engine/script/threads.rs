@@ -1,0 +1,124 @@
+//! `Threads`: a bounded number of threads, started when there is work for them.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// Work of a thread.
+pub(super) type Work = Box<dyn FnOnce() + Send>;
+
+/// A bounded number of threads and a bounded queue of work for them.
+pub(super) struct Threads {
+    name: &'static str,
+    max: usize,
+    max_waiting: usize,
+    state: Mutex<State>,
+    /// Wakes idle threads, and [`Threads::stop`].
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Work>,
+    threads: usize,
+    idle: usize,
+    is_stopped: bool,
+}
+
+impl Threads {
+    /// Returns the queue of at most `max` threads with this name.
+    pub(super) fn new(name: &'static str, max: usize, max_waiting: usize) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            max: max.max(1),
+            max_waiting,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Queues work. Returns `false`, and drops the work, if too much is waiting.
+    pub(super) fn submit(self: &Arc<Self>, work: Work) -> bool {
+        let mut state = self.state.lock();
+        let is_served = state.idle > state.queue.len() || state.threads < self.max;
+        if state.is_stopped || !is_served && state.queue.len() >= self.max_waiting {
+            return false;
+        }
+        state.queue.push_back(work);
+        if state.idle < state.queue.len() && state.threads < self.max {
+            let threads = Arc::clone(self);
+            let thread = std::thread::Builder::new()
+                .name(self.name.to_owned())
+                .stack_size(STACK_BYTES)
+                .spawn(move || threads.serve());
+            match thread {
+                Ok(_) => state.threads += 1,
+                Err(error) => {
+                    tracing::error!(%error, "cannot start a thread for scripts");
+                    if state.threads == 0 {
+                        state.queue.pop_back();
+                        return false;
+                    }
+                }
+            }
+        }
+        self.changed.notify_one();
+        true
+    }
+
+    /// Returns the number of threads that work, and the length of the queue.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.threads - state.idle, state.queue.len())
+    }
+
+    /// Drops the queue and waits until all threads have ended, but not for long.
+    pub(super) fn stop(&self) {
+        let mut state = self.state.lock();
+        state.is_stopped = true;
+        state.queue.clear();
+        self.changed.notify_all();
+        while state.threads > 0 {
+            if self.changed.wait_for(&mut state, STOP_TIMEOUT).timed_out() {
+                tracing::warn!(threads = state.threads, "scripts do not end");
+                return;
+            }
+        }
+    }
+
+    fn serve(&self) {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(work) = state.queue.pop_front() {
+                drop(state);
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    tracing::error!(thread = self.name, "a script made its thread panic");
+                }
+                state = self.state.lock();
+                continue;
+            }
+            if state.is_stopped {
+                break;
+            }
+            state.idle += 1;
+            let is_late = self.changed.wait_for(&mut state, IDLE_TIME).timed_out();
+            state.idle -= 1;
+            if is_late && state.queue.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+/// Stack of a thread: more than scripts may use, for the queries that they run.
+const STACK_BYTES: usize = 8 << 20;
+/// Time after which an idle thread ends.
+const IDLE_TIME: Duration = Duration::from_secs(10);
+/// Time to wait for the end of the threads.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
