@@ -126,7 +126,7 @@ fn an_unset_key_is_shown_as_an_empty_string() {
     let daemon = Daemon::start();
     for key in [
         "no.such",
-        "ui",
+        "ui.topology",
         "analyzer.startup.capture_gremlin",
         "%00",
         "a%20b",

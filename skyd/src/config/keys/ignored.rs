@@ -143,10 +143,6 @@ pub(super) const IGNORED: &[ConfigKey] = &[
     free("rbac", "Other settings of the permission model."),
     free("etcd", "Settings of etcd."),
     free("ovs", "Settings of Open vSwitch."),
-    free(
-        "ui",
-        "Settings of the web interface, which are read through the API.",
-    ),
     free("dpdk", "Settings of DPDK captures."),
     free("cache", "Settings of the caches."),
     free("plugin", "Settings of plugins."),

@@ -404,20 +404,6 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Host names with which clients may address the server if no password protects the API, in \
          addition to IP addresses, localhost, and the names of the machine. \"*\": all names.",
     ),
-    // The web page.
-    key(
-        "ui.enabled",
-        Flag,
-        "true",
-        "Whether the web page is served.",
-    ),
-    key(
-        "ui.path",
-        Text,
-        "",
-        "Folder of another web interface, such as Skydive's UI v2, which is served unmodified at \
-         /ui_v2/. Empty: none.",
-    ),
     // Alerts and workflows.
     key(
         "analyzer.alert.scripts",
@@ -622,6 +608,29 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "256MiB",
         "Maximum size of a message that a WebSocket client sends. A larger message ends the \
          connection with close code 1009.",
+    ),
+    // The web page.
+    key(
+        "ui.enabled",
+        Flag,
+        "true",
+        "Whether the web page is served.",
+    ),
+    key(
+        "ui.path",
+        Text,
+        "",
+        "Folder with another web interface, such as Skydive's UI v2, which is served unmodified at \
+         /ui_v2/. Empty: none.",
+    ),
+    key(
+        "ui",
+        Free,
+        "",
+        "Other settings of the web page, which reads them over the API. topology.favorites: names of \
+         Gremlin queries. bandwidth_threshold (absolute or relative), bandwidth_absolute_active, \
+         _warning and _alert (kilobits per second), bandwidth_relative_active, _warning and _alert \
+         (parts of the speed): rates from which links are wider.",
     ),
     // Graph.
     key(
