@@ -58,7 +58,8 @@ type ResourcesById<R> = BTreeMap<String, StoredResource<R>>;
 struct StoredResource<R> {
     resource: Arc<R>,
     expires_at: Option<Timestamp>,
-    /// Position in the order of creation, unique and ascending; 0 in documents of earlier versions.
+    /// Position in the order of creation, unique and ascending; 0 in documents from earlier
+    /// versions.
     number: u64,
     /// Length of the document, in bytes.
     bytes: usize,
@@ -102,7 +103,7 @@ impl<R: Resource> ResourceStore<R> {
                 Err(reason) => unreadable.push(UnreadableDocument { id, reason }),
             }
         }
-        // Later resources have greater numbers than these documents ever get.
+        // Resources created later have greater numbers than these documents.
         let unnumbered = resources.values_mut().filter(|stored| stored.number == 0);
         for (number, stored) in (1..).zip(unnumbered) {
             stored.number = number;
@@ -318,8 +319,8 @@ impl<R: Resource> ResourceStore<R> {
             .collect()
     }
 
-    /// Returns all resources in the order of their creation, each with its position: a number that
-    /// it retains for its lifetime.
+    /// Returns all resources in the order of creation, each with its position: a number that does
+    /// not change during the lifetime of the resource.
     ///
     /// ```
     /// use std::sync::Arc;

@@ -41,7 +41,7 @@ struct Shared {
     ended: Condvar,
 }
 
-/// Right of a client to compile one filter.
+/// Permission of a client to compile one filter, released on drop.
 struct CompilerSlot<'a>(&'a BpfCompiler);
 
 impl Drop for CompilerSlot<'_> {
@@ -80,8 +80,8 @@ struct Cache {
 type Key = (String, LinkType);
 
 impl BpfCompiler {
-    /// Returns a compiler with the same cache for another client. Clients do not wait for each other,
-    /// unless four of them compile.
+    /// Returns a compiler with the same cache for another client. Clients wait for each other only
+    /// while four of them compile filters.
     #[must_use]
     pub fn for_client(&self, client: impl Into<Arc<str>>) -> Self {
         Self {

@@ -122,7 +122,7 @@ pub struct FlowHub {
     fetches: Fetches,
     /// Subscribers of flows and statistics.
     bus: Bus<BroadcastMessage>,
-    /// Budget for the messages in their queues.
+    /// Memory budget for the messages in the queues of subscribers.
     memory: MemoryBudget,
 }
 
@@ -147,12 +147,12 @@ impl FlowHub {
         }
     }
 
-    /// Sets the budget for the messages in the queues of subscribers.
+    /// Sets the memory budget for the messages in the queues of subscribers.
     pub(crate) fn with_memory(self, memory: MemoryBudget) -> Self {
         Self { memory, ..self }
     }
 
-    /// Returns a source with the flows of this hub, whose queries end once `is_interrupted` returns
+    /// Returns a source of the flows of this hub whose queries end once `is_interrupted` returns
     /// `true`.
     pub(crate) fn reader<'a>(
         &'a self,
@@ -354,13 +354,13 @@ impl FlowHub {
         }
     }
 
-    /// Returns the flow tables of now, so that captures can start and stop during a query.
+    /// Returns the current flow tables, so that captures can start and stop during a query.
     pub(super) fn tables(&self) -> Vec<CaptureHandle> {
         let tables = self.tables.read();
         tables.iter().map(|(_, table)| table.clone()).collect()
     }
 
-    /// Returns the flows that agents and files have brought.
+    /// Returns the flows received from agents and files.
     pub(super) const fn remote(&self) -> &RemoteFlows {
         &self.remote
     }
@@ -381,7 +381,7 @@ impl FlowHub {
     }
 }
 
-/// Queries that nothing interrupts; see [`FlowHub::reader`] for others.
+/// Queries without an interrupt; see [`FlowHub::reader`] for queries with one.
 impl FlowSource for FlowHub {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.reader(&|| false).query(query)

@@ -1,8 +1,8 @@
-//! `HubReader`: answers the flow queries of a [`FlowHub`], each until it is interrupted.
+//! `HubReader`: answers flow queries of a [`FlowHub`] that can be interrupted.
 //!
-//! Live queries are sent to all flow tables at once and their answers merged; queries about the past
-//! are answered by the flow store. Every wait for other threads is cut into pieces of
-//! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns within
+//! Queries about the present are sent to all flow tables concurrently, and the answers are merged;
+//! queries about the past are answered by the flow store. Every wait for other threads polls the
+//! interrupt at intervals of [`POLL_INTERVAL`], so that a query that times out returns within
 //! milliseconds.
 
 use std::time::Instant;
@@ -19,7 +19,7 @@ use crate::store::FlowStore;
 use crate::time::TimeSlice;
 use crate::value::Text;
 
-/// The flows of a hub for one query.
+/// Source of the flows of a hub for one query.
 pub(crate) struct HubReader<'a> {
     hub: &'a FlowHub,
     is_interrupted: &'a (dyn Fn() -> bool + Sync),
@@ -37,13 +37,13 @@ impl<'a> HubReader<'a> {
         }
     }
 
-    /// Returns the store for flows.
+    /// Returns the flow store.
     fn past(&self) -> Result<&dyn FlowStore, FlowQueryError> {
         self.hub.store().ok_or(FlowQueryError::NoStorage)
     }
 
-    /// Sends a request to all tables and waits for the answers until one common deadline. A table
-    /// that does not answer in time is counted and skipped.
+    /// Sends a request to all tables and waits for the answers until a common deadline. Tables that
+    /// do not answer in time are counted and skipped.
     fn fan_out<T>(
         &self,
         start: impl Fn(&CaptureHandle) -> Result<PendingFlows, FlowQueryError>,
@@ -73,10 +73,11 @@ impl<'a> HubReader<'a> {
         Ok(answers)
     }
 
-    /// Starts the query of one table, and tries again until a deadline if its queue is full.
+    /// Starts the query of one table. While its queue is full, retries until a deadline.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::Interrupted`]; the result has the errors of the table.
+    /// Returns Returns [`FlowQueryError::Interrupted`] if the query is interrupted. The result
+    /// contains the errors of the table.
     fn start<T>(
         &self,
         deadline: Instant,
@@ -96,8 +97,8 @@ impl<'a> HubReader<'a> {
 }
 
 impl FlowSource for HubReader<'_> {
-    /// Queries all tables at once and merges their answers in the query's order. A table that does
-    /// not answer before the timeout counts as empty.
+    /// Queries all tables concurrently and merges their answers in the query's order. A table that
+    /// does not answer before the timeout counts as empty.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         let _slot = self.hub.fetches().begin(self.is_interrupted)?;
         if query.time.is_some() {
@@ -160,15 +161,15 @@ impl FlowSource for HubReader<'_> {
     }
 }
 
-/// Flow queries that copy flows now. Their size is known, and charged to their clients, only
-/// afterwards, so few run at a time.
+/// Slots for flow queries that copy flows. The size of the flows is charged to the client only
+/// after the copy, when it is known; therefore, few such queries run concurrently.
 #[derive(Default)]
 pub(super) struct Fetches {
     running: Mutex<usize>,
     ended: Condvar,
 }
 
-/// Slot of a query that copies flows.
+/// Slot of a query that copies flows, released on drop.
 struct Fetch<'a>(&'a Fetches);
 
 impl Fetches {
@@ -193,7 +194,7 @@ impl Drop for Fetch<'_> {
     }
 }
 
-/// Flow queries that copy flows at a time.
+/// Maximum number of flow queries that copy flows concurrently.
 const MAX_FETCHES: usize = 4;
 
 #[cfg(test)]
@@ -210,7 +211,7 @@ mod tests {
     use crate::packet::LinkType;
     use crate::time::SystemClock;
 
-    /// A source that reports that it hangs, and hangs until its other end is dropped.
+    /// Packet source that reports that it hangs, and hangs until its other end is dropped.
     struct Hanging(Sender<()>, Receiver<()>);
 
     impl PacketSource for Hanging {
@@ -238,7 +239,7 @@ mod tests {
     /// Calls a function with a hub of ten tables that answer no query.
     fn with_hanging_tables(timeout: Duration, test: impl FnOnce(&FlowHub)) {
         let hub = FlowHub::new(FlowOptions::default().with_table_timeout(timeout));
-        // Dropped last: a capture ends when its source does.
+        // Dropped last, because a capture ends when its source ends.
         let captures: Vec<Capture>;
         let (_hold, held) = bounded(0);
         let (hangs, hanging) = bounded(10);
@@ -274,7 +275,7 @@ mod tests {
             let query = FlowQuery::default();
             assert_eq!(reader.query(&query), Err(FlowQueryError::Interrupted));
             assert_eq!(reader.count(&query), Err(FlowQueryError::Interrupted));
-            // Queues that are full are no reason to wait longer.
+            // Full queues do not extend the wait.
             for _ in 0..100 {
                 assert_eq!(reader.count(&query), Err(FlowQueryError::Interrupted));
             }
