@@ -114,7 +114,7 @@ pub trait ExpressionChecker {
     /// The reason.
     fn check_bpf(&self, filter: &str) -> Result<(), String>;
 
-    /// Returns whether alerts may run programs of the server.
+    /// Returns whether alerts may run programs on this host.
     fn allows_alert_scripts(&self) -> bool {
         true
     }

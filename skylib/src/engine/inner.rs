@@ -47,7 +47,7 @@ pub(super) struct Inner {
     pub(super) live: Arc<LiveHub>,
     pub(super) rules: Arc<RuleHub>,
     pub(super) alerts: Arc<AlertHub>,
-    /// The live queries of alerts.
+    /// Live queries of alerts.
     pub(super) alert_live: Arc<LiveHub>,
     pub(super) actions: Arc<ActionQueue>,
     #[cfg(feature = "scripting")]
@@ -119,7 +119,8 @@ impl Inner {
         };
         #[cfg(not(feature = "scripting"))]
         let evaluator: Option<Arc<dyn Evaluator>> = None;
-        // The live query of a changed alert ends only after that of the new one has begun.
+        // The live query of a changed alert ends only after the live query of the new version has
+        // begun.
         let max_queries = options.resources.alerts.saturating_mul(2);
         let live = options.live.with_max_queries(max_queries);
         let alert_live = Arc::new(LiveHub::new(live, queries.clone(), &options.memory));

@@ -61,7 +61,7 @@ pub struct EngineOptions {
     pub flow_store: Option<Arc<dyn FlowStore>>,
     /// Clock of timestamps and deadlines.
     pub clock: Arc<dyn Clock>,
-    /// Time zone of dates and times of day in queries that name none.
+    /// Time zone of dates and times of day in queries that do not state one.
     pub time_zone: TimeZone,
     /// Settings of each capture's flow table that the capture does not set.
     pub table: FlowTableOptions,
@@ -100,9 +100,10 @@ pub struct EngineOptions {
     pub local_captures: bool,
     /// Capture to create at the start, unless an equal one is stored.
     pub startup_capture: Option<CaptureSpec>,
-    /// Client that sends the messages of alerts to HTTP servers; with `None`, such actions fail.
+    /// Client that sends the messages of alerts to HTTP servers; if it is `None`, such actions
+    /// fail.
     pub webhooks: Option<Arc<dyn WebhookClient>>,
-    /// Whether alerts may run programs of this host.
+    /// Whether alerts may run programs on this host.
     pub alert_scripts: bool,
     /// Limits of workflows and of JavaScript in alerts.
     #[cfg(feature = "scripting")]
@@ -174,7 +175,7 @@ setters! {
     "Sets the store for the graph's past." with_history(history: Arc<dyn History> as Some);
     "Sets the store for flows." with_flow_store(flow_store: Arc<dyn FlowStore> as Some);
     "Sets the clock of timestamps and deadlines." with_clock(clock: Arc<dyn Clock>);
-    "Sets the time zone of dates and times of day in queries that name none."
+    "Sets the time zone of dates and times of day in queries that do not state one."
     with_time_zone(time_zone: TimeZone);
     "Sets the settings of each capture's flow table that the capture does not set."
     with_table(table: FlowTableOptions);
@@ -209,7 +210,7 @@ setters! {
     with_startup_capture(startup_capture: CaptureSpec as Some);
     "Sets the client that sends the messages of alerts to HTTP servers."
     with_webhooks(webhooks: Arc<dyn WebhookClient> as Some);
-    "Sets whether alerts may run programs of this host."
+    "Sets whether alerts may run programs on this host."
     with_alert_scripts(alert_scripts: bool);
 }
 

@@ -58,8 +58,8 @@ impl<'a> QueryOptions<'a> {
         self
     }
 
-    /// Sets the name of the client in whose name the query runs: of each client, one packet filter is
-    /// compiled at a time.
+    /// Sets the name of the client on whose behalf the query runs. Packet filters of one client are
+    /// compiled sequentially.
     #[must_use]
     pub fn with_client(mut self, client: &'a str) -> Self {
         self.client = Some(client);

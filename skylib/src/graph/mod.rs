@@ -251,8 +251,8 @@ impl Graph {
     }
 
     /// Replaces the metadata of a node like [`Graph::set_node_metadata`], without a new revision
-    /// number. The numbers of a node from another graph count the changes there: with a new number
-    /// here, the next update from there would be ignored as known.
+    /// number. The revision numbers of a node from another graph count the changes in that graph:
+    /// with a new number here, the next update from that graph would be ignored as already known.
     #[cfg(feature = "engine")]
     pub(crate) fn annotate_node(
         &mut self,

@@ -154,7 +154,8 @@ impl Query {
         self.steps.iter().map(|(step, _)| step)
     }
 
-    /// Returns the names of the steps that can follow the query; none if the query fails on every graph.
+    /// Returns the names of the steps that can follow the query; empty if the query fails on every
+    /// graph.
     ///
     /// ```
     /// use skylib::gremlin::Query;

@@ -213,7 +213,7 @@ impl LiveHub {
         }
     }
 
-    /// Runs a query within the limits of live queries, in the name of a client.
+    /// Runs a query within the limits of live queries, on behalf of a client.
     ///
     /// # Errors
     /// Returns an error if the query fails or exceeds a limit, and

@@ -15,7 +15,7 @@ use crate::gremlin::live::LiveQuery;
 pub(super) struct ScheduledQuery {
     pub(super) query: LiveQuery,
     pub(super) slot: Arc<Slot>,
-    /// Time between two runs if the query reads flows or history.
+    /// Time between two runs of a query that reads flows or history.
     timed_interval: Duration,
     /// Time of the last update, or of the last check for one.
     last_update: Instant,

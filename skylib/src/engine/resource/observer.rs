@@ -13,7 +13,7 @@ pub(crate) trait Observer<R>: Send + Sync {
     /// with `None` it never expires.
     fn created(&self, _resource: &R, _expires_at: Option<Timestamp>) {}
 
-    /// Handles the change of a resource by a client, even to what it was before.
+    /// Handles an update of a resource by a client, even if the update changes nothing.
     fn updated(&self, _resource: &R) {}
 
     /// Handles the deletion of a resource by a client or by its expiry.

@@ -38,7 +38,7 @@ pub struct Resources<R> {
     store: Arc<ResourceStore<R>>,
     context: Arc<ResourceContext>,
     observers: Vec<Arc<dyn Observer<R>>>,
-    /// Resources that are part of the program: clients can only read them.
+    /// Built-in resources, which clients can only read.
     built_in: Vec<Arc<R>>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct ResourceContext {
     pub(crate) bus: Arc<Bus<BroadcastMessage>>,
     pub(crate) layer_key_mode: LayerKeyMode,
     pub(crate) memory: MemoryBudget,
-    /// Whether alerts may run programs of this host.
+    /// Whether alerts may run programs on this host.
     pub(crate) alert_scripts: bool,
 }
 
@@ -63,7 +63,7 @@ impl<R: Resource> Resources<R> {
         }
     }
 
-    /// Sets the resources that are part of the program.
+    /// Sets the built-in resources.
     #[cfg(feature = "scripting")]
     pub(crate) fn set_built_in(&mut self, built_in: Vec<R>) {
         self.built_in = built_in.into_iter().map(Arc::new).collect();
@@ -206,7 +206,7 @@ impl<R: Resource> Collection for Resources<R> {
         }
         let defaults = self.defaults();
         let patched = self.store.patch(id, patch, &defaults, &*self.context)?;
-        // COMPAT: Skydive: a patch that changes nothing counts as a change of these kinds.
+        // COMPAT: as in Skydive, a patch of these kinds that changes nothing counts as a change.
         let Some(resource) = patched.or_else(|| self.store.get(id)) else {
             return Err(PatchError::NotFound);
         };
@@ -297,7 +297,7 @@ impl ExpressionChecker for ResourceContext {
     }
 
     fn check_bpf(&self, filter: &str) -> Result<(), String> {
-        // Its own client, so that no creation waits for a query or a capture.
+        // A separate client, so that creations do not wait for queries and captures.
         self.queries
             .filters
             .for_client("resources")

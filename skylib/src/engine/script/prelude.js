@@ -132,7 +132,8 @@
 
   for (const word of ['DESC', 'ASC', 'NOW', 'FOREVER']) exported[word] = new Word(word);
 
-  // The language has no escapes: a text that contains a quote is matched by an equal pattern.
+  // The language has no escapes: a string that contains a quote is matched by an equivalent
+  // pattern.
   function argument(value, isValue) {
     if (typeof value !== 'string') return String(value);
     if (!/['"\0]/.test(value)) return '"' + value + '"';
