@@ -31,11 +31,13 @@ pub(crate) struct Cli {
 #[derive(Args, Debug, Default)]
 pub(crate) struct CommonArgs {
     /// YAML configuration file of the daemon or the client; repeatable.
-    #[arg(short = 'c', long = "conf", value_name = "FILE")]
+    // clap passes values of global options on by their ids: those of the client differ.
+    #[arg(id = "early_conf", short = 'c', long = "conf", value_name = "FILE")]
     files: Vec<PathBuf>,
 
     /// Backend of the configuration; only `file` is supported.
     #[arg(
+        id = "early_backend",
         short = 'b',
         long = "config-backend",
         value_name = "BACKEND",
@@ -44,7 +46,7 @@ pub(crate) struct CommonArgs {
     config_backend: Option<ConfigBackend>,
 
     /// Print each request of the client.
-    #[arg(long, hide = true)]
+    #[arg(id = "early_verbose", long = "verbose", hide = true)]
     verbose: bool,
 }
 

@@ -133,7 +133,7 @@ pub(crate) fn configured_roots(config: &Config) -> anyhow::Result<Option<RootCer
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, is empty, or contains an unsuitable certificate.
-fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
+pub(crate) fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots

@@ -80,11 +80,6 @@ impl HttpClient {
         &self.target
     }
 
-    /// Closes the connection; the next request opens another one.
-    pub(super) fn disconnect(&mut self) {
-        self.connection = None;
-    }
-
     /// Sends a request and returns the response once its headers have been received.
     ///
     /// # Errors

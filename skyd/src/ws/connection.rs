@@ -222,9 +222,9 @@ impl Reader {
             tokio::select! {
                 biased;
                 result = work.as_mut() => return result,
-                frame = self.next_frame(), if self.can_read_ahead() => {
-                    let message = frame.ok_or(ConnectionEnd::Silent).and_then(message_of);
-                    if let Some(message) = message.transpose() {
+                frame = self.stream.next(), if self.can_read_ahead() => {
+                    self.unanswered.answered();
+                    if let Some(message) = message_of(frame).transpose() {
                         self.ahead.push_back(message);
                     }
                 }
@@ -244,6 +244,8 @@ impl Reader {
     /// Removes and returns the oldest message that was read ahead.
     fn take_ahead(&mut self) -> Option<Result<Bytes, ConnectionEnd>> {
         let message = self.ahead.pop_front()?;
+        // A client that sent it cannot be blamed for the time in which it waited.
+        self.unanswered.answered();
         if self.ahead.is_empty() {
             self.ahead_memory.shrink_to(0);
         }

@@ -9,8 +9,8 @@ import subprocess
 import pytest
 from attacker import LONG, Daemon, node
 
-# Damages of each file: 2 files * 7 kinds * 12 = 168.
-TRIALS = int(os.environ.get("ATTACK_STORES", "12"))
+# Damages of each kind of each file: 2 files * (6 kinds * 14 + 1) = 170 starts.
+TRIALS = int(os.environ.get("ATTACK_STORES", "14"))
 
 
 def flip(data, chance):

@@ -121,7 +121,7 @@ fn a_long_list_is_printed_while_it_is_received() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut start = [0; 10];
+    let mut start = [0; 9];
     process
         .stdout
         .take()

@@ -173,7 +173,7 @@ fn a_failing_patch_reports_the_operation() {
         ),
         (
             r#"[{"op":"replace","path":"","value":7}]"#,
-            "creating a new resource from the patched JSON body: expected an object",
+            "creating a new resource from the patched JSON body: found a number; expected an object",
         ),
         (
             r#"[{"op":"add","path":"/Action","value":"ftp://x"}]"#,
@@ -287,7 +287,7 @@ fn a_workflow_is_called() {
     for (path, body, text) in [
         ("none", "{}", "No workflow found with ID: none\n"),
         ("none", "", "EOF\n"),
-        ("none", "[]", "expected an object, got an array\n"),
+        ("none", "[]", "found an array; expected an object\n"),
         (
             "none",
             r#"{"Params":{}}"#,

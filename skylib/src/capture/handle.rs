@@ -138,8 +138,10 @@ impl PendingFlows {
     /// Returns the table's error, or [`FlowQueryError::Source`] if the capture does not respond
     /// within `timeout`.
     pub fn wait(mut self, timeout: Duration) -> Result<FlowSet, FlowQueryError> {
-        self.receive(timeout, &|| false)?;
-        self.into_flows()
+        match self.receive(timeout) {
+            true => self.into_flows(),
+            false => Err(Self::no_answer()),
+        }
     }
 
     /// Returns the number of flows, for [`CaptureHandle::start_count`].
@@ -147,39 +149,25 @@ impl PendingFlows {
     /// # Errors
     /// Returns the errors of [`PendingFlows::wait`].
     pub fn wait_count(mut self, timeout: Duration) -> Result<u64, FlowQueryError> {
-        self.receive(timeout, &|| false)?;
-        self.into_count()
+        match self.receive(timeout) {
+            true => self.into_count(),
+            false => Err(Self::no_answer()),
+        }
     }
 
-    /// Waits for the answer.
-    ///
-    /// # Errors
-    /// Returns [`FlowQueryError::Source`] if there is no answer within `timeout`, and
-    /// [`FlowQueryError::Interrupted`] soon after `is_interrupted` returns `true`.
-    pub(crate) fn receive(
-        &mut self,
-        timeout: Duration,
-        is_interrupted: &dyn Fn() -> bool,
-    ) -> Result<(), FlowQueryError> {
-        let mut left = timeout;
-        loop {
-            let wait = left.min(POLL_INTERVAL);
-            match self.answer.recv_timeout(wait) {
-                Ok(scan) => {
-                    self.scan = Some(scan);
-                    return Ok(());
-                }
-                // The capture has ended: its table has no flows.
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) if is_interrupted() => {
-                    return Err(FlowQueryError::Interrupted);
-                }
-                Err(RecvTimeoutError::Timeout) => left -= wait,
-            }
-            if left.is_zero() {
-                return Err(failure("no answer in time"));
-            }
+    /// Waits for the answer for at most `timeout`. Returns whether it arrived or the capture has ended.
+    pub(crate) fn receive(&mut self, timeout: Duration) -> bool {
+        match self.answer.recv_timeout(timeout) {
+            Ok(scan) => self.scan = Some(scan),
+            Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout) => return false,
         }
+        true
+    }
+
+    /// Returns the error of a table that does not answer in time.
+    pub(crate) fn no_answer() -> FlowQueryError {
+        failure("no answer in time")
     }
 
     /// Returns the received flows; none if the capture has ended.

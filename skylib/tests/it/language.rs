@@ -40,7 +40,7 @@ const REJECTED_PHRASES: &[(&str, &str)] = &[
 /// a noun phrase, and limits with "Maximum" or "Minimum".
 const REJECTED_BEGINNINGS: &[&str] = &["What", "How", "Most", "Longest", "Largest", "Highest"];
 
-/// The least share of documented functions whose documentation begins with a third-person verb.
+/// Minimum share of documented functions whose documentation begins with a third-person verb.
 const LEAST_VERB_SHARE: f64 = 0.75;
 
 /// A doc comment: where it begins, its text, and whether it documents a function.

@@ -1,8 +1,8 @@
 //! `HubReader`: answers flow queries of a [`FlowHub`] that can be interrupted.
 //!
-//! Queries about the present are sent to all flow tables concurrently, and the answers are merged;
-//! queries about the past are answered by the flow store. Every wait for other threads polls the
-//! interrupt at intervals of [`POLL_INTERVAL`], so that a query that times out returns within
+//! Live queries are sent to all flow tables concurrently and their answers merged; queries about
+//! the past are answered by the flow store. Every wait for other threads is divided into periods of
+//! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns within
 //! milliseconds.
 
 use std::time::Instant;
@@ -19,7 +19,7 @@ use crate::store::FlowStore;
 use crate::time::TimeSlice;
 use crate::value::Text;
 
-/// Source of the flows of a hub for one query.
+/// Flows of a hub, as a source for one query.
 pub(crate) struct HubReader<'a> {
     hub: &'a FlowHub,
     is_interrupted: &'a (dyn Fn() -> bool + Sync),
@@ -42,8 +42,8 @@ impl<'a> HubReader<'a> {
         self.hub.store().ok_or(FlowQueryError::NoStorage)
     }
 
-    /// Sends a request to all tables and waits for the answers until a common deadline. Tables that
-    /// do not answer in time are counted and skipped.
+    /// Sends a request to all tables and waits for the answers until a common deadline. A table
+    /// that does not answer in time is counted and skipped.
     fn fan_out<T>(
         &self,
         start: impl Fn(&CaptureHandle) -> Result<PendingFlows, FlowQueryError>,
@@ -56,12 +56,7 @@ impl<'a> HubReader<'a> {
         }
         let mut answers = Vec::with_capacity(started.len());
         for pending in started {
-            let finished = pending.and_then(|mut pending| {
-                let left = deadline.saturating_duration_since(monotonic::now());
-                pending.receive(left, self.is_interrupted)?;
-                finish(pending)
-            });
-            match finished {
+            match pending.and_then(|pending| finish(self.wait(pending, deadline)?)) {
                 Ok(answer) => answers.push(answer),
                 Err(FlowQueryError::Source { reason }) => {
                     self.hub.count_table_timeout();
@@ -73,11 +68,31 @@ impl<'a> HubReader<'a> {
         Ok(answers)
     }
 
-    /// Starts the query of one table. While its queue is full, retries until a deadline.
+    /// Waits for the answer of one table until a deadline.
+    fn wait(
+        &self,
+        mut pending: PendingFlows,
+        deadline: Instant,
+    ) -> Result<PendingFlows, FlowQueryError> {
+        loop {
+            let left = deadline.saturating_duration_since(monotonic::now());
+            if pending.receive(left.min(POLL_INTERVAL)) {
+                return Ok(pending);
+            }
+            if (self.is_interrupted)() {
+                return Err(FlowQueryError::Interrupted);
+            }
+            if left.is_zero() {
+                return Err(PendingFlows::no_answer());
+            }
+        }
+    }
+
+    /// Starts the query of one table, and retries until a deadline if its queue is full.
     ///
     /// # Errors
-    /// Returns Returns [`FlowQueryError::Interrupted`] if the query is interrupted. The result
-    /// contains the errors of the table.
+    /// Returns [`FlowQueryError::Interrupted`] if the query is interrupted; the inner result
+    /// contains the error of the table.
     fn start<T>(
         &self,
         deadline: Instant,
@@ -104,8 +119,8 @@ impl FlowSource for HubReader<'_> {
         if query.time.is_some() {
             return self.past()?.query(query);
         }
-        // A table may omit flows after the range, but which flows are before the range is known only
-        // after the merge.
+        // A table may omit flows after the range, but which flows are before the range is known
+        // only after the merge.
         let part = FlowQuery {
             range: query.range.map(|(_, to)| (0, to)),
             ..query.clone()
@@ -161,8 +176,8 @@ impl FlowSource for HubReader<'_> {
     }
 }
 
-/// Slots for flow queries that copy flows. The size of the flows is charged to the client only
-/// after the copy, when it is known; therefore, few such queries run concurrently.
+/// Flow queries that are copying flows. The size of the copies is known, and charged to the
+/// clients, only afterwards, so few such queries run concurrently.
 #[derive(Default)]
 pub(super) struct Fetches {
     running: Mutex<usize>,
@@ -173,7 +188,7 @@ pub(super) struct Fetches {
 struct Fetch<'a>(&'a Fetches);
 
 impl Fetches {
-    /// Waits until fewer than [`MAX_FETCHES`] queries copy flows.
+    /// Waits until fewer than [`MAX_FETCHES`] queries are copying flows.
     fn begin(&self, is_interrupted: &dyn Fn() -> bool) -> Result<Fetch<'_>, FlowQueryError> {
         let mut running = self.running.lock();
         while *running >= MAX_FETCHES {
@@ -275,7 +290,7 @@ mod tests {
             let query = FlowQuery::default();
             assert_eq!(reader.query(&query), Err(FlowQueryError::Interrupted));
             assert_eq!(reader.count(&query), Err(FlowQueryError::Interrupted));
-            // Full queues do not extend the wait.
+            // Full queues do not prolong the wait.
             for _ in 0..100 {
                 assert_eq!(reader.count(&query), Err(FlowQueryError::Interrupted));
             }

@@ -80,12 +80,12 @@ pub enum LiveEvent {
     Ended(QueryError),
 }
 
-/// Error of opening a live query.
+/// Error returned if a live query cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {
     /// The client has a query with this name.
-    #[error("a live query named {0:?} is open already; cancel it or use another name")]
+    #[error("a live query named {0:?} is already open; cancel it or use another name")]
     Taken(String),
     /// The client has reached its limit of queries.
     #[error("limit of {0} live queries per client reached; cancel one first")]
@@ -152,7 +152,7 @@ impl LiveClient {
     }
 
     /// Waits for the next event and returns it with the name of its query; `None` once the engine
-    /// has stopped. The queries are served round robin.
+    /// has stopped. The queries are served in round-robin order.
     pub async fn next(&self) -> Option<(String, LiveEvent)> {
         loop {
             match self.try_next() {
@@ -329,7 +329,7 @@ const SHORTEST_TIMED_INTERVAL: Duration = Duration::from_secs(1);
 pub struct LiveReservation {
     slot: Arc<Slot>,
     client: Arc<ClientState>,
-    /// Time between two runs of a query that reads flows or history.
+    /// Time between two runs, if the query reads flows or history.
     timed_interval: Duration,
     is_open: bool,
 }
@@ -390,12 +390,13 @@ impl LiveReservation {
 }
 
 impl LiveReservation {
-    /// Opens a query without waiting for its first run, whose answer or error is the first event. A
-    /// query that fails at first remains open. Returns `false` if the engine has stopped.
+    /// Opens a query without waiting for its first run, whose answer, or error, is the first event.
+    /// A query that cannot be answered now remains open. Returns `false` if the engine has stopped.
     pub(in crate::engine) fn open_later(mut self, query: Query) -> bool {
         let query = ScheduledQuery::new(
             LiveQuery::new(query),
             Arc::clone(&self.slot),
+            self.timed_interval,
             Duration::ZERO,
         );
         self.is_open = self.client.hub.schedule(query);

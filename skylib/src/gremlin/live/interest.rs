@@ -6,8 +6,8 @@ use crate::graph::{ElementKey, GraphEvent, NodeId};
 use crate::gremlin::Query;
 use crate::gremlin::plan::Operation;
 
-/// Set of graph events that can change the nodes that a query returns. Unlike a
-/// [`LiveQuery`](super::LiveQuery), an interest does not store the answer.
+/// Graph events that can change the nodes that a query returns. Unlike a
+/// [`LiveQuery`](super::LiveQuery), it does not store the answer.
 #[derive(Debug)]
 pub(crate) struct Interest(Dependencies);
 
@@ -50,7 +50,7 @@ impl Interest {
     }
 }
 
-/// If the query only searches nodes, returns the filter that exactly the nodes of the answer match.
+/// Returns the filter that matches exactly the nodes of the answer, if the query is only a search.
 pub(crate) fn node_search(query: &Query) -> Option<Filter<ElementKey>> {
     let mut search: Option<Filter<ElementKey>> = None;
     for (operation, _) in &query.plan.operations {
