@@ -155,7 +155,8 @@ impl PendingFlows {
         }
     }
 
-    /// Waits for the answer for at most `timeout`. Returns whether it arrived or the capture has ended.
+    /// Waits for the answer for at most `timeout`. Returns whether it arrived or the capture has
+    /// ended.
     pub(crate) fn receive(&mut self, timeout: Duration) -> bool {
         match self.answer.recv_timeout(timeout) {
             Ok(scan) => self.scan = Some(scan),

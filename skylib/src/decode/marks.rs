@@ -149,8 +149,8 @@ impl Marks {
         self
     }
 
-    /// Returns the capture point or interface index as a number; `None` if other identifiers are known.
-    /// A table stores the number for each flow, because the whole value would be too large.
+    /// Returns the capture point or interface index as a number; `None` if other identifiers are
+    /// known. A table stores the number for each flow, because the whole value would be too large.
     pub(crate) fn capture_origin(&self) -> Option<NonZeroU32> {
         let number = match self.known {
             KNOWN_POINT => self.point.index().checked_add(1)?,

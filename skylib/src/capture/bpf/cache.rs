@@ -1,10 +1,10 @@
 //! `BpfCompiler`: compiles packet filters sequentially for each client, and each only once.
 //!
-//! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled. Each
-//! client compiles one filter at a time, and all clients together compile at most
+//! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled.
+//! Each client compiles one filter at a time, and all clients together compile at most
 //! [`MAX_COMPILATIONS`] at the same time, so that one client cannot delay the others; callers that
-//! wait can be interrupted. Programs are cached by expression and link type, so that a capture on many
-//! interfaces and a query over many packets compile their filter once.
+//! wait can be interrupted. Programs are cached by expression and link type, so that a capture on
+//! many interfaces and a query over many packets compile their filter once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;

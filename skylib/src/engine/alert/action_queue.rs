@@ -137,7 +137,8 @@ impl ActionQueue {
         self.changed.notify_all();
     }
 
-    /// Starts actions until [`ActionQueue::stop`] is called; the body of the thread `alert-actions`.
+    /// Starts actions until [`ActionQueue::stop`] is called; the body of the thread
+    /// `alert-actions`.
     pub(crate) fn run(self: &Arc<Self>) {
         while let Some(action) = self.next() {
             self.start(action);

@@ -184,8 +184,8 @@ impl AlertHub {
         self.inbox.filled.notify_all();
     }
 
-    /// Passes the events of live queries to the alert thread until the live queries stop; the body of
-    /// the thread `alert-events`.
+    /// Passes the events of live queries to the alert thread until the live queries stop; the body
+    /// of the thread `alert-events`.
     pub(crate) fn forward(&self, client: &LiveClient) {
         loop {
             match client.recv_timeout(Duration::from_secs(3600)) {

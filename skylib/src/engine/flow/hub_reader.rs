@@ -2,8 +2,8 @@
 //!
 //! Live queries are sent to all flow tables concurrently and their answers merged; queries about
 //! the past are answered by the flow store. Every wait for other threads is divided into periods of
-//! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns within
-//! milliseconds.
+//! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns
+//! within milliseconds.
 
 use std::time::Instant;
 

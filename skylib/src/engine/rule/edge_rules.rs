@@ -54,7 +54,7 @@ struct End {
     /// Matching node that was created first (of several, the node with the smallest ID). Unlike the
     /// order of an answer, this choice does not depend on when the query ran.
     first: Option<(Timestamp, NodeId)>,
-    /// Whether a search has to run because the first node no longer matches.
+    /// Whether a search must run because the first node no longer matches.
     must_search: bool,
 }
 
@@ -417,7 +417,7 @@ fn relation_of(edge: &Edge) -> Option<&str> {
     edge.metadata.get("RelationType")?.as_text()
 }
 
-/// Adds the edge of a rule and returns its id; `None` if the nodes are already linked or no longer
+/// Adds the edge of a rule and returns its ID; `None` if the nodes are already linked or no longer
 /// exist.
 fn add(
     context: &RuleContext,

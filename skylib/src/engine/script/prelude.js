@@ -1,4 +1,4 @@
-// Environment of alert expressions and workflows: evaluated before each of them, in a context of its
+// Environment of alert expressions and workflows: evaluated before each script, in a context of its
 // own. `native` are the functions of bridge.rs; the returned object is the driver that runtime.rs
 // calls. Everything a script can change is read before the script runs.
 (function (native) {
