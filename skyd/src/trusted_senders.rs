@@ -34,8 +34,8 @@ impl TrustedSenders {
         }
     }
 
-    /// Returns whether a datagram comes from a socket on this machine that belongs to root or to the
-    /// user of the daemon.
+    /// Returns whether a datagram comes from a socket on this machine that belongs to root or to
+    /// the user of the daemon.
     pub(crate) fn trusts(&mut self, sender: SocketAddr, now: Instant) -> bool {
         if !sender.ip().to_canonical().is_loopback() {
             return false;

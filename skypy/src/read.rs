@@ -27,7 +27,8 @@ use crate::stream::FlowStream;
 /// - `merge`: merge the packets of several files by time, for files that overlap;
 /// - `query`: a Gremlin query; its result is returned, as parsed JSON, instead of the flows;
 /// - `bpf`: process only packets that match this filter, in tcpdump syntax;
-/// - `link_type`: link type of all packets, a number or a name, instead of the one in the files;
+/// - `link_type`: link type of all packets, a number or a name, instead of the link types of the
+///   files;
 /// - `interface`: process only packets of this interface of a pcapng file, or of this interface
 ///   index of a Linux cooked capture (SLL2);
 /// - `layer_key`: "L2" if MAC addresses always distinguish flows, "L3" if they distinguish only flows

@@ -7,8 +7,8 @@ use clap::{ArgAction, Args};
 /// Options of the connection, accepted before or after the words of the command.
 #[derive(Args, Debug, Default)]
 pub(crate) struct ConnectionArgs {
-    /// Address of the analyzer: host:port, :port, or port. The default is SKYDIVE_ANALYZER, then the
-    /// first of `analyzers` in the configuration, then 127.0.0.1:8082.
+    /// Address of the analyzer: host:port, :port, or port. The default is SKYDIVE_ANALYZER, then
+    /// the first of `analyzers` in the configuration, then 127.0.0.1:8082.
     #[arg(long, value_name = "ADDRESS", global = true, help_heading = HEADING)]
     pub(super) analyzer: Option<String>,
 
@@ -16,8 +16,8 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, value_name = "NAME", global = true, help_heading = HEADING)]
     pub(super) username: Option<String>,
 
-    /// Password of the user; the default is SKYDIVE_PASSWORD, which other users of this machine cannot
-    /// see in the list of processes.
+    /// Password of the user; the default is SKYDIVE_PASSWORD, which other users of this machine
+    /// cannot see in the list of processes.
     #[arg(long, value_name = "TEXT", global = true, help_heading = HEADING, allow_hyphen_values = true)]
     pub(super) password: Option<String>,
 

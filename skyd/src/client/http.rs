@@ -206,7 +206,7 @@ impl Answer {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Reads the response as the reason of a refusal.
+    /// Reads the response as an error response.
     ///
     /// # Errors
     /// Returns an error if the connection ends inside the body.
@@ -279,7 +279,7 @@ impl Body for FileBody {
 /// Media type of JSON.
 pub(super) const JSON: &str = "application/json";
 const GZIP: &str = "gzip";
-/// Maximum length of the body of a refusal that is shown, in bytes.
+/// Maximum length of the body of an error response that is shown, in bytes.
 const MAX_REASON_BYTES: usize = 64 << 10;
 /// Maximum number of bytes of a file per read.
 const PIECE: usize = 64 << 10;

@@ -40,8 +40,8 @@ struct GraphMessage<'a> {
 }
 
 impl Publisher {
-    /// Connects to an endpoint; elements that this client adds have the origin `CLI.<host>` and remain
-    /// after it disconnects.
+    /// Connects to an endpoint; elements that this client adds have the origin `CLI.<host>` and
+    /// remain after it disconnects.
     ///
     /// # Errors
     /// Returns an error if the server cannot be reached or rejects the connection.

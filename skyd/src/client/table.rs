@@ -30,8 +30,8 @@ impl Column {
 
 /// Table that is written once enough rows have been received to choose the widths of the columns.
 ///
-/// The first [`SAMPLE`] rows determine the widths; wider cells of later rows shift the rest of their
-/// row.
+/// The first [`SAMPLE`] rows determine the widths; wider cells of later rows shift the rest of
+/// their row.
 pub(super) struct Table {
     columns: &'static [Column],
     /// Rows that have not been written, beginning with the titles.

@@ -277,7 +277,7 @@ fn the_command_line_client_uses_tls_as_its_options_say() {
         (&daemon, &[][..], "The server speaks TLS"),
         (&daemon, &["--cacert", wrong.as_str()], "--cacert FILE"),
         (&daemon, &identity, "--cacert FILE"),
-        (&plain, &["--cacert", ca.as_str()], "does not speak TLS"),
+        (&plain, &["--cacert", ca.as_str()], "does not use TLS"),
     ] {
         let (stdout, stderr) = run(daemon, options);
         assert_eq!(stdout, "", "{options:?}");

@@ -110,8 +110,8 @@ fn pings_are_answered_between_fragments() {
     assert_eq!(socket.message()["UUID"], "f");
 }
 
-/// Replies of some megabytes fill the buffers of the sockets, so the requests behind the first few have
-/// to wait until the client reads.
+/// Replies of some megabytes fill the buffers of the sockets, so the requests behind the first few
+/// have to wait until the client reads.
 #[test]
 fn pings_are_answered_while_requests_wait() {
     let daemon = Daemon::start();

@@ -59,7 +59,8 @@ type ResourcesById<R> = BTreeMap<String, StoredResource<R>>;
 struct StoredResource<R> {
     resource: Arc<R>,
     expires_at: Option<Timestamp>,
-    /// Position in the order of creation, unique and ascending; 0 in documents of earlier versions.
+    /// Position in the order of creation, unique and ascending; 0 in documents from earlier
+    /// versions.
     number: u64,
     /// Length of the document, in bytes.
     bytes: usize,
@@ -103,7 +104,7 @@ impl<R: Resource> ResourceStore<R> {
                 Err(reason) => unreadable.push(UnreadableDocument { id, reason }),
             }
         }
-        // Later resources have greater numbers than these documents ever get.
+        // Resources created later have greater numbers than these documents.
         let unnumbered = resources.values_mut().filter(|stored| stored.number == 0);
         for (number, stored) in (1..).zip(unnumbered) {
             stored.number = number;

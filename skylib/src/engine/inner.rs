@@ -47,7 +47,7 @@ pub(super) struct Inner {
     pub(super) live: Arc<LiveHub>,
     pub(super) rules: Arc<RuleHub>,
     pub(super) alerts: Arc<AlertHub>,
-    /// The live queries of alerts.
+    /// Live queries of alerts.
     pub(super) alert_live: Arc<LiveHub>,
     pub(super) actions: Arc<ActionQueue>,
     #[cfg(feature = "scripting")]

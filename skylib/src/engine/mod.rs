@@ -11,7 +11,7 @@
 //! | `flow-batch` | groups flows for subscribers and stores them |
 //! | `reconciler` | starts and stops captures |
 //! | `rules` | applies node and edge rules |
-//! | `alerts`, `alert-live`, `alert-events` | watch the expressions of alerts |
+//! | `alerts`, `alert-live`, `alert-events` | evaluate the expressions of alerts |
 //! | `alert-actions`, `alert-script` | call webhooks and run scripts of alerts |
 //! | `workflow`, `alert-script-js` | run JavaScript |
 //! | `housekeeping` | deletes expired resources, enforces retention |
@@ -492,7 +492,7 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if no workflow has this id, or too many calls wait for a thread.
+    /// Returns an error if no workflow has this ID, or if too many calls wait for a thread.
     #[cfg(feature = "scripting")]
     pub fn call_workflow(
         &self,

@@ -101,7 +101,8 @@ pub struct EngineOptions {
     pub local_captures: bool,
     /// Capture to create at the start, unless an equal one is stored.
     pub startup_capture: Option<CaptureSpec>,
-    /// Client that sends the messages of alerts to HTTP servers; with `None`, such actions fail.
+    /// Client that sends the messages of alerts to HTTP servers; if it is `None`, such actions
+    /// fail.
     pub webhooks: Option<Arc<dyn WebhookClient>>,
     /// Whether alerts may run programs on this host.
     pub alert_scripts: bool,

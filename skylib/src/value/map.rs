@@ -38,7 +38,8 @@ impl Map {
         Self(None)
     }
 
-    /// Returns the object with a literal key set to a value of any kind; dots have no special meaning.
+    /// Returns the object with a literal key set to a value of any kind; dots have no special
+    /// meaning.
     ///
     /// ```
     /// use skylib::graph::Metadata;

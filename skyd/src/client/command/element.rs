@@ -85,7 +85,7 @@ impl DeleteArgs {
 /// edges before nodes, because edges are deleted with their nodes.
 ///
 /// # Errors
-/// Returns an error if the result contains anything else.
+/// Returns an error if the result contains other values.
 pub(super) fn elements(result: &Value) -> anyhow::Result<Vec<(&'static str, String)>> {
     let mut found = std::collections::BTreeSet::new();
     add_elements(result, &mut found)?;

@@ -37,7 +37,8 @@ const EXAMPLES: &str = "Example: whether the path between two nodes has the same
 /// Arguments of `workflow create`.
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
-    /// YAML file with the members of a workflow: Name, Title, Abstract, Description, Parameters, Source.
+    /// YAML file with the members of a workflow: Name, Title, Abstract, Description, Parameters,
+    /// Source.
     #[arg(long, value_name = "FILE")]
     path: PathBuf,
 

@@ -52,8 +52,8 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "TEXT")]
     pub(super) bpf: Option<String>,
 
-    /// Link type of all packets, instead of the one in the files: a number or name of the LINKTYPE_
-    /// list.
+    /// Link type of all packets, instead of the link types of the files: a number or name of the
+    /// LINKTYPE_ list.
     #[arg(long, value_name = "N|NAME")]
     pub(super) link_type: Option<LinkType>,
 

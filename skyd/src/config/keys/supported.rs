@@ -422,22 +422,22 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "workflow.max_memory",
         Bytes,
         "64MiB",
-        "Memory of one running workflow, and of the JavaScript of one alert. A script that needs more \
-         ends with an error.",
+        "Maximum memory of one running workflow, and of the JavaScript of one alert. A script that \
+         needs more ends with an error.",
     ),
     key(
         "workflow.max_running",
         SOME,
         "16",
-        "Workflows that run at a time. Further calls wait; with 64 waiting, they are rejected with \
-         status 503.",
+        "Maximum number of workflows that run concurrently. Further calls wait; while 64 calls wait, \
+         further calls are rejected with status 503.",
     ),
     key(
         "workflow.can_write",
         Flag,
         "true",
         "Whether workflows and the JavaScript of alerts may create, change, and delete resources. \
-         CheckConnectivity and FlowValidation need it, because they create captures.",
+         CheckConnectivity and FlowValidation require this, because they create captures.",
     ),
     // Limits of the HTTP and WebSocket API.
     key(

@@ -148,12 +148,12 @@ impl FlowHub {
         }
     }
 
-    /// Sets the budget for the messages in the queues of subscribers.
+    /// Sets the memory budget for the messages in the queues of subscribers.
     pub(crate) fn with_memory(self, memory: MemoryBudget) -> Self {
         Self { memory, ..self }
     }
 
-    /// Returns a source with the flows of this hub, whose queries end once `is_interrupted` returns
+    /// Returns a source of the flows of this hub whose queries end once `is_interrupted` returns
     /// `true`.
     pub(crate) fn reader<'a>(
         &'a self,

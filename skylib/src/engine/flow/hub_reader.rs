@@ -1,9 +1,9 @@
-//! `HubReader`: answers the flow queries of a [`FlowHub`], each until it is interrupted.
+//! `HubReader`: answers flow queries of a [`FlowHub`] that can be interrupted.
 //!
 //! Live queries are sent to all flow tables concurrently and their answers merged; queries about
 //! the past are answered by the flow store. Every wait for other threads is divided into periods of
-//! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns within
-//! milliseconds.
+//! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns
+//! within milliseconds.
 
 use std::time::Instant;
 
@@ -37,7 +37,7 @@ impl<'a> HubReader<'a> {
         }
     }
 
-    /// Returns the store for flows.
+    /// Returns the flow store.
     fn past(&self) -> Result<&dyn FlowStore, FlowQueryError> {
         self.hub.store().ok_or(FlowQueryError::NoStorage)
     }
@@ -184,7 +184,7 @@ pub(super) struct Fetches {
     ended: Condvar,
 }
 
-/// Slot of a query that copies flows.
+/// Slot of a query that copies flows, released on drop.
 struct Fetch<'a>(&'a Fetches);
 
 impl Fetches {
@@ -226,7 +226,7 @@ mod tests {
     use crate::packet::LinkType;
     use crate::time::SystemClock;
 
-    /// A source that reports that it hangs, and hangs until its other end is dropped.
+    /// Packet source that reports that it hangs, and hangs until its other end is dropped.
     struct Hanging(Sender<()>, Receiver<()>);
 
     impl PacketSource for Hanging {
@@ -254,7 +254,7 @@ mod tests {
     /// Calls a function with a hub of ten tables that answer no query.
     fn with_hanging_tables(timeout: Duration, test: impl FnOnce(&FlowHub)) {
         let hub = FlowHub::new(FlowOptions::default().with_table_timeout(timeout));
-        // Dropped last: a capture ends when its source does.
+        // Dropped last, because a capture ends when its source ends.
         let captures: Vec<Capture>;
         let (_hold, held) = bounded(0);
         let (hangs, hanging) = bounded(10);

@@ -335,8 +335,9 @@ pub struct LiveReservation {
 }
 
 impl LiveReservation {
-    /// Sets the time between two runs of a query that reads flows or history; at least a second, or
-    /// [`LiveOptions::timed_interval`](super::LiveOptions::timed_interval) if that is shorter.
+    /// Sets the time between two runs of a query that reads flows or history. The minimum is one
+    /// second, or [`LiveOptions::timed_interval`](super::LiveOptions::timed_interval) if that is
+    /// shorter.
     #[must_use]
     pub fn with_timed_interval(mut self, interval: Duration) -> Self {
         let shortest = self.timed_interval.min(SHORTEST_TIMED_INTERVAL);

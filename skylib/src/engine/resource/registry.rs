@@ -43,8 +43,8 @@ pub struct ResourceLimits {
 }
 
 impl Default for ResourceLimits {
-    /// Returns limits of 1 000 resources and 64 MiB for each kind, 10 000 rules, 1 000 000 nodes, and
-    /// 4 000 000 edges.
+    /// Returns limits of 1 000 resources and 64 MiB for each kind, 10 000 rules, 1 000 000 nodes,
+    /// and 4 000 000 edges.
     fn default() -> Self {
         Self {
             captures: 1_000,

@@ -38,7 +38,7 @@ pub struct Resources<R> {
     store: Arc<ResourceStore<R>>,
     context: Arc<ResourceContext>,
     observers: Vec<Arc<dyn Observer<R>>>,
-    /// Resources that are part of the program: clients can only read them.
+    /// Built-in resources, which clients can only read.
     built_in: Vec<Arc<R>>,
 }
 
@@ -63,7 +63,7 @@ impl<R: Resource> Resources<R> {
         }
     }
 
-    /// Sets the resources that are part of the program.
+    /// Sets the built-in resources.
     #[cfg(feature = "scripting")]
     pub(crate) fn set_built_in(&mut self, built_in: Vec<R>) {
         self.built_in = built_in.into_iter().map(Arc::new).collect();

@@ -1,7 +1,7 @@
-//! `Bridge`: what scripts can use of the engine.
+//! `Bridge`: interface of scripts to the engine.
 //!
-//! All values cross the bridge as text, in both directions. Whatever a script passes is data: a
-//! failure is returned to the script, and nothing panics.
+//! All values cross the bridge as strings, in both directions. Input from a script is untrusted: a
+//! failure is returned to the script, and the bridge does not panic.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -27,7 +27,7 @@ use crate::gremlin::{Query, QueryError, QueryErrorKind};
 use crate::memory::{MemoryBudget, MemoryUse};
 use crate::time::Clock;
 
-/// The queries and resources of an engine, for scripts.
+/// Queries and resources of an engine, for scripts.
 pub(crate) struct Bridge {
     queries: QueryRunner,
     memory: MemoryBudget,
@@ -44,8 +44,8 @@ pub(crate) struct Bridge {
     edges: GraphElements<Edge>,
 }
 
-/// Result of a function: an error's name or an empty text, and the result or the error's message.
-/// Without a second part, the result is null.
+/// Result of a function: the name of an error or an empty string, and the result or the message of
+/// the error. Without a second part, the result is null.
 pub(super) type Reply = (String, Option<String>);
 
 impl Bridge {
@@ -123,7 +123,7 @@ impl Bridge {
         }
     }
 
-    /// Does what an HTTP request to the API would do with a resource.
+    /// Applies the effect of an HTTP request to the API to a resource.
     pub(super) fn request(&self, resource: &str, id: &str, method: &str, body: &str) -> Reply {
         if !self.can_write && method != "GET" {
             return failure(
@@ -225,10 +225,11 @@ pub(super) fn uuid(version: &str, namespace: &str, name: &str, clock: &dyn Clock
     }
 }
 
-/// Ticks of 100 ns between the start of the Gregorian calendar and the Unix epoch (RFC 9562, 5.1).
+/// Number of ticks of 100 ns between the start of the Gregorian calendar and the Unix epoch (RFC
+/// 9562, section 5.1).
 const GREGORIAN_TICKS: u64 = 0x01b2_1dd2_1381_4000;
 
-/// COMPAT: names of the errors that scripts see.
+/// COMPAT: error names that scripts receive.
 fn error_name(error: &QueryError) -> &'static str {
     match error.kind() {
         QueryErrorKind::Parse => "ParseError",
@@ -251,12 +252,12 @@ pub(super) fn failure(name: &str, message: &str) -> Reply {
 /// Reply of a function without a result.
 pub(super) const NULL: Reply = (String::new(), None);
 
-/// Returns a number of milliseconds as a duration; none for a negative number or NaN.
+/// Returns a number of milliseconds as a duration; zero for a negative number or NaN.
 pub(super) fn duration(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms.max(0.0) / 1e3).unwrap_or(Duration::MAX)
 }
 
-/// Text with a maximum length.
+/// String with a maximum length.
 struct Bounded {
     text: Vec<u8>,
     max: usize,
@@ -294,7 +295,7 @@ impl Write for Bounded {
     }
 }
 
-/// Writes what a script prints to the log.
+/// Console of a script, which writes to the log.
 pub(super) struct Console {
     script: String,
     /// Number of lines that may still be written.
@@ -330,12 +331,12 @@ impl Console {
         if left == 1 {
             tracing::warn!(
                 script,
-                "the script prints no further lines: limit of {MAX_LINES}"
+                "further lines of the script are not printed; the limit is {MAX_LINES}"
             );
         }
     }
 }
 
-/// Maximum number of lines that a script may print, and their length in bytes.
+/// Maximum number of lines that a script may print, and maximum length of a line in bytes.
 const MAX_LINES: usize = 1_000;
 const MAX_LINE: usize = 4 << 10;

@@ -1,4 +1,4 @@
-//! Runs one script in an interpreter of its own.
+//! Execution of one script in an interpreter of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use super::ScriptError;
 use super::bridge::{Bridge, Console};
 use super::stop::Stop;
 
-/// A script to run.
+/// Script to run.
 pub(super) struct Script {
-    /// What the script is, for the log.
+    /// Description of the script, for the log.
     pub(super) name: String,
     pub(super) source: String,
     pub(super) task: Task,
 }
 
-/// What is done with a script. Complete by definition.
+/// Task of a script.
 pub(super) enum Task {
-    /// The source is a function expression, which is called with these arguments: a JSON list.
+    /// The source is a function expression, which is called with these arguments (a JSON list).
     Call(String),
     /// The source is evaluated; its value decides whether an alert fires.
     Evaluate,
@@ -30,7 +30,7 @@ pub(super) enum Task {
 /// not fire.
 ///
 /// # Errors
-/// Returns an error if the script throws, or exceeds a limit.
+/// Returns an error if the script throws or exceeds a limit.
 pub(super) fn run(
     script: &Script,
     bridge: &Arc<Bridge>,
@@ -56,7 +56,7 @@ pub(super) fn run(
         let result = run.to_end(bridge);
         result.catch(&ctx).map_err(|error| text_of(&error))
     });
-    // A function such as `sleep` returns early when the script has to end.
+    // A function such as `sleep` returns early when the script must end.
     if let (Ok(_), Some(reason)) = (&outcome, stop.reason()) {
         return Err(reason);
     }
@@ -76,7 +76,7 @@ pub(super) fn run(
     })
 }
 
-/// A script in its context.
+/// Script in its context.
 struct Run<'a, 'js> {
     ctx: &'a Ctx<'js>,
     script: &'a Script,

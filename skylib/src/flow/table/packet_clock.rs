@@ -110,7 +110,8 @@ impl PacketClock {
             self.run = latest.take_while(|time| Some(*time) >= due).count();
             self.due = due;
         } else if self.run == RUN {
-            // The deadline was reached and stays, because it is the largest time: not again at once.
+            // The deadline was reached and stays, because it is the largest time: not again at
+            // once.
             self.run = 0;
         }
         self.times[self.oldest] = packet;

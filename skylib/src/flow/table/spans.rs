@@ -274,8 +274,8 @@ impl FlowTable {
         ack && (syn || rst) && asked == Some(control.acknowledgment)
     }
 
-    /// Returns whether a flow is an attempt beside a connection that takes packets at a time, in Unix
-    /// milliseconds: it takes further attempts, too, however long it was silent itself (C13).
+    /// Returns whether a flow is an attempt beside a connection that takes packets at a time, in
+    /// Unix milliseconds: it takes further attempts, too, however long it was silent itself (C13).
     pub(super) fn is_open_attempt(&self, record: u32, now: i64) -> bool {
         let attempt = self.arena.get(record);
         if attempt.cold.layers & (IS_ATTEMPT | IS_RETIRED) != IS_ATTEMPT {

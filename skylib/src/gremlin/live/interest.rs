@@ -22,8 +22,8 @@ impl Interest {
         self.0.is_timed
     }
 
-    /// Returns whether an event can change which nodes the query returns; `is_in` states whether it
-    /// returned a node before.
+    /// Returns whether an event can change which nodes the query returns; `is_in` returns whether
+    /// the previous answer contains a node.
     pub(crate) fn is_affected_by(
         &self,
         event: &GraphEvent,
