@@ -21,8 +21,9 @@ impl Probe for LoadProbe {
             let load = fs::read_to_string("/proc/loadavg")
                 .map_err(|error| ProbeError::system("cannot read /proc/loadavg", error))?;
             let op = MetadataOp::set("Load", load.trim_end());
-            self.0
-                .update(|graph, now| graph.patch_node(&self.0.root, &[op], now));
+            let update = |graph: &mut Graph, now| graph.patch_node(&self.0.root, &[op], now);
+            self.0.update(update).transpose()?;
+            context.running();
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ fn main() -> Result<()> {
         let query = Query::parse(&text)?;
         let context = Context::new(&view, &no_flows, now);
         let answer = query.run(&context)?;
-        println!("{text}\n  {}", serde_json::to_string(&answer)?);
+        println!("{text}\n  {answer}");
         println!("{}", query.explain(&context));
     }
 
@@ -36,7 +36,7 @@ fn main() -> Result<()> {
         .v()
         .has("MTU", Predicate::gt(1500))
         .values("Name");
-    println!("{jumbo}\n  {}", serde_json::to_string(&jumbo.run(now)?)?);
+    println!("{jumbo}\n  {}", jumbo.run(now)?);
     Ok(())
 }
 
@@ -47,15 +47,12 @@ fn two_interfaces_on_a_bridge(now: Timestamp) -> Result<Graph> {
         ("eth0", "device", 1500),
         ("eth1", "device", 9000),
     ] {
-        let mut metadata = Metadata::new();
-        metadata.set("Name", name);
-        metadata.set("Type", kind);
-        metadata.set("MTU", mtu);
+        let metadata = Metadata::new().with("Name", name);
+        let metadata = metadata.with("Type", kind).with("MTU", mtu);
         graph.add_node(Node::new(name, metadata, now))?;
     }
     for port in ["eth0", "eth1"] {
-        let mut metadata = Metadata::new();
-        metadata.set("RelationType", "layer2");
+        let metadata = Metadata::new().with("RelationType", "layer2");
         graph.add_edge(Edge::between("br0", port, metadata, now))?;
     }
     Ok(graph)

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use skylib::api::go_json::Members;
 use skylib::api::{
     AlertSpec, CaptureSpec, Defaults, EdgeRule, ExpressionChecker, GraphResource, Injection,
     NodeRule, Resource, ResourceStore, Workflow,
@@ -30,6 +31,7 @@ pub(crate) fn check(input: &[u8]) {
         Some('i') => check_stored::<Injection>(body, patch),
         Some('n') => check_stored::<NodeRule>(body, patch),
         Some('w') => check_stored::<Workflow>(body, patch),
+        Some('t') => check_query(body),
         Some('N') => check_element::<Node>(body),
         Some('E') => check_element::<Edge>(body),
         _ => {}
@@ -78,6 +80,17 @@ fn check_stored<R: Resource>(body: &str, patch: &str) {
     let (again, unreadable) = ResourceStore::<R>::open(documents).expect("a store");
     assert!(unreadable.is_empty(), "{unreadable:?}");
     assert!(again.get(before.id()).is_some_and(|kept| *kept == *after));
+}
+
+/// Reads the body of a Gremlin query as the daemon does.
+fn check_query(body: &str) {
+    let Ok(members) = Members::parse_first(body) else {
+        return;
+    };
+    let mut text = String::new();
+    if members.read("GremlinQuery", &mut text).is_ok() {
+        drop(Query::parse(&text));
+    }
 }
 
 fn check_element<E: GraphResource + PartialEq>(body: &str) {

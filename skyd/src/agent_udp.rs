@@ -4,15 +4,19 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::flow_transport::FlowTransport;
+use crate::trusted_senders::TrustedSenders;
 
 /// Receives datagrams until `stop` is set. Invalid ones are counted and dropped.
 pub(crate) async fn receive(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let FlowTransport::Udp(socket) = &app.flow_transport else {
         return;
     };
+    let accepts_all = app.auth.accepts_all_datagrams();
+    let mut senders = TrustedSenders::new(Instant::now());
     let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
     loop {
         let received = tokio::select! {
@@ -20,8 +24,11 @@ pub(crate) async fn receive(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match received {
-            Ok((_, peer)) if !app.auth.accepts_datagrams_from(peer.ip()) => {
-                tracing::debug!(%peer, "dropped a datagram of another machine: analyzer.auth.cluster.backend is not set");
+            Ok((_, peer)) if !accepts_all && !senders.trusts(peer, Instant::now()) => {
+                tracing::debug!(
+                    %peer,
+                    "dropped a datagram of another machine or user: analyzer.auth.cluster.backend is not set"
+                );
                 app.clients.count_dropped(1);
             }
             Ok((length, peer)) => {

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::client::ClientArgs;
+use crate::commands::completion::{BashCompletionArgs, CompletionArgs, ManArgs};
 use crate::commands::config::ConfigCommand;
 use crate::commands::flows::FlowsArgs;
 
@@ -17,13 +19,70 @@ use crate::commands::flows::FlowsArgs;
     after_help = EXAMPLES
 )]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Options before the command, for the daemon and the client. COMPAT: Skydive accepts them there.
+#[derive(Args, Debug, Default)]
+pub(crate) struct CommonArgs {
+    /// YAML configuration file of the daemon or the client; repeatable.
+    // clap passes values of global options on by their ids: those of the client differ.
+    #[arg(id = "early_conf", short = 'c', long = "conf", value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Backend of the configuration; only `file` is supported.
+    #[arg(
+        id = "early_backend",
+        short = 'b',
+        long = "config-backend",
+        value_name = "BACKEND",
+        hide = true
+    )]
+    config_backend: Option<ConfigBackend>,
+
+    /// Print each request of the client.
+    #[arg(id = "early_verbose", long = "verbose", hide = true)]
+    verbose: bool,
+}
+
+/// A backend of the configuration.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ConfigBackend {
+    File,
+}
+
+impl CommonArgs {
+    /// Returns the options of a daemon, in addition to those behind its role.
+    pub(crate) fn for_daemon(mut self, args: DaemonArgs) -> DaemonArgs {
+        self.files.extend(args.files);
+        DaemonArgs {
+            files: self.files,
+            ..args
+        }
+    }
+
+    /// Returns the options of the client, in addition to those behind `client`.
+    pub(crate) fn for_client(mut self, mut args: ClientArgs) -> ClientArgs {
+        self.files.append(&mut args.connection.files);
+        args.connection.files = self.files;
+        args.connection.verbose |= self.verbose;
+        args
+    }
+
+    /// Returns whether no option is set.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.config_backend.is_none() && !self.verbose
+    }
 }
 
 const EXAMPLES: &str = "Examples:
   skyd allinone
   skyd allinone -c skydive.yml --set analyzer.listen=0.0.0.0:8082
+  skyd client query \"G.V().Has('Type', 'bridge').Out()\"
   skyd flows trace.pcap --query \"G.Flows().Sort().Limit(10)\"
   skyd config check skydive.yml
 
@@ -40,12 +99,33 @@ pub(crate) enum Command {
     Analyzer(DaemonArgs),
     /// Run an agent: observe this host for a remote analyzer (not supported yet).
     Agent(DaemonArgs),
+    /// Query and change a running daemon.
+    Client(Box<ClientArgs>),
     /// Convert a capture file to flows, or run a query on its flows.
     Flows(Box<FlowsArgs>),
     /// List the configuration keys, or check configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the completion script for a shell.
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion(CompletionArgs),
+    /// Write the completion script for bash into a file.
+    #[command(hide = true)]
+    BashCompletion(BashCompletionArgs),
+    /// Print the manual page, or write the pages of all commands into a folder.
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
+    /// Print the version.
+    Version,
 }
+
+const COMPLETION_EXAMPLES: &str = "Examples:
+  source <(skyd completion bash)
+  skyd completion zsh > ~/.zfunc/_skyd
+  skyd completion fish > ~/.config/fish/completions/skyd.fish";
+const MAN_EXAMPLES: &str = "Examples:
+  skyd man | man -l -
+  skyd man /usr/local/share/man/man1";
 
 const ALLINONE_EXAMPLES: &str = "Examples:
   skyd allinone
@@ -99,6 +179,65 @@ mod tests {
         assert_eq!(args.settings, ["flow.update=5", "a=b=c"]);
     }
 
+    fn parse(words: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(format!("skyd {words}").split(' '))
+    }
+
+    #[test]
+    fn options_before_the_command_count_for_daemon_and_client() {
+        let Cli { common, command } = parse("-c a.yml analyzer -c b.yml").unwrap();
+        let Command::Analyzer(args) = command else {
+            panic!("{command:?}")
+        };
+        let files = common.for_daemon(args).files;
+        assert_eq!(files, [PathBuf::from("a.yml"), PathBuf::from("b.yml")]);
+        let Cli { common, command } =
+            parse("-b file --verbose -c a.yml client status -c b.yml").unwrap();
+        assert!(!common.is_empty());
+        let Command::Client(args) = command else {
+            panic!("{command:?}")
+        };
+        let connection = common.for_client(*args).connection;
+        assert_eq!(
+            connection.files,
+            [PathBuf::from("a.yml"), PathBuf::from("b.yml")]
+        );
+        assert!(connection.verbose);
+    }
+
+    #[test]
+    fn options_of_the_client_may_be_anywhere_and_repeat() {
+        for words in [
+            "client --analyzer h:1 capture list --format json",
+            "client capture --analyzer=h:1 list",
+            "client capture list extra words --analyzer x --analyzer h:1 --insecure",
+            "client status --insecure=false --verbose=T",
+            "client workflow call id a -1 --analyzer h:1",
+            "client node update id -a n=5 -a 'l=[1,2]' -r t",
+            "client node delete --gremlin G.V()",
+            "client pcap -t file",
+            "client inject-packet get id",
+            "client alert",
+            "client",
+        ] {
+            assert!(
+                parse(words).is_ok(),
+                "{words}: {}",
+                parse(words).unwrap_err()
+            );
+        }
+        let Command::Client(args) = parse("client status --analyzer a --analyzer b")
+            .unwrap()
+            .command
+        else {
+            panic!("not the client")
+        };
+        assert!(
+            format!("{args:?}").contains("analyzer: Some(\"b\")"),
+            "{args:?}"
+        );
+    }
+
     #[test]
     fn the_help_names_unsupported_commands() {
         let help = <Cli as clap::CommandFactory>::command().render_long_help();
@@ -114,6 +253,16 @@ mod tests {
             &["skyd", "serve"],
             &["skyd", "agent", "--no-such-flag"],
             &["skyd", "config", "check"],
+            &["skyd", "client", "alarm", "list"],
+            &["skyd", "client", "capture", "nosuch"],
+            &["skyd", "client", "alert", "list", "--colour"],
+            &["skyd", "client", "capture", "get"],
+            &["skyd", "client", "query"],
+            &["skyd", "client", "query", ""],
+            &["skyd", "client", "query", "G", "--format", "yaml"],
+            &["skyd", "client", "status", "--insecure=maybe"],
+            &["skyd", "client", "workflow", "call"],
+            &["skyd", "-b", "etcd", "client", "status"],
         ] {
             assert!(Cli::try_parse_from(args).is_err(), "{args:?}");
         }

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::app::App;
 use crate::cli::DaemonArgs;
@@ -115,12 +115,15 @@ impl Daemon {
         })
     }
 
-    /// Reloads files at SIGHUP, at most once per [`RELOAD_INTERVAL`]; returns the name of the signal
-    /// that ends the daemon.
+    /// Reloads files at SIGHUP, at most once per [`RELOAD_INTERVAL`], and returns free memory to the
+    /// system; returns the name of the signal that ends the daemon.
     pub(crate) async fn run(&self, signals: &mut Signals) -> &'static str {
         let (mut is_due, mut earliest) = (false, Instant::now());
+        let mut returning = tokio::time::interval(process_tuning::RETURN_INTERVAL);
+        returning.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                _ = returning.tick() => process_tuning::return_free_memory(),
                 request = signals.next() => match request {
                     Request::End(signal) => return signal,
                     Request::Reload => is_due = true,

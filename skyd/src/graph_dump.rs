@@ -29,36 +29,49 @@ pub(crate) enum DumpError {
     /// There is no memory for the handles now.
     #[error("{0}")]
     Memory(#[from] MemoryExhausted),
+    /// Nobody waits for the dump any more.
+    #[error("the query was interrupted")]
+    Interrupted,
 }
 
 impl GraphDump {
     /// Collects the handles. Blocks for some milliseconds if the graph is large.
     ///
     /// # Errors
-    /// [`DumpError`] if the graph changes too fast or there is no memory.
-    pub(crate) fn collect(engine: &Engine) -> Result<Self, DumpError> {
-        let mut result = Self::try_collect(engine);
+    /// [`DumpError`] if the graph changes too fast, there is no memory, or `is_interrupted` returns
+    /// `true`.
+    pub(crate) fn collect(
+        engine: &Engine,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<Self, DumpError> {
+        let mut result = Self::try_collect(engine, is_interrupted);
         for _ in 1..ATTEMPTS {
             if !matches!(result, Err(DumpError::Graph(_))) {
                 break;
             }
-            result = Self::try_collect(engine);
+            result = Self::try_collect(engine, is_interrupted);
         }
         result
     }
 
-    fn try_collect(engine: &Engine) -> Result<Self, DumpError> {
+    fn try_collect(engine: &Engine, is_interrupted: &dyn Fn() -> bool) -> Result<Self, DumpError> {
         let view = engine.graph().view();
         let pin = view.pin(engine.memory());
         let memory = engine.memory().charge(MemoryUse::Responses);
         memory.grow_to((view.node_count() + view.edge_count()) * size_of::<Arc<Node>>())?;
         let mut nodes = Vec::with_capacity(view.node_count());
         let mut edges = Vec::with_capacity(view.edge_count());
+        let check = |count: usize| match count.is_multiple_of(CHECK_INTERVAL) && is_interrupted() {
+            true => Err(DumpError::Interrupted),
+            false => Ok(()),
+        };
         for node in view.nodes(&Filter::everything()) {
             nodes.push(node?.into_element());
+            check(nodes.len())?;
         }
         for edge in view.edges(&Filter::everything()) {
             edges.push(edge?.into_element());
+            check(edges.len())?;
         }
         Ok(Self {
             nodes,
@@ -70,5 +83,7 @@ impl GraphDump {
     }
 }
 
+/// Elements between two polls of the interrupt.
+const CHECK_INTERVAL: usize = 4096;
 /// Snapshots that are tried.
 const ATTEMPTS: u32 = 3;

@@ -12,6 +12,9 @@ pub(crate) fn start(level: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
+        // A log file on a full disk: the default reports the failure on standard error again, and panics
+        // if that fails, too.
+        .log_internal_errors(false)
         .with_writer(|| OneLine(io::stderr()))
         .init();
 }

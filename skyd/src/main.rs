@@ -6,6 +6,7 @@ mod app;
 mod auth;
 mod body;
 mod cli;
+mod client;
 mod client_socket;
 mod clients;
 mod commands;
@@ -23,6 +24,7 @@ mod limits;
 mod log;
 mod machine_memory;
 mod openapi;
+mod printable;
 mod process_stats;
 mod process_tuning;
 mod prometheus;
@@ -36,32 +38,41 @@ mod server;
 mod signal;
 mod spp_setup;
 mod tls;
+mod trusted_senders;
 mod upload;
 mod urlencoded;
 mod web_origin;
 mod webhooks;
 mod ws;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use skyd::config;
 use skylib::engine::Role;
 
 use crate::cli::{Cli, Command};
+use crate::client::ClientArgs;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     process_tuning::allow_huge_pages(false);
-    let result = match Cli::parse().command {
-        Command::Allinone(args) => daemon::start(Role::AllInOne, args),
-        Command::Analyzer(args) => daemon::start(Role::Analyzer, args),
+    let Cli { common, command } = Cli::parse();
+    let result = match command {
+        Command::Allinone(args) => daemon::start(Role::AllInOne, common.for_daemon(args)),
+        Command::Analyzer(args) => daemon::start(Role::Analyzer, common.for_daemon(args)),
         Command::Agent(_) => Err(anyhow!(
             "the agent role is not supported yet: use `skyd allinone`, which observes this host \
              and serves the result"
+        )),
+        Command::Client(args) => return run_client(common.for_client(*args)),
+        _ if !common.is_empty() => Err(anyhow!(
+            "--conf, --config-backend, and --verbose before the command are for the daemon and the \
+             client only"
         )),
         Command::Flows(args) => {
             process_tuning::allow_huge_pages(true);
@@ -70,11 +81,33 @@ fn main() -> ExitCode {
         Command::Config(command) => {
             return commands::config::run(&command).unwrap_or_else(|error| fail(&error));
         }
+        Command::Completion(args) => commands::completion::print_script(&args, Cli::command()),
+        Command::BashCompletion(args) => commands::completion::write_script(&args, Cli::command()),
+        Command::Man(args) => commands::completion::write_manual(&args, Cli::command()),
+        Command::Version => print_version(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+fn run_client(args: ClientArgs) -> ExitCode {
+    let mut definition = Cli::command();
+    // Sets the names of commands for their usage lines, such as `skyd client alert`.
+    definition.build();
+    match definition.find_subcommand("client") {
+        Some(client) => client::run(args, client),
+        None => fail(&anyhow!("the command line has no client")),
+    }
+}
+
+fn print_version() -> anyhow::Result<()> {
+    Ok(writeln!(
+        std::io::stdout(),
+        "skyd {}",
+        env!("CARGO_PKG_VERSION")
+    )?)
 }
 
 #[expect(clippy::print_stderr, reason = "the log may not have been started")]

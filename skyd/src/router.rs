@@ -172,6 +172,14 @@ const PAGE: &[[Route; 2]] = &[
             Box::pin(routes::page::asset(call))
         }),
     ],
+    [
+        below("GET", "/ui_v2", Access::Open, |call| {
+            Box::pin(routes::ui_folder::file(call))
+        }),
+        below("HEAD", "/ui_v2", Access::Open, |call| {
+            Box::pin(routes::ui_folder::file(call))
+        }),
+    ],
 ];
 
 const ROUTES: &[Route] = &[
@@ -180,6 +188,12 @@ const ROUTES: &[Route] = &[
     }),
     at("GET", "/api", Access::User, |call| {
         Box::pin(routes::api::root(call))
+    }),
+    at("POST", "/logout", Access::Open, |call| {
+        Box::pin(routes::login::logout(call))
+    }),
+    at("GET", "/api/me", Access::User, |call| {
+        Box::pin(routes::me::show(call))
     }),
     at("GET", "/api/status", read("status"), |call| {
         Box::pin(routes::status::show(call))
@@ -419,13 +433,16 @@ mod tests {
                 .all(|route| route.access == Access::Open)
         );
         let open = api_routes().filter(|route| route.access == Access::Open);
-        assert_eq!(open.map(|route| route.path).collect::<Vec<_>>(), ["/login"]);
+        assert_eq!(
+            open.map(|route| route.path).collect::<Vec<_>>(),
+            ["/login", "/logout"]
+        );
         for Route { path, access, .. } in routes() {
             let is_cluster = path.starts_with("/ws/agent/") || *path == "/ws/replication";
             let is_socket = path.starts_with("/ws/") && !is_cluster;
             assert_eq!(*access == Access::Cluster, is_cluster, "{path}");
             assert_eq!(*access == Access::Socket, is_socket, "{path}");
-            if path.starts_with("/api/") {
+            if path.starts_with("/api/") && *path != "/api/me" {
                 assert!(matches!(access, Access::Granted { .. }), "{path}");
             }
         }

@@ -130,7 +130,7 @@ pub(crate) fn configured_roots(config: &Config) -> anyhow::Result<Option<RootCer
 ///
 /// # Errors
 /// If the file cannot be read, is empty, or contains an unsuitable certificate.
-fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
+pub(crate) fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots
@@ -141,7 +141,10 @@ fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
 }
 
 /// Reads the certificates of a PEM file.
-fn certificates(path: &PathBuf) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+///
+/// # Errors
+/// If the file cannot be read or contains no certificate.
+pub(crate) fn certificates(path: &PathBuf) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)?.collect();
     let all = all?;
     if all.is_empty() {

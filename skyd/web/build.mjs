@@ -1,7 +1,8 @@
 // Builds the page: bundles `src` with esbuild into `dist`, which the Rust build embeds.
 //
 // dist/index.html         the page, with the names of its assets
-// dist/assets/*           script and style; each name contains a hash of the content
+// dist/assets/*           script of the page and of its worker, and style; each name contains a hash of
+//                         the content
 // dist/files.rs           list of these files, a Rust expression that skyd/src/routes/page.rs includes
 // dist/sources.sha256     hash of each source file, so that `cargo test` detects a stale build
 
@@ -16,10 +17,11 @@ const CONTENT_TYPES = {
   js: "text/javascript; charset=utf-8",
 };
 
-/** Bundles the entry point and returns [name, bytes] of each output. */
-async function bundle() {
+/** Bundles an entry point and returns [name, bytes] of each output. */
+async function bundle(entryPoints, define = {}) {
   const result = await build({
-    entryPoints: { app: "src/main.tsx" },
+    entryPoints,
+    define,
     outdir: "dist/assets",
     entryNames: "[name]-[hash]",
     bundle: true,
@@ -69,14 +71,16 @@ function rustList(paths) {
 
 const hash = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");
 
-const assets = await bundle();
+const worker = await bundle({ layout: "src/graph/layout_worker.ts" });
+const address = JSON.stringify(`/ui/assets/${worker[0][0]}`);
+const assets = await bundle({ app: "src/main.tsx" }, { LAYOUT_WORKER: address });
 rmSync("dist", { recursive: true, force: true });
 mkdirSync("dist/assets", { recursive: true });
-for (const [name, bytes] of assets) {
+for (const [name, bytes] of [...assets, ...worker]) {
   writeFileSync(`dist/assets/${name}`, bytes);
 }
 writeFileSync("dist/index.html", page(assets));
-const paths = ["index.html", ...assets.map(([name]) => `assets/${name}`)];
+const paths = ["index.html", ...[...assets, ...worker].map(([name]) => `assets/${name}`)];
 writeFileSync("dist/files.rs", rustList(paths));
 const sources = ["build.mjs", "index.html", "package-lock.json", "package.json", "tsconfig.json"];
 sources.push(...filesBelow("src"));

@@ -2,7 +2,8 @@
 
 /// Any error of the library.
 ///
-/// Every error type of the library converts into it, so one function can use `?` on all of them.
+/// Every error type of the library and [`std::io::Error`] can be converted to this type, so that a
+/// function can use `?` on all of them.
 ///
 /// ```
 /// use skylib::gremlin::Query;
@@ -40,20 +41,23 @@ pub enum Error {
     /// The graph rejected a change or a read.
     #[error(transparent)]
     Graph(#[from] crate::graph::GraphError),
+    /// A system call, a file, or a writer failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     /// A JSON document of a client is invalid.
     #[error(transparent)]
     Json(#[from] crate::api::go_json::JsonError),
     /// A JSON patch is invalid or cannot be applied.
     #[error(transparent)]
     JsonPatch(#[from] crate::api::JsonPatchError),
-    /// A text is not a list of protocol layers.
+    /// A string is not a list of protocol layers.
     #[error(transparent)]
     LayerParse(#[from] crate::decode::LayerParseError),
     /// A live query cannot be opened.
     #[cfg(feature = "engine")]
     #[error(transparent)]
     Live(#[from] crate::engine::LiveError),
-    /// A text is not an IP network.
+    /// A string is not an IP network.
     #[error(transparent)]
     Network(#[from] crate::filter::ParseNetworkError),
     /// A resource was not changed by a patch.
@@ -92,19 +96,19 @@ pub enum Error {
     /// A store cannot be read or written.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
-    /// A text is not the name of a capture type.
+    /// A string is not the name of a capture type.
     #[error(transparent)]
     CaptureType(#[from] crate::api::ParseCaptureTypeError),
-    /// A text is not the name of a message encoding.
+    /// A string is not the name of a message encoding.
     #[error(transparent)]
     Encoding(#[from] crate::proto::ParseEncodingError),
-    /// A text is not the name of an update policy.
+    /// A string is not the name of an update policy.
     #[error(transparent)]
     UpdatePolicy(#[from] crate::proto::ParseUpdatePolicyError),
     /// A date of an API resource is not in RFC 3339 format.
     #[error(transparent)]
     Rfc3339(#[from] crate::api::ParseRfc3339Error),
-    /// A text is not an RFC 3339 timestamp.
+    /// A string is not an RFC 3339 timestamp.
     #[error(transparent)]
     Timestamp(#[from] crate::time::ParseTimestampError),
     /// A name of a flow field or of an option is unknown.

@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-/// An error whose `Display` adds the texts of its sources, separated by `": "`.
+/// Error whose `Display` appends the messages of its sources, separated by `": "`.
 ///
-/// Formats directly into the writer; it builds no intermediate `String`.
+/// The messages are written directly to the formatter, without an intermediate `String`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 

@@ -18,7 +18,8 @@ use std::time::Duration;
 /// ```
 ///
 /// # Errors
-/// Returns an error if the text is not a duration, is negative, or exceeds 292 years (2^63 - 1 ns).
+/// Returns an error if the string is not a duration, is negative, or exceeds 292 years (2^63 - 1
+/// ns).
 pub fn parse(text: &str) -> Result<Duration, GoDurationError> {
     let ns = parse_signed_ns(text)?;
     let ns = u64::try_from(ns).map_err(|_| GoDurationError::Negative(text.to_owned()))?;
@@ -34,7 +35,7 @@ pub fn parse(text: &str) -> Result<Duration, GoDurationError> {
 /// ```
 ///
 /// # Errors
-/// Returns an error if the text is not a duration or its absolute value exceeds 2^63 - 1 ns.
+/// Returns an error if the string is not a duration or its absolute value exceeds 2^63 - 1 ns.
 pub fn parse_signed_ns(text: &str) -> Result<i64, GoDurationError> {
     let invalid = || GoDurationError::Invalid(text.to_owned());
     let (is_negative, mut rest) = match text.strip_prefix(['-', '+']) {
@@ -70,7 +71,7 @@ struct Component<'a> {
 }
 
 impl<'a> Component<'a> {
-    /// Splits the first component off `rest`; `text` is the entire duration, for errors.
+    /// Splits the first component off `rest`; `text` is the entire duration, for error messages.
     fn split_off(text: &str, rest: &'a str) -> Result<(Self, &'a str), GoDurationError> {
         let (whole, rest) = split_digits(rest);
         let (fraction, rest) = match rest.strip_prefix('.') {
@@ -135,8 +136,8 @@ fn unit_ns(unit: &str) -> Option<u128> {
     })
 }
 
-/// Reason why a duration was rejected. `Display` is our own text; see
-/// [`to_go_text`](Self::to_go_text) for Go's.
+/// Reason why a duration was rejected. Displayed with a message of this library; see
+/// [`to_go_text`](Self::to_go_text) for Go's message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GoDurationError {
@@ -147,7 +148,7 @@ pub enum GoDurationError {
     #[error("missing unit in duration {0:?}")]
     NoUnit(String),
     /// A number has an unknown unit.
-    #[error("unknown unit {unit:?} in duration {text:?}, one of ns us ms s m h expected")]
+    #[error("unknown unit {unit:?} in duration {text:?}; expected ns, us, ms, s, m, or h")]
     UnknownUnit {
         /// The unit.
         unit: String,
@@ -160,9 +161,9 @@ pub enum GoDurationError {
 }
 
 impl GoDurationError {
-    /// Returns the text of Go's `time.ParseDuration` for this error.
+    /// Returns the message of Go's `time.ParseDuration` for this error.
     ///
-    /// COMPAT: Skydive clients receive these texts from the step `At`.
+    /// COMPAT: Skydive clients receive these messages from the step `At`.
     ///
     /// ```
     /// use skylib::go_duration;

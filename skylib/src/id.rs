@@ -1,4 +1,4 @@
-//! Identifiers of graph elements: random, derived from a text, or chosen by a client.
+//! Identifiers of graph elements: random, derived from a string, or chosen by a client.
 
 use std::cmp::Ordering;
 use std::convert::Infallible;
@@ -10,7 +10,8 @@ use std::str::FromStr;
 use arcstr::ArcStr;
 use uuid::Uuid;
 
-/// Identifier: any non-empty text, stored in 16 bytes if it is a UUID in lowercase hyphenated form.
+/// Identifier: any non-empty string, stored in 16 bytes if it is a UUID in lowercase hyphenated
+/// form.
 ///
 /// ```
 /// use skylib::id::Id;
@@ -27,7 +28,7 @@ enum Repr {
     Text(ArcStr),
 }
 
-/// UUID with its version and variant nibbles in the first byte, which is therefore never zero: this
+/// UUID with its version and variant nibbles in the first byte, which is therefore never zero. This
 /// leaves a niche for [`Repr::Text`] in the same 16 bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Packed {
@@ -35,7 +36,7 @@ struct Packed {
     rest: [u8; 15],
 }
 
-// A node has one, an edge three.
+// A node has one identifier, and an edge has three.
 const _: () = assert!(size_of::<Id>() == 16);
 
 impl Packed {
@@ -67,19 +68,19 @@ impl Id {
         Self::from(Uuid::new_v4())
     }
 
-    /// Returns the identifier that is derived from a text (UUID version 5 in the OID namespace).
+    /// Returns the identifier derived from a string (UUID version 5 in the OID namespace).
     #[must_use]
     pub fn derived(text: &str) -> Self {
         Self::from(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
     }
 
-    /// Returns whether the text is empty, which an element must not have.
+    /// Returns whether the identifier is empty; identifiers of elements must not be empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(&self.0, Repr::Text(text) if text.is_empty())
     }
 
-    /// Returns the heap size in bytes: that of a text that is no UUID.
+    /// Returns the size of the heap memory, in bytes; 0 for a UUID.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         match &self.0 {
@@ -88,7 +89,7 @@ impl Id {
         }
     }
 
-    /// Returns the identifier as a UUID; `None` if it is stored as text.
+    /// Returns the identifier as a UUID; `None` if it is stored as a string.
     pub(crate) const fn as_uuid(&self) -> Option<Uuid> {
         match self.0 {
             Repr::Uuid(packed) => Some(packed.uuid()),
@@ -96,8 +97,8 @@ impl Id {
         }
     }
 
-    /// Calls `then` with the text, which is formatted on the stack if it is not stored; returns its
-    /// result.
+    /// Calls `then` with the identifier as a string, which is formatted on the stack if it is not
+    /// stored, and returns the result.
     pub fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R {
         match &self.0 {
             Repr::Uuid(packed) => then(
@@ -123,7 +124,7 @@ impl From<Uuid> for Id {
 impl FromStr for Id {
     type Err = Infallible;
 
-    /// Returns the identifier of a text; never fails.
+    /// Converts a string to an identifier; never fails.
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(Self::from(text))
     }
@@ -131,7 +132,7 @@ impl FromStr for Id {
 
 impl From<&str> for Id {
     fn from(text: &str) -> Self {
-        // Only the form that `Display` writes may be packed, so that the text round-trips.
+        // Only the form that `Display` writes may be packed, so that the string round-trips.
         if text.len() == 36
             && !text.bytes().any(|b| b.is_ascii_uppercase())
             && let Ok(uuid) = Uuid::try_parse(text)
@@ -155,7 +156,7 @@ impl PartialOrd for Id {
 }
 
 impl Ord for Id {
-    /// Compares the texts.
+    /// Compares the strings.
     fn cmp(&self, other: &Self) -> Ordering {
         self.with_text(|a| other.with_text(|b| a.cmp(b)))
     }

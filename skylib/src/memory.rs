@@ -1,14 +1,15 @@
-//! `MemoryBudget`: one limit on the memory of everything that clients cause.
+//! `MemoryBudget`: a limit on the memory used on behalf of clients.
 //!
-//! Whatever allocates memory for a client holds a [`MemoryCharge`] of the budget and grows it before
-//! the memory is allocated. A charge that does not fit is refused, which fails only that request.
-//! Dropping a charge returns its bytes. A change of a charge costs two atomic additions, so hot loops
-//! grow their charge in steps of [`STEP_BYTES`].
+//! Code that allocates memory on behalf of a client holds a [`MemoryCharge`] of the budget and
+//! grows it before it allocates. A charge that would exceed the budget is rejected, so that only
+//! that request fails. Dropping a charge returns its bytes to the budget. A change to a charge
+//! costs two atomic additions, so that hot loops grow their charge in steps of [`STEP_BYTES`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Limit on the memory that clients cause, shared by all who allocate for them. Clones share it.
+/// Limit on the memory used on behalf of clients, shared by all code that allocates it. Clones
+/// share the limit.
 ///
 /// ```
 /// use skylib::memory::{MemoryBudget, MemoryUse};
@@ -27,7 +28,8 @@ pub struct MemoryBudget(Arc<Shared>);
 struct Shared {
     /// Limit of `used`, in bytes.
     limit: usize,
-    /// Sum over all uses, in bytes. Exceeds `limit` only by memory that is counted, not charged.
+    /// Sum over all uses, in bytes. It exceeds `limit` only by memory that was counted
+    /// ([`MemoryCharge::count`]) instead of charged.
     used: AtomicUsize,
     uses: [UseCounters; MemoryUse::ALL.len()],
 }
@@ -38,7 +40,7 @@ struct UseCounters {
     refused: AtomicU64,
 }
 
-/// Purpose of memory that a client causes.
+/// Purpose of memory used on behalf of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemoryUse {
@@ -48,7 +50,7 @@ pub enum MemoryUse {
     Uploads,
     /// Intermediate results of running queries.
     Queries,
-    /// Responses and replies until their last byte is sent.
+    /// Responses and replies, until their last byte is sent.
     Responses,
     /// Selections of WebSocket filters.
     Filters,
@@ -93,7 +95,7 @@ impl MemoryUse {
     }
 }
 
-/// Error: the memory for clients is exhausted.
+/// Error returned if the memory for clients is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the memory for clients is exhausted: {bytes} more bytes exceed the limit of {limit} bytes \
@@ -115,7 +117,7 @@ impl MemoryBudget {
         }))
     }
 
-    /// Creates a budget that counts and refuses nothing.
+    /// Creates a budget without a limit, which counts memory and rejects nothing.
     #[must_use]
     pub fn unlimited() -> Self {
         Self::new(usize::MAX)
@@ -131,25 +133,25 @@ impl MemoryBudget {
         }
     }
 
-    /// Returns the limit in bytes.
+    /// Returns the limit, in bytes.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.0.limit
     }
 
-    /// Returns the bytes in use.
+    /// Returns the memory in use, in bytes.
     #[must_use]
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// Returns the bytes in use for one purpose.
+    /// Returns the memory in use for one purpose, in bytes.
     #[must_use]
     pub fn used_for(&self, purpose: MemoryUse) -> usize {
         self.counters(purpose).bytes.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of charges for one purpose that were refused.
+    /// Returns the number of charges for one purpose that were rejected.
     #[must_use]
     pub fn refused(&self, purpose: MemoryUse) -> u64 {
         self.counters(purpose).refused.load(Ordering::Relaxed)
@@ -159,7 +161,7 @@ impl MemoryBudget {
         &self.0.uses[purpose as usize]
     }
 
-    /// Takes bytes if they fit.
+    /// Takes bytes from the budget, if enough are available.
     fn take(&self, purpose: MemoryUse, bytes: usize) -> Result<(), MemoryExhausted> {
         let limit = self.0.limit;
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
@@ -189,9 +191,9 @@ impl Default for MemoryBudget {
     }
 }
 
-/// Bytes of a [`MemoryBudget`] in use for one purpose of one client; returned when dropped.
+/// Memory of a [`MemoryBudget`] reserved for one purpose; returned to the budget on drop.
 ///
-/// One thread at a time changes a charge; others may read it.
+/// Only one thread at a time may change a charge; other threads may read it.
 #[derive(Debug)]
 pub struct MemoryCharge {
     budget: MemoryBudget,
@@ -200,7 +202,7 @@ pub struct MemoryCharge {
 }
 
 impl MemoryCharge {
-    /// Returns the charged bytes.
+    /// Returns the size of the charge, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
@@ -212,10 +214,11 @@ impl MemoryCharge {
         &self.budget
     }
 
-    /// Grows the charge to a number of bytes; a larger charge remains.
+    /// Grows the charge to a number of bytes; a larger charge is not changed.
     ///
     /// # Errors
-    /// [`MemoryExhausted`] if the budget is exhausted, which is counted; the charge is unchanged.
+    /// Returns [`MemoryExhausted`] if the budget is exhausted. The rejection is counted, and the
+    /// charge is unchanged.
     #[inline]
     pub fn grow_to(&self, bytes: usize) -> Result<(), MemoryExhausted> {
         match bytes.checked_sub(self.bytes()) {
@@ -224,11 +227,11 @@ impl MemoryCharge {
         }
     }
 
-    /// Grows the charge in steps of [`STEP_BYTES`], without a charge for the first step. For loops
-    /// that call this often, and for work that is usually small.
+    /// Grows the charge in steps of [`STEP_BYTES`]; the first step is not charged. Suitable for
+    /// loops that grow a charge often, and for work that is usually small.
     ///
     /// # Errors
-    /// [`MemoryExhausted`] as for [`MemoryCharge::grow_to`].
+    /// Returns the errors of [`MemoryCharge::grow_to`].
     #[inline]
     pub fn grow_in_steps(&self, bytes: usize) -> Result<(), MemoryExhausted> {
         if bytes <= self.bytes().max(STEP_BYTES) {
@@ -240,7 +243,7 @@ impl MemoryCharge {
     /// Adds bytes to the charge.
     ///
     /// # Errors
-    /// [`MemoryExhausted`] as for [`MemoryCharge::grow_to`].
+    /// Returns the errors of [`MemoryCharge::grow_to`].
     pub fn add(&self, bytes: usize) -> Result<(), MemoryExhausted> {
         self.budget.take(self.purpose, bytes)?;
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -250,14 +253,14 @@ impl MemoryCharge {
     /// Grows or shrinks the charge to a number of bytes.
     ///
     /// # Errors
-    /// [`MemoryExhausted`] as for [`MemoryCharge::grow_to`].
+    /// Returns the errors of [`MemoryCharge::grow_to`].
     pub fn set(&self, bytes: usize) -> Result<(), MemoryExhausted> {
         self.shrink_to(bytes);
         self.grow_to(bytes)
     }
 
-    /// Sets the charge to memory that is in use already, even beyond the limit: less is left for
-    /// others then.
+    /// Sets the charge to the size of memory that is already in use, even if that exceeds the
+    /// limit; less memory is then available to others.
     pub fn count(&self, bytes: usize) {
         self.shrink_to(bytes);
         let more = bytes.saturating_sub(self.bytes());
@@ -267,7 +270,7 @@ impl MemoryCharge {
         self.bytes.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Returns the bytes beyond a number to the budget.
+    /// Shrinks the charge to a number of bytes and returns the rest to the budget.
     pub fn shrink_to(&self, bytes: usize) {
         let excess = self.bytes().saturating_sub(bytes);
         if excess > 0 {
@@ -317,7 +320,7 @@ mod tests {
             "the memory for clients is exhausted: 1 more bytes exceed the limit of 100 bytes \
              (http.limits.memory); try again later"
         );
-        assert_eq!(second.bytes(), 40, "a refused charge is unchanged");
+        assert_eq!(second.bytes(), 40, "a rejected charge is unchanged");
         assert_eq!(
             (budget.refused(MemoryUse::Queries), budget.used()),
             (1, 100)

@@ -30,10 +30,10 @@ const _: () = assert!(size_of::<Option<Timestamp>>() == 8);
 const SIGN: u64 = 1 << 63;
 
 impl Timestamp {
-    /// The epoch; also the default, for a time that is not known.
+    /// The Unix epoch; also the default, which stands for an unknown time.
     pub const ZERO: Self = Self::from_ns(0);
 
-    /// Returns the time at a number of nanoseconds since the epoch.
+    /// Returns the time from a number of nanoseconds since the Unix epoch.
     #[must_use]
     pub const fn from_ns(ns: i64) -> Self {
         match NonZeroU64::new(ns.cast_unsigned() ^ SIGN) {
@@ -42,27 +42,27 @@ impl Timestamp {
         }
     }
 
-    /// Returns the time at a number of milliseconds since the epoch; saturates at the ends of the range
-    /// (years 1677 to 2262).
+    /// Returns the time from a number of milliseconds since the Unix epoch; saturates at the ends
+    /// of the range (years 1677 to 2262).
     #[must_use]
     pub const fn from_ms(ms: i64) -> Self {
         Self::from_ns(ms.saturating_mul(1_000_000))
     }
 
-    /// Returns the number of nanoseconds since the epoch.
+    /// Returns the number of nanoseconds since the Unix epoch.
     #[must_use]
     pub const fn as_ns(self) -> i64 {
         (self.0.get() ^ SIGN).cast_signed()
     }
 
-    /// Returns the number of milliseconds since the epoch, truncated.
+    /// Returns the number of milliseconds since the Unix epoch, truncated.
     #[must_use]
     pub const fn as_ms(self) -> i64 {
         self.as_ns() / 1_000_000
     }
 
-    /// Returns the time as RFC 3339 text in UTC, with up to nine digits of fraction and no trailing
-    /// zeros.
+    /// Returns the time as an RFC 3339 string in UTC, with up to nine fractional digits and no
+    /// trailing zeros.
     ///
     /// ```
     /// use skylib::time::Timestamp;
@@ -71,7 +71,7 @@ impl Timestamp {
     /// ```
     #[must_use]
     pub fn to_rfc3339(self) -> String {
-        // Every `i64` of nanoseconds is in the range of `jiff`, the years -9999 to 9999.
+        // Every `i64` of nanoseconds is within the range of `jiff`: years −9999 to 9999.
         jiff::Timestamp::from_nanosecond(i128::from(self.as_ns()))
             .unwrap_or_default()
             .to_string()
@@ -103,11 +103,11 @@ impl Timestamp {
 impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 
-    /// Parses RFC 3339 text with any offset, such as `2025-02-03T10:10:11.5+01:00`.
+    /// Parses an RFC 3339 string with any offset, such as `2025-02-03T10:10:11.5+01:00`.
     ///
     /// # Errors
-    /// [`ParseTimestampError`] if the text is not such a date, or is outside of the years 1677 to
-    /// 2262.
+    /// Returns [`ParseTimestampError`] if the string is not such a date, or if it is outside the
+    /// years 1677 to 2262.
     ///
     /// ```
     /// use skylib::time::{ParseTimestampError, Timestamp};
@@ -123,7 +123,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// Error of parsing a [`Timestamp`] from text.
+/// Error returned if a string is not a [`Timestamp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a date in RFC 3339 format between the years 1677 and 2262")]
 pub struct ParseTimestampError;
@@ -154,10 +154,11 @@ pub struct TimeSlice {
     pub last: Timestamp,
 }
 
-/// Time of a query of the past. Complete by definition.
+/// Time of a query about the past.
 ///
-/// The two differ even if an interval is one instant long: an instant has one revision of each element,
-/// the latest one, and an interval has every revision that overlaps it.
+/// The variants differ even if an interval is one instant long: a query at an instant returns one
+/// revision of each element, the latest one, and a query over an interval returns every revision
+/// that overlaps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// State at an instant.
@@ -191,8 +192,9 @@ pub trait Clock: Send + Sync {
     /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// Returns the current time, and at the same moment the nanoseconds since a fixed one by a clock
-    /// that is never stepped. The default is correct for a clock that is not stepped.
+    /// Returns the current time and, read at the same moment, the number of nanoseconds since a
+    /// fixed point by a clock that is never stepped. The default is correct for a clock that is
+    /// never stepped.
     fn now_and_monotonic_ns(&self) -> (Timestamp, i64) {
         let now = self.now();
         (now, now.as_ns())
@@ -227,7 +229,7 @@ impl Clock for SystemClock {
         let mut before = monotonic();
         loop {
             let (now, after) = (self.now(), monotonic());
-            // Otherwise the thread was interrupted between the readings.
+            // Otherwise, the thread was interrupted between the readings.
             if after - before < 1_000_000 {
                 return (now, after);
             }
@@ -236,7 +238,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Clock that a test sets.
+/// Clock that is set by a test.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     now: AtomicI64,
@@ -245,7 +247,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// Returns a clock that shows a time.
+    /// Returns a clock that is set to a time.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
         Self {
@@ -260,8 +262,8 @@ impl ManualClock {
             .store(self.now().saturating_add(by).as_ns(), Ordering::Relaxed);
     }
 
-    /// Steps the clock by milliseconds, negative for a step back, as an administrator does: the
-    /// monotonic clock does not notice.
+    /// Steps the clock by a number of milliseconds, negative for a step back, like an
+    /// administrator; the monotonic clock is not affected.
     pub fn step(&self, by_ms: i64) {
         let ns = by_ms.saturating_mul(1_000_000);
         self.now.fetch_add(ns, Ordering::Relaxed);

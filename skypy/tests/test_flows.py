@@ -242,7 +242,7 @@ def test_the_largest_flows_come_first(trace):
     packets = [flow["Metric"]["ABPackets"] for flow in skypy.flows(trace, top=2, by="packets")]
     assert packets == [2, 1]
     assert len(skypy.flows(trace, top=5, by="rtt")) == 0
-    with pytest.raises(ValueError, match="expected bytes, packets, rtt or retransmissions"):
+    with pytest.raises(ValueError, match="expected bytes, packets, rtt, or retransmissions"):
         skypy.flows(trace, top=2, by="size")
 
 
@@ -273,7 +273,7 @@ def test_an_interface_is_selected(tmp_path):
     path = tmp_path / "trace.pcapng"
     path.write_bytes(pcapng([udp(1000, 2000)]))
     assert len(skypy.flows(path, interface="0")) == 1
-    with pytest.raises(skypy.CaptureError, match="the interfaces are: 0"):
+    with pytest.raises(skypy.CaptureError, match="interfaces in the files: 0"):
         skypy.flows(path, interface="eth0")
 
 

@@ -133,6 +133,11 @@ impl Basic {
         Ok(self.user(name))
     }
 
+    /// Ends the session of a token, if there is one.
+    pub(crate) fn logout(&self, token: &str) {
+        self.sessions.end(token);
+    }
+
     fn user(&self, name: &str) -> User {
         User {
             name: name.to_owned(),

@@ -118,19 +118,24 @@ impl Auth {
         Ok((login, permissions))
     }
 
+    /// Ends the session of a request's credentials, if they are the token of one. Other credentials
+    /// remain valid: passwords, and tokens of OpenStack's identity service.
+    pub(crate) fn logout(&self, credentials: &str) {
+        if let Backend::Basic(basic) = &self.api {
+            basic.logout(credentials::secret(credentials));
+        }
+    }
+
     /// Returns whether everyone can use the API.
     pub(crate) fn is_open(&self) -> bool {
         self.api.is_open()
     }
 
-    /// Returns whether flow datagrams from an address are accepted; they carry no credentials.
+    /// Returns whether flow datagrams are accepted from every address; they carry no credentials.
     ///
     /// COMPAT: with a cluster backend, agents can send datagrams without authentication.
-    pub(crate) fn accepts_datagrams_from(&self, peer: IpAddr) -> bool {
-        match self.cluster {
-            Cluster::Backend(_) => true,
-            Cluster::Local(_) => peer.to_canonical().is_loopback(),
-        }
+    pub(crate) const fn accepts_all_datagrams(&self) -> bool {
+        matches!(self.cluster, Cluster::Backend(_))
     }
 
     /// Reloads the password files.

@@ -134,6 +134,11 @@ impl Policy {
             .collect()
     }
 
+    /// Returns the roles of a user, transitively.
+    pub(crate) fn roles<'a>(&'a self, user: &'a User) -> Vec<&'a str> {
+        self.subjects(user).split_off(1)
+    }
+
     /// Returns the names whose rules apply to a user: its own and its roles, transitively. The default
     /// role counts only if no line gives the user a role.
     fn subjects<'a>(&'a self, user: &'a User) -> Vec<&'a str> {

@@ -76,6 +76,12 @@ impl Sessions {
         Some(session.user.clone())
     }
 
+    /// Ends the session of a token, if there is one.
+    pub(crate) fn end(&self, token: &str) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(token);
+    }
+
     /// Ends all sessions of users for whom a predicate is true.
     pub(crate) fn end_where(&self, is_over: impl Fn(&str) -> bool) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,6 +138,9 @@ mod tests {
         for token in [&first, &third, &other] {
             assert!(sessions.user(token, at(5)).is_some());
         }
+        sessions.end("unknown");
+        sessions.end(&third);
+        assert_eq!(sessions.user(&third, at(5)), None);
         sessions.end_where(|user| user == "ann");
         assert_eq!(sessions.user(&first, at(5)), None);
         assert!(sessions.user(&other, at(5)).is_some());

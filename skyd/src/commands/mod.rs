@@ -1,4 +1,5 @@
 //! Subcommands in addition to the daemon.
 
+pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod flows;

@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod config;
 pub(crate) mod login;
+pub(crate) mod me;
 pub(crate) mod metrics;
 pub(crate) mod page;
 pub(crate) mod pcap;
@@ -11,4 +12,5 @@ pub(crate) mod spp;
 pub(crate) mod status;
 pub(crate) mod swagger;
 pub(crate) mod topology;
+pub(crate) mod ui_folder;
 pub(crate) mod workflow;

@@ -24,8 +24,10 @@ use crate::response::{self, Response};
 #[expect(clippy::unused_async, reason = "handlers are async functions")]
 pub(crate) async fn show(call: Call) -> Response {
     match find(INDEX) {
-        Some(file) => file.answer(call.request.headers(), "no-cache"),
-        None => response::not_found(),
+        Some(file) if call.app.config.flag("ui.enabled") => {
+            file.answer(call.request.headers(), "no-cache")
+        }
+        _ => response::not_found(),
     }
 }
 
@@ -33,11 +35,11 @@ pub(crate) async fn show(call: Call) -> Response {
 #[expect(clippy::unused_async, reason = "handlers are async functions")]
 pub(crate) async fn asset(call: Call) -> Response {
     match find(&format!("assets/{}", call.id)) {
-        Some(file) => file.answer(
+        Some(file) if call.app.config.flag("ui.enabled") => file.answer(
             call.request.headers(),
             "public, max-age=31536000, immutable",
         ),
-        None => {
+        _ => {
             let mut refusal = response::not_found();
             let never = HeaderValue::from_static("no-store");
             refusal.headers_mut().insert(CACHE_CONTROL, never);
@@ -134,8 +136,8 @@ const SECURITY_HEADERS: [(&str, &str); 6] = [
     (
         "content-security-policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
-         connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
-         require-trusted-types-for 'script'; trusted-types 'none'",
+         connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; \
+         frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types skyd-worker",
     ),
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),

@@ -1,5 +1,7 @@
 //! `/api/topology`: the whole graph, and Gremlin queries.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 use hyper::header::ACCEPT;
 use skylib::api::go_json::{JsonError, Members};
@@ -20,7 +22,7 @@ use crate::response::{self, Body, JSON, Response};
 /// Answers `GET /api/topology`.
 pub(crate) async fn whole(call: Call) -> Response {
     let client = call.client_key();
-    let collect = |engine: &Engine, _: &Interrupt| GraphDump::collect(engine);
+    let collect = |engine: &Engine, stop: &Interrupt| GraphDump::collect(engine, &|| stop.is_set());
     match call.app.run_request(&client, collect).await {
         Ok(Ok(graph)) => {
             let text = JsonStream::graph(graph.nodes, graph.edges).between("", "\n");
@@ -69,13 +71,15 @@ pub(crate) async fn query(call: Call) -> Response {
         return explain(&app, &client, query).await;
     }
     let format = Format::of(head.headers.get(ACCEPT).map(|value| value.as_bytes()));
+    let name = Arc::clone(&client);
     let answered = app
         .run_request(&client, move |engine, interrupt| {
             let memory = engine.memory().charge(MemoryUse::Queries);
             let interrupt = || interrupt.is_set();
             let options = QueryOptions::default()
                 .with_interrupt(&interrupt)
-                .with_memory(&memory);
+                .with_memory(&memory)
+                .with_client(&name);
             let query = Query::parse(&query)?;
             let view = engine.graph().view();
             let pin = view.pin(engine.memory());
@@ -102,9 +106,13 @@ pub(crate) async fn query(call: Call) -> Response {
 
 /// Answers with the execution plan of a query, always as JSON.
 async fn explain(app: &App, client: &ClientKey, query: String) -> Response {
+    let name = Arc::clone(client);
     let work = move |engine: &Engine, stop: &Interrupt| {
         let interrupt = || stop.is_set();
-        engine.explain(&query, QueryOptions::default().with_interrupt(&interrupt))
+        let options = QueryOptions::default()
+            .with_interrupt(&interrupt)
+            .with_client(&name);
+        engine.explain(&query, options)
     };
     match app.run_request(client, work).await {
         Ok(Ok(explanation)) => response::json(StatusCode::OK, &explanation),

@@ -1,5 +1,11 @@
 //! WebSocket connection: reads and writes frames, sends pings, and classifies how it ends.
+//!
+//! Pings and pongs do not wait for messages. The reader answers pings even while its messages wait to
+//! be processed ([`Reader::while_waiting`] reads on), and the writer sends a ping that is due between
+//! two pieces of a message or two events. They only wait for bytes that are already in the write
+//! buffer, and for a client that accepts none.
 
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use skylib::memory::MemoryCharge;
+use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::Encoding;
 use tokio::time::{Instant, Interval, MissedTickBehavior, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
@@ -45,8 +51,8 @@ pub(crate) enum ConnectionEnd {
     Cut,
     /// The daemon closes the connection with this code.
     Close(CloseCode),
-    /// The daemon refuses the client for this reason, which the client receives.
-    Refuse(String),
+    /// The daemon refuses the client with this code, for this reason, which the client receives.
+    Refuse(CloseCode, String),
 }
 
 /// Limit of the messages that a client may send. Complete by definition.
@@ -78,6 +84,7 @@ impl Connection {
             .max_message_size(Some(message))
             .max_frame_size(Some(message));
         let pending = PendingMessages::default();
+        let ahead_memory = charge.budget().charge(MemoryUse::Requests);
         let mut socket = LenientFrames::new(socket, charge, pending.clone());
         let mut early = Vec::from(early);
         socket.rewrite(&mut early);
@@ -90,6 +97,8 @@ impl Connection {
             reader: Reader {
                 stream,
                 pending,
+                ahead: VecDeque::new(),
+                ahead_memory,
                 unanswered: unanswered.clone(),
                 timeout: limits.pong_timeout,
             },
@@ -113,7 +122,7 @@ impl Connection {
         };
         let close = match &end {
             ConnectionEnd::Close(code) => Some((*code, "")),
-            ConnectionEnd::Refuse(reason) => Some((CloseCode::Policy, close_reason(reason))),
+            ConnectionEnd::Refuse(code, reason) => Some((*code, close_reason(reason))),
             _ => None,
         };
         if let Some((code, reason)) = close {
@@ -148,6 +157,11 @@ pub(crate) struct Reader {
     stream: SplitStream<Socket>,
     /// Memory charges of the messages returned and not yet processed.
     pending: PendingMessages,
+    /// Messages that were read while earlier ones waited, and the end of the connection if it follows
+    /// them; at most [`READ_AHEAD_MESSAGES`].
+    ahead: VecDeque<Result<Bytes, ConnectionEnd>>,
+    /// Charge for `ahead`, at most [`READ_AHEAD_BYTES`] and one message.
+    ahead_memory: MemoryCharge,
     unanswered: UnansweredPing,
     /// Longest time from a ping to any frame of the client.
     timeout: Duration,
@@ -186,6 +200,9 @@ impl Reader {
     /// # Errors
     /// The reason for the end of the connection.
     pub(crate) async fn next(&mut self) -> Result<Bytes, ConnectionEnd> {
+        if let Some(message) = self.take_ahead() {
+            return message;
+        }
         self.pending.clear();
         loop {
             let frame = self.next_frame().await.ok_or(ConnectionEnd::Silent)?;
@@ -193,6 +210,44 @@ impl Reader {
                 return Ok(message);
             }
         }
+    }
+
+    /// Waits until work is done for which messages have to wait. Meanwhile reads on, so that pings are
+    /// answered; messages are returned by the next calls of [`Reader::next`].
+    pub(crate) async fn while_waiting<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                result = work.as_mut() => return result,
+                frame = self.stream.next(), if self.can_read_ahead() => {
+                    self.unanswered.answered();
+                    if let Some(message) = message_of(frame).transpose() {
+                        self.ahead.push_back(message);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns whether a further message may be read before those in `ahead` are processed.
+    fn can_read_ahead(&self) -> bool {
+        let bytes = self.ahead.iter().flatten().map(Bytes::len).sum();
+        self.ahead.len() < READ_AHEAD_MESSAGES
+            && bytes < READ_AHEAD_BYTES
+            && self.ahead.back().is_none_or(Result::is_ok)
+            && self.ahead_memory.set(bytes).is_ok()
+    }
+
+    /// Removes and returns the oldest message that was read ahead.
+    fn take_ahead(&mut self) -> Option<Result<Bytes, ConnectionEnd>> {
+        let message = self.ahead.pop_front()?;
+        // A client that sent it cannot be blamed for the time in which it waited.
+        self.unanswered.answered();
+        if self.ahead.is_empty() {
+            self.ahead_memory.shrink_to(0);
+        }
+        Some(message)
     }
 
     /// Returns the next frame; `None` if the client does not answer a ping in time.
@@ -214,6 +269,9 @@ impl Reader {
 
     /// Returns the next message if it has already been received; `None` otherwise.
     pub(crate) fn try_next(&mut self) -> Option<Result<Bytes, ConnectionEnd>> {
+        if let Some(message) = self.take_ahead() {
+            return Some(message);
+        }
         loop {
             let frame = self.stream.next().now_or_never()?;
             self.unanswered.answered();
@@ -276,6 +334,14 @@ impl Writer {
         sent.map_err(|error| end_of(&error))
     }
 
+    /// Sends a ping if it is due.
+    pub(crate) async fn ping_if_due(&mut self) -> Result<(), ConnectionEnd> {
+        match self.ping.tick().now_or_never() {
+            Some(_) => self.ping().await,
+            None => Ok(()),
+        }
+    }
+
     /// Sends one message and flushes.
     pub(crate) async fn send(&mut self, message: Bytes) -> Result<(), ConnectionEnd> {
         self.feed(message).await?;
@@ -313,9 +379,7 @@ impl Writer {
             self.feed_frame(piece, opcode, pieces.peek().is_none())
                 .await?;
             opcode = OpCode::Data(Data::Continue);
-            if self.ping.tick().now_or_never().is_some() {
-                self.ping().await?;
-            }
+            self.ping_if_due().await?;
         }
         self.flush().await
     }
@@ -365,6 +429,9 @@ const WRITE_BUFFER: usize = 128 << 10;
 pub(crate) const STREAM_BYTES: usize = WRITE_BUFFER + 3 * (64 << 10);
 /// Longest message of a client that only sends requests.
 const REQUEST_BYTES: usize = 1 << 20;
+/// Messages that are read ahead while an earlier one waits.
+const READ_AHEAD_MESSAGES: usize = 64;
+const READ_AHEAD_BYTES: usize = 1 << 20;
 /// Time in which frames that have already arrived are read before a client is given up.
 const LAST_LOOK: Duration = Duration::from_millis(100);
 /// Time for a client to accept a close frame.

@@ -26,6 +26,7 @@ pub(crate) async fn run(client: &Client, connection: &mut Connection) -> Connect
                     loop {
                         let bytes = message.encoded(client.encoding, UpdatePolicy::Full);
                         writer.feed(bytes).await?;
+                        writer.ping_if_due().await?;
                         match flows.try_next() {
                             Some(next) => message = next,
                             None => break,

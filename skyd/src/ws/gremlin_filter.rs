@@ -73,7 +73,7 @@ async fn evaluate_at(
     let query = Query::parse(&text).map_err(FilterError::Parse)?;
     if query.steps().all(|step| matches!(step, Step::G)) {
         let graph = app
-            .run_query(|engine, _| GraphDump::collect(engine))
+            .run_query(|engine, stop| GraphDump::collect(engine, &|| stop.is_set()))
             .await??;
         return Ok(EvaluatedFilter {
             filter: None,

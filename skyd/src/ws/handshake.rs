@@ -11,6 +11,7 @@ use hyper::header::{
 use hyper::{Request, StatusCode, Version};
 use skylib::proto::{Encoding, UpdatePolicy};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::connection::ConnectionEnd;
 use crate::app::SERVICE_TYPE;
@@ -23,6 +24,8 @@ use crate::urlencoded;
 pub(crate) struct Hello {
     /// Declared identity.
     pub(crate) identity: ClientIdentity,
+    /// Whether the client named its host; otherwise its address stands for it.
+    names_host: bool,
     /// Requested namespaces, sorted for binary search; `None` for all.
     pub(crate) namespaces: Option<Vec<String>>,
     /// Whether the client named any namespace.
@@ -49,7 +52,8 @@ impl Hello {
                 .unwrap_or_default()
         };
         let mut host_id = value("x-host-id");
-        if host_id.is_empty() {
+        let names_host = !host_id.is_empty();
+        if !names_host {
             host_id = peer.to_string();
         }
         // COMPAT: the namespaces of headers and parameters add up, and commas do not separate them.
@@ -73,6 +77,7 @@ impl Hello {
                 client_type: value("x-client-type"),
                 protocol: value("x-client-protocol"),
             },
+            names_host,
             namespaces: (!all).then_some(namespaces),
             chose_namespaces,
             filter: value("x-gremlin-filter"),
@@ -86,8 +91,13 @@ impl Hello {
     /// Returns the requested encoding.
     ///
     /// # Errors
-    /// [`Refusal`] if the encoding is unknown.
+    /// [`Refusal`] if the encoding is unknown, or if the client names its host but not its type.
     pub(crate) fn encoding(&self) -> Result<Encoding, Refusal> {
+        // COMPAT: Skydive requires the type; here, only clients that name their host have an origin of
+        // their own, of which the type is a part.
+        if self.names_host && self.identity.client_type.is_empty() {
+            return Err(Refusal::Type);
+        }
         let protocol = &self.identity.protocol;
         let refuse = |_| Refusal::Protocol(protocol.clone());
         protocol.parse().map_err(refuse)
@@ -105,7 +115,21 @@ impl Hello {
     /// Logs why the client is refused, and returns the end of its connection.
     pub(crate) fn refuse(&self, refusal: &Refusal) -> ConnectionEnd {
         tracing::info!(client = self.identity.host_id, %refusal, "WebSocket refused");
-        ConnectionEnd::Refuse(refusal.to_string())
+        ConnectionEnd::Refuse(self.close_code(refusal), refusal.to_string())
+    }
+
+    /// Returns the close code of a refusal.
+    const fn close_code(&self, refusal: &Refusal) -> CloseCode {
+        let is_plain = !self.names_host && self.identity.client_type.is_empty();
+        match refusal {
+            // COMPAT: Skydive refuses its clients with a normal closure.
+            Refusal::Type | Refusal::Protocol(_) | Refusal::Policy(_) | Refusal::Filter(_)
+                if !is_plain =>
+            {
+                CloseCode::Normal
+            }
+            _ => CloseCode::Policy,
+        }
     }
 
     /// Returns whether the client requested messages of a namespace.
@@ -126,6 +150,9 @@ impl Hello {
 /// Reason to close the connection right after the handshake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
+    /// The client names its host, but not its type.
+    #[error("X-Client-Type is missing; clients that send X-Host-ID have to send it, too")]
+    Type,
     /// The requested encoding is unknown.
     #[error("X-Client-Protocol {0:?} is not supported, expected json or protobuf")]
     Protocol(String),
@@ -238,6 +265,8 @@ mod tests {
         assert_eq!(hello.identity.host_id, "127.0.0.1:5000");
         assert_eq!(hello.encoding(), Ok(Encoding::Json), "the type is optional");
         assert_eq!(hello.origin(), ".127.0.0.1:5000");
+        let named = declared("/?x-host-id=mine", &[]);
+        assert_eq!(named.encoding(), Err(Refusal::Type));
         assert!(!hello.deletes_on_disconnect);
     }
 

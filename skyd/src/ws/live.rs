@@ -6,6 +6,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skylib::engine::{LiveClient, LiveError, LiveEvent, QueryOptions};
 use skylib::gremlin::{Query, QueryError, QueryErrorKind};
@@ -51,7 +52,11 @@ impl<'a> LiveQueries<'a> {
     /// Handles a request; returns the reply if it is immediate.
     pub(crate) fn handle(&mut self, message: &Message) -> Option<JsonStream> {
         match LiveRequest::decode(message) {
-            Ok(LiveRequest::Query { name, text }) => self.open(name, text),
+            Ok(LiveRequest::Query {
+                name,
+                text,
+                interval,
+            }) => self.open(name, text, interval),
             Ok(LiveRequest::Cancel { name }) => Some(self.cancel(&name)),
             Ok(_) => None,
             Err(error) => {
@@ -80,15 +85,25 @@ impl<'a> LiveQueries<'a> {
     }
 
     /// Starts the first run of a query; returns a reply only if it is refused.
-    fn open(&mut self, name: String, text: String) -> Option<JsonStream> {
+    fn open(
+        &mut self,
+        name: String,
+        text: String,
+        interval: Option<Duration>,
+    ) -> Option<JsonStream> {
         if let Some(missing) = &self.client.query_denial {
             return Some(self.reply(&name, "Error", 403, Some(missing.clone())));
         }
         match self.queries.reserve(name.as_str()) {
             Ok(reserved) => {
+                let reserved = match interval {
+                    Some(interval) => reserved.with_timed_interval(interval),
+                    None => reserved,
+                };
                 let app = Arc::clone(&self.client.app);
                 let packets_denial = self.client.packets_denial.clone();
                 let key = Arc::clone(&self.client.key);
+                let client = Arc::clone(&key);
                 let open = async move {
                     app.run_once(&key, move |_, stop| {
                         if let Some(missing) = packets_denial
@@ -97,7 +112,9 @@ impl<'a> LiveQueries<'a> {
                             return Err(OpenFailure::Denied(missing));
                         }
                         let interrupt = || stop.is_set();
-                        let options = QueryOptions::default().with_interrupt(&interrupt);
+                        let options = QueryOptions::default()
+                            .with_interrupt(&interrupt)
+                            .with_client(&client);
                         reserved.open(&text, options).map_err(OpenFailure::Query)
                     })
                     .await

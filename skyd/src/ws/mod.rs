@@ -1,7 +1,7 @@
 //! The WebSocket endpoints: from the upgrade request to the end of the session.
 //!
 //! ```text
-//! upgrade request ─ Hello ─ 409 id in use? 426 no upgrade? ─ 101 ─┬─ refused: close 1008
+//! upgrade request ─ Hello ─ 409 id in use? 426 no upgrade? ─ 101 ─┬─ refused: close frame
 //!                                                                 └─ session: Reader ⇄ Writer
 //! ```
 

@@ -9,7 +9,7 @@ use skylib::proto::{GRAPH, GraphMessage, LIVE, Message};
 use skylib::time::Timestamp;
 use skylib::value::Text;
 use tokio::sync::mpsc;
-use tokio::task::block_in_place;
+use tokio::task::{block_in_place, yield_now};
 
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader, Writer};
@@ -64,7 +64,7 @@ pub(crate) enum WriteOrigin {
     AsSent,
 }
 
-/// Requests that may wait for a reply. While the queue is full, no further messages are read.
+/// Requests that may wait for a reply. While the queue is full, no further messages are processed.
 const REQUESTS: usize = 4;
 
 /// Sends the whole graph to a publisher on request.
@@ -91,7 +91,9 @@ async fn send_graph(
     request: &Message,
 ) -> Result<(), ConnectionEnd> {
     let uuid = request.uuid.as_deref().unwrap_or_default();
-    let collecting = client.app.run_query(|engine, _| GraphDump::collect(engine));
+    let collecting = client
+        .app
+        .run_query(|engine, stop| GraphDump::collect(engine, &|| stop.is_set()));
     match writer.ping_while(collecting).await? {
         Ok(Ok(graph)) => graph_reply::send(client, writer, uuid, graph).await,
         Ok(Err(error)) => {
@@ -154,13 +156,15 @@ impl<'a> Publisher<'a> {
             while let Some(request) = block_in_place(|| self.apply(&mut frames)) {
                 // A client that does not subscribe to the namespace of the reply would not receive it.
                 let is_wanted = request.namespace == LIVE || self.client.hello.wants(GRAPH);
-                if is_wanted && requests.send(request).await.is_err() {
+                if is_wanted && reader.while_waiting(requests.send(request)).await.is_err() {
                     return ConnectionEnd::Cut;
                 }
             }
             if let Some(end) = end {
                 return end;
             }
+            // A client that sends without a pause must not delay the pings of the other half.
+            yield_now().await;
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) async fn run(client: &Client, connection: &mut Connection) -> Connect
     }
 }
 
-/// Requests that may wait for a reply. While the queue is full, no further messages are read.
+/// Requests that may wait for a reply. While the queue is full, no further messages are processed.
 const REQUESTS: usize = 4;
 
 /// Queues requests and ignores other messages: a subscriber cannot write to the graph.
@@ -53,13 +53,15 @@ async fn read(
         match Message::decode(&frame, client.encoding) {
             Ok(message) if message.namespace == GRAPH && message.kind == "SyncRequest" => {
                 // A client that does not subscribe to the namespace of the reply would not receive it.
-                if client.hello.wants(GRAPH) && requests.send(message).await.is_err() {
+                if client.hello.wants(GRAPH)
+                    && reader.while_waiting(requests.send(message)).await.is_err()
+                {
                     return ConnectionEnd::Cut;
                 }
             }
             // Live queries are answered in any case: their messages are not a subscription.
             Ok(message) if message.namespace == LIVE => {
-                if requests.send(message).await.is_err() {
+                if reader.while_waiting(requests.send(message)).await.is_err() {
                     return ConnectionEnd::Cut;
                 }
             }
@@ -173,8 +175,11 @@ impl<'a> Subscriber<'a> {
         writer.pace().await;
         let mut next = Some(first);
         let mut batch = Vec::new();
-        for _ in 0..BATCH {
+        for count in 0..BATCH {
             let Some(event) = next.take() else { break };
+            if count % EVENTS_BETWEEN_PINGS == EVENTS_BETWEEN_PINGS - 1 {
+                writer.ping_if_due().await?;
+            }
             if self.is_known(&event) {
                 next = self.events.try_next();
                 continue;
@@ -362,5 +367,7 @@ async fn next(
 /// Longest time that an event needs from the graph to its subscribers.
 const EVENT_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Events in one batch, between which requests and pings are handled.
+/// Events in one batch, between which requests are handled.
 const BATCH: usize = 1024;
+/// Events after which a ping is sent if it is due.
+const EVENTS_BETWEEN_PINGS: usize = 64;

@@ -184,11 +184,12 @@ def node(name, **metadata):
     return {"ID": name, "Metadata": {"Name": name, "Type": "device", **metadata}}
 
 
-def load_graph(daemon, nodes, fan=3):
+def load_graph(daemon, nodes, fan=3, pad=0):
     """Publishes a graph in which node i has edges to `fan` earlier nodes; returns the publisher."""
+    metadata = {"Pad": "x" * pad} if pad else {}
     publisher = WebSocket(daemon, "/ws/publisher", host_id="loader")
     for start in range(0, nodes, 500):
-        messages = [("NodeAdded", node(f"n{i}")) for i in range(start, min(start + 500, nodes))]
+        messages = [("NodeAdded", node(f"n{i}", **metadata)) for i in range(start, min(start + 500, nodes))]
         for i in range(max(start, 1), min(start + 500, nodes)):
             messages += [("EdgeAdded", {"ID": f"e{i}-{k}", "Parent": f"n{i}", "Child": f"n{(i * 7 + k) % i}",
                                         "Metadata": {"RelationType": "layer2"}}) for k in range(fan)]

@@ -492,3 +492,66 @@ fn users_are_read_from_a_file_that_a_signal_reloads() {
     daemon.hang_up("cannot reload the users");
     assert_eq!(as_user(&daemon, "GET", "/api", tokens[0], b"").status, 200);
 }
+
+#[test]
+fn users_are_shown_who_they_are_and_what_they_may_do() {
+    let daemon = Daemon::with(BASIC);
+    is_401(&get(&daemon, "/api/me"));
+    let me = |token: &str| as_user(&daemon, "GET", "/api/me", token, b"").json();
+    let (ann, carl) = (me(ANN), me(CARL));
+    assert_eq!(
+        (&ann["User"], &ann["Roles"], &ann["NeedsLogin"]),
+        (&json!("ann"), &json!(["admin"]), &json!(true))
+    );
+    assert_eq!(carl["Roles"], json!(["guest"]));
+    let may = |me: &serde_json::Value, object: &str, action: &str| {
+        let rules = me["Permissions"].as_array().unwrap().iter();
+        rules
+            .filter(|rule| rule["Object"] == object && rule["Action"] == action)
+            .any(|rule| rule["Allowed"] == true)
+    };
+    assert!(may(&ann, "capture", "write"));
+    assert!(!may(&carl, "capture", "write"));
+    assert!(may(&carl, "topology", "read"));
+
+    let open = get(&Daemon::start(), "/api/me").json();
+    assert_eq!(
+        (&open["User"], &open["NeedsLogin"]),
+        (&json!("admin"), &json!(false))
+    );
+    assert!(may(&open, "capture", "write"));
+}
+
+#[test]
+fn a_logout_ends_the_session_and_the_page_has_cookies_that_scripts_cannot_read() {
+    let daemon = Daemon::with(BASIC);
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let login = |headers: &[(&str, &str)]| {
+        let body = b"username=ann&password=one";
+        request(&daemon, "POST", "/login", headers, body)
+    };
+    let cookie = |answer: &Answer| {
+        let cookies = answer.all("set-cookie");
+        let token = cookies.iter().find(|text| text.starts_with("authtoken="));
+        (*token.unwrap()).to_owned()
+    };
+    assert!(!cookie(&login(&[form])).contains("HttpOnly"));
+    let answer = login(&[form, ("X-Requested-With", "skyd")]);
+    let text = cookie(&answer);
+    assert!(text.contains("HttpOnly; SameSite=Strict"), "{text}");
+    assert!(!text.contains("Secure"), "only over TLS: {text}");
+    let pair = text.split(';').next().unwrap();
+    let with_cookie =
+        |method: &str, path: &str| request(&daemon, method, path, &[("Cookie", pair)], b"");
+    assert_eq!(with_cookie("GET", "/api").status, 200);
+    assert_eq!(with_cookie("GET", "/logout").status, 405);
+    let out = with_cookie("POST", "/logout");
+    assert_eq!(out.status, 204);
+    assert_eq!(out.all("set-cookie").len(), 2);
+    assert!(
+        out.all("set-cookie")
+            .iter()
+            .all(|text| text.contains("Max-Age=0"))
+    );
+    is_401(&with_cookie("GET", "/api"));
+}

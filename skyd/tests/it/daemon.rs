@@ -157,6 +157,8 @@ pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
         &store,
         // On a busy machine, a client of a test may read late.
         "http.ws.pong_timeout=120",
+        "http.limits.write_timeout=120",
+        "http.limits.transfer_rate=0",
     ];
     for setting in always.iter().chain(settings) {
         command.args(["--set", setting]);

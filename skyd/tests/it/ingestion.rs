@@ -202,14 +202,16 @@ fn only_the_local_host_may_send_datagrams_if_authentication_is_enabled() {
         socket
             .send_to(&message(vec![flow("f")]), (address, port))
             .unwrap();
+        // The daemon looks up the owner of the socket, which must still be open.
+        socket
     };
     if let Ok(own) = own {
-        from(own.ip());
+        let _socket = from(own.ip());
         until("the datagram is dropped", || {
             status()["Queues"]["MessagesDropped"] == 1
         });
     }
-    from([127, 0, 0, 1].into());
+    let _socket = from([127, 0, 0, 1].into());
     until("the datagram is accepted", || {
         status()["FlowIngestion"]["Flows"] == 1
     });

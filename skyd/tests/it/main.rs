@@ -11,6 +11,7 @@ mod auth;
 mod cancel;
 mod captures;
 mod client;
+mod command_line;
 mod config;
 mod daemon;
 mod durability;

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::client::{Answer, get, request};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Folder};
 
 /// Addresses of the page.
 const ADDRESSES: [&str; 6] = [
@@ -116,4 +116,41 @@ fn page_refuses_other_methods() {
     for method in ["POST", "PUT", "DELETE"] {
         assert_eq!(request(&daemon, method, "/", &[], b"").status, 405);
     }
+}
+
+#[test]
+fn page_can_be_turned_off() {
+    let daemon = Daemon::with(&["ui.enabled=false"]);
+    for path in ADDRESSES.iter().chain(&["/ui/assets/x", "/ui_v2/"]) {
+        assert_eq!(get(&daemon, path).status, 404, "{path}");
+    }
+    assert_eq!(get(&daemon, "/api").status, 200);
+}
+
+#[test]
+fn another_web_interface_is_served_beside_the_page() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.join("index.html"), "<p>v2</p>").unwrap();
+    std::fs::create_dir(folder.0.join("js")).unwrap();
+    std::fs::write(folder.0.join("js/app.js"), "1").unwrap();
+    let daemon = Daemon::with(&[&format!("ui.path={}", folder.0.display())]);
+    let page = get(&daemon, "/ui_v2/");
+    assert_eq!((page.status, page.text().as_str()), (200, "<p>v2</p>"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.contains("script-src 'self' 'unsafe-eval'"),
+        "{policy}"
+    );
+    let script = get(&daemon, "/ui_v2/js/app.js");
+    assert_eq!(
+        script.header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
+    let head = request(&daemon, "HEAD", "/ui_v2/js/app.js", &[], b"");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    for path in ["/ui_v2/%2e%2e/etc/passwd", "/ui_v2/none", "/ui_v2/js"] {
+        assert_eq!(get(&daemon, path).status, 404, "{path}");
+    }
+    assert_eq!(get(&daemon, "/").status, 200);
+    assert_eq!(get(&Daemon::start(), "/ui_v2/").status, 404);
 }

@@ -1,7 +1,10 @@
 //! Uploads of capture files: their flows, errors and limits.
 
 use std::io::Write;
+use std::path::Path;
+use std::process::Command;
 
+use serde_json::Value;
 use skylib::packet::{LinkType, PacketRef};
 use skylib::pcap_file::{PcapNgWriter, PcapWriter, Resolution};
 use skylib::time::Timestamp;
@@ -44,7 +47,7 @@ pub(crate) fn upload(daemon: &Daemon, file: &[u8]) -> Answer {
 }
 
 /// Returns the number of DNS flows at the time of the trace.
-fn dns_flows(daemon: &Daemon) -> serde_json::Value {
+fn dns_flows(daemon: &Daemon) -> Value {
     query(
         daemon,
         "G.At(1454659530, 60).Flows().Has('Application', 'DNS').Count()",
@@ -91,6 +94,49 @@ fn without_a_store_flows_are_added_to_the_current_ones() {
         query(&daemon, "G.Flows().Has('Application', 'DNS').Count()"),
         3
     );
+}
+
+#[test]
+fn an_upload_gives_the_flows_of_the_file() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../skylib/tests/data/truth");
+    let text = |flow: &Value| {
+        let names = [
+            "UUID",
+            "TrackingID",
+            "LayersPath",
+            "Start",
+            "Last",
+            "FinishType",
+            "Metric",
+        ];
+        let fields = names.map(|name| format!("{name} {}", flow[name]));
+        fields.join(", ")
+    };
+    let sorted = |flows: &Value| {
+        let mut lines: Vec<String> = flows.as_array().unwrap().iter().map(text).collect();
+        lines.sort_unstable();
+        lines
+    };
+    for name in [
+        "a01-vlan-two-tenants",
+        "b03-ping-late-answers",
+        "c02-five-connections",
+        "d02-silence",
+        "e01-one-packet-an-hour-ahead",
+    ] {
+        let path = folder.join(name).with_extension("pcap");
+        let mut skyd = Command::new(env!("CARGO_BIN_EXE_skyd"));
+        let output = skyd
+            .arg("flows")
+            .arg(&path)
+            .args(["--format", "json"])
+            .output();
+        let wanted: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+        let daemon = Daemon::start();
+        assert_eq!(upload(&daemon, &std::fs::read(&path).unwrap()).status, 202);
+        let flows = query(&daemon, "G.At(1700100000, 200000).Flows()");
+        assert_eq!(sorted(&flows), sorted(&wanted), "{name}");
+    }
 }
 
 #[test]

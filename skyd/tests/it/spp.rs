@@ -405,7 +405,7 @@ fn an_invalid_configuration_prevents_the_start() {
         ),
         (
             &["spp.pcaps=[{client_id: 1, port: 'phy:0', fsize: 5}]"],
-            "1024 or more expected",
+            "expected 1024 or more",
         ),
         (
             &["spp.pcaps=[{client_id: 1, port: 'phy:0', cores: [1]}]"],

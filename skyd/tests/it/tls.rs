@@ -12,6 +12,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::client::Connection;
+use crate::command_line;
 use crate::daemon::{Daemon, Folder, TIMEOUT, refused};
 
 /// Certificate authority with signed certificates in files.
@@ -242,6 +243,73 @@ fn a_signal_reloads_certificates_and_invalid_ones_are_ignored() {
     std::fs::write(authority.path("server.key"), old_key).unwrap();
     daemon.hang_up("cannot reload the TLS certificates");
     assert_eq!(shown(&daemon, &client), second);
+}
+
+#[test]
+fn the_command_line_client_uses_tls_as_its_options_say() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    for name in ["server", "client"] {
+        authority.sign(name);
+    }
+    let file = |authority: &Authority, name: &str| authority.path(name).display().to_string();
+    let (ca, wrong) = (file(&authority, "ca.pem"), file(&other, "ca.pem"));
+    let (cert, key) = (
+        file(&authority, "client.pem"),
+        file(&authority, "client.key"),
+    );
+    let identity = ["--cert", cert.as_str(), "--key", key.as_str()];
+    let daemon = authority.daemon(&[]);
+    let plain = Daemon::start();
+    let run = |daemon: &Daemon, options: &[&str]| {
+        let output = command_line::run(daemon, &[&["query", "G.V().Count()"], options].concat());
+        (output.stdout, output.stderr)
+    };
+    for options in [&["--cacert", ca.as_str()][..], &["--insecure"]] {
+        assert_eq!(
+            run(&daemon, options).0,
+            "0\n",
+            "{options:?}: {:?}",
+            run(&daemon, options)
+        );
+    }
+    assert_eq!(run(&plain, &["--insecure"]).0, "0\n");
+    for (daemon, options, advice) in [
+        (&daemon, &[][..], "The server speaks TLS"),
+        (&daemon, &["--cacert", wrong.as_str()], "--cacert FILE"),
+        (&daemon, &identity, "--cacert FILE"),
+        (&plain, &["--cacert", ca.as_str()], "does not speak TLS"),
+    ] {
+        let (stdout, stderr) = run(daemon, options);
+        assert_eq!(stdout, "", "{options:?}");
+        assert!(stderr.contains(advice), "{options:?}: {stderr}");
+    }
+    let strict = authority.daemon(&["tls.require_client_cert=true"]);
+    let trusting = [&identity[..], &["--cacert", ca.as_str()]].concat();
+    assert_eq!(
+        run(&strict, &trusting).0,
+        "0\n",
+        "{:?}",
+        run(&strict, &trusting)
+    );
+    assert_eq!(run(&strict, &["--cacert", ca.as_str()]).0, "");
+    // An import through a WebSocket over TLS.
+    let graph = authority.path("graph.json");
+    std::fs::write(
+        &graph,
+        r#"[{"Nodes":[{"ID":"n","Metadata":{"Name":"n","Type":"t"}}]}]"#,
+    )
+    .unwrap();
+    let import = [
+        "topology",
+        "import",
+        "--file",
+        graph.to_str().unwrap(),
+        "--cacert",
+        &ca,
+    ];
+    let output = command_line::run(&daemon, &import);
+    assert_eq!(output.stderr, "");
+    assert_eq!(run(&daemon, &["--cacert", ca.as_str()]).0, "1\n");
 }
 
 #[test]

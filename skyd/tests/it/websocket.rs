@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::client::{BINARY, CLOSE, Frame, PING, PONG, TEXT, WebSocket, get};
+use crate::client::{BINARY, CLOSE, Frame, PING, PONG, TEXT, WebSocket, get, post};
 use crate::daemon::{Daemon, until};
 
 const WHO: [(&str, &str); 1] = [("X-Client-Type", "test")];
@@ -37,6 +37,19 @@ fn a_refused_client_learns_why() {
             reason,
             "X-Client-Protocol \"xml\" is not supported, expected json or protobuf"
         );
+    }
+    // Skydive's clients receive its close code.
+    let host = [("X-Host-ID", "mine")];
+    let filter = [WHO[0], ("X-Gremlin-Filter", "G.V(")];
+    for (headers, name) in [
+        (&[WHO[0], xml[0]][..], "X-Client-Protocol"),
+        (&filter, "X-Gremlin-Filter"),
+        (&host, "X-Client-Type is missing"),
+    ] {
+        let mut socket = WebSocket::try_open(&daemon, "/ws/subscriber", headers).expect("101");
+        let (code, reason, ends) = socket.closed_because();
+        assert_eq!((code, ends), (Some(1000), true), "{name}");
+        assert!(reason.starts_with(name), "{reason}");
     }
     let long = "é".repeat(200);
     let mut socket =
@@ -95,6 +108,36 @@ fn pings_are_answered_between_fragments() {
         }
     );
     assert_eq!(socket.message()["UUID"], "f");
+}
+
+/// Replies of some megabytes fill the buffers of the sockets, so the requests behind the first few have
+/// to wait until the client reads.
+#[test]
+fn pings_are_answered_while_requests_wait() {
+    let daemon = Daemon::start();
+    for n in 0..10 {
+        let metadata = json!({"Name": "n", "Type": "t", "Pad": "x".repeat(500_000)});
+        let body = json!({"ID": format!("n{n}"), "Metadata": metadata}).to_string();
+        assert_eq!(post(&daemon, "/api/node", &body).status, 201);
+    }
+    for path in ["/ws/subscriber", "/ws/publisher", "/ws/pubsub"] {
+        let mut socket = WebSocket::open(&daemon, path, &WHO);
+        for _ in 0..20 {
+            socket.send_graph("SyncRequest", json!({}));
+        }
+        socket.send_frame(0x80 | PING, b"early");
+        let mut replies = 0;
+        loop {
+            let frame = socket.frame().expect("a pong");
+            match frame.opcode {
+                PONG => break,
+                PING | CLOSE => {}
+                _ => replies += usize::from(frame.is_last),
+            }
+        }
+        // The queue has four requests, and two more wait outside.
+        assert!(replies < 6, "{path}: {replies}");
+    }
 }
 
 #[test]

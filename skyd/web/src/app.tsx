@@ -2,9 +2,12 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { isLoggedIn, logout } from "./net/login.ts";
+import { logout } from "./net/login.ts";
 import { needsLogin } from "./net/rest.ts";
+import { label } from "./parts/names.ts";
 import { Notices } from "./parts/notices.tsx";
+import { Splitter } from "./parts/splitter.tsx";
+import { isStorageMissing } from "./parts/storage.ts";
 import { dateTime } from "./parts/units.ts";
 import { Alerts } from "./panels/alerts.tsx";
 import { Captures } from "./panels/captures.tsx";
@@ -16,19 +19,23 @@ import { Graph } from "./panels/graph.tsx";
 import { Health } from "./panels/health.tsx";
 import { Injections } from "./panels/injections.tsx";
 import { Login } from "./panels/login.tsx";
+import { NodeMenu } from "./panels/node_menu.tsx";
 import { PathPanel } from "./panels/path.tsx";
 import { QueryField } from "./panels/query.tsx";
 import { QueryResult } from "./panels/result.tsx";
 import { Rules } from "./panels/rules.tsx";
 import { Time } from "./panels/time.tsx";
+import { SppCaptures } from "./panels/spp.tsx";
 import { Tree } from "./panels/tree.tsx";
 import { Workflows } from "./panels/workflows.tsx";
 import { PANELS, type Panel } from "./state/address.ts";
 import { openDialog } from "./state/dialogs.ts";
 import { loadedVersion, problems, version } from "./state/health.ts";
-import { connection } from "./state/session.ts";
+import { userName } from "./state/me.ts";
+import { connection, isPolling } from "./state/session.ts";
+import { hasSpp } from "./state/spp.ts";
 import { activeTheme, switchTheme } from "./state/theme.ts";
-import { panel, pastTime, togglePanel } from "./state/view.ts";
+import { panel, pastTime, savedGraph, togglePanel } from "./state/view.ts";
 
 const CONTENTS: Record<Panel, () => ComponentChildren> = {
   Flows: () => <Flows />,
@@ -37,6 +44,7 @@ const CONTENTS: Record<Panel, () => ComponentChildren> = {
   Alerts: () => <Alerts />,
   Rules: () => <Rules />,
   Workflows: () => <Workflows />,
+  "SPP captures": () => <SppCaptures />,
   Health: () => <Health />,
 };
 
@@ -59,6 +67,7 @@ export function App() {
       <Navigation />
       <main class={isDim ? "dim" : undefined}>
         <Tree />
+        <Splitter name="Width of the tree" variable="--tree-width" initial={300} min={150} max={700} />
         <Graph />
         <Details />
       </main>
@@ -69,6 +78,7 @@ export function App() {
       <OpenPanel />
       <Notices />
       <Dialogs />
+      <NodeMenu />
     </>
   );
 }
@@ -90,12 +100,22 @@ function Banner() {
         {activeTheme.value === "dark" ? "☀" : "☾"}
       </button>
       {!needsLogin.value && (
-        <button type="button" aria-label="Keys" title="Keys (?)" onClick={() => (openDialog.value = "keys")}>
-          ?
-        </button>
+        <>
+          <button
+            type="button"
+            aria-label="Favorites"
+            title="Favorites: views with a name"
+            onClick={() => (openDialog.value = "favorites")}
+          >
+            ★
+          </button>
+          <button type="button" aria-label="Keys" title="Keys (?)" onClick={() => (openDialog.value = "keys")}>
+            ?
+          </button>
+        </>
       )}
-      {isLoggedIn.value && (
-        <button type="button" onClick={() => void logout()}>
+      {!needsLogin.value && userName() !== "" && (
+        <button type="button" title={`Logged in as ${label(userName(), 60)}`} onClick={() => void logout()}>
           Log out
         </button>
       )}
@@ -109,6 +129,8 @@ function connectionText(): string {
       return "Live";
     case "past":
       return `Past: ${dateTime(pastTime.value ?? 0)}`;
+    case "saved":
+      return `Saved: ${savedGraph.value ?? ""}`;
     case "lost":
       return "Reconnecting";
     default:
@@ -121,7 +143,7 @@ function Navigation() {
   const health = count === 0 ? "Health: ok" : `Health: ${count} problem${count === 1 ? "" : "s"}`;
   return (
     <nav class="panels" aria-label="Panels">
-      {PANELS.map((name) => (
+      {PANELS.filter((name) => name !== "SPP captures" || hasSpp.value).map((name) => (
         <button
           key={name}
           type="button"
@@ -146,6 +168,16 @@ function PageAlerts() {
           Connection lost. What is shown may be out of date; the page connects again by itself.
         </p>
       )}
+      {isPolling.value && (
+        <p class="page-alert" role="alert">
+          The WebSocket cannot be opened, for example because a proxy blocks it. The page asks every 5 seconds instead.
+        </p>
+      )}
+      {isStorageMissing.value && (
+        <p class="page-alert" role="alert">
+          This browser stores nothing: sizes, queries, and favorites are forgotten when the page is closed.
+        </p>
+      )}
       {isOutdated && (
         <p class="page-alert">
           The daemon is now version {version.value}.{" "}
@@ -167,7 +199,16 @@ function OpenPanel() {
     return null;
   }
   return (
-    <section class="panel" aria-label={name} key={name} ref={element}>
+    <section class="panel sized" aria-label={name} key={name} ref={element}>
+      <Splitter
+        name="Height of the panel"
+        variable="--panel-height"
+        isHorizontal
+        isAfter
+        initial={300}
+        min={120}
+        max={900}
+      />
       <header>
         <h2>{name}</h2>
         <button type="button" class="close" aria-label={`Close ${name}`} onClick={() => togglePanel(name)}>

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { arrangeFlows, flowEnd, flowName, flowRate, flowRow } from "../src/flow/flow.ts";
+import { arrangeFlows, flowDirections, flowEnd, flowName, flowRate, flowRow } from "../src/flow/flow.ts";
 import { atTime, characterAt, errorOffset, isGremlin, literal, nodeQuery } from "../src/net/gremlin.ts";
-import { NO_ANSWER, applyLive } from "../src/net/live.ts";
+import { NO_ANSWER, answerOf, applyLive, failureOf } from "../src/net/live.ts";
 import { csv } from "../src/parts/csv.ts";
 import type { Json } from "../src/parts/json.ts";
 import { counted, label, visible } from "../src/parts/names.ts";
-import { amount, byteRate, bytes, duration, rate } from "../src/parts/units.ts";
+import { amount, base64, byteRate, bytes, duration, rate } from "../src/parts/units.ts";
+import { parseGraph } from "../src/graph/saved.ts";
+import { clean } from "../src/state/favorite_list.ts";
 import { DEFAULT_VIEW, formatView, isStep, parseView } from "../src/state/address.ts";
 import { type Point, append, rest } from "../src/state/metrics_series.ts";
 import { parseTime } from "../src/state/time_text.ts";
@@ -141,6 +143,51 @@ test("rows of flows have ends, rate, and order", () => {
     arrangeFlows(rows, "udp :2", "a", false).map((row) => row.uuid),
     ["u2", "u22"],
   );
+});
+
+test("100 000 rows of flows are filtered and sorted", () => {
+  const records = Array.from({ length: 100_000 }, (_, index) => flow(index % 60_000, 10_000, index));
+  const start = performance.now();
+  const rows = records.map((record) => flowRow(record, 10_000));
+  const found = arrangeFlows(rows, "udp :53", "bytes", true);
+  assert.ok(performance.now() - start < 5000);
+  assert.equal(found.length, 100_000);
+});
+
+test("both directions of a flow are counted", () => {
+  const record = {
+    Network: { A: "192.0.2.1", B: "192.0.2.2" },
+    Transport: { A: 1, B: 2 },
+    Metric: { ABPackets: 3, ABBytes: 300, BAPackets: 1, BABytes: 100 },
+    LastUpdateMetric: { Start: 0, Last: 2000, ABBytes: 300, BABytes: 100 },
+  };
+  assert.deepEqual(flowDirections(record, 2000), [
+    { from: "192.0.2.1:1", to: "192.0.2.2:2", packets: 3, bytes: 300, rate: 150 },
+    { from: "192.0.2.2:2", to: "192.0.2.1:1", packets: 1, bytes: 100, rate: 50 },
+  ]);
+});
+
+test("answers of requests have the form of live answers", () => {
+  assert.deepEqual(
+    [answerOf([{ ID: "a" }]).kind, answerOf(7).kind, answerOf(["x"]).kind],
+    ["nodes", "number", "values"],
+  );
+  const graph = answerOf([{ Nodes: [{ ID: "a" }], Edges: [{ ID: "e" }] }]);
+  assert.deepEqual([graph.kind, graph.items.length, graph.edges.length], ["graph", 1, 1]);
+  assert.equal(failureOf(new Error("wrong\nat byte 6 (line 1): x")).offset, 6);
+});
+
+test("files of saved graphs and favorites are checked", () => {
+  assert.throws(() => parseGraph("{"), /not JSON/);
+  assert.throws(() => parseGraph("[]"), /no Nodes/);
+  assert.ok(parseGraph('[{"Nodes": [{"ID": "a"}], "Edges": []}]'));
+  const found = clean([{ name: "a", view: "#select=x&junk=1" }, { name: 5 }, null, { name: "", view: "" }]);
+  assert.deepEqual(found, [{ name: "a", view: "#select=x" }]);
+});
+
+test("bytes are written as Base64", () => {
+  assert.equal(base64(Uint8Array.from([0xd4, 0xc3, 0xb2])), "1MOy");
+  assert.equal(base64(new Uint8Array(100_000)).length, 133_336);
 });
 
 test("rates of an interface fall to zero when it rests", () => {

@@ -13,10 +13,11 @@ use super::{CaptureError, CaptureHandle, CaptureStats, PacketSource};
 use crate::flow::{FlowSink, FlowTable, FlowTableStats};
 use crate::time::Clock;
 
-/// A running capture: a thread that turns the packets of one source into flows of one table.
+/// Running capture: a thread that converts the packets of one source to flows of one table.
 ///
-/// The table's timers follow the clock. The thread passes flows to the sink; while the sink blocks,
-/// the source may drop packets, which [`CaptureStats::dropped`] counts. Dropping a capture stops it.
+/// The table's timers follow the system clock. The thread passes flows to the sink; while the sink
+/// blocks, the source may drop packets, which [`CaptureStats::dropped`] counts. Dropping a capture
+/// stops it.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -65,7 +66,7 @@ impl Capture {
     /// the capture is stopped.
     ///
     /// # Errors
-    /// Fails if the system cannot create a thread.
+    /// Returns an error if the operating system cannot create the thread.
     pub fn start(
         name: &str,
         source: impl PacketSource + 'static,
@@ -94,21 +95,21 @@ impl Capture {
         })
     }
 
-    /// Returns the handle through which any thread can query this capture. It stays valid after the
-    /// capture has ended; its queries then return no flows.
+    /// Returns the handle through which any thread can query this capture. The handle remains valid
+    /// after the capture has ended; its queries then return no flows.
     #[must_use]
     pub const fn handle(&self) -> &CaptureHandle {
         &self.handle
     }
 
-    /// Returns whether the source has ended or failed; [`Capture::stop`] returns which.
+    /// Returns whether the source has ended or failed; [`Capture::stop`] returns the error, if any.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Requests the end of the capture without waiting for it, so that several captures can end at
-    /// the same time. Call [`Capture::stop`] to wait.
+    /// Requests the end of the capture without waiting for it, so that several captures can end
+    /// concurrently. Call [`Capture::stop`] to wait.
     pub fn request_stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         self.handle.wake();
@@ -118,7 +119,7 @@ impl Capture {
     /// the sink. Returns the final counters.
     ///
     /// # Errors
-    /// Returns the source's error if the source had already failed.
+    /// Returns the source's error if the source has failed.
     ///
     /// # Panics
     /// Resumes the panic of the capture thread, for example if the sink panicked.
@@ -127,7 +128,7 @@ impl Capture {
         self.join()
     }
 
-    /// Waits until the source ends by itself. Returns the final counters.
+    /// Waits until the source ends on its own. Returns the final counters.
     ///
     /// # Errors
     /// Returns the source's error if the source failed.
@@ -153,7 +154,7 @@ impl Drop for Capture {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.request_stop();
-            // A panic of the thread has been printed; another one here would abort the process.
+            // A panic of the thread has been printed; another panic here would abort the process.
             thread.join().ok();
         }
     }

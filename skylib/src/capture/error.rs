@@ -6,7 +6,7 @@ use crate::memory::MemoryExhausted;
 use crate::packet::LinkType;
 use crate::pcap_file::PcapFileError;
 
-/// Failure to open or read a packet source, or to compile a filter.
+/// Error from opening or reading a packet source, or from compiling a filter.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
@@ -15,12 +15,12 @@ pub enum CaptureError {
     NotPermitted {
         /// Name of the interface.
         interface: String,
-        /// Name of the capability, for example `CAP_NET_RAW`.
+        /// Name of the missing capability, for example `CAP_NET_RAW`.
         capability: String,
-        /// Command that grants the capability.
+        /// Instruction for granting the capability.
         remedy: String,
     },
-    /// The network namespace has no interface of this name.
+    /// The network namespace has no interface with this name.
     #[error("interface {interface:?} not found{}", in_netns(.netns))]
     NoInterface {
         /// Name of the interface.
@@ -37,9 +37,9 @@ pub enum CaptureError {
     /// libpcap rejected the filter expression.
     #[error("invalid BPF filter {text:?}: {message}")]
     Filter {
-        /// The expression.
+        /// Expression, truncated if it is long.
         text: String,
-        /// Error message of libpcap.
+        /// Error message from libpcap, or the limit that the expression exceeds.
         message: String,
     },
     /// The BPF program failed verification.
@@ -51,14 +51,17 @@ pub enum CaptureError {
         reason: &'static str,
     },
     /// The BPF program was compiled for another link type.
-    #[error("the BPF program is for link type {}, the packets are of {}", program.0, packets.0)]
+    #[error(
+        "the BPF program is for link type {}, but the packets have link type {}",
+        program.0, packets.0
+    )]
     FilterLinkType {
         /// Link type of the program.
         program: LinkType,
         /// Link type of the source.
         packets: LinkType,
     },
-    /// A file is damaged or is not a capture file; `source` has the byte offset.
+    /// A file is damaged or is not a capture file; `source` states the byte offset.
     #[error("cannot read {name}")]
     File {
         /// Path of the file, or the name given by the caller.
@@ -70,17 +73,17 @@ pub enum CaptureError {
     #[error("no file matches {0:?}")]
     NoMatch(String),
     /// No file has the selected interface.
-    #[error("no packet was captured on interface {interface:?}; the interfaces are: {known}")]
+    #[error("no packet was captured on interface {interface:?}; interfaces in the files: {known}")]
     NoFileInterface {
         /// Name of the interface.
         interface: String,
         /// Names of the interfaces in the files, or their numbers if they have no name.
         known: String,
     },
-    /// There is no file to read.
-    #[error("no capture file is given")]
+    /// No file was given.
+    #[error("no capture file was given")]
     NoFile,
-    /// A merge needs too many open files.
+    /// Merging requires too many open files.
     #[error(
         "more than {0} capture files overlap in time, too many to merge at once (merge groups of them first)"
     )]
@@ -93,7 +96,7 @@ pub enum CaptureError {
         /// Error of the operating system.
         source: io::Error,
     },
-    /// There is no memory for the file now.
+    /// The memory for reading the file is exhausted.
     #[error(transparent)]
     Memory(#[from] MemoryExhausted),
 }

@@ -1,4 +1,4 @@
-//! `PcapFile`: capture files and standard input as a packet source.
+//! `PcapFile`: capture files and standard input as packet sources.
 
 use std::fmt;
 use std::fs::File;
@@ -14,10 +14,10 @@ use crate::pcap_file::CaptureReader;
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// A capture file: pcap or pcapng, plain or compressed by gzip, LZ4 or zstd.
+/// Capture file in pcap or pcapng format, uncompressed or compressed with gzip, LZ4, or zstd.
 ///
 /// Damage in a file is an error with its byte offset, returned after all packets before it. Reading
-/// from a pipe blocks until its other end writes or closes, without a timeout.
+/// from a pipe blocks, without a timeout, until the writer writes or closes it.
 ///
 /// ```
 /// # use skylib::packet::{LinkType, PacketRef};
@@ -41,10 +41,10 @@ use crate::value::Text;
 pub struct PcapFile {
     name: String,
     reader: CaptureReader<Box<dyn Read + Send>>,
-    /// Link type that replaces those of the file.
+    /// Link type that replaces those in the file.
     link_type: Option<LinkType>,
     filter: Option<Filter>,
-    /// Interface whose packets are returned; `None` for all.
+    /// Interface whose packets are returned; `None` for all interfaces.
     interface: Option<InterfaceFilter>,
     /// Packets of the current batch that pass the filters; unused without a filter.
     headers: Vec<PacketHeader>,
@@ -64,7 +64,7 @@ impl PcapFile {
         Self::open_counted(path.as_ref(), Arc::default(), CapturePoints::default())
     }
 
-    /// Opens a capture file whose reads are added to a counter, and its interfaces to a list.
+    /// Opens a capture file and adds the bytes read to a counter, and the interfaces to a list.
     pub(super) fn open_counted(
         path: &Path,
         read: Arc<AtomicU64>,
@@ -99,7 +99,7 @@ impl PcapFile {
         )
     }
 
-    /// Creates a source that reads from any reader. `name` is used in error messages.
+    /// Creates a source from any reader. `name` is used in error messages.
     ///
     /// # Errors
     /// Returns an error if the data is not a capture file.
@@ -130,17 +130,17 @@ impl PcapFile {
         Ok(self)
     }
 
-    /// Sets the link type of all packets, for files that state a wrong or a private one. To be called
-    /// before [`with_filter`](Self::with_filter).
+    /// Sets the link type of all packets, for files with a wrong or private link type. Must be
+    /// called before [`with_filter`](Self::with_filter).
     #[must_use]
     pub const fn with_link_type(mut self, link_type: LinkType) -> Self {
         self.link_type = Some(link_type);
         self
     }
 
-    /// Sets an interface; only packets captured on it are returned: the interface of a pcapng file with
-    /// this name, or with this number if it has no name, and the packets of Linux cooked captures of
-    /// version 2 with this interface index.
+    /// Sets an interface; only packets captured on it are returned. In a pcapng file, it is the
+    /// interface with this name, or, if that has no name, with this number. In a Linux cooked
+    /// capture of version 2, it is the interface with this index.
     #[must_use]
     pub fn with_interface(mut self, name: impl Into<Text>) -> Self {
         self.interface = Some(InterfaceFilter::new(name.into()));
@@ -153,7 +153,7 @@ impl PcapFile {
         self.filtered
     }
 
-    /// Returns a handle that shows the read position from any thread.
+    /// Returns a handle through which any thread can read the position in the file.
     #[must_use]
     pub fn progress(&self) -> FileProgress {
         self.progress.clone()
@@ -192,7 +192,7 @@ impl PcapFile {
 pub(super) enum Step {
     /// [`PcapFile::batch`] returns at least one packet.
     Packets,
-    /// The filter rejected all packets of a batch.
+    /// No packet of a batch passed the filters.
     Nothing,
     /// End of the file.
     End,
@@ -233,8 +233,8 @@ impl PcapFile {
         })
     }
 
-    /// Returns the time of the first packet, before the first [`advance`](Self::advance); `None` if
-    /// there is none.
+    /// Returns the time of the first packet; `None` if there is none. Must be called before the
+    /// first [`advance`](Self::advance).
     pub(super) fn first_time(&mut self) -> Result<Option<Timestamp>, CaptureError> {
         self.is_peeked = self.read_batch()?;
         let batch = self.reader.batch();
@@ -251,7 +251,7 @@ impl PcapFile {
         })
     }
 
-    /// Returns the packets that the latest [`advance`](Self::advance) read.
+    /// Returns the packets read by the latest [`advance`](Self::advance).
     pub(super) fn batch(&self) -> PacketBatch<'_> {
         let batch = self.reader.batch();
         PacketBatch {
@@ -302,7 +302,7 @@ impl fmt::Debug for PcapFile {
     }
 }
 
-/// Read position in a file, updated while the file is read and readable from any thread.
+/// Read position in a file, which is updated while the file is read; any thread can query it.
 #[derive(Clone, Debug, Default)]
 pub struct FileProgress {
     pub(super) read: Arc<AtomicU64>,
@@ -316,14 +316,15 @@ impl FileProgress {
         self.read.load(Ordering::Relaxed)
     }
 
-    /// Returns the size of the file in bytes when it was opened; `None` for pipes and other readers.
+    /// Returns the size of the file at the time it was opened, in bytes; `None` for pipes and other
+    /// readers.
     #[must_use]
     pub const fn total_bytes(&self) -> Option<u64> {
         self.total
     }
 }
 
-/// A filter, and its program for the current link type.
+/// Filter, and its program for the current link type.
 struct Filter {
     source: BpfFilter,
     program: BpfProgram,
@@ -339,17 +340,17 @@ impl Filter {
     }
 }
 
-/// An interface whose packets are selected.
+/// Interface whose packets are selected.
 struct InterfaceFilter {
     name: Text,
-    /// The name as a number: an interface index.
+    /// Name interpreted as an interface index; `None` if it is not a number.
     if_index: Option<u32>,
 }
 
-/// [`InterfaceFilter`] for a batch.
+/// Interface filter, resolved for the packets of a batch.
 #[derive(Clone, Copy)]
 struct SelectedInterface {
-    /// Index among the capture points; `None` if it was not found yet.
+    /// Index of the interface among the capture points; `None` if it has not been found yet.
     point: Option<u32>,
     if_index: Option<u32>,
 }
@@ -360,7 +361,7 @@ impl InterfaceFilter {
         Self { name, if_index }
     }
 
-    /// Returns the filter for packets of a list of capture points.
+    /// Resolves the interface in a list of capture points.
     fn of(&self, points: &CapturePoints) -> SelectedInterface {
         SelectedInterface {
             point: points.find(&self.name),
@@ -381,7 +382,7 @@ impl SelectedInterface {
     }
 }
 
-/// A reader that counts the bytes read through it.
+/// Reader that counts the bytes read through it.
 struct Counted<R> {
     reader: R,
     read: Arc<AtomicU64>,
@@ -450,7 +451,7 @@ mod tests {
     #[test]
     fn plain_and_compressed_files_give_the_same() {
         let plain = file(1000);
-        // Two members, as rotated files that were joined have them.
+        // Two gzip members, as in joined rotated files.
         let compressed = [gzip(&plain[..5000]), gzip(&plain[5000..])].concat();
         for bytes in [plain, compressed] {
             let source = PcapFile::from_reader("x", Cursor::new(bytes)).expect("a file");

@@ -8,19 +8,20 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bo
 use super::{CaptureReport, Waker};
 use crate::flow::{FlowQuery, FlowQueryError, FlowScan, FlowSet, FlowSource};
 
-/// Access to a running capture for any thread: a [`FlowSource`] over the capture's flow table.
+/// Handle through which any thread can access a running capture: a [`FlowSource`] over the
+/// capture's flow table.
 #[derive(Clone, Debug)]
 pub struct CaptureHandle {
     requests: Sender<Request>,
     waker: Waker,
 }
 
-/// A request to a capture thread, with the channel for its answer.
+/// Request to a capture thread, with the channel for the response.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// A scan of the flow table.
+    /// Scan of the flow table.
     Flows(Box<FlowScan>, Sender<Box<FlowScan>>),
-    /// The counters.
+    /// Counters of the capture.
     Report(Sender<CaptureReport>),
 }
 
@@ -35,19 +36,19 @@ impl CaptureHandle {
         self.waker.wake();
     }
 
-    /// Returns how many requests the capture has not accepted yet.
+    /// Returns the number of requests that the capture has not accepted yet.
     #[cfg(test)]
     pub(super) fn queued(&self) -> usize {
         self.requests.len()
     }
 
-    /// Starts a flow query without waiting for its answer, so that many captures can be queried at
-    /// once.
+    /// Starts a flow query without waiting for its result, so that many captures can be queried
+    /// concurrently.
     ///
-    /// Waits for at most `timeout`, and only while 64 earlier requests are queued.
+    /// Waits only while 64 earlier requests are queued, for at most `timeout`.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::Source`] if the queue stays full for `timeout`.
+    /// Returns [`FlowQueryError::Source`] if the queue remains full for `timeout`.
     pub fn start_query(
         &self,
         query: &FlowQuery,
@@ -60,7 +61,7 @@ impl CaptureHandle {
     /// [`CaptureHandle::start_query`].
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::Source`] if the queue stays full for `timeout`.
+    /// Returns [`FlowQueryError::Source`] if the queue remains full for `timeout`.
     pub fn start_count(
         &self,
         query: &FlowQuery,
@@ -77,22 +78,23 @@ impl CaptureHandle {
         {
             Ok(()) => {
                 self.waker.wake();
-                Ok(PendingFlows(pending))
+                Ok(PendingFlows::new(pending))
             }
             Err(SendTimeoutError::Timeout(_)) => Err(failure("too many queued requests")),
             // The capture has ended: its table, which no longer exists, has no flows.
-            Err(SendTimeoutError::Disconnected(_)) => Ok(PendingFlows(pending)),
+            Err(SendTimeoutError::Disconnected(_)) => Ok(PendingFlows::new(pending)),
         }
     }
 
-    /// Returns the capture's counters; `None` if it has ended or does not answer within `timeout`.
+    /// Returns the capture's counters; `None` if the capture has ended or does not respond within
+    /// `timeout`.
     #[must_use]
     pub fn report(&self, timeout: Duration) -> Option<CaptureReport> {
         self.start_report()?.wait(timeout)
     }
 
     /// Requests the capture's counters without waiting for them, so that many captures can be
-    /// queried at once. Returns `None` if the capture has ended or has 64 queued requests.
+    /// queried concurrently. Returns `None` if the capture has ended or has 64 queued requests.
     #[must_use]
     pub fn start_report(&self) -> Option<PendingReport> {
         let (reply, pending) = bounded(1);
@@ -103,63 +105,89 @@ impl CaptureHandle {
 }
 
 impl FlowSource for CaptureHandle {
-    /// Returns the flows that match a query. Waits for the answer for at most ten seconds.
+    /// Returns the flows that match a query. Waits for the result for at most ten seconds.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.start_query(query, TIMEOUT)?.wait(TIMEOUT)
     }
 
-    /// Returns the number of flows that match a query. Waits for at most ten seconds.
+    /// Returns the number of flows that match a query. Waits for the result for at most ten
+    /// seconds.
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
         self.start_count(query, TIMEOUT)?.wait_count(TIMEOUT)
     }
 }
 
-/// The pending answer to a flow query. Expensive work, such as sorting, is done by the thread that
-/// waits for it, not by the capture.
+/// Pending result of a flow query. Expensive work, such as sorting, is done by the thread that
+/// waits for the result, not by the capture thread.
 #[derive(Debug)]
-pub struct PendingFlows(Receiver<Box<FlowScan>>);
+pub struct PendingFlows {
+    answer: Receiver<Box<FlowScan>>,
+    /// Finished scan, once received.
+    scan: Option<Box<FlowScan>>,
+}
 
 impl PendingFlows {
-    /// Creates a pending answer that arrives on a channel.
-    #[cfg(test)]
+    /// Creates a pending result that arrives on a channel.
     pub(super) const fn new(answer: Receiver<Box<FlowScan>>) -> Self {
-        Self(answer)
+        Self { answer, scan: None }
     }
 
     /// Returns the flows; none if the capture has ended.
     ///
     /// # Errors
-    /// Returns the table's error, or [`FlowQueryError::Source`] if there is no answer within
-    /// `timeout`.
-    pub fn wait(self, timeout: Duration) -> Result<FlowSet, FlowQueryError> {
-        self.scan(timeout)?
-            .map_or_else(|| Ok(FlowSet::default()), |scan| scan.into_flows())
+    /// Returns the table's error, or [`FlowQueryError::Source`] if the capture does not respond
+    /// within `timeout`.
+    pub fn wait(mut self, timeout: Duration) -> Result<FlowSet, FlowQueryError> {
+        match self.receive(timeout) {
+            true => self.into_flows(),
+            false => Err(Self::no_answer()),
+        }
     }
 
     /// Returns the number of flows, for [`CaptureHandle::start_count`].
     ///
     /// # Errors
-    /// As for [`PendingFlows::wait`].
-    pub fn wait_count(self, timeout: Duration) -> Result<u64, FlowQueryError> {
-        self.scan(timeout)?.map_or(Ok(0), |scan| scan.into_count())
+    /// Returns the errors of [`PendingFlows::wait`].
+    pub fn wait_count(mut self, timeout: Duration) -> Result<u64, FlowQueryError> {
+        match self.receive(timeout) {
+            true => self.into_count(),
+            false => Err(Self::no_answer()),
+        }
     }
 
-    /// Returns the finished scan; `None` if the capture has ended.
-    fn scan(self, timeout: Duration) -> Result<Option<Box<FlowScan>>, FlowQueryError> {
-        match self.0.recv_timeout(timeout) {
-            Ok(scan) => Ok(Some(scan)),
-            Err(RecvTimeoutError::Timeout) => Err(failure("no answer in time")),
-            Err(RecvTimeoutError::Disconnected) => Ok(None),
+    /// Waits for the answer for at most `timeout`. Returns whether it arrived or the capture has ended.
+    pub(crate) fn receive(&mut self, timeout: Duration) -> bool {
+        match self.answer.recv_timeout(timeout) {
+            Ok(scan) => self.scan = Some(scan),
+            Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout) => return false,
         }
+        true
+    }
+
+    /// Returns the error of a table that does not answer in time.
+    pub(crate) fn no_answer() -> FlowQueryError {
+        failure("no answer in time")
+    }
+
+    /// Returns the received flows; none if the capture has ended.
+    pub(crate) fn into_flows(self) -> Result<FlowSet, FlowQueryError> {
+        self.scan
+            .map_or_else(|| Ok(FlowSet::default()), |scan| scan.into_flows())
+    }
+
+    /// Returns the received number of flows; 0 if the capture has ended.
+    pub(crate) fn into_count(self) -> Result<u64, FlowQueryError> {
+        self.scan.map_or(Ok(0), |scan| scan.into_count())
     }
 }
 
-/// The pending counters of a capture.
+/// Pending counters of a capture.
 #[derive(Debug)]
 pub struct PendingReport(Receiver<CaptureReport>);
 
 impl PendingReport {
-    /// Returns the counters; `None` if the capture has ended or does not answer within `timeout`.
+    /// Returns the counters; `None` if the capture has ended or does not respond within `timeout`.
     #[must_use]
     pub fn wait(self, timeout: Duration) -> Option<CaptureReport> {
         self.0.recv_timeout(timeout).ok()
@@ -172,8 +200,11 @@ fn failure(reason: &str) -> FlowQueryError {
     }
 }
 
-/// Requests that can be queued for one capture.
+/// Maximum number of requests queued for one capture.
 pub(super) const QUEUED_REQUESTS: usize = 64;
+
+/// Longest time between two polls of the interrupt of a query that waits for a flow table.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Timeout of [`FlowSource`] queries.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -19,30 +19,30 @@ use crate::packet::LinkType;
 pub struct CaptureOptions {
     /// Name of the interface.
     pub interface: String,
-    /// Path of the interface's network namespace; `None` for that of the process.
+    /// Path of the interface's network namespace; `None` for the namespace of the process.
     pub netns: Option<PathBuf>,
     /// Link type of the frames; `None` to derive it from the interface's hardware type.
     pub link_type: Option<LinkType>,
-    /// Bytes captured of each packet (the snap length); 0 for whole packets.
+    /// Number of bytes captured of each packet (the snap length); 0 for complete packets.
     pub header_size: u32,
-    /// Filter that packets have to pass; `None` for all packets.
+    /// Filter; only packets that pass it are captured. `None` for all packets.
     pub filter: Option<BpfFilter>,
-    /// Whether frames for other stations are captured too, if the interface supports it. The flags
-    /// of the interface do not change.
+    /// Whether frames for other stations are captured too, if the interface supports promiscuous
+    /// mode. The interface's flags are not changed.
     pub promiscuous: bool,
-    /// Whether frames sent by this host are captured. On the loopback interface they never are,
-    /// because each is also received and would be counted twice.
+    /// Whether frames sent by this host are captured. They are never captured on the loopback
+    /// interface, where each is also received and would be counted twice.
     pub outgoing: bool,
-    /// Group of sources that share the interface's packets, flow by flow; `None` for no group.
+    /// Group of sources that share the interface's packets by flow; `None` for no group.
     pub fanout: Option<Fanout>,
     /// Whether the source receives nothing until [`AfPacket::resume`](super::AfPacket::resume), so
     /// that several sources can begin at the same time.
     pub paused: bool,
-    /// Size of one block of the ring in bytes, a power of two of at least 4096.
+    /// Size of a block of the ring, in bytes: a power of two, at least 4096.
     pub block_size: u32,
-    /// Number of blocks of the ring. Its memory is allocated when the source is opened.
+    /// Number of blocks of the ring. The memory of the ring is allocated when the source is opened.
     pub block_count: u32,
-    /// Longest time that packets wait in a block that is not full.
+    /// Maximum time for which packets wait in a block that is not full.
     pub block_timeout: Duration,
 }
 
@@ -80,14 +80,14 @@ impl CaptureOptions {
         self
     }
 
-    /// Sets the number of bytes captured of each packet; 0 for whole packets.
+    /// Sets the number of bytes captured of each packet; 0 for complete packets.
     #[must_use]
     pub const fn with_header_size(mut self, bytes: u32) -> Self {
         self.header_size = bytes;
         self
     }
 
-    /// Sets the filter that packets have to pass.
+    /// Sets the filter; only packets that pass it are captured.
     #[must_use]
     pub fn with_filter(mut self, filter: impl Into<BpfFilter>) -> Self {
         self.filter = Some(filter.into());
@@ -122,7 +122,7 @@ impl CaptureOptions {
         self
     }
 
-    /// Sets the size of the ring: bytes of a block and number of blocks.
+    /// Sets the size of the ring: the size of a block, in bytes, and the number of blocks.
     #[must_use]
     pub const fn with_ring(mut self, block_size: u32, block_count: u32) -> Self {
         self.block_size = block_size;
@@ -130,14 +130,14 @@ impl CaptureOptions {
         self
     }
 
-    /// Sets the longest time that packets wait in a block that is not full.
+    /// Sets the maximum time for which packets wait in a block that is not full.
     #[must_use]
     pub const fn with_block_timeout(mut self, timeout: Duration) -> Self {
         self.block_timeout = timeout;
         self
     }
 
-    /// Returns the size of the ring in bytes.
+    /// Returns the size of the ring, in bytes.
     #[must_use]
     pub const fn ring_bytes(&self) -> u64 {
         self.block_size as u64 * self.block_count as u64
@@ -149,17 +149,17 @@ impl CaptureOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fanout {
-    /// A new group, whose number the kernel chooses; the source returns it
-    /// ([`AfPacket::fanout_group`](super::AfPacket::fanout_group)).
+    /// New group, whose number is chosen by the kernel and returned by
+    /// [`AfPacket::fanout_group`](super::AfPacket::fanout_group).
     New,
-    /// The group of this number, which is created if the network namespace does not have it.
+    /// Group with this number, which is created if it does not exist in the network namespace.
     Group(u16),
 }
 
 /// Default number of bytes captured of each packet.
 pub const DEFAULT_HEADER_SIZE: u32 = 256;
 
-/// Returns the link type of a node's frames by the `EncapType` of its metadata; `None` if unknown.
+/// Returns the link type of a node's frames for the `EncapType` of its metadata; `None` if unknown.
 ///
 /// ```
 /// use skylib::capture::link_type_of_encap;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::CaptureError;
 use crate::packet::{CapturePoints, LinkType, PacketBatch};
 
-/// A source of packets, such as a live interface or a capture file.
+/// Source of packets, such as a live interface or a capture file.
 pub trait PacketSource: Send {
     /// Returns the link type of the first packet. A file may contain several link types; each batch
     /// has its own.
@@ -25,20 +25,23 @@ pub trait PacketSource: Send {
     fn stats(&mut self) -> CaptureStats;
 
     /// Returns the buffer of the latest batch, if the caller may hold it while the source continues
-    /// with another buffer. A source returns a buffer always or never; the default is never.
+    /// with another buffer; otherwise `None`. A source always or never returns a buffer; the
+    /// default is never.
     fn shared_buffer(&self) -> Option<Arc<[u8]>> {
         None
     }
 
-    /// Returns the list of capture points, by which [`CapturePoint`](crate::packet::CapturePoint)s of
-    /// packets are known. It is shared and grows while the source is read. The default is an empty
-    /// list, which is correct for a source with one capture point.
+    /// Returns the list of capture points, in which the
+    /// [`CapturePoint`](crate::packet::CapturePoint)s of packets are indices. The list is shared
+    /// and grows while the source is read. The default is an empty list, which is correct for a
+    /// source with one capture point.
     fn capture_points(&self) -> CapturePoints {
         CapturePoints::default()
     }
 
-    /// Returns a waker, with which another thread ends a blocking [`PacketSource::next_batch`]. The
-    /// default waker does nothing, which is correct for sources that do not block.
+    /// Returns a waker, which lets another thread end a blocking call to
+    /// [`PacketSource::next_batch`]. The default waker does nothing, which is correct for sources
+    /// that do not block.
     fn waker(&self) -> Waker {
         Waker::default()
     }
@@ -70,10 +73,10 @@ impl PacketSource for Box<dyn PacketSource> {
     }
 }
 
-/// Result of [`PacketSource::next_batch`]. Complete by definition.
+/// Result of [`PacketSource::next_batch`].
 #[derive(Clone, Copy, Debug)]
 pub enum Batch<'a> {
-    /// At least one packet, at most a few thousand.
+    /// At least one packet and at most a few thousand.
     Packets(PacketBatch<'a>),
     /// No packets within the timeout; more may follow.
     Timeout,
@@ -81,19 +84,19 @@ pub enum Batch<'a> {
     End,
 }
 
-/// Packet counters of a source since it was opened.
+/// Packet counters of a source since the source was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaptureStats {
-    /// Packets that passed the filter, including dropped ones.
+    /// Number of packets that passed the filter, including dropped packets.
     pub received: u64,
-    /// Packets that passed the filter and were dropped because the buffer was full.
+    /// Number of packets that passed the filter and were dropped because the buffer was full.
     pub dropped: u64,
-    /// Packets dropped by the interface or its driver; 0 if unknown.
+    /// Number of packets dropped by the interface or its driver; 0 if unknown.
     pub if_dropped: u64,
 }
 
-/// A function that wakes a source which is blocked waiting for packets.
+/// Function that wakes a source that is waiting for packets.
 #[derive(Clone, Default)]
 pub struct Waker(Option<Arc<dyn Fn() + Send + Sync>>);
 
@@ -103,7 +106,7 @@ impl Waker {
         Self(Some(Arc::new(wake)))
     }
 
-    /// Ends the current wait of the source, or else the next one.
+    /// Ends the current wait of the source, or the next one if it is not waiting.
     pub fn wake(&self) {
         if let Some(wake) = &self.0 {
             wake();

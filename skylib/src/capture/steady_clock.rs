@@ -1,11 +1,11 @@
-//! `SteadyClock`: the clock of a live capture's flow table, which steps of the system's clock do not
-//! move (rule E5 of `docs/flows.md`).
+//! `SteadyClock`: the clock of a live capture's flow table, which is not affected by steps of the
+//! system clock (rule E5 of `docs/flows.md`).
 
 use crate::flow::FlowTable;
 use crate::packet::PacketBatch;
 use crate::time::{Clock, Timestamp};
 
-/// Compares the system's clock with the monotonic one.
+/// Clock that detects steps by comparing the system clock with the monotonic clock.
 #[derive(Debug)]
 pub(super) struct SteadyClock {
     /// Latest readings of both clocks, in nanoseconds.
@@ -13,16 +13,16 @@ pub(super) struct SteadyClock {
     monotonic: i64,
     /// Sum of all steps, in milliseconds.
     shift: i64,
-    /// Step that packets in the source may not have yet.
+    /// Step that occurred after some packets in the source were received.
     pending: Option<Step>,
 }
 
-/// Step of the system's clock.
+/// Step of the system clock.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    /// Size in milliseconds, positive for a step forward.
+    /// Size, in milliseconds; positive for a step forward.
     by: i64,
-    /// Middle between the old clock and the new one when the step was noticed, in nanoseconds.
+    /// Midpoint between the old and the new time when the step was detected, in nanoseconds.
     middle: i64,
 }
 
@@ -38,7 +38,7 @@ impl Step {
 }
 
 impl SteadyClock {
-    /// Returns a clock that shows the time of the system's.
+    /// Returns a clock that starts at the time of the system clock.
     pub(super) fn new(clock: &dyn Clock) -> Self {
         let (wall, monotonic) = clock.now_and_monotonic_ns();
         Self {
@@ -88,20 +88,21 @@ impl SteadyClock {
         }
     }
 
-    /// Applies a pending step, because no older packet is in the source.
+    /// Applies a pending step, because the source contains no packets from before the step.
     pub(super) fn settle(&mut self, table: &mut FlowTable) {
         if let Some(step) = self.pending.take() {
             table.step_clock(self.steady(Timestamp::from_ns(self.wall)), step.by);
         }
     }
 
-    /// Returns the steady time of a time after the latest step.
+    /// Converts a timestamp of the stepped clock to steady time.
     const fn steady(&self, time: Timestamp) -> Timestamp {
         let shift = self.shift.saturating_mul(NS_PER_MS);
         Timestamp::from_ns(time.as_ns().saturating_sub(shift))
     }
 }
 
-/// Smallest difference that counts as a step, in milliseconds; a smaller one ends no flow.
+/// Minimum difference that is treated as a step, in milliseconds; a smaller difference does not end
+/// flows.
 const MIN_STEP_MS: i64 = 1000;
 const NS_PER_MS: i64 = 1_000_000;

@@ -1,4 +1,4 @@
-//! The thread of a capture: alternates between batches of packets, timers, and short batches of
+//! Thread of a capture. It alternates between batches of packets, timers, and short batches of
 //! query work, so that a long query never delays packets by more than about a millisecond.
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use super::{Batch, CaptureError, CaptureReport, PacketSource};
 use crate::flow::{FlowScan, FlowSink, FlowTable};
 use crate::time::Clock;
 
-/// The state of a capture thread.
+/// State of a capture thread.
 pub(super) struct Worker<P, S> {
     pub(super) source: P,
     pub(super) table: FlowTable,
@@ -82,7 +82,7 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
         {
             match request {
                 Request::Flows(scan, reply) => self.scans.push_back((scan, reply)),
-                // A requester that has given up no longer needs the answer.
+                // A requester that has timed out no longer needs the report.
                 Request::Report(reply) => _ = reply.send(self.report()),
             }
         }
@@ -107,17 +107,19 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
     }
 }
 
-/// Queries of one capture that are in progress at the same time.
+/// Maximum number of queries of one capture that are processed concurrently.
 const CONCURRENT_SCANS: usize = 4;
 
-/// Table entries scanned between two batches of packets: about a millisecond of work.
+/// Number of table entries scanned between two batches of packets: about a millisecond of work.
 const SCAN_BATCH: u32 = 1024;
 
-/// Longest delay of the table's timers.
+/// Maximum delay of the table's timers.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Wait for the last packets after a stop; longer than a ring holds back a block that is not full.
+/// Time to wait for the last packets after a stop; longer than the time for which a ring retains a
+/// block that is not full.
 const LAST_WAIT: Duration = Duration::from_millis(20);
 
-/// Most batches read after a stop, so that a source that never pauses cannot prevent the stop.
+/// Maximum number of batches read after a stop, so that a source that never pauses cannot prevent
+/// the stop.
 const MAX_DRAINED_BATCHES: usize = 256;

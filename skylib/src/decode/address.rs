@@ -3,11 +3,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// IP address in wire order: 4 or 16 bytes, or no address at all when the header is truncated.
+/// IP address in wire order: 4 or 16 bytes, or no address if the header is truncated.
 ///
 /// Addresses are ordered by their bytes, an IPv4 address as if it were followed by zeros. They are
-/// written in the notation of RFC 5952, an IPv4 address mapped into IPv6 in dotted-quad notation,
-/// and no address as an empty text.
+/// displayed in the notation of RFC 5952, with an IPv4 address mapped into IPv6 in dotted-quad
+/// notation; no address is displayed as an empty string.
 ///
 /// ```
 /// use skylib::decode::IpAddress;
@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct IpAddress {
     /// Bytes of the address; those at and after `len` are zero.
     octets: [u8; 16],
-    /// Number of bytes in use: 0, 4 or 16.
+    /// Number of bytes in use: 0, 4, or 16.
     len: u8,
 }
 
@@ -35,8 +35,8 @@ impl IpAddress {
     /// Returns an IPv4 address.
     #[must_use]
     pub const fn v4(octets: [u8; 4]) -> Self {
-        // One 16-byte store: the address is loaded again soon, and the processor cannot forward a
-        // 4-byte store and a 12-byte store to one 16-byte load.
+        // One 16-byte store: the address is loaded again soon, and the CPU cannot forward a 4-byte
+        // store and a 12-byte store to one 16-byte load.
         let number = (u32::from_be_bytes(octets) as u128) << 96;
         Self {
             octets: number.to_be_bytes(),
@@ -50,7 +50,7 @@ impl IpAddress {
         Self { octets, len: 16 }
     }
 
-    /// Returns the bytes in wire order: 4, 16 or none.
+    /// Returns the bytes in wire order: 4, 16, or none.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.octets.get(..usize::from(self.len)).unwrap_or_default()
@@ -68,7 +68,7 @@ impl IpAddress {
         self.len == 4
     }
 
-    /// Returns whether there is no address.
+    /// Returns whether this is [`NONE`](Self::NONE).
     #[must_use]
     pub const fn is_none(&self) -> bool {
         self.len == 0
@@ -109,7 +109,7 @@ impl std::str::FromStr for IpAddress {
 }
 
 impl fmt::Display for IpAddress {
-    /// Writes the address as described at [`IpAddress`].
+    /// Writes the address in the notation documented at [`IpAddress`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.as_bytes() {
             &[a, b, c, d] => Ipv4Addr::new(a, b, c, d).fmt(f),

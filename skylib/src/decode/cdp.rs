@@ -3,8 +3,8 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes version, lifetime and checksum, and checks the fields of type, length and value behind
-/// them.
+/// Decodes version, lifetime, and checksum, and checks the fields of type, length, and value that
+/// follow.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::CISCO_DISCOVERY;
     let [version, _, _, _] = *cursor.fixed_header::<4>(layer)?;
@@ -17,7 +17,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
             Some([_, _, l0, l1]) => usize::from(u16::from_be_bytes([*l0, *l1])),
             None => return Err(cursor.malformed(layer)),
         };
-        // The length includes type and length, so anything below 4 would never advance.
+        // The length includes type and length, so that a length below 4 would never advance.
         fields = match fields.get(len..) {
             Some(next) if len >= 4 => next,
             _ => return Err(cursor.malformed(layer)),

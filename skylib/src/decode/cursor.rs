@@ -9,9 +9,9 @@ use crate::packet::CapturePoint;
 
 /// Cursor that moves from the outermost header of a packet inwards.
 ///
-/// The decoder of a protocol reads [`Cursor::rest`], stores what a flow needs, calls
-/// [`Cursor::push`] for its layer, and returns which header follows. Everything stored stays valid
-/// when a later header fails.
+/// The decoder of a protocol reads [`Cursor::rest`], stores the data that a flow needs, calls
+/// [`Cursor::push`] for its layer, and returns the kind of the next header. Everything stored
+/// remains valid if a later header fails.
 ///
 /// Invariant: `offset <= end <= data.len()`.
 pub(super) struct Cursor<'a, 'p> {
@@ -35,10 +35,9 @@ pub(super) struct Cursor<'a, 'p> {
     first: FirstHeaders,
     /// Whether the next layer begins a new level.
     starts_new_level: bool,
-    /// Innermost header so far, which announces the next one.
+    /// Innermost header so far, which determines the next one.
     announcer: Layer,
-    /// Start of the header that all fragments had from which the packet was reassembled; `None` for
-    /// other packets.
+    /// Start of the fragmented IP header of a reassembled packet; `None` for other packets.
     pub(super) reassembled_at: Option<usize>,
     /// Whether an IPv4 header was found.
     pub(super) has_ipv4: bool,
@@ -46,8 +45,8 @@ pub(super) struct Cursor<'a, 'p> {
     pub(super) ipv6_offset: Option<usize>,
 }
 
-/// First headers of each protocol in the current level. Which of them represents the level is
-/// known only at its end, as IPv4 is preferred to IPv6 and TCP to UDP and SCTP.
+/// First headers of each protocol in the current level. Which of them represents the level is known
+/// only at its end, because IPv4 takes precedence over IPv6, and TCP over UDP and SCTP.
 #[derive(Default)]
 struct FirstHeaders {
     ipv4: Option<NetworkHeader>,
@@ -63,9 +62,10 @@ struct FirstHeaders {
     tunnel_id: u32,
 }
 
-/// What follows a header, in the numbers of the header that announces it.
+/// Kind of the next header, given by a number of the header before it.
 ///
-/// [`dispatch`](super::dispatch) selects the decoder, so that a protocol need not know others.
+/// [`dispatch`](super::dispatch) selects the decoder, so that the decoder of a protocol does not
+/// depend on others.
 #[derive(Clone, Copy)]
 pub(super) enum Next {
     /// Payload, or nothing.
@@ -80,19 +80,19 @@ pub(super) enum Next {
     Ipv4,
     /// IPv6 header.
     Ipv6,
-    /// Header named by an EtherType; values below 0x600 are the length of an LLC frame.
+    /// Header selected by an EtherType; values below 0x600 are the length of an LLC frame.
     EtherType(u16),
-    /// Header named by the protocol number of IPv4.
+    /// Header selected by the protocol number of IPv4.
     IpProtocol(u8),
-    /// Header named by the Next Header number of IPv6, which includes extension headers.
+    /// Header selected by the Next Header number of IPv6, which includes extension headers.
     Ipv6NextHeader(u8),
-    /// UDP payload, named by source port and destination port.
+    /// UDP payload, selected by source port and destination port.
     UdpPort(u16, u16),
-    /// Header named by a PPP protocol number.
+    /// Header selected by a PPP protocol number.
     PppProtocol(u16),
-    /// Header named by the destination and source service access points of LLC, one byte each.
+    /// Header selected by the destination and source service access points of LLC, one byte each.
     LlcSap(u16),
-    /// Terminal protocol: no header is searched behind it.
+    /// Terminal protocol: no header is searched after it.
     Terminal(Layer),
 }
 
@@ -155,12 +155,13 @@ impl<'a, 'p> Cursor<'a, 'p> {
         }
     }
 
-    /// Handles a next header of unknown protocol: an error, unless there are no more bytes.
+    /// Handles a next header of an unknown protocol: returns an error, unless there are no more
+    /// bytes.
     pub(super) fn unknown(&self, protocol: u16) -> Result<Next, DecodeError> {
         self.unknown_after(self.announcer, protocol)
     }
 
-    /// Handles a next header of unknown protocol that `layer` announces.
+    /// Handles a next header of an unknown protocol that follows `layer`.
     pub(super) fn unknown_after(&self, layer: Layer, protocol: u16) -> Result<Next, DecodeError> {
         if self.rest().is_empty() {
             return Ok(Next::End);
@@ -190,7 +191,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
                 offset: self.offset as u32,
             });
         }
-        // Layers without bytes, such as "Fragment", announce nothing.
+        // Layers without bytes, such as "Fragment", do not determine the next header.
         if header_len > 0 {
             self.announcer = layer;
         }
@@ -199,7 +200,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
         Ok(())
     }
 
-    /// Moves past a header that has no layer in the path; its bytes do not count for the levels
+    /// Moves past a header that has no layer in the path; its bytes are not counted for the levels
     /// inside.
     pub(super) fn skip_header(&mut self, len: usize) {
         self.header_bytes += len as i64;
@@ -220,13 +221,13 @@ impl<'a, 'p> Cursor<'a, 'p> {
 
     /// Limits the innermost payload to `len` bytes from here, unless it ends earlier.
     pub(super) fn limit(&mut self, len: usize) {
-        // Headers around a reassembled datagram have the length of one fragment.
+        // Headers around a reassembled datagram state the length of one fragment.
         if self.reassembled_at.is_none_or(|at| at <= self.offset) {
             self.end = self.end.min(self.offset + len);
         }
     }
 
-    /// Sets the number of bytes that count for the first level, unless it is set already.
+    /// Sets the number of bytes that are counted for the first level, unless it is set already.
     pub(super) fn set_length(&mut self, length: i64) {
         self.length.get_or_insert(length);
     }
@@ -236,7 +237,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.starts_new_level = true;
     }
 
-    /// Returns whether the path of the current level has no room for another layer.
+    /// Returns whether the path of the current level is full.
     pub(super) const fn path_is_full(&self) -> bool {
         self.level.layers.is_full()
     }
@@ -250,7 +251,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
         });
     }
 
-    /// Stores a VLAN identifier of 12 bits; from the sixth tag on, bits are lost.
+    /// Stores a VLAN identifier of 12 bits; from the sixth tag on, some bits are lost.
     pub(super) const fn add_vlan(&mut self, id: u16) {
         let shifted = match (id as u64).checked_shl(12 * self.first.vlan_tags) {
             Some(shifted) => shifted,
@@ -337,17 +338,17 @@ impl<'a, 'p> Cursor<'a, 'p> {
         error
     }
 
-    /// Stores an ICMPv4 header; the last one of a level counts.
+    /// Stores an ICMPv4 header; the last one of a level is used.
     pub(super) const fn set_icmpv4(&mut self, header: IcmpHeader) {
         self.first.icmpv4 = Some(header);
     }
 
-    /// Stores an ICMPv6 header; the last one of a level counts.
+    /// Stores an ICMPv6 header; the last one of a level is used.
     pub(super) const fn set_icmpv6(&mut self, header: IcmpHeader) {
         self.first.icmpv6 = Some(header);
     }
 
-    /// Stores the identifier of a tunnel; the last one of a level counts.
+    /// Stores the identifier of a tunnel; the last one of a level is used.
     pub(super) const fn set_tunnel(&mut self, id: u32) {
         self.first.tunnel_id = id;
     }
@@ -365,8 +366,8 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.end_level();
     }
 
-    /// Stores that the rest is the payload of a fragment whose IP header starts at `header`, and
-    /// the fragment header of IPv6 at `extension`, which is 0 for IPv4.
+    /// Marks the remaining bytes as the payload of a fragment. `header` is the start of the IP
+    /// header; `extension` is the start of the IPv6 fragment header, or 0 for IPv4.
     pub(super) fn set_fragment(&mut self, header: usize, extension: usize) {
         self.encapsulations.fragment = Some(Fragment {
             outermost: self.encapsulations.first_network.unwrap_or_default(),
@@ -378,9 +379,9 @@ impl<'a, 'p> Cursor<'a, 'p> {
         });
     }
 
-    /// Stores that the rest behind `skipped` bytes quotes the packet that an ICMP error is about.
-    /// `len` is the length of the quote that the header gives, in bytes, or 0 if it gives none; `mtu`
-    /// is the next-hop MTU that it announces, or 0.
+    /// Marks the bytes after the first `skipped` bytes as a quote of the packet that an ICMP error
+    /// refers to. `len` is the length of the quote stated in the header, in bytes, or 0 if it is
+    /// not stated; `mtu` is the next-hop MTU, in bytes, or 0.
     pub(super) fn set_embedded(&mut self, skipped: usize, len: usize, mtu: u32) {
         if self.options.recorded {
             return;
@@ -404,14 +405,15 @@ impl<'a, 'p> Cursor<'a, 'p> {
         &mut self.level.marks
     }
 
-    /// Stores the EtherType of what follows, unless a new level begins or an outer header has named it.
+    /// Stores the EtherType of the next header, unless a new level begins or the EtherType of an
+    /// outer header is stored.
     pub(super) fn note_ether_type(&mut self, value: u16) {
         if !self.starts_new_level && self.level.marks.link_tag().is_none() {
             self.level.marks.set_link_tag(0x10000 + u64::from(value));
         }
     }
 
-    /// Stores the security parameter index that is `at` bytes behind the start of the next header.
+    /// Stores the security parameter index at `at` bytes after the start of the next header.
     pub(super) fn note_spi(&mut self, at: usize) {
         if let Some(spi) = self
             .rest()
@@ -422,7 +424,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
         }
     }
 
-    /// Stores that the rest is a terminal protocol.
+    /// Marks the remaining bytes as a terminal protocol.
     pub(super) fn set_terminal(&mut self) {
         self.encapsulations.terminal = Some((self.offset as u32, self.end as u32));
     }
@@ -438,7 +440,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.encapsulations.drop_redundant_first_headers();
     }
 
-    /// Moves the current level to the result, or counts it if it makes no flow.
+    /// Moves the current level to the result, or counts it if it has no flow.
     fn finish_level(&mut self) {
         let (mut level, first) = (self.level, std::mem::take(&mut self.first));
         self.level = Encapsulation::default();

@@ -23,7 +23,7 @@ pub struct Dhcpv4Message<'a> {
     /// Flags; the highest bit requests a broadcast reply.
     pub flags: u16,
     /// Addresses of the client (its own), of the client (offered), of the server, and of the relay
-    /// agent; zeros if there is none.
+    /// agent; an absent address is zero.
     pub addresses: [[u8; 4]; 4],
     /// Hardware address of the client, padded with zeros.
     pub hardware: &'a [u8; 16],
@@ -31,12 +31,12 @@ pub struct Dhcpv4Message<'a> {
     pub server_name: &'a [u8; 64],
     /// Name of the boot file, padded with zeros.
     pub file: &'a [u8; 128],
-    /// Options behind the magic cookie (RFC 2132).
+    /// Options after the magic cookie (RFC 2132).
     options: &'a [u8],
 }
 
 impl<'a> Dhcpv4Message<'a> {
-    /// Length of the fixed fields in bytes.
+    /// Length of the fixed fields, in bytes.
     pub const LEN: usize = 236;
 
     /// Parses the fixed fields; returns `None` if they are truncated.
@@ -61,9 +61,10 @@ impl<'a> Dhcpv4Message<'a> {
         })
     }
 
-    /// Returns the value of the first option with this code, in the options or in the fields that an
-    /// option says have options instead (RFC 2132, section 9.3). `None` if there is none, or if an
-    /// option before it is truncated.
+    /// Returns the value of the first option with this code. The "overload" option may extend the
+    /// options to the fields for the file and the server name, which are then searched too (RFC
+    /// 2132, section 9.3). `None` if there is no such option, or if an option before it is
+    /// truncated.
     #[must_use]
     pub fn option(&self, code: u8) -> Option<&'a [u8]> {
         if let Some(value) = Self::find(self.options, code) {
@@ -78,7 +79,7 @@ impl<'a> Dhcpv4Message<'a> {
         overloaded.find_map(|(_, options)| Self::find(options, code))
     }
 
-    /// Returns the value of an option in a list of options.
+    /// Returns the value of an option in a list of options; `None` if there is none.
     fn find(mut options: &'a [u8], code: u8) -> Option<&'a [u8]> {
         loop {
             options = match *options {
@@ -101,7 +102,7 @@ impl<'a> Dhcpv4Message<'a> {
 
 /// First bytes of the options: the "magic cookie" (RFC 2131, section 3).
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
-/// Option that says which fields have options instead: 1 the file, 2 the server name, 3 both.
+/// Option that states which fields contain options instead: 1 the file, 2 the server name, 3 both.
 const OVERLOAD: u8 = 52;
 
 #[cfg(test)]
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!(message.option(53), Some(&[2][..]));
         assert_eq!(message.option(12), Some(&b"ab"[..]));
         assert_eq!(message.option(54), None);
-        // Without the cookie, the bytes are no options (BOOTP).
+        // Without the cookie, the bytes are not options (BOOTP).
         let mut other = data.clone();
         other[239] = 0;
         assert_eq!(Dhcpv4Message::new(&other).unwrap().option(53), None);

@@ -1,6 +1,6 @@
-//! Dispatch tables of the general path: from the number that announces a header to its decoder.
+//! Dispatch tables of the general path, which map the number of a header to its decoder.
 //!
-//! A new protocol is a file with a decoder and a row here.
+//! A new protocol needs a file with a decoder and a row here.
 
 use super::cursor::{Cursor, Next};
 use super::{
@@ -10,15 +10,15 @@ use super::{
     udp_payload, vxlan, vxlan_gpe,
 };
 
-/// Decodes from the first header to the end of the packet or the first failure. In both cases the
-/// result holds what was found.
+/// Decodes from the first header to the end of the packet or the first failure. In both cases, the
+/// result contains the headers found.
 pub(super) fn run(cursor: &mut Cursor<'_, '_>, link_type: LinkType) -> Result<(), DecodeError> {
     let mut next = Next::LinkType(link_type);
     let result = loop {
         next = match decode(cursor, next) {
             Err(error) => break Err(error),
             Ok(Next::End) => break Ok(()),
-            // Nothing follows, whatever the header announces.
+            // There is no next header, whatever the last header states.
             Ok(_) if cursor.rest().is_empty() => break Ok(()),
             Ok(next) => next,
         };
@@ -64,7 +64,7 @@ fn link_type(cursor: &mut Cursor<'_, '_>, value: LinkType) -> Result<Next, Decod
     }
 }
 
-/// Decodes the first header of a packet of a link type that the original does not know.
+/// Decodes the first header of a packet of a link type that Skydive does not support.
 fn other_link_type(cursor: &mut Cursor<'_, '_>, value: LinkType) -> Result<Next, DecodeError> {
     match value {
         LinkType::FDDI => fddi::decode(cursor),
@@ -83,7 +83,7 @@ fn other_link_type(cursor: &mut Cursor<'_, '_>, value: LinkType) -> Result<Next,
     }
 }
 
-/// Decodes IP of the version that the first nibble gives.
+/// Decodes IP of the version stated in the first nibble.
 fn raw_ip(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     match cursor.rest().first().map(|byte| byte >> 4) {
         Some(6) => ipv6::decode(cursor),
@@ -92,7 +92,7 @@ fn raw_ip(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     }
 }
 
-/// Decodes the header of an EtherType (IEEE 802 numbers registry of IANA).
+/// Decodes the header of an EtherType (IANA registry "IEEE 802 Numbers").
 fn ether_type(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeError> {
     note_ether_type(cursor, value);
     match value {
@@ -123,7 +123,8 @@ fn ether_type(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeErr
     }
 }
 
-/// Stores the EtherType of a header that makes no IP or ARP flow, is no tag, and begins no level.
+/// Stores the EtherType of a header that forms no IP or ARP flow, is not a tag, and begins no
+/// level.
 fn note_ether_type(cursor: &mut Cursor<'_, '_>, value: u16) {
     match value {
         ethernet::TYPE_IPV4 | ethernet::TYPE_IPV6 | 0x0806 | 0x6558 => {}
@@ -133,9 +134,9 @@ fn note_ether_type(cursor: &mut Cursor<'_, '_>, value: u16) {
     }
 }
 
-/// Decodes the header of an IP protocol number (registry of IANA).
+/// Decodes the header of an IP protocol number (IANA registry).
 fn ip_protocol(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeError> {
-    // Ports or ICMP distinguish the flows of the others.
+    // Flows of the other protocols are distinguished by ports or ICMP fields.
     if !matches!(value, 1 | 6 | 17 | 58 | 132) {
         cursor.marks().set_ip_protocol(value);
     }
@@ -165,7 +166,7 @@ fn ip_protocol(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeErr
     }
 }
 
-/// Decodes the header of an IPv6 Next Header number: an extension header (RFC 8200), else an IP
+/// Decodes the header of an IPv6 Next Header number: an extension header (RFC 8200), or else an IP
 /// protocol.
 fn ipv6_next_header(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeError> {
     match value {
@@ -202,7 +203,7 @@ fn udp_port(
     }
 }
 
-/// Decodes the header of a PPP protocol number (registry of IANA).
+/// Decodes the header of a PPP protocol number (IANA registry).
 fn ppp_protocol(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeError> {
     match value {
         0x21 => ipv4::decode(cursor),

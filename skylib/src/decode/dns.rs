@@ -1,13 +1,13 @@
 //! Parser of DNS messages (RFC 1035).
 //!
-//! Messages are untrusted and may be truncated: everything up to the first invalid record is
-//! returned. Compression pointers may only point backwards, and the total length of the names of a
-//! message is bounded, so a small message cannot cause much work.
+//! Messages are untrusted and may be truncated: all questions and records before the first invalid
+//! one are returned. Compression pointers may only point backward, and the total length of the
+//! names of a message is bounded, so that a small message cannot cause much work.
 
 use std::net::IpAddr;
 
-/// DNS message, read from front to back: first the questions, then the records of the three
-/// sections. The caller counts them, see [`counts`](Self::counts).
+/// DNS message, read from front to back: the questions, followed by the records of the three
+/// sections. The caller counts them; see [`counts`](Self::counts).
 ///
 /// ```
 /// use skylib::decode::DnsMessage;
@@ -44,15 +44,15 @@ pub struct DnsQuery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DnsResource<'a> {
-    /// Name that the record belongs to, without the last dot.
+    /// Name of the record, without the last dot.
     pub name: String,
     /// Type of the record.
     pub kind: u16,
     /// Class of the record.
     pub class: u16,
-    /// Time to live in seconds.
+    /// Time to live, in seconds.
     pub ttl: u32,
-    /// Length of the data in bytes.
+    /// Length of the data, in bytes.
     pub data_len: u16,
     /// Bytes of the data.
     pub bytes: &'a [u8],
@@ -68,16 +68,16 @@ pub enum DnsData<'a> {
     Address(IpAddr),
     /// Name (NS, CNAME, PTR).
     Name(String),
-    /// Texts (TXT, HINFO).
+    /// Strings (TXT, HINFO).
     Texts(Vec<&'a [u8]>),
-    /// Start of authority (SOA): primary server, mailbox, then serial, refresh, retry, expire and
+    /// Start of authority (SOA): primary server, mailbox, then serial, refresh, retry, expire, and
     /// minimum.
     Authority(String, String, [u32; 5]),
-    /// Location of a service (SRV): priority, weight and port, then the name of the host.
+    /// Location of a service (SRV): priority, weight, and port, then the host name.
     Service([u16; 3], String),
     /// Mail exchanger (MX): preference and name.
     Exchanger(u16, String),
-    /// Options of EDNS (OPT, RFC 6891): code and data of each.
+    /// EDNS options (OPT, RFC 6891): code and data of each.
     Options(Vec<(u16, &'a [u8])>),
 }
 
@@ -94,7 +94,7 @@ impl<'a> DnsMessage<'a> {
         })
     }
 
-    /// Returns the identifier, which a response shares with its query.
+    /// Returns the identifier, which is equal in a query and its response.
     #[must_use]
     pub const fn id(&self) -> u16 {
         u16::from_be_bytes([self.header[0], self.header[1]])
@@ -107,8 +107,8 @@ impl<'a> DnsMessage<'a> {
         u16::from_be_bytes([self.header[2], self.header[3]])
     }
 
-    /// Returns the numbers of questions, answers, authority records and additional records that
-    /// the header announces.
+    /// Returns the numbers of questions, answers, authority records, and additional records that
+    /// the header states.
     #[must_use]
     pub const fn counts(&self) -> [u16; 4] {
         let [_, _, _, _, q0, q1, a0, a1, n0, n1, r0, r1] = self.header;
@@ -120,7 +120,7 @@ impl<'a> DnsMessage<'a> {
         ]
     }
 
-    /// Parses the next question; returns `None` if it is invalid, and after that always.
+    /// Parses the next question; returns `None` if it is invalid or follows an invalid one.
     pub fn question(&mut self) -> Option<DnsQuery> {
         self.next(|message, cursor| {
             Some(DnsQuery {
@@ -131,7 +131,7 @@ impl<'a> DnsMessage<'a> {
         })
     }
 
-    /// Parses the next record; returns `None` if it is invalid, and after that always.
+    /// Parses the next record; returns `None` if it is invalid or follows an invalid one.
     pub fn record(&mut self) -> Option<DnsResource<'a>> {
         self.next(|message, cursor| {
             let name = message.name(cursor)?;
@@ -156,8 +156,8 @@ impl<'a> DnsMessage<'a> {
         })
     }
 
-    /// Parses the next item and moves past it; a failure is final, as the start of the item behind
-    /// it is unknown.
+    /// Parses the next item and moves past it; a failure is final, because the start of the next
+    /// item is unknown.
     fn next<T>(&mut self, read: impl FnOnce(&mut Self, &mut usize) -> Option<T>) -> Option<T> {
         let mut cursor = self.offset;
         let item = read(self, &mut cursor);
@@ -208,12 +208,12 @@ impl<'a> DnsMessage<'a> {
         Some(u32::from_be_bytes(*bytes))
     }
 
-    /// Parses a name at `cursor`: labels, then an empty label or a pointer to further labels in
-    /// front of it.
+    /// Parses a name at `cursor`: labels, followed by an empty label or a pointer to further labels
+    /// before it.
     fn name(&mut self, cursor: &mut usize) -> Option<String> {
         let mut name: Vec<u8> = Vec::new();
         let mut at = *cursor;
-        // A pointer must point before the labels that it belongs to, so the loop terminates.
+        // A pointer must point to a position before its own labels, so that the loop terminates.
         let mut bound = at;
         let mut is_at_cursor = true;
         loop {
@@ -243,7 +243,7 @@ impl<'a> DnsMessage<'a> {
                     }
                     (at, bound, is_at_cursor) = (target, target, false);
                 }
-                // The two other combinations are reserved (RFC 1035, section 4.1.4).
+                // The other two combinations are reserved (RFC 1035, section 4.1.4).
                 _ => return None,
             }
             if name.len() > MAX_NAME {
@@ -255,7 +255,7 @@ impl<'a> DnsMessage<'a> {
     }
 }
 
-/// Parses consecutive texts, each with its length in front; a truncated one is ignored.
+/// Parses consecutive strings, each preceded by its length; a truncated string is ignored.
 fn texts(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut texts = Vec::new();
     while let [length, rest @ ..] = bytes
@@ -267,7 +267,7 @@ fn texts(mut bytes: &[u8]) -> Vec<&[u8]> {
     texts
 }
 
-/// Parses consecutive options of code, length and data; a truncated one is ignored.
+/// Parses consecutive options of code, length, and data; a truncated option is ignored.
 fn options(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut options = Vec::new();
     while let [c0, c1, l0, l1, rest @ ..] = bytes
@@ -295,11 +295,11 @@ const DNS_OPT: u16 = 41;
 
 /// The two bits that distinguish a pointer (both set) from a label (none set).
 const LABEL_KIND: usize = 0xc0;
-/// Offset bits of a pointer.
+/// Mask of the offset in a compression pointer (RFC 1035, section 4.1.4).
 const POINTER: usize = 0x3fff;
-/// Maximum length of a name in bytes (RFC 1035, section 2.3.4).
+/// Maximum length of a name, in bytes (RFC 1035, section 2.3.4).
 const MAX_NAME: usize = 255;
-/// Maximum total length of the names of a message in bytes: with pointers, a small message can
+/// Maximum total length of the names of a message, in bytes: with pointers, a small message can
 /// repeat long names many times.
 const MAX_NAME_BYTES: usize = 32 << 10;
 
@@ -307,7 +307,7 @@ const MAX_NAME_BYTES: usize = 32 << 10;
 mod tests {
     use super::*;
 
-    /// Returns a header that announces these numbers of records in its sections.
+    /// Returns a header that states these numbers of records in its sections.
     fn header(counts: [u8; 4]) -> Vec<u8> {
         let [q, a, n, r] = counts;
         vec![0, 7, 0x81, 0x80, 0, q, 0, a, 0, n, 0, r]

@@ -1,4 +1,4 @@
-//! IEEE 802.11 frames, alone or behind a radiotap, Prism or AVS header.
+//! IEEE 802.11 frames, alone or after a radiotap, Prism, or AVS header.
 
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
@@ -33,7 +33,7 @@ fn radio_tap_flags(header: &[u8]) -> u8 {
         at += 4;
         has_more = extended & 0x80 != 0;
     }
-    // The fields follow in the order of their bits, each aligned to its size: a time of eight bytes,
+    // The fields follow in the order of their bits, each aligned to its size: an eight-byte time,
     // then the flags.
     if present & 0x01 != 0 {
         at = usize::next_multiple_of(at, 8) + 8;
@@ -70,8 +70,8 @@ pub(super) fn link(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     frame(cursor, false)
 }
 
-/// Decodes a frame. Only data frames that are not encrypted make a flow. `is_padded` means that the
-/// header is padded to four bytes.
+/// Decodes a frame. Only unencrypted data frames form a flow. `is_padded` means that the header is
+/// padded to four bytes.
 fn frame(cursor: &mut Cursor<'_, '_>, is_padded: bool) -> Result<Next, DecodeError> {
     let layer = Layer::DOT11;
     let data = cursor.rest();
@@ -94,7 +94,7 @@ fn frame(cursor: &mut Cursor<'_, '_>, is_padded: bool) -> Result<Next, DecodeErr
     let mut is_aggregate = false;
     if subtype & QOS != 0 {
         is_aggregate = data.get(len).is_some_and(|qos| qos & AGGREGATE != 0);
-        // In QoS frames, this flag announces four more bytes.
+        // In QoS frames, this flag indicates four more bytes.
         len += if flags & ORDER != 0 { 6 } else { 2 };
     }
     if is_padded {
@@ -109,10 +109,10 @@ fn frame(cursor: &mut Cursor<'_, '_>, is_padded: bool) -> Result<Next, DecodeErr
     cursor.push(Layer::DOT11_DATA, len - 2)?;
     if !is_aggregate {
         cursor.add_link(source, destination);
-        // Only the first fragment has the headers inside.
+        // Only the first fragment contains the inner headers.
         return Ok(if fragment == 0 { Next::Llc } else { Next::End });
     }
-    // Of an aggregate, the first frame: destination, source, length.
+    // In an aggregate, the first frame: destination, source, length.
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, l0, l1] =
         *cursor.fixed_header::<14>(layer)?;
     cursor.add_link([s0, s1, s2, s3, s4, s5], [d0, d1, d2, d3, d4, d5]);

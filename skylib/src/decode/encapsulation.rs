@@ -5,22 +5,22 @@ use std::ops::{Deref, Range};
 use super::{EmbeddedPacket, Fragment, IcmpHeader, IpAddress, Layer, LayersPath, Marks};
 use crate::packet::CapturePoint;
 
-/// Encapsulation levels of one packet, outermost first; dereferences to a slice of them.
+/// Encapsulation levels of one packet, outermost first; dereferences to a slice of levels.
 ///
-/// A packet without tunnels has one level. A new level begins after a GRE, VXLAN or Geneve header
+/// A packet without tunnels has one level. A new level begins after a GRE, VXLAN, or Geneve header
 /// and after an MPLS label stack; the tunnel header itself belongs to the outer level. Levels with
-/// neither an Ethernet nor an IP header cannot make a flow and are only counted, see
+/// neither an Ethernet nor an IP header cannot form a flow and are only counted; see
 /// [`without_flow`](Self::without_flow).
 ///
-/// The value is about 4 KiB and is meant to be reused: each call of
+/// The value has a size of about 4 KiB and should be reused: each call to
 /// [`Decoder::decode`](super::Decoder::decode) replaces its content.
 #[derive(Clone, Debug)]
 pub struct Encapsulations {
-    /// Levels of this packet in the first `len` elements, of earlier packets in the others.
+    /// Levels of this packet in the first `len` elements, levels of earlier packets in the others.
     pub(super) levels: [Encapsulation; Self::CAPACITY],
     /// Number of levels; `len <= CAPACITY`.
     pub(super) len: usize,
-    /// Number of levels left out for lack of an Ethernet or IP header.
+    /// Number of levels omitted because they have neither an Ethernet nor an IP header.
     pub(super) without_flow: usize,
     /// Addresses of the first IP header of the packet; `None` if they are those of the first
     /// level that has a `network`.
@@ -31,15 +31,15 @@ pub struct Encapsulations {
     /// Start and end of the terminal protocol in the captured bytes; `None` if it is the payload
     /// of the transport.
     pub(super) terminal: Option<(u32, u32)>,
-    /// Packet that the ICMP error of the innermost level is about.
+    /// Packet that the ICMP error of the innermost level refers to.
     pub(super) embedded: Option<EmbeddedPacket>,
     /// First IP header, if it belongs to a fragment.
     pub(super) fragment: Option<Fragment>,
 }
 
-/// Headers of one encapsulation level, from which one flow is made.
+/// Headers of one encapsulation level, which form one flow.
 ///
-/// When a level has several headers of one kind, the first one is stored.
+/// If a level has several headers of one kind, the first one is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Encapsulation {
@@ -49,20 +49,21 @@ pub struct Encapsulation {
     pub link: Option<LinkHeader>,
     /// IPv4 header, or IPv6 header if there is no IPv4 header.
     pub network: Option<NetworkHeader>,
-    /// TCP header, or UDP, or SCTP, in this order of preference.
+    /// TCP, UDP, or SCTP header, in this order of precedence.
     pub transport: Option<TransportHeader>,
     /// ICMP header of the same IP version as `network`.
     pub icmp: Option<IcmpHeader>,
-    /// What ICMP adds to the identity of the flow: type, code and identifier in one number.
+    /// ICMP part of the identity of the flow: type, code, and identifier in one number.
     pub icmp_key: Option<u32>,
-    /// Identifier of the UDP tunnel header that ends the level: network identifier of VXLAN and
-    /// Geneve, tunnel endpoint of GTP-U, tunnel and session of L2TP, 0 for GUE.
+    /// Identifier of the UDP tunnel header that ends the level: the network identifier of VXLAN and
+    /// Geneve, the tunnel endpoint identifier of GTP-U, the tunnel and session of L2TP, or 0 for
+    /// other tunnels.
     pub tunnel_end: Option<u32>,
     /// Identifiers that distinguish flows in addition to the headers above.
     pub marks: Marks,
     /// Start of the level in the captured bytes.
     pub offset: u32,
-    /// Number of bytes that count for the flow, derived from the length on the wire.
+    /// Number of bytes that are counted for the flow, derived from the length on the wire.
     ///
     /// First level: the frame for Ethernet and other link types with addresses, header and payload
     /// for IP, the frame without its link header for other link types. Deeper levels: the same
@@ -94,17 +95,18 @@ pub struct NetworkHeader {
     pub source: IpAddress,
     /// Destination address; [`IpAddress::NONE`] if the header is truncated.
     pub destination: IpAddress,
-    /// Length of header and payload in bytes that the header gives; with
-    /// [`recorded`](super::DecoderOptions::recorded), an IPv6 header does not count. If the header
-    /// gives 0, the number of captured bytes.
+    /// Length of header and payload, in bytes, according to the header, or the number of captured
+    /// bytes if that length is 0. With [`recorded`](super::DecoderOptions::recorded), an IPv6
+    /// header is not counted.
     pub length: u32,
-    /// Identifier of the innermost VXLAN, GRE (its key) or Geneve header of the level, else 0.
+    /// Identifier of the innermost VXLAN, GRE (its key), or Geneve header of the level; 0 if there
+    /// is none.
     pub tunnel_id: i64,
     /// Start of the header in the captured bytes.
     pub offset: u32,
 }
 
-/// Version of an IP header. Complete by definition.
+/// Version of an IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NetworkProtocol {
     /// IP version 4.
@@ -131,9 +133,10 @@ pub struct TransportHeader {
     pub sequence: u32,
     /// Acknowledgment number of TCP; 0 for other transports.
     pub acknowledgment: u32,
-    /// Number of captured bytes of TCP options, which are in front of the payload.
+    /// Number of captured bytes of TCP options, which precede the payload.
     pub options_len: u8,
-    /// Start of the payload in the packet, in bytes; beyond the captured bytes if the header was cut.
+    /// Start of the payload in the packet, in bytes; beyond the captured bytes if the header is
+    /// truncated.
     pub payload_offset: u32,
     /// Number of captured bytes of the payload.
     pub payload_len: u32,
@@ -151,7 +154,7 @@ pub enum TransportProtocol {
     Sctp,
 }
 
-/// Flags of a TCP header: byte 13 of the header.
+/// Flags of a TCP header (byte 13).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TcpFlags(pub u8);
 
@@ -185,16 +188,16 @@ impl Encapsulations {
         }
     }
 
-    /// Returns the number of levels that make no flow, as they have neither an Ethernet nor an IP
-    /// header.
+    /// Returns the number of levels that form no flow because they have neither an Ethernet nor an
+    /// IP header.
     #[must_use]
     pub const fn without_flow(&self) -> usize {
         self.without_flow
     }
 
     /// Returns the source and destination addresses that identify the flow of the level `index`.
-    // COMPAT: identifiers equal to Skydive's. The first level takes the first IP header of the
-    // whole packet, so the flow of an MPLS path is identified by the addresses inside it.
+    // COMPAT: identifiers equal to Skydive's. The first level uses the first IP header of the whole
+    // packet, so that the flow of an MPLS path is identified by the addresses inside it.
     #[must_use]
     pub fn key_network(&self, index: usize) -> Option<(IpAddress, IpAddress)> {
         match index {
@@ -206,7 +209,7 @@ impl Encapsulations {
     }
 
     /// Returns the transport header that identifies the flow of the level `index`.
-    // COMPAT: as for `key_network`: the flow of a GRE tunnel is identified by the ports inside it.
+    // COMPAT: as in `key_network`, the flow of a GRE tunnel is identified by the ports inside it.
     #[must_use]
     pub fn key_transport(&self, index: usize) -> Option<&TransportHeader> {
         match index {
@@ -219,8 +222,8 @@ impl Encapsulations {
     }
 
     /// Returns whether there is exactly one level and its own headers identify its flow, so that
-    /// [`key_network`](Self::key_network) and [`key_transport`](Self::key_transport) need not be
-    /// called.
+    /// calls to [`key_network`](Self::key_network) and [`key_transport`](Self::key_transport) are
+    /// not needed.
     #[inline]
     #[must_use]
     pub const fn is_plain(&self) -> bool {
@@ -246,7 +249,7 @@ impl Encapsulations {
         Some((layer, start..end))
     }
 
-    /// Returns the headers of the packet that the ICMP error of the innermost level is about.
+    /// Returns the headers of the packet that the ICMP error of the innermost level refers to.
     #[inline]
     #[must_use]
     pub const fn embedded(&self) -> Option<&EmbeddedPacket> {
@@ -285,7 +288,7 @@ impl Encapsulations {
 }
 
 impl LinkHeader {
-    /// Returns the header with source and destination exchanged.
+    /// Returns the header with source and destination swapped.
     #[must_use]
     pub const fn swapped(self) -> Self {
         Self {

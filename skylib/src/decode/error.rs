@@ -2,9 +2,9 @@
 
 use super::{Layer, LinkType};
 
-/// Reason why the decoding of a packet stopped early; the headers before it stay valid.
+/// Reason why the decoding of a packet stopped early. The headers decoded before remain valid.
 ///
-/// Offsets count from the first captured byte.
+/// Offsets are in bytes from the first captured byte.
 ///
 /// ```
 /// use skylib::decode::{DecodeError, Decoder, DecoderOptions, Encapsulations, Layer};
@@ -32,29 +32,30 @@ pub enum DecodeError {
     Truncated {
         /// Protocol of the header.
         layer: Layer,
-        /// Start of the header.
+        /// Offset of the header.
         offset: u32,
-        /// Length of the header in bytes; its minimum length, if the length is not yet known.
+        /// Length of the header, in bytes; its minimum length if the length is unknown.
         needed: u32,
-        /// Number of bytes available.
+        /// Number of bytes from the start of the header to the end of the payload or the captured
+        /// bytes.
         available: u32,
     },
-    /// A header contradicts itself or its standard.
+    /// A header is inconsistent or violates its standard.
     #[error("{layer} header at byte {offset} is malformed")]
     Malformed {
         /// Protocol of the header.
         layer: Layer,
-        /// Start of the header.
+        /// Offset of the header.
         offset: u32,
     },
-    /// A header announces a protocol that is not supported.
+    /// A header is followed by an unsupported protocol.
     #[error("{layer} is followed by unknown protocol {protocol:#x} at byte {offset}")]
     UnknownProtocol {
-        /// Protocol of the header that announces the next one.
+        /// Protocol of the header before the unsupported one.
         layer: Layer,
         /// Number of the next protocol.
         protocol: u16,
-        /// Start of the next header.
+        /// Offset of the next header.
         offset: u32,
     },
     /// The packet has more layers or encapsulation levels than the decoder supports.
@@ -62,7 +63,7 @@ pub enum DecodeError {
     TooDeep {
         /// Protocol of the first header that is not decoded.
         layer: Layer,
-        /// Start of that header.
+        /// Offset of that header.
         offset: u32,
     },
 }

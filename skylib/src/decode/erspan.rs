@@ -1,4 +1,4 @@
-//! ERSPAN types II and III: a mirrored frame behind a separate header, carried by GRE
+//! ERSPAN types II and III: a mirrored frame with a separate header, carried by GRE
 //! (draft-foschiano-erspan).
 
 use super::cursor::{Cursor, Next};

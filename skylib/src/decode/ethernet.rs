@@ -34,14 +34,14 @@ pub(super) fn tag(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
 pub(super) fn ether_ip(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     cursor.fixed_header::<2>(Layer::ETHER_IP)?;
     cursor.push(Layer::ETHER_IP, 2)?;
-    // COMPAT: recorded values of the original, which has one level for both.
+    // COMPAT: recorded values of Skydive, which has one level for both.
     if !cursor.options.recorded {
         cursor.end_level();
     }
     Ok(Next::Frame)
 }
 
-/// Returns what follows a field that holds an EtherType, or the length of the payload
+/// Returns the next header after a field that contains an EtherType or the length of the payload
 /// (IEEE 802.3, 3.2.6). A length excludes padding from the payload.
 fn type_or_length(cursor: &mut Cursor<'_, '_>, value: u16) -> Next {
     if value < MIN_TYPE {
@@ -50,11 +50,11 @@ fn type_or_length(cursor: &mut Cursor<'_, '_>, value: u16) -> Next {
     Next::EtherType(value)
 }
 
-/// Length of an Ethernet header in bytes.
+/// Length of an Ethernet header, in bytes.
 const HEADER_LEN: usize = 14;
 /// EtherType of IPv4.
 pub(super) const TYPE_IPV4: u16 = 0x0800;
 /// EtherType of IPv6.
 pub(super) const TYPE_IPV6: u16 = 0x86dd;
-/// Lowest EtherType; smaller values are lengths (IEEE 802.3, 3.2.6).
+/// Minimum EtherType; smaller values are lengths (IEEE 802.3, 3.2.6).
 pub(super) const MIN_TYPE: u16 = 0x600;

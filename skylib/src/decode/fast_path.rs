@@ -1,12 +1,12 @@
 //! Fast path: packets that consist only of the most common headers, all of them complete.
 //!
-//! It supports Ethernet with up to four tags, ARP, IPv4 without options, IPv6 without extension
-//! headers, TCP, UDP with its payload, ICMP echoes, and the same again in VXLAN, GRE and Geneve
-//! tunnels. The only failure it reports is a UDP payload that is not of the protocol that the port
-//! announces. Any other packet is unsupported, and the general path decodes it from its first byte.
-//! A property test verifies that both paths give the same result.
+//! The fast path supports Ethernet with up to four tags, ARP, IPv4 without options, IPv6 without
+//! extension headers, TCP, UDP with its payload, ICMP echoes, and the same headers in VXLAN, GRE,
+//! and Geneve tunnels. The only failure it reports is a UDP payload that does not belong to the
+//! protocol of the port. All other packets are unsupported, and the general path decodes them from
+//! the first byte. A property test verifies that both paths have the same result.
 //!
-//! All functions are inlined into one, so that the fields of [`FastPath`] can be registers.
+//! All functions are inlined into one, so that the fields of [`FastPath`] can be held in registers.
 
 use super::ethernet::{TYPE_IPV4, TYPE_IPV6};
 use super::{
@@ -20,11 +20,11 @@ pub(super) enum Outcome {
     /// The packet is decoded.
     Done,
     /// The packet is decoded, except that its UDP payload is not a valid message of this protocol,
-    /// which the port announces. The caller gets the error from [`payload_error`].
+    /// which the port indicates. The caller gets the error from [`payload_error`].
     // Returning the error itself would copy it through memory for every packet, which costs more
     // than decoding all of TCP.
     InvalidPayload(Layer),
-    /// The packet is not supported; the encapsulations may hold anything.
+    /// The packet is not supported; the content of the encapsulations is unspecified.
     Unsupported,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn decode(
     wire_len: u32,
     encapsulations: &mut Encapsulations,
 ) -> Outcome {
-    // An unknown length on the wire has special rules, which only the general path has.
+    // An unknown length on the wire needs special rules, which only the general path implements.
     if wire_len == 0 {
         return Outcome::Unsupported;
     }
@@ -81,7 +81,7 @@ pub(super) fn payload_error(
     terminal::check(layer, payload, transport.payload_offset)
 }
 
-/// Position in the packet.
+/// Position in the packet being decoded.
 struct FastPath<'a> {
     options: &'a DecoderOptions,
     wire_len: u32,
@@ -101,7 +101,7 @@ enum Start {
     Ipv6,
 }
 
-/// What follows a header: another level, or the end of the packet.
+/// Next header: that of another level, or `None` at the end of the packet.
 type Next = Option<Start>;
 
 impl<'a> FastPath<'a> {
@@ -314,7 +314,7 @@ impl<'a> FastPath<'a> {
             None => Some(None),
             Some(Layer::VXLAN) => self.vxlan(level),
             Some(Layer::GENEVE) => self.geneve(level),
-            // Their decoders exist only in the general path.
+            // Only the general path has decoders for these protocols.
             Some(
                 Layer::GTPV1U
                 | Layer::MPLS
@@ -425,7 +425,8 @@ impl<'a> FastPath<'a> {
     }
 }
 
-/// Returns the first header of the level in a tunnel that announces an EtherType.
+/// Returns the first header of the level in a tunnel whose header contains an EtherType; `None` if
+/// it is not supported.
 #[inline(always)]
 const fn start(ether_type: u16) -> Option<Start> {
     match ether_type {

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes a frame header: frame control, destination and source.
+/// Decodes a frame header: frame control, destination, and source.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let header = cursor.fixed_header::<13>(Layer::FDDI)?;
     let [control, d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *header;

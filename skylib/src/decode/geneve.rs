@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes a Geneve header with its options; it ends its level.
+/// Decodes a Geneve header with its options; the header ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let [options, _, p0, p1, v0, v1, v2, _] = *cursor.fixed_header::<8>(Layer::GENEVE)?;
     let len = 8 + usize::from(options & 0x3f) * 4;

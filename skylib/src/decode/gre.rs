@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes a GRE header. It ends its level, unless MPLS follows, which then ends it.
+/// Decodes a GRE header. The header ends its level, unless MPLS follows, which then ends the level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let header = cursor.rest();
     let [flags, version, p0, p1] = *cursor.fixed_header::<4>(Layer::GRE)?;
@@ -50,8 +50,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     })
 }
 
-/// Returns the end of the source route entries (RFC 1701) that start at `offset`; the last entry
-/// is empty. Returns `None` if they are truncated.
+/// Returns the end of the source route entries (RFC 1701) that start at `offset`; the last entry is
+/// empty. Returns `None` if the entries are truncated.
 fn end_of_routes(header: &[u8], mut offset: usize) -> Option<usize> {
     loop {
         let [f0, f1, _, len] = *header.get(offset..)?.first_chunk::<4>()?;

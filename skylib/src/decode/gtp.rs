@@ -3,7 +3,8 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes a GTP-U header with its extension headers; before a tunneled packet it ends its level.
+/// Decodes a GTP-U header with its extension headers; the header of a tunneled packet ends its
+/// level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::GTPV1U;
     let data = cursor.rest();
@@ -17,8 +18,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
             Some(_) => 0,
             None => return Err(cursor.truncated(layer, len)),
         };
-        // Extension headers form a list: a length in units of four bytes comes first, the type of
-        // the next one last.
+        // Extension headers form a list: each begins with its length in units of four bytes, and
+        // ends with the type of the next one.
         while next != 0 {
             let words = match data.get(len) {
                 Some(0) => return Err(cursor.malformed(layer)),
@@ -36,8 +37,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     }
     cursor.limit(message_len);
     cursor.push(layer, len)?;
-    // COMPAT: recorded values of the original, whose flow has the outer addresses and the ports
-    // inside.
+    // COMPAT: recorded values of Skydive, whose flow has the outer addresses and the inner ports.
     if kind == USER_DATA && !cursor.options.recorded {
         let teid = u32::from_be_bytes([t0, t1, t2, t3]);
         cursor.marks().set_teid(teid);
@@ -50,7 +50,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     })
 }
 
-/// Flags of sequence number, N-PDU number and extension header: any of them adds four bytes.
+/// Flags of sequence number, N-PDU number, and extension header: any of them adds four bytes.
 const ANY_OPTION: u8 = 0x07;
 /// Flag of extension headers.
 const EXTENSION: u8 = 0x04;

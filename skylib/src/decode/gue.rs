@@ -3,11 +3,11 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer, ip_in_ip};
 
-/// Decodes a header; before a packet it ends its level.
+/// Decodes a header; the header of a packet ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::GUE;
     let first = cursor.rest().first().copied().unwrap_or_default();
-    // Variant 1 is an IP header without anything before it: its two bits are those of the version.
+    // Variant 1 is an IP header without a GUE header: its two bits are those of the IP version.
     match first >> 4 {
         4 | 6 => {
             cursor.push(layer, 0)?;

@@ -1,4 +1,4 @@
-//! Cisco's framing for serial lines (Cisco HDLC), alone or where PPP is possible, too.
+//! Cisco's framing for serial lines (Cisco HDLC), alone or as an alternative to PPP.
 
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer, ppp};
@@ -11,7 +11,7 @@ pub(super) fn cisco(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     Ok(Next::EtherType(u16::from_be_bytes([p0, p1])))
 }
 
-/// Decodes PPP in HDLC framing, or a Cisco header, which its address distinguishes.
+/// Decodes PPP in HDLC framing, or a Cisco header, which is distinguished by its address.
 pub(super) fn either(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     match cursor.rest() {
         // Unicast and multicast.

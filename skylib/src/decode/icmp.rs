@@ -23,12 +23,12 @@ pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     Ok(Next::End)
 }
 
-/// Returns whether an ICMPv4 message of this type is an error about a packet.
+/// Returns whether an ICMPv4 message of this type is an error that refers to a packet.
 pub(super) const fn is_v4_error(kind: u8) -> bool {
     matches!(kind, 3 | 4 | 5 | 11 | 12)
 }
 
-/// Decodes an ICMPv6 header; known messages are terminal protocols behind it.
+/// Decodes an ICMPv6 header; known messages are terminal protocols after it.
 pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let [kind, code, _, _] = *cursor.fixed_header::<4>(Layer::ICMPV6)?;
     cursor.push(Layer::ICMPV6, 4)?;

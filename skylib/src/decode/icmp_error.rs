@@ -1,24 +1,25 @@
-//! Packet within an ICMP error: the beginning of the packet that the error is about (RFC 792, 4443).
+//! Packet inside an ICMP error: the beginning of the packet that the error refers to (RFC 792,
+//! 4443).
 
 use super::{
     IcmpHeader, IcmpType, IpAddress, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader,
     TransportProtocol,
 };
 
-/// Headers of the packet that an ICMP error is about.
+/// Headers of the packet that an ICMP error refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EmbeddedPacket {
     /// IP header.
     pub network: NetworkHeader,
-    /// Protocol behind the IP header and its extension headers.
+    /// Protocol after the IP header and its extension headers.
     pub ip_protocol: u8,
-    /// Ports; `None` for other protocols, and for all but the first fragment.
+    /// Ports; `None` for other protocols, and for fragments other than the first.
     pub transport: Option<TransportHeader>,
-    /// What ICMP adds to the identity of the flow, see
+    /// ICMP part of the identity of the flow; see
     /// [`Encapsulation::icmp_key`](super::Encapsulation::icmp_key).
     pub icmp_key: Option<u32>,
-    /// Next-hop MTU that the error announces, in bytes; 0 if there is none.
+    /// Next-hop MTU that the error states, in bytes; 0 if it states none.
     pub mtu: u32,
     /// Start of the quoted bytes in the captured bytes of the error.
     pub start: u32,
@@ -41,7 +42,7 @@ impl EmbeddedPacket {
             132 => Some(TransportProtocol::Sctp),
             _ => None,
         };
-        // Fragments but the first one have no ports.
+        // Only the first fragment has ports.
         let (transport, icmp_key) = match (protocol, payload) {
             (_, None) => (None, None),
             (Some(protocol), Some(payload)) => (Some(ports(protocol, payload)?), None),
@@ -79,7 +80,8 @@ fn ports(protocol: TransportProtocol, payload: &[u8]) -> Option<TransportHeader>
     })
 }
 
-/// Returns the IPv4 header, the protocol, and the payload unless it is a later fragment.
+/// Returns the IPv4 header, the protocol, and the payload; the payload of later fragments is
+/// `None`.
 fn ipv4(quote: &[u8]) -> Option<(NetworkHeader, u8, Option<&[u8]>)> {
     let header = quote.first_chunk::<20>()?;
     let header_len = usize::from(header[0] & 0xf) * 4;
@@ -97,7 +99,7 @@ fn ipv4(quote: &[u8]) -> Option<(NetworkHeader, u8, Option<&[u8]>)> {
     if header_len < 20 {
         return None;
     }
-    // What is behind the end of the packet pads the quote (RFC 4884, section 5.1).
+    // Bytes after the end of the packet are padding of the quote (RFC 4884, section 5.1).
     let end = match usize::from(u16::from_be_bytes([header[2], header[3]])) {
         0 => quote.len(),
         total_len => quote.len().min(total_len.max(header_len)),
@@ -106,7 +108,8 @@ fn ipv4(quote: &[u8]) -> Option<(NetworkHeader, u8, Option<&[u8]>)> {
     Some((network, header[9], is_first.then_some(payload)))
 }
 
-/// Returns the IPv6 header, the protocol, and the payload unless it is a later fragment.
+/// Returns the IPv6 header, the protocol, and the payload; the payload of later fragments is
+/// `None`.
 fn ipv6(quote: &[u8]) -> Option<(NetworkHeader, u8, Option<&[u8]>)> {
     let header = quote.first_chunk::<40>()?;
     let address = |at: usize| header.get(at..)?.first_chunk::<16>();
@@ -136,7 +139,7 @@ fn ipv6(quote: &[u8]) -> Option<(NetworkHeader, u8, Option<&[u8]>)> {
     Some((network, next, is_first.then_some(payload)))
 }
 
-/// Returns what the header of an ICMP message adds to the identity of its flow.
+/// Returns the ICMP part of the identity of a flow.
 fn icmp_key(ip_protocol: u8, [kind, code, _, _, id0, id1]: [u8; 6]) -> u32 {
     let id = u16::from_be_bytes([id0, id1]);
     let is_v4 = ip_protocol == 1;
@@ -171,7 +174,7 @@ mod tests {
         packet
     }
 
-    /// Returns an IPv6 packet whose headers behind the fixed one begin with `next`.
+    /// Returns an IPv6 packet whose extension headers begin with `next`.
     fn packet6(next: u8, payload: &[u8]) -> Vec<u8> {
         let mut packet = vec![0x60, 0, 0, 0, 0, payload.len() as u8, next, 64];
         packet.extend([0xfd; 16]);
@@ -209,7 +212,7 @@ mod tests {
         }
         let later = packet4(17, 0x20, &[0; 8]);
         assert_eq!(ports(&EmbeddedPacket::new(&later).unwrap()), None);
-        // Padding behind the end of the packet is no header (RFC 4884).
+        // Padding after the end of the packet is not a header (RFC 4884).
         let mut padded = packet4(17, 0, &[]);
         padded.extend([0; 108]);
         assert_eq!(EmbeddedPacket::new(&padded), None);

@@ -1,4 +1,4 @@
-//! ICMP messages as flows see them: one type for a request and its reply.
+//! ICMP messages as represented in flows, with one type for a request and its reply.
 
 use super::NetworkProtocol;
 
@@ -6,7 +6,7 @@ use super::NetworkProtocol;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IcmpHeader {
-    /// Type of the message, the same for a request and its reply.
+    /// Type of the message, equal for a request and its reply.
     pub kind: IcmpType,
     /// Code of the message.
     pub code: u8,
@@ -17,12 +17,12 @@ pub struct IcmpHeader {
     pub number: u16,
     /// Direction of an echo or extended echo (RFC 8335); `None` for other messages.
     pub echo: Option<IcmpEcho>,
-    /// Direction of an echo, or of a timestamp, information or address mask message; `None` for other
-    /// messages.
+    /// Direction of an echo, or of a timestamp, information, or address mask message; `None` for
+    /// other messages.
     pub query: Option<IcmpEcho>,
 }
 
-/// Direction of an ICMP echo or other query. Complete by definition.
+/// Direction of an ICMP echo or other query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpEcho {
     /// Request.
@@ -33,8 +33,8 @@ pub enum IcmpEcho {
 
 /// Type of an ICMP message, common to both versions and to both directions.
 ///
-/// Its number is part of the identity of a flow and the number in protobuf; its name is that in
-/// JSON.
+/// The number of a type is part of the identity of a flow and is used in protobuf; the name is used
+/// in JSON.
 ///
 /// ```
 /// use skylib::decode::IcmpType;
@@ -78,7 +78,7 @@ pub enum IcmpType {
 
 impl IcmpHeader {
     /// Returns the header of an ICMPv4 message. With `recorded`, an extended echo is an unknown
-    /// message, as for the original.
+    /// message, as in Skydive.
     #[inline]
     pub(super) const fn v4(bytes: [u8; 8], recorded: bool) -> Self {
         let [kind, code, _, _, id0, id1, n0, n1] = bytes;
@@ -108,8 +108,8 @@ impl IcmpHeader {
         header
     }
 
-    /// Returns the header of an ICMPv6 message; `rest` are the bytes behind the checksum. With
-    /// `recorded`, an extended echo is an unknown message, as for the original.
+    /// Returns the header of an ICMPv6 message; `rest` contains the bytes after the checksum. With
+    /// `recorded`, an extended echo is an unknown message, as in Skydive.
     #[inline]
     pub(super) fn v6(kind: u8, code: u8, rest: &[u8], recorded: bool) -> Self {
         let mut header = Self {
@@ -140,8 +140,8 @@ impl IcmpHeader {
         header
     }
 
-    /// Returns what the message adds to the identity of its flow: type in the highest byte, then
-    /// code, then identifier.
+    /// Returns the ICMP part of the identity of the flow: the type in the highest byte, followed by
+    /// code and identifier.
     // COMPAT: identifiers equal to Skydive's, which ignores the code of an ICMPv6 echo.
     pub(super) const fn key(&self, protocol: NetworkProtocol) -> u32 {
         let code = match protocol {
@@ -173,14 +173,14 @@ impl IcmpType {
     ];
 
     /// Returns the type with a number of Skydive's protobuf schema, which is the number of the
-    /// variant.
+    /// variant; `None` if there is none.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {
         let index = usize::try_from(number).ok()?;
         Self::ALL.get(index).copied()
     }
 
-    /// Returns the type with a name in Skydive's JSON.
+    /// Returns the type with a name in Skydive's JSON; `None` if there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)

@@ -5,7 +5,8 @@ use etherparse::{IpAuthHeaderSlice, Ipv6FragmentHeaderSlice, Ipv6RawExtHeaderSli
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes a header of hop-by-hop options, destination options or routing, which share one format.
+/// Decodes a header for hop-by-hop options, destination options, or routing, which have the same
+/// format.
 pub(super) fn options(cursor: &mut Cursor<'_, '_>, layer: Layer) -> Result<Next, DecodeError> {
     let header = Ipv6RawExtHeaderSlice::from_slice(cursor.rest())
         .map_err(|error| cursor.truncated(layer, error.required_len))?;
@@ -20,7 +21,7 @@ pub(super) fn fragment(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError>
     let offset = cursor.offset();
     cursor.push(Layer::IPV6_FRAGMENT, header.slice().len())?;
     cursor.marks().set_ip_protocol(header.next_header().0);
-    // COMPAT: Skydive does not reassemble IPv6 fragments and treats even a whole datagram with
+    // COMPAT: Skydive does not reassemble IPv6 fragments and treats even a complete datagram with
     // this header as a fragment.
     if cursor.options.recorded {
         return Ok(Next::Terminal(Layer::FRAGMENT));
@@ -34,7 +35,7 @@ pub(super) fn fragment(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError>
     if cursor.reassembled_at == Some(offset) {
         cursor.push(Layer::FRAGMENT, 0)?;
     }
-    // A whole datagram (RFC 6946).
+    // A complete datagram (RFC 6946).
     Ok(Next::Ipv6NextHeader(header.next_header().0))
 }
 

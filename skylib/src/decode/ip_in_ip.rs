@@ -3,40 +3,39 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer, ipv4, ipv6};
 
-/// Decodes an IPv4 header behind another IP header.
+/// Decodes an IPv4 header after another IP header.
 pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     begin(cursor, Layer::IPV4, 4, 20)?;
     ipv4::decode(cursor)
 }
 
-/// Decodes an IPv6 header behind another IP header.
+/// Decodes an IPv6 header after another IP header.
 pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     begin(cursor, Layer::IPV6, 6, 40)?;
     ipv6::decode(cursor)
 }
 
-/// Returns what follows a tunnel header that announces IPv4.
+/// Returns the next header after a tunnel header that announces IPv4.
 pub(super) fn inner_v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     begin(cursor, Layer::IPV4, 4, 20)?;
     Ok(Next::Ipv4)
 }
 
-/// Returns what follows a tunnel header that announces IPv6.
+/// Returns the next header after a tunnel header that announces IPv6.
 pub(super) fn inner_v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     begin(cursor, Layer::IPV6, 6, 40)?;
     Ok(Next::Ipv6)
 }
 
-/// Ends the level, if a header of this version and length follows: otherwise the outer flow is all
-/// that is known.
+/// Ends the level if a header of this version and length follows; otherwise, only the outer flow is
+/// known.
 fn begin(
     cursor: &mut Cursor<'_, '_>,
     layer: Layer,
     version: u8,
     header_len: usize,
 ) -> Result<(), DecodeError> {
-    // COMPAT: recorded values of the original, whose flow has the outer addresses and the ports
-    // inside.
+    // COMPAT: recorded values of Skydive, whose flow has the outer addresses and the inner ports.
     if cursor.options.recorded {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes a global route header and the four bytes with the EtherType behind it.
+/// Decodes a global route header and the four bytes after it, which contain the EtherType.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let header = cursor.fixed_header::<44>(Layer::IPOIB)?;
     let [.., p0, p1, _, _] = *header;

@@ -72,7 +72,7 @@ fn fixed_fields(fixed: &[u8; 20], available: usize, offset: usize) -> NetworkHea
         d2,
         d3,
     ] = *fixed;
-    // Segmentation offload leaves the length 0; then all captured bytes belong to the datagram.
+    // With segmentation offload, the length is 0; all captured bytes then belong to the datagram.
     let total_len = match u16::from_be_bytes([l0, l1]) {
         0 => available as u32,
         len => u32::from(len),

@@ -12,7 +12,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         return Err(cursor.add_short_network(NetworkProtocol::Ipv6, Layer::IPV6, 40));
     };
     let header = Ipv6HeaderSlice::from_slice(rest).map_err(|_| cursor.malformed(Layer::IPV6));
-    // Jumbograms and segmentation offload leave the length 0; then all captured bytes belong to
+    // With jumbograms and segmentation offload, the length is 0; all captured bytes then belong to
     // the payload.
     let payload_len = match u16::from_be_bytes([fixed[4], fixed[5]]) {
         0 => payload.len(),

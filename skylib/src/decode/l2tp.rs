@@ -54,8 +54,8 @@ pub(super) fn over_ip(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> 
 
 /// Decodes a data message of version 3 whose session identifier starts at `at`.
 ///
-/// Its cookie of 0, 4 or 8 bytes and a sublayer of 0 or 4 bytes are agreed upon out of band: the
-/// first length behind which an Ethernet frame is plausible is taken.
+/// The lengths of its cookie (0, 4, or 8 bytes) and of a sublayer (0 or 4 bytes) are negotiated out
+/// of band. The first length after which an Ethernet frame is plausible is used.
 fn version_3(cursor: &mut Cursor<'_, '_>, at: usize) -> Result<Next, DecodeError> {
     let (data, wire_len) = (cursor.rest(), cursor.wire_rest());
     let id = data.get(at..).and_then(|rest| rest.first_chunk::<4>());
@@ -76,9 +76,9 @@ fn version_3(cursor: &mut Cursor<'_, '_>, at: usize) -> Result<Next, DecodeError
 
 /// Bit T: a control message.
 const CONTROL: u8 = 0x80;
-/// Bit L: the length is given.
+/// Bit L: the header contains a length.
 const LENGTH: u8 = 0x40;
-/// Bit S: sequence numbers are given.
+/// Bit S: the header contains sequence numbers.
 const SEQUENCE: u8 = 0x08;
-/// Bit O: the length of a padding is given.
+/// Bit O: the header contains the length of padding.
 const OFFSET: u8 = 0x02;

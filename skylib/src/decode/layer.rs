@@ -16,7 +16,7 @@ pub struct Layer(u8);
 
 /// Layers of one encapsulation level, outermost first; at most [`LayersPath::CAPACITY`].
 ///
-/// Its text is the `LayersPath` of Skydive: the names with slashes between them. It can be parsed
+/// Displayed as Skydive's `LayersPath`: the names separated by slashes. This form can be parsed
 /// again.
 ///
 /// ```
@@ -28,8 +28,8 @@ pub struct Layer(u8);
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct LayersPath {
-    /// One byte for each layer, the innermost in the lowest byte, so that a push is a shift and
-    /// needs no length. Codes are not 0, so the length is the number of bytes in use.
+    /// One byte for each layer, the innermost in the lowest byte, so that a push is a shift that
+    /// does not need the length. Codes are not 0, so that the length is the number of bytes in use.
     codes: u128,
 }
 
@@ -41,7 +41,7 @@ macro_rules! layers {
             /// All layers.
             pub const ALL: &[Self] = &[$(Self::$constant),*];
 
-            /// Returns the name in a layers path.
+            /// Returns the name of the layer, as in a layers path.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self.0 {
@@ -241,7 +241,7 @@ layers! {
 }
 
 impl LayersPath {
-    /// Maximum number of layers; a packet nested deeper is decoded up to here.
+    /// Maximum number of layers; deeper layers of a packet are not decoded.
     pub const CAPACITY: usize = 16;
 
     /// Returns the number of layers.
@@ -256,7 +256,7 @@ impl LayersPath {
         self.codes == 0
     }
 
-    /// Returns whether there is no room for another layer.
+    /// Returns whether the path is full.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.codes >> 120 != 0
@@ -271,13 +271,13 @@ impl LayersPath {
             .map(Layer)
     }
 
-    /// Returns whether the path has this layer.
+    /// Returns whether the path contains a layer.
     #[must_use]
     pub fn contains(&self, layer: Layer) -> bool {
         self.iter().any(|other| other == layer)
     }
 
-    /// Returns the innermost layer.
+    /// Returns the innermost layer; `None` if the path is empty.
     #[must_use]
     pub const fn last(&self) -> Option<Layer> {
         match self.codes as u8 {
@@ -286,14 +286,14 @@ impl LayersPath {
         }
     }
 
-    /// Returns the layer that names the application: the innermost one that the text of the path
-    /// shows.
+    /// Returns the layer that names the application: the innermost one that the displayed path
+    /// contains.
     #[must_use]
     pub fn application(&self) -> Option<Layer> {
         self.last().filter(|layer| *layer != Layer::LINUX_SLL)
     }
 
-    /// Adds a layer at the inner end; returns false, without effect, if the path is full.
+    /// Adds a layer at the inner end; returns `false`, without effect, if the path is full.
     pub const fn push(&mut self, layer: Layer) -> bool {
         if self.is_full() {
             return false;
@@ -322,7 +322,7 @@ impl FromIterator<Layer> for LayersPath {
     }
 }
 
-/// Failure to parse a [`Layer`] or a [`LayersPath`].
+/// Error from parsing a [`Layer`] or a [`LayersPath`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerParseError {
@@ -349,8 +349,8 @@ impl FromStr for Layer {
 impl FromStr for LayersPath {
     type Err = LayerParseError;
 
-    /// Parses names with slashes between them. An empty text is an empty path; an empty first name
-    /// is the header of a "cooked" capture.
+    /// Parses names separated by slashes. An empty string is an empty path; an empty first name
+    /// stands for the header of a "cooked" capture.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut path = Self::default();
         if text.is_empty() {

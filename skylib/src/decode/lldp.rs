@@ -3,7 +3,8 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes an LLDP frame. Its three mandatory fields must be present, and its fields complete.
+/// Decodes an LLDP frame. The three mandatory fields must be present, and all fields must be
+/// complete.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::LINK_LAYER_DISCOVERY;
     let mut rest = cursor.rest();

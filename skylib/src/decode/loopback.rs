@@ -25,7 +25,7 @@ pub(super) fn enc(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     ip_of_family(cursor, family)
 }
 
-/// Returns the IP header that an address family announces.
+/// Returns the IP header indicated by an address family.
 pub(super) fn ip_of_family(cursor: &Cursor<'_, '_>, family: u8) -> Result<Next, DecodeError> {
     match family {
         2 => Ok(Next::Ipv4),

@@ -1,4 +1,6 @@
-//! `Marks`: identifiers that distinguish flows in addition to addresses, ports and VLAN tags.
+//! `Marks`: identifiers that distinguish flows in addition to addresses, ports, and VLAN tags.
+
+use std::num::NonZeroU32;
 
 use crate::packet::CapturePoint;
 
@@ -38,18 +40,18 @@ pub struct ArpHeader {
 }
 
 impl Marks {
-    /// Largest number of MPLS labels that are stored; further ones do not distinguish flows.
+    /// Maximum number of stored MPLS labels; further labels do not distinguish flows.
     pub const MAX_LABELS: usize = 8;
 
-    /// Returns whether nothing is known.
+    /// Returns whether there are no identifiers.
     #[must_use]
     #[inline(always)]
     pub const fn is_empty(&self) -> bool {
         self.known == 0
     }
 
-    /// Returns the type of a level without IP: 0x10000 + EtherType, 0x20000 + DSAP · 256 + SSAP of LLC,
-    /// or 2⁴⁸ + OUI · 65536 + protocol of SNAP.
+    /// Returns the type of a level without IP: 0x10000 + EtherType, 0x20000 + DSAP × 256 + SSAP for
+    /// LLC, or 2⁴⁸ + OUI × 65536 + protocol for SNAP.
     #[must_use]
     pub fn link_tag(&self) -> Option<u64> {
         self.has(KNOWN_LINK_TAG).then_some(self.link_tag)
@@ -73,7 +75,7 @@ impl Marks {
         self.has(KNOWN_GRE_KEY).then_some(self.gre_key)
     }
 
-    /// Returns the PPPoE session.
+    /// Returns the PPPoE session identifier.
     #[must_use]
     pub fn pppoe(&self) -> Option<u16> {
         self.has(KNOWN_PPPOE).then_some(self.pppoe)
@@ -108,19 +110,19 @@ impl Marks {
         self.has(KNOWN_TEID).then_some(self.tunnel)
     }
 
-    /// Returns tunnel and session of the L2TP header that ends the level.
+    /// Returns the tunnel and session identifiers of the L2TP header that ends the level.
     #[must_use]
     pub fn session(&self) -> Option<u32> {
         self.has(KNOWN_SESSION).then_some(self.tunnel)
     }
 
-    /// Returns the service instance of a provider backbone bridge (I-SID).
+    /// Returns the service instance identifier (I-SID) of a provider backbone bridge.
     #[must_use]
     pub fn service_instance(&self) -> Option<u32> {
         self.has(KNOWN_SERVICE_INSTANCE).then_some(self.service)
     }
 
-    /// Returns the service path of a network service header.
+    /// Returns the service path identifier of a network service header.
     #[must_use]
     pub fn service_path(&self) -> Option<u32> {
         self.has(KNOWN_SERVICE_PATH).then_some(self.service)
@@ -132,7 +134,7 @@ impl Marks {
         self.has(KNOWN_ARP).then_some(self.arp)
     }
 
-    /// Returns the identifiers with those of the link header of another level.
+    /// Returns the identifiers, with those of the link header replaced by those of another level.
     #[must_use]
     pub fn with_link_of(mut self, other: &Self) -> Self {
         if let Some(session) = other.pppoe() {
@@ -147,7 +149,36 @@ impl Marks {
         self
     }
 
-    /// Forgets everything; cheaper than writing the whole value.
+    /// Returns the capture point or interface index as a number; `None` if other identifiers are known.
+    /// A table stores the number for each flow, because the whole value would be too large.
+    pub(crate) fn capture_origin(&self) -> Option<NonZeroU32> {
+        let number = match self.known {
+            KNOWN_POINT => self.point.index().checked_add(1)?,
+            KNOWN_IF_INDEX => self.if_index,
+            _ => return None,
+        };
+        let kind = if self.has(KNOWN_IF_INDEX) {
+            ORIGIN_IF_INDEX
+        } else {
+            0
+        };
+        let is_small = number & ORIGIN_IF_INDEX == 0;
+        NonZeroU32::new(number | kind).filter(|_| is_small)
+    }
+
+    /// Returns the marks of a number that [`capture_origin`](Self::capture_origin) returned.
+    pub(crate) fn of_capture_origin(origin: NonZeroU32) -> Self {
+        let mut marks = Self::default();
+        let number = origin.get() & !ORIGIN_IF_INDEX;
+        if origin.get() == number {
+            marks.set_point(CapturePoint::new(number - 1));
+        } else {
+            marks.set_if_index(number);
+        }
+        marks
+    }
+
+    /// Removes all identifiers; cheaper than writing the whole value.
     #[inline(always)]
     pub(super) const fn clear(&mut self) {
         self.known = 0;
@@ -219,7 +250,7 @@ impl Marks {
         self.known |= KNOWN_SERVICE_PATH;
     }
 
-    /// Adds an MPLS label, inside the earlier ones.
+    /// Adds an MPLS label, inside the earlier labels.
     pub(super) fn add_label(&mut self, label: u32) {
         if !self.has(KNOWN_LABELS) {
             self.label_count = 0;
@@ -271,7 +302,8 @@ impl Marks {
         self.known |= KNOWN_ARP;
     }
 
-    /// Clears the identifiers that count only for levels without an IP header, or without ports and ICMP.
+    /// Clears the identifiers that are used only for levels without an IP header, or without ports
+    /// and ICMP.
     pub(super) const fn retain(&mut self, has_network: bool, has_ports_or_icmp: bool) {
         if has_network {
             self.known &= !KNOWN_LINK_TAG;
@@ -307,6 +339,9 @@ impl PartialEq for Marks {
 
 impl Eq for Marks {}
 
+/// Bit of a capture origin that is an interface index; otherwise it is the index of a capture point + 1.
+const ORIGIN_IF_INDEX: u32 = 1 << 31;
+
 const KNOWN_LINK_TAG: u16 = 0x01;
 const KNOWN_IP_PROTOCOL: u16 = 0x02;
 const KNOWN_SPI: u16 = 0x04;
@@ -338,6 +373,30 @@ mod tests {
         assert_eq!(marks, Marks::default());
         marks.add_label(3);
         assert_eq!(marks.labels(), &[3]);
+    }
+
+    #[test]
+    fn a_capture_origin_is_what_alone_is_known() {
+        let point = |index| {
+            let mut marks = Marks::default();
+            marks.set_point(CapturePoint::new(index));
+            marks
+        };
+        let interface = |index| {
+            let mut marks = Marks::default();
+            marks.set_if_index(index);
+            marks
+        };
+        let all = [0, 1, 7, (1 << 31) - 2].map(point);
+        for marks in all.into_iter().chain([0, 3, (1 << 31) - 1].map(interface)) {
+            let origin = marks.capture_origin().expect("nothing else is known");
+            assert_eq!(Marks::of_capture_origin(origin), marks);
+        }
+        let mut both = point(1);
+        both.set_if_index(1);
+        for marks in [Marks::default(), both, point(1 << 31), interface(1 << 31)] {
+            assert_eq!(marks.capture_origin(), None);
+        }
     }
 
     #[test]

@@ -1,21 +1,21 @@
-//! Decoding of packets: from captured bytes to the headers from which flows are made.
+//! Decoding of packets: from captured bytes to the headers that form flows.
 //!
 //! A [`Decoder`] decodes a packet from its link type inwards and fills [`Encapsulations`]: one
-//! [`Encapsulation`] for the packet as it is on the wire, and another one for the content of each
-//! tunnel in it. Truncated and malformed packets are normal: everything decoded before the damage
-//! is available, and the returned [`DecodeError`] says where and why decoding stopped.
+//! [`Encapsulation`] for the outermost headers, and another one for the content of each tunnel.
+//! Truncated and malformed packets are normal: all headers before the damage are available, and the
+//! returned [`DecodeError`] states where and why decoding stopped.
 //!
-//! Internally there are two implementations. The fast path handles whole packets of the most common
-//! protocols. The general path handles all others: a cursor moves through the packet, each protocol
-//! (a file) names what follows its header, and dispatch tables select the next decoder. A property
-//! test verifies that the two give the same result.
+//! Internally there are two implementations. The fast path handles complete packets of the most
+//! common protocols. The general path handles all others: a cursor moves through the packet, the
+//! decoder of each protocol (one file) returns the kind of the next header, and dispatch tables
+//! select the next decoder. A property test verifies that the two give the same result.
 //!
 //! ```
 //! use skylib::decode::{Decoder, DecoderOptions, Encapsulations};
 //! use skylib::packet::{LinkType, PacketRef};
 //! use skylib::time::Timestamp;
 //!
-//! // Ethernet and IPv4 headers, and the ports, length and checksum of UDP.
+//! // Ethernet and IPv4 headers, and the ports, length, and checksum of UDP.
 //! let data = [
 //!     2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00, //
 //!     0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, //
@@ -108,7 +108,7 @@ use fast_path::Outcome;
 
 use crate::packet::{LinkType, PacketRef};
 
-/// Decoder of packets. It has no state: each packet is decoded independently of the others.
+/// Decoder of packets. It has no state: each packet is decoded independently of others.
 ///
 /// ```
 /// use skylib::decode::{Decoder, DecoderOptions, Encapsulations};
@@ -138,12 +138,13 @@ pub struct Decoder {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DecoderOptions {
-    /// UDP ports that carry MPLS, in addition to the well-known ports of other protocols; none by
-    /// default.
+    /// UDP ports that carry MPLS, in addition to the well-known ports of other protocols. Default:
+    /// none.
     pub mpls_udp_ports: Vec<u16>,
-    /// Whether packets are decoded as the original does, for comparison with recorded values: no
-    /// link types, tunnels, and pseudowires that the original does not know, one level for IP in
-    /// IP and GTP-U, and every packet with an IPv6 fragment header a fragment. Default false.
+    /// Whether packets are decoded as by Skydive, for comparison with recorded values: without the
+    /// link types, tunnels, and pseudowires that Skydive does not support, with one level for IP in
+    /// IP and GTP-U, and with every packet that has an IPv6 fragment header as a fragment. Default
+    /// false.
     pub recorded: bool,
 }
 
@@ -174,8 +175,8 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// Fails with the reason why decoding stopped before the end of the packet. Even then
-    /// `encapsulations` holds everything decoded so far; if it is empty, the packet makes no flow.
+    /// Returns the reason why decoding stopped before the end of the packet. `encapsulations` then
+    /// contains everything decoded so far; if it is empty, the packet belongs to no flow.
     pub fn decode(
         &self,
         packet: PacketRef<'_>,
@@ -194,12 +195,12 @@ impl Decoder {
         }
     }
 
-    /// Decodes a packet that a [`Defragmenter`] reassembled; `at` is [`Reassembled::at`]. Its path has a
-    /// [`Fragment`](Layer::FRAGMENT) layer after the header there.
+    /// Decodes a packet that a [`Defragmenter`] reassembled; `at` is [`Reassembled::at`]. The path
+    /// has a [`Fragment`](Layer::FRAGMENT) layer after the header at that offset.
     ///
     /// # Errors
     ///
-    /// Fails as [`Decoder::decode`] does.
+    /// Returns the errors of [`Decoder::decode`].
     pub fn decode_reassembled(
         &self,
         packet: PacketRef<'_>,

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer, pseudowire};
 
-/// Decodes a whole label stack, one layer for each label; it ends its level.
+/// Decodes a complete label stack, one layer for each label; the stack ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     loop {
         let [l0, l1, bottom, _] = *cursor.fixed_header::<4>(Layer::MPLS)?;
@@ -24,9 +24,9 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     Ok(pseudowire::payload(cursor))
 }
 
-/// Returns what follows the labels. They do not say, so anything that is not a plausible IP header
-/// is taken for Ethernet.
-// COMPAT: recorded values of the original, which knows no control words.
+/// Returns the next header after the labels. The labels do not state its type; bytes that are not a
+/// plausible IP header are decoded as Ethernet.
+// COMPAT: recorded values of Skydive, which does not support control words.
 fn payload(data: &[u8]) -> Next {
     match data {
         [first @ 0x45..=0x4f, _, l0, l1, rest @ ..] => {

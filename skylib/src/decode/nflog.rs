@@ -3,10 +3,11 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer, loopback};
 
-/// Decodes the header and its attributes up to the packet, which is the last one.
+/// Decodes the header and its attributes up to the packet, which is the last attribute.
 ///
-/// An attribute is a length, which includes its own four bytes, a type, and a value, padded to four
-/// bytes. Its numbers are in the byte order of the capturing host, which is not recorded.
+/// An attribute consists of its length (including these four bytes of length and type), its type,
+/// and a value padded to four bytes. The numbers are in the byte order of the capturing host, which
+/// is not recorded.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::NFLOG;
     let data = cursor.rest();

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer, ip_in_ip};
 
-/// Decodes a header with its context; it ends its level.
+/// Decodes a header with its context; the header ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::NSH;
     let [_, length, _, protocol, p0, p1, p2, _] = *cursor.fixed_header::<8>(layer)?;

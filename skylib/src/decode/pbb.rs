@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes a service tag, behind which the frame of the customer follows; it ends its level.
+/// Decodes a service tag, which is followed by the frame of the customer; the tag ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let [_, i0, i1, i2] = *cursor.fixed_header::<4>(Layer::PBB)?;
     cursor.push(Layer::PBB, 4)?;

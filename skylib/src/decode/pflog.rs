@@ -6,7 +6,7 @@ use super::{DecodeError, Layer, loopback};
 /// Decodes the header, whose first bytes are its length and the address family.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let [len, family, ..] = *cursor.fixed_header::<4>(Layer::PFLOG)?;
-    // The length excludes the padding to four bytes.
+    // The length does not include the padding to four bytes.
     let len = usize::from(len).next_multiple_of(4);
     if len < 4 {
         return Err(cursor.malformed(Layer::PFLOG));

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer, LinkType};
 
-/// Decodes the header; all its numbers are little-endian.
+/// Decodes the header, in which all numbers are little-endian.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::PPI;
     let [_, _, l0, l1, t0, t1, t2, t3] = *cursor.fixed_header::<8>(layer)?;

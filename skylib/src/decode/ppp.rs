@@ -36,7 +36,7 @@ pub(super) fn link(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     decode(cursor)
 }
 
-/// Decodes a PPPoE header, and the PPP header behind it in the session stage.
+/// Decodes a PPPoE header, followed by the PPP header in the session stage.
 pub(super) fn pppoe(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let [_, code, s0, s1, l0, l1] = *cursor.fixed_header::<6>(Layer::PPPOE)?;
     cursor.limit(6 + usize::from(u16::from_be_bytes([l0, l1])));
@@ -56,7 +56,7 @@ pub(super) fn pppoe_link(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeErro
     pppoe(cursor)
 }
 
-/// PPPoE code of session data; other codes belong to discovery.
+/// PPPoE code of session data; other codes are used by discovery.
 const SESSION: u8 = 0;
-/// Address and control field of HDLC framing (RFC 1662).
+/// Address and control fields of HDLC framing (RFC 1662).
 const FRAMING: [u8; 2] = [0xff, 0x03];

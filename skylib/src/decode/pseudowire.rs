@@ -1,13 +1,13 @@
 //! Payload of an MPLS label stack (RFC 4928): IP, or an Ethernet pseudowire with or without a
 //! control word (RFC 4385, 4448, 8469).
 //!
-//! The labels do not say what follows. The first four bits exclude most readings; between the
-//! others, the EtherType decides.
+//! The labels do not state the type of the payload. The first four bits exclude most possibilities;
+//! the EtherType decides among the rest.
 
 use super::cursor::{Cursor, Next};
 use super::ethernet::{MIN_TYPE, TYPE_IPV4, TYPE_IPV6};
 
-/// Returns what follows a label stack, and skips a control word.
+/// Returns the next header after a label stack, and skips a control word.
 pub(super) fn payload(cursor: &mut Cursor<'_, '_>) -> Next {
     let (data, wire_len) = (cursor.rest(), cursor.wire_rest());
     let nibble = data.first().map(|byte| byte >> 4);
@@ -26,7 +26,7 @@ pub(super) fn payload(cursor: &mut Cursor<'_, '_>) -> Next {
 }
 
 /// Returns whether data is plausible as an Ethernet frame of `wire_len` bytes: its EtherType is
-/// one that the decoder knows, or a length that fits, and the version of IP agrees.
+/// supported by the decoder or is a valid length, and the IP version matches.
 pub(super) fn is_frame(data: &[u8], wire_len: usize) -> bool {
     let Some((header, payload)) = data.split_first_chunk::<14>() else {
         return false;
@@ -48,7 +48,7 @@ fn is_ipv4(data: &[u8], wire_len: usize) -> bool {
         return false;
     };
     let header_len = usize::from(first & 0xf) * 4;
-    // Segmentation offload leaves the length 0.
+    // With segmentation offload, the length is 0.
     let is_length_valid = match usize::from(u16::from_be_bytes([*l0, *l1])) {
         0 => true,
         len => (header_len..=wire_len).contains(&len),
@@ -86,5 +86,5 @@ fn is_checksum_valid(header: &[u8]) -> bool {
     (sum & 0xffff) + (sum >> 16) == 0xffff
 }
 
-/// Length of a control word in bytes.
+/// Length of a control word, in bytes.
 const CONTROL_WORD: usize = 4;

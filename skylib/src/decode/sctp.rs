@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer, TcpFlags, TransportHeader, TransportProtocol};
 
-/// Decodes the common header and the chunks behind it.
+/// Decodes the common header and the chunks after it.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let Some(&[s0, s1, d0, d1, ..]) = cursor.rest().first_chunk::<12>() else {
         return Err(cursor.add_short_transport(TransportProtocol::Sctp, Layer::SCTP, 12));
@@ -22,7 +22,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         payload_offset: payload_offset as u32,
         payload_len: cursor.rest().len() as u32,
     });
-    // A packet may have many more chunks than a path has room for; the path shows the first ones.
+    // A packet may have many more chunks than a path can hold; the path shows the first ones.
     while !cursor.rest().is_empty() && !cursor.path_is_full() {
         chunk(cursor)?;
     }

@@ -22,6 +22,6 @@ pub(super) fn version_2(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError
 fn header(cursor: &mut Cursor<'_, '_>, len: usize, protocol: u16) -> Result<Next, DecodeError> {
     cursor.set_length(i64::from(cursor.wire_len) - len as i64);
     cursor.push(Layer::LINUX_SLL, len)?;
-    // Linux's own number 4 for IEEE 802.2 frames is below the EtherTypes and leads to LLC, too.
+    // Linux's own number 4 for IEEE 802.2 frames is below the EtherTypes and selects LLC too.
     Ok(Next::EtherType(protocol))
 }

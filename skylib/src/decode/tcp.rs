@@ -45,7 +45,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let options_len = header
         .as_ref()
         .map_or(0, |header| header.slice().len() - 20);
-    // The payload is behind the whole header, even if only a part of it was captured.
+    // The payload follows the whole header, even if only a part of the header was captured.
     let payload_offset = match &header {
         Err(DecodeError::Truncated { .. }) => cursor.offset() + usize::from(data_offset >> 4) * 4,
         _ => cursor.offset() + header_len,

@@ -1,4 +1,4 @@
-//! Terminal protocols: no header is searched behind them. Their layer is in the path if the length
+//! Terminal protocols: no header is searched after them. Their layer is in the path if the length
 //! and the fixed fields are valid.
 
 use etherparse::ArpPacketSlice;
@@ -10,12 +10,12 @@ use super::{DecodeError, Layer};
 /// Reason why a message is invalid.
 #[derive(Debug, PartialEq, Eq)]
 enum Flaw {
-    /// It is shorter than this number of bytes.
+    /// The message is shorter than this number of bytes.
     TooShort(usize),
     Malformed,
 }
 
-/// Adds the layer, if its message is valid.
+/// Adds the layer if its message is valid.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>, layer: Layer) -> Result<Next, DecodeError> {
     check(layer, cursor.rest(), cursor.offset() as u32)?;
     cursor.set_terminal();
@@ -71,7 +71,7 @@ fn validate(layer: Layer, data: &[u8]) -> Result<(), Flaw> {
     }
 }
 
-/// Returns the minimum length of a message in bytes.
+/// Returns the minimum length of a message, in bytes.
 const fn min_len(layer: Layer) -> usize {
     match layer {
         Layer::STP
@@ -129,7 +129,7 @@ fn check_ospf(data: &[u8]) -> Result<(), Flaw> {
     }
 }
 
-/// Checks VRRP of version 2: an advertisement with all addresses that it announces (RFC 3768).
+/// Checks VRRP of version 2: an advertisement with as many addresses as it states (RFC 3768).
 fn check_vrrp(data: &[u8]) -> Result<(), Flaw> {
     match data {
         [kind, _, _, count, ..] if kind & 0xf == 1 && *count > 0 => {
@@ -147,7 +147,7 @@ fn is_sip(data: &[u8]) -> bool {
     if data.starts_with(b"SIP/") {
         return true;
     }
-    // Rejects binary data before the search for a line.
+    // Rejects binary data before searching for a line.
     let method_len = data
         .iter()
         .take_while(|byte| byte.is_ascii_uppercase())

@@ -2,8 +2,8 @@
 
 use super::{DecoderOptions, Layer};
 
-/// Returns the protocol that a UDP port announces: the destination port if it is known, else the
-/// source port.
+/// Returns the protocol of a UDP payload: that of the destination port if it is known, or else that
+/// of the source port.
 #[inline]
 pub(super) fn layer(source: u16, destination: u16, options: &DecoderOptions) -> Option<Layer> {
     by_port(destination, options).or_else(|| by_port(source, options))
@@ -27,7 +27,7 @@ const fn well_known(port: u16, recorded: bool) -> Option<Layer> {
         546 | 547 => Layer::DHCPV6,
         2152 => Layer::GTPV1U,
         3784 => Layer::BFD,
-        // 8472 is the default of Linux.
+        // 8472 is the default port of Linux.
         4789 | 8472 => Layer::VXLAN,
         5060 => Layer::SIP,
         6081 => Layer::GENEVE,

@@ -27,7 +27,7 @@ pub struct VrrpMessage {
 }
 
 impl VrrpMessage {
-    /// Length of the fixed fields in bytes.
+    /// Length of the fixed fields, in bytes.
     pub const LEN: usize = 8;
 
     /// Parses the fixed fields; returns `None` if they are truncated.

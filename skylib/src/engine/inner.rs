@@ -76,13 +76,16 @@ impl Inner {
             .with_history(options.history.clone())
             .with_persister(persister.clone());
         let graph = Arc::new(graph);
-        let flows = FlowHub::new(options.flows).with_store(options.flow_store.clone());
+        let flows = FlowHub::new(options.flows)
+            .with_store(options.flow_store.clone())
+            .with_memory(options.memory.clone());
         let flows = Arc::new(flows);
         let graph_bus = Arc::new(Bus::default());
         let queries = QueryRunner {
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
             clock: Arc::clone(&clock),
+            time_zone: options.time_zone.clone(),
             limits: options.limits,
             filters: BpfCompiler::default(),
         };

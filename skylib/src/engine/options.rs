@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use super::alert::WebhookClient;
 use super::flow::FlowOptions;
 use super::live::LiveOptions;
@@ -59,6 +61,8 @@ pub struct EngineOptions {
     pub flow_store: Option<Arc<dyn FlowStore>>,
     /// Clock of timestamps and deadlines.
     pub clock: Arc<dyn Clock>,
+    /// Time zone of dates and times of day in queries that name none.
+    pub time_zone: TimeZone,
     /// Settings of each capture's flow table that the capture does not set.
     pub table: FlowTableOptions,
     /// Settings of the flow hub.
@@ -117,6 +121,7 @@ impl EngineOptions {
             history: None,
             flow_store: None,
             clock: Arc::new(SystemClock),
+            time_zone: TimeZone::system(),
             table: FlowTableOptions::default(),
             flows: FlowOptions::default(),
             capture_stats_interval: Duration::from_secs(1),
@@ -169,6 +174,8 @@ setters! {
     "Sets the store for the graph's past." with_history(history: Arc<dyn History> as Some);
     "Sets the store for flows." with_flow_store(flow_store: Arc<dyn FlowStore> as Some);
     "Sets the clock of timestamps and deadlines." with_clock(clock: Arc<dyn Clock>);
+    "Sets the time zone of dates and times of day in queries that name none."
+    with_time_zone(time_zone: TimeZone);
     "Sets the settings of each capture's flow table that the capture does not set."
     with_table(table: FlowTableOptions);
     "Sets the settings of the flow hub." with_flows(flows: FlowOptions);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::flow::FlowHub;
 use super::graph::SharedGraph;
 use crate::capture::BpfCompiler;
@@ -31,6 +33,7 @@ pub struct QueryOptions<'a> {
     interrupt: Option<&'a (dyn Fn() -> bool + Sync)>,
     limits: Option<Limits>,
     memory: Option<&'a MemoryCharge>,
+    client: Option<&'a str>,
 }
 
 impl<'a> QueryOptions<'a> {
@@ -55,6 +58,19 @@ impl<'a> QueryOptions<'a> {
         self
     }
 
+    /// Sets the name of the client in whose name the query runs: of each client, one packet filter is
+    /// compiled at a time.
+    #[must_use]
+    pub fn with_client(mut self, client: &'a str) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// Returns the name of the client.
+    pub(super) const fn client(&self) -> Option<&'a str> {
+        self.client
+    }
+
     /// Returns whether the query is to be canceled.
     pub(super) fn is_interrupted(&self) -> bool {
         self.interrupt.is_some_and(|interrupt| interrupt())
@@ -67,6 +83,7 @@ impl fmt::Debug for QueryOptions<'_> {
             .field("interrupt", &self.interrupt.is_some())
             .field("limits", &self.limits)
             .field("memory", &self.memory)
+            .field("client", &self.client)
             .finish()
     }
 }
@@ -77,6 +94,8 @@ pub(crate) struct QueryRunner {
     pub(crate) graph: Arc<SharedGraph>,
     pub(crate) flows: Arc<FlowHub>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Time zone of dates and times of day without one.
+    pub(crate) time_zone: TimeZone,
     pub(crate) limits: Limits,
     pub(crate) filters: BpfCompiler,
 }
@@ -90,7 +109,7 @@ impl QueryRunner {
         query: &Query,
         options: QueryOptions<'_>,
     ) -> Result<Answer, QueryError> {
-        query.run(&self.context(view, options))
+        self.with_context(view, options, |context| query.run(context))
     }
 
     /// Runs a query and returns how it was executed.
@@ -100,7 +119,9 @@ impl QueryRunner {
         query: &Query,
         options: QueryOptions<'_>,
     ) -> Explanation {
-        query.explain_timed(&self.context(view, options), &*self.clock)
+        self.with_context(view, options, |context| {
+            query.explain_timed(context, &*self.clock)
+        })
     }
 
     /// Runs a live query again, for an answer of at most `max_items` items.
@@ -113,19 +134,32 @@ impl QueryRunner {
     ) -> Result<Option<Update>, QueryError> {
         let max = self.limits.max_elements.min(max_items);
         let options = options.with_limits(self.limits.with_max_elements(max));
-        query.refresh(&self.context(view, options))
+        self.with_context(view, options, |context| query.refresh(context))
     }
 
-    fn context<'a>(&'a self, view: &'a GraphView<'a>, options: QueryOptions<'a>) -> Context<'a> {
-        Context {
+    /// Calls a function with the context of a query.
+    fn with_context<T>(
+        &self,
+        view: &GraphView<'_>,
+        options: QueryOptions<'_>,
+        run: impl FnOnce(&Context<'_>) -> T,
+    ) -> T {
+        let interrupt = options.interrupt.unwrap_or(&|| false);
+        let flows = self.flows.reader(interrupt);
+        let filters = options.client.map_or_else(
+            || self.filters.clone(),
+            |client| self.filters.for_client(client),
+        );
+        run(&Context {
             view,
             history: self.graph.history(),
-            packet_filters: Some(&self.filters),
-            flows: &*self.flows,
+            packet_filters: Some(&filters),
+            flows: &flows,
             now: self.clock.now(),
+            time_zone: Some(&self.time_zone),
             limits: options.limits.unwrap_or(self.limits),
             memory: options.memory,
             interrupt: options.interrupt,
-        }
+        })
     }
 }

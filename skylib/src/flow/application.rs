@@ -41,7 +41,7 @@ impl ApplicationPorts {
         self.text(protocol, source, destination).map(Text::as_str)
     }
 
-    /// Returns the name as a shared text.
+    /// Returns the name as a [`Text`].
     pub(super) fn text(
         &self,
         protocol: FlowProtocol,
@@ -63,8 +63,8 @@ impl ApplicationPorts {
 impl FromStr for ApplicationPorts {
     type Err = UnknownNameError;
 
-    /// Parses names separated by commas: `tcp:8443=https,udp:5353=mdns,9000=app`. Without a protocol,
-    /// the name is that of the TCP and of the UDP port.
+    /// Parses names separated by commas: `tcp:8443=https,udp:5353=mdns,9000=app`. A name without a
+    /// protocol applies to the TCP port and to the UDP port.
     ///
     /// ```
     /// use skylib::flow::{ApplicationPorts, FlowProtocol};
@@ -95,7 +95,7 @@ impl FromStr for ApplicationPorts {
     }
 }
 
-/// Parses one entry: the protocols, the port and its name.
+/// Parses one entry: the protocols, the port, and its name; `None` if it is invalid.
 fn port_name(entry: &str) -> Option<(&'static [FlowProtocol], u16, &str)> {
     let (port, name) = entry.split_once('=')?;
     let (protocols, port): (&[_], _) = match port.split_once(':') {
@@ -136,7 +136,7 @@ mod tests {
             let error = text.parse::<ApplicationPorts>().expect_err(text);
             assert_eq!(
                 error.to_string(),
-                format!("unknown port name {text:?}: expected tcp:PORT=NAME or udp:PORT=NAME")
+                format!("unknown port name {text:?}; expected tcp:PORT=NAME or udp:PORT=NAME")
             );
         }
         assert!("".parse::<ApplicationPorts>().is_ok());

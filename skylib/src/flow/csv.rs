@@ -28,8 +28,8 @@ pub struct CsvWriter<W> {
     columns: Vec<Column>,
 }
 
-/// Columns of a CSV file: those of every file, and groups for what the options of the flow table
-/// measure.
+/// Columns of a CSV file: those that every file has, and optional groups for the values that
+/// options of the flow table enable.
 ///
 /// ```
 /// use skylib::flow::{CsvColumns, CsvWriter, ExtraLayers};
@@ -42,7 +42,7 @@ pub struct CsvWriter<W> {
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct CsvColumns {
-    /// Whether to add the times of SYN, FIN and RST and the TTL of SYN.
+    /// Whether to add the times of SYN, FIN, and RST, and the TTL of SYN.
     pub tcp_metric: bool,
     /// Whether to add the counters of TCP streams.
     pub stream_metric: bool,
@@ -83,22 +83,22 @@ impl CsvColumns {
     }
 }
 
-/// What a column shows.
+/// Column of a CSV file: the source of its cells.
 #[derive(Clone, Copy, Debug)]
 enum Column {
     Field {
         field: FlowField,
-        /// Whether 0 means that nothing was measured.
+        /// Whether 0 means that nothing was measured, so that the cell is empty.
         is_empty_at_zero: bool,
     },
-    /// Texts of the questions of the last DNS message, separated by spaces.
+    /// String field of the questions of the last DNS message; the strings are separated by spaces.
     Questions(fn(&DnsQuestion) -> &str),
     /// Addresses in the answers of the last DNS message, separated by spaces.
     AnswerAddresses,
 }
 
 impl Column {
-    /// Returns the column of a name; `None` if there is no such field.
+    /// Returns the column with a name; `None` if there is no such field.
     fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "DNS.Questions.Name" => Self::Questions(|question| &question.name),
@@ -146,7 +146,7 @@ impl<W: Write> CsvWriter<W> {
     /// Writes the header line and returns the writer.
     ///
     /// # Errors
-    /// Any error of `out`.
+    /// Returns any error from writing to `out`.
     pub fn new(mut out: W, columns: CsvColumns) -> io::Result<Self> {
         let names: Vec<&str> = columns.names().collect();
         writeln!(out, "{}", names.join(","))?;
@@ -154,10 +154,10 @@ impl<W: Write> CsvWriter<W> {
         Ok(Self { out, columns })
     }
 
-    /// Writes a line; fields that the flow does not have are empty.
+    /// Writes the line of a flow; cells of fields that the flow does not have are empty.
     ///
     /// # Errors
-    /// Any error of the output.
+    /// Returns any error from writing to the output.
     pub fn write(&mut self, flow: &Flow) -> io::Result<()> {
         for (number, column) in self.columns.iter().enumerate() {
             if number > 0 {
@@ -171,7 +171,7 @@ impl<W: Write> CsvWriter<W> {
     /// Flushes the output.
     ///
     /// # Errors
-    /// Any error of the output.
+    /// Returns any error from flushing the output.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
@@ -182,7 +182,7 @@ impl<W: Write> CsvWriter<W> {
     }
 }
 
-/// Writes a number, a text, or the numbers of a list, separated by spaces.
+/// Writes a number, a string, or the numbers of a list, separated by spaces.
 fn write_value(out: &mut impl Write, value: &Value) -> io::Result<()> {
     match value {
         Value::Int(number) => write!(out, "{number}"),
@@ -200,13 +200,13 @@ fn write_value(out: &mut impl Write, value: &Value) -> io::Result<()> {
     }
 }
 
-/// Writes texts that are not empty, separated by spaces.
+/// Writes the strings that are not empty, separated by spaces.
 fn write_list<'a>(out: &mut impl Write, texts: impl Iterator<Item = &'a str>) -> io::Result<()> {
     let texts: Vec<&str> = texts.filter(|text| !text.is_empty()).collect();
     write_text(out, &texts.join(" "))
 }
 
-/// Writes a text, quoted if it contains a separator or a quote.
+/// Writes a string, quoted if it contains a separator, a quote, or a line break.
 fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
     if text.contains([',', '"', '\n', '\r']) {
         write!(out, "\"{}\"", text.replace('"', "\"\""))
@@ -215,7 +215,7 @@ fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
     }
 }
 
-/// Columns of every file: names for [`FlowField::parse`].
+/// Columns of every file, as names for [`FlowField::parse`].
 const COLUMNS: &[&str] = &[
     "UUID",
     "ParentUUID",
@@ -318,7 +318,7 @@ const RTT_COLUMNS: &[&str] = &[
     "RTTMetric.BARTT",
 ];
 
-/// Columns of [`RTT_COLUMNS`] that count, so that 0 is a measured value.
+/// Columns of [`RTT_COLUMNS`] that are counters: 0 is a value, not a missing measurement.
 const RTT_COUNTERS: &[&str] = &[
     "RTTMetric.Samples",
     "RTTMetric.Requests",

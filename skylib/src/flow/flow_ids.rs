@@ -1,5 +1,6 @@
-//! Flow identifiers `UUID`, `TrackingID` and `L3TrackingID`: xxHash64 of the key. They are those of the
-//! original unless its identifiers omit what distinguishes the flow (A17 and A18 of `docs/flows.md`).
+//! Flow identifiers `UUID`, `TrackingID`, and `L3TrackingID`: xxHash64 of the key. They are equal
+//! to Skydive's unless Skydive's omit data that distinguishes the flow (A17 and A18 of
+//! `docs/flows.md`).
 
 use super::key::FlowKey;
 use super::key_extras::vlan_ids;
@@ -8,7 +9,7 @@ use crate::decode::Marks;
 use crate::packet::CapturePointName;
 use crate::time::Timestamp;
 
-/// Identifiers of a flow as numbers; their text form is hex without padding.
+/// Identifiers of a flow as numbers; their string form is hexadecimal without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FlowIds {
     /// Identifier of the flow at this capture point.
@@ -20,8 +21,8 @@ pub(super) struct FlowIds {
 }
 
 impl FlowIds {
-    /// Returns the identifiers of a flow. `parent_uuid` is 0 for an outermost flow; without `identity`,
-    /// they are those of the original.
+    /// Returns the identifiers of a flow. `parent_uuid` is 0 for an outermost flow. Without
+    /// `identity`, the identifiers are those of Skydive.
     pub(super) fn new(
         key: &FlowKey,
         parent_uuid: u64,
@@ -64,31 +65,31 @@ impl FlowIds {
     }
 }
 
-/// What identifies a flow in addition to its key.
+/// Data that, in addition to its key, identifies a flow: input of its UUID and tracking IDs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IdentityMarks<'a> {
-    /// Marks of its first packet, if it had any.
+    /// Marks of the first packet; `None` if it had none.
     pub(super) marks: Option<&'a Marks>,
-    /// Capture point of its first packet, if there are several.
+    /// Capture point of the first packet; `None` if the source has only one.
     pub(super) point: Option<&'a CapturePointName>,
-    /// Addresses of its ARP packet, in the order of the key.
+    /// Addresses of the ARP packet, in the order of the key.
     pub(super) arp: Option<[[u8; 4]; 2]>,
     /// VLAN identifiers, packed; 0 if they are ignored.
     pub(super) vlan_id: i64,
-    /// Parts that do not distinguish flows.
+    /// Parts of the key that do not distinguish flows.
     pub(super) ignore: KeyIgnore,
-    /// Identity of the packet that an ICMP error is about; empty for other flows.
+    /// Identity of the packet that an ICMP error refers to; empty for other flows.
     pub(super) subject: &'a [u8],
     /// Identifier of the capture; empty for a file.
     pub(super) capture_id: &'a str,
-    /// Sequence number of the SYN that began the flow on the ports of another one.
+    /// Sequence number of the SYN, if the flow reuses the ports of an earlier flow.
     pub(super) new_syn: Option<u32>,
-    /// Number of evictions so far, if the flow began by evicting one; else 0.
+    /// Number of evictions so far if the flow was created by evicting another one; 0 otherwise.
     pub(super) evictions: u32,
 }
 
 impl IdentityMarks<'_> {
-    /// Hashes what belongs to layer 3.
+    /// Hashes the fields of the identity that belong to layer 3.
     fn write_l3(&self, key: &FlowKey, hash: &mut XxHash) {
         if let Some([low, high]) = self.arp {
             hash.write(&low);
@@ -106,7 +107,7 @@ impl IdentityMarks<'_> {
         }
     }
 
-    /// Hashes what belongs to layer 2 of a flow without IP.
+    /// Hashes the fields of the identity that belong to layer 2, for a flow without IP.
     fn write_l2(&self, key: &FlowKey, hash: &mut XxHash) {
         let Some(marks) = self
             .marks
@@ -125,7 +126,7 @@ impl IdentityMarks<'_> {
         }
     }
 
-    /// Hashes the list of kind, length and value of what distinguishes records of one key.
+    /// Hashes the fields that distinguish flows with the same key, each as kind, length, and value.
     fn write_uuid(&self, hash: &mut XxHash) {
         let mut list = |kind: u8, values: &[&[u8]]| {
             let len: usize = values.iter().map(|value| value.len()).sum();
@@ -184,7 +185,8 @@ impl IdentityMarks<'_> {
     }
 }
 
-/// Returns a number as lower-case hex digits without leading zeros, and the number of digits.
+/// Returns a number as lowercase hexadecimal digits without leading zeros, and the number of
+/// digits.
 pub(super) fn hex(number: u64) -> ([u8; 16], usize) {
     let mut text = [b'0'; 16];
     let len = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1) as usize;
@@ -196,11 +198,11 @@ pub(super) fn hex(number: u64) -> ([u8; 16], usize) {
     (text, len)
 }
 
-/// Streaming xxHash64 with the defect of the original's implementation.
+/// Streaming xxHash64 that reproduces a defect of Skydive's implementation.
 ///
-/// `digest` of 32 bytes or more changes the state of the stream, so only the first digest is that
-/// of standard xxHash64.
-// COMPAT: every client that compares identifiers.
+/// `digest` changes the state of a stream of 32 bytes or more, so that only the first digest is
+/// equal to the standard xxHash64.
+// COMPAT: all clients that compare identifiers.
 #[derive(Clone, Debug)]
 pub(super) struct XxHash {
     seed: u64,

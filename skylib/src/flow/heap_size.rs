@@ -10,7 +10,7 @@ use crate::value::Text;
 
 impl Flow {
     /// Returns the approximate size of the record in memory, in bytes, including its heap memory;
-    /// shared texts are counted in full.
+    /// shared strings are counted in full.
     ///
     /// A received record may be much larger in memory than on the wire, where an empty message in a
     /// list takes two bytes.
@@ -48,8 +48,8 @@ impl Flow {
             + self.details_size()
     }
 
-    /// Returns the approximate size of the messages that few records have, in bytes: a list of numbers
-    /// takes up to four times its encoded length.
+    /// Returns the approximate size of the sub-messages that few records have, in bytes. A list of
+    /// numbers takes up to four times its encoded length.
     fn details_size(&self) -> usize {
         fn size<M: prost::Message>(message: Option<&M>) -> usize {
             message.map_or(0, |message| size_of::<M>() + 4 * message.encoded_len())
@@ -75,7 +75,7 @@ fn dns_size(dns: &DnsLayer) -> usize {
         + dns.encoded_len()
 }
 
-/// Returns the memory size of a DNS record without its texts, in bytes.
+/// Returns the memory size of a DNS record without its strings, in bytes.
 fn record_size(record: &DnsRecord) -> usize {
     size_of::<DnsRecord>()
         + record.txts.len() * size_of::<Text>()

@@ -1,8 +1,8 @@
 //! `FlowKey`: the fields that identify a flow, packed into one cache line, and its keyed hash.
 //!
-//! Both directions have the same key: the ends are in canonical order, that of the original's
-//! identifiers (lower MAC address first if layer 2 is part of the identity, else lower address, else
-//! lower port). The key therefore contains the whole input of the identifiers.
+//! Both directions have the same key: the ends are in canonical order, which is that of Skydive's
+//! identifiers (lower MAC address first if layer 2 is part of the identity, else lower address,
+//! else lower port). The key therefore contains the complete input of the identifiers.
 //!
 //! The hash is a folded 64 × 64 → 128-bit multiplication of the words with a secret seed, like
 //! wyhash: without the seed, an attacker cannot choose colliding flows.
@@ -13,12 +13,12 @@ use crate::decode::{
     Encapsulation, Encapsulations, IpAddress, NetworkProtocol, TransportHeader, TransportProtocol,
 };
 
-/// Key of a flow: eight words, compared as such, with the ends in canonical order.
+/// Key of a flow: eight words that are compared as a whole, with the ends in canonical order.
 ///
 /// | words | content |
 /// |---|---|
-/// | 0–1, 2–3 | lower and upper address, 4 or 16 bytes, rest zero |
-/// | 4 | ports or a tunnel's network identifier (32 bits), ICMP (32) |
+/// | 0–1, 2–3 | lower and upper address, 4 or 16 bytes, the remaining bytes are zero |
+/// | 4 | ports or a tunnel's network identifier (32 bits), ICMP type, code, and identifier (32) |
 /// | 5 | hash of the key of the enclosing flow, 0 for an outermost flow; XOR that of its [extras](super::key_extras) |
 /// | 6 | flags: which fields are set (16 bits), lower MAC (48) |
 /// | 7 | a tunnel's port (16), upper MAC (48) |
@@ -35,7 +35,7 @@ pub(super) struct HashSeed(u64, u64);
 impl HashSeed {
     /// Derives a seed from a secret number.
     pub(super) const fn new(secret: u64) -> Self {
-        // Digits of pi: words without structure.
+        // Hexadecimal digits of pi: words without structure.
         let first = fold(secret ^ 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89);
         let second = fold(secret ^ 0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
         Self(first, second)
@@ -175,7 +175,7 @@ impl Ends {
         } else if !source.is_none() {
             IPV6 | ADDRESSES_16
         } else if protocol == Some(NetworkProtocol::Ipv6) {
-            // Truncated before the addresses: only the version is known.
+            // Truncated before the addresses: only the IP version is known.
             IPV6
         } else {
             IPV4
@@ -187,8 +187,9 @@ impl Ends {
         }
     }
 
-    /// Returns whether the source is the upper end, for ends with equal or no MAC addresses.
-    // Not inlined: MAC addresses usually decide.
+    /// Returns whether the source is the upper end, for ends with equal MAC addresses or without
+    /// MAC addresses.
+    // Not inlined: the MAC addresses usually determine the order.
     #[inline(never)]
     fn is_swapped(&self, header: Option<&TransportHeader>, tunnel: Option<u32>) -> bool {
         if self.source == self.destination {
@@ -199,7 +200,8 @@ impl Ends {
     }
 }
 
-/// Returns whether the addresses of an encapsulation are equal, so that its ends differ by port.
+/// Returns whether the addresses of an encapsulation are equal, so that its ends differ only by
+/// port.
 #[inline(always)]
 fn is_local(part: &Encapsulation) -> bool {
     match (&part.network, &part.transport) {
@@ -209,7 +211,7 @@ fn is_local(part: &Encapsulation) -> bool {
 }
 
 impl FlowKey {
-    /// Key of no flow: no flag is set.
+    /// Key that identifies no flow: no flag is set.
     pub(super) const NONE: Self = Self([0; 8]);
 
     /// Returns whether two keys identify the same flow.
@@ -221,30 +223,31 @@ impl FlowKey {
         }
     }
 
-    /// Returns whether all words are equal, without branches: faster than a call of `memcmp`.
+    /// Returns whether all words are equal, without branches: faster than a call to `memcmp`.
     #[inline(always)]
     fn has_words_of(&self, other: &Self) -> bool {
         let words = self.0.iter().zip(&other.0);
         words.fold(0, |different, (a, b)| different | (a ^ b)) == 0
     }
 
-    /// Adds the hash of the [extras](super::key_extras); 0 changes nothing.
+    /// Adds the hash of the [extras](super::key_extras); 0 has no effect.
     #[inline(always)]
     pub(super) const fn add_extras(&mut self, extras: u64) {
         self.0[5] ^= extras;
     }
 
-    /// Returns whether a tunnel's identifier and port, not the ports, are part of the identity.
+    /// Returns whether the identifier and the port of a tunnel are part of the identity instead of
+    /// the ports.
     pub(super) const fn is_tunnel(&self) -> bool {
         self.flags() & TUNNEL != 0
     }
 
-    /// Returns whether there are IP addresses, but neither ports nor ICMP.
+    /// Returns whether the key has IP addresses, but neither ports nor ICMP fields.
     pub(super) const fn has_only_addresses(&self) -> bool {
         self.flags() & (IPV4 | IPV6) != 0 && self.flags() & (TRANSPORT | TUNNEL | ICMP) == 0
     }
 
-    /// Returns whether there are no IP addresses.
+    /// Returns whether the key has no IP addresses.
     pub(super) const fn has_no_network(&self) -> bool {
         self.flags() & (IPV4 | IPV6) == 0
     }
@@ -256,7 +259,8 @@ impl FlowKey {
             LayerKeyMode::L2 => self.0,
             LayerKeyMode::L3 => self.without_macs().0,
         };
-        // Both factors contain a secret: an attacker who knew one could make the product zero.
+        // Both factors contain a secret: an attacker who knows a factor could make the product
+        // zero.
         let HashSeed(s, t) = seed;
         let a = fold(w0 ^ s, w1 ^ t);
         let b = fold(w2 ^ s, w3 ^ t);
@@ -268,7 +272,7 @@ impl FlowKey {
         )
     }
 
-    /// Returns the key without MAC addresses, with the ends in the order of address and port.
+    /// Returns the key without MAC addresses, with the ends ordered by address and port.
     pub(super) fn of_network(&self) -> Self {
         let [w0, w1, w2, w3, w4, w5, w6, w7] = self.0;
         let (first, second) = (w4 & 0xffff, w4 >> 16 & 0xffff);
@@ -300,7 +304,7 @@ impl FlowKey {
         key
     }
 
-    /// Hashes the fields from layer 3 up, in the order of the original.
+    /// Hashes the fields from layer 3 up, in Skydive's order.
     pub(super) fn write_l3(&self, hash: &mut XxHash) {
         let flags = self.flags();
         let len = match flags & ADDRESSES {
@@ -396,8 +400,8 @@ fn transport_words(header: Option<&TransportHeader>, tunnel: Option<u32>) -> (u1
     }
 }
 
-/// Returns whether the source is the upper end by port; for a tunnel, its identifier and its port are
-/// compared as bytes, as by the original.
+/// Returns whether the source is the upper end by port; for a tunnel, the identifier and the port
+/// are compared as bytes, as in Skydive.
 #[cold]
 fn has_descending_ports(header: Option<&TransportHeader>, tunnel: Option<u32>) -> bool {
     let Some(header) = header else { return false };
@@ -429,13 +433,13 @@ const fn lower_half(number: u128) -> u64 {
     number as u64
 }
 
-/// Returns both values, exchanged if `exchange`.
+/// Returns both values, swapped if `exchange`.
 #[inline(always)]
 fn exchanged<T>(a: T, b: T, exchange: bool) -> (T, T) {
     if exchange { (b, a) } else { (a, b) }
 }
 
-/// Returns the XOR of both halves of the 128-bit product.
+/// Returns the XOR of both halves of the 128-bit product of two words.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the halves of the product")]
 const fn fold(a: u64, b: u64) -> u64 {
@@ -443,8 +447,8 @@ const fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-// Flags of a key. TRANSPORT is the mask of a two-bit number. ADDRESSES_4 and ADDRESSES_16 are the
-// address lengths; neither is set if the header was truncated before its addresses.
+// Flags of a key. TRANSPORT masks a two-bit number. ADDRESSES_4 and ADDRESSES_16 are the address
+// lengths; neither is set if the header was truncated before its addresses.
 const IPV4: u16 = 0x01;
 const IPV6: u16 = 0x02;
 const ADDRESSES_4: u16 = 0x04;

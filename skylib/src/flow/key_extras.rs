@@ -1,26 +1,27 @@
-//! Extras of a flow key: what distinguishes flows beyond the eight words of a
-//! [`FlowKey`](super::key::FlowKey), as one keyed hash that is mixed into the word of the enclosing
-//! flow (A2 to A16 of `docs/flows.md`).
+//! Extras of a flow key: data that distinguishes flows and has no place in the eight words of a
+//! [`FlowKey`](super::key::FlowKey). The extras are one keyed hash, which is mixed into the word of
+//! the enclosing flow (A2 to A16 of `docs/flows.md`).
 //!
-//! Identifiers that differ by direction (MPLS labels, GTP-U and L2TP tunnels) are part of the key of
-//! the flow around them, but not of the flows inside: those have the key of the ends around, and the
-//! table pairs the identifiers of both directions (A10, `table/pairing.rs`).
+//! Identifiers that differ by direction (MPLS labels, GTP-U and L2TP tunnels) are part of the key
+//! of the flow that has them, but not of the flows inside. The key of the flows inside contains the
+//! ends of the tunnel instead, and the table pairs the identifiers of both directions (A10,
+//! `table/pairing.rs`).
 
 use super::key::HashSeed;
 use super::key_ignore::KeyIgnore;
 use crate::decode::Encapsulation;
 
-/// How the flows inside an encapsulation are keyed.
+/// Key input of the flows inside an encapsulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Around {
     /// Hash that represents the enclosing flow in the key of the flows inside.
     pub(super) hash: u64,
-    /// Hash of the one-way identifier, never 0.
+    /// Hash of the one-way identifier; never 0.
     pub(super) identifier: u64,
 }
 
-/// Returns the hash of the extras of an encapsulation; 0 if it has none. `is_swapped` means that the
-/// source is the upper end of its key.
+/// Returns the hash of the extras of an encapsulation; 0 if it has none. `is_swapped` states that
+/// the source is the upper end of its key.
 // Not inlined: most packets have no extras.
 #[inline(never)]
 pub(super) fn extras(
@@ -57,8 +58,8 @@ pub(super) fn extras(
     {
         add(4, index.into());
     }
-    // The first point of a source adds nothing, so that its flows have the same key before and after
-    // others are found.
+    // The first capture point of a source adds nothing, so that its flows have the same key before
+    // and after other capture points are found.
     if let Some(point) = marks
         .point()
         .filter(|point| point.index() > 0 && !ignore.contains(KeyIgnore::INTERFACE))
@@ -97,8 +98,8 @@ pub(super) fn extras(
     hash
 }
 
-/// Returns how the flows inside an encapsulation are keyed if its identifier is one-way. `parent` is
-/// what represents the flow around it.
+/// Returns the key input of the flows inside an encapsulation; `None` unless its identifier is
+/// one-way. `parent` is the hash that represents the flow around the encapsulation.
 #[inline(never)]
 pub(super) fn around(
     part: &Encapsulation,
@@ -141,8 +142,8 @@ pub(super) fn around(
     })
 }
 
-/// Returns the VLAN identifiers of a level, outermost first. 0 is a priority tag, not a VLAN (IEEE
-/// 802.1Q, 6.9).
+/// Returns the VLAN identifiers of an encapsulation, outermost first, without 0, which is a
+/// priority tag, not a VLAN (IEEE 802.1Q, 6.9).
 pub(super) fn vlan_ids(packed: i64) -> impl Iterator<Item = u16> {
     #[expect(clippy::cast_sign_loss, reason = "a set of bit fields")]
     let packed = packed as u64;
@@ -156,7 +157,7 @@ fn sorted([a, b]: [u128; 2]) -> [u128; 2] {
     [a.min(b), a.max(b)]
 }
 
-/// Number of tags in the packed form.
+/// Maximum number of VLAN tags in the packed form.
 const MAX_TAGS: u32 = 5;
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! `KeyIgnore`: parts of the flow key that a table leaves out.
+//! `KeyIgnore`: parts of the flow key that a table ignores.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::field::UnknownNameError;
 
-/// Parts of the key that do not distinguish flows, for networks in which both directions of a flow have
-/// different tags or pass different capture points.
+/// Parts of the key that do not distinguish flows. Useful for networks in which the two directions
+/// of a flow have different tags or pass different capture points.
 ///
 /// ```
 /// use skylib::flow::KeyIgnore;
@@ -16,7 +16,7 @@ use super::field::UnknownNameError;
 /// let error = "vxlan".parse::<KeyIgnore>().unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "unknown part of a flow key \"vxlan\": expected vlan, mpls or interface"
+///     "unknown part of a flow key \"vxlan\"; expected vlan, mpls, or interface"
 /// );
 /// # Ok::<(), skylib::flow::UnknownNameError>(())
 /// ```
@@ -24,16 +24,16 @@ use super::field::UnknownNameError;
 pub struct KeyIgnore(u8);
 
 impl KeyIgnore {
-    /// The whole key counts.
+    /// No part is ignored.
     pub const NONE: Self = Self(0);
-    /// VLAN tags do not count.
+    /// VLAN tags are ignored.
     pub const VLAN: Self = Self(1);
-    /// MPLS labels do not count.
+    /// MPLS labels are ignored.
     pub const MPLS: Self = Self(2);
-    /// The capture point (interface) does not count.
+    /// The capture point (interface) is ignored.
     pub const INTERFACE: Self = Self(4);
 
-    /// Returns the parts of both sets.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -45,7 +45,7 @@ impl KeyIgnore {
         self.0 & other.0 == other.0
     }
 
-    /// Returns whether the whole key counts.
+    /// Returns whether no part is ignored.
     #[must_use]
     pub const fn is_none(self) -> bool {
         self.0 == 0
@@ -70,7 +70,7 @@ const NAMES: [(KeyIgnore, &str); 3] = [
 impl FromStr for KeyIgnore {
     type Err = UnknownNameError;
 
-    /// Parses names separated by commas; an empty text is the empty set.
+    /// Parses names separated by commas; an empty string is the empty set.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let names = text
             .split(',')
@@ -82,7 +82,7 @@ impl FromStr for KeyIgnore {
                 UnknownNameError::new(
                     "part of a flow key",
                     name,
-                    "expected vlan, mpls or interface",
+                    "expected vlan, mpls, or interface",
                 )
             })
         })

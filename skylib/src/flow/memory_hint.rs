@@ -2,8 +2,8 @@
 //!
 //! Both are no-ops on targets without support.
 
-/// Prefetches the cache lines of a value for a later read or write. The value must be aligned to a
-/// cache line or fit in one; else its last line may be missed.
+/// Prefetches the cache lines of a value for a later read or write. Unless the value is aligned to
+/// a cache line or fits in one, its last cache line may be missed.
 #[inline]
 pub(super) fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
@@ -20,8 +20,8 @@ pub(super) fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
-/// Advises the kernel to back the spare capacity of a vector with huge pages, if it spans at least
-/// one.
+/// Advises the kernel to back the spare capacity of a vector with huge pages, if the capacity spans
+/// at least one huge page.
 pub(super) fn huge_pages<T>(vector: &mut Vec<T>) {
     #[cfg(target_os = "linux")]
     #[expect(
@@ -36,8 +36,8 @@ pub(super) fn huge_pages<T>(vector: &mut Vec<T>) {
             return;
         }
         let address = spare.as_mut_ptr().with_addr(start).cast();
-        // SAFETY: the range lies within memory that this vector owns and nothing else refers to, and
-        // this advice changes neither its content nor its validity. A refusal changes nothing.
+        // SAFETY: the range lies within memory that this vector owns and nothing else refers to,
+        // and this advice changes neither its content nor its validity. A failure has no effect.
         let refused =
             unsafe { rustix::mm::madvise(address, end - start, rustix::mm::Advice::LinuxHugepage) };
         let _ = refused;

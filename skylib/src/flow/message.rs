@@ -1,6 +1,7 @@
-//! Macro for the messages of a record whose fields are left out of JSON when they have their default.
+//! Macro for the messages of a record whose fields are omitted from JSON if they have their default
+//! value.
 
-/// Returns whether a value is the default.
+/// Returns whether a value is the default of its type.
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

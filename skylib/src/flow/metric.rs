@@ -36,7 +36,7 @@ pub struct FlowMetric {
     /// End of the interval, in Unix milliseconds.
     #[serde(rename = "Last")]
     pub last: i64,
-    /// Round-trip time last measured, in nanoseconds; 0 if none was.
+    /// Round-trip time last measured, in nanoseconds; 0 if none was measured.
     #[serde(rename = "RTT", skip_serializing_if = "is_zero")]
     pub rtt: i64,
 }
@@ -79,7 +79,7 @@ impl FlowMetric {
     /// Returns whether nothing was counted.
     #[must_use]
     pub fn is_zero(&self) -> bool {
-        // COMPAT: the sum decides, so counters that cancel out count as nothing.
+        // COMPAT: the sum is tested, so that counters that cancel each other out count as zero.
         let counters = [
             self.ab_packets,
             self.ab_bytes,
@@ -146,15 +146,15 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Counters of IPv4 reassembly of a flow.
+/// Counters of the IPv4 reassembly of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct IpMetric {
-    /// Fragments that waited for others before their packet was complete.
+    /// Number of fragments that were buffered until their packet was complete.
     #[serde(rename = "Fragments")]
     pub fragments: i64,
-    /// Fragments that were rejected as damaged or inconsistent.
+    /// Number of fragments that were rejected as damaged or inconsistent.
     #[serde(rename = "FragmentErrors")]
     pub fragment_errors: i64,
 }

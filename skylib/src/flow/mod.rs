@@ -1,8 +1,8 @@
-//! Flows: the traffic between two ends, its packets and bytes, start and end.
+//! Flows: the traffic between two ends, with its packets, bytes, start, and end.
 //!
 //! A [`FlowTable`] aggregates packets into flows. A [`Flow`] is the record of a flow that clients
-//! see. A [`FlowSet`] is the result of a [`FlowQuery`] on a [`FlowSource`]: a table, a store or a
-//! remote agent. A [`FlowSink`] receives the records that a table sends.
+//! receive. A [`FlowSet`] is the result of a [`FlowQuery`] on a [`FlowSource`]: a table, a store, or
+//! a remote agent. A [`FlowSink`] receives the records that a table sends.
 //!
 //! Life of a flow:
 //!
@@ -21,8 +21,8 @@
 //!           flush ──────────────────────────────┘  sent, removed
 //! ```
 //!
-//! No timer scans the table: an update visits the touched list, an expiry visits age queues from the
-//! oldest flow on. [`FlowTable`]'s module doc (`flow/table/mod.rs`) maps each step to its file.
+//! No timer scans the table: an update visits the touched list, an expiry visits age queues from
+//! the oldest flow on. The module documentation of `flow/table/mod.rs` lists the file of each step.
 
 mod application;
 mod csv;

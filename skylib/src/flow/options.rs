@@ -39,20 +39,21 @@ pub struct FlowTableOptions {
     /// Time between expiries: a silent flow is removed after one to two of these intervals. Default
     /// 600 s.
     pub expiry_interval: Duration,
-    /// Largest number of flows; beyond it, the least recently used are evicted. Default 500 000.
+    /// Maximum number of flows; if it is exceeded, the least recently used flows are evicted.
+    /// Default 500 000.
     pub max_entries: usize,
-    /// Approximate memory limit, in bytes; beyond it, the least recently used flows are evicted.
-    /// `None` (default): no limit but `max_entries`.
+    /// Approximate memory limit, in bytes; if it is exceeded, the least recently used flows are
+    /// evicted. `None` (default): only `max_entries` limits the memory.
     pub max_bytes: Option<usize>,
     /// Number of packets stored at the beginning of each flow. Default 0.
     pub raw_packet_limit: u32,
-    /// Whether TCP flows have a [`TcpMetric`](super::TcpMetric) with the times of SYN, FIN and RST
-    /// and the TTL of SYN.
+    /// Whether TCP flows have a [`TcpMetric`](super::TcpMetric) with the times of SYN, FIN, and
+    /// RST, and the TTL of SYN.
     pub extra_tcp_metric: bool,
     /// Whether flows with measured round-trip times have an [`RttMetric`](super::RttMetric).
     pub extra_rtt_metric: bool,
-    /// Whether TCP streams are tracked: [`TcpMetric`](super::TcpMetric) then counts reordered and
-    /// missing segments and whether start and end were seen. It covers completed streams.
+    /// Whether TCP streams are tracked: [`TcpMetric`](super::TcpMetric) then also counts reordered
+    /// and missing segments and states whether the start and the end were seen.
     pub reassemble_tcp: bool,
     /// Whether IP fragments are reassembled; IP flows then have an
     /// [`IpMetric`](super::IpMetric).
@@ -66,12 +67,14 @@ pub struct FlowTableOptions {
     pub application_timeouts: Vec<(Text, Duration)>,
     /// Whether a flow is sent only once, when it is removed, and not at every update. Default false.
     pub final_only: bool,
-    /// Whether to reproduce the values of the original exactly, for comparison with recorded ones. Every
-    /// rule of `docs/flows.md` on identity, times, streams and ends is then off, and the known defects
-    /// are reproduced: a
-    /// decreasing `Last`, only the last of joined fragments counted, TCP ends seen only in a first
-    /// packet, SYN times of the wrong side, no counters without IP in [`LayerKeyMode::L3`], a last
-    /// interval sent twice, TCP inside UDP not tracked. Default false.
+    /// Whether to reproduce Skydive's values exactly, for comparison with recorded ones. Default
+    /// false.
+    ///
+    /// All rules of `docs/flows.md` on identity, times, streams, and ends are then off, and known
+    /// defects are reproduced: `Last` may decrease; only the last of joined fragments is counted;
+    /// TCP ends are detected only in the first packet of a flow; SYN times are assigned to the
+    /// wrong side; packets without IP are not counted in [`LayerKeyMode::L3`]; the last interval is
+    /// sent twice; and TCP inside UDP is not tracked.
     pub recorded: bool,
     /// Secret seed of the key hash; random if `None` (default). A fixed seed makes runs repeatable
     /// but lets an attacker who knows it force hash collisions.
@@ -135,13 +138,13 @@ setters! {
     }
 }
 
-/// Layers that identify a flow. Complete by definition.
+/// Layers that identify a flow.
 ///
 /// ```
 /// use skylib::flow::LayerKeyMode;
 /// assert_eq!("L3".parse(), Ok(LayerKeyMode::L3));
 /// let error = "L4".parse::<LayerKeyMode>().unwrap_err();
-/// assert_eq!(error.to_string(), "unknown layer key mode \"L4\": expected L2 or L3");
+/// assert_eq!(error.to_string(), "unknown layer key mode \"L4\"; expected L2 or L3");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayerKeyMode {

@@ -1,4 +1,5 @@
-//! Packet filters: which packets a flow table counts, and how a filter text becomes one.
+//! Packet filters: selection of the packets that a flow table counts, and compilation of filter
+//! expressions.
 //!
 //! The capture layer implements both traits with libpcap; this module cannot use it, because
 //! `capture` is a layer above `flow`.
@@ -14,15 +15,16 @@ pub trait PacketFilter: Send {
     fn matches(&self, packet: &PacketRef<'_>) -> bool;
 }
 
-/// Compiler of filter texts such as `tcp port 80`.
+/// Compiler of filter expressions such as `tcp port 80`.
 ///
 /// The capture layer implements it with libpcap (`capture::BpfCompiler`).
 pub trait PacketFilterCompiler: Send + Sync {
-    /// Returns the filter for packets of a link type; an empty text matches every packet. A compiler
-    /// that has to wait for others gives up once `is_interrupted` returns `true`.
+    /// Compiles the filter expression `text` for packets of a link type; an empty expression
+    /// matches every packet. A compiler that has to wait for other compilations stops once
+    /// `is_interrupted` returns `true`.
     ///
     /// # Errors
-    /// A description of the mistake in `text`, as the compiler words it.
+    /// Returns the compiler's description of the mistake in `text`.
     fn compile(
         &self,
         text: &str,

@@ -104,12 +104,13 @@ impl WireField for Vec<Text> {
     }
 }
 
-/// Message of the record schema. A marker: [`prost::Message`] also covers plain numbers.
+/// Message of the record schema. A marker is needed because [`prost::Message`] also covers plain
+/// numbers.
 pub(super) trait RecordMessage: prost::Message + Default {}
 
 impl<M: RecordMessage> RecordMessage for Box<M> {}
 
-/// Optional number, also encoded if it is 0.
+/// Optional number; a value of 0 is encoded too.
 impl WireField for Option<u32> {
     fn encode_field(&self, tag: u32, buf: &mut impl BufMut) {
         if let Some(number) = self {
@@ -192,14 +193,14 @@ impl<M: RecordMessage> WireField for Vec<M> {
     }
 }
 
-/// Appends a text with its tag.
+/// Appends a string with its tag.
 fn put_text(text: &str, tag: u32, buf: &mut impl BufMut) {
     encoding::encode_key(tag, WireType::LengthDelimited, buf);
     encoding::encode_varint(text.len() as u64, buf);
     buf.put_slice(text.as_bytes());
 }
 
-/// Returns the encoded length of a text with its tag, in bytes.
+/// Returns the encoded length of a string with its tag, in bytes.
 fn text_len(text: &str, tag: u32) -> usize {
     encoding::key_len(tag) + encoding::encoded_len_varint(text.len() as u64) + text.len()
 }

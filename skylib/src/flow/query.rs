@@ -28,7 +28,7 @@ pub struct FlowQuery {
     pub filter: Filter,
     /// `TID`s of captured nodes; `None` selects flows of all nodes.
     pub node_tids: Option<Vec<Text>>,
-    /// Field and direction to sort by; `None` leaves the order to the source.
+    /// Field and direction to sort by; with `None`, the source determines the order.
     pub sort: Option<(FlowField, SortOrder)>,
     /// Field to deduplicate by: only the first flow of each value is returned.
     pub dedup: Option<FlowField>,
@@ -83,10 +83,10 @@ impl FlowQuery {
             .is_none_or(|tids| tids.iter().any(|wanted| wanted == tid))
     }
 
-    /// Applies sort, deduplication and range, in this order, to flows that matched the filter.
+    /// Applies sort, deduplication, and range, in this order, to flows that matched the filter.
     ///
     /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn arrange(&self, set: &mut FlowSet) -> Result<(), FlowQueryError> {
         if let Some((field, order)) = self.sort {
             set.sort(field, order)?;
@@ -100,11 +100,11 @@ impl FlowQuery {
         Ok(())
     }
 
-    /// Returns the result of the query on `flows`, as a table with these flows would. Ignores
+    /// Returns the result of the query on `flows`, like a table that contains these flows. Ignores
     /// [`time`](Self::time).
     ///
     /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn answer(&self, flows: Vec<Flow>) -> Result<FlowSet, FlowQueryError> {
         let filter = self.filter.compile(&mut |name| FlowField::parse(name));
         let is_selected = |flow: &Flow| self.matches_node(&flow.node_tid) && filter.matches(flow);
@@ -114,7 +114,7 @@ impl FlowQuery {
     }
 }
 
-/// Error of a flow query.
+/// Error returned by a flow query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlowQueryError {
@@ -133,6 +133,9 @@ pub enum FlowQueryError {
         /// Description of the failure.
         reason: String,
     },
+    /// The query was interrupted while it waited.
+    #[error("the flow query was interrupted")]
+    Interrupted,
 }
 
 /// Source of flows for queries: live tables, a store, or remote agents.
@@ -140,22 +143,24 @@ pub trait FlowSource: Send + Sync {
     /// Returns the flows of a query.
     ///
     /// # Errors
-    /// See [`FlowQueryError`].
+    /// Returns a [`FlowQueryError`] if the source has no store for a query of stored flows, lacks a
+    /// field of the query, or fails.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError>;
 
     /// Returns the number of flows that [`query`](Self::query) would return.
     ///
     /// # Errors
-    /// See [`FlowQueryError`].
+    /// Returns the errors of [`query`](Self::query).
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
         Ok(self.query(query)?.flows.len() as u64)
     }
 
-    /// Returns the metrics of stored flows by UUID, one for each update in a time slice, oldest
-    /// first; for an instant, those up to it. Omits flows without any metric.
+    /// Returns the metrics of stored flows by UUID: one metric for each update in the time slice,
+    /// oldest first. For an instant, returns the metrics of the updates up to it. Omits flows
+    /// without any metric.
     ///
     /// # Errors
-    /// [`FlowQueryError::NoStorage`] if the source has only live flows.
+    /// Returns [`FlowQueryError::NoStorage`] if the source has only live flows.
     fn metrics(
         &self,
         uuids: &[Text],
@@ -165,18 +170,19 @@ pub trait FlowSource: Send + Sync {
         Err(FlowQueryError::NoStorage)
     }
 
-    /// Returns the stored packets of flows by UUID: those that left the flow tables with an update.
-    /// Omits flows without any; without a store, there are none.
+    /// Returns the stored raw packets of flows by UUID: those that earlier updates moved out of the
+    /// flow tables. Omits flows without stored packets; the result of a source without a store is
+    /// empty.
     fn stored_packets(&self, uuids: &[Text]) -> PacketsByFlow {
         let _ = uuids;
         Vec::new()
     }
 }
 
-/// Packets of flows by the UUID of their flow, in the order of their index.
+/// Raw packets by the UUID of their flow, in the order of their index.
 pub type PacketsByFlow = Vec<(Text, Vec<RawPacket>)>;
 
-/// A fixed set of flows, for tests and for queries without live tables; ignores the time of a query.
+/// Fixed set of flows, for tests and for queries without live tables. Ignores the time of a query.
 impl FlowSource for FlowSet {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         query.answer(self.flows.clone())

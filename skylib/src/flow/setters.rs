@@ -1,4 +1,4 @@
-//! Macro for `with_*` setters of options and record structs.
+//! Macro for the `with_*` setters of options and record structs.
 
 /// Implements setters for fields of a struct: `setters! { Type { with_field field Argument; … } }`.
 ///

@@ -11,10 +11,10 @@ use crate::decode::DecodeError;
 use crate::packet::LinkType;
 use crate::value::Text;
 
-/// Counters of a flow table since it was created, except `flows` and `bytes`: its current size.
+/// Counters of a flow table since its creation; `flows` and `bytes` are its current size.
 ///
-/// Every dropped packet, flow and fragment is counted. The counters of several tables add up (`+=`),
-/// except `furthest_back_ms`, of which the largest remains, and `clock_step_ms`, the latest.
+/// Every dropped packet, flow, and fragment is counted. The counters of several tables are added up
+/// (`+=`), except `furthest_back_ms` (the maximum) and `clock_step_ms` (the latest).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlowTableStats {
@@ -28,38 +28,40 @@ pub struct FlowTableStats {
     pub filtered: u64,
     /// Packets without any header that identifies a flow.
     pub without_flow: u64,
-    /// Encapsulations inside tunnels without any header that identifies a flow.
+    /// Encapsulations in tunnels that have no header that identifies a flow.
     pub encapsulations_without_flow: u64,
     /// Packets that could only be decoded in part, by reason; they are counted in the flows of the
     /// decoded headers.
     pub stopped: StopCounts,
     /// Flows created.
     pub created: u64,
-    /// Flows sent and removed early, because the table was full.
+    /// Flows sent and removed early because the table was full.
     pub evicted: u64,
-    /// Evicted flows that were lost, because too many waited for the next call with a sink.
+    /// Evicted flows dropped because the queue of evicted flows was full.
     pub evicted_unsent: u64,
-    /// Messages of extra layers dropped, because their memory budget was used up.
+    /// Messages of extra layers dropped because their memory budget was exhausted.
     pub extra_messages_dropped: u64,
-    /// Times a TCP stream skipped missing data, because the memory budget of queued segments was
-    /// used up.
+    /// Number of times a TCP stream skipped missing data because the memory budget of queued
+    /// segments was exhausted.
     pub streams_cut: u64,
-    /// Details of flows dropped (ICMP errors, joined segments, DNS counters), because their memory
-    /// budget was used up.
+    /// Details of flows (ICMP errors, joined segments, DNS counters) dropped because their memory
+    /// budget was exhausted.
     pub details_dropped: u64,
-    /// Requests whose round-trip time was not measured, because the memory budget of outstanding
-    /// requests was used up.
+    /// Requests whose round-trip time was not measured because the memory budget of outstanding
+    /// requests was exhausted.
     pub requests_unmeasured: u64,
-    /// Packets of a replayed file earlier than one before them.
+    /// Packets of a replayed file with an earlier timestamp than a packet before them. In live
+    /// captures, the number of negative round-trip times.
     pub time_back: u64,
-    /// Largest step back of a packet, in milliseconds.
+    /// Maximum amount by which a packet of a replayed file is older than the newest packet before
+    /// it, in milliseconds.
     pub furthest_back_ms: u64,
-    /// Packets of a replayed file far ahead of the packets around them.
+    /// Packets of a replayed file with a timestamp far ahead of neighboring packets.
     pub time_ahead: u64,
-    /// Packets of a replayed file so late that their flow may have left the table; they began
-    /// another one.
+    /// Packets of a replayed file so late that their flow may have been removed from the table;
+    /// they began another flow.
     pub late_packets: u64,
-    /// Steps of the system's clock during a live capture; they ended no flow.
+    /// Steps of the system clock during a live capture. Flows continue across a step.
     pub clock_steps: u64,
     /// Size of the latest step, in milliseconds; negative if the clock was set back.
     pub clock_step_ms: i64,
@@ -67,37 +69,38 @@ pub struct FlowTableStats {
     pub fragments: FragmentCounts,
 }
 
-/// IPv4 fragments by outcome; fragments not counted here are waiting for others.
+/// IPv4 fragments by outcome; fragments not counted here are still waiting for other fragments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FragmentCounts {
     /// Fragments joined to a packet.
     pub joined: u64,
-    /// Fragments rejected: damaged, or inconsistent with others.
+    /// Fragments rejected: damaged, or inconsistent with other fragments.
     pub refused: u64,
-    /// Fragments dropped: others did not arrive before the timeout, or the memory budget was used up.
+    /// Fragments dropped because other fragments did not arrive before the timeout, or because the
+    /// memory budget was exhausted.
     pub lost: u64,
 }
 
-/// Packets whose decoding stopped early, by reason.
+/// Number of packets whose decoding stopped early, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StopCounts {
-    /// Link type that is not supported.
+    /// Unsupported link type.
     pub link_type: u64,
-    /// The same by number.
+    /// Packets with an unsupported link type, by link type.
     pub link_types: LinkTypeCounts,
     /// Truncated header.
     pub truncated: u64,
     /// Malformed header.
     pub malformed: u64,
-    /// Protocol that is not supported.
+    /// Unsupported protocol.
     pub unknown_protocol: u64,
     /// More nested headers than the decoder's limit.
     pub too_deep: u64,
 }
 
-/// Packets by link type, of the first four link types that are not supported.
+/// Number of packets by link type, for the first four unsupported link types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkTypeCounts([(u16, u64); 4]);
 
@@ -108,7 +111,7 @@ impl LinkTypeCounts {
         counts.map(|(number, count)| (LinkType(number), count))
     }
 
-    /// Adds packets of a link type.
+    /// Adds to the number of packets of a link type.
     const fn add(&mut self, link_type: LinkType, count: u64) {
         let mut at = 0;
         while at < self.0.len() {
@@ -189,7 +192,8 @@ impl StopCounts {
     }
 }
 
-/// Statistics of a capture, as an agent sends them periodically; counters since the last message.
+/// Statistics of a capture, which an agent sends periodically. The counters cover the time since
+/// the previous message.
 ///
 /// ```
 /// use skylib::flow::FlowStats;
@@ -236,8 +240,7 @@ setters! {
     }
 }
 
-/// Message of an agent to an analyzer: flows, statistics, or both. Complete by definition: the
-/// schema is Skydive's.
+/// Message from an agent to an analyzer: flows, statistics, or both. The schema is Skydive's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FlowMessage {
@@ -251,7 +254,7 @@ pub struct FlowMessage {
 
 wire_message!(FlowMessage { 1 => flows, 2 => stats });
 
-/// Returns whether a text is empty.
+/// Returns whether a string is empty.
 fn no_text(text: &Text) -> bool {
     text.is_empty()
 }

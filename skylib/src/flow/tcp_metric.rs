@@ -61,14 +61,14 @@ tcp_metric! {
     9 ab_segment_out_of_order "ABSegmentOutOfOrder" i64 [] "Segments of A that arrived out of order.";
     10 ab_segment_skipped "ABSegmentSkipped" i64 [] "Gaps in A's stream.";
     11 ab_segment_skipped_bytes "ABSegmentSkippedBytes" i64 [] "Bytes missing in A's stream.";
-    12 ab_packets "ABPackets" i64 [] "Pieces in which A's stream was delivered in order.";
+    12 ab_packets "ABPackets" i64 [] "Segments of A that carried new data, SYN, or FIN.";
     13 ab_bytes "ABBytes" i64 [] "Payload bytes of A's stream.";
     14 ab_saw_start "ABSawStart" i64 [] "1 if the start of A's stream was seen, else 0.";
     15 ab_saw_end "ABSawEnd" i64 [] "1 if the end of A's stream was seen, else 0.";
     16 ba_segment_out_of_order "BASegmentOutOfOrder" i64 [] "Segments of B that arrived out of order.";
     17 ba_segment_skipped "BASegmentSkipped" i64 [] "Gaps in B's stream.";
     18 ba_segment_skipped_bytes "BASegmentSkippedBytes" i64 [] "Bytes missing in B's stream.";
-    19 ba_packets "BAPackets" i64 [] "Pieces in which B's stream was delivered in order.";
+    19 ba_packets "BAPackets" i64 [] "Segments of B that carried new data, SYN, or FIN.";
     20 ba_bytes "BABytes" i64 [] "Payload bytes of B's stream.";
     21 ba_saw_start "BASawStart" i64 [] "1 if the start of B's stream was seen, else 0.";
     22 ba_saw_end "BASawEnd" i64 [] "1 if the end of B's stream was seen, else 0.";
@@ -78,7 +78,8 @@ tcp_metric! {
     103 ba_retransmitted_bytes "BARetransmittedBytes" i64 ["is_default"] "Payload bytes of B that were sent again.";
 }
 
-/// Field of a [`TcpMetric`], parsed from its wire name. Index into `TCP_FIELDS`, always in range.
+/// Field of a [`TcpMetric`], parsed from its wire name: an index into `TCP_FIELDS`, always in
+/// range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpMetricField(usize);
 

@@ -28,13 +28,13 @@ pub enum FlowMeasure {
     Packets,
     /// Round-trip time.
     Rtt,
-    /// Retransmitted TCP segments in both directions; needs
+    /// Retransmitted TCP segments in both directions; requires
     /// [`reassemble_tcp`](super::FlowTableOptions::reassemble_tcp).
     Retransmissions,
 }
 
 impl FlowMeasure {
-    /// Returns the value of a flow; `None` if it was not measured or is 0.
+    /// Returns the value of a flow; `None` if it is 0 or was not measured.
     #[must_use]
     pub fn of(self, flow: &Flow) -> Option<i64> {
         let metric = || flow.metric.as_ref();
@@ -77,13 +77,13 @@ impl FromStr for FlowMeasure {
         let all = [Self::Bytes, Self::Packets, Self::Rtt, Self::Retransmissions];
         let found = all.into_iter().find(|measure| measure.name() == name);
         found.ok_or_else(|| {
-            let expected = "expected bytes, packets, rtt or retransmissions";
+            let expected = "expected bytes, packets, rtt, or retransmissions";
             UnknownNameError::new("measure of flows", name, expected)
         })
     }
 }
 
-/// Sink that retains the largest flows. Flows without the measured value are left out.
+/// Sink that retains the largest flows. Flows without the value are ignored.
 ///
 /// ```
 /// use skylib::flow::{Flow, FlowMeasure, FlowMetric, FlowSink, TopFlows};
@@ -100,7 +100,7 @@ impl FromStr for FlowMeasure {
 pub struct TopFlows {
     limit: usize,
     measure: FlowMeasure,
-    /// The smallest on top; at most `limit` flows.
+    /// Retained flows, the smallest on top; at most `limit` flows.
     heap: BinaryHeap<Reverse<Ranked>>,
     total: u64,
 }
@@ -123,7 +123,7 @@ impl TopFlows {
         self.total
     }
 
-    /// Returns the flows, the largest first.
+    /// Returns the flows, largest first.
     #[must_use]
     pub fn into_flows(self) -> Vec<Flow> {
         let ranked = self.heap.into_sorted_vec();
@@ -149,8 +149,8 @@ impl FlowSink for TopFlows {
     }
 }
 
-/// A flow with its value. Of equal values, the flow that began earlier is greater, so that the result
-/// does not depend on the order in which threads send flows.
+/// Flow with its value. If two flows have equal values, the flow that began earlier is greater, so
+/// that the result does not depend on the order in which threads send flows.
 #[derive(Debug)]
 struct Ranked {
     value: i64,

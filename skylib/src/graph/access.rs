@@ -1,6 +1,7 @@
 //! Traits of a graph that is shared by several readers and writers.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 
 use super::{Graph, GraphEvent};
 use crate::time::Timestamp;
@@ -18,6 +19,13 @@ pub trait GraphAccess {
 impl GraphAccess for Graph {
     fn read(&self, work: &mut dyn FnMut(&Graph)) {
         work(self);
+    }
+}
+
+/// A graph without an engine: each read holds the lock.
+impl GraphAccess for Mutex<Graph> {
+    fn read(&self, work: &mut dyn FnMut(&Graph)) {
+        work(&self.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

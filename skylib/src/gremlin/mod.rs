@@ -2,12 +2,12 @@
 //!
 //! A query is `G` followed by steps joined by dots. Each step works on the results of the previous
 //! one: nodes, edges, paths, values, or flows. [`Query::parse`] parses and plans a query once;
-//! [`Query::run`] then runs it any number of times on a snapshot of a graph and a source of flows.
+//! [`Query::run_on`] then runs it any number of times on a graph and a source of flows.
 //!
 //! ```
-//! use skylib::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
-//! use skylib::gremlin::{Answer, Context, Query};
-//! use skylib::graph::{Edge, Graph, GraphView, Metadata, Node};
+//! use skylib::flow::FlowSet;
+//! use skylib::graph::{Edge, Graph, Metadata, Node};
+//! use skylib::gremlin::Query;
 //! use skylib::time::Timestamp;
 //!
 //! let now = Timestamp::from_ms(1_700_000_000_000);
@@ -19,25 +19,22 @@
 //! let metadata = Metadata::from_iter([("RelationType", "layer2")]);
 //! graph.add_edge(Edge::between("br0", "eth0", metadata, now))?;
 //!
-//! struct NoFlows;
-//! impl FlowSource for NoFlows {
-//!     fn query(&self, _: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
-//!         Ok(FlowSet::default())
-//!     }
-//! }
-//!
 //! let query = Query::parse("G.V().Has('Type', 'bridge').Out().Values('Name')")?;
-//! let view = GraphView::open(&graph);
-//! let answer = query.run(&Context::new(&view, &NoFlows, now))?;
-//! let mut json = Vec::new();
-//! answer.write_json(&mut json)?;
-//! assert_eq!(json, br#"["eth0"]"#);
+//! let answer = query.run_on(&graph, &FlowSet::default(), now)?;
+//! assert_eq!(answer.to_string(), r#"["eth0"]"#);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Traversal`] builds a query in Rust instead of text, [`Query::explain`] reports how a query was
-//! run, and [`live`] updates an answer incrementally while the graph changes. `docs/gremlin.md` is
-//! the user's guide.
+//! | To | Call |
+//! |---|---|
+//! | run a query text once or many times | [`Query::run_on`] |
+//! | write a query in Rust, checked by the compiler | [`Graph::traversal`](crate::Graph::traversal), [`Traversal::run`] |
+//! | set limits, history, packet filters, or an interrupt | [`Query::run`] with a [`Context`] |
+//! | receive changes of an answer | [`LiveQuery::advance`](live::LiveQuery::advance) |
+//! | see how a query was run | [`Query::explain`] |
+//! | query a running engine (feature `engine`) | `Engine::query`, `Engine::live_client` |
+//!
+//! `docs/gremlin.md` is the user's guide to the language.
 //!
 //! A lexer and a parser convert the text to [`Step`]s (which print as query text again). The planner
 //! checks which steps fit together, merges filters and pages into the steps that they narrow, and
@@ -70,6 +67,8 @@ mod traversal;
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::tz::TimeZone;
+
 pub use answer::{Answer, DotStream, PcapStream};
 pub use ast::{FlowNodes, Hierarchy, Param, Predicate, Step, Walk};
 pub use budget::Limits;
@@ -82,8 +81,8 @@ pub use traversal::{Conditions, GraphSource, Only, Traversal, markers};
 use self::plan::Plan;
 use self::run::Run;
 use crate::flow::{FlowSource, PacketFilterCompiler};
-use crate::graph::GraphView;
 use crate::graph::history::History;
+use crate::graph::{GraphAccess, GraphView};
 use crate::memory::MemoryCharge;
 use crate::time::Timestamp;
 
@@ -155,6 +154,21 @@ impl Query {
         self.steps.iter().map(|(step, _)| step)
     }
 
+    /// Returns the names of the steps that can follow the query; none if the query fails on every graph.
+    ///
+    /// ```
+    /// use skylib::gremlin::Query;
+    ///
+    /// assert!(Query::parse("G.V()")?.next_steps().contains(&"Out"));
+    /// assert_eq!(Query::parse("G.Flows().RawPackets()")?.next_steps(), ["BPF"]);
+    /// assert!(Query::parse("G.V().BPF('')")?.next_steps().is_empty());
+    /// # Ok::<(), skylib::gremlin::QueryError>(())
+    /// ```
+    #[must_use]
+    pub const fn next_steps(&self) -> &'static [&'static str] {
+        self.plan.followers
+    }
+
     /// Returns whether the query reads stored packets, which contain what the hosts sent.
     ///
     /// ```
@@ -170,7 +184,33 @@ impl Query {
             .any(|step| matches!(step, Step::RawPackets(_) | Step::Bpf(_)))
     }
 
-    /// Runs the query.
+    /// Runs the query on a graph and a source of flows, with default limits and without history.
+    /// `NOW` and durations in the query are relative to `now`.
+    ///
+    /// ```
+    /// use skylib::Graph;
+    /// use skylib::flow::FlowSet;
+    /// use skylib::gremlin::{Answer, Query};
+    /// use skylib::time::Timestamp;
+    ///
+    /// let query = Query::parse("G.V().Count()")?;
+    /// let answer = query.run_on(&Graph::new(), &FlowSet::default(), Timestamp::ZERO)?;
+    /// assert_eq!(answer, Answer::Number(0));
+    /// # Ok::<(), skylib::gremlin::QueryError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the errors of [`Query::run`].
+    pub fn run_on(
+        &self,
+        graph: &dyn GraphAccess,
+        flows: &dyn FlowSource,
+        now: Timestamp,
+    ) -> Result<Answer, QueryError> {
+        self.run(&Context::new(&GraphView::open(graph), flows, now))
+    }
+
+    /// Runs the query on the data and with the limits of a context.
     ///
     /// # Errors
     /// Returns an error if the query is invalid on this graph, exceeds a limit, or is interrupted;
@@ -229,6 +269,8 @@ pub struct Context<'a> {
     pub packet_filters: Option<&'a dyn PacketFilterCompiler>,
     /// Time that `NOW` and durations refer to.
     pub now: Timestamp,
+    /// Time zone of dates and times of day without one; `None` for UTC.
+    pub time_zone: Option<&'a TimeZone>,
     /// Limits of one run.
     pub limits: Limits,
     /// Charge that grows with the memory of the run, and then shrinks to that of the answer. The query
@@ -249,6 +291,7 @@ impl<'a> Context<'a> {
             packet_filters: None,
             flows,
             now,
+            time_zone: None,
             limits: Limits::default(),
             memory: None,
             interrupt: None,
@@ -263,13 +306,6 @@ impl<'a> Context<'a> {
     /// use skylib::graph::{Graph, GraphView, Metadata, Node, NodeId};
     /// use skylib::gremlin::{Answer, Context, Query};
     /// use skylib::time::Timestamp;
-    /// # use skylib::flow::{FlowQuery, FlowQueryError, FlowSource};
-    /// # struct NoFlows;
-    /// # impl FlowSource for NoFlows {
-    /// #     fn query(&self, _: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
-    /// #         Ok(FlowSet::default())
-    /// #     }
-    /// # }
     /// let history = MemoryHistory::new(HistoryLimits::default());
     /// let mut graph = Graph::new().with_journal();
     /// let at = |s: i64| Timestamp::from_ms(s * 1000);
@@ -278,7 +314,8 @@ impl<'a> Context<'a> {
     /// history.record(&graph.take_events(), at(200));
     ///
     /// let view = GraphView::open(&graph);
-    /// let context = Context::new(&view, &NoFlows, at(300)).with_history(&history);
+    /// let flows = FlowSet::default();
+    /// let context = Context::new(&view, &flows, at(300)).with_history(&history);
     /// let count = |text: &str| Query::parse(text)?.run(&context);
     /// assert_eq!(count("G.V().Count()")?, Answer::Number(0));
     /// assert_eq!(count("G.At(150).V().Count()")?, Answer::Number(1));
@@ -297,6 +334,15 @@ impl<'a> Context<'a> {
     pub const fn with_packet_filters(self, filters: &'a dyn PacketFilterCompiler) -> Self {
         Self {
             packet_filters: Some(filters),
+            ..self
+        }
+    }
+
+    /// Sets the time zone of dates and times of day without one, as in `At('14:05')`.
+    #[must_use]
+    pub const fn with_time_zone(self, zone: &'a TimeZone) -> Self {
+        Self {
+            time_zone: Some(zone),
             ..self
         }
     }
@@ -323,6 +369,12 @@ impl<'a> Context<'a> {
             interrupt: Some(interrupt),
             ..self
         }
+    }
+
+    /// Returns the time zone of dates and times of day without one.
+    fn time_zone(&self) -> &'a TimeZone {
+        static UTC: TimeZone = TimeZone::UTC;
+        self.time_zone.unwrap_or(&UTC)
     }
 
     /// Returns the interrupt, or a function that never interrupts.

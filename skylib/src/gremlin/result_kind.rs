@@ -4,6 +4,7 @@
 use super::ast::Step;
 use super::error::nearest;
 use super::step_params;
+use super::steps::time;
 
 /// ResultKind of result that a step receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,11 @@ impl ResultKind {
         }
         if followers.contains(&name) {
             let usage = step_params::usage(name).unwrap_or(name);
-            return format!("in `{name}`, which gets {kind}; expected `{usage}`");
+            let help = format!("in `{name}`, which gets {kind}; expected `{usage}`");
+            return match step {
+                Step::At(_) => format!("{help}, with an instant such as {}", time::EXAMPLES),
+                _ => help,
+            };
         }
         let cannot = format!("`{name}` cannot follow {kind}");
         match (nearest(name, followers.iter().copied()), followers) {

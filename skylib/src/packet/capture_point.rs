@@ -1,4 +1,5 @@
-//! `CapturePoint` and `CapturePoints`: the interfaces on which the packets of one source were captured.
+//! `CapturePoint` and `CapturePoints`: the interfaces on which the packets of a source were
+//! captured.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use crate::value::Text;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CapturePoint(
-    /// Index + 1; 0 for the only one.
+    /// Index + 1; 0 for [`CapturePoint::ONLY`].
     u32,
 );
 
@@ -25,7 +26,7 @@ impl CapturePoint {
     /// The only capture point that was known when the packet was read; its index is 0.
     pub const ONLY: Self = Self(0);
 
-    /// Returns the capture point of an index.
+    /// Returns the capture point with an index.
     #[must_use]
     pub const fn new(index: u32) -> Self {
         Self(index.saturating_add(1))
@@ -37,20 +38,20 @@ impl CapturePoint {
         self.0.saturating_sub(1)
     }
 
-    /// Returns whether no other capture point was known.
+    /// Returns whether this is [`ONLY`](Self::ONLY).
     #[must_use]
     pub const fn is_only(self) -> bool {
         self.0 == 0
     }
 }
 
-/// Identity of a capture point: what makes an interface the same in several sections and files.
-/// Complete by definition of the formats.
+/// Identity of a capture point, by which an interface is recognized in several sections and files.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CapturePointName {
     /// Name of the interface.
     Name(Text),
-    /// Number of an interface without a name in its section; 0 for a file that has no interfaces.
+    /// Number of an interface without a name in its section; 0 for a file without interface
+    /// descriptions.
     Number(u32),
 }
 
@@ -63,15 +64,15 @@ impl fmt::Display for CapturePointName {
     }
 }
 
-/// A capture point with its counters.
+/// Capture point with its counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CapturePointStats {
     /// Identity of the capture point.
     pub name: CapturePointName,
-    /// Packets read, with those that a filter rejected.
+    /// Number of packets read, including packets rejected by a filter.
     pub packets: u64,
-    /// Packets that were lost while the file was written, as the file says.
+    /// Number of packets lost while the file was written, according to the file.
     pub dropped: u64,
 }
 
@@ -90,7 +91,7 @@ pub struct CapturePointStats {
 #[derive(Clone, Debug, Default)]
 pub struct CapturePoints(Arc<Mutex<Points>>);
 
-/// Invariant: `indices` has exactly the names of `list`.
+/// Invariant: the keys of `indices` are the names in `list`.
 #[derive(Debug, Default)]
 struct Points {
     list: Vec<CapturePointStats>,
@@ -98,11 +99,11 @@ struct Points {
 }
 
 impl CapturePoints {
-    /// Largest number of capture points, which bounds memory.
+    /// Maximum number of capture points, which bounds memory.
     pub const MAX: usize = 1 << 16;
 
-    /// Returns the index of a capture point, which is added if it is new; `None` if there are
-    /// [`MAX`](Self::MAX) others.
+    /// Returns the index of a capture point, which is added if it is new; `None` if it is new and
+    /// the list has [`MAX`](Self::MAX) capture points.
     pub fn register(&self, name: CapturePointName) -> Option<u32> {
         let mut points = self.lock();
         if let Some(index) = points.indices.get(&name) {
@@ -133,7 +134,7 @@ impl CapturePoints {
         self.len() == 0
     }
 
-    /// Returns the identity of the capture point with an index.
+    /// Returns the identity of the capture point with an index; `None` if there is none.
     #[must_use]
     pub fn name(&self, index: u32) -> Option<CapturePointName> {
         let points = self.lock();
@@ -141,7 +142,8 @@ impl CapturePoints {
         point.map(|point| point.name.clone())
     }
 
-    /// Returns the index of the capture point with a name, or with a number if it has no name.
+    /// Returns the index of the capture point with a name, or with a number if it has no name;
+    /// `None` if there is none.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<u32> {
         let points = self.lock();
@@ -159,7 +161,7 @@ impl CapturePoints {
         self.lock().list.clone()
     }
 
-    /// Counts packets that were read.
+    /// Counts packets that were read, by capture point.
     pub(crate) fn count(&self, headers: &[PacketHeader]) {
         let mut points = self.lock();
         for header in headers {

@@ -1,7 +1,8 @@
 //! Packets of a capture: batches of bytes with the metadata of each packet.
 //!
-//! Readers of files and rings produce a [`PacketBatch`], which the decoder and the flow table consume. A
-//! batch borrows the buffer of its source, so no byte is copied between the kernel and the decoder.
+//! Readers of files and rings produce a [`PacketBatch`], which the decoder and the flow table
+//! consume. A batch borrows the buffer of its source, so that no byte is copied between the kernel
+//! and the decoder.
 
 mod capture_point;
 
@@ -11,8 +12,8 @@ pub use capture_point::{CapturePoint, CapturePointName, CapturePointStats, Captu
 
 use crate::time::Timestamp;
 
-/// Link type: the protocol of the first header of a packet, by its number in the `LINKTYPE_` registry
-/// of libpcap.
+/// Link type: the protocol of the first header of a packet, identified by its number in the
+/// `LINKTYPE_` registry of libpcap.
 ///
 /// ```
 /// use skylib::packet::LinkType;
@@ -22,7 +23,7 @@ use crate::time::Timestamp;
 pub struct LinkType(pub u16);
 
 impl LinkType {
-    /// BSD loopback, host byte order.
+    /// BSD loopback; address family in host byte order.
     pub const NULL: Self = Self(0);
     /// Ethernet frames.
     pub const ETHERNET: Self = Self(1);
@@ -38,13 +39,13 @@ impl LinkType {
     pub const PPP_HDLC: Self = Self(50);
     /// PPP over Ethernet, without the Ethernet header.
     pub const PPP_ETHER: Self = Self(51);
-    /// Raw IP, version from the first nibble.
+    /// Raw IP; the first nibble states the version.
     pub const RAW: Self = Self(101);
     /// Cisco HDLC.
     pub const C_HDLC: Self = Self(104);
     /// IEEE 802.11.
     pub const IEEE802_11: Self = Self(105);
-    /// OpenBSD loopback, network byte order.
+    /// OpenBSD loopback; address family in network byte order.
     pub const LOOP: Self = Self(108);
     /// Encapsulating interface of BSD (IPsec).
     pub const ENC: Self = Self(109);
@@ -52,9 +53,9 @@ impl LinkType {
     pub const LINUX_SLL: Self = Self(113);
     /// Packets logged by the BSD packet filter.
     pub const PFLOG: Self = Self(117);
-    /// IEEE 802.11 behind a Prism or AVS header.
+    /// IEEE 802.11 after a Prism or AVS header.
     pub const IEEE802_11_PRISM: Self = Self(119);
-    /// IEEE 802.11 behind a radiotap header.
+    /// IEEE 802.11 after a radiotap header.
     pub const IEEE802_11_RADIOTAP: Self = Self(127);
     /// Per-packet information before a packet of another link type.
     pub const PPI: Self = Self(192);
@@ -137,9 +138,9 @@ impl LinkType {
     }
 }
 
-/// Text that is neither the number nor the name of a link type.
+/// Error returned if a string is neither the number nor the name of a link type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown link type {0:?}: expected a number, or a name such as ETHERNET or RAW")]
+#[error("unknown link type {0:?}; expected a number, or a name such as ETHERNET or RAW")]
 pub struct UnknownLinkTypeError(String);
 
 impl FromStr for LinkType {
@@ -161,7 +162,7 @@ impl FromStr for LinkType {
         }
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("LINKTYPE_").unwrap_or(&upper);
-        // Raw IP has three numbers of one name; files have this one.
+        // Raw IP has three numbers with the same name; files contain this one.
         if name == Self::RAW.name() {
             return Ok(Self::RAW);
         }
@@ -172,7 +173,7 @@ impl FromStr for LinkType {
     }
 }
 
-/// Number above all link types that [`LinkType::name`] knows.
+/// Number above all link types that have a name.
 const NAMED_LINK_TYPES: u16 = 300;
 
 /// Position of a packet in its batch, and its capture metadata.
@@ -186,7 +187,7 @@ pub struct PacketHeader {
     pub captured_len: u32,
     /// Length on the wire, in bytes.
     pub wire_len: u32,
-    /// Where the packet was captured.
+    /// Capture point of the packet.
     pub point: CapturePoint,
 }
 

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use super::PcapFileError;
 
-/// Buffer of the bytes of a source that have not been parsed.
+/// Buffer of the unparsed bytes of a source.
 ///
-/// Each [`fill`](Self::fill) reads from the source once, as much as fits, so the reader of a pipe
-/// need not wait for a full buffer. A buffer that a caller still holds is not overwritten but
-/// replaced, see [`CaptureReader::shared_buffer`](super::CaptureReader::shared_buffer).
+/// Each [`fill`](Self::fill) reads from the source once, up to the free space, so that the reader
+/// of a pipe does not wait for a full buffer. A buffer that a caller still holds is not overwritten
+/// but replaced; see [`CaptureReader::shared_buffer`](super::CaptureReader::shared_buffer).
 ///
 /// Invariant: `start <= end <= LEN`.
 #[derive(Debug)]
 pub(super) struct Buffer<R> {
     source: R,
     pub(super) bytes: Arc<[u8]>,
-    /// Earlier buffers that callers held when they were replaced; reused as soon as they are free.
+    /// Earlier buffers that callers held when they were replaced; reused once they are free.
     lent: Vec<Arc<[u8]>>,
     /// Start of the unparsed bytes in `bytes`.
     pub(super) start: usize,
@@ -42,7 +42,7 @@ impl<R: Read> Buffer<R> {
     }
 
     /// Moves the unparsed bytes to the front and reads once from the source; uses another buffer if
-    /// a caller holds this one.
+    /// a caller holds the current one.
     pub(super) fn fill(&mut self) -> Result<(), PcapFileError> {
         self.make_room();
         let bytes = Arc::get_mut(&mut self.bytes).unwrap_or_default();
@@ -95,7 +95,7 @@ impl<R: Read> Buffer<R> {
         self.offset += len as u64;
     }
 
-    /// Length in bytes: small enough for the processor cache, large enough to make the cost of
-    /// system calls negligible, and larger than the longest record.
+    /// Length of a buffer, in bytes: small enough for the CPU cache, large enough to make the cost
+    /// of system calls negligible, and larger than the longest record.
     pub(super) const LEN: usize = 1 << 19;
 }

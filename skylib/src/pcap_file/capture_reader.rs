@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{Compression, Decompressor, FileFormat, PcapFileError, PcapNgReader, PcapReader};
 use crate::packet::{CapturePoints, LinkType, PacketBatch};
 
-/// Reader of a capture file of any supported format: pcap or pcapng, plain or compressed with gzip,
-/// LZ4 or zstd. The format is detected by the first bytes.
+/// Reader of a capture file of any supported format: pcap or pcapng, uncompressed or compressed
+/// with gzip, LZ4, or zstd. The format is detected from the first bytes.
 ///
 /// ```
 /// use skylib::packet::{LinkType, PacketRef};
@@ -37,26 +37,28 @@ enum FormatReader<R> {
     PcapNg(PcapNgReader<R>),
 }
 
-/// Decompressed file: its first four bytes, which were read to detect the format, and the rest.
+/// Decompressed file: its first four bytes, which were read to detect the format, followed by the
+/// rest.
 type Content<R> = Chain<Take<Cursor<[u8; 4]>>, Decompressor<R>>;
 
 impl<R: Read> CaptureReader<R> {
-    /// Returns a reader of `source`; reads the beginning of the file.
+    /// Creates a reader of `source` and reads the beginning of the file.
     ///
     /// # Errors
     ///
-    /// Fails if the source fails or is too short, or if the format or version of the file is not
-    /// supported.
+    /// Returns an error if the source fails or is too short, or if the format or version of the
+    /// file is not supported.
     pub fn new(source: R) -> Result<Self, PcapFileError> {
         Self::with_points(source, CapturePoints::default())
     }
 
-    /// Returns a reader of `source` that adds its interfaces to a list of capture points, which the
+    /// Creates a reader of `source` that adds its interfaces to a list of capture points, which the
     /// readers of several files may share.
     ///
     /// # Errors
     ///
-    /// Fails as [`CaptureReader::new`] does, and if there are too many capture points.
+    /// Returns the errors of [`CaptureReader::new`], and [`PcapFileError::CapturePoints`] if there
+    /// are too many capture points.
     pub fn with_points(source: R, points: CapturePoints) -> Result<Self, PcapFileError> {
         let failed = |source| PcapFileError::Io { offset: 0, source };
         let mut content = Decompressor::new(source).map_err(failed)?;
@@ -90,9 +92,9 @@ impl<R: Read> CaptureReader<R> {
     ///
     /// # Errors
     ///
-    /// Fails if the source fails; the call may be repeated, unless the file is compressed. Fails if
-    /// the file is damaged; this is reported once, after all packets before the damage, and ends
-    /// the file.
+    /// Returns an error if the source fails; the call may be repeated, unless the file is
+    /// compressed. Returns an error if the file is damaged. Damage is reported once, after all
+    /// packets before it, and ends the file.
     pub fn next_batch(&mut self) -> Result<Option<PacketBatch<'_>>, PcapFileError> {
         match &mut self.reader {
             FormatReader::Pcap(reader) => reader.next_batch(),
@@ -100,7 +102,7 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// Returns the latest batch again; empty before the first one and after the last one.
+    /// Returns the latest batch again; an empty batch before the first one and after the last one.
     pub fn batch(&self) -> PacketBatch<'_> {
         match &self.reader {
             FormatReader::Pcap(reader) => reader.batch(),
@@ -108,7 +110,8 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// Returns the link type of the latest batch; before the first batch, of the first interface.
+    /// Returns the link type of the latest batch; before the first batch, that of the first
+    /// interface.
     pub const fn link_type(&self) -> LinkType {
         match &self.reader {
             FormatReader::Pcap(reader) => reader.link_type(),
@@ -116,8 +119,9 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// Returns the buffer of the latest batch. While the caller holds it, it is not overwritten and
-    /// the reader uses other buffers, so packets can be processed while the next ones are read.
+    /// Returns the buffer of the latest batch. While the caller holds the buffer, it is not
+    /// overwritten and the reader uses other buffers, so that packets can be processed while the
+    /// next ones are read.
     pub fn shared_buffer(&self) -> Arc<[u8]> {
         match &self.reader {
             FormatReader::Pcap(reader) => reader.shared_buffer(),
@@ -141,7 +145,8 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// Returns the capture points so far: the interfaces of a pcapng file; one for a pcap file.
+    /// Returns the capture points so far: the interfaces of a pcapng file, or one point for a pcap
+    /// file.
     pub const fn points(&self) -> &CapturePoints {
         &self.points
     }

@@ -5,7 +5,7 @@ use std::{fmt, io};
 use super::{DecompressionError, MAX_RECORD_LEN};
 use crate::packet::CapturePoints;
 
-/// Failure to read or write a capture file. Offsets count bytes from the beginning of the
+/// Error from reading or writing a capture file. Offsets are in bytes from the beginning of the
 /// decompressed file.
 ///
 /// ```
@@ -21,9 +21,9 @@ pub enum PcapFileError {
     /// The source or the target failed.
     #[error("input or output failed at byte {offset}")]
     Io {
-        /// Number of bytes read or written before.
+        /// Number of bytes read or written before the failure.
         offset: u64,
-        /// Error of the source or the target.
+        /// Error from the source or the target.
         source: io::Error,
     },
     /// The compressed data is damaged.
@@ -31,35 +31,38 @@ pub enum PcapFileError {
     Compressed {
         /// Number of decompressed bytes before the damage.
         offset: u64,
-        /// Position in the compressed file, and reason.
+        /// Description of the damage, with its position in the compressed file.
         source: DecompressionError,
     },
-    /// The file has another format than this reader supports.
+    /// The file has a format that this reader does not support.
     #[error("byte 0: the file is {0}, which this reader does not support; use CaptureReader")]
     Format(FileFormat),
     /// The file has none of the supported formats.
     #[error(
-        "byte 0: the file is {0}; supported are pcap and pcapng, plain or compressed with gzip, LZ4 or zstd"
+        "byte 0: the file is {0}; expected pcap or pcapng, uncompressed or compressed with gzip, \
+         LZ4, or zstd"
     )]
     Unreadable(FileFormat),
     /// The version of a classic pcap file is not supported.
-    #[error("byte 4: version {major}.{minor} of the pcap format is not supported, only 2.4")]
+    #[error("byte 4: version {major}.{minor} of the pcap format is not supported; expected 2.4")]
     Version {
         /// Major version.
         major: u16,
         /// Minor version.
         minor: u16,
     },
-    /// The file ends within its header.
+    /// The file ends inside its header.
     #[error("byte {available}: the file ends within its header")]
     ShortHeader {
         /// Number of bytes available.
         available: u64,
     },
     /// The version of a section of a pcapng file is not supported.
-    #[error("byte {offset}: version {major}.{minor} of the pcapng format is not supported, only 1")]
+    #[error(
+        "byte {offset}: version {major}.{minor} of the pcapng format is not supported; expected 1"
+    )]
     SectionVersion {
-        /// Start of the section.
+        /// Offset of the section.
         offset: u64,
         /// Major version.
         major: u16,
@@ -69,11 +72,11 @@ pub enum PcapFileError {
     /// A block of a pcapng file is damaged.
     #[error("byte {offset}: block of type {kind:#x} is damaged: {reason}")]
     BadBlock {
-        /// Start of the block.
+        /// Offset of the block.
         offset: u64,
         /// Type of the block.
         kind: u32,
-        /// Kind of damage.
+        /// Description of the damage.
         reason: &'static str,
     },
     /// The files describe too many interfaces.
@@ -82,37 +85,36 @@ pub enum PcapFileError {
         CapturePoints::MAX
     )]
     CapturePoints,
-    /// The file ends within a record, or within a block of a pcapng file.
-    #[error(
-        "byte {offset}: record needs {needed} bytes, only {available} before the end of the file"
-    )]
+    /// The file ends inside a record, or inside a block of a pcapng file.
+    #[error("byte {offset}: record needs {needed} bytes, but only {available} remain in the file")]
     ShortRecord {
-        /// Start of the record.
+        /// Offset of the record.
         offset: u64,
-        /// Length of the record with its header in bytes; length of the header, if not even that is
-        /// complete.
+        /// Length of the record including its header, in bytes; length of the header if the header
+        /// is incomplete.
         needed: u64,
-        /// Number of bytes available.
+        /// Number of bytes from the start of the record to the end of the file.
         available: u64,
     },
     /// A record is longer than [`MAX_RECORD_LEN`].
     #[error("byte {offset}: record of {len} bytes is longer than the limit of {MAX_RECORD_LEN}")]
     LongRecord {
-        /// Start of the record.
+        /// Offset of the record.
         offset: u64,
         /// Length of the packet data in the record, in bytes.
         len: u64,
     },
-    /// The format cannot store the time of a packet: before 1970, or after 2106 in classic pcap.
+    /// The format cannot store the time of a packet: the time is before 1970 or, for classic pcap,
+    /// after 2106.
     #[error("packet time of {seconds} s since 1970 cannot be stored in a capture file")]
     Time {
-        /// Packet time in seconds since the Unix epoch.
+        /// Time of the packet, in seconds since the Unix epoch.
         seconds: i64,
     },
 }
 
 impl PcapFileError {
-    /// Returns the error for a source that failed after `offset` bytes.
+    /// Returns the error for a failure of a source after `offset` bytes.
     pub(super) fn reading(offset: u64, error: io::Error) -> Self {
         match error.downcast::<DecompressionError>() {
             Ok(source) => Self::Compressed { offset, source },
@@ -126,7 +128,7 @@ impl PcapFileError {
     }
 }
 
-/// File format detected by the first bytes of a file.
+/// File format, detected from the first bytes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileFormat {
@@ -148,7 +150,7 @@ pub enum FileFormat {
     Bzip2,
     /// Compressed with xz.
     Xz,
-    /// Any other format; these are the first bytes.
+    /// Any other format, with the first bytes of the file.
     Unknown([u8; 4]),
 }
 

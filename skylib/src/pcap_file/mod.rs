@@ -1,11 +1,11 @@
 //! Capture files: readers and writers of pcap and pcapng over any [`Read`](std::io::Read) and
 //! [`Write`](std::io::Write).
 //!
-//! [`CaptureReader`] reads all supported formats: it detects format and compression by the first
-//! bytes and uses [`PcapReader`], [`PcapNgReader`] and [`Decompressor`]. Readers return batches
-//! that borrow their buffer, so no packet is copied. Damage in a file is reported with its offset,
-//! after all packets before it have been returned, and ends the file. [`PcapWriter`] writes files
-//! that all tools can read; [`PcapNgWriter`] supports packets of several link types.
+//! [`CaptureReader`] reads all supported formats: it detects the format and the compression from
+//! the first bytes, and uses [`PcapReader`], [`PcapNgReader`], and [`Decompressor`]. Readers return
+//! batches that borrow their buffer, so that no packet is copied. Damage in a file is reported with
+//! its offset, after all packets before it have been returned, and ends the file. [`PcapWriter`]
+//! writes files that all tools can read; [`PcapNgWriter`] supports packets of several link types.
 //!
 //! ```
 //! use skylib::packet::{LinkType, PacketRef};
@@ -43,7 +43,7 @@ pub use reader::PcapReader;
 pub use writer::PcapWriter;
 pub(crate) use writer::{file_header, record_header};
 
-/// Resolution of the timestamps of a classic pcap file. Complete by definition of the format.
+/// Resolution of the timestamps of a classic pcap file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// Microseconds, supported by all tools.
@@ -54,19 +54,20 @@ pub enum Resolution {
 
 /// Maximum length of a packet in a capture file, in bytes: the maximum snap length of libpcap.
 ///
-/// A longer record is taken for damage; otherwise a damaged length could cause a huge allocation.
+/// A longer record is considered damaged; otherwise, a damaged length could cause a huge
+/// allocation.
 pub const MAX_RECORD_LEN: u32 = 262_144;
 
-/// Maximum number of packets of a batch. It usually covers all of a buffer, so that the thread that
-/// filled the buffer, and has it in its cache, also parses its records.
+/// Maximum number of packets of a batch. A batch usually covers a whole buffer, so that the thread
+/// that filled the buffer, and has it in its cache, also parses the records.
 const MAX_BATCH: usize = 8192;
-/// Length of the file header in bytes.
+/// Length of the file header, in bytes.
 pub(crate) const FILE_HEADER_LEN: usize = 24;
-/// Length of the header of a record in bytes.
+/// Length of the header of a record, in bytes.
 pub(crate) const RECORD_HEADER_LEN: usize = 16;
-/// Magic number of a file with microseconds.
+/// Magic number of a file with timestamps in microseconds.
 const MAGIC_MICROSECONDS: u32 = 0xa1b2_c3d4;
-/// Magic number of a file with nanoseconds.
+/// Magic number of a file with timestamps in nanoseconds.
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 /// Version of the format, major and minor; unchanged since 1998.
 const VERSION: (u16, u16) = (2, 4);

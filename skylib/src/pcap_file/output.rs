@@ -1,10 +1,10 @@
-//! Output of the capture file writers, which counts bytes.
+//! Output of the capture file writers, which counts the bytes written.
 
 use std::io::Write;
 
 use super::PcapFileError;
 
-/// Target of a writer with the number of bytes written to it.
+/// Target of a writer, with the number of bytes written to it.
 #[derive(Debug)]
 pub(super) struct Output<W> {
     pub(super) target: W,
@@ -17,7 +17,7 @@ impl<W: Write> Output<W> {
         Self { target, written: 0 }
     }
 
-    /// Writes all of `bytes`; a failure reports the offset of the first of them.
+    /// Writes all of `bytes`; an error contains the offset of the first of them.
     pub(super) fn write_all(&mut self, bytes: &[u8]) -> Result<(), PcapFileError> {
         let offset = self.written;
         self.target

@@ -16,8 +16,8 @@ use crate::time::Timestamp;
 /// Reader of a classic pcap file, in either byte order and resolution.
 /// [`CaptureReader`](super::CaptureReader) also reads pcapng and compressed files.
 ///
-/// The reader has a buffer of 512 KiB, but returns packets as soon as one record is complete, so it
-/// can follow a pipe.
+/// The reader has a buffer of 512 KiB, but returns packets as soon as one record is complete, so
+/// that it can follow a pipe.
 ///
 /// ```
 /// use skylib::packet::{LinkType, PacketRef};
@@ -60,18 +60,20 @@ struct FileHeader {
 }
 
 impl<R: Read> PcapReader<R> {
-    /// Returns a reader of `source`; reads the file header.
+    /// Creates a reader of `source` and reads the file header.
     ///
     /// # Errors
     ///
-    /// Fails if the source fails or is too short, or if the file has another format or version.
+    /// Returns an error if the source fails or is too short, or if the file has another format or
+    /// version.
     pub fn new(source: R) -> Result<Self, PcapFileError> {
         Self::with_points(source, CapturePoints::default())
     }
 
-    /// Returns a reader of `source` that adds the file to a list of capture points.
+    /// Creates a reader of `source` that adds the file to a list of capture points.
     pub(super) fn with_points(source: R, points: CapturePoints) -> Result<Self, PcapFileError> {
-        // The format has no interfaces: the file is like a section with one that has no name.
+        // The format has no interfaces: the file is treated like a section with one interface
+        // without a name.
         let name = CapturePointName::Number(0);
         let point = points.register(name).ok_or(PcapFileError::CapturePoints)?;
         let mut reader = Self {
@@ -96,8 +98,8 @@ impl<R: Read> PcapReader<R> {
     ///
     /// # Errors
     ///
-    /// Fails if the source fails; the call may be repeated. Fails if the file is damaged; this is
-    /// reported once, after all packets before the damage, and ends the file.
+    /// Returns an error if the source fails; the call may be repeated. Returns an error if the file
+    /// is damaged. Damage is reported once, after all packets before it, and ends the file.
     pub fn next_batch(&mut self) -> Result<Option<PacketBatch<'_>>, PcapFileError> {
         self.headers.clear();
         let is_only = self.points.len() <= 1;
@@ -128,7 +130,7 @@ impl<R: Read> PcapReader<R> {
         Ok(Some(self.batch()))
     }
 
-    /// Returns the latest batch; empty before the first one and after the last one.
+    /// Returns the latest batch; an empty batch before the first one and after the last one.
     pub(super) fn batch(&self) -> PacketBatch<'_> {
         PacketBatch {
             link_type: self.header.link_type,
@@ -147,13 +149,13 @@ impl<R: Read> PcapReader<R> {
         self.header.resolution
     }
 
-    /// Returns the snap length: the maximum number of captured bytes of a packet. Not all writers
-    /// respect it.
+    /// Returns the snap length: the maximum number of captured bytes of a packet. Some writers do
+    /// not respect it.
     pub const fn snap_len(&self) -> u32 {
         self.header.snap_len
     }
 
-    /// Returns the buffer of the latest batch, see
+    /// Returns the buffer of the latest batch; see
     /// [`CaptureReader::shared_buffer`](super::CaptureReader::shared_buffer).
     pub(super) fn shared_buffer(&self) -> Arc<[u8]> {
         Arc::clone(&self.buffer.bytes)
@@ -215,7 +217,7 @@ impl<R: Read> PcapReader<R> {
         if (major, minor) != VERSION {
             return Err(PcapFileError::Version { major, minor });
         }
-        // The upper half holds the length of frame check sequences, which is not needed.
+        // The upper half contains the length of frame check sequences, which is not needed.
         let link_type = LinkType(word([l0, l1, l2, l3]) as u16);
         let snap_len = word([n0, n1, n2, n3]);
         self.buffer.advance(FILE_HEADER_LEN);
@@ -273,13 +275,13 @@ impl<R: Read> PcapReader<R> {
         }
         self.buffer.advance(at - start);
         match damage {
-            // The packets before the damage are returned first; the next call finds it again.
+            // The packets before the damage are returned first; the next call reports it.
             Some(damage) if self.headers.is_empty() => Err(damage),
             _ => Ok(()),
         }
     }
 
-    /// Checks that no incomplete record is left at the end of the source.
+    /// Checks that the source does not end inside a record.
     fn check_end(&self) -> Result<(), PcapFileError> {
         let rest = self.buffer.unread();
         let available = rest.len() as u64;
@@ -301,8 +303,8 @@ impl<R: Read> PcapReader<R> {
     }
 }
 
-/// Returns whether a file with this magic number, read as little-endian, is big-endian, and the
-/// resolution of its timestamps; `None` if it is not a classic pcap file.
+/// Returns whether a file is big-endian, and the resolution of its timestamps. `None` if
+/// it is not a classic pcap file. `magic` is the magic number, read as little-endian.
 const fn byte_order_and_resolution(magic: u32) -> Option<(bool, Resolution)> {
     Some(match (magic, magic.swap_bytes()) {
         (MAGIC_MICROSECONDS, _) => (false, Resolution::Microseconds),

@@ -6,7 +6,7 @@ use super::*;
 use crate::packet::{LinkType, PacketRef};
 use crate::time::Timestamp;
 
-/// Packet of a test: time in ns, bytes, length on the wire.
+/// Packet of a test: time in nanoseconds, bytes, and length on the wire.
 pub(super) type Written = (i64, Vec<u8>, u32);
 
 pub(super) fn file(packets: &[Written], resolution: Resolution) -> Vec<u8> {
@@ -76,7 +76,7 @@ fn a_held_buffer_is_not_overwritten() {
             .map(|batch| batch.headers.to_vec())
         {
             kept.push((reader.shared_buffer(), headers));
-            // Some are held to the end, some are released and reused.
+            // Some buffers are held to the end; others are released and reused.
             if kept.len() % 3 == 0 {
                 kept.swap_remove(kept.len() / 2);
             }
@@ -93,7 +93,7 @@ fn a_held_buffer_is_not_overwritten() {
     }
 }
 
-/// Returns the file in the other byte order.
+/// Returns a copy of the file in the other byte order.
 fn swapped(file: &[u8]) -> Vec<u8> {
     let mut swapped = file.to_vec();
     for field in [0..4, 4..6, 6..8, 8..12, 12..16, 16..20, 20..24] {
@@ -147,7 +147,7 @@ fn nanoseconds_survive_and_microseconds_are_truncated() {
 fn the_header_has_link_type_and_snap_length() {
     let mut bytes = file(&three(), Resolution::Microseconds);
     bytes[16..20].copy_from_slice(&96_u32.to_le_bytes());
-    // The upper half announces frame check sequences of four bytes.
+    // The upper half states a length of four bytes for frame check sequences.
     bytes[20..24].copy_from_slice(&0x3000_0071_u32.to_le_bytes());
     for bytes in [bytes.clone(), swapped(&bytes)] {
         let reader = PcapReader::new(&*bytes).unwrap();
@@ -180,7 +180,8 @@ fn other_formats_are_named() {
         (b"GET /", "not a capture file (it starts with 47 45 54 20)"),
     ] {
         let error = CaptureReader::new(magic).unwrap_err();
-        let supported = "supported are pcap and pcapng, plain or compressed with gzip, LZ4 or zstd";
+        let supported =
+            "expected pcap or pcapng, uncompressed or compressed with gzip, LZ4, or zstd";
         assert_eq!(
             error.to_string(),
             format!("byte 0: the file is {name}; {supported}")
@@ -240,7 +241,7 @@ fn a_truncated_record_is_reported_after_the_complete_ones() {
     let error = read_all(&bytes[..last + 20]).1.unwrap();
     assert_eq!(
         error.to_string(),
-        "byte 77: record needs 28 bytes, only 20 before the end of the file"
+        "byte 77: record needs 28 bytes, but only 20 remain in the file"
     );
 }
 

@@ -11,8 +11,8 @@ use crate::packet::{LinkType, PacketBatch, PacketRef};
 
 /// Writer of a classic pcap file, version 2.4, in little-endian byte order.
 ///
-/// Each packet causes two small writes; use a [`BufWriter`](std::io::BufWriter) as the target where
-/// that matters, for example for files.
+/// Each packet causes two small writes; if that affects performance, for example with files, use a
+/// [`BufWriter`](std::io::BufWriter) as the target.
 ///
 /// ```
 /// use skylib::packet::{LinkType, PacketRef};
@@ -35,11 +35,11 @@ pub struct PcapWriter<W> {
 }
 
 impl<W: Write> PcapWriter<W> {
-    /// Returns a writer to `target`; writes the file header.
+    /// Creates a writer to `target` and writes the file header.
     ///
     /// # Errors
     ///
-    /// Fails if the target fails.
+    /// Returns an error if the target fails.
     pub fn new(
         target: W,
         link_type: LinkType,
@@ -54,12 +54,12 @@ impl<W: Write> PcapWriter<W> {
         Ok(writer)
     }
 
-    /// Writes one packet. Its link type is ignored: all packets have that of the file.
+    /// Writes one packet. Its link type is ignored: all packets have the link type of the file.
     ///
     /// # Errors
     ///
-    /// Fails without writing if the format cannot store the time or the length of the packet. Fails
-    /// if the target fails.
+    /// Returns an error without writing if the format cannot store the time or the length of the
+    /// packet. Returns an error if the target fails.
     pub fn write(&mut self, packet: &PacketRef<'_>) -> Result<(), PcapFileError> {
         if packet.data.len() > MAX_RECORD_LEN as usize {
             let len = packet.data.len() as u64;
@@ -77,7 +77,8 @@ impl<W: Write> PcapWriter<W> {
     ///
     /// # Errors
     ///
-    /// Fails as [`PcapWriter::write`] does, after writing the packets before the failing one.
+    /// Returns the errors of [`PcapWriter::write`]; the packets before the failure have been
+    /// written.
     pub fn write_batch(&mut self, batch: &PacketBatch<'_>) -> Result<(), PcapFileError> {
         batch.iter().try_for_each(|packet| self.write(&packet))
     }
@@ -86,7 +87,7 @@ impl<W: Write> PcapWriter<W> {
     ///
     /// # Errors
     ///
-    /// Fails if the target fails.
+    /// Returns an error if the target fails.
     pub fn flush(&mut self) -> Result<(), PcapFileError> {
         self.output.flush()
     }
@@ -113,7 +114,7 @@ pub(crate) fn file_header(
         Resolution::Nanoseconds => MAGIC_NANOSECONDS,
     };
     let version = u32::from(VERSION.0) | u32::from(VERSION.1) << 16;
-    // The zeros are the time zone and the accuracy, which are unused.
+    // The two zeros are the time zone and the accuracy, which are not used.
     let words = [magic, version, 0, 0, snap_len, u32::from(link_type.0)];
     let mut header = [0; FILE_HEADER_LEN];
     for (field, word) in header.chunks_exact_mut(4).zip(words) {
@@ -122,11 +123,11 @@ pub(crate) fn file_header(
     header
 }
 
-/// Returns the header before the bytes of a packet.
+/// Returns the header of a record, which precedes the bytes of the packet.
 ///
 /// # Errors
 ///
-/// Fails with [`PcapFileError::Time`] if the format cannot store the time of the packet.
+/// Returns [`PcapFileError::Time`] if the format cannot store the time of the packet.
 pub(crate) fn record_header(
     packet: &PacketRef<'_>,
     resolution: Resolution,

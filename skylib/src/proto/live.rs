@@ -1,5 +1,7 @@
 //! Messages of live queries: requests of clients, answers, and changes.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::{Encoding, JsonStream, MAX_NAME_BYTES, Message, ProtoError};
@@ -19,7 +21,7 @@ pub const LIVE: &str = "Live";
 /// use skylib::proto::{Encoding, LiveRequest, Message};
 /// let text = br#"{"Namespace":"Live","Type":"Query","UUID":"q1","Obj":{"GremlinQuery":"G.V()"}}"#;
 /// let message = Message::decode(&Bytes::from_static(text), Encoding::Json)?;
-/// let LiveRequest::Query { name, text } = LiveRequest::decode(&message)? else { panic!() };
+/// let LiveRequest::Query { name, text, .. } = LiveRequest::decode(&message)? else { panic!() };
 /// assert_eq!((name.as_str(), text.as_str()), ("q1", "G.V()"));
 /// # Ok::<(), skylib::proto::ProtoError>(())
 /// ```
@@ -32,6 +34,8 @@ pub enum LiveRequest {
         name: String,
         /// Text of the Gremlin query.
         text: String,
+        /// Time between two runs of a query that reads flows or history; `None` for the default.
+        interval: Option<Duration>,
     },
     /// Ends a live query.
     Cancel {
@@ -52,15 +56,22 @@ impl LiveRequest {
         }
         match message.kind.as_str() {
             "Query" => {
-                let mut text = String::new();
+                let (mut text, mut interval) = (String::new(), None);
                 let object = message.object.json()?;
                 if object.trim_ascii() != "null" {
-                    Members::parse_whole(object)?.read("GremlinQuery", &mut text)?;
+                    let members = Members::parse_whole(object)?;
+                    members.read("GremlinQuery", &mut text)?;
+                    members.read("Interval", &mut interval)?;
                 }
                 if text.is_empty() {
                     return Err(ProtoError::MissingQuery);
                 }
-                Ok(Self::Query { name, text })
+                let interval = interval.map(Duration::from_millis);
+                Ok(Self::Query {
+                    name,
+                    text,
+                    interval,
+                })
             }
             "Cancel" => Ok(Self::Cancel { name }),
             other => Err(ProtoError::UnknownKind(other.to_owned())),
@@ -185,6 +196,10 @@ mod tests {
         );
         assert!(request(r#"{"Type":"Query","UUID":"a","Obj":{"GremlinQuery":5}}"#).is_err());
         assert!(request(r#"{"Type":"Query","UUID":"a","Obj":[]}"#).is_err());
+        assert!(
+            request(r#"{"Type":"Query","UUID":"a","Obj":{"GremlinQuery":"G","Interval":-1}}"#)
+                .is_err()
+        );
         let unknown = "unknown Type \"query\"; expected Query or Cancel";
         assert_eq!(wrong(r#"{"Type":"query","UUID":"a"}"#), unknown);
         let cancel = LiveRequest::Cancel {
@@ -193,6 +208,23 @@ mod tests {
         assert_eq!(
             request(r#"{"Type":"Cancel","UUID":"a","Obj":{"x":1}}"#).unwrap(),
             cancel
+        );
+    }
+
+    #[test]
+    fn a_query_may_have_an_interval_in_milliseconds() {
+        let interval = |more: &str| {
+            let text =
+                format!(r#"{{"Type":"Query","UUID":"a","Obj":{{"GremlinQuery":"G"{more}}}}}"#);
+            match request(&text).unwrap() {
+                LiveRequest::Query { interval, .. } => interval,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(interval(""), None);
+        assert_eq!(
+            interval(r#","Interval":1500"#),
+            Some(Duration::from_millis(1500))
         );
     }
 

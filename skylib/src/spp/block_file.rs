@@ -1,5 +1,5 @@
-//! `BlockFile`: a file written in blocks, plain or LZ4-compressed, which can be truncated to its last
-//! whole block when a write fails, for example because the disk is full.
+//! `BlockFile`: a file written in blocks, uncompressed or compressed with LZ4. If a write fails,
+//! for example because the disk is full, the file can be truncated to its last complete block.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
-/// A file of blocks. Each block is written at once; the rest of a failed write can be removed.
+/// File of blocks. Each block is written separately; an incomplete block after a failed write can
+/// be removed.
 #[derive(Debug)]
 pub(super) struct BlockFile {
     file: Arc<File>,
     target: Target,
-    /// Length of the file up to the end of the last whole block.
+    /// Length of the file up to the end of the last complete block, in bytes.
     whole: u64,
 }
 
@@ -22,7 +23,7 @@ enum Target {
     Lz4(Box<FrameEncoder<Counted>>),
 }
 
-/// A writer that counts the bytes written to a file.
+/// Writer that counts the bytes written to a file.
 #[derive(Debug)]
 struct Counted {
     file: Arc<File>,
@@ -30,7 +31,8 @@ struct Counted {
 }
 
 impl BlockFile {
-    /// Creates a block file in an empty file: plain, or an LZ4 frame of linked blocks without checksums.
+    /// Creates a block file in an empty file: uncompressed, or as an LZ4 frame of linked blocks
+    /// without checksums.
     pub(super) fn new(file: File, compressed: bool) -> Self {
         let file = Arc::new(file);
         let counted = Counted {
@@ -55,7 +57,7 @@ impl BlockFile {
     /// Writes a block of at most [`BLOCK_SIZE`] bytes.
     ///
     /// # Errors
-    /// Returns the error of the file; then only [`BlockFile::cut`] may be called.
+    /// Returns an error if writing fails; after that, only [`BlockFile::cut`] may be called.
     pub(super) fn write(&mut self, block: &[u8]) -> io::Result<()> {
         self.whole = match &mut self.target {
             Target::Plain(counted) => {
@@ -74,7 +76,7 @@ impl BlockFile {
     /// Completes the file, and syncs it to disk if `synced`.
     ///
     /// # Errors
-    /// Returns the error of the file.
+    /// Returns an error if writing or syncing fails.
     pub(super) fn finish(&mut self, synced: bool) -> io::Result<()> {
         if let Target::Lz4(encoder) = &mut self.target {
             encoder.try_finish()?;
@@ -82,10 +84,10 @@ impl BlockFile {
         if synced { self.file.sync_all() } else { Ok(()) }
     }
 
-    /// Truncates the file to its last whole block and completes it, after a failed write.
+    /// Truncates the file to its last complete block and completes it, after a failed write.
     ///
     /// # Errors
-    /// Returns the error of the file if that fails too.
+    /// Returns an error if this fails too.
     pub(super) fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.whole)?;
         let mut file = &*self.file;
@@ -109,7 +111,7 @@ impl Write for Counted {
     }
 }
 
-/// Largest block in bytes.
+/// Maximum size of a block before compression, in bytes.
 pub(super) const BLOCK_SIZE: usize = 256 << 10;
 
 /// End mark of an LZ4 frame: a block of length 0.

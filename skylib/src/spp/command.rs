@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{PcapSpec, SppError, shortened};
 
-/// Action on a capture. Complete: SPP has no other.
+/// Action on a capture; SPP has no other actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Starts the capture.
@@ -16,8 +16,8 @@ pub enum Action {
 }
 
 impl Action {
-    /// Parses a body such as `{"action": "start"}`. Other keys are ignored; the last of duplicate keys
-    /// is used.
+    /// Parses a body such as `{"action": "start"}`. Other keys are ignored; of duplicate keys, the
+    /// last one is used.
     ///
     /// ```
     /// use skylib::spp::Action;
@@ -28,7 +28,8 @@ impl Action {
     /// ```
     ///
     /// # Errors
-    /// Returns an error with SPP's text if the body is not JSON, or the action is missing or invalid.
+    /// Returns an error with SPP's message if the body is not JSON, or if the action is missing or
+    /// invalid.
     pub fn parse(body: &[u8]) -> Result<Self, SppError> {
         let body = object(body)?;
         match required(&body, "action")? {
@@ -52,7 +53,7 @@ impl Launch {
     /// Parses a body and checks that all required keys exist.
     ///
     /// # Errors
-    /// Returns an error with SPP's text if the body is not JSON or a required key is missing.
+    /// Returns an error with SPP's message if the body is not JSON or if a required key is missing.
     pub fn parse(body: &[u8]) -> Result<Self, SppError> {
         let body = object(body)?;
         let client_id = required(&body, "client_id")?.clone();
@@ -69,7 +70,8 @@ impl Launch {
         })
     }
 
-    /// Returns the settings of the requested instance, whose files are in or below `root`.
+    /// Returns the settings of the requested instance, whose files are written to `root` or a
+    /// folder below it.
     ///
     /// ```
     /// use skylib::spp::Launch;
@@ -81,7 +83,7 @@ impl Launch {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if a value is missing or invalid, or the folder is outside of `root`.
+    /// Returns an error if a value is missing or invalid, or if the folder is outside `root`.
     pub fn spec(&self, root: &Path) -> Result<PcapSpec, SppError> {
         let client_id = number(&self.client_id)
             .and_then(|id| u8::try_from(id).ok())
@@ -100,13 +102,14 @@ impl Launch {
             spec = spec.with_fsize(bytes);
         }
         spec.out_dir = self.out_dir(root)?;
-        // A user with write access below the root could replace a folder by a link out of it.
+        // A user with write access below the root could replace a folder with a link to a folder
+        // outside the root.
         spec.no_links = true;
         spec.check()?;
         Ok(spec)
     }
 
-    /// Returns the processors, the master first.
+    /// Returns the numbers of all logical CPUs, the master first.
     fn cores(&self) -> Result<Vec<u32>, SppError> {
         let option = |name| self.eal.get(name).map(|value| (name, value));
         let Some((name, value)) = option("-l")
@@ -166,7 +169,8 @@ fn canonical(folder: &Path) -> Result<PathBuf, SppError> {
     })
 }
 
-/// Parses a list such as `1-3` or `1,2,3`; returns the cores in ascending order without duplicates.
+/// Parses a list such as `1-3` or `1,2,3`; returns the numbers in ascending order without
+/// duplicates; `None` if the list is invalid.
 fn cores_of_list(text: &str) -> Option<Vec<u32>> {
     let mut cores = Vec::new();
     for part in text.split(',') {
@@ -182,14 +186,14 @@ fn cores_of_list(text: &str) -> Option<Vec<u32>> {
     Some(cores)
 }
 
-/// Parses a hexadecimal mask, such as `0xe` for cores 1, 2, and 3.
+/// Parses a hexadecimal mask, such as `0xe` for cores 1, 2, and 3; `None` if the mask is invalid.
 fn cores_of_mask(text: &str) -> Option<Vec<u32>> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let mask = u128::from_str_radix(digits.unwrap_or(text), 16).ok()?;
     Some((0..128).filter(|core| mask >> core & 1 == 1).collect())
 }
 
-/// Parses a JSON object; other JSON values count as an object without keys.
+/// Parses a JSON object; other JSON values are treated as an object without keys.
 fn object(body: &[u8]) -> Result<Map<String, Value>, SppError> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
@@ -212,7 +216,7 @@ fn invalid(key: &'static str, value: &Value) -> SppError {
     SppError::InvalidKey { key, value }
 }
 
-/// Returns an unsigned integer, given as a number or as text.
+/// Returns an unsigned integer, given as a number or as a string; `None` if the value is neither.
 fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64(),
@@ -221,7 +225,7 @@ fn number(value: &Value) -> Option<u64> {
     }
 }
 
-/// Core numbers have to be below this.
+/// Exclusive upper limit of core numbers.
 const MAX_CORES: u32 = 4096;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Processor layout of this machine, in the form of SPP's `cpu_layout`.
+//! CPU layout of this machine, in the form of SPP's `cpu_layout`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-/// A processor socket.
+/// CPU socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SocketLayout {
@@ -16,17 +16,18 @@ pub struct SocketLayout {
     pub cores: Vec<CoreLayout>,
 }
 
-/// A processor core.
+/// CPU core.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CoreLayout {
     /// Number of the core in its socket.
     pub core_id: u32,
-    /// Logical processors of the core, ascending.
+    /// Numbers of the core's logical CPUs, in ascending order.
     pub lcores: Vec<u32>,
 }
 
-/// Reads the layout from a folder such as `/sys/devices/system/cpu`; empty if it does not exist.
+/// Reads the layout from a folder such as `/sys/devices/system/cpu`; empty if the folder does not
+/// exist.
 pub(super) fn layout(folder: &Path) -> Vec<SocketLayout> {
     let mut sockets: BTreeMap<u32, BTreeMap<u32, Vec<u32>>> = BTreeMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -76,7 +77,7 @@ mod tests {
             fs::write(topology.join("physical_package_id"), format!("{socket}\n")).unwrap();
             fs::write(topology.join("core_id"), format!("{core}\n")).unwrap();
         }
-        // An offline processor has no topology; `cpufreq` is not a processor.
+        // An offline CPU has no topology; `cpufreq` is not a CPU.
         fs::create_dir_all(folder.path().join("cpu3")).unwrap();
         fs::create_dir_all(folder.path().join("cpufreq")).unwrap();
         let json = serde_json::to_string(&layout(folder.path())).unwrap();

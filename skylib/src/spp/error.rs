@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use crate::capture::CaptureError;
 
-/// Failure of a request.
+/// Error returned for a failed request.
 ///
-/// COMPAT: SPP's REST clients show these texts; those of SPP are used where it has one.
+/// COMPAT: SPP's REST clients show these messages. SPP's own message is used wherever SPP has one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SppError {
-    /// No process has this id, or it is of another kind. The id is that of the request.
+    /// No process of the requested type has this id. The id is that of the request.
     #[error("sec_id {0} not found.")]
     NoProcess(String),
     /// The virtual primary is disabled.
@@ -28,13 +28,13 @@ pub enum SppError {
     InvalidKey {
         /// Name of the key.
         key: &'static str,
-        /// The invalid value, truncated.
+        /// The invalid value, truncated if it is long.
         value: String,
     },
     /// The name of a port is invalid.
-    #[error("invalid port {0:?}, such as phy:0, phy:0 nq 1 or ring:0 expected")]
+    #[error("invalid port {0:?}; expected a name such as phy:0, phy:0 nq 1, or ring:0")]
     Port(String),
-    /// The settings of an instance are invalid; the text has the allowed values.
+    /// The settings of an instance are invalid; the message states the allowed values.
     #[error("{0}")]
     Spec(String),
     /// Another process uses the id.
@@ -70,22 +70,23 @@ pub enum SppError {
     /// Capturing failed.
     #[error(transparent)]
     Capture(CaptureError),
-    /// The system cannot create a thread.
+    /// The operating system cannot create a thread.
     #[error("cannot start a thread")]
     Thread(io::Error),
     /// The thread of a writer ended although no stop was requested.
     #[error("a writer thread ended unexpectedly")]
     WriterEnded,
     /// Another request is starting the capture and has not opened its files and sockets yet.
-    #[error("still opening files and sockets")]
+    #[error("the recording is still starting; try again later")]
     StillStarting,
-    /// The last recording is still being written.
-    #[error("still writing what was captured")]
+    /// The files of the last recording are still being written.
+    #[error("the previous recording is still being written; try again later")]
     StillWriting,
-    /// A connected process rejected a command; the text is its message.
+    /// A connected process rejected a command; contains its message.
     #[error("{0}")]
     Refused(String),
-    /// A connected process did not answer in time, or its answer was invalid. Its connection is closed.
+    /// A connected process did not reply in time, or its reply was invalid. Its connection is
+    /// closed.
     #[error("no answer from client id {id}: {reason}")]
     NoAnswer {
         /// Id of the process.

@@ -1,9 +1,9 @@
 //! Recording of interfaces to rotated, compressed capture files, compatible with the capture process
 //! of SPP (Soft Patch Panel) and its REST API.
 //!
-//! [`SppCtl`] corresponds to SPP's `spp-ctl`: a table of processes by id. A process is an instance of
-//! this library ([`PcapProcess`]) or a process of SPP that has connected ([`SecondaryServer`]). A
-//! running instance has a thread and a packet ring per writer, among which the kernel distributes the
+//! [`SppCtl`] corresponds to SPP's `spp-ctl`: a table of processes by id. A process is an instance
+//! of this library ([`PcapProcess`]) or a connected SPP process ([`SecondaryServer`]). A running
+//! instance has a thread and a packet ring per writer, among which the kernel distributes the
 //! flows.
 //!
 //! ```
@@ -47,7 +47,7 @@ pub use pcap_process::{CoreStatus, PcapProcess, PcapStatus, RunStats, RxPort};
 pub use pcap_spec::PcapSpec;
 pub use port::{PortId, PortKind, Ports};
 pub use primary::{PhyPort, PrimaryStatus, Queues};
-pub use reply::Reply;
+pub use reply::{Reply, ReplyBuffer};
 pub use secondary_server::SecondaryServer;
 pub use writer_stats::PcapStats;
 
@@ -57,7 +57,7 @@ use crate::capture::PacketSource;
 
 /// Consumer of the packets of instances, in addition to their files.
 pub trait FlowTap: Send + Sync {
-    /// Reads a source of an interface to its end, on the calling thread or another thread.
+    /// Reads the packet source of an interface to its end, on the calling thread or another thread.
     fn drive(&self, interface: &str, netns: Option<&Path>, source: Box<dyn PacketSource>);
 }
 
@@ -69,5 +69,5 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Most characters of client input in an error message.
+/// Maximum number of characters of client input in an error message.
 const LONGEST_SHOWN: usize = 64;

@@ -1,4 +1,4 @@
-//! `PcapProcess`: an instance, which is idle or running.
+//! `PcapProcess`: a capture instance, which is idle or running.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::writer_stats::PcapStats;
 use super::{FlowTap, PcapSpec, Ports, SppError};
 use crate::time::Clock;
 
-/// A capture instance: a process in SPP, a set of threads here.
+/// Capture instance: a process in SPP, and a set of threads here.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -83,11 +83,11 @@ impl PcapProcess {
     ///
     /// # Errors
     /// Returns an error, and the instance is idle, if the port, the folder, or a capability is not
-    /// available, or the last recording is still being written. Returns
-    /// [`SppError::StillStarting`] if another start is in progress, and [`SppError::NoProcess`] after
-    /// [`PcapProcess::exit`].
+    /// available, or if the last recording is still being written. Returns
+    /// [`SppError::StillStarting`] if another start is in progress, and [`SppError::NoProcess`]
+    /// after [`PcapProcess::exit`].
     pub fn start(&self) -> Result<(), SppError> {
-        // A start that opens files on an unresponsive disk holds the lock.
+        // A start that is opening files on an unresponsive disk holds the lock.
         let began = self.began.try_lock_for(START_TIMEOUT);
         let mut began = began.ok_or(SppError::StillStarting)?;
         let exited = || SppError::NoProcess(self.spec.client_id.to_string());
@@ -128,8 +128,8 @@ impl PcapProcess {
         Ok(())
     }
 
-    /// Stops the recording; does nothing if there is none. On return, all received packets are in files
-    /// with their final names.
+    /// Stops the recording; does nothing if the instance is idle. On return, all received packets
+    /// are in files with their final names.
     ///
     /// # Errors
     /// Returns [`SppError::StillWriting`] if that takes longer than `timeout`; writing then continues
@@ -215,7 +215,7 @@ impl PcapProcess {
     }
 
     /// Starts a recording with the first start time whose file names are unused. Retries if another
-    /// instance with the same port and folder uses them in the meantime.
+    /// instance with the same port and folder uses the file names in the meantime.
     fn run_with_free_names(&self, interface: &str, began: &mut i64) -> Result<Recording, SppError> {
         let mut collisions_left = MAX_COLLISIONS;
         loop {
@@ -231,7 +231,8 @@ impl PcapProcess {
         }
     }
 
-    /// Returns the first second, from now and after `last`, whose file names are unused.
+    /// Returns the first second, not before now and after `last`, for which the file names are
+    /// unused.
     fn free_time(&self, last: i64) -> Result<i64, SppError> {
         let now = self.clock.now().as_ns().div_euclid(1_000_000_000);
         let first = now.max(last.saturating_add(1));
@@ -254,9 +255,9 @@ impl Drop for PcapProcess {
     }
 }
 
-/// Status of an instance: the keys of SPP's REST API, and additional ones.
+/// Status of an instance: the keys of SPP's REST API, and additional keys.
 ///
-/// COMPAT: SPP's REST clients.
+/// COMPAT: SPP's REST clients expect these keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PcapStatus {
@@ -265,7 +266,7 @@ pub struct PcapStatus {
     pub client_id: u8,
     /// `running` or `idle`.
     pub status: &'static str,
-    /// First core, which SPP calls the master.
+    /// Number of the first logical CPU (SPP's master lcore).
     #[serde(rename = "master-lcore")]
     pub master_lcore: u32,
     /// Roles of the other cores, by number.
@@ -314,11 +315,11 @@ pub struct RxPort {
     pub port: String,
 }
 
-/// Most seconds in the future that are tried for unused file names.
+/// Maximum number of seconds in the future that are tried for unused file names.
 const MAX_SECONDS_AHEAD: i64 = 10_000;
 
-/// Most retries when other instances use the same names: the number of ids.
+/// Maximum number of retries if other instances use the same names: the number of ids.
 const MAX_COLLISIONS: u32 = 127;
 
-/// Longest wait for another start of the same instance.
+/// Maximum wait for another start of the same instance.
 const START_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{PortId, SppError};
 
-/// Settings of a capture instance: the options of SPP's capture process, and additional ones.
+/// Settings of a capture instance: the options of SPP's capture process, and additional settings.
 ///
 /// ```
 /// use skylib::spp::PcapSpec;
@@ -21,17 +21,17 @@ pub struct PcapSpec {
     pub client_id: u8,
     /// Port to capture.
     pub port: PortId,
-    /// Processors: the first is the master (unused here), the second runs the supervisor, and each
-    /// other one runs a writer.
+    /// Numbers of the logical CPUs: the first is the master (unused here), the second runs the
+    /// supervisor, and each other one runs a writer.
     pub cores: Vec<u32>,
-    /// Whether threads are pinned to their processors, if these exist.
+    /// Whether threads are pinned to their logical CPUs, if these exist.
     pub pinned: bool,
     /// Folder for the files.
     pub out_dir: PathBuf,
     /// Whether to reject symbolic links in the path of the folder when a file is created.
     pub no_links: bool,
-    /// Size of a file in bytes before compression; the next file starts once it is exceeded. At least
-    /// 1024.
+    /// Size of a file before compression, in bytes; the next file starts once it is exceeded. At
+    /// least 1024.
     pub fsize: u64,
     /// Whether files are compressed with LZ4.
     pub compressed: bool,
@@ -41,9 +41,9 @@ pub struct PcapSpec {
     pub nanoseconds: bool,
     /// Whether each file is synced to disk before it is renamed to its final name.
     pub synced: bool,
-    /// Size of each writer's ring in bytes, 256 KiB to 1 GiB.
+    /// Size of each writer's ring, in bytes: 256 KiB to 1 GiB.
     pub ring_bytes: u32,
-    /// Path of the port's network namespace; `None` for that of the process.
+    /// Path of the port's network namespace; `None` for the namespace of the process.
     pub netns: Option<PathBuf>,
     /// Whether packets are also passed to the flow tap ([`FlowTap`](super::FlowTap)).
     pub flows: bool,
@@ -71,8 +71,8 @@ impl PcapSpec {
         }
     }
 
-    /// Sets the processors and pins the threads to them. The first is the master; as in SPP, the lowest
-    /// of the others receives.
+    /// Sets the logical CPUs and pins the threads to them. The first is the master; as in SPP, the
+    /// lowest of the others receives.
     #[must_use]
     pub fn with_cores(mut self, cores: Vec<u32>) -> Self {
         self.cores = cores;
@@ -90,14 +90,14 @@ impl PcapSpec {
         self
     }
 
-    /// Sets the size of a file in bytes.
+    /// Sets the size of a file before compression, in bytes.
     #[must_use]
     pub const fn with_fsize(mut self, bytes: u64) -> Self {
         self.fsize = bytes;
         self
     }
 
-    /// Sets whether threads are pinned to their processors.
+    /// Sets whether threads are pinned to their logical CPUs.
     #[must_use]
     pub const fn with_pinned(mut self, pinned: bool) -> Self {
         self.pinned = pinned;
@@ -139,7 +139,7 @@ impl PcapSpec {
         self
     }
 
-    /// Sets the size of each writer's ring in bytes.
+    /// Sets the size of each writer's ring, in bytes.
     #[must_use]
     pub const fn with_ring_bytes(mut self, bytes: u32) -> Self {
         self.ring_bytes = bytes;
@@ -166,26 +166,26 @@ impl PcapSpec {
         self.cores.len().saturating_sub(2)
     }
 
-    /// Returns the size of all rings in bytes.
+    /// Returns the total size of all rings, in bytes.
     pub(super) const fn rings(&self) -> u64 {
         self.writers() as u64 * self.ring_bytes as u64
     }
 
-    /// Validates the settings, independently of the machine.
+    /// Checks the settings, without regard to the machine.
     ///
     /// # Errors
-    /// Returns [`SppError::Spec`] with the allowed values.
+    /// Returns [`SppError::Spec`] with the allowed values if a setting is invalid.
     pub fn check(&self) -> Result<(), SppError> {
         let wrong = |text: String| Err(SppError::Spec(text));
         let id = self.client_id;
         if !(1..=127).contains(&id) {
-            return wrong(format!("client id {id} is not allowed, 1 to 127 expected"));
+            return wrong(format!("client id {id} is not allowed; expected 1 to 127"));
         }
         let writers = self.cores.len().saturating_sub(2);
         if !(1..=MAX_WRITERS).contains(&writers) {
             let count = self.cores.len();
             return wrong(format!(
-                "{count} cores are not allowed, 3 to {} expected: a master, a receiver, writers",
+                "{count} cores are not allowed; expected 3 to {} (a master, a receiver, writers)",
                 MAX_WRITERS + 2
             ));
         }
@@ -193,31 +193,31 @@ impl PcapSpec {
         sorted.sort_unstable();
         sorted.dedup();
         if sorted.len() != self.cores.len() {
-            return wrong("a core is named twice".to_owned());
+            return wrong("a core is listed twice".to_owned());
         }
         if self.fsize < MIN_FILE {
             let bytes = self.fsize;
             return wrong(format!(
-                "fsize {bytes} is not allowed, {MIN_FILE} or more expected"
+                "fsize {bytes} is not allowed; expected {MIN_FILE} or more"
             ));
         }
         if !(MIN_RING..=MAX_RING).contains(&self.ring_bytes) {
             let bytes = self.ring_bytes;
             return wrong(format!(
-                "a ring of {bytes} bytes is not allowed, {MIN_RING} to {MAX_RING} expected"
+                "a ring of {bytes} bytes is not allowed; expected {MIN_RING} to {MAX_RING}"
             ));
         }
         Ok(())
     }
 }
 
-/// Most writers of an instance.
+/// Maximum number of writers of an instance.
 const MAX_WRITERS: usize = 64;
-/// Smallest size of a file in bytes.
+/// Minimum size of a file, in bytes.
 const MIN_FILE: u64 = 1024;
-/// Smallest ring in bytes.
+/// Minimum size of a ring, in bytes.
 const MIN_RING: u32 = 256 << 10;
-/// Largest ring in bytes.
+/// Maximum size of a ring, in bytes.
 const MAX_RING: u32 = 1 << 30;
 
 #[cfg(test)]
@@ -233,10 +233,10 @@ mod tests {
             client_id,
             ..spec.clone()
         };
-        assert!(refusal(with_id(0)).contains("1 to 127 expected"));
-        assert!(refusal(with_id(128)).contains("1 to 127 expected"));
-        assert!(refusal(spec.clone().with_cores(vec![1, 2])).contains("3 to 66 expected"));
-        assert!(refusal(spec.clone().with_cores((0..67).collect())).contains("3 to 66 expected"));
+        assert!(refusal(with_id(0)).contains("expected 1 to 127"));
+        assert!(refusal(with_id(128)).contains("expected 1 to 127"));
+        assert!(refusal(spec.clone().with_cores(vec![1, 2])).contains("expected 3 to 66"));
+        assert!(refusal(spec.clone().with_cores((0..67).collect())).contains("expected 3 to 66"));
         assert!(refusal(spec.clone().with_cores(vec![1, 2, 1])).contains("twice"));
         assert!(refusal(spec.clone().with_fsize(1023)).contains("1024 or more"));
         let small = PcapSpec {

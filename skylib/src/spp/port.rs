@@ -28,12 +28,12 @@ pub struct PortId {
     pub queue: Option<u16>,
 }
 
-/// Kind of a port that can be captured. Complete: SPP's capture process rejects all other kinds too.
+/// Kind of a port that can be captured; SPP's capture process rejects all other kinds too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PortKind {
-    /// A network card: an entry of the list of interfaces.
+    /// A network card: an entry in the list of interfaces.
     Phy,
-    /// A ring between two processes in SPP; here a name that the user assigns to an interface.
+    /// A ring between two processes in SPP; here, a name that the user assigns to an interface.
     Ring,
 }
 
@@ -88,7 +88,7 @@ impl FromStr for PortId {
     }
 }
 
-/// Parses decimal digits only; `parse` alone would accept a sign.
+/// Parses a number that consists only of decimal digits; `parse` alone would accept a sign.
 fn decimal(text: &str) -> Option<u16> {
     let all_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     if all_digits { text.parse().ok() } else { None }
@@ -129,9 +129,9 @@ impl Ports {
         }
     }
 
-    /// Creates a table of this host's interfaces. `phy:0`, `phy:1` … are the interfaces with a device, in
-    /// the order of their bus addresses, as in DPDK; if there are none, all interfaces except the
-    /// loopback, by index.
+    /// Creates a table of this host's interfaces. `phy:0`, `phy:1` … are the interfaces with a
+    /// device, in the order of their bus addresses, as in DPDK; if there are none, all interfaces
+    /// except the loopback interface, by index.
     #[must_use]
     pub fn of_host() -> Self {
         Self::new(host_interfaces(Path::new("/sys/class/net")))
@@ -144,7 +144,7 @@ impl Ports {
         self
     }
 
-    /// Returns the interface of a port; `None` if it has none.
+    /// Returns the interface of a port; `None` if the port has none.
     #[must_use]
     pub fn interface(&self, port: PortId) -> Option<&str> {
         match port.kind {
@@ -190,7 +190,7 @@ fn host_interfaces(folder: &Path) -> Vec<String> {
 }
 
 /// Returns the address of an interface's device: the last PCI address in its path, because a virtio
-/// device is below a PCI device, or else the whole path.
+/// device is below a PCI device, or else the whole path; `None` if the interface has no device.
 fn bus_address(interface: &Path) -> Option<String> {
     let device = fs::canonicalize(interface.join("device")).ok()?;
     let is_pci = |part: &&str| {

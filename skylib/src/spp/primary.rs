@@ -1,4 +1,4 @@
-//! The virtual primary: status of SPP's primary process, from the kernel's counters.
+//! Virtual primary: status of SPP's primary process, from the kernel's counters.
 
 use std::fs;
 use std::path::Path;
@@ -18,37 +18,37 @@ pub struct PrimaryStatus {
     pub lcores: Vec<u32>,
     /// Interfaces of `phy:0`, `phy:1` …
     pub phy_ports: Vec<PhyPort>,
-    /// Always empty: rings have no counters here.
+    /// Always empty: rings have no counters in this library.
     pub ring_ports: [u32; 0],
     /// Always empty.
     pub pipes: [u32; 0],
 }
 
-/// An interface with its counters since system start or the last reset.
+/// Interface with its counters since system start or the last reset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PhyPort {
     /// Number of the port.
     pub id: usize,
-    /// Packets received.
+    /// Number of packets received.
     pub rx: u64,
-    /// Packets sent.
+    /// Number of packets sent.
     pub tx: u64,
-    /// Packets dropped while sending.
+    /// Number of packets dropped while sending.
     pub tx_drop: u64,
     /// MAC address.
     pub eth: String,
-    /// Numbers of queues.
+    /// Number of queues, by direction.
     pub nof_queues: Queues,
 }
 
-/// Numbers of queues of an interface.
+/// Number of queues of an interface, by direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Queues {
-    /// Receive queues.
+    /// Number of receive queues.
     pub rx: usize,
-    /// Transmit queues.
+    /// Number of transmit queues.
     pub tx: usize,
 }
 
@@ -79,7 +79,7 @@ impl PrimaryStatus {
 }
 
 impl PhyPort {
-    /// Subtracts earlier counters, unless they are larger, which means that the interface was recreated.
+    /// Subtracts earlier counters, unless they are larger because the interface was recreated.
     fn since(self, cleared: &Self) -> Self {
         let is_same = self.rx >= cleared.rx && self.tx >= cleared.tx;
         if !is_same || self.tx_drop < cleared.tx_drop {

@@ -1,4 +1,4 @@
-//! `Recording`: one recording from start to stop, with its writer threads and their supervisor.
+//! `Recording`: a recording from start to stop, with its writer threads and their supervisor.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use crate::error_chain::Chain;
 use crate::packet::LinkType;
 use crate::sys::cpu;
 
-/// A recording that is running or has ended.
+/// Recording that is running or has ended.
 #[derive(Debug)]
 pub(super) struct Recording {
     writers: Vec<Arc<WriterStats>>,
     events: Sender<Event>,
     /// Disconnected once all files are written and closed.
     over: Receiver<()>,
-    /// Error that ended the recording; `None` after a requested stop.
+    /// Error that ended the recording; `None` while it is running and after a requested stop.
     error: Arc<Mutex<Option<String>>>,
     stopping: AtomicBool,
 }
 
 impl Recording {
-    /// Opens all sockets and files, then starts to receive packets. `began` is the time for the file
-    /// names, in seconds since the Unix epoch.
+    /// Opens all sockets and files, then starts to receive packets. `began` is the time in the file
+    /// names, in Unix seconds.
     pub(super) fn start(
         spec: &PcapSpec,
         interface: &str,
@@ -103,7 +103,7 @@ impl Recording {
         match started {
             Ok(_) => Ok(run),
             Err(error) => {
-                // Without a supervisor, the writers that have started are stopped here.
+                // If there is no supervisor, the writers that have started must be stopped here.
                 stopped.store(true, Ordering::Relaxed);
                 for writer in &run.writers {
                     writer.wake();
@@ -134,7 +134,7 @@ impl Recording {
         self.wait(Duration::ZERO)
     }
 
-    /// Returns the error that ended the recording, if one did.
+    /// Returns the error that ended the recording, `None` if there was none.
     pub(super) fn error(&self) -> Option<String> {
         self.error.lock().clone()
     }
@@ -152,12 +152,12 @@ impl Recording {
     }
 }
 
-/// The thread that ends the writers, and reopens the interface after its removal.
+/// Thread that ends the writers and reopens the interface after its removal.
 struct Supervisor {
     spec: PcapSpec,
     interface: String,
     writers: Vec<Arc<WriterStats>>,
-    /// Channels to the writers for sources of the reopened interface, by writer.
+    /// Channels that pass sources of the reopened interface to the writers, by writer.
     new_sources: Vec<Sender<AfPacket>>,
     received_events: Receiver<Event>,
     stop: Arc<AtomicBool>,
@@ -190,7 +190,7 @@ impl Supervisor {
         }
     }
 
-    /// Handles events until the recording has to end.
+    /// Handles events until the recording must end.
     fn supervise(&mut self) {
         let mut removed = 0;
         loop {
@@ -222,7 +222,8 @@ impl Supervisor {
         }
     }
 
-    /// Reopens the interface and passes the new sources to the writers; returns whether it exists.
+    /// Reopens the interface and passes the new sources to the writers; returns whether the
+    /// interface exists.
     fn reopen(&self) -> bool {
         let opened = open_sources(&self.spec, &self.interface);
         let Ok(mut sources) = opened else {
@@ -289,7 +290,8 @@ fn on_open(spec: &PcapSpec, error: CaptureError) -> SppError {
     }
 }
 
-/// Fails if the interface does not have the port's queue; passes if the kernel does not list its queues.
+/// Checks that the interface has the port's queue; succeeds if the kernel does not list the
+/// interface's queues.
 fn check_queue(spec: &PcapSpec, interface: &str) -> Result<(), SppError> {
     let (Some(queue), None) = (spec.port.queue, &spec.netns) else {
         return Ok(());
@@ -305,8 +307,8 @@ fn check_queue(spec: &PcapSpec, interface: &str) -> Result<(), SppError> {
     })
 }
 
-/// Returns a filter for packets received through one queue. The kernel numbers queues from 1; 0 means
-/// that the driver reported none, which is treated as the first queue.
+/// Returns a filter for packets received through one queue. The kernel numbers queues from 1; 0
+/// means that the driver reported no queue, which is treated as the first queue.
 fn queue_filter(queue: u16) -> Result<BpfProgram, CaptureError> {
     let instruction = BpfInstruction::new;
     let number = (libc::SKF_AD_OFF + libc::SKF_AD_QUEUE).cast_unsigned();
@@ -321,7 +323,7 @@ fn queue_filter(queue: u16) -> Result<BpfProgram, CaptureError> {
     BpfProgram::from_instructions(instructions, LinkType::ETHERNET)
 }
 
-/// Opens the first file of each writer; removes them all again if one cannot be opened.
+/// Opens the first file of each writer; removes all of them if one cannot be opened.
 fn open_files(
     spec: &PcapSpec,
     began: i64,
@@ -357,7 +359,7 @@ fn resume(sources: &mut [AfPacket]) -> Result<(), CaptureError> {
 /// Interval of attempts to reopen a removed interface.
 const REOPEN_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Size of a ring block in bytes.
+/// Size of a ring block, in bytes.
 const RING_BLOCK: u32 = 128 << 10;
 
 // Operation codes of `linux/bpf_common.h`.

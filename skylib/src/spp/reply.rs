@@ -1,4 +1,4 @@
-//! `Reply`: the answer of an SPP process to a command.
+//! `Reply`: the reply of an SPP process to a command.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,7 +17,7 @@ use super::shortened;
 #[derive(Debug, Default, Deserialize)]
 #[non_exhaustive]
 pub struct Reply {
-    /// Results by command; there is only one.
+    /// Results, one for each command; only one command is sent.
     #[serde(default)]
     results: Vec<CommandResult>,
     /// Id of the process, if requested.
@@ -45,7 +45,7 @@ struct ErrorDetails {
     message: String,
 }
 
-/// Processors in a status.
+/// Cores in a status.
 #[derive(Debug, Deserialize)]
 pub(super) struct Cores {
     #[serde(rename = "master-lcore")]
@@ -63,8 +63,8 @@ impl Reply {
     /// Parses a reply.
     ///
     /// # Errors
-    /// Returns an error if the bytes are not a JSON object; [`serde_json::Error::is_eof`] if they are
-    /// the beginning of one.
+    /// Returns an error if the bytes are not a JSON object. If they are the beginning of one,
+    /// [`serde_json::Error::is_eof`] returns `true`.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         // serde would also accept an array of the field values.
         if bytes
@@ -77,7 +77,7 @@ impl Reply {
         serde_json::from_slice(bytes)
     }
 
-    /// Returns the error message, if the command was rejected.
+    /// Returns the error message if the command was rejected; otherwise `None`.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         let first = self.results.first().filter(|r| r.result == "error")?;
@@ -86,9 +86,78 @@ impl Reply {
     }
 }
 
+/// Bytes of a reply while they arrive. Its only delimiter is the end of its JSON object.
+///
+/// ```
+/// use skylib::spp::ReplyBuffer;
+/// let mut buffer = ReplyBuffer::default();
+/// assert!(buffer.push(br#"{"client_id""#)?.is_none());
+/// assert_eq!(buffer.push(b":3}")?.and_then(|reply| reply.client_id), Some(3));
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct ReplyBuffer(Vec<u8>);
+
+impl ReplyBuffer {
+    /// Longest reply in bytes.
+    pub const LIMIT: usize = 64 << 10;
+
+    /// Appends received bytes; returns the reply once it is complete.
+    ///
+    /// # Errors
+    /// Returns a description if the bytes are no reply, or exceed the limit.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Option<Reply>, String> {
+        // Some processes also send the terminating zero byte of the text.
+        self.0.extend(bytes.iter().filter(|byte| **byte != 0));
+        if self.0.len() > Self::LIMIT {
+            return Err("the reply is too long".to_owned());
+        }
+        // Parsing after each of many small reads would take quadratic time.
+        let may_be_whole = self.0.trim_ascii_end().last() == Some(&b'}');
+        if self.0.first() == Some(&b'{') && !may_be_whole {
+            return Ok(None);
+        }
+        match Reply::parse(&self.0) {
+            Ok(reply) => Ok(Some(reply)),
+            Err(error) if error.is_eof() => Ok(None),
+            Err(error) => Err(format!("invalid reply: {error}")),
+        }
+    }
+
+    /// Returns the number of bytes of the reply so far.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns whether no byte of the reply was received.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_arrives_in_pieces_and_is_limited() {
+        let text = b"{\"client_id\":\0 3}\0";
+        for size in 1..text.len() {
+            let mut buffer = ReplyBuffer::default();
+            let found = text
+                .chunks(size)
+                .find_map(|piece| buffer.push(piece).unwrap());
+            assert_eq!(found.unwrap().client_id, Some(3), "pieces of {size}");
+        }
+        let mut buffer = ReplyBuffer::default();
+        assert!(buffer.push(&[b' '; ReplyBuffer::LIMIT]).unwrap().is_none());
+        assert_eq!(buffer.push(b" ").unwrap_err(), "the reply is too long");
+        let invalid = ReplyBuffer::default().push(b"{]}");
+        assert!(invalid.unwrap_err().starts_with("invalid reply: "));
+        assert!(ReplyBuffer::default().is_empty());
+    }
 
     #[test]
     fn only_an_error_in_the_first_result_is_one() {

@@ -1,4 +1,4 @@
-//! `Secondary`: the connection of an SPP process.
+//! `Secondary`: the connection to an SPP process.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -8,24 +8,24 @@ use parking_lot::Mutex;
 use rustix::net::sockopt;
 
 use super::SppError;
-use super::reply::Reply;
+use super::reply::{Reply, ReplyBuffer};
 
-/// A connected SPP process. It receives one command at a time.
+/// Connected SPP process, to which commands are sent one after the other.
 #[derive(Debug)]
 pub(super) struct Secondary {
     /// Id of the process, 1 to 127.
     pub(super) id: u8,
-    /// `None` once the connection is closed.
+    /// Connection; `None` once it is closed.
     stream: Mutex<Option<TcpStream>>,
 }
 
-/// Failure of a command.
+/// Error returned for a failed command.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecondaryError {
     /// The process has closed the connection.
     #[error("the connection was closed")]
     Closed,
-    /// The process did not answer, or its answer was invalid.
+    /// The process did not reply, or its reply was invalid.
     #[error("{0}")]
     Broken(String),
 }
@@ -33,7 +33,7 @@ pub(super) enum SecondaryError {
 impl Secondary {
     /// Queries the id and type of a process that has just connected.
     pub(super) fn greet(mut stream: TcpStream) -> Result<Self, SecondaryError> {
-        // Without keep-alive, the loss of the machine at the other end would not be detected.
+        // Without keep-alive, a failure of the remote machine would not be detected.
         let configured = stream
             .set_nodelay(true)
             .and_then(|()| Ok(sockopt::set_socket_keepalive(&stream, true)?))
@@ -57,8 +57,9 @@ impl Secondary {
         })
     }
 
-    /// Sends a command and returns the reply. After a timeout, the connection is closed, because a late
-    /// reply would be taken for that of the next command; the process then connects again.
+    /// Sends a command and returns the reply. After a timeout, the connection is closed, because a
+    /// late reply would be mistaken for the reply to the next command; the process then connects
+    /// again.
     pub(super) fn command(&self, command: &str) -> Result<Reply, SecondaryError> {
         let began = now();
         let busy = || SecondaryError::Broken("busy with another command".to_owned());
@@ -74,7 +75,7 @@ impl Secondary {
 
     /// Returns whether the connection is open, without sending a command.
     pub(super) fn is_alive(&self) -> bool {
-        // If a command is in progress, its caller notices a closed connection.
+        // If a command is in progress, its caller detects a closed connection.
         let Some(mut stream) = self.stream.try_lock() else {
             return true;
         };
@@ -86,7 +87,7 @@ impl Secondary {
             open.set_nonblocking(false)?;
             outcome
         });
-        // Without a command in progress there is nothing to receive.
+        // Without a command in progress, nothing is received on an open connection.
         let alive = waiting.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         if !alive {
             *stream = None;
@@ -94,7 +95,7 @@ impl Secondary {
         alive
     }
 
-    /// Converts the failure of a command.
+    /// Converts the error of a failed command.
     pub(super) fn error(&self, error: SecondaryError) -> SppError {
         match error {
             SecondaryError::Closed => SppError::NoProcess(self.id.to_string()),
@@ -117,7 +118,7 @@ fn exchange(
     stream
         .write_all(command.as_bytes())
         .map_err(|error| of_io(&error))?;
-    let mut reply = Vec::new();
+    let mut reply = ReplyBuffer::default();
     let mut piece = [0; 4096];
     loop {
         let left = end.saturating_duration_since(now());
@@ -131,27 +132,14 @@ fn exchange(
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(of_io(&error)),
         };
-        // Some processes also send the terminating zero byte of the text.
-        reply.extend(piece[..length].iter().filter(|byte| **byte != 0));
-        if reply.len() > LONGEST_REPLY {
-            return Err(SecondaryError::Broken("the reply is too long".to_owned()));
-        }
-        // Parsing after each of many small reads would take quadratic time.
-        let may_be_whole = reply.trim_ascii_end().last() == Some(&b'}');
-        if reply.first() == Some(&b'{') && !may_be_whole {
-            continue;
-        }
-        match Reply::parse(&reply) {
-            Ok(reply) => return Ok(reply),
-            Err(error) if error.is_eof() => {}
-            Err(error) => {
-                return Err(SecondaryError::Broken(format!("invalid reply: {error}")));
-            }
+        let received = reply.push(&piece[..length]);
+        if let Some(reply) = received.map_err(SecondaryError::Broken)? {
+            return Ok(reply);
         }
     }
 }
 
-/// Sets the timeouts of reads and writes.
+/// Sets the timeouts for reading and writing.
 fn set_timeouts(stream: &TcpStream, timeout: Duration) -> Result<(), SecondaryError> {
     let timeout = Some(timeout.max(Duration::from_millis(1)));
     stream
@@ -160,7 +148,7 @@ fn set_timeouts(stream: &TcpStream, timeout: Duration) -> Result<(), SecondaryEr
         .map_err(|error| of_io(&error))
 }
 
-/// Converts an error of the socket.
+/// Converts an error from the socket.
 fn of_io(error: &io::Error) -> SecondaryError {
     match error.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => {
@@ -183,9 +171,6 @@ fn now() -> Instant {
 
 /// Timeout of a command, including the wait for earlier commands.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(4);
-
-/// Longest reply in bytes.
-const LONGEST_REPLY: usize = 64 << 10;
 
 /// Idle time before TCP keep-alive probes.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);

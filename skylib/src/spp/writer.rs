@@ -1,4 +1,5 @@
-//! `Writer`: records the packets of one ring to files; a pass-through source for flow tables.
+//! `Writer`: records the packets of one ring to files, and is a pass-through source for flow
+//! tables.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,30 +14,30 @@ use crate::capture::{AfPacket, Batch, CaptureError, CaptureStats, PacketSource, 
 use crate::packet::LinkType;
 use crate::sys::cpu;
 
-/// A packet source that records each packet it returns.
+/// Packet source that records each packet that it returns.
 ///
-/// It ends when a stop is requested or a file cannot be written.
+/// The source ends when a stop is requested or a file cannot be written.
 pub(super) struct Writer {
-    /// `None` while the interface does not exist.
+    /// Source of the packets; `None` while the interface does not exist.
     source: Option<AfPacket>,
     link_type: LinkType,
     recorder: Recorder,
     stats: Arc<WriterStats>,
     stop: Arc<AtomicBool>,
     events: Sender<Event>,
-    /// New sources after the interface was removed and recreated.
+    /// Channel for new sources after the interface was removed and recreated.
     sources: Receiver<AfPacket>,
     /// Sum of the counters of earlier sources.
     before: CaptureStats,
     state: WriterState,
-    /// Result of the latest read if it was not packets; handled by the next call, because returned
-    /// packets borrow the source.
+    /// Result of the latest read if it returned no packets; handled by the next call, because
+    /// returned packets borrow the source.
     outcome: Option<Outcome>,
-    /// Dropped when this writer receives nothing more; `all_received` disconnects once all writers
-    /// have dropped theirs.
+    /// Dropped when this writer has received its last packet; `all_received` is disconnected once
+    /// all writers have dropped their sender.
     received: Option<Sender<()>>,
     all_received: Receiver<()>,
-    /// Processor to pin the thread to; `None` once that is done.
+    /// Number of the logical CPU to pin the thread to; `None` once the thread is pinned.
     core: Option<u32>,
 }
 
@@ -77,7 +78,7 @@ pub(super) struct WriterContext {
 }
 
 impl Writer {
-    /// Creates a writer that works.
+    /// Creates a writer in the state `Working`.
     pub(super) fn new(source: AfPacket, recorder: Recorder, context: WriterContext) -> Self {
         context.stats.set_waker(source.waker());
         Self {
@@ -105,7 +106,7 @@ impl Writer {
         ) {}
     }
 
-    /// Reacts to a read that returned no packets.
+    /// Handles a read that returned no packets.
     fn handle_outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Idle => {
@@ -175,8 +176,9 @@ impl Writer {
         }
     }
 
-    /// Completes the file after the last packet, then waits until all writers have stopped receiving:
-    /// closing a socket earlier would make the kernel reassign its flows to the others.
+    /// Completes the file after the last packet, then waits until all writers have stopped
+    /// receiving: if a socket were closed earlier, the kernel would reassign its flows to the other
+    /// writers.
     fn end(&mut self) {
         self.state = WriterState::Over;
         self.received = None;
@@ -219,7 +221,7 @@ impl Writer {
         self.stats.set_packets(lost, stats.written);
     }
 
-    /// Pins the calling thread to the writer's core, once.
+    /// Pins the calling thread to the writer's logical CPU, once.
     fn pin(&mut self) {
         if let Some(core) = self.core.take()
             && let Err(error) = cpu::pin(core)
@@ -230,8 +232,8 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Ends the recording with an error if the consumer stops reading early, because the other writers
-    /// would not receive this writer's flows.
+    /// Ends the recording with an error if the consumer stops reading early, because this writer's
+    /// flows would not be recorded by the other writers.
     fn drop(&mut self) {
         if self.state != WriterState::Over {
             self.complete(SppError::WriterEnded);
@@ -310,8 +312,8 @@ enum Outcome {
     Failed(SppError),
 }
 
-/// Longest time that packets are only in memory while no others arrive.
+/// Maximum time for which packets are only in memory while no other packets arrive.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Longest wait for the other writers at the end.
+/// Maximum wait for the other writers at the end.
 const OTHERS_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! `WriterStats`: the published state of a writer; `PcapStats`: packet counters of instances.
+//! `WriterStats`: published state of a writer; `PcapStats`: packet counters of instances.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +14,13 @@ use crate::capture::{CaptureStats, Waker};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PcapStats {
-    /// Packets received.
+    /// Number of packets received.
     pub rx: u64,
-    /// Packets written to files, or buffered for writing.
+    /// Number of packets written to files or buffered for writing.
     pub written: u64,
-    /// Packets lost because the ring was full or a file could not be written.
+    /// Number of packets lost because the ring was full or a file could not be written.
     pub drop: u64,
-    /// Files completed.
+    /// Number of files completed.
     pub files: u64,
 }
 
@@ -36,14 +36,14 @@ impl PcapStats {
     }
 }
 
-/// Published state of one writer. One thread writes it, any thread reads it.
+/// Published state of one writer. It is written by one thread and read by any thread.
 #[derive(Debug, Default)]
 pub(super) struct WriterStats {
     received: AtomicU64,
     dropped: AtomicU64,
     written: AtomicU64,
     files: AtomicU64,
-    /// Final name of the file that is being written; empty if there is none.
+    /// Final name of the file that is being written; empty if no file is being written.
     file: Mutex<String>,
     /// Waker of the writer's current source.
     waker: Mutex<Waker>,
@@ -96,7 +96,8 @@ impl WriterStats {
     pub(super) fn stats(&self) -> PcapStats {
         let drop = self.dropped.load(Ordering::Relaxed);
         let written = self.written.load(Ordering::Relaxed);
-        // The kernel's counter is read less often than packets are written.
+        // The kernel's counter is read less often than packets are written, and may therefore lag
+        // behind.
         let rx = self.received.load(Ordering::Relaxed).max(written + drop);
         PcapStats {
             rx,

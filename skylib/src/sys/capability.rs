@@ -1,10 +1,10 @@
-//! Linux capabilities of the calling thread, and help texts for missing ones.
+//! Linux capabilities of the calling thread, and help messages for missing ones.
 
 use std::fmt;
 
 use rustix::thread::{CapabilitySet, capabilities};
 
-/// A capability that a part of the library needs. Complete: no part needs another one.
+/// Capability that a part of the library needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Capability {
     /// `CAP_NET_RAW`: reading packets from interfaces.
@@ -25,8 +25,8 @@ impl Capability {
         capabilities(None).is_ok_and(|sets| sets.effective.contains(self.bit()))
     }
 
-    /// Returns one line with what the calling thread cannot do and the command that grants it; `None` if
-    /// it has all capabilities.
+    /// Returns one line with the operations that the calling thread cannot perform and how to grant
+    /// the capabilities; `None` if it has all capabilities.
     #[must_use]
     pub(crate) fn missing() -> Option<String> {
         let missing: Vec<Self> = Self::ALL
@@ -40,13 +40,13 @@ impl Capability {
         (!missing.is_empty()).then(|| format!("{} ({})", needs.join(", "), remedy(&missing)))
     }
 
-    /// Returns one line with what needs the capability and the command that grants it.
+    /// Returns one line with the operation that needs the capability and how to grant it.
     #[must_use]
     pub(crate) fn help(self) -> String {
         format!("{} needs {self} ({})", self.purpose(), self.remedy())
     }
 
-    /// Returns the command that grants the capability.
+    /// Returns an instruction for granting the capability.
     #[must_use]
     pub(crate) fn remedy(self) -> String {
         remedy(&[self])
@@ -79,11 +79,12 @@ impl fmt::Display for Capability {
     }
 }
 
-/// Returns the command that grants capabilities to this program.
+/// Returns an instruction for granting capabilities to this program.
 fn remedy(wanted: &[Capability]) -> String {
     let program = std::env::current_exe()
         .map_or_else(|_| "PROGRAM".to_owned(), |path| path.display().to_string());
-    // setcap replaces all capabilities of the file, so those it already grants are listed again.
+    // setcap replaces all capabilities of the file, so that the capabilities already granted must
+    // be listed again.
     let flags: Vec<String> = Capability::ALL
         .into_iter()
         .filter(|capability| wanted.contains(capability) || capability.is_effective())
@@ -133,7 +134,7 @@ mod tests {
             rustix::thread::set_capabilities(None, empty).unwrap();
             Capability::missing().unwrap()
         };
-        // Capabilities belong to a thread.
+        // Capabilities are per thread.
         let text = std::thread::spawn(without_any).join().unwrap();
         assert!(
             text.starts_with("capturing packets needs CAP_NET_RAW, ")

@@ -1,13 +1,13 @@
-//! Processors of this machine: parsing of `/proc/cpuinfo` and CPU lists, and CPU affinity.
+//! Logical CPUs of this machine: parsing of `/proc/cpuinfo` and CPU lists, and CPU affinity.
 
 use std::io;
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// A logical processor. Texts are empty and numbers zero if the kernel does not report them.
+/// Logical CPU. Strings are empty and numbers are zero if the kernel does not report them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cpu {
-    /// Number of the processor, from 0.
+    /// Number of the logical CPU, from 0.
     pub number: u32,
     /// Vendor, such as `GenuineIntel`.
     pub vendor_id: String,
@@ -17,11 +17,11 @@ pub struct Cpu {
     pub model: String,
     /// Stepping number.
     pub stepping: u32,
-    /// Id of the processor's socket.
+    /// Id of the CPU socket.
     pub physical_id: String,
-    /// Id of the processor's core.
+    /// Id of the core in the socket.
     pub core_id: String,
-    /// Number of cores in the processor's socket.
+    /// Number of cores in the socket.
     pub cores: u32,
     /// Marketing name.
     pub model_name: String,
@@ -33,7 +33,7 @@ pub struct Cpu {
     pub microcode: String,
 }
 
-/// Parses the text of `/proc/cpuinfo`. Unknown lines are ignored.
+/// Parses the content of `/proc/cpuinfo`. Unknown lines are ignored.
 #[must_use]
 pub(crate) fn parse_cpuinfo(text: &str) -> Vec<Cpu> {
     let mut cpus: Vec<Cpu> = Vec::new();
@@ -85,10 +85,10 @@ pub(crate) fn parse_list(text: &str) -> Vec<u32> {
     numbers
 }
 
-/// Pins the calling thread to one processor.
+/// Pins the calling thread to a logical CPU.
 ///
 /// # Errors
-/// Returns `InvalidInput` if the processor does not exist or is not available to this process.
+/// Returns `InvalidInput` if the CPU does not exist or is not available to this process.
 pub(crate) fn pin(number: u32) -> io::Result<()> {
     let index = number as usize;
     if index >= CpuSet::MAX_CPU {
@@ -99,13 +99,13 @@ pub(crate) fn pin(number: u32) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// Returns the number at the start of a text; 0 if there is none.
+/// Returns the number at the start of a string; 0 if there is none.
 fn leading_number(text: &str) -> u32 {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     text[..digits].parse().unwrap_or(0)
 }
 
-/// Most numbers that a list expands to.
+/// Maximum number of elements to which a list expands.
 const MAX_LIST: usize = 65_536;
 
 #[cfg(test)]

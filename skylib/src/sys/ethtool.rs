@@ -1,4 +1,5 @@
-//! `Ethtool`: driver information of interfaces, by the `SIOCETHTOOL` requests that need no privilege.
+//! `Ethtool`: driver information of interfaces, obtained with `SIOCETHTOOL` requests that need no
+//! privileges.
 //!
 //! Commands and structures: `linux/ethtool.h`.
 #![expect(
@@ -14,7 +15,7 @@ use std::sync::OnceLock;
 use arcstr::ArcStr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-/// A socket for requests about the interfaces of the network namespace it was opened in.
+/// Socket for requests about the interfaces of the network namespace in which it was opened.
 #[derive(Debug)]
 pub(crate) struct Ethtool(OwnedFd);
 
@@ -23,7 +24,7 @@ pub(crate) struct Ethtool(OwnedFd);
 pub(crate) struct Driver {
     /// Name of the driver, such as `ixgbe` or `veth`.
     pub(crate) name: String,
-    /// Bus address of the device, such as `0000:03:00.1`; empty if it has none.
+    /// Bus address of the device, such as `0000:03:00.1`; empty if the device has none.
     pub(crate) bus_info: String,
 }
 
@@ -46,7 +47,7 @@ impl Ethtool {
     /// Opens a socket in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// Returns an error if the process has no file descriptor left.
+    /// Returns an error if no file descriptor is available.
     pub(crate) fn open() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
@@ -59,7 +60,7 @@ impl Ethtool {
     /// Returns `EOPNOTSUPP` for interfaces without a driver (`lo`), and `ENODEV` if the interface does
     /// not exist.
     pub(crate) fn driver(&self, interface: &str) -> io::Result<Driver> {
-        // struct ethtool_drvinfo: cmd, five texts of 32 bytes, 12 reserved bytes, five counters.
+        // struct ethtool_drvinfo: cmd, five strings of 32 bytes, 12 reserved bytes, five counters.
         let mut words = [0_u32; 49];
         words[0] = ETHTOOL_GDRVINFO;
         self.call(interface, &mut words)?;
@@ -104,7 +105,7 @@ impl Ethtool {
         ))
     }
 
-    /// Returns the names of all features of this kernel, which are the same for every interface.
+    /// Returns the names of all features of this kernel, which are equal for all interfaces.
     /// Positions without a feature have an empty name.
     ///
     /// # Errors
@@ -115,7 +116,7 @@ impl Ethtool {
             return Ok(names);
         }
         let count = self.feature_count(interface)?;
-        // struct ethtool_gstrings: cmd, set, count, then texts of 32 bytes.
+        // struct ethtool_gstrings: cmd, set, count, then strings of 32 bytes.
         let mut words = vec![0_u32; 3 + 8 * count];
         words[0] = ETHTOOL_GSTRINGS;
         words[1] = ETH_SS_FEATURES;
@@ -131,7 +132,8 @@ impl Ethtool {
 
     /// Returns the number of features of this kernel.
     fn feature_count(&self, interface: &str) -> io::Result<usize> {
-        // struct ethtool_sset_info: cmd, reserved, 64-bit mask, one count for each bit left set.
+        // struct ethtool_sset_info: cmd, reserved, 64-bit mask, one count for each bit that the
+        // kernel leaves set.
         let mut words = [0_u32; 5];
         words[0] = ETHTOOL_GSSET_INFO;
         let mask = (1_u64 << ETH_SS_FEATURES).to_ne_bytes();
@@ -144,7 +146,8 @@ impl Ethtool {
         Ok(usize::try_from(words[4]).unwrap_or(0).min(MAX_FEATURES))
     }
 
-    /// Sends one request. `words` is the command's structure, as large as the kernel may write.
+    /// Sends one request. `words` is the command's structure; it must be as large as the kernel may
+    /// write.
     fn call(&self, interface: &str, words: &mut [u32]) -> io::Result<()> {
         let mut name = [0; libc::IFNAMSIZ];
         if interface.len() >= name.len() || interface.is_empty() {
@@ -182,7 +185,7 @@ fn to_bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
-/// Returns the text before the first zero byte.
+/// Returns the string before the first zero byte.
 fn text(bytes: &[u8]) -> String {
     CStr::from_bytes_until_nul(bytes)
         .map_or_else(|_| String::from_utf8_lossy(bytes), CStr::to_string_lossy)
@@ -197,8 +200,8 @@ const ETHTOOL_GSSET_INFO: u32 = 0x37;
 const ETHTOOL_GFEATURES: u32 = 0x3a;
 const ETH_SS_FEATURES: u32 = 4;
 
-/// Upper bound of the feature count (kernels have about 70), so that an invalid answer cannot cause a
-/// large allocation.
+/// Upper bound of the feature count (kernels have about 70), so that an invalid response cannot
+/// cause a large allocation.
 const MAX_FEATURES: usize = 4096;
 
 #[cfg(test)]
@@ -252,7 +255,7 @@ mod tests {
                 Ethtool::open().unwrap()
             })
             .unwrap();
-        // The socket answers for its namespace although this thread is not in it.
+        // The socket refers to its namespace, although this thread is in another one.
         assert_eq!(ethtool.driver("sysv0").unwrap().name, "veth");
         assert_eq!(ethtool.speed("sysv0").unwrap(), Some(10_000));
         let names = ethtool.feature_names("sysv0").unwrap();

@@ -6,10 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
-/// A flag with a file descriptor, which is readable from [`EventFd::raise`] until
-/// [`EventFd::clear`].
+/// Flag with a file descriptor, which is readable from [`EventFd::raise`] until [`EventFd::clear`].
 ///
-/// A thread that waits for several events includes the descriptor in those it polls.
+/// A thread that waits for several events polls this descriptor together with others.
 ///
 /// ```
 /// # #[cfg(feature = "netlink")] {
@@ -28,7 +27,7 @@ impl EventFd {
     /// Creates a flag that is not raised.
     ///
     /// # Errors
-    /// Returns an error if the process has no file descriptor left.
+    /// Returns an error if no file descriptor is available.
     pub fn new() -> io::Result<Self> {
         Ok(Self(eventfd(
             0,
@@ -36,7 +35,7 @@ impl EventFd {
         )?))
     }
 
-    /// Raises the flag. Raising it twice has the same effect as once.
+    /// Raises the flag. Raising it repeatedly has the same effect as raising it once.
     #[expect(clippy::host_endian_bytes, reason = "an eventfd counts in host order")]
     pub fn raise(&self) {
         // The only failure is a full counter, in which case the flag is raised already.
@@ -67,10 +66,11 @@ impl AsFd for EventFd {
     }
 }
 
-/// Waits until at least one descriptor is readable or has an error; returns which.
+/// Waits until at least one descriptor is readable or has an error; returns whether each of them
+/// is.
 ///
 /// # Errors
-/// Returns the error of `poll`. Interrupting signals are ignored.
+/// Returns the error of `poll`; interruptions by signals are ignored.
 pub(crate) fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<[bool; N]> {
     let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     loop {

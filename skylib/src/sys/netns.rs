@@ -1,7 +1,7 @@
 //! Network namespaces: their identity, and running code inside one.
 //!
 //! The calling thread never changes its namespace: [`run_in`] starts a short-lived thread that
-//! enters the namespace. Sockets opened there belong to that namespace, also when other threads use
+//! enters the namespace. Sockets opened there belong to that namespace, even if other threads use
 //! them.
 
 use std::fs::File;
@@ -15,8 +15,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Identity of a namespace: the device and inode numbers of its file in the kernel's `nsfs`.
 ///
-/// It is unique among existing namespaces. The kernel may reuse it, so hold the namespace open while
-/// relying on it.
+/// The identity is unique among existing namespaces. The kernel may reuse it; hold the namespace
+/// open while relying on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NetnsId {
     /// `st_dev` of the namespace file.
@@ -25,7 +25,7 @@ pub(crate) struct NetnsId {
     pub(crate) inode: u64,
 }
 
-/// An open namespace, which exists at least as long as this value.
+/// Open namespace, which exists at least as long as this value.
 #[derive(Debug)]
 pub(crate) struct Netns {
     file: File,
@@ -47,7 +47,7 @@ impl Netns {
             let text = format!("{} is not a network namespace", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        // Opens the same file again, even if the path has been replaced since.
+        // Opens the same file again, even if the path has been replaced in the meantime.
         let same = format!("/proc/self/fd/{}", handle.as_raw_fd());
         let file = File::from(open(same, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
         let stat = fstat(&file)?;
@@ -77,7 +77,7 @@ impl Netns {
     /// Runs `work` on a new thread inside the namespace and waits for its result.
     ///
     /// # Errors
-    /// Returns `PermissionDenied` without `CAP_SYS_ADMIN`
+    /// Returns `PermissionDenied` if the thread lacks `CAP_SYS_ADMIN`
     /// ([`Capability::SysAdmin`](super::capability::Capability)), and otherwise the error of the
     /// system call.
     ///

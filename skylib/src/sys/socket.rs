@@ -1,16 +1,18 @@
 //! `PacketSocket`: a raw `AF_PACKET` socket.
 //!
-//! A socket belongs to the network namespace of the thread that opened it. All its calls, including
-//! interface lookups, refer to that namespace, not to that of the calling thread.
+//! A socket belongs to the network namespace of the thread that opened it. All calls on a socket,
+//! including interface lookups, refer to that namespace, not to that of the calling thread.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::net::netdevice;
 
-/// A socket that receives frames of an interface as they are on the wire, including the link header.
+/// Socket that receives the frames of an interface as they are on the wire, including the link
+/// header.
 ///
-/// It receives nothing until it is bound, so options and filters can be set before the first frame.
+/// A socket receives nothing until it is bound, so that options and filters can be set before the
+/// first frame.
 #[derive(Debug)]
 pub(crate) struct PacketSocket(OwnedFd);
 
@@ -28,13 +30,13 @@ pub(crate) struct InterfaceInfo {
 /// Dimensions of a receive ring, for [`PacketSocket::set_ring`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RingShape {
-    /// Size of one block in bytes; a multiple of the page size.
+    /// Size of a block, in bytes; a multiple of the page size.
     pub(crate) block_size: u32,
     /// Number of blocks.
     pub(crate) block_count: u32,
     /// Time after which the kernel releases a block that is not full, in milliseconds.
     pub(crate) retire_ms: u32,
-    /// Bytes reserved before each frame.
+    /// Number of bytes reserved before each frame.
     pub(crate) headroom: u32,
 }
 
@@ -42,7 +44,7 @@ impl PacketSocket {
     /// Opens an unbound socket in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// Returns `PermissionDenied` without `CAP_NET_RAW`.
+    /// Returns `PermissionDenied` if the thread lacks `CAP_NET_RAW`.
     pub(crate) fn open() -> io::Result<Self> {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         #[expect(unsafe_code, reason = "rustix has no packet sockets")]
@@ -98,7 +100,7 @@ impl PacketSocket {
     /// Returns whether the interface that the socket was bound to still exists.
     ///
     /// # Errors
-    /// Returns the error of `getsockname`; none in practice.
+    /// Returns the error of `getsockname`, which does not occur in practice.
     pub(crate) fn is_bound(&self) -> io::Result<bool> {
         let mut address = empty_address();
         let mut length = SOCKADDR_LEN;
@@ -135,7 +137,8 @@ impl PacketSocket {
         let request = libc::tpacket_req3 {
             tp_block_size: shape.block_size,
             tp_block_nr: shape.block_count,
-            // Frames of version 3 have any size; the kernel only checks these two for consistency.
+            // In version 3, frames have variable sizes; the kernel only checks the consistency of
+            // these two values.
             tp_frame_size: FRAME_SIZE,
             tp_frame_nr: shape.block_size / FRAME_SIZE * shape.block_count,
             tp_retire_blk_tov: shape.retire_ms,
@@ -169,13 +172,14 @@ impl PacketSocket {
         self.set_option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &on)
     }
 
-    /// Joins a fanout group, whose sockets share the interface's frames by a hash of the flow that is
-    /// the same in both directions. IPv4 datagrams are reassembled before they are hashed.
+    /// Joins a fanout group, whose sockets share the interface's frames by a hash of the flow that
+    /// is equal in both directions. IPv4 datagrams are reassembled before they are hashed.
     ///
     /// # Errors
-    /// Returns `EINVAL` if the socket is not bound or the group has another mode or interface.
-    pub(crate) fn join_fanout(&self, group: u16) -> io::Result<()> {
-        let request = u32::from(group) | (FANOUT_MODE << 16);
+    /// Returns `EINVAL` if the socket is not bound or the group has another mode, interface, or set
+    /// of frames.
+    pub(crate) fn join_fanout(&self, group: u16, frames: FanoutFrames) -> io::Result<()> {
+        let request = u32::from(group) | ((FANOUT_MODE | frames.flag()) << 16);
         self.set_option(libc::SOL_PACKET, libc::PACKET_FANOUT, &request)
     }
 
@@ -184,8 +188,8 @@ impl PacketSocket {
     ///
     /// # Errors
     /// Returns `EINVAL` if the socket is not bound.
-    pub(crate) fn create_fanout(&self) -> io::Result<u16> {
-        let request = (FANOUT_MODE | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
+    pub(crate) fn create_fanout(&self, frames: FanoutFrames) -> io::Result<u16> {
+        let request = (FANOUT_MODE | PACKET_FANOUT_FLAG_UNIQUEID | frames.flag()) << 16;
         self.set_option(libc::SOL_PACKET, libc::PACKET_FANOUT, &request)?;
         let mut group: libc::c_int = 0;
         let mut length = size_of_val(&group) as libc::socklen_t;
@@ -207,7 +211,9 @@ impl PacketSocket {
     /// true, jump if false, operand).
     ///
     /// # Errors
-    /// Returns `EINVAL` if the kernel rejects the program.
+    /// Returns the error of `setsockopt`: `EINVAL` if the kernel rejects the program, `ENOMEM` if
+    /// it exceeds the socket's memory limit; `InvalidInput` if the program has more than 65535
+    /// instructions.
     pub(crate) fn attach_filter(&self, program: &[(u16, u8, u8, u32)]) -> io::Result<()> {
         let mut instructions: Vec<libc::sock_filter> = program
             .iter()
@@ -224,11 +230,11 @@ impl PacketSocket {
         self.set_option(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &request)
     }
 
-    /// Returns the number of frames that passed the filter since the last call, and how many of them
-    /// were dropped because the ring was full.
+    /// Returns the number of frames that passed the filter since the last call, and the number of
+    /// these that were dropped because the ring was full.
     ///
     /// # Errors
-    /// Returns the error of `getsockopt`; none in practice.
+    /// Returns the error of `getsockopt`, which does not occur in practice.
     pub(crate) fn take_statistics(&self) -> io::Result<(u32, u32)> {
         let mut stats = libc::tpacket_stats_v3 {
             tp_packets: 0,
@@ -253,7 +259,7 @@ impl PacketSocket {
     /// Clears the pending error of the socket.
     ///
     /// # Errors
-    /// Returns the error that was pending.
+    /// Returns the pending error, if there was one.
     pub(crate) fn take_error(&self) -> io::Result<()> {
         rustix::net::sockopt::socket_error(self)?.map_err(io::Error::from)
     }
@@ -326,14 +332,39 @@ fn interface_request(name: &str) -> io::Result<libc::ifreq> {
     Ok(libc::ifreq { ifr_name, ifr_ifru })
 }
 
-/// Size of a packet address in bytes.
+/// Size of a packet address, in bytes.
 const SOCKADDR_LEN: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
 
-/// Nominal frame size for the ring request.
+/// Nominal frame size for the ring request, in bytes.
 const FRAME_SIZE: u32 = 2048;
 
-/// Distribution by flow hash, after IP reassembly.
+/// Fanout mode: by flow hash, after reassembly of IP fragments.
 const FANOUT_MODE: u32 = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
 
-/// Requests an unused group number (`linux/if_packet.h`; not in the libc crate).
+/// Flag that requests an unused group number (`linux/if_packet.h`; not in the libc crate).
 const PACKET_FANOUT_FLAG_UNIQUEID: u32 = 0x2000;
+
+/// Excludes frames sent by this host from the group (`linux/if_packet.h`; not in the libc crate).
+const PACKET_FANOUT_FLAG_IGNORE_OUTGOING: u32 = 0x4000;
+
+/// Frames that a fanout group receives.
+///
+/// The group has a packet hook of its own, so the option `PACKET_IGNORE_OUTGOING` of a member has no
+/// effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FanoutFrames {
+    /// Frames in both directions.
+    All,
+    /// Frames received by the interface.
+    Incoming,
+}
+
+impl FanoutFrames {
+    /// Returns the flag of the request.
+    const fn flag(self) -> u32 {
+        match self {
+            Self::All => 0,
+            Self::Incoming => PACKET_FANOUT_FLAG_IGNORE_OUTGOING,
+        }
+    }
+}

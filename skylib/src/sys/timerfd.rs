@@ -9,9 +9,10 @@ use rustix::time::{
     timerfd_settime,
 };
 
-/// A timer with a file descriptor: readable from the moment it is due to [`TimerFd::clear`].
+/// Timer with a file descriptor, which is readable from the expiration of the timer until
+/// [`TimerFd::clear`].
 ///
-/// It counts the time the machine is awake and costs nothing while it is not due.
+/// The timer does not advance while the machine is suspended, and costs nothing until it expires.
 #[derive(Debug)]
 pub(crate) struct TimerFd(OwnedFd);
 
@@ -19,13 +20,14 @@ impl TimerFd {
     /// Creates a timer that is not set.
     ///
     /// # Errors
-    /// Returns an error if the process has no file descriptor left.
+    /// Returns an error if no file descriptor is available.
     pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Self(timerfd_create(TimerfdClockId::Monotonic, flags)?))
     }
 
-    /// Sets the timer to expire once, after a duration; at once for zero. Replaces earlier settings.
+    /// Sets the timer to expire once, after a duration; with zero, immediately. Replaces earlier
+    /// settings.
     ///
     /// # Errors
     /// Returns an error if the kernel rejects the duration.

@@ -35,7 +35,8 @@ use crate::topology::tid;
 ///             let load = std::fs::read_to_string("/proc/loadavg")
 ///                 .map_err(|error| ProbeError::system("cannot read /proc/loadavg", error))?;
 ///             let op = MetadataOp::set("Load", load.trim_end());
-///             self.0.update(|graph, now| graph.patch_node(&self.0.root, &[op], now));
+///             let update = |graph: &mut Graph, now| graph.patch_node(&self.0.root, &[op], now);
+///             self.0.update(update).transpose()?;
 ///             context.running();
 ///             if context.wait(Duration::from_secs(5)) {
 ///                 return Ok(());
@@ -79,6 +80,9 @@ pub enum ProbeError {
         #[source]
         source: io::Error,
     },
+    /// The graph rejected a change.
+    #[error("cannot update the graph")]
+    Graph(#[from] GraphError),
     /// Any other failure, with its description.
     #[error("{0}")]
     Failed(String),
@@ -156,7 +160,8 @@ impl ProbeTarget {
     }
 }
 
-/// A graph without an engine: transactions run under the lock, at the time of the system clock.
+/// A graph without an engine: transactions run under the lock, at the time of the system clock. If the
+/// graph has a journal, its owner takes the events regularly.
 impl GraphWriter for Mutex<Graph> {
     fn update(&self, work: &mut dyn FnMut(&mut Graph, Timestamp)) {
         let mut graph = self.lock().unwrap_or_else(PoisonError::into_inner);

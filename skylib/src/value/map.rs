@@ -38,6 +38,19 @@ impl Map {
         Self(None)
     }
 
+    /// Returns the object with a literal key set to a value of any kind; dots have no special meaning.
+    ///
+    /// ```
+    /// use skylib::graph::Metadata;
+    /// let metadata = Metadata::new().with("Name", "eth0").with("MTU", 1500);
+    /// assert_eq!(serde_json::to_string(&metadata).unwrap(), r#"{"MTU":1500,"Name":"eth0"}"#);
+    /// ```
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.set(key, value);
+        self
+    }
+
     /// Returns an object of pairs in any order; the last of equal keys is used.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (ArcStr, Value)>) -> Self {
         let mut pairs: Vec<(ArcStr, Value)> = pairs.into_iter().collect();

@@ -16,6 +16,7 @@ mod graph_memory;
 mod gremlin_cases;
 mod gremlin_guide;
 mod history;
+mod interrupts;
 mod language;
 mod layering;
 mod shared_captures;

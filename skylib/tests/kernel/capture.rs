@@ -1,8 +1,12 @@
 //! Live captures with `AfPacket`.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use skylib::capture::{AfPacket, Batch, CaptureOptions, Fanout, PacketSource};
+use skylib::FlowTable;
+use skylib::capture::{AfPacket, Batch, CaptureOptions, Fanout, PacketSource, PcapFile, Replay};
+use skylib::flow::{Flow, FlowTableOptions};
 use skylib::time::{Clock, SystemClock};
 
 use crate::support::frames::{frame, tagged, udp};
@@ -68,6 +72,79 @@ fn every_packet_of_both_directions_arrives_once_and_is_counted() {
             600,
             "totals are not reset with the kernel's counters"
         );
+    });
+}
+
+/// Returns what does not depend on the time of a capture, of each flow, sorted.
+fn timeless(flows: &[Flow]) -> Vec<String> {
+    let mut lines: Vec<String> = flows
+        .iter()
+        .map(|flow| {
+            let metric = flow.metric.unwrap();
+            let packets = (
+                metric.ab_packets,
+                metric.ab_bytes,
+                metric.ba_packets,
+                metric.ba_bytes,
+            );
+            let streams = flow.tcp_metric.as_ref();
+            let streams =
+                streams.map(|tcp| (tcp.ab_bytes, tcp.ab_retransmitted_bytes, tcp.ba_bytes));
+            let ids = (&flow.tracking_id, &flow.l3_tracking_id, &flow.layers_path);
+            let ends = (&flow.network, &flow.transport, &flow.initiator, &flow.wire);
+            format!(
+                "{ids:?} {ends:?} {packets:?} {streams:?} {:?} {}",
+                flow.finish_type,
+                metric.rtt > 0
+            )
+        })
+        .collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_replayed_file_gives_the_flows_of_the_file() {
+    if Command::new("tcpreplay").arg("--version").output().is_err() {
+        eprintln!("skipped: tcpreplay (Debian package tcpreplay) is not installed");
+        return;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/truth");
+    in_new_namespace(|| {
+        add_pair();
+        for name in [
+            "a01-vlan-two-tenants",
+            "a04-ip-protocols-apart",
+            "a09-mpls-two-customers",
+            "a14-vxlan-vni",
+            "b10-refused",
+            "c05-retransmitted",
+            "c09-wrap",
+            "c14-gap",
+            "f01-synack-first",
+        ] {
+            let path = folder.join(name).with_extension("pcap");
+            let options = FlowTableOptions::default().with_reassemble_tcp(true);
+            let mut file = PcapFile::open(&path).unwrap();
+            let wanted = Replay::new(options.clone()).flows(&mut file).unwrap();
+            let mut source = open("right");
+            let mut table = FlowTable::new(options);
+            let mut tcpreplay = Command::new("tcpreplay");
+            tcpreplay.args(["-q", "-i", "left"]).arg(&path);
+            let mut child = tcpreplay.stdout(Stdio::null()).spawn().unwrap();
+            loop {
+                let has_ended = child.try_wait().unwrap().is_some();
+                match source.next_batch(Duration::from_millis(100)).unwrap() {
+                    Batch::Packets(batch) => table.process(&batch),
+                    _ if has_ended => break,
+                    _ => {}
+                }
+            }
+            let mut flows = Vec::new();
+            table.flush(&mut flows);
+            assert_eq!(timeless(&flows), timeless(&wanted), "{name}");
+        }
     });
 }
 
@@ -201,6 +278,38 @@ fn a_group_of_sources_shares_the_packets_flow_by_flow() {
                 .iter()
                 .all(|(data, _)| second.iter().all(|(other, _)| data != other))
         );
+    });
+}
+
+/// Two members of each group, as two writers of a recording or two shards of a capture have.
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_group_of_sources_excludes_sent_packets_and_sees_loopback_packets_once() {
+    in_new_namespace(|| {
+        add_pair();
+        ip("link set lo up");
+        let count = |interface: &str, outgoing: bool| {
+            let options = CaptureOptions::new(interface)
+                .with_outgoing(outgoing)
+                .with_fanout(Fanout::New);
+            let first = AfPacket::open(&options).expect("a source");
+            let group = first.fanout_group().expect("a group");
+            let options = options.with_fanout(Fanout::Group(group));
+            let mut sources = [first, AfPacket::open(&options).expect("a source")];
+            let socket = sender(interface);
+            for port in 0..16 {
+                let packet = frame(0x0800, &udp(1000 + port, 53, 18));
+                socket.send(&packet).expect("sent");
+            }
+            sources
+                .iter_mut()
+                .map(|source| take(source, 33).len())
+                .sum::<usize>()
+        };
+        assert_eq!(count("left", true), 16);
+        assert_eq!(count("left", false), 0);
+        assert_eq!(count("lo", true), 16);
+        assert_eq!(count("lo", false), 16);
     });
 }
 

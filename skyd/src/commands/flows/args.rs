@@ -69,8 +69,8 @@ pub(crate) struct FlowsArgs {
     pub(super) expire: Duration,
 
     /// Print active flows at this interval of capture time, too, as a live capture does, with
-    /// `LastUpdateMetric`. By default, each flow is printed once. The clock of a file moves every 16
-    /// packets.
+    /// `LastUpdateMetric`. By default, each flow is printed once. The clock of a file is 15 packets behind,
+    /// so that a wrong date does not move it.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(super) update: Option<Duration>,
 

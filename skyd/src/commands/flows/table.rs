@@ -5,6 +5,8 @@ use std::io::{self, Write};
 
 use skylib::flow::{Flow, FlowMeasure};
 
+use crate::printable::printable;
+
 /// Writes flows as a table, one line each.
 pub(super) fn write(out: &mut dyn Write, flows: &[Flow], has_streams: bool) -> io::Result<()> {
     let columns: Vec<&Column> = COLUMNS
@@ -72,7 +74,9 @@ impl Column {
 const COLUMNS: [Column; 9] = [
     Column::text("A", |flow| end(flow, true)),
     Column::text("B", |flow| end(flow, false)),
-    Column::text("APPLICATION", |flow| printable(&flow.application)),
+    Column::text("APPLICATION", |flow| {
+        printable(&flow.application).into_owned()
+    }),
     Column::number("PACKETS", |flow| {
         let packets = FlowMeasure::Packets.of(flow);
         packets.unwrap_or(0).to_string()
@@ -120,13 +124,6 @@ fn end(flow: &Flow, is_a: bool) -> String {
         Some(port) => format!("{address}:{port}"),
         None => address.to_string(),
     }
-}
-
-/// Returns a text without control characters, which a terminal would execute.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|letter| if letter.is_control() { '?' } else { letter })
-        .collect()
 }
 
 /// Returns a number of bytes in its largest decimal unit.
@@ -186,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_and_control_characters_are_replaced() {
+    fn columns_are_aligned_and_control_characters_are_shown() {
         let flow: Flow = serde_json::from_value(serde_json::json!({
             "Application": "a\u{1b}[2J",
             "Network": {"Protocol": "IPV6", "A": "2001:db8::1", "B": "2001:db8::2"},
@@ -200,7 +197,7 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let wanted = "\
 A                    B                  APPLICATION  PACKETS  A TO B  B TO A     RTT  DURATION
-[2001:db8::1]:40000  [2001:db8::2]:443  a?[2J              3  1.2 kB    60 B  1.5 ms     2.5 s
+[2001:db8::1]:40000  [2001:db8::2]:443  a\\u{1b}[2J         3  1.2 kB    60 B  1.5 ms     2.5 s
 -                    -                                     0     0 B     0 B       -       0 s
 ";
         assert_eq!(text, wanted);

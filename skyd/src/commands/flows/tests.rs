@@ -538,8 +538,8 @@ fn a_table_is_the_default_on_a_terminal_only() {
 
 #[test]
 fn active_flows_are_printed_at_each_update() {
-    // The first packet of the file, forty times, a second apart. The clock of a file moves every 16
-    // packets.
+    // The first packet of the file, forty times, a second apart. The clock of a file is 15 packets
+    // behind: the 16th packet starts the timers, and each further one is followed by an update.
     let bytes = trace();
     let mut file = bytes[..24].to_vec();
     for second in 0..40_u32 {
@@ -551,7 +551,7 @@ fn active_flows_are_printed_at_each_update() {
     assert_eq!((out.lines().count(), error), (1, None));
     let (out, _, error) = trace.run(&["--update", "1s", "--format", "ndjson"]);
     assert_eq!(error, None);
-    assert_eq!(out.lines().count(), 2, "{out}");
+    assert_eq!(out.lines().count(), 24 + 1, "{out}");
     assert!(out.contains("LastUpdateMetric"));
     let (_, _, error) = trace.run(&["--update", "1s", "--top", "3"]);
     assert!(
@@ -611,5 +611,5 @@ fn the_last_line_has_the_packets_of_each_interface() {
     );
     let (_, _, error) = trace.run(&["--interface", "eth0"]);
     let error = error.unwrap();
-    assert!(error.ends_with("the interfaces are: 0, 1"), "{error}");
+    assert!(error.ends_with("interfaces in the files: 0, 1"), "{error}");
 }

@@ -402,6 +402,20 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Names by which clients may address the server if no password protects the API, in \
          addition to addresses, localhost, and the names of the machine. \"*\": all names.",
     ),
+    // The web page.
+    key(
+        "ui.enabled",
+        Flag,
+        "true",
+        "Whether the web page is served.",
+    ),
+    key(
+        "ui.path",
+        Text,
+        "",
+        "Folder with another web interface, such as Skydive's UI v2, which is served unmodified at \
+         /ui_v2/. Empty: none.",
+    ),
     // Alerts and workflows.
     key(
         "analyzer.alert.scripts",

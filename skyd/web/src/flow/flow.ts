@@ -18,6 +18,12 @@ export interface FlowRow {
   rtt: number;
   start: number;
   last: number;
+  /** Bytes from A to B, and back. */
+  sent: number;
+  received: number;
+  layers: string;
+  /** Stable id of the node on which the flow was captured. */
+  node: string;
   /** Lower-case text that a filter looks through. */
   text: string;
   record: Json;
@@ -79,13 +85,42 @@ export function flowRow(flow: Json, now: number): FlowRow {
     rtt: numberOf(metric, "RTT"),
     start: numberOf(flow, "Start"),
     last: numberOf(flow, "Last"),
+    sent: numberOf(metric, "ABBytes"),
+    received: numberOf(metric, "BABytes"),
+    layers: label(textOf(flow, "LayersPath"), 80),
+    node: label(textOf(flow, "NodeTID"), 60),
     record: flow,
   };
   const text = [row.a, row.b, row.protocol, row.application, textOf(flow, "LayersPath"), row.uuid];
   return { ...row, text: text.join(" ").toLowerCase() };
 }
 
-export type FlowColumn = "a" | "b" | "protocol" | "application" | "rate" | "bytes" | "packets" | "rtt" | "start";
+export type FlowColumn = Exclude<keyof FlowRow, "uuid" | "text" | "record">;
+
+/** Counters of one direction of a flow. */
+export interface Direction {
+  from: string;
+  to: string;
+  packets: number;
+  bytes: number;
+  /** Bytes per second in the newest update. */
+  rate: number;
+}
+
+/** Returns the counters of both directions of a flow. */
+export function flowDirections(flow: Json, now: number): Direction[] {
+  const [total, update] = [member(flow, "Metric"), member(flow, "LastUpdateMetric")];
+  const both = numberOf(update, "ABBytes") + numberOf(update, "BABytes");
+  const rate = flowRate(flow, now);
+  const direction = (from: "A" | "B", to: "A" | "B"): Direction => ({
+    from: flowEnd(flow, from),
+    to: flowEnd(flow, to),
+    packets: numberOf(total, `${from}${to}Packets`),
+    bytes: numberOf(total, `${from}${to}Bytes`),
+    rate: both === 0 ? 0 : (rate * numberOf(update, `${from}${to}Bytes`)) / both,
+  });
+  return [direction("A", "B"), direction("B", "A")];
+}
 
 /** Returns rows that contain each word of a filter, sorted by a column. */
 export function arrangeFlows(rows: FlowRow[], filter: string, column: FlowColumn, isDescending: boolean): FlowRow[] {

@@ -33,6 +33,11 @@ export function fit(layout: Size, canvas: Size): Camera {
   };
 }
 
+/** Returns the camera that has a layout point in the middle of the canvas. */
+export function centered(view: Camera, canvas: Size): Camera {
+  return { x: view.x - canvas.width / 2 / view.zoom, y: view.y - canvas.height / 2 / view.zoom, zoom: view.zoom };
+}
+
 /** Returns the camera zoomed by a factor; the layout point below the canvas point (`x`, `y`) stays. */
 export function zoomAt(camera: Camera, factor: number, x: number, y: number): Camera {
   const zoom = Math.min(Math.max(camera.zoom * factor, MIN_ZOOM), MAX_ZOOM);

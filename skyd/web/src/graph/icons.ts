@@ -1,9 +1,10 @@
 // Shapes of node families, drawn on a canvas around the origin.
 
+import type { Surface } from "./colors.ts";
 import type { Family } from "./family.ts";
 
 /** Adds the outline of a regular polygon to the path. */
-function polygon(context: CanvasRenderingContext2D, radius: number, corners: number, turn: number): void {
+function polygon(context: Surface, radius: number, corners: number, turn: number): void {
   for (let corner = 0; corner < corners; corner += 1) {
     const angle = (2 * Math.PI * corner) / corners + turn;
     const [x, y] = [radius * Math.cos(angle), radius * Math.sin(angle)];
@@ -13,7 +14,7 @@ function polygon(context: CanvasRenderingContext2D, radius: number, corners: num
 }
 
 /** Begins a path with the outline of a family. */
-export function traceShape(context: CanvasRenderingContext2D, family: Family, type: string, radius: number): void {
+export function traceShape(context: Surface, family: Family, type: string, radius: number): void {
   context.beginPath();
   switch (family) {
     case "host":
@@ -40,7 +41,7 @@ export function traceShape(context: CanvasRenderingContext2D, family: Family, ty
 }
 
 /** Begins a path with the lines inside a shape. */
-export function traceDetail(context: CanvasRenderingContext2D, family: Family, type: string, radius: number): void {
+export function traceDetail(context: Surface, family: Family, type: string, radius: number): void {
   context.beginPath();
   const half = radius * 0.5;
   switch (family) {
@@ -73,6 +74,10 @@ export function traceDetail(context: CanvasRenderingContext2D, family: Family, t
       context.moveTo(half * 0.4, -half * 0.5);
       context.lineTo(half, 0);
       context.lineTo(half * 0.4, half * 0.5);
+      if (type === "veth") {
+        context.moveTo(0, radius * 0.9);
+        context.lineTo(0, radius * 1.35);
+      }
       break;
     case "tunnel":
       context.arc(0, 0, radius * 0.5, 0, 2 * Math.PI);

@@ -1,5 +1,6 @@
 // The lines of links between boxes.
 
+import type { Surface } from "./colors.ts";
 import { type Box, LEAF_HEIGHT, PADDING, ROW_GAP } from "./layout.ts";
 
 /** Distance of an icon's center from the top of its leaf. */
@@ -12,7 +13,7 @@ function anchor(box: Box): { x: number; y: number } {
 
 /** Adds the line of a link: vertical ends, an arc between items of the same row, or a detour beside
  * the rows between a bridge and its distant ports. */
-export function traceLink(context: CanvasRenderingContext2D, from: Box, to: Box): void {
+export function traceLink(context: Pick<Surface, "moveTo" | "lineTo" | "bezierCurveTo">, from: Box, to: Box): void {
   const [a, b] = [anchor(from), anchor(to)];
   context.moveTo(a.x, a.y);
   if (isFarPort(from, to)) {
@@ -29,6 +30,24 @@ export function traceLink(context: CanvasRenderingContext2D, from: Box, to: Box)
   }
 }
 
+/** Returns the middle of a link's line, its direction there, and the distance of its ends. */
+export function linkMiddle(from: Box, to: Box): { x: number; y: number; dx: number; dy: number; length: number } {
+  const [a, b] = [anchor(from), anchor(to)];
+  const [dx, dy] = [b.x - a.x, b.y - a.y];
+  const length = Math.hypot(dx, dy);
+  const [bridge, port] = isFarPort(from, to) ? [from, to] : isFarPort(to, from) ? [to, from] : [];
+  if (bridge && port) {
+    const edge = (bridge.parent?.x ?? bridge.x) + PADDING / 2;
+    const y = anchor(port).y - ICON_TOP - 8;
+    return { x: (edge + anchor(port).x) / 2, y, dx: port === to ? 1 : -1, dy: 0, length };
+  }
+  if (Math.abs(dy) < 8) {
+    const depth = Math.min(60, 20 + Math.abs(dx) * 0.1);
+    return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 - depth * 0.75, dx, dy, length };
+  }
+  return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, dx, dy, length };
+}
+
 /** Returns whether a box is a port of a bridge beyond the row below the bridge. */
 function isFarPort(bridge: Box, port: Box): boolean {
   const isBelow = port.y > bridge.y + 2 * (LEAF_HEIGHT + ROW_GAP);
@@ -39,7 +58,7 @@ function isFarPort(bridge: Box, port: Box): boolean {
 
 /** Adds a line down along the left edge of the owner and across to the port. */
 function traceDetour(
-  context: CanvasRenderingContext2D,
+  context: Pick<Surface, "lineTo">,
   bridge: { x: number; y: number },
   port: { x: number; y: number },
   owner: Box | undefined,

@@ -29,6 +29,8 @@ export interface GraphNode {
   /** Operational state in lower case; empty if the node has none. */
   state: string;
   isCaptured: boolean;
+  /** Whether a capture on it loses packets. */
+  isDropping: boolean;
   host: string;
   metadata: JsonObject;
   /** Lower-case text that a search looks through. */
@@ -168,6 +170,7 @@ export class GraphModel {
       family: "other",
       state: "",
       isCaptured: false,
+      isDropping: false,
       host: "",
       metadata,
       searchText: "",
@@ -200,7 +203,7 @@ export class GraphModel {
   /** Recomputes the fields derived from metadata. Returns whether a field that the tree shows changed. */
   #derive(node: GraphNode): boolean {
     const { metadata } = node;
-    const before = [node.tid, node.name, node.type, node.state, node.isCaptured].join("\0");
+    const before = shownFields(node);
     const tid = textOf(metadata, "TID") || node.id;
     if (tid !== node.tid) {
       this.#forgetTid(node);
@@ -217,9 +220,11 @@ export class GraphModel {
     node.type = textOf(metadata, "Type") || "unknown";
     node.family = familyOf(node.type);
     node.state = textOf(metadata, "State").toLowerCase();
-    node.isCaptured = listOf(metadata, "Captures").length > 0;
+    const captures = listOf(metadata, "Captures");
+    node.isCaptured = captures.length > 0;
+    node.isDropping = captures.some((capture) => droppedBy(capture) > 0);
     node.searchText = "";
-    return before !== [node.tid, node.name, node.type, node.state, node.isCaptured].join("\0");
+    return before !== shownFields(node);
   }
 
   #forgetTid(node: GraphNode): void {
@@ -311,6 +316,11 @@ export class GraphModel {
   }
 }
 
+/** Returns the fields of a node that tree and graph show, as one text. */
+export function shownFields(node: GraphNode): string {
+  return [node.tid, node.name, node.type, node.state, node.isCaptured, node.isDropping].join("\0");
+}
+
 /** Applies the operations of a partial update: type 1 sets a path, type 2 deletes one. */
 function patch(metadata: JsonObject, object: Json | undefined): void {
   for (const operation of listOf(object, "Ops")) {
@@ -321,6 +331,11 @@ function patch(metadata: JsonObject, object: Json | undefined): void {
       deleteAt(metadata, key);
     }
   }
+}
+
+/** Returns the packets that a capture of a node has lost. */
+export function droppedBy(capture: Json): number {
+  return numberOf(capture, "PacketsDropped") + numberOf(capture, "PacketsIfDropped");
 }
 
 /** Returns the addresses of a node: IPv4, IPv6, then MAC. */

@@ -3,43 +3,18 @@
 
 import { cut, visible } from "../parts/names.ts";
 import type { Camera, Size } from "./camera.ts";
+import type { Colors, Marks, Surface } from "./colors.ts";
 import { FAMILY_COLORS } from "./family.ts";
 import { traceDetail, traceShape } from "./icons.ts";
 import { type Box, LEAF_WIDTH, type Layout, TITLE_HEIGHT } from "./layout.ts";
-import { ICON_TOP, traceLink } from "./link_path.ts";
-import { type Link, isItemDown } from "./scene.ts";
-
-/** Colors of the theme. */
-export interface Colors {
-  theme: "light" | "dark";
-  background: string;
-  box: string;
-  boxBorder: string;
-  text: string;
-  dimText: string;
-  link: string;
-  accent: string;
-  found: string;
-  warning: string;
-}
-
-/** Marks on items, by item id. */
-export interface Marks {
-  selected: string | undefined;
-  hovered: string | undefined;
-  found: ReadonlySet<string>;
-  /** Items of a path, in order. */
-  path: readonly string[];
-  /** Result of a comparison of two times. */
-  compared: ReadonlyMap<string, "added" | "removed" | "changed">;
-}
+import { ICON_TOP } from "./link_path.ts";
+import { paintLinks, paintPath, paintRates, shownLinks } from "./paint_links.ts";
+import { type Link, isItemDown, titleOf } from "./scene.ts";
 
 /** Narrower boxes, in pixels, are one rectangle. */
 const MIN_OPEN_WIDTH = 26;
 /** Narrower boxes have no title. */
 const MIN_DETAIL_WIDTH = 60;
-/** Links between interfaces of one owner are not drawn if the interfaces are narrower, in pixels. */
-const MIN_LINKED_WIDTH = 14;
 /** Below this zoom, titles in the size of the layout cannot be read. */
 const MIN_TITLE_ZOOM = 0.55;
 const MAX_LABELS = 600;
@@ -47,7 +22,7 @@ const ICON_RADIUS = 13;
 
 /** Paints one frame. */
 export function paint(
-  context: CanvasRenderingContext2D,
+  context: Surface,
   canvas: Size,
   ratio: number,
   layout: Layout,
@@ -71,7 +46,7 @@ class Painter {
   #labels = 0;
 
   constructor(
-    readonly context: CanvasRenderingContext2D,
+    readonly context: Surface,
     readonly layout: Layout,
     readonly camera: Camera,
     readonly colors: Colors,
@@ -103,20 +78,21 @@ class Painter {
     };
     frames(this.layout.roots);
     this.#smallBoxes();
-    this.#links(links);
-    this.#path();
+    const shown = shownLinks(links, this.#shown, this.layout, camera, this.marks);
+    paintLinks(context, shown, camera, colors, this.marks);
+    const path = paintPath(context, this.layout, camera, colors, this.marks);
     this.#leaves.forEach((leaf) => this.#leaf(leaf));
+    path.forEach((box, index) => {
+      this.#text(String(index + 1), box.x + 8, box.y + 14, 30, 13, colors.accent, "700");
+    });
+    context.textAlign = "center";
+    paintRates(context, shown, camera, colors, this.marks, (text, x, y) =>
+      this.#text(text, x, y, 90, 11, colors.text, "400"),
+    );
+    context.textAlign = "start";
     this.#farTitles.forEach((box) => {
       const size = 11 / camera.zoom;
-      this.#text(
-        box.item.node.name,
-        box.x + size * 0.4,
-        box.y + size * 1.2,
-        box.width - size,
-        size,
-        colors.text,
-        "600",
-      );
+      this.#text(titleOf(box.item), box.x + size * 0.4, box.y + size * 1.2, box.width - size, size, colors.text, "600");
     });
   }
 
@@ -190,7 +166,7 @@ class Painter {
     context.translate(box.x + 15, box.y + TITLE_HEIGHT / 2);
     this.#icon(box, 7);
     context.restore();
-    this.#text(item.node.name, box.x + 28, box.y + 17, box.width - 36, 13, colors.text, "600");
+    this.#text(titleOf(item), box.x + 28, box.y + 17, box.width - 36, 13, colors.text, "600");
     const isClosed = item.hidden > 0;
     if (isClosed) {
       const down = item.down > 0 ? `, ${item.down} down` : "";
@@ -252,6 +228,27 @@ class Painter {
     if (node.isCaptured) {
       this.#captureMark(radius);
     }
+    if (node.isDropping || this.marks.alerted.has(box.item.id)) {
+      this.#warningMark(radius, node.isDropping ? "!" : "⚑");
+    }
+  }
+
+  /** Paints a triangle with a sign beside an icon: a capture loses packets, or an alert was reported. */
+  #warningMark(radius: number, sign: string): void {
+    const { context, colors } = this;
+    const [x, y, half] = [-radius * 1.2, -radius * 0.8, radius * 0.6];
+    context.beginPath();
+    context.moveTo(x, y - half);
+    context.lineTo(x + half, y + half);
+    context.lineTo(x - half, y + half);
+    context.closePath();
+    context.fillStyle = colors.warning;
+    context.fill();
+    context.textAlign = "center";
+    context.font = `700 ${radius * 0.8}px system-ui, sans-serif`;
+    context.fillStyle = colors.background;
+    context.fillText(sign, x, y + half * 0.8);
+    context.textAlign = "start";
   }
 
   /** Paints the mark of a captured node: a second ring and a dot. */
@@ -296,51 +293,6 @@ class Painter {
     }
   }
 
-  #links(links: Link[]): void {
-    const { context, camera, colors, layout, marks } = this;
-    const areLeavesTiny = LEAF_WIDTH * camera.zoom < MIN_LINKED_WIDTH;
-    for (const link of links) {
-      if (!this.#shown.has(link.from) || !this.#shown.has(link.to)) {
-        continue;
-      }
-      const [from, to] = [layout.boxes.get(link.from), layout.boxes.get(link.to)];
-      if (!from || !to) {
-        continue;
-      }
-      const ends = [link.from, link.to];
-      const isNear = ends.some((id) => id === marks.selected || id === marks.hovered);
-      if (areLeavesTiny && !isNear && from.parent !== undefined && from.parent === to.parent) {
-        continue;
-      }
-      context.strokeStyle = isNear ? colors.accent : colors.link;
-      context.globalAlpha = isNear ? 1 : from.parent === to.parent || isNested(from, to) ? 0.8 : 0.45;
-      context.lineWidth = Math.max(isNear ? 2 : 1.3, 0.7 / camera.zoom);
-      context.setLineDash(link.relation === "layer2" ? [] : [5, 4]);
-      context.beginPath();
-      traceLink(context, from, to);
-      context.stroke();
-    }
-    context.globalAlpha = 1;
-    context.setLineDash([]);
-  }
-
-  /** Paints the path as thick lines with the number of each hop. */
-  #path(): void {
-    const { context, camera, colors, layout, marks } = this;
-    const boxes = marks.path.flatMap((id) => layout.boxes.get(id) ?? []);
-    context.strokeStyle = colors.accent;
-    context.lineWidth = Math.max(4, 2 / camera.zoom);
-    boxes.forEach((box, index) => {
-      const next = boxes[index + 1];
-      if (next) {
-        context.beginPath();
-        traceLink(context, box, next);
-        context.stroke();
-      }
-      this.#text(String(index + 1), box.x + 8, box.y + 14, 30, 13, colors.accent, "700");
-    });
-  }
-
   #label(name: string, x: number, y: number, color: string): void {
     const { context } = this;
     context.textAlign = "center";
@@ -363,9 +315,4 @@ class Painter {
     context.fillStyle = color;
     context.fillText(shown, x, y);
   }
-}
-
-/** Returns whether one box is inside the owner of the other. */
-function isNested(a: Box, b: Box): boolean {
-  return a.parent?.parent === b.parent || b.parent?.parent === a.parent;
 }

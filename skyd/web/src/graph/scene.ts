@@ -1,8 +1,10 @@
 // What the graph shows: the open part of the ownership tree as items to lay out, and the links
 // between them. Pure; linear in the number of visible nodes and their edges.
 
-import { type GraphModel, type GraphNode, OWNERSHIP } from "./model.ts";
+import { type GraphEdge, type GraphModel, type GraphNode, OWNERSHIP } from "./model.ts";
 import { compareNodes, sortedRoots } from "./outline.ts";
+import { FIRST_COLUMN_ROW } from "./positions.ts";
+import { type Rack, racksOf } from "./racks.ts";
 
 /** Something with a position in the graph: a node, or a group of equal siblings. */
 export interface Item {
@@ -19,8 +21,10 @@ export interface Item {
   readonly down: number;
   /** Row inside the owner, counted from the top. */
   readonly row: number;
-  /** Id of the item at the other end of a veth pair. */
+  /** Id of the node at the other end of a veth pair. */
   readonly peer: string | undefined;
+  /** The rack that the item is, if it is one. */
+  readonly rack?: Rack;
 }
 
 export interface Link {
@@ -28,6 +32,8 @@ export interface Link {
   readonly from: string;
   readonly to: string;
   readonly relation: string;
+  /** Interfaces whose traffic is that of the link: one for each edge that it stands for. */
+  readonly carriers: GraphNode[];
 }
 
 export interface Scene {
@@ -39,7 +45,7 @@ export interface Scene {
 
 export interface SceneOptions {
   isOpen: (node: GraphNode) => boolean;
-  /** Groups that the user has unfolded. */
+  /** Groups and racks that the user has unfolded. */
   unfolded: ReadonlySet<string>;
   /** Hidden relation types and node types. */
   hidden: ReadonlySet<string>;
@@ -49,7 +55,15 @@ export interface SceneOptions {
 const MAX_EQUAL_SIBLINGS = 12;
 
 /** Rows inside an owner. */
-export const ROW = { wire: 0, bridge: 1, port: 2, virtual: 3, container: 4, namespace: 5, last: 6 };
+export const ROW = {
+  wire: 0,
+  bridge: 1,
+  port: 2,
+  virtual: 3,
+  container: FIRST_COLUMN_ROW,
+  namespace: FIRST_COLUMN_ROW + 1,
+  last: FIRST_COLUMN_ROW + 2,
+};
 
 /** Builds the scene of a graph. */
 export function buildScene(model: GraphModel, options: SceneOptions): Scene {
@@ -86,8 +100,40 @@ export function buildScene(model: GraphModel, options: SceneOptions): Scene {
       ];
     });
   };
-  const roots = items(sortedRoots(model), "");
+  const racks = racksOf(model).map((rack) => rackItem(model, rack, options, build, itemOf));
+  const inRacks = new Set(racks.flatMap(({ rack }) => rack?.hosts ?? []));
+  const others = sortedRoots(model).filter((node) => !inRacks.has(node));
+  const roots = [...items(others, ""), ...racks];
   return { roots, links: links(model, itemOf, options.hidden), itemOf };
+}
+
+/** Returns the item of a rack: closed until the user unfolds it. */
+function rackItem(
+  model: GraphModel,
+  rack: Rack,
+  options: SceneOptions,
+  build: (node: GraphNode) => Item,
+  itemOf: Map<string, string>,
+): Item {
+  const common = {
+    id: rack.id,
+    node: rack.hosts[0] as GraphNode,
+    folded: 1,
+    row: ROW.namespace,
+    peer: undefined,
+    rack,
+  };
+  if (options.unfolded.has(rack.id)) {
+    return { ...common, children: rack.hosts.map(build), hidden: 0, down: 0 };
+  }
+  let [hidden, down] = [0, 0];
+  for (const host of rack.hosts) {
+    const inside = hide(model, host, itemOf, rack.id);
+    itemOf.set(host.id, rack.id);
+    hidden += 1 + inside.count;
+    down += inside.down + (isDown(host) ? 1 : 0);
+  }
+  return { ...common, children: [], hidden, down };
 }
 
 interface Group {
@@ -116,12 +162,17 @@ function fold(nodes: GraphNode[], owner: string, unfolded: ReadonlySet<string>, 
   });
 }
 
-/** Maps all nodes below a closed node to it, and counts them. */
-function hide(model: GraphModel, node: GraphNode, itemOf: Map<string, string>): { count: number; down: number } {
+/** Maps all nodes below a closed node to an item, and counts them. */
+function hide(
+  model: GraphModel,
+  node: GraphNode,
+  itemOf: Map<string, string>,
+  item = node.id,
+): { count: number; down: number } {
   let [count, down] = [0, 0];
   const pending = model.children(node);
   for (let child = pending.pop(); child; child = pending.pop()) {
-    itemOf.set(child.id, node.id);
+    itemOf.set(child.id, item);
     count += 1;
     down += isDown(child) ? 1 : 0;
     pending.push(...model.children(child));
@@ -129,9 +180,14 @@ function hide(model: GraphModel, node: GraphNode, itemOf: Map<string, string>): 
   return { count, down };
 }
 
+/** Returns the title of the box of an item. */
+export function titleOf(item: Item): string {
+  return item.rack?.name ?? item.node.name;
+}
+
 /** Returns whether an item is shown as down: a node that is, or a group in which all are. */
 export function isItemDown(item: Item): boolean {
-  return item.folded > 1 ? item.down === item.folded : isDown(item.node);
+  return item.folded > 1 ? item.down === item.folded : !item.rack && isDown(item.node);
 }
 
 /** Returns whether an interface cannot carry traffic. */
@@ -193,9 +249,19 @@ function links(model: GraphModel, itemOf: Map<string, string>, hidden: ReadonlyS
       continue;
     }
     const pair = from < to ? `${from}\0${to}\0${edge.relation}` : `${to}\0${from}\0${edge.relation}`;
-    if (!found.has(pair)) {
-      found.set(pair, { id: edge.id, from, to, relation: edge.relation });
+    let link = found.get(pair);
+    if (!link) {
+      link = { id: edge.id, from, to, relation: edge.relation, carriers: [] };
+      found.set(pair, link);
     }
+    const carrier = edge.relation === "layer2" ? carrierOf(model, edge) : undefined;
+    carrier && link.carriers.push(carrier);
   }
   return [...found.values()];
+}
+
+/** Returns the interface whose traffic is that of an edge: the port rather than the bridge. */
+function carrierOf(model: GraphModel, edge: GraphEdge): GraphNode | undefined {
+  const ends = [edge.parent, edge.child].map((id) => model.nodes.get(id));
+  return ends.find((node) => node && node.family !== "bridge" && node.family !== "host") ?? ends[0];
 }

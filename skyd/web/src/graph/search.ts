@@ -2,7 +2,7 @@
 // lower-case text per node.
 
 import { textOf, valueAt } from "../parts/json.ts";
-import { label } from "../parts/names.ts";
+import { counted, label } from "../parts/names.ts";
 import { type GraphModel, type GraphNode, addressesOf } from "./model.ts";
 import { compareNodes } from "./outline.ts";
 
@@ -30,14 +30,17 @@ export function search(model: GraphModel, text: string): GraphNode[] {
   return found.sort((a, b) => rank(a) - rank(b) || compareNodes(a, b)).slice(0, MAX_FOUND);
 }
 
-/** Returns the accessible name of a node in the tree: `eth0, veth, up, captured`. */
-export function treeName(node: GraphNode): string {
+/** Returns the accessible name of a node in the tree: `eth0, veth, up, captured, 2 alerts`. */
+export function treeName(node: GraphNode, alerts = 0): string {
   const parts = [label(node.name), label(node.type, 40)];
   if (node.state !== "") {
     parts.push(label(node.state, 40));
   }
   if (node.isCaptured) {
     parts.push("captured");
+  }
+  if (alerts > 0) {
+    parts.push(counted(alerts, "alert"));
   }
   return parts.join(", ");
 }

@@ -1,6 +1,8 @@
 // Live queries: answers that the daemon keeps up to date (docs/gremlin.md, "Live queries").
 
 import { type Json, type JsonObject, isObject, listOf, member, numberOf, textOf } from "../parts/json.ts";
+import { errorOffset } from "./gremlin.ts";
+import { errorText } from "./rest.ts";
 import type { Message } from "./socket.ts";
 
 /** State of a live query. */
@@ -76,8 +78,41 @@ function asList(value: Json): Json[] {
 
 export const NO_ANSWER: LiveAnswer = { kind: "", items: [], edges: [], error: "", offset: undefined };
 
+/** Returns the state of a query that was answered by a request. */
+export function answerOf(value: Json): LiveAnswer {
+  const shown = graphOf(value);
+  const [items, edges] = isGraph(shown) ? [listOf(shown, "Nodes"), listOf(shown, "Edges")] : [asList(shown), []];
+  return { ...NO_ANSWER, kind: isGraph(shown) ? "graph" : kindOf(shown), items, edges };
+}
+
+/** Returns the state of a query whose request failed. */
+export function failureOf(error: unknown): LiveAnswer {
+  const text = errorText(error);
+  return { ...NO_ANSWER, error: text, offset: errorOffset(text) };
+}
+
+/** Returns the kind of an answer from its first item. */
+function kindOf(value: Json): string {
+  const first = Array.isArray(value) ? value[0] : value;
+  if (Array.isArray(first)) {
+    return "paths";
+  }
+  if (!isObject(first)) {
+    return Array.isArray(value) ? "values" : "number";
+  }
+  if (Object.hasOwn(first, "TrackingID")) {
+    return "flows";
+  }
+  if (!Object.hasOwn(first, "ID")) {
+    return "values";
+  }
+  return Object.hasOwn(first, "Parent") ? "edges" : "nodes";
+}
+
 interface Watched {
   gremlin: string;
+  /** Time between two runs if the query reads flows, in milliseconds. */
+  interval: number | undefined;
   answer: LiveAnswer;
   update: (answer: LiveAnswer) => void;
 }
@@ -90,11 +125,12 @@ export class LiveQueries {
   constructor(readonly send: (type: string, uuid: string, object: unknown) => void) {}
 
   /** Starts a query and calls `update` with each new answer. Returns a function that ends it. */
-  watch(gremlin: string, update: (answer: LiveAnswer) => void): () => void {
+  watch(gremlin: string, update: (answer: LiveAnswer) => void, interval?: number): () => void {
     const uuid = `live-${this.#next}`;
     this.#next += 1;
-    this.#watched.set(uuid, { gremlin, answer: NO_ANSWER, update });
-    this.send("Query", uuid, { GremlinQuery: gremlin });
+    const watched = { gremlin, interval, answer: NO_ANSWER, update };
+    this.#watched.set(uuid, watched);
+    this.#start(uuid, watched);
     return () => {
       if (this.#watched.delete(uuid)) {
         this.send("Cancel", uuid, null);
@@ -104,8 +140,18 @@ export class LiveQueries {
 
   /** Starts all queries again on a new connection. */
   restart(): void {
-    for (const [uuid, { gremlin }] of this.#watched) {
-      this.send("Query", uuid, { GremlinQuery: gremlin });
+    this.#watched.forEach((watched, uuid) => this.#start(uuid, watched));
+  }
+
+  #start(uuid: string, { gremlin, interval }: Watched): void {
+    this.send("Query", uuid, { GremlinQuery: gremlin, ...(interval && { Interval: interval }) });
+  }
+
+  /** Runs all queries once by requests, without a connection. */
+  async poll(query: (gremlin: string) => Promise<Json>): Promise<void> {
+    for (const watched of [...this.#watched.values()]) {
+      watched.answer = await query(watched.gremlin).then(answerOf).catch(failureOf);
+      watched.update(watched.answer);
     }
   }
 

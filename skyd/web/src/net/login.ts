@@ -1,12 +1,8 @@
 // Login and logout. The session token is only in a cookie: never in an address or in storage.
 
-import { signal } from "@preact/signals";
 import { readStatus } from "../state/health.ts";
 import { disconnect, reconnect } from "../state/session.ts";
 import { RequestError, needsLogin } from "./rest.ts";
-
-/** Whether this page has logged in, so that it can log out. */
-export const isLoggedIn = signal(false);
 
 /** Logs in and connects again.
  *
@@ -24,18 +20,13 @@ export async function login(username: string, password: string): Promise<void> {
     );
   }
   needsLogin.value = false;
-  isLoggedIn.value = true;
   reconnect();
   await readStatus();
 }
 
-/** Ends the session: deletes its cookies. */
+/** Ends the session; the daemon deletes its cookies. */
 export async function logout(): Promise<void> {
   await fetch("/logout", { method: "POST", headers: { "X-Requested-With": "skyd" } }).catch(() => undefined);
-  for (const name of ["authtoken", "permissions"]) {
-    document.cookie = `${name}=; Path=/; Max-Age=0; SameSite=Lax`;
-  }
-  isLoggedIn.value = false;
   disconnect();
   needsLogin.value = true;
 }

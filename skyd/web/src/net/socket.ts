@@ -12,7 +12,8 @@ export interface SocketEvents {
   opened: () => void;
   /** A batch of messages, in order. */
   received: (messages: Message[]) => void;
-  closed: () => void;
+  /** The connection was closed, or could not be opened `failures` times in a row. */
+  closed: (failures: number) => void;
   /** Messages were discarded because too many waited. */
   overrun: (count: number) => void;
 }
@@ -85,7 +86,7 @@ export class LiveSocket {
     this.#failures += 1;
     // Spread, so that the pages of many users do not return at the same moment.
     this.#retry = setTimeout(() => this.open(), delay * (0.8 + 0.4 * Math.random()));
-    this.events.closed();
+    this.events.closed(this.#failures);
   }
 
   #enqueue(text: string): void {

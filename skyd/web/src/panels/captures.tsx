@@ -1,12 +1,13 @@
 // The list of captures: query, options, nodes, and a button that deletes each.
 
+import { droppedBy } from "../graph/model.ts";
 import { useSignal, useSignalEffect } from "@preact/signals";
 import { errorText, json, send } from "../net/rest.ts";
 import { type Json, type JsonObject, isObject, listOf, member, numberOf, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
+import { refusal } from "../state/me.ts";
 import { notify } from "../state/notices.ts";
 import { contentVersion, model, structureVersion } from "../state/session.ts";
-import { pastTime } from "../state/view.ts";
 import { CaptureDialog } from "./capture_dialog.tsx";
 import { Grid } from "./details/tables.tsx";
 
@@ -24,7 +25,12 @@ export function Captures() {
     structureVersion.value;
     void load();
   });
-  const isPast = pastTime.value !== null;
+  const reason = refusal("capture");
+  const repeat = async (capture: Json) => {
+    const members = Object.entries(capture as JsonObject).filter(([key]) => key !== "UUID" && key !== "Count");
+    await json("POST", "/api/capture", Object.fromEntries(members)).catch((error: unknown) => notify(errorText(error)));
+    await load();
+  };
   const remove = async (capture: Json) => {
     try {
       await send("DELETE", `/api/capture/${encodeURIComponent(textOf(capture, "UUID"))}`);
@@ -44,19 +50,36 @@ export function Captures() {
     <code>{label(textOf(capture, "BPFFilter"), 100)}</code>,
     options(capture),
     ...counters(textOf(capture, "UUID")),
-    <button
-      type="button"
-      disabled={isPast}
-      aria-label={`Delete capture ${label(textOf(capture, "Name") || textOf(capture, "GremlinQuery"), 60)}`}
-      onClick={() => void remove(capture)}
-    >
-      Delete
-    </button>,
+    <span class="row-actions">
+      <button
+        type="button"
+        disabled={reason !== undefined}
+        title={reason ?? "Starts another capture with the same nodes and options"}
+        aria-label={`Repeat capture ${label(textOf(capture, "Name") || textOf(capture, "GremlinQuery"), 60)}`}
+        onClick={() => void repeat(capture)}
+      >
+        Repeat
+      </button>
+      <button
+        type="button"
+        disabled={reason !== undefined}
+        title={reason}
+        aria-label={`Delete capture ${label(textOf(capture, "Name") || textOf(capture, "GremlinQuery"), 60)}`}
+        onClick={() => void remove(capture)}
+      >
+        Delete
+      </button>
+    </span>,
   ]);
   return (
     <div class="list">
       <div class="toolbar">
-        <button type="button" disabled={isPast} onClick={() => (isDialogOpen.value = true)}>
+        <button
+          type="button"
+          disabled={reason !== undefined}
+          title={reason}
+          onClick={() => (isDialogOpen.value = true)}
+        >
           New capture
         </button>
       </div>
@@ -93,7 +116,7 @@ function counters(uuid: string): string[] {
     if (own !== undefined) {
       names.push(node.name);
       received += numberOf(own, "PacketsReceived");
-      dropped += numberOf(own, "PacketsDropped") + numberOf(own, "PacketsIfDropped");
+      dropped += droppedBy(own);
     }
   }
   return [label(names.slice(0, 8).join(", ") + (names.length > 8 ? ", …" : "")), String(received), String(dropped)];

@@ -5,6 +5,7 @@ import { KEYS, hasLetterKeys, setLetterKeys } from "../state/keyboard.ts";
 import { model } from "../state/session.ts";
 import { selection } from "../state/view.ts";
 import { CaptureDialog } from "./capture_dialog.tsx";
+import { FavoritesDialog } from "./favorites_dialog.tsx";
 import { InjectionDialog } from "./injections.tsx";
 import { PathDialog } from "./path_dialog.tsx";
 import { Dialog } from "../parts/dialog.tsx";
@@ -24,6 +25,8 @@ export function Dialogs() {
       return node ? <PathDialog node={node} onClose={close} /> : null;
     case "keys":
       return <KeysDialog />;
+    case "favorites":
+      return <FavoritesDialog onClose={close} />;
     default:
       return null;
   }

@@ -10,27 +10,14 @@ import { csv } from "../parts/csv.ts";
 import type { Json } from "../parts/json.ts";
 import { counted } from "../parts/names.ts";
 import { saveFile } from "../parts/save.ts";
-import { Sparkline } from "../parts/sparkline.tsx";
-import { amount, byteRate, bytes, duration, nanoseconds } from "../parts/units.ts";
+import { duration } from "../parts/units.ts";
 import { useSlice } from "../parts/virtual.tsx";
-import { MAX_FLOWS, flowHistory, watchFlows } from "../state/flow_table.ts";
+import { MAX_FLOWS, watchFlows } from "../state/flow_table.ts";
 import { flowOf, selectFlow } from "../state/selected.ts";
 import { flowFilter, pastTime, selection } from "../state/view.ts";
+import { type Column, ColumnChoice, shownColumns } from "./flow_columns.tsx";
 
 const ROW_HEIGHT = 26;
-const COLUMNS: [FlowColumn, string][] = [
-  ["a", "A"],
-  ["b", "B"],
-  ["protocol", "Protocol"],
-  ["application", "Application"],
-  ["rate", "Rate"],
-  ["bytes", "Bytes"],
-  ["packets", "Packets"],
-  ["rtt", "RTT"],
-  ["start", "Age"],
-];
-const NUMERIC = new Set<FlowColumn>(["rate", "bytes", "packets", "rtt", "start"]);
-
 export function Flows({ source = "G" }: { source?: string }) {
   const flows = useSignal<Json[]>([]);
   const error = useSignal("");
@@ -55,12 +42,13 @@ export function Flows({ source = "G" }: { source?: string }) {
     return arrangeFlows(all, filter, sort.value.column, sort.value.isDescending);
   });
 
+  const columns = useComputed(shownColumns).value;
   const list = rows.value;
   const slice = useSlice(scroller, list.length, ROW_HEIGHT);
   const selected = flowOf(selection.value);
-  const sortBy = (column: FlowColumn) => {
+  const sortBy = ({ id: column, isNumber }: Column) => {
     const isSame = sort.value.column === column;
-    sort.value = { column, isDescending: isSame ? !sort.value.isDescending : NUMERIC.has(column) };
+    sort.value = { column, isDescending: isSame ? !sort.value.isDescending : isNumber };
   };
   const time = pastTime.value ?? now.value;
   return (
@@ -79,6 +67,7 @@ export function Flows({ source = "G" }: { source?: string }) {
         <button type="button" onClick={() => saveFlows(rows.value)}>
           Save CSV
         </button>
+        <ColumnChoice />
         <p role="status" aria-label="Flow count">
           {counted(list.length, "flow")}
         </p>
@@ -92,18 +81,18 @@ export function Flows({ source = "G" }: { source?: string }) {
         <table class="grid flow-table" aria-label="Flows" aria-rowcount={list.length + 1}>
           <thead>
             <tr>
-              {COLUMNS.map(([column, title]) => (
+              {columns.map((column) => (
                 <th
-                  key={column}
+                  key={column.id}
                   scope="col"
-                  class={NUMERIC.has(column) ? "number" : undefined}
+                  class={column.isNumber ? "number" : undefined}
                   aria-sort={
-                    sort.value.column === column ? (sort.value.isDescending ? "descending" : "ascending") : undefined
+                    sort.value.column === column.id ? (sort.value.isDescending ? "descending" : "ascending") : undefined
                   }
                 >
                   <button type="button" onClick={() => sortBy(column)}>
-                    {title}
-                    {sort.value.column === column ? (sort.value.isDescending ? " ▾" : " ▴") : ""}
+                    {column.title}
+                    {sort.value.column === column.id ? (sort.value.isDescending ? " ▾" : " ▴") : ""}
                   </button>
                 </th>
               ))}
@@ -115,6 +104,7 @@ export function Flows({ source = "G" }: { source?: string }) {
               <Row
                 key={row.uuid}
                 row={row}
+                columns={columns}
                 index={slice.first + index}
                 age={duration(Math.max(time - row.start, 0))}
                 isSelected={row.uuid === selected}
@@ -135,29 +125,20 @@ export function Flows({ source = "G" }: { source?: string }) {
 
 interface RowProps {
   row: FlowRow;
+  columns: Column[];
   index: number;
   age: string;
   isSelected: boolean;
 }
 
-const Row = memo(function Row({ row, index, age, isSelected }: RowProps) {
+const Row = memo(function Row({ row, columns, index, age, isSelected }: RowProps) {
   return (
     <tr class={isSelected ? "selected" : undefined} aria-rowindex={index + 2} onClick={() => selectFlow(row.record)}>
-      <td>
-        <button type="button" class="link">
-          {row.a}
-        </button>
-      </td>
-      <td>{row.b}</td>
-      <td>{row.protocol}</td>
-      <td>{row.application}</td>
-      <td class="number">
-        <Sparkline values={flowHistory(row.uuid)} /> {byteRate(row.rate)}
-      </td>
-      <td class="number">{bytes(row.bytes)}</td>
-      <td class="number">{amount(row.packets)}</td>
-      <td class="number">{row.rtt === 0 ? "" : nanoseconds(row.rtt)}</td>
-      <td class="number">{age}</td>
+      {columns.map(({ id, isNumber, cell }) => (
+        <td key={id} class={isNumber ? "number" : undefined}>
+          {cell(row, age)}
+        </td>
+      ))}
     </tr>
   );
 });

@@ -1,38 +1,34 @@
 // The topology graph: a canvas with pointer and keyboard control.
 
-import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { type Camera, type Size, fit, pan, reveal, zoomAt } from "../graph/camera.ts";
-import { type Direction, boxAt, nearest } from "../graph/hit.ts";
-import { type Box, type Layout, layOut } from "../graph/layout.ts";
-import { type Colors, paint } from "../graph/paint.ts";
-import { buildScene } from "../graph/scene.ts";
+import type { Size } from "../graph/camera.ts";
+import { type Direction, nearest } from "../graph/hit.ts";
+import type { Box, Layout } from "../graph/layout.ts";
 import { treeName } from "../graph/search.ts";
 import { label } from "../parts/names.ts";
-import { isOpen, setOpen, unfold, unfolded } from "../state/branches.ts";
-import { comparedItems, foundItems, pathItems } from "../state/marks.ts";
+import { fold, setOpen, unfold } from "../state/branches.ts";
+import { layout, scene } from "../state/layout.ts";
+import { alertCounts } from "../state/marks.ts";
+import { openMenu } from "../state/menu.ts";
 import { model, structureVersion, syncCount } from "../state/session.ts";
-import { activeTheme } from "../state/theme.ts";
-import { graphFilter, hidden, pastTime, select, selection } from "../state/view.ts";
+import { graphFilter, pastTime, savedGraph, select, selection } from "../state/view.ts";
+import { useCamera } from "./graph_camera.ts";
+import { usePainting } from "./graph_painting.ts";
+import { keyOf, usePointer } from "./graph_pointer.ts";
+import { useTraffic } from "./graph_traffic.ts";
 import { Legend } from "./legend.tsx";
 import { SaveMenu } from "./save_menu.tsx";
 
-/** Pointer movement, in pixels, up to which a press is a click. */
-const CLICK_DISTANCE = 4;
 const ARROWS: Record<string, Direction> = { ArrowUp: "up", ArrowDown: "down", ArrowLeft: "left", ArrowRight: "right" };
 
 export function Graph() {
   const canvas = useRef<HTMLCanvasElement>(null);
+  const traffic = useRef<HTMLCanvasElement>(null);
   const size = useSignal<Size>({ width: 0, height: 0 });
-  const camera = useSignal<Camera | undefined>(undefined);
   const hovered = useSignal<string | undefined>(undefined);
-  const scene = useComputed(() => {
-    structureVersion.value;
-    const hides = new Set(hidden.value);
-    return buildScene(model, { isOpen, unfolded: unfolded.value, hidden: hides });
-  });
-  const layout = useComputed(() => layOut(scene.value));
   const selectedItem = useComputed(() => {
+    structureVersion.value;
     const node = model.find(selection.value);
     return node && scene.value.itemOf.get(node.id);
   });
@@ -46,62 +42,10 @@ export function Graph() {
     return () => observer.disconnect();
   }, [size]);
 
-  // The whole graph is shown until the user moves the camera.
-  const isMoved = useRef(false);
-  useSignalEffect(() => {
-    syncCount.value;
-    if (!isMoved.current && size.value.width > 0 && layout.value.width > 0) {
-      camera.value = fit(layout.value, size.value);
-    }
-  });
-  useSignalEffect(() => {
-    const box = selectedItem.value === undefined ? undefined : layout.peek().boxes.get(selectedItem.value);
-    const view = camera.peek();
-    if (box && view && size.peek().width > 0) {
-      camera.value = reveal(view, box, size.peek());
-    }
-  });
-
-  const frame = useRef(0);
-  useSignalEffect(() => {
-    const view = camera.value;
-    const marks = {
-      selected: selectedItem.value,
-      hovered: hovered.value,
-      found: foundItems(scene.value.itemOf),
-      path: pathItems(scene.value.itemOf),
-      compared: comparedItems(scene.value.itemOf),
-    };
-    const [shown, links, area, theme] = [layout.value, scene.value.links, size.value, activeTheme.value];
-    cancelAnimationFrame(frame.current);
-    frame.current = requestAnimationFrame(() => {
-      const element = canvas.current;
-      const context = element?.getContext("2d", { alpha: false });
-      if (!element || !context || !view || area.width === 0) {
-        return;
-      }
-      const ratio = Math.min(devicePixelRatio || 1, 2);
-      const [width, height] = [Math.round(area.width * ratio), Math.round(area.height * ratio)];
-      if (element.width !== width || element.height !== height) {
-        element.width = width;
-        element.height = height;
-      }
-      paint(context, area, ratio, shown, links, view, colorsOf(theme), marks);
-    });
-  });
-
-  const control = (use: (view: Camera) => Camera) => {
-    isMoved.current = true;
-    camera.value = camera.value && use(camera.value);
-  };
-  const fitAll = () => {
-    isMoved.current = false;
-    camera.value = fit(layout.value, size.value);
-  };
-  const zoomBy = (factor: number) =>
-    control((view) => zoomAt(view, factor, size.value.width / 2, size.value.height / 2));
-
-  usePointer(canvas, layout, camera, control, hovered);
+  const { camera, control, fitAll, zoomBy } = useCamera(size, selectedItem);
+  usePainting(canvas, size, camera, selectedItem, hovered);
+  useTraffic(traffic, size, camera);
+  usePointer({ canvas, layout, camera, hovered, control, toggle });
 
   const onKeyDown = (event: KeyboardEvent) => {
     const box = selectedItem.value === undefined ? undefined : layout.value.boxes.get(selectedItem.value);
@@ -111,7 +55,8 @@ export function Graph() {
     }
     if (direction) {
       const next = box ? neighbor(layout.value, scene.value.links, box, direction) : layout.value.roots[0];
-      next && select(next.item.node.tid);
+      const key = keyOf(next);
+      key !== null && select(key);
     } else if (event.key === "+" || event.key === "=") {
       zoomBy(1.25);
     } else if (event.key === "-") {
@@ -120,6 +65,16 @@ export function Graph() {
       fitAll();
     } else if (event.key === "Enter" && box) {
       toggle(box);
+    } else if (isMenuKey(event) && box) {
+      const area = canvas.current?.getBoundingClientRect();
+      const view = camera.value;
+      if (area && view) {
+        const point = (at: number, origin: number) => (at - origin) * view.zoom;
+        openMenu.value = {
+          x: area.left + point(box.x + box.width / 2, view.x),
+          y: area.top + point(box.y + Math.min(box.height, 56), view.y),
+        };
+      }
     } else {
       return;
     }
@@ -130,7 +85,7 @@ export function Graph() {
   structureVersion.value;
   const selected = model.find(selection.value);
   return (
-    <div class={pastTime.value === null ? "graph" : "graph past"}>
+    <div class={pastTime.value === null && savedGraph.value === null ? "graph" : "graph past"}>
       <div
         class="graph-canvas"
         role="application"
@@ -140,9 +95,12 @@ export function Graph() {
         onKeyDown={onKeyDown}
       >
         <canvas ref={canvas} aria-hidden="true" />
+        <canvas ref={traffic} class="traffic" aria-hidden="true" />
       </div>
       <p id="graph-selected" class="visually-hidden">
-        {selected ? treeName(selected) : "Nothing is selected. Arrow keys go to a neighbor."}
+        {selected
+          ? treeName(selected, alertCounts.value.get(selected.id))
+          : "Nothing is selected. Arrow keys go to a neighbor."}
       </p>
       <p class="graph-size" role="status" aria-label="Graph size">
         {`${model.nodes.size} nodes, ${model.edges.size} links`}
@@ -165,7 +123,7 @@ export function Graph() {
         <button type="button" title="Show everything (0)" aria-label="Show everything" onClick={fitAll}>
           ⤢
         </button>
-        <SaveMenu canvas={canvas} />
+        <SaveMenu canvas={canvas} camera={camera} size={size} />
       </div>
       <Legend />
       {model.nodes.size === 0 && syncCount.value > 0 && (
@@ -178,10 +136,18 @@ export function Graph() {
   );
 }
 
-/** Opens or closes a box, or unfolds a group. */
+/** Returns whether a key opens the menu of the selected node. */
+export function isMenuKey(event: KeyboardEvent): boolean {
+  return event.key.toLowerCase() === "m" || event.key === "ContextMenu" || (event.key === "F10" && event.shiftKey);
+}
+
+/** Opens or closes a box or a rack, or unfolds a group. */
 function toggle(box: Box): void {
-  if (box.item.folded > 1) {
-    unfold(box.item.id);
+  const { item } = box;
+  if (item.folded > 1) {
+    unfold(item.id);
+  } else if (item.rack) {
+    item.hidden > 0 ? unfold(item.id) : fold(item.id);
   } else if (model.hasChildren(box.item.node)) {
     setOpen([box.item.node], box.item.hidden > 0);
   }
@@ -199,105 +165,4 @@ function neighbor(
     return (other !== undefined && layout.boxes.get(other)) || [];
   });
   return nearest(box, linked, direction) ?? nearest(box, layout.boxes.values(), direction);
-}
-
-/** Connects pointer events: drag pans, wheel and pinch zoom, click selects, double click opens. */
-function usePointer(
-  canvas: { current: HTMLCanvasElement | null },
-  layout: { value: Layout },
-  camera: { value: Camera | undefined },
-  control: (use: (view: Camera) => Camera) => void,
-  hovered: { value: string | undefined },
-): void {
-  useEffect(() => {
-    const element = canvas.current;
-    if (!element) {
-      return undefined;
-    }
-    const pointers = new Map<number, { x: number; y: number }>();
-    let moved = 0;
-    const boxOf = (event: MouseEvent) => {
-      const view = camera.value;
-      return view && boxAt(layout.value, view.x + event.offsetX / view.zoom, view.y + event.offsetY / view.zoom);
-    };
-    const down = (event: PointerEvent) => {
-      element.parentElement?.focus({ preventScroll: true });
-      element.setPointerCapture(event.pointerId);
-      pointers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
-      moved = 0;
-    };
-    const move = (event: PointerEvent) => {
-      const last = pointers.get(event.pointerId);
-      if (!last) {
-        hovered.value = boxOf(event)?.item.id;
-        return;
-      }
-      const [dx, dy] = [event.offsetX - last.x, event.offsetY - last.y];
-      moved += Math.abs(dx) + Math.abs(dy);
-      const others = [...pointers].filter(([id]) => id !== event.pointerId).map(([, point]) => point);
-      const [other] = others;
-      pointers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
-      if (other) {
-        const before = Math.hypot(last.x - other.x, last.y - other.y);
-        const after = Math.hypot(event.offsetX - other.x, event.offsetY - other.y);
-        control((view) => zoomAt(view, after / Math.max(before, 1), other.x, other.y));
-      } else if (moved > CLICK_DISTANCE) {
-        control((view) => pan(view, dx, dy));
-      }
-    };
-    const up = (event: PointerEvent) => {
-      if (pointers.delete(event.pointerId) && moved <= CLICK_DISTANCE && event.type === "pointerup") {
-        select(boxOf(event)?.item.node.tid ?? null);
-      }
-    };
-    const wheel = (event: WheelEvent) => {
-      event.preventDefault();
-      const step = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? event.deltaY * 20 : event.deltaY;
-      control((view) => zoomAt(view, Math.exp(-step * 0.0015), event.offsetX, event.offsetY));
-    };
-    const open = (event: MouseEvent) => {
-      const box = boxOf(event);
-      box && toggle(box);
-    };
-    const leave = () => {
-      hovered.value = undefined;
-    };
-    const listen: [string, (event: never) => void, AddEventListenerOptions?][] = [
-      ["pointerdown", down],
-      ["pointermove", move],
-      ["pointerup", up],
-      ["pointercancel", up],
-      ["pointerleave", leave],
-      ["wheel", wheel, { passive: false }],
-      ["dblclick", open],
-    ];
-    listen.forEach(([name, use, options]) => element.addEventListener(name, use as EventListener, options));
-    return () => listen.forEach(([name, use]) => element.removeEventListener(name, use as EventListener));
-  }, [canvas, layout, camera, hovered]);
-}
-
-const cached = new Map<string, Colors>();
-
-/** Returns the colors of a theme from the style sheet. */
-function colorsOf(theme: "light" | "dark"): Colors {
-  const known = cached.get(theme);
-  if (known) {
-    return known;
-  }
-  const style = getComputedStyle(document.documentElement);
-  const color = (name: string) => style.getPropertyValue(`--${name}`).trim();
-  const colors: Colors = {
-    theme,
-    background: color("graph-background"),
-    box: color("graph-box"),
-    boxBorder: color("border"),
-    text: color("text"),
-    dimText: color("dim-text"),
-    link: color("graph-link"),
-    accent: color("accent"),
-    found: color("found"),
-    warning: color("warning"),
-  };
-  cached.set(theme, colors);
-  return colors;
 }

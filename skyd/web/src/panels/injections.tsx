@@ -3,9 +3,10 @@
 import type { GraphNode } from "../graph/model.ts";
 import { nodeQuery } from "../net/gremlin.ts";
 import { Dialog } from "../parts/dialog.tsx";
-import { ChoiceField, NumberField, TextField, formNumber, formText } from "../parts/field.tsx";
+import { ChoiceField, FileField, NumberField, TextField, formNumber, formText } from "../parts/field.tsx";
 import { type JsonObject, listOf, numberOf, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
+import { base64, bytes } from "../parts/units.ts";
 import { Resources } from "../state/resources.ts";
 import { contentVersion, model } from "../state/session.ts";
 import { ResourceList } from "./resource_list.tsx";
@@ -45,7 +46,12 @@ export function Injections() {
 /** The dialog that sends packets from a node. */
 export function InjectionDialog({ node, onClose }: { node: GraphNode; onClose: () => void }) {
   return (
-    <Dialog title="Inject packets" action="Inject" onClose={onClose} onSubmit={(form) => injections.create(read(form))}>
+    <Dialog
+      title="Inject packets"
+      action="Inject"
+      onClose={onClose}
+      onSubmit={async (form) => injections.create(await read(form))}
+    >
       <Fields source={nodeQuery(node)} />
     </Dialog>
   );
@@ -76,17 +82,34 @@ function Fields({ source = "" }: { source?: string }) {
         <TextField label="Payload" name="Payload" />
         <NumberField label="Grow payload by (bytes)" name="IncrementPayload" />
       </div>
+      <FileField
+        label="Capture file"
+        name="Pcap"
+        accept=".pcap,.cap,.dmp"
+        hint="Its packets are sent as they are; the other fields except From and Interval have no effect then."
+      />
     </>
   );
 }
 
-function read(form: FormData): JsonObject {
+/** Longest capture file that is replayed: the request contains it as Base64. */
+const MAX_FILE_BYTES = 4_000_000;
+
+/** Returns the injection that a form describes. Throws an `Error` if its capture file is too long. */
+async function read(form: FormData): Promise<JsonObject> {
   const injection: JsonObject = {};
   for (const name of TEXTS) {
     injection[name] = formText(form, name);
   }
   for (const name of NUMBERS) {
     injection[name] = formNumber(form, name) ?? 0;
+  }
+  const file = form.get("Pcap");
+  if (file instanceof File && file.size > 0) {
+    if (file.size > MAX_FILE_BYTES) {
+      throw new Error(`The capture file has ${bytes(file.size)}; at most ${bytes(MAX_FILE_BYTES)} are sent.`);
+    }
+    injection["Pcap"] = base64(new Uint8Array(await file.arrayBuffer()));
   }
   return injection;
 }

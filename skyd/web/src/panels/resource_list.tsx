@@ -7,7 +7,7 @@ import { Dialog } from "../parts/dialog.tsx";
 import { type JsonObject, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
 import type { Resources } from "../state/resources.ts";
-import { pastTime } from "../state/view.ts";
+import { refusal } from "../state/me.ts";
 import { Grid } from "./details/tables.tsx";
 
 interface Props {
@@ -19,7 +19,7 @@ interface Props {
   /** Fields of the form; `resource` is the edited resource, if any. */
   fields: (resource: JsonObject | undefined) => ComponentChildren;
   /** Returns the resource that a form describes. */
-  read: (form: FormData) => JsonObject;
+  read: (form: FormData) => JsonObject | Promise<JsonObject>;
   /** Whether resources can be changed after they were created. */
   canEdit: boolean;
   /** Text of the button that submits a new resource. */
@@ -34,7 +34,7 @@ export function ResourceList(props: Props) {
   const { resources, noun, columns, canEdit, help } = props;
   const edited = useSignal<JsonObject | "new" | undefined>(undefined);
   useEffect(() => void resources.load(), [resources]);
-  const isPast = pastTime.value !== null;
+  const reason = refusal(resources.kind);
   const nameOf = (resource: JsonObject) => label(textOf(resource, "Name") || textOf(resource, "UUID").slice(0, 8), 60);
   const rows = resources.list.value.map((resource) => [
     ...props.cells(resource),
@@ -43,7 +43,8 @@ export function ResourceList(props: Props) {
       {canEdit && (
         <button
           type="button"
-          disabled={isPast}
+          disabled={reason !== undefined}
+          title={reason}
           aria-label={`Edit ${nameOf(resource)}`}
           onClick={() => (edited.value = resource)}
         >
@@ -52,7 +53,8 @@ export function ResourceList(props: Props) {
       )}
       <button
         type="button"
-        disabled={isPast}
+        disabled={reason !== undefined}
+        title={reason}
         aria-label={`Delete ${nameOf(resource)}`}
         onClick={() => void resources.remove(resource)}
       >
@@ -62,14 +64,14 @@ export function ResourceList(props: Props) {
   ]);
   const submit = async (form: FormData) => {
     const target = edited.value;
-    const members = props.read(form);
+    const members = await props.read(form);
     await (target === "new" || target === undefined ? resources.create(members) : resources.change(target, members));
   };
   const title = edited.value === "new" ? `New ${noun}` : `Edit ${noun}`;
   return (
     <div class="list">
       <div class="toolbar">
-        <button type="button" disabled={isPast} onClick={() => (edited.value = "new")}>
+        <button type="button" disabled={reason !== undefined} title={reason} onClick={() => (edited.value = "new")}>
           New {noun}
         </button>
       </div>

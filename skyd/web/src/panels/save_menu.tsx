@@ -1,41 +1,82 @@
-// Saves the graph as JSON or the canvas as a picture.
+// Saves the graph as JSON, or as a picture; opens a saved graph.
 
+import type { Signal } from "@preact/signals";
 import type { RefObject } from "preact";
+import { useRef } from "preact/hooks";
+import type { Camera, Size } from "../graph/camera.ts";
+import { paint } from "../graph/paint.ts";
+import { graphText } from "../graph/saved.ts";
+import { SvgSurface } from "../graph/svg.ts";
+import { errorText } from "../net/rest.ts";
 import { saveFile } from "../parts/save.ts";
+import { host } from "../state/health.ts";
+import { layout, scene } from "../state/layout.ts";
+import { notify } from "../state/notices.ts";
+import { openGraph } from "../state/saved_graph.ts";
 import { model } from "../state/session.ts";
+import { activeTheme } from "../state/theme.ts";
 import { pastTime } from "../state/view.ts";
+import { colorsOf } from "./graph_colors.ts";
+import { marksOf } from "./graph_painting.ts";
 
-export function SaveMenu({ canvas }: { canvas: RefObject<HTMLCanvasElement | null> }) {
-  const picture = () => canvas.current?.toBlob((data) => data && saveFile("topology.png", data));
-  return (
-    <>
-      <button type="button" title="Save the shown part as a picture" onClick={picture}>
-        PNG
-      </button>
-      <button type="button" title="Save all nodes and links" onClick={saveGraph}>
-        JSON
-      </button>
-    </>
-  );
+interface Props {
+  canvas: RefObject<HTMLCanvasElement | null>;
+  camera: Signal<Camera | undefined>;
+  size: Signal<Size>;
 }
 
-/** Saves the graph in the form of `GET /api/topology`. */
-function saveGraph(): void {
-  const nodes = [...model.nodes.values()].map((node) => ({
-    ID: node.id,
-    Metadata: node.metadata,
-    Host: node.host,
-    CreatedAt: node.createdAt,
-    UpdatedAt: node.updatedAt,
-    Revision: node.revision,
-  }));
-  const edges = [...model.edges.values()].map((edge) => ({
-    ID: edge.id,
-    Metadata: edge.metadata,
-    Parent: edge.parent,
-    Child: edge.child,
-  }));
-  const text = JSON.stringify([{ Nodes: nodes, Edges: edges }], null, 1);
-  const time = new Date(pastTime.value ?? Date.now()).toISOString().replaceAll(":", "-");
-  saveFile(`topology-${time}.json`, new Blob([text], { type: "application/json" }));
+export function SaveMenu({ canvas, camera, size }: Props) {
+  const file = useRef<HTMLInputElement>(null);
+  const savePng = () => canvas.current?.toBlob((data) => data && saveFile("topology.png", data));
+  const saveSvg = () => {
+    const surface = new SvgSurface();
+    const [view, area] = [camera.value, size.value];
+    if (view) {
+      const marks = marksOf(undefined, undefined);
+      paint(surface, area, 1, layout.value, scene.value.links, view, colorsOf(activeTheme.value), marks);
+      const text = surface.text(area.width, area.height, `Topology of ${host.value}`);
+      saveFile("topology.svg", new Blob([text], { type: "image/svg+xml" }));
+    }
+  };
+  const saveJson = () => {
+    const time = new Date(pastTime.value ?? Date.now()).toISOString().replaceAll(":", "-");
+    saveFile(`topology-${time}.json`, new Blob([graphText(model)], { type: "application/json" }));
+  };
+  const open = async () => {
+    const [chosen] = file.current?.files ?? [];
+    if (chosen) {
+      await chosen
+        .text()
+        .then((text) => openGraph(chosen.name, text))
+        .catch((error: unknown) => notify(errorText(error)));
+    }
+    if (file.current) {
+      file.current.value = "";
+    }
+  };
+  return (
+    <>
+      <button type="button" title="Save the shown part as a picture" onClick={savePng}>
+        PNG
+      </button>
+      <button type="button" title="Save the shown part as a picture that can be enlarged" onClick={saveSvg}>
+        SVG
+      </button>
+      <button type="button" title="Save all nodes and links" onClick={saveJson}>
+        JSON
+      </button>
+      <button type="button" title="Show a graph that was saved as JSON" onClick={() => file.current?.click()}>
+        Open
+      </button>
+      <input
+        ref={file}
+        type="file"
+        class="visually-hidden"
+        tabIndex={-1}
+        aria-label="Saved graph"
+        accept=".json,application/json"
+        onChange={() => void open()}
+      />
+    </>
+  );
 }

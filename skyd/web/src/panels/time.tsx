@@ -9,7 +9,7 @@ import { compareWithNow, endComparison } from "../state/comparison.ts";
 import { oldest } from "../state/health.ts";
 import { timeError } from "../state/session.ts";
 import { parseTime } from "../state/time_text.ts";
-import { pastTime } from "../state/view.ts";
+import { pastTime, savedGraph } from "../state/view.ts";
 
 /** Shortest time between two requests while the slider moves. */
 const REQUEST_MS = 150;
@@ -28,6 +28,7 @@ export function Time() {
 
   const [from, to] = [oldest.value ?? now.value, now.value];
   const go = (time: number | null) => {
+    savedGraph.value = null;
     const isPresent = time === null || time >= Date.now() - PRESENT_MS;
     const target = isPresent ? null : Math.max(time, oldest.value ?? time);
     dragged.value = target;
@@ -115,7 +116,7 @@ export function Time() {
           onInput={(event) => (text.value = event.currentTarget.value)}
         />
       </form>
-      <button type="button" aria-pressed={current === null} onClick={() => go(null)}>
+      <button type="button" aria-pressed={current === null && savedGraph.value === null} onClick={() => go(null)}>
         Live
       </button>
       {pastTime.value !== null && (

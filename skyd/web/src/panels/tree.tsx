@@ -9,6 +9,8 @@ import { treeName } from "../graph/search.ts";
 import { FamilyIcon } from "../parts/icon.tsx";
 import { label } from "../parts/names.ts";
 import { Spacer, scrollToRow, useSlice } from "../parts/virtual.tsx";
+import { alertCounts } from "../state/marks.ts";
+import { openMenu } from "../state/menu.ts";
 import { isOpen, setAllOpen, setOpen } from "../state/branches.ts";
 import { model, structureVersion } from "../state/session.ts";
 import { select, selection } from "../state/view.ts";
@@ -65,6 +67,10 @@ export function Tree() {
       setOpen([row.node], false);
     } else if (event.key === "Enter" || event.key === " ") {
       select(row.node.tid);
+    } else if ((event.key === "F10" && event.shiftKey) || event.key === "ContextMenu") {
+      select(row.node.tid);
+      const area = (event.target as HTMLElement).getBoundingClientRect();
+      openMenu.value = { x: area.left + 40, y: area.bottom };
     } else if (event.key === "*") {
       setOpen(
         list.filter((other) => isSibling(row, other)).map((other) => other.node),
@@ -113,7 +119,8 @@ export function Tree() {
           <Row
             key={row.node.id}
             id={row.node.id}
-            name={treeName(row.node)}
+            name={treeName(row.node, alertCounts.value.get(row.node.id))}
+            isDropping={row.node.isDropping}
             level={row.level}
             position={row.position}
             siblings={row.siblings}
@@ -177,6 +184,7 @@ interface RowProps {
   isOpen: boolean | undefined;
   isSelected: boolean;
   isFocusable: boolean;
+  isDropping: boolean;
 }
 
 const Row = memo(function Row({
@@ -188,6 +196,7 @@ const Row = memo(function Row({
   isOpen: open,
   isSelected,
   isFocusable,
+  isDropping,
 }: RowProps) {
   const node = model.nodes.get(id);
   if (!node) {
@@ -212,6 +221,11 @@ const Row = memo(function Row({
       style={{ height: `${ROW_HEIGHT}px`, paddingInlineStart: `${(level - 1) * 16 + 4}px` }}
       onClick={() => select(node.tid)}
       onDblClick={toggle}
+      onContextMenu={(event) => {
+        event.preventDefault();
+        select(node.tid);
+        openMenu.value = { x: event.clientX, y: event.clientY };
+      }}
     >
       <span
         class={open === undefined ? "twisty none" : open ? "twisty open" : "twisty"}
@@ -224,6 +238,11 @@ const Row = memo(function Row({
       {node.isCaptured && (
         <span class="badge capture" title="captured">
           ●
+        </span>
+      )}
+      {isDropping && (
+        <span class="badge capture" title="A capture loses packets">
+          !
         </span>
       )}
     </div>

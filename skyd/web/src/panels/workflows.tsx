@@ -8,6 +8,7 @@ import { CheckField, ChoiceField, NumberField, TextField, formText } from "../pa
 import { type Json, type JsonObject, listOf, member, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
 import { saveFile } from "../parts/save.ts";
+import { refusal } from "../state/me.ts";
 import { Resources } from "../state/resources.ts";
 import { Raw } from "./details/tables.tsx";
 
@@ -55,6 +56,7 @@ function Run({ workflow }: { workflow: JsonObject }) {
   const answer = useSignal<Json | undefined>(undefined);
   const error = useSignal("");
   const isRunning = useSignal(false);
+  const reason = refusal("workflow.call");
   const parameters = listOf(workflow, "Parameters");
   const submit = async (event: Event) => {
     event.preventDefault();
@@ -84,7 +86,7 @@ function Run({ workflow }: { workflow: JsonObject }) {
         {parameters.map((parameter, index) => (
           <ParameterField key={index} parameter={parameter} name={`parameter-${index}`} />
         ))}
-        <button type="submit" class="primary" disabled={isRunning.value}>
+        <button type="submit" class="primary" disabled={isRunning.value || reason !== undefined} title={reason}>
           {isRunning.value ? "Running …" : "Run"}
         </button>
       </form>

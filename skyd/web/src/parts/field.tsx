@@ -77,6 +77,22 @@ export function ChoiceField({ label, name, hint, options, value = "" }: ChoicePr
   );
 }
 
+interface FileProps extends Common {
+  /** Extensions of the files that the browser offers. */
+  accept: string;
+}
+
+export function FileField({ label, name, hint, accept }: FileProps) {
+  const id = `field-${name}`;
+  return (
+    <p class="field">
+      <label for={id}>{label}</label>
+      <input type="file" id={id} name={name} accept={accept} />
+      {hint && <small>{hint}</small>}
+    </p>
+  );
+}
+
 export function CheckField({ label, name, isChecked = false }: { label: string; name: string; isChecked?: boolean }) {
   return (
     <p class="field check">

@@ -66,3 +66,13 @@ export function dateTime(ms: number): string {
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
   return `${day} ${clock(ms)}`;
 }
+
+/** Returns bytes as Base64 (RFC 4648). */
+export function base64(data: Uint8Array): string {
+  let text = "";
+  // A call has a limited number of arguments.
+  for (let at = 0; at < data.length; at += 0x8000) {
+    text += String.fromCharCode(...data.subarray(at, at + 0x8000));
+  }
+  return btoa(text);
+}

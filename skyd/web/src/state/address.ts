@@ -1,6 +1,15 @@
 // The view as the fragment of the address, and back. Pure: unknown and broken members are ignored.
 
-export const PANELS = ["Flows", "Captures", "Injections", "Alerts", "Rules", "Workflows", "Health"] as const;
+export const PANELS = [
+  "Flows",
+  "Captures",
+  "Injections",
+  "Alerts",
+  "Rules",
+  "Workflows",
+  "SPP captures",
+  "Health",
+] as const;
 export type Panel = (typeof PANELS)[number];
 export type Theme = "light" | "dark" | "system";
 
@@ -19,7 +28,15 @@ export interface View {
   at: number | null;
   /** Hidden relation types and node types. */
   hide: string[];
+  /** Layout point at the middle of the graph and pixels per unit; `null` for the whole graph. */
+  zoom: Zoom | null;
   theme: Theme;
+}
+
+export interface Zoom {
+  x: number;
+  y: number;
+  zoom: number;
 }
 
 export const DEFAULT_VIEW: View = {
@@ -31,6 +48,7 @@ export const DEFAULT_VIEW: View = {
   filter: "",
   at: null,
   hide: [],
+  zoom: null,
   theme: "system",
 };
 
@@ -53,8 +71,19 @@ export function parseView(fragment: string): View {
     hide: text("hide")
       .split(",")
       .filter((name) => name !== ""),
+    zoom: parseZoom(text("zoom")),
     theme: theme === "light" || theme === "dark" ? theme : "system",
   };
+}
+
+function parseZoom(text: string): Zoom | null {
+  const [x = Number.NaN, y = Number.NaN, zoom = Number.NaN, ...more] = text.split(",").map(Number);
+  const isValid = [x, y, zoom].every((number) => Math.abs(number) < 1e7) && zoom > 0 && more.length === 0;
+  return text !== "" && isValid ? { x, y, zoom } : null;
+}
+
+function formatZoom({ x, y, zoom }: Zoom): string {
+  return [Math.round(x), Math.round(y), Number(zoom.toPrecision(3))].join(",");
 }
 
 /** Returns the fragment of a view; empty for the default view. */
@@ -69,6 +98,7 @@ export function formatView(view: View): string {
   add("filter", view.filter);
   add("at", view.at === null ? null : String(view.at));
   add("hide", view.hide.join(","));
+  add("zoom", view.zoom && formatZoom(view.zoom));
   add("theme", view.theme === "system" ? null : view.theme);
   const text = members.toString();
   return text === "" ? "" : `#${text}`;

@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import type { GraphModel, GraphNode } from "../graph/model.ts";
+import { racksOf } from "../graph/racks.ts";
 
 /** Branches without a choice of the user. */
 type Default = "open" | "closed" | "hosts closed";
@@ -16,7 +17,7 @@ interface Branches {
 }
 
 export const branches = signal<Branches>({ default: "open", chosen: new Map() });
-/** Groups of equal siblings that the user has unfolded. */
+/** Groups of equal siblings, and racks, that the user has unfolded. */
 export const unfolded = signal<ReadonlySet<string>>(new Set());
 
 /** Returns whether a node shows its children. */
@@ -46,10 +47,21 @@ export function initBranches(model: GraphModel): void {
 
 /** Opens the way to a node. */
 export function openWayTo(model: GraphModel, node: GraphNode): void {
-  setOpen(model.owners(node), true);
+  const owners = model.owners(node);
+  setOpen(owners, true);
+  const host = owners.at(-1) ?? node;
+  const rack = racksOf(model).find(({ hosts }) => hosts.includes(host));
+  rack && unfold(rack.id);
 }
 
-/** Unfolds a group of equal siblings. */
+/** Unfolds a group of equal siblings, or a rack. */
 export function unfold(id: string): void {
-  unfolded.value = new Set([...unfolded.value, id]);
+  if (!unfolded.value.has(id)) {
+    unfolded.value = new Set([...unfolded.value, id]);
+  }
+}
+
+/** Folds a rack. */
+export function fold(id: string): void {
+  unfolded.value = new Set([...unfolded.value].filter((other) => other !== id));
 }

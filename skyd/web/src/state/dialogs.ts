@@ -2,6 +2,6 @@
 
 import { signal } from "@preact/signals";
 
-export type DialogName = "capture" | "inject" | "path" | "keys";
+export type DialogName = "capture" | "inject" | "path" | "keys" | "favorites";
 
 export const openDialog = signal<DialogName | null>(null);

@@ -3,12 +3,15 @@
 
 import { flowRate } from "../flow/flow.ts";
 import { atTime, isGremlin } from "../net/gremlin.ts";
+import type { LiveAnswer } from "../net/live.ts";
 import { errorText, query } from "../net/rest.ts";
 import { type Json, textOf } from "../parts/json.ts";
 import { liveQueries } from "./session.ts";
 
 /** Most flows that a table shows. */
-export const MAX_FLOWS = 50_000;
+export const MAX_FLOWS = 100_000;
+/** Time between two answers, in milliseconds; the daemon extends it for answers that take long. */
+const INTERVAL_MS = 1000;
 /** Rates of a sparkline. */
 const HISTORY_LENGTH = 24;
 
@@ -30,10 +33,11 @@ export function watchFlows(
     return () => {};
   }
   if (time === null) {
-    return liveQueries.watch(gremlin, ({ items, error }) => {
+    const show = ({ items, error }: LiveAnswer) => {
       remember(items);
       update(items, error);
-    });
+    };
+    return liveQueries.watch(gremlin, show, INTERVAL_MS);
   }
   let isStopped = false;
   query(atTime(gremlin, time))

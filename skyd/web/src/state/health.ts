@@ -1,5 +1,6 @@
 // Status of the daemon: losses, probes, how far history reaches, and who the user is.
 
+import { droppedBy } from "../graph/model.ts";
 import { computed, signal } from "@preact/signals";
 import { json, needsLogin } from "../net/rest.ts";
 import { type Json, isObject, listOf, member, numberOf, textOf, valueAt } from "../parts/json.ts";
@@ -84,7 +85,7 @@ function capturedDrops(): number {
   for (const node of model.nodes.values()) {
     if (node.isCaptured) {
       for (const capture of listOf(node.metadata, "Captures")) {
-        sum += numberOf(capture, "PacketsDropped") + numberOf(capture, "PacketsIfDropped");
+        sum += droppedBy(capture);
       }
     }
   }

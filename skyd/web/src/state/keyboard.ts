@@ -1,19 +1,15 @@
 // Keys that act anywhere on the page, except in fields and dialogs.
 
 import { signal } from "@preact/signals";
-import { nodeQuery } from "../net/gremlin.ts";
-import { copyText } from "../parts/copy.tsx";
-import { type DialogName, openDialog } from "./dialogs.ts";
+import { readStored, store } from "../parts/storage.ts";
+import { openDialog } from "./dialogs.ts";
+import { nodeActions } from "./node_actions.ts";
 import { notify } from "./notices.ts";
 import { model } from "./session.ts";
-import { panel, pastTime, select, selection, tab } from "./view.ts";
-import { canCapture } from "../graph/capture.ts";
-
-/** Key of the browser's storage for the choice below. */
-const STORED = "skyd.letterKeys";
+import { panel, pastTime, select, selection } from "./view.ts";
 
 /** Whether single letters are shortcuts. */
-export const hasLetterKeys = signal(readStored() !== "off");
+export const hasLetterKeys = signal(readStored("letterKeys") !== false);
 
 /** All keys with what they do, for the help. */
 export const KEYS: [string, string][] = [
@@ -27,6 +23,7 @@ export const KEYS: [string, string][] = [
   ["P", "Find a path from the selected node"],
   ["F", "Show the flows of the selected node"],
   ["G", "Copy the Gremlin query of the selected node"],
+  ["M, Shift-F10", "In the graph and the tree: the menu of the selected node"],
   ["L", "Return to the present"],
   ["Escape", "Close the details"],
   ["?", "Show these keys"],
@@ -46,19 +43,7 @@ const AREAS = [
 /** Turns single-letter shortcuts on or off, and remembers it in this browser. */
 export function setLetterKeys(on: boolean): void {
   hasLetterKeys.value = on;
-  try {
-    localStorage.setItem(STORED, on ? "on" : "off");
-  } catch {
-    // Without storage, the choice lasts until the page is closed.
-  }
-}
-
-function readStored(): string | null {
-  try {
-    return localStorage.getItem(STORED);
-  } catch {
-    return null;
-  }
+  store("letterKeys", on);
 }
 
 /** Listens to keys of the whole page. */
@@ -90,10 +75,6 @@ export function followKeys(): void {
 /** Performs the action of a key. Returns whether it has one. */
 function act(key: string): boolean {
   const node = model.find(selection.value);
-  const open = (name: DialogName) => {
-    openDialog.value = name;
-    return true;
-  };
   if (key === "Escape" && selection.value !== null) {
     select(null);
     return true;
@@ -101,37 +82,28 @@ function act(key: string): boolean {
   if (!hasLetterKeys.value) {
     return false;
   }
-  const isPresent = pastTime.value === null;
   switch (key.toLowerCase()) {
     case "/":
       document.getElementById("query")?.focus();
       return true;
     case "?":
-      return open("keys");
+      openDialog.value = "keys";
+      return true;
     case "l":
       pastTime.value = null;
       return true;
-    case "c":
-      return node !== undefined && isPresent && canCapture(node) && open("capture");
-    case "i":
-      return node !== undefined && isPresent && open("inject");
-    case "p":
-      return node !== undefined && open("path");
-    case "f":
-      if (node?.isCaptured) {
-        tab.value = "Flows";
-      } else {
-        panel.value = "Flows";
-      }
-      return true;
-    case "g":
-      if (node) {
-        void copyText(nodeQuery(node)).then(() => notify(`Copied ${nodeQuery(node)}`));
-      }
-      return node !== undefined;
-    default:
-      return false;
   }
+  if (key.toLowerCase() === "f" && !node) {
+    panel.value = "Flows";
+    return true;
+  }
+  const action = node && nodeActions(node).find((offered) => offered.key === key.toLowerCase());
+  if (action?.refusal) {
+    notify(action.refusal);
+  } else {
+    action?.run();
+  }
+  return action !== undefined;
 }
 
 function focusNextArea(step: number): void {

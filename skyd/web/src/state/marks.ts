@@ -1,6 +1,7 @@
 // Marks on the graph: found nodes, a path, the result of a comparison. All by node id.
 
 import { signal } from "@preact/signals";
+import { type GraphModel, shownFields } from "../graph/model.ts";
 
 export type Difference = "added" | "removed" | "changed";
 
@@ -10,6 +11,34 @@ export const found = signal<ReadonlySet<string>>(new Set());
 export const path = signal<readonly string[]>([]);
 /** Result of a comparison of two times. */
 export const compared = signal<ReadonlyMap<string, Difference>>(new Map());
+
+/** Number of alerts that were reported on each node while the page is open. */
+export const alertCounts = signal<ReadonlyMap<string, number>>(new Map());
+
+/** Time for which changes are marked that happened while the daemon was not reachable. */
+const CHANGED_MS = 5000;
+
+/** Returns what tree and graph show of each node, by stable id. */
+export function shownByKey(model: GraphModel): Map<string, string> {
+  return new Map([...model.nodes.values()].map((node) => [node.tid, shownFields(node)]));
+}
+
+/** Marks for some seconds what is not as before. */
+export function markChanges(before: ReadonlyMap<string, string>, model: GraphModel): void {
+  const changes = new Map<string, Difference>();
+  for (const node of model.nodes.values()) {
+    const known = before.get(node.tid);
+    if (known !== shownFields(node)) {
+      changes.set(node.id, known === undefined ? "added" : "changed");
+    }
+  }
+  compared.value = changes;
+  setTimeout(() => {
+    if (compared.value === changes) {
+      compared.value = new Map();
+    }
+  }, CHANGED_MS);
+}
 
 type ItemOf = ReadonlyMap<string, string>;
 
@@ -22,6 +51,11 @@ export function foundItems(itemOf: ItemOf): ReadonlySet<string> {
 export function pathItems(itemOf: ItemOf): string[] {
   const items = path.value.flatMap((id) => itemOf.get(id) ?? []);
   return items.filter((item, index) => item !== items[index - 1]);
+}
+
+/** Returns the visible items of the nodes on which alerts were reported. */
+export function alertedItems(itemOf: ItemOf): ReadonlySet<string> {
+  return new Set([...alertCounts.value.keys()].flatMap((id) => itemOf.get(id) ?? []));
 }
 
 /** Returns the visible items of the compared nodes. */

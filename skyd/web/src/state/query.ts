@@ -2,8 +2,8 @@
 
 import { effect, signal } from "@preact/signals";
 import { atTime, errorOffset, isGremlin } from "../net/gremlin.ts";
-import { type LiveAnswer, NO_ANSWER } from "../net/live.ts";
-import { errorText, query } from "../net/rest.ts";
+import { type LiveAnswer, answerOf, failureOf } from "../net/live.ts";
+import { query } from "../net/rest.ts";
 import { type Json, isObject, member, textOf } from "../parts/json.ts";
 import { openWayTo } from "./branches.ts";
 import { found } from "./marks.ts";
@@ -38,8 +38,8 @@ export function followQuery(): void {
 function runOnce(gremlin: string): () => void {
   let isStopped = false;
   query(gremlin)
-    .then((value) => ({ ...NO_ANSWER, kind: kindOf(value), items: Array.isArray(value) ? value : [value] }))
-    .catch((error: unknown) => ({ ...NO_ANSWER, error: errorText(error), offset: errorOffset(errorText(error)) }))
+    .then(answerOf)
+    .catch(failureOf)
     .then((result) => isStopped || show(result));
   return () => {
     isStopped = true;
@@ -73,22 +73,4 @@ function nodesOf(item: Json): string[] {
   }
   const isNode = isObject(member(item, "Metadata")) && member(item, "Parent") === undefined;
   return isNode ? [textOf(item, "ID")] : [];
-}
-
-/** Returns the kind of an answer from its first item. */
-function kindOf(value: Json): string {
-  const first = Array.isArray(value) ? value[0] : value;
-  if (Array.isArray(first)) {
-    return "paths";
-  }
-  if (!isObject(first)) {
-    return Array.isArray(value) ? "values" : "number";
-  }
-  if (Object.hasOwn(first, "TrackingID")) {
-    return "flows";
-  }
-  if (!Object.hasOwn(first, "ID")) {
-    return "values";
-  }
-  return Object.hasOwn(first, "Parent") ? "edges" : "nodes";
 }

@@ -5,14 +5,17 @@
 
 import { batch, effect, signal } from "@preact/signals";
 import { GraphModel } from "../graph/model.ts";
+import { atTime } from "../net/gremlin.ts";
 import { LiveQueries } from "../net/live.ts";
-import { needsLogin } from "../net/rest.ts";
+import { Polling } from "../net/polling.ts";
+import { needsLogin, query } from "../net/rest.ts";
 import { LiveSocket, type Message } from "../net/socket.ts";
 import type { Json } from "../parts/json.ts";
 import { initBranches } from "./branches.ts";
-import { graphFilter, pastTime } from "./view.ts";
+import { markChanges, shownByKey } from "./marks.ts";
+import { graphFilter, pastTime, savedGraph } from "./view.ts";
 
-export type Connection = "connecting" | "live" | "past" | "lost";
+export type Connection = "connecting" | "live" | "past" | "saved" | "lost";
 
 export const model = new GraphModel();
 /** Incremented when nodes, edges, names, types, states, or capture marks change. */
@@ -41,13 +44,19 @@ let isFirstSync = true;
 
 const socket = new LiveSocket(PATH, {
   opened: () => {
+    polling.stop();
     requestGraph();
     liveQueries.restart();
   },
   received: (messages) => batch(() => receive(messages)),
-  closed: () => {
+  closed: (failures) => {
     isSynced = false;
-    if (!needsLogin.value) {
+    if (needsLogin.value || savedGraph.value !== null) {
+      return;
+    }
+    if (failures >= FAILURES_BEFORE_POLLING) {
+      void polling.start();
+    } else {
       connection.value = "lost";
     }
   },
@@ -60,14 +69,36 @@ const socket = new LiveSocket(PATH, {
 
 export const liveQueries = new LiveQueries((type, uuid, object) => socket.send("Live", type, uuid, object));
 
+/** Failures to open the socket after which requests are tried instead: a proxy may block it. */
+const FAILURES_BEFORE_POLLING = 3;
+
+/** Reads the graph by requests while the socket cannot be opened. */
+const polling = new Polling(
+  async () => {
+    const answer = await query(atTime(graphQuery(), pastTime.value));
+    const shown = Array.isArray(answer) ? (answer[0] ?? null) : answer;
+    batch(() => {
+      resetModel(shown);
+      connection.value = pastTime.value === null ? "live" : "past";
+    });
+    await liveQueries.poll(query);
+  },
+  () => {
+    connection.value = "lost";
+  },
+);
+export const isPolling = polling.isActive;
+
 /** Connects to the daemon; requests another graph when the time or the filter of the view changes. */
 export function startSession(): void {
   socket.open();
-  let [time, filter] = [pastTime.value, graphFilter.value];
+  let shown = [pastTime.value, graphFilter.value, savedGraph.value];
   effect(() => {
-    if (pastTime.value !== time || graphFilter.value !== filter) {
-      [time, filter] = [pastTime.value, graphFilter.value];
+    const next = [pastTime.value, graphFilter.value, savedGraph.value];
+    if (next.some((value, index) => value !== shown[index])) {
+      shown = next;
       requestGraph();
+      polling.isActive.peek() && void polling.start();
     }
   });
   effect(() => {
@@ -105,10 +136,15 @@ export function listen(namespace: string, use: (message: Message) => void): void
   listeners.set(namespace, use);
 }
 
+/** Returns the query of the graph that the page shows. */
+function graphQuery(): string {
+  return graphFilter.value === "" ? "G" : `${graphFilter.value}.SubGraph()`;
+}
+
 function requestGraph(): void {
   isSynced = false;
   requested += 1;
-  const filter = graphFilter.value === "" ? "" : `${graphFilter.value}.SubGraph()`;
+  const filter = graphFilter.value === "" ? "" : graphQuery();
   const object =
     pastTime.value === null ? { GremlinFilter: filter } : { Time: Math.round(pastTime.value), GremlinFilter: filter };
   socket.send("Graph", "SyncRequest", `sync-${requested}`, object);
@@ -121,7 +157,7 @@ function receive(messages: Message[]): void {
       listeners.get(message.namespace)?.(message);
     } else if (message.type === "SyncReply") {
       synchronize(message);
-    } else if (isSynced && pastTime.value === null) {
+    } else if (isSynced && pastTime.value === null && savedGraph.value === null) {
       model.apply(message.type, message.object as Json, changes);
     }
   }
@@ -131,7 +167,7 @@ function receive(messages: Message[]): void {
 }
 
 function synchronize(message: Message): void {
-  if (message.uuid !== `sync-${requested}`) {
+  if (message.uuid !== `sync-${requested}` || savedGraph.value !== null) {
     return;
   }
   if (message.status >= 400) {
@@ -146,7 +182,15 @@ function synchronize(message: Message): void {
     return;
   }
   isSynced = true;
-  model.reset(message.object as Json);
+  const before = connection.value === "lost" ? shownByKey(model) : undefined;
+  resetModel(message.object as Json);
+  before && markChanges(before, model);
+  connection.value = pastTime.value === null ? "live" : "past";
+  timeError.value = pastTime.value === null ? timeError.value : "";
+}
+
+function resetModel(graph: Json): void {
+  model.reset(graph);
   if (isFirstSync) {
     isFirstSync = false;
     initBranches(model);
@@ -154,6 +198,12 @@ function synchronize(message: Message): void {
   syncCount.value += 1;
   structureVersion.value += 1;
   contentVersion.value += 1;
-  connection.value = pastTime.value === null ? "live" : "past";
-  timeError.value = pastTime.value === null ? timeError.value : "";
+}
+
+/** Shows a graph that is not the daemon's. */
+export function showGraph(graph: Json): void {
+  isSynced = false;
+  resetModel(graph);
+  initBranches(model);
+  connection.value = "saved";
 }

@@ -1,7 +1,7 @@
 // What the user looks at, as signals, synchronized with the address of the page.
 
 import { batch, effect, signal } from "@preact/signals";
-import { type Panel, type Theme, type View, formatView, isStep, parseView } from "./address.ts";
+import { type Panel, type Theme, type View, type Zoom, formatView, isStep, parseView } from "./address.ts";
 
 const initial = parseView(location.hash);
 
@@ -15,9 +15,14 @@ export const flowFilter = signal(initial.filter);
 /** Time in the past, in Unix milliseconds; `null` for the present. */
 export const pastTime = signal<number | null>(initial.at);
 export const hidden = signal<string[]>(initial.hide);
+/** Shown part of the graph; `null` for the whole graph. */
+export const zoom = signal<Zoom | null>(initial.zoom);
 export const theme = signal<Theme>(initial.theme);
+/** Name of the file whose graph is shown instead of the daemon's; `null` for none. */
+export const savedGraph = signal<string | null>(null);
 
-function current(): View {
+/** Returns the view as one value. */
+export function currentView(): View {
   return {
     select: selection.value,
     tab: tab.value,
@@ -27,6 +32,7 @@ function current(): View {
     filter: flowFilter.value,
     at: pastTime.value,
     hide: hidden.value,
+    zoom: zoom.value,
     theme: theme.value,
   };
 }
@@ -42,6 +48,7 @@ export function show(view: View): void {
     flowFilter.value = view.filter;
     pastTime.value = view.at;
     hidden.value = view.hide;
+    zoom.value = view.zoom;
     theme.value = view.theme;
   });
 }
@@ -56,19 +63,40 @@ export function togglePanel(name: Panel): void {
   panel.value = panel.value === name ? null : name;
 }
 
+/** Time between changes of the address that are no steps: browsers refuse more than about 100 changes
+ * in 30 seconds. */
+const REPLACE_MS = 400;
+
 /** Writes each change of the view into the address, and follows the browser's history. */
 export function followAddress(): void {
-  let written = current();
+  let written = currentView();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const replace = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    history.replaceState(null, "", formatView(written) || location.pathname);
+  };
   effect(() => {
-    const view = current();
-    const address = formatView(view) || location.pathname;
-    if (formatView(view) !== formatView(written)) {
-      isStep(written, view) ? history.pushState(null, "", address) : history.replaceState(null, "", address);
+    const view = currentView();
+    if (formatView(view) === formatView(written)) {
+      return;
+    }
+    const step = isStep(written, view);
+    if (step && timer !== undefined) {
+      replace();
     }
     written = view;
+    if (step) {
+      history.pushState(null, "", formatView(view) || location.pathname);
+    } else {
+      timer ??= setTimeout(replace, REPLACE_MS);
+    }
   });
   addEventListener("popstate", () => {
+    clearTimeout(timer);
+    timer = undefined;
     written = parseView(location.hash);
     show(written);
   });
+  addEventListener("pagehide", () => timer !== undefined && replace());
 }

@@ -38,6 +38,7 @@ const KEY_CODES = {
   Home: 36,
   End: 35,
   F6: 117,
+  F10: 121,
 };
 
 /** Starts a browser with a profile of its own. */
@@ -114,9 +115,10 @@ class Browser {
 }
 
 class Page {
-  /** Errors that the page logged or threw, and the addresses that it requested. */
+  /** Errors that the page logged or threw, and the addresses that it requested or connected to. */
   errors = [];
   requests = [];
+  sockets = [];
 
   constructor(browser, session, context) {
     this.browser = browser;
@@ -134,6 +136,8 @@ class Page {
       this.errors.push(params.entry.text);
     } else if (method === "Network.requestWillBeSent") {
       this.requests.push(params.request.url);
+    } else if (method === "Network.webSocketCreated") {
+      this.sockets.push(params.url);
     }
   }
 
@@ -155,7 +159,7 @@ class Page {
   }
 
   /** Returns the first true result; fails with `what` after some seconds. */
-  async until(condition, what, seconds = 10) {
+  async until(condition, what, seconds = 20) {
     const end = performance.now() + seconds * 1000;
     for (;;) {
       const found = await condition().catch(() => undefined);
@@ -177,7 +181,7 @@ class Page {
   }
 
   /** Returns the only element of a role and name; waits for it. */
-  async get(role, name = undefined, seconds = 10) {
+  async get(role, name = undefined, seconds = 20) {
     return this.until(
       async () => {
         const found = await this.all(role, name);
@@ -186,6 +190,25 @@ class Page {
       `one ${role} ${name ?? ""}`,
       seconds,
     );
+  }
+
+  /** Delivers a message on the page's WebSocket, as if the daemon had sent it. Requires `hookSockets`. */
+  async deliver(message) {
+    await this.js(`window.testSocket.onmessage({ data: ${JSON.stringify(JSON.stringify(message))} })`);
+  }
+
+  /** Lets tests reach the WebSocket of the pages that are opened from now on. */
+  hookSockets() {
+    const source =
+      "const Socket = WebSocket; window.WebSocket = class extends Socket { constructor(url) { super(url); window.testSocket = this; } };";
+    return this.call("Page.addScriptToEvaluateOnNewDocument", { source });
+  }
+
+  /** Chooses a file in the file field of a name. */
+  async upload(name, path) {
+    const expression = `document.querySelector('input[type=file][aria-label="${name}"], input[type=file][id="${name}"]')`;
+    const { result } = await this.call("Runtime.evaluate", { expression });
+    await this.call("DOM.setFileInputFiles", { files: [path], objectId: result.objectId });
   }
 
   async absent(role, name = undefined) {
@@ -243,11 +266,11 @@ class Element {
     return this.page.call("DOM.focus", { backendNodeId: this.node });
   }
 
-  async click() {
+  async click(button = "left") {
     await this.page.call("DOM.scrollIntoViewIfNeeded", { backendNodeId: this.node });
     const { quads } = await this.page.call("DOM.getContentQuads", { backendNodeId: this.node });
     const [x, y] = [0, 1].map((axis) => [0, 2, 4, 6].reduce((sum, corner) => sum + quads[0][corner + axis], 0) / 4);
-    const event = { x, y, button: "left", clickCount: 1 };
+    const event = { x, y, button, clickCount: 1 };
     await this.page.call("Input.dispatchMouseEvent", { ...event, type: "mousePressed" });
     await this.page.call("Input.dispatchMouseEvent", { ...event, type: "mouseReleased" });
   }

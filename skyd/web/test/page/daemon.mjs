@@ -26,14 +26,15 @@ function freePort() {
 }
 
 /** Starts a daemon with additional settings, such as `auth.basic.users={ann: one}`. */
-export async function startDaemon(settings = []) {
-  const daemon = new Daemon(await freePort(), settings);
+export async function startDaemon(settings = [], role = "allinone") {
+  const daemon = new Daemon(await freePort(), settings, role);
   await daemon.start();
   return daemon;
 }
 
 class Daemon {
-  constructor(port, settings) {
+  constructor(port, settings, role) {
+    this.role = role;
     this.port = port;
     this.settings = settings;
     this.folder = mkdtempSync(join(tmpdir(), "skyd-page-data-"));
@@ -62,7 +63,7 @@ class Daemon {
 
   async start() {
     const sets = this.settings.flatMap((setting) => ["--set", setting]);
-    this.child = spawn(process.env.SKYD, ["allinone", "-c", join(this.folder, "skyd.yml"), ...sets], {
+    this.child = spawn(process.env.SKYD, [this.role, "-c", join(this.folder, "skyd.yml"), ...sets], {
       stdio: "ignore",
     });
     for (let attempt = 0; attempt < 400; attempt += 1) {

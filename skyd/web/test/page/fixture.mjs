@@ -1,6 +1,9 @@
 // What the tests share: a browser per file, a daemon and a page per test, and checks at the end.
 
 import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { startBrowser } from "./browser.mjs";
 import { startDaemon } from "./daemon.mjs";
@@ -16,17 +19,21 @@ after(() => browser?.close());
  * have requested anything from another server. */
 export function pageTest(name, run, options = {}) {
   test(name, { timeout: 180_000 }, async () => {
-    const daemon = await startDaemon(options.settings);
+    const { settings } = options;
+    const daemon = await startDaemon(typeof settings === "function" ? settings() : settings, options.role);
     const page = await browser.page(options);
     try {
       await page.open(daemon.url + (options.fragment ?? ""));
-      if (!options.settings) {
+      if (!options.settings && !options.isEmpty) {
         await page.get("status", "Connection");
         await page.until(async () => (await page.all("treeitem")).length > 0, "the tree has items");
       }
-      await run({ page, daemon, browser });
+      const origins = [daemon.url];
+      await run({ page, daemon, browser, origins });
       assert.deepEqual(page.errors, []);
-      const foreign = page.requests.filter((url) => !/^(data:|blob:|about:)/.test(url) && !url.startsWith(daemon.url));
+      const foreign = page.requests.filter(
+        (url) => !/^(data:|blob:|about:)/.test(url) && !origins.some((own) => url.startsWith(own)),
+      );
       assert.deepEqual(foreign, []);
     } finally {
       await page.close();
@@ -61,4 +68,23 @@ export function item(page, name, more = "") {
 export async function selectNode(page, name) {
   await (await item(page, name)).click();
   await page.get("heading", name);
+}
+
+/** Lets a page save files. `next` waits for a file whose name matches, and returns its path. */
+export async function downloads(page, browser) {
+  const folder = mkdtempSync(join(tmpdir(), "skyd-page-files-"));
+  await browser.call("Browser.setDownloadBehavior", {
+    behavior: "allow",
+    browserContextId: page.context,
+    downloadPath: folder,
+  });
+  return {
+    folder,
+    next: (pattern) =>
+      page.until(async () => {
+        const name = readdirSync(folder).find((known) => pattern.test(known));
+        return name && join(folder, name);
+      }, `a file ${pattern}`),
+    remove: () => rmSync(folder, { recursive: true }),
+  };
 }

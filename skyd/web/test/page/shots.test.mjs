@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { shell, talk } from "./daemon.mjs";
 import { connected, item, pageTest, selectNode } from "./fixture.mjs";
+import { publish } from "./publisher.mjs";
 
 const folder = process.env.SHOTS;
 const SIZES = [
@@ -31,54 +32,97 @@ async function capture(page, daemon) {
   await item(page, "v-blue", "captured");
 }
 
+/** Views of a small network, in the order in which a user would see them. */
+async function networkViews({ page, daemon }, save) {
+  const remove = addServices(["web"]);
+  await item(page, "v-web");
+  await sleep(1000);
+  await save("first");
+  await capture(page, daemon);
+  const stop = talk();
+  for (const panel of ["Flows", "Captures", "Injections", "Alerts", "Rules", "Workflows", "Health"]) {
+    await page.click("button", new RegExp(`^${panel}`));
+    await sleep(panel === "Flows" ? 5000 : 400);
+    await save(panel.toLowerCase());
+  }
+  await page.click("button", /^Health/);
+  await selectNode(page, "v-blue");
+  await page.click("tab", "Metrics");
+  await sleep(1500);
+  await save("metrics");
+  await page.press("Escape");
+  await selectNode(page, "v-blue");
+  await page.click("button", "Start capture");
+  await page.get("dialog");
+  await save("dialog");
+  await page.press("Escape");
+  await (await page.get("application", "Topology graph")).focus();
+  await page.press("m");
+  await page.get("menu");
+  await save("menu");
+  await page.press("Escape");
+  await (await page.get("combobox", "Search or Gremlin")).fill("G.V().HasKye('Name')");
+  await page.press("Enter");
+  await page.get("alert");
+  await save("error");
+  stop();
+  remove();
+  await daemon.kill();
+  await connected(page, "Reconnecting");
+  await save("lost");
+}
+
+/** Views of a published graph: closed, with an open host, and with everything open. */
+async function graphViews({ page, daemon, browser }, hosts, save) {
+  const { publisher } = await publish(page, browser, daemon, hosts);
+  await publisher.open("about:blank").catch(() => {});
+  await page.open(daemon.url);
+  await page.until(async () => (await page.all("treeitem", /^host-/)).length > 0, "hosts", 30);
+  await sleep(2500);
+  await save("closed");
+  await (await page.get("combobox", "Search or Gremlin")).fill("10.0.1.7/");
+  await page.press("Enter");
+  await page.get("heading", "eth0");
+  await page.press("Escape");
+  await sleep(1500);
+  await save("host");
+  await page.press("Escape");
+  await page.click("button", "Expand all");
+  await page.click("button", "Show everything");
+  await sleep(3000);
+  await save("open");
+}
+
 if (folder) {
+  const only = new RegExp(process.env.VIEWS ?? "");
+  const AUTH = ["analyzer.auth.api.backend=mine", "auth.mine.type=basic", "auth.mine.users={ann: one}"];
   for (const dark of [false, true]) {
     for (const [width, height] of SIZES) {
-      const name = (view) => join(folder, `${view}-${width}-${dark ? "dark" : "light"}.png`);
-      pageTest(
-        `pictures at ${width} pixels, ${dark ? "dark" : "light"}`,
-        async ({ page, daemon }) => {
-          await sleep(1000);
-          await page.screenshot(name("first"));
-          await capture(page, daemon);
-          const stop = talk();
-          for (const panel of ["Flows", "Captures", "Alerts", "Health"]) {
-            await page.click("button", new RegExp(`^${panel}`));
-            await sleep(panel === "Flows" ? 6000 : 500);
-            await page.screenshot(name(panel.toLowerCase()));
-          }
-          await page.click("button", /^Health/);
-          await selectNode(page, "v-blue");
-          await page.click("tab", "Metrics");
-          await sleep(2000);
-          await page.screenshot(name("metrics"));
-          await page.click("button", "Start capture");
-          await page.get("dialog");
-          await page.screenshot(name("dialog"));
-          await page.press("Escape");
-          await (await page.get("combobox", "Search or Gremlin").catch(() => undefined))?.fill("G.V().HasKye('Name')");
-          await page.press("Enter");
-          await page.get("alert");
-          await page.screenshot(name("error"));
-          stop();
-          await daemon.kill();
-          await connected(page, "Reconnecting");
-          await page.screenshot(name("lost"));
+      const suffix = `${width}-${dark ? "dark" : "light"}`;
+      const pictures = (name, run, options = {}) => {
+        const title = `pictures of ${name} at ${width} pixels, ${dark ? "dark" : "light"}`;
+        const withSave = (context) =>
+          run(context, (view) => context.page.screenshot(join(folder, `${name}-${view}-${suffix}.png`)));
+        only.test(title) && pageTest(title, withSave, { dark, width, height, ...options });
+      };
+      pictures("network", networkViews);
+      pictures("500", (context, save) => graphViews(context, 5, save));
+      pictures("10000", (context, save) => graphViews(context, 100, save));
+      pictures(
+        "empty",
+        async ({ page }, save) => {
+          await connected(page, "Live");
+          await save("first");
         },
-        { dark, width, height },
+        { role: "analyzer", isEmpty: true },
       );
-      pageTest(
-        `picture of the login at ${width} pixels, ${dark ? "dark" : "light"}`,
-        async ({ page }) => {
+      pictures(
+        "login",
+        async ({ page }, save) => {
           await page.get("form", "Log in");
-          await page.screenshot(name("login"));
+          await save("form");
         },
-        {
-          dark,
-          width,
-          height,
-          settings: ["analyzer.auth.api.backend=mine", "auth.mine.type=basic", "auth.mine.users={ann: one}"],
-        },
+        { settings: AUTH },
       );
     }
   }
@@ -94,6 +138,7 @@ if (folder) {
         await page.click("button", "Flows");
         await selectNode(page, "v-blue");
         await page.click("tab", "Metrics");
+        await page.click("button", "Show everything");
         await sleep(25_000);
         await page.screenshot(join(folder, "readme.png"));
       } finally {

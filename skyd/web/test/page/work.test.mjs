@@ -1,19 +1,13 @@
 // What users do with the page: captures, packets, injections, alerts, rules, paths.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { magicOf, shell, talk } from "./daemon.mjs";
-import { item, pageTest, selectNode, textOf } from "./fixture.mjs";
+import { downloads, item, pageTest, selectNode, textOf } from "./fixture.mjs";
 
 pageTest("stored packets of a flow are saved as a capture file", async ({ page, daemon, browser }) => {
-  const folder = mkdtempSync(join(tmpdir(), "skyd-page-files-"));
-  await browser.call("Browser.setDownloadBehavior", {
-    behavior: "allow",
-    browserContextId: page.context,
-    downloadPath: folder,
-  });
+  const files = await downloads(page, browser);
   await daemon.request("POST", "/api/capture", { GremlinQuery: "G.V().Has('Name', 'v-blue')", RawPacketLimit: 5 });
   await item(page, "v-blue", "captured");
   const stop = talk();
@@ -31,14 +25,12 @@ pageTest("stored packets of a flow are saved as a capture file", async ({ page, 
       20,
     );
     await page.click("button", "Download packets");
-    await page.until(async () => readdirSync(folder).some((name) => name.endsWith(".pcap")), "a file");
-    const [name] = readdirSync(folder);
-    assert.match(name, /^192\.0\.2\.1-40999-192\.0\.2\.2-9999\.pcap$/);
-    assert.ok(["d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d"].includes(magicOf(join(folder, name))));
+    const path = await files.next(/\.pcap$/);
+    assert.match(path, /\/192\.0\.2\.1-40999-192\.0\.2\.2-9999\.pcap$/);
+    assert.ok(["d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d"].includes(magicOf(path)));
   } finally {
     stop();
-    rmSync(folder, { recursive: true });
-    assert.ok(!existsSync(folder));
+    files.remove();
   }
 });
 
@@ -200,3 +192,71 @@ pageTest("a link has details of its own", async ({ page }) => {
   await page.get("heading", /^br0 – v-/);
   assert.match(await textOf(page, "table", "Metadata"), /RelationType\s+layer2/);
 });
+
+pageTest("packets of a capture file are injected", async ({ page, daemon, browser }) => {
+  const files = await downloads(page, browser);
+  try {
+    // Header of a capture file in nanoseconds, and one empty packet.
+    const bytes = Buffer.from(`d4c3b2a1020004000000000000000000ffff000001000000${"00".repeat(16)}`, "hex");
+    const path = join(files.folder, "mine.pcap");
+    writeFileSync(path, bytes);
+    await selectNode(page, "v-blue");
+    await page.click("button", "Inject packets");
+    await page.upload("field-Pcap", path);
+    await page.click("button", "Inject");
+    await page.absent("dialog");
+    const [injection] = Object.values(await daemon.request("GET", "/api/injectpacket"));
+    assert.equal(injection.Pcap, bytes.toString("base64"));
+    await page.click("button", "Injections");
+    assert.match(await textOf(page, "table", "Injections"), /icmp4/);
+  } finally {
+    files.remove();
+  }
+});
+
+pageTest("the columns of the flow table are chosen, and both directions of a flow are counted", async (context) => {
+  const { page, daemon } = context;
+  await daemon.request("POST", "/api/capture", { GremlinQuery: "G.V().Has('Name', 'v-blue')" });
+  await item(page, "v-blue", "captured");
+  const stop = talk();
+  try {
+    await page.click("button", "Flows");
+    await page.until(async () => /:9999/.test(await textOf(page, "table", "Flows")), "a flow to port 9999", 20);
+    assert.doesNotMatch(await textOf(page, "table", "Flows"), /Layers/);
+    await page.click("DisclosureTriangle", "Columns");
+    await page.click("checkbox", "Layers");
+    await page.click("checkbox", "RTT");
+    await page.until(async () => /Ethernet\/IPv4\/UDP/.test(await textOf(page, "table", "Flows")), "the layers");
+    assert.doesNotMatch(await textOf(page, "table", "Flows"), /RTT/);
+    await page.open(`${daemon.url}#panel=Flows`);
+    await page.until(async () => /Layers/.test(await textOf(page, "table", "Flows")), "the choice is remembered");
+    await page.click("button", /^192\.0\.2\.\d:\d+$/);
+    const text = await textOf(page, "table", "Directions");
+    assert.match(text, /192\.0\.2\.1:40999 → 192\.0\.2\.2:9999\s+[1-9]\d*/);
+    assert.match(text, /192\.0\.2\.2:9999 → 192\.0\.2\.1:40999\s+[1-9]\d*/);
+  } finally {
+    stop();
+  }
+});
+
+pageTest(
+  "SPP captures are listed, started, and stopped",
+  async ({ page }) => {
+    await page.click("button", "SPP captures");
+    await page.until(async () => /1\s+idle\s+phy:0/.test(await textOf(page, "table", "SPP captures")), "one process");
+    await page.click("button", "Start SPP capture 1");
+    await page.until(
+      async () => /running[^]*\.pcap/.test(await textOf(page, "table", "SPP captures")),
+      "the process writes a file",
+    );
+    await page.click("button", "Stop SPP capture 1");
+    await page.until(async () => /idle/.test(await textOf(page, "table", "SPP captures")), "the process is idle");
+  },
+  {
+    settings: [
+      "spp.listen=127.0.0.1:0",
+      "spp.ports={phy: [v-blue]}",
+      "spp.pcaps=[{client_id: 1, port: 'phy:0', cores: [1, 2, 3], out_dir: /tmp}]",
+    ],
+  },
+);

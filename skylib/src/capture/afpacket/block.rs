@@ -1,5 +1,5 @@
-//! Parser of a TPACKET_V3 block: a linked list of packets, each with a header, as the kernel wrote
-//! them. Restores VLAN tags that the kernel stores in the header instead of the frame.
+//! Parser of a TPACKET_V3 block: a linked list of packets, each with a header, as written by the
+//! kernel. Restores VLAN tags that the kernel stores in the header instead of the frame.
 
 use std::mem::offset_of;
 
@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 /// Read position in a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockReader {
-    /// Offset of the next packet's header in the block, as claimed by the header before; checked
+    /// Offset of the next packet's header in the block, as stated in the previous header; checked
     /// against the block's size when it is read.
     offset: usize,
     /// Number of packets not read yet.
@@ -21,7 +21,7 @@ pub(super) struct BlockReader {
 pub(super) struct Treatment {
     /// Whether to restore the first VLAN tag, which the kernel removes from Ethernet frames.
     pub(super) restore_tags: bool,
-    /// Bytes captured of each packet.
+    /// Number of bytes captured of each packet.
     pub(super) limit: u32,
 }
 
@@ -82,14 +82,14 @@ impl BlockReader {
     }
 }
 
-/// A VLAN tag that the kernel removed from the frame and stored in the packet header.
+/// VLAN tag that the kernel removed from the frame and stored in the packet header.
 struct Tag {
     protocol: u16,
     control: u16,
 }
 
 impl Tag {
-    /// Returns the removed tag of a packet, if it has one.
+    /// Returns the removed tag of a packet; `None` if no tag was removed.
     fn of(status: u32, header: &[u8; HEADER_LEN]) -> Option<Self> {
         if status & libc::TP_STATUS_VLAN_VALID == 0 {
             return None;
@@ -106,7 +106,7 @@ impl Tag {
     }
 
     /// Moves the two addresses toward the start of the block and writes the tag after them. Returns
-    /// whether there was room.
+    /// whether there was enough space.
     fn restore(&self, block: &mut [u8], packet: &mut PacketHeader) -> bool {
         let mac = packet.offset as usize;
         let room = mac
@@ -152,7 +152,7 @@ fn u16_of(header: &[u8; HEADER_LEN], offset: usize) -> u16 {
 /// Bytes reserved before each frame for a restored tag.
 pub(in super::super) const TAG_LEN: usize = 4;
 
-/// Length in bytes of the two addresses of an Ethernet header.
+/// Length of the two addresses of an Ethernet header, in bytes.
 const ADDRESSES: usize = 12;
 
 /// EtherType of an IEEE 802.1Q tag.

@@ -21,13 +21,14 @@ use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::sys::capability::Capability;
 use crate::sys::eventfd::EventFd;
 use crate::sys::netns;
-use crate::sys::socket::{InterfaceInfo, PacketSocket, RingShape};
+use crate::sys::socket::{FanoutFrames, InterfaceInfo, PacketSocket, RingShape};
 
-/// A live capture on an interface; both directions by default.
+/// Live capture on an interface, by default in both directions.
 ///
-/// Packets are not copied: a batch borrows the ring block they are in, which returns to the kernel
-/// with the next batch or when the source is dropped. Timestamps are those of the kernel, in
-/// nanoseconds. A VLAN tag that the kernel has removed is restored in the frame and in both lengths.
+/// Packets are not copied: a batch borrows the ring block with the packets, which is returned to
+/// the kernel with the next batch or when the source is dropped. Timestamps are those of the
+/// kernel, in nanoseconds. A VLAN tag that the kernel has removed is restored in the frame and in
+/// both lengths.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -50,34 +51,36 @@ pub struct AfPacket {
     wake: Arc<EventFd>,
     link_type: LinkType,
     treatment: Treatment,
-    /// Filter that frames with a restored tag have to pass too; `None` if the kernel's is exact.
+    /// Additional filter for frames with a restored tag; `None` if the kernel's filter is exact.
     tagged_filter: Option<BpfProgram>,
     /// Read position in the current block; `None` if no block is being read.
     reader: Option<BlockReader>,
     /// Packets of the current batch, all in the current block.
     headers: Vec<PacketHeader>,
     stats: CaptureStats,
-    /// Packets that passed the kernel's filter and failed `tagged_filter`.
+    /// Number of packets that passed the kernel's filter and failed `tagged_filter`.
     rejected: u64,
-    /// Blocks read since the kernel's 32-bit counters were fetched: `blocks < BLOCKS_PER_FETCH`.
+    /// Number of blocks read since the kernel's 32-bit counters were fetched;
+    /// `blocks < BLOCKS_PER_FETCH`.
     blocks: u32,
     /// Whether the interface was down at the last check.
     down: bool,
-    /// The filter that the kernel runs.
+    /// Filter that the kernel runs.
     kernel_filter: Vec<(u16, u8, u8, u32)>,
     /// Number of packets in all blocks opened so far.
     opened: u64,
-    /// Number of waits for the remaining packets; `None` until intake has ended.
+    /// Number of waits for the remaining packets so far; `None` until intake has ended.
     ending: Option<u32>,
     fanout_group: Option<u16>,
 }
 
 impl AfPacket {
-    /// Opens an interface and starts to receive packets, unless the options say `paused`.
+    /// Opens an interface and starts to receive packets, unless `paused` is set in the options.
     ///
     /// # Errors
-    /// Returns an error if the interface does not exist or is down, the process lacks a capability,
-    /// the filter does not match the interface's link type, or there is no memory for the ring.
+    /// Returns an error if the interface does not exist or is down, if the process lacks a
+    /// capability, if the filter does not match the interface's link type, or if there is not
+    /// enough memory for the ring.
     pub fn open(options: &CaptureOptions) -> Result<Self, CaptureError> {
         let interface = options.interface.clone();
         let fail = |error: io::Error| on_open(options, error);
@@ -105,9 +108,12 @@ impl AfPacket {
             &filter.kernel
         };
         socket.attach_filter(first).map_err(fail)?;
-        if !options.outgoing || info.hardware == ARPHRD_LOOPBACK {
+        let frames = if options.outgoing && info.hardware != ARPHRD_LOOPBACK {
+            FanoutFrames::All
+        } else {
             socket.ignore_outgoing().map_err(fail)?;
-        }
+            FanoutFrames::Incoming
+        };
         let shape = RingShape {
             block_size: options.block_size,
             block_count: options.block_count,
@@ -122,7 +128,7 @@ impl AfPacket {
             )
         })?;
         let wake = EventFd::new().map_err(fail)?;
-        let fanout_group = start(&socket, info, options).map_err(fail)?;
+        let fanout_group = start(&socket, info, options, frames).map_err(fail)?;
         Ok(Self {
             interface,
             index: info.index,
@@ -148,7 +154,7 @@ impl AfPacket {
         })
     }
 
-    /// Returns the number of the fanout group that the source belongs to.
+    /// Returns the number of the fanout group of the source; `None` if it is in no group.
     #[must_use]
     pub const fn fanout_group(&self) -> Option<u16> {
         self.fanout_group
@@ -168,8 +174,8 @@ impl AfPacket {
     /// Stops receiving packets. Packets already received can still be read; [`Batch::End`] follows
     /// the last one.
     ///
-    /// Closing the socket instead would lose the packets in blocks that are not full, and the kernel
-    /// would reassign its flows to the other sources of its group.
+    /// Closing the socket instead would lose the packets in blocks that are not full, and the
+    /// kernel would reassign the flows of this source to the other sources of its group.
     pub fn end_intake(&mut self) {
         if self.ending.is_none() {
             // A kernel that rejects this filter would have rejected the first one.
@@ -236,7 +242,8 @@ impl AfPacket {
 
     /// Waits until there is a block, the waker is used, or the timeout expires.
     fn wait(&mut self, wait: Duration) -> Result<(), CaptureError> {
-        // While the interface is down, the kernel does not report its removal: poll more often.
+        // While the interface is down, the kernel does not report its removal: the thread polls
+        // more often.
         let wait = if self.down {
             wait.min(DOWN_CHECK)
         } else {
@@ -299,7 +306,7 @@ impl AfPacket {
         }
     }
 
-    /// Adds the kernel's counters to the totals.
+    /// Adds the kernel's counters to the totals, which also resets them.
     fn fetch_stats(&mut self) {
         self.blocks = 0;
         // Reading the kernel's counters resets them.
@@ -369,29 +376,30 @@ fn open_socket(options: &CaptureOptions) -> Result<PacketSocket, CaptureError> {
     opened.map_err(|error| on_open(options, error))
 }
 
-/// Binds the socket, from which point frames arrive, so everything else must be ready. Returns the
-/// number of the fanout group joined.
+/// Binds the socket. Frames arrive from then on, so that everything else must be ready. Returns the
+/// number of the fanout group joined, if any.
 fn start(
     socket: &PacketSocket,
     info: InterfaceInfo,
     options: &CaptureOptions,
+    frames: FanoutFrames,
 ) -> io::Result<Option<u16>> {
     socket.bind(info.index)?;
     if options.promiscuous && info.hardware == ARPHRD_ETHER {
-        // Some drivers do not support it; frames for this host are still captured.
+        // Some drivers do not support promiscuous mode; frames for this host are still captured.
         socket.set_promiscuous(info.index).ok();
     }
     match options.fanout {
         None => Ok(None),
-        Some(Fanout::New) => socket.create_fanout().map(Some),
+        Some(Fanout::New) => socket.create_fanout(frames).map(Some),
         Some(Fanout::Group(group)) => {
-            socket.join_fanout(group)?;
+            socket.join_fanout(group, frames)?;
             Ok(Some(group))
         }
     }
 }
 
-/// Converts the error of a system call while opening.
+/// Converts the error of a system call made while opening the source.
 fn on_open(options: &CaptureOptions, error: io::Error) -> CaptureError {
     let interface = options.interface.clone();
     match error.raw_os_error() {
@@ -416,7 +424,7 @@ fn not_permitted(options: &CaptureOptions, missing: Capability) -> CaptureError 
     }
 }
 
-/// Returns the link type of frames of a hardware type. Packet sockets deliver bare IP for tunnels.
+/// Returns the link type of frames of a hardware type. For tunnels, packet sockets deliver bare IP.
 const fn link_type_of(hardware: u16) -> LinkType {
     match hardware {
         libc::ARPHRD_NONE | libc::ARPHRD_IPGRE | ARPHRD_RAWIP => LinkType::RAW,
@@ -431,14 +439,15 @@ const ARPHRD_LOOPBACK: u16 = libc::ARPHRD_LOOPBACK;
 const ARPHRD_RAWIP: u16 = 519;
 const ARPHRD_IP6GRE: u16 = 823;
 
-/// Most packets in a batch: enough to amortize the per-batch cost, few enough that their headers stay
+/// Maximum number of packets in a batch: large enough to amortize the per-batch cost, small enough
+/// that their headers remain in the L1 cache and other work of the thread is not delayed.
 /// in the L1 cache and other work of the thread is not delayed.
 const BATCH: usize = 256;
 
-/// Blocks between two reads of the kernel's counters, which overflow after 2³² packets.
+/// Number of blocks between two reads of the kernel's counters, which overflow after 2³² packets.
 const BLOCKS_PER_FETCH: u32 = 1 << 16;
 
-/// Interval of checks whether an interface that is down was removed.
+/// Interval at which an interface that is down is checked for removal.
 const DOWN_CHECK: Duration = Duration::from_millis(100);
 
 /// Filter that rejects all packets: `return 0`.
@@ -450,5 +459,5 @@ const RETIRED: Timespec = Timespec {
     tv_nsec: 2_000_000,
 };
 
-/// Most waits for the last packets, in case the kernel's counters never match.
+/// Maximum number of waits for the last packets, in case the kernel's counters never match.
 const LAST_WAITS: u32 = 250;

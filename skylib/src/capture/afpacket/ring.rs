@@ -1,4 +1,4 @@
-//! The receive ring of a packet socket, mapped into this process (TPACKET_V3).
+//! Receive ring of a packet socket, mapped into this process (TPACKET_V3).
 //!
 //! The kernel fills the blocks in order. A status word in each block header states whether the kernel
 //! or this process owns the block. All unsafe code of the ring is in this file; the contents of
@@ -14,14 +14,14 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::sys::socket::{PacketSocket, RingShape};
 
-/// A mapped ring and its read position.
+/// Mapped ring and its read position.
 #[derive(Debug)]
 pub(super) struct Ring {
     /// Start of the mapping of `block_size * block_count` bytes.
     memory: NonNull<u8>,
-    /// Power of two, at least [`MIN_BLOCK`].
+    /// Size of a block, in bytes; a power of two, at least [`MIN_BLOCK`].
     block_size: usize,
-    /// At least 1.
+    /// Number of blocks; at least 1.
     block_count: usize,
     /// Index of the block that is read now or next: `current < block_count`.
     current: usize,
@@ -43,7 +43,7 @@ impl Ring {
         socket.set_ring(shape)?;
         let access = ProtFlags::READ | ProtFlags::WRITE;
         #[expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+        // SAFETY: a new mapping at an address of the kernel's choice does not touch memory in use.
         let memory = unsafe {
             rustix::mm::mmap(
                 std::ptr::null_mut(),
@@ -76,8 +76,9 @@ impl Ring {
         }
         #[expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
         // SAFETY: `current < block_count`, so the block lies within the mapping, which lives as
-        // long as `self`. The kernel writes to a block only while its status word says so; it says
-        // "user" until `release`, which needs `&mut self` and so ends this borrow first.
+        // long as `self`. The kernel writes to a block only while the status word allows it. The
+        // status is "user" until `release`, which needs `&mut self` and therefore ends this borrow
+        // first.
         Some(unsafe {
             let start = self.memory.add(self.current * self.block_size);
             std::slice::from_raw_parts_mut(start.as_ptr(), self.block_size)
@@ -98,8 +99,8 @@ impl Ring {
     /// Returns the status word of the current block.
     fn status(&self) -> &AtomicU32 {
         #[expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
-        // SAFETY: the word lies within the block `current`, is aligned as blocks are aligned to
-        // pages, and is only accessed atomically while no slice of the block exists.
+        // SAFETY: the word lies within the block `current`, is aligned because blocks are aligned
+        // to pages, and is only accessed atomically while no slice of the block exists.
         unsafe {
             let word = self
                 .memory
@@ -113,17 +114,17 @@ impl Drop for Ring {
     fn drop(&mut self) {
         let memory: *mut c_void = self.memory.as_ptr().cast();
         #[expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
-        // SAFETY: this is the mapping made in `new`, and no borrow of it outlives `self`.
+        // SAFETY: this is the mapping created in `new`, and no borrow of it outlives `self`.
         let unmapped = unsafe { rustix::mm::munmap(memory, self.block_size * self.block_count) };
         debug_assert!(unmapped.is_ok(), "the mapping of `new` can be unmapped");
     }
 }
 
 #[expect(unsafe_code, reason = "a raw pointer in the type")]
-// SAFETY: the mapping belongs to the value alone and may be used from any one thread at a time.
+// SAFETY: the mapping belongs to the value alone and may be used by one thread at a time.
 unsafe impl Send for Ring {}
 
-/// Smallest size of a block in bytes: one page.
+/// Minimum size of a block, in bytes: one page.
 const MIN_BLOCK: usize = 4096;
 
 /// Offset of the status word in a block.

@@ -1,11 +1,12 @@
-//! `BpfCompiler`: compiles packet filters one at a time, and each only once.
+//! `BpfCompiler`: compiles packet filters sequentially for each client, and each only once.
 //!
-//! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled. One
-//! compilation runs at a time, for all callers together; those who wait can be interrupted. Programs
-//! are cached per text and link type, so a capture on many interfaces and a query over many packets
-//! compile their filter once.
+//! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled. Each
+//! client compiles one filter at a time, and all clients together compile at most
+//! [`MAX_COMPILATIONS`] at the same time, so that one client cannot delay the others; callers that
+//! wait can be interrupted. Programs are cached by expression and link type, so that a capture on many
+//! interfaces and a query over many packets compile their filter once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::{BpfProgram, CaptureError};
 use crate::flow::{PacketFilter, PacketFilterCompiler};
 use crate::packet::LinkType;
 
-/// Compiler of packet filters with a cache; clones share both.
+/// Compiler of packet filters with a cache; clones share both, and compile for the same client.
 ///
 /// ```
 /// use skylib::capture::BpfCompiler;
@@ -22,27 +23,32 @@ use crate::packet::LinkType;
 /// use skylib::packet::LinkType;
 /// let compiler = BpfCompiler::default();
 /// let error = compiler.compile("tcp prot 80", LinkType::ETHERNET, &|| false).err();
-/// assert!(error.is_some_and(|message| message.ends_with("syntax error")));
+/// assert!(error.is_some_and(|message| message.contains("syntax error")));
 /// ```
 #[derive(Clone, Default)]
-pub struct BpfCompiler(Arc<Shared>);
+pub struct BpfCompiler {
+    shared: Arc<Shared>,
+    /// Name of the client whose filters are compiled; empty for the program itself.
+    client: Arc<str>,
+}
 
 #[derive(Default)]
 struct Shared {
     cache: Mutex<Cache>,
-    /// Whether libpcap compiles now.
-    is_compiling: Mutex<bool>,
-    /// Wakes one thread that waits for the compiler.
-    free: Condvar,
+    /// Clients for which libpcap is compiling a filter; at most [`MAX_COMPILATIONS`].
+    compiling: Mutex<HashSet<Arc<str>>>,
+    /// Wakes the threads that wait for a compilation to end.
+    ended: Condvar,
 }
 
-/// Exclusive use of the compiler by a thread.
-struct CompilerSlot<'a>(&'a Shared);
+/// Right of a client to compile one filter.
+struct CompilerSlot<'a>(&'a BpfCompiler);
 
 impl Drop for CompilerSlot<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.is_compiling) = false;
-        self.0.free.notify_one();
+        let BpfCompiler { shared, client } = self.0;
+        lock(&shared.compiling).remove(client);
+        shared.ended.notify_all();
     }
 }
 
@@ -54,15 +60,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Cache {
     /// Compiled filters, which accept all bytes, and the error messages of invalid ones.
     programs: HashMap<Key, Result<BpfProgram, String>>,
-    /// Keys of `programs`, oldest first; at most [`MAX_PROGRAMS`].
+    /// Keys of `programs`, oldest first; at most [`MAX_PROGRAMS`] keys.
     order: VecDeque<Key>,
-    /// Filters that the background thread is to compile.
+    /// Filters to be compiled by the background thread.
     #[cfg_attr(
         not(feature = "engine"),
         allow(dead_code, reason = "only the engine uses it")
     )]
     requested: VecDeque<Key>,
-    /// Whether the background thread runs.
+    /// Whether the background thread is running.
     #[cfg_attr(
         not(feature = "engine"),
         allow(dead_code, reason = "only the engine uses it")
@@ -70,15 +76,25 @@ struct Cache {
     is_working: bool,
 }
 
-/// Text and link type of a filter.
+/// Expression and link type of a filter.
 type Key = (String, LinkType);
 
 impl BpfCompiler {
+    /// Returns a compiler with the same cache for another client. Clients do not wait for each other,
+    /// unless four of them compile.
+    #[must_use]
+    pub fn for_client(&self, client: impl Into<Arc<str>>) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            client: client.into(),
+        }
+    }
+
     /// Compiles a filter, or returns it from the cache; see [`BpfProgram::compile`].
     ///
     /// # Errors
-    /// [`CaptureError::Filter`] if the filter is invalid or too expensive, or `is_interrupted`
-    /// returns `true` while others are compiled.
+    /// Returns [`CaptureError::Filter`] if the filter is invalid, too expensive, or contains a host
+    /// name, or if `is_interrupted` returns `true` while other filters are compiled.
     pub fn program(
         &self,
         text: &str,
@@ -93,13 +109,13 @@ impl BpfCompiler {
         let Some(_slot) = self.compiler_slot(is_interrupted) else {
             return Err(failed(&key, "interrupted".to_owned()));
         };
-        // Another thread may have compiled it meanwhile.
+        // Another thread may have compiled the filter in the meantime.
         let program = self.cached(&key).unwrap_or_else(|| self.compile_now(&key));
         finished(&key, program, snap_len)
     }
 
-    /// Returns a filter if it is in the cache. Otherwise a background thread compiles it and then
-    /// calls `done`.
+    /// Returns a filter if it is in the cache. Otherwise, returns `None`, and a background thread
+    /// compiles it and then calls `done`.
     #[cfg_attr(
         not(feature = "engine"),
         allow(dead_code, reason = "only the engine uses it")
@@ -115,7 +131,7 @@ impl BpfCompiler {
         if let Some(known) = self.cached(&key) {
             return Some(finished(&key, known, snap_len));
         }
-        let mut cache = lock(&self.0.cache);
+        let mut cache = lock(&self.shared.cache);
         if !cache.requested.contains(&key) {
             cache.requested.push_back(key.clone());
         }
@@ -136,18 +152,18 @@ impl BpfCompiler {
         }
     }
 
-    /// Waits for the compiler; `None` if interrupted.
+    /// Waits until the client may compile a filter; returns `None` if interrupted.
     fn compiler_slot(&self, is_interrupted: &dyn Fn() -> bool) -> Option<CompilerSlot<'_>> {
-        let mut is_compiling = lock(&self.0.is_compiling);
-        while *is_compiling {
+        let mut compiling = lock(&self.shared.compiling);
+        while compiling.len() >= MAX_COMPILATIONS || compiling.contains(&self.client) {
             if is_interrupted() {
                 return None;
             }
-            let waited = self.0.free.wait_timeout(is_compiling, POLL_INTERVAL);
-            is_compiling = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.shared.ended.wait_timeout(compiling, POLL_INTERVAL);
+            compiling = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        *is_compiling = true;
-        Some(CompilerSlot(&self.0))
+        compiling.insert(Arc::clone(&self.client));
+        Some(CompilerSlot(self))
     }
 
     /// Compiles all requested filters; the body of the background thread.
@@ -158,7 +174,7 @@ impl BpfCompiler {
     fn work(&self, done: &dyn Fn()) {
         loop {
             let next = {
-                let mut cache = lock(&self.0.cache);
+                let mut cache = lock(&self.shared.cache);
                 let next = cache.requested.front().cloned();
                 cache.is_working = next.is_some();
                 next
@@ -170,19 +186,19 @@ impl BpfCompiler {
                 let _slot = self.compiler_slot(&|| false);
                 drop(self.compile_now(&key));
             }
-            lock(&self.0.cache).requested.pop_front();
+            lock(&self.shared.cache).requested.pop_front();
             done();
         }
     }
 
     fn cached(&self, key: &Key) -> Option<Result<BpfProgram, String>> {
-        lock(&self.0.cache).programs.get(key).cloned()
+        lock(&self.shared.cache).programs.get(key).cloned()
     }
 
     /// Compiles a filter and stores the result.
     fn compile_now(&self, key: &Key) -> Result<BpfProgram, String> {
         let compiled = BpfProgram::compile(&key.0, key.1, 0).map_err(message_of);
-        let mut cache = lock(&self.0.cache);
+        let mut cache = lock(&self.shared.cache);
         if cache.order.len() >= MAX_PROGRAMS
             && let Some(oldest) = cache.order.pop_front()
         {
@@ -210,7 +226,7 @@ impl PacketFilterCompiler for BpfCompiler {
 
 impl fmt::Debug for BpfCompiler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cache = lock(&self.0.cache);
+        let cache = lock(&self.shared.cache);
         write!(f, "BpfCompiler({} programs)", cache.programs.len())
     }
 }
@@ -238,11 +254,13 @@ fn message_of(error: CaptureError) -> String {
     }
 }
 
-/// Programs in the cache.
+/// Maximum number of filters that are compiled at the same time.
+const MAX_COMPILATIONS: usize = 4;
+/// Maximum number of programs in the cache.
 const MAX_PROGRAMS: usize = 256;
-/// Characters of a filter that errors show.
+/// Maximum number of characters of a filter that are shown in errors.
 const MAX_SHOWN: usize = 200;
-/// Time between two polls of the interrupt.
+/// Time between two calls to `is_interrupted`.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
@@ -275,7 +293,7 @@ mod tests {
             let program = compiler.program(&text, LinkType::ETHERNET, 0, &|| false);
             program.unwrap();
         }
-        let count = lock(&compiler.0.cache).programs.len();
+        let count = lock(&compiler.shared.cache).programs.len();
         assert_eq!(count, MAX_PROGRAMS);
     }
 
@@ -285,6 +303,27 @@ mod tests {
         let _slot = compiler.compiler_slot(&|| false);
         let error = compiler.program("udp", LinkType::ETHERNET, 0, &|| true);
         assert!(error.unwrap_err().to_string().contains("interrupted"));
+    }
+
+    #[test]
+    fn clients_do_not_wait_for_each_other_and_are_limited_together() {
+        let compiler = BpfCompiler::default();
+        let clients: Vec<BpfCompiler> = (0..=MAX_COMPILATIONS)
+            .map(|n| compiler.for_client(n.to_string()))
+            .collect();
+        let try_slot = |client: usize| clients[client].compiler_slot(&|| true);
+        let mut slots: Vec<_> = (0..MAX_COMPILATIONS).map(try_slot).collect();
+        assert!(slots.iter().all(Option::is_some));
+        assert!(try_slot(0).is_none(), "one filter at a time of a client");
+        assert!(try_slot(MAX_COMPILATIONS).is_none(), "a limit for all");
+        slots.pop();
+        assert!(try_slot(0).is_none());
+        assert!(try_slot(MAX_COMPILATIONS).is_some());
+        assert_eq!(
+            format!("{:?}", clients[0]),
+            format!("{compiler:?}"),
+            "one cache"
+        );
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use pcap::{Capture, Error, Linktype};
 
 use super::super::CaptureError;
-use super::{BpfInstruction, cost};
+use super::{BpfInstruction, cost, names};
 use crate::packet::LinkType;
 
-/// Compiles an expression to instructions, in which accepting returns have libpcap's snap length.
+/// Compiles an expression to instructions in which accepting returns have libpcap's snap length.
 pub(super) fn compile(
     text: &str,
     link_type: LinkType,
@@ -29,6 +29,14 @@ pub(super) fn compile(
              {limit}; use fewer ports, hosts and networks, or ranges of them"
         );
         return Err(CaptureError::Filter { text, message });
+    }
+    if let Some(name) = names::host_name(text) {
+        let name: String = name.chars().take(40).collect();
+        let message = format!(
+            "syntax error, or a host name: {name:?} is neither a keyword nor an address, and filters \
+             do not wait for name servers; use an address"
+        );
+        return Err(fail(message));
     }
     let message_of = |error| match error {
         Error::PcapError(message) => message,
@@ -59,7 +67,8 @@ pub(super) fn compile(
         .ok_or_else(|| fail("libpcap returned no program".to_owned()))
 }
 
-/// Returns the DLT number that libpcap compiles for, which differs from the number in files for raw
+/// Returns the DLT number for which libpcap compiles; it differs from the number in files only for
+/// raw IP.
 /// IP only.
 const fn dlt(link_type: LinkType) -> i32 {
     match link_type {
@@ -68,5 +77,5 @@ const fn dlt(link_type: LinkType) -> i32 {
     }
 }
 
-/// Longest expression in bytes; libpcap's compile time grows quickly with the length.
+/// Maximum length of a filter expression, in bytes; libpcap's compile time grows quickly with it.
 const MAX_TEXT: usize = 16 << 10;

@@ -1,10 +1,11 @@
-//! Estimate of the time that libpcap needs for an expression.
+//! Estimate of the time that libpcap needs to compile an expression.
 //!
-//! libpcap (1.10) first generates code without optimization. Its time grows with the square of the
-//! number of these instructions: 0.1 s for 5 000, 0.5 s for 10 000, 3 s for 20 000, and nothing can
-//! interrupt it. Each value of a primitive has a number of instructions that depends on the keyword
-//! before it: `port 80` compares the ports of TCP, UDP, and SCTP over IPv4 and IPv6, as source and as
-//! destination. The same keyword may be omitted for further values: `port 80 or 81`.
+//! libpcap (1.10) first generates code without optimization. The time needed grows with the square
+//! of the number of these instructions (0.1 s for 5 000, 0.5 s for 10 000, 3 s for 20 000), and the
+//! compilation cannot be interrupted. Each value of a primitive results in a number of instructions
+//! that depends on the keyword before it: `port 80` compares the ports of TCP, UDP, and SCTP over
+//! IPv4 and IPv6, as source and as destination. The same keyword may be omitted for further values:
+//! `port 80 or 81`.
 
 /// Returns the estimated number of instructions of an expression.
 pub(super) fn instructions(text: &str) -> usize {
@@ -21,7 +22,7 @@ pub(super) fn instructions(text: &str) -> usize {
             "host" | "net" | "gateway" => each = HOST,
             "proto" | "protochain" => each = PROTOCOL,
             "ether" | "vlan" | "mpls" | "len" | "less" | "greater" => each = OTHER,
-            // These neither select a kind of value nor are values.
+            // These words neither select a kind of value nor are values.
             "and" | "or" | "not" | "src" | "dst" | "mask" => {}
             // Primitives without a value, or protocols before another keyword.
             "tcp" | "udp" | "sctp" | "ip" | "ip6" | "arp" | "rarp" | "broadcast" | "multicast" => {
@@ -33,18 +34,19 @@ pub(super) fn instructions(text: &str) -> usize {
     total
 }
 
-/// Instructions of a port.
+/// Number of instructions for a port.
 const PORT: usize = 64;
-/// Instructions of a range of ports.
+/// Number of instructions for a range of ports.
 const PORT_RANGE: usize = 94;
-/// Instructions of a host or network.
+/// Number of instructions for a host or network.
 const HOST: usize = 36;
-/// Instructions of a protocol number or name.
+/// Number of instructions for a protocol number or name.
 const PROTOCOL: usize = 48;
-/// Instructions of any other value.
+/// Number of instructions for any other value.
 const OTHER: usize = 14;
 
-/// Largest estimate that is compiled: about a quarter of a second.
+/// Maximum estimated number of instructions of an expression that is compiled. Compiling such an
+/// expression takes about a quarter of a second.
 pub(super) const MAX_INSTRUCTIONS: usize = 8_192;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Interpreter and verifier of classic BPF, after the kernel's
-//! `Documentation/networking/filter.rst`. Running costs one step per instruction; verified programs
-//! have forward jumps only, so they terminate.
+//! Interpreter and verifier of classic BPF, according to the kernel's
+//! `Documentation/networking/filter.rst`. Each instruction is executed at most once, because
+//! verified programs have only forward jumps.
 
 use super::super::CaptureError;
 use super::BpfInstruction;
@@ -74,7 +74,7 @@ pub(super) fn run(program: &[BpfInstruction], data: &[u8], wire_len: u32) -> u32
     0
 }
 
-/// Verifies that a program terminates and stays in bounds.
+/// Verifies that a program terminates and that its memory accesses are in bounds.
 pub(super) fn check(program: &[BpfInstruction]) -> Result<(), CaptureError> {
     let fail = |index, reason| Err(CaptureError::Program { index, reason });
     if program.is_empty() {
@@ -116,12 +116,12 @@ pub(super) fn check(program: &[BpfInstruction]) -> Result<(), CaptureError> {
     }
 }
 
-/// Returns the first instruction that reads a scratch memory slot which is not set on every path to
-/// it. libpcap compiles some expressions to such programs (`geneve or ip` on loopback) and runs them
-/// with uninitialized memory.
+/// Returns the first instruction that reads a scratch memory slot that is not set on every path to
+/// the instruction. libpcap compiles some expressions to such programs (`geneve or ip` on loopback)
+/// and runs them with uninitialized memory.
 fn unset_read(program: &[BpfInstruction]) -> Option<usize> {
-    // A bit per memory slot: the slots set on all paths to an instruction. All jumps are forward, so
-    // one pass suffices.
+    // One bit per memory slot: the slots set on all paths to an instruction. All jumps are forward,
+    // so that one pass suffices.
     let mut set_before = vec![u16::MAX; program.len()];
     let mut set = 0;
     for (index, &BpfInstruction { code, jt, jf, k }) in program.iter().enumerate() {
@@ -140,7 +140,8 @@ fn unset_read(program: &[BpfInstruction]) -> Option<usize> {
                         *there &= set;
                     }
                 }
-                // The next instruction is reached from here only by a jump, noted above.
+                // The next instruction is not reached from here, except by a jump that was handled
+                // above.
                 set = u16::MAX;
             }
             _ => {}
@@ -149,7 +150,7 @@ fn unset_read(program: &[BpfInstruction]) -> Option<usize> {
     None
 }
 
-/// Returns whether the kernel knows an operation code.
+/// Returns whether the kernel supports an operation code.
 fn is_known(code: u16) -> bool {
     match code & CLASS {
         LD => match code & !(CLASS | SIZE) {

@@ -1,12 +1,13 @@
-//! Packet filters: classic BPF programs, compiled from libpcap expressions or built by hand.
+//! Packet filters: classic BPF programs, compiled from libpcap expressions or built from
+//! instructions.
 //!
 //! A program runs in the kernel for a live interface, and in [`BpfProgram::run`] for all other
 //! sources. Expressions require the feature `pcap`.
 //!
-//! On a live interface, the kernel removes the first VLAN tag of an Ethernet frame before the filter
-//! runs. A program that tests for tags (`vlan 5`, `vlan and udp`, `ether proto 0x8100`) is rewritten
-//! so that it matches the frame as it was on the wire. Any other program (`tcp port 80`) runs on the
-//! frame without the tag, as with tcpdump, so it also matches tagged traffic.
+//! On a live interface, the kernel removes the first VLAN tag of an Ethernet frame before the
+//! filter runs. A program that tests for tags (`vlan 5`, `vlan and udp`, `ether proto 0x8100`) is
+//! rewritten so that it matches the frame as it was on the wire. Any other program (`tcp port 80`)
+//! runs on the frame without the tag, as with tcpdump, and therefore also matches tagged traffic.
 //!
 //! ```
 //! # #[cfg(feature = "pcap")] {
@@ -28,6 +29,8 @@ mod compile;
 #[cfg(feature = "pcap")]
 mod cost;
 mod interpreter;
+#[cfg(feature = "pcap")]
+mod names;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "afpacket")]
@@ -42,7 +45,7 @@ pub use cache::BpfCompiler;
 #[cfg(feature = "afpacket")]
 pub(super) use vlan::LiveFilter;
 
-/// A verified program: it terminates, and its jumps and scratch memory accesses are in bounds.
+/// Verified program: it terminates, and its jumps and scratch memory accesses are in bounds.
 ///
 /// ```
 /// use skylib::capture::{BpfInstruction, BpfProgram};
@@ -70,14 +73,14 @@ pub struct BpfProgram {
     link_type: LinkType,
 }
 
-/// An instruction, like the kernel's `struct sock_filter`. Complete by definition.
+/// Instruction, like the kernel's `struct sock_filter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BpfInstruction {
     /// Operation code (`linux/bpf_common.h`).
     pub code: u16,
-    /// Instructions to skip if the test is true.
+    /// Number of instructions to skip if the test is true.
     pub jt: u8,
-    /// Instructions to skip if the test is false.
+    /// Number of instructions to skip if the test is false.
     pub jf: u8,
     /// Constant operand `k`.
     pub k: u32,
@@ -94,20 +97,21 @@ impl BpfInstruction {
 impl BpfProgram {
     /// Compiles a libpcap expression (the filter language of `tcpdump`) for packets of a link type.
     ///
-    /// The program accepts `snap_len` bytes of each packet that matches; 0 for all bytes. The empty
-    /// expression matches all packets.
+    /// The program accepts `snap_len` bytes of each packet that matches; 0 stands for all bytes. An
+    /// empty expression matches all packets.
     ///
     /// # Errors
     /// Returns [`CaptureError::Filter`] with libpcap's message if the expression is invalid, or if it
-    /// would take too long to compile.
+    /// would take too long to compile: it is too expensive, or has a host name, for which libpcap would
+    /// wait for a name server. Addresses and the names of ports and protocols are allowed.
     #[cfg(feature = "pcap")]
     pub fn compile(text: &str, link_type: LinkType, snap_len: u32) -> Result<Self, CaptureError> {
         let instructions = compile::compile(text, link_type)?;
         Ok(Self::from_instructions(instructions, link_type)?.with_snap_len(snap_len))
     }
 
-    /// Returns the program with another number of bytes to accept of each packet that matches; 0 for
-    /// all bytes.
+    /// Returns the program with another number of bytes accepted of each packet that matches; 0
+    /// stands for all bytes.
     #[must_use]
     pub fn with_snap_len(mut self, snap_len: u32) -> Self {
         for instruction in &mut self.instructions {
@@ -118,7 +122,7 @@ impl BpfProgram {
         self
     }
 
-    /// Returns the program that accepts `snap_len` bytes of every packet; 0 for all bytes.
+    /// Returns the program that accepts `snap_len` bytes of every packet; 0 stands for all bytes.
     #[must_use]
     pub fn everything(link_type: LinkType, snap_len: u32) -> Self {
         let accept = BpfInstruction {
@@ -136,8 +140,8 @@ impl BpfProgram {
     /// Creates a program from its instructions.
     ///
     /// # Errors
-    /// Returns [`CaptureError::Program`] if the program fails verification; the kernel would reject
-    /// it too.
+    /// Returns [`CaptureError::Program`] if the program fails verification; the kernel would also
+    /// reject the program.
     pub fn from_instructions(
         instructions: Vec<BpfInstruction>,
         link_type: LinkType,
@@ -161,8 +165,8 @@ impl BpfProgram {
         &self.instructions
     }
 
-    /// Returns the number of bytes to accept of a packet, 0 if it does not match. `data` is the captured
-    /// part, `wire_len` the length on the wire.
+    /// Returns the number of bytes accepted of a packet; 0 if it does not match. `data` is the
+    /// captured part, and `wire_len` is the length on the wire.
     #[must_use]
     pub fn run(&self, data: &[u8], wire_len: u32) -> u32 {
         interpreter::run(&self.instructions, data, wire_len)
@@ -181,7 +185,7 @@ impl PacketFilter for BpfProgram {
     }
 }
 
-/// A filter for a source whose link type is known only after it is opened.
+/// Filter for a source whose link type is known only after the source is opened.
 ///
 /// ```
 /// use skylib::capture::{BpfFilter, BpfProgram};
@@ -195,15 +199,15 @@ impl PacketFilter for BpfProgram {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BpfFilter {
-    /// A program for one link type.
+    /// Program for one link type.
     Program(BpfProgram),
-    /// A libpcap expression, compiled once the link type is known.
+    /// libpcap expression, which is compiled once the link type is known.
     #[cfg(feature = "pcap")]
     Text(String),
 }
 
 impl BpfFilter {
-    /// Parses a libpcap expression. It is validated for Ethernet now and compiled again once the link
+    /// Parses a libpcap expression. It is validated for Ethernet, and compiled again once the link
     /// type is known.
     ///
     /// # Errors
@@ -215,8 +219,8 @@ impl BpfFilter {
         Ok(Self::Text(text))
     }
 
-    /// Returns the program for packets of a link type. A compiled expression accepts `snap_len` bytes
-    /// (0 for all); a program is returned unchanged.
+    /// Returns the program for packets of a link type. A compiled expression accepts `snap_len`
+    /// bytes (0 stands for all bytes); a program is returned unchanged.
     ///
     /// # Errors
     /// Returns [`CaptureError::FilterLinkType`] for a program of another link type, and
@@ -260,7 +264,7 @@ impl From<BpfProgram> for BpfFilter {
     }
 }
 
-/// Returns the operand of an accepting return: 0 stands for all bytes.
+/// Returns the instruction operand for a snap length: 0 stands for all bytes.
 const fn accepted_len(snap_len: u32) -> u32 {
     if snap_len == 0 { MAX_PACKET } else { snap_len }
 }

@@ -27,7 +27,7 @@ fn programs_that_do_not_end_or_leave_their_bounds_are_refused() {
     assert!(refused(&[(0x34, 0, 0, 0), (6, 0, 0, 1)]).ends_with("divides by zero"));
     let unset = "reads scratch memory that may not be set";
     assert!(refused(&[(0x60, 0, 0, 1), (6, 0, 0, 1)]).ends_with(unset));
-    // Only one of two paths sets it.
+    // Only one of two paths sets the slot.
     let stores = [
         (0x15, 0, 1, 0),
         (0x02, 0, 0, 3),

@@ -1,4 +1,5 @@
-//! Rewriting of BPF programs for frames whose first VLAN tag the kernel removes before the filter.
+//! Rewriting of BPF programs for frames whose first VLAN tag the kernel removes before it runs the
+//! filter.
 //!
 //! The rewritten program tests whether the packet has a removed tag. If so, a copy of the program
 //! with adjusted offsets runs, which reads the tag from the kernel's ancillary data; otherwise the
@@ -12,12 +13,13 @@ use super::interpreter::{
 use super::{BpfInstruction, BpfProgram};
 use crate::packet::LinkType;
 
-/// A program split for a live interface: a part for the kernel, and a check in user space.
+/// Program that is split for a live interface: a part for the kernel, and a check in user space.
 #[derive(Clone, Debug)]
 pub(in super::super) struct LiveFilter {
-    /// The program for the kernel.
+    /// Program for the kernel.
     pub(in super::super) kernel: Vec<(u16, u8, u8, u32)>,
-    /// The program for frames with a restored tag, if the kernel's part accepts too many; else `None`.
+    /// Program for frames with a restored tag; `None` unless the kernel's part accepts too many
+    /// packets.
     pub(in super::super) tagged: Option<BpfProgram>,
 }
 
@@ -40,7 +42,8 @@ impl LiveFilter {
         let accept = plain.iter().filter(|i| i.code == RETURN).map(|i| i.k).max();
         let accept = instruction_of(RETURN, accept.unwrap_or(super::MAX_PACKET));
         let mut exact = true;
-        // If the frame without the tag is not sufficient, accept it here and filter it later.
+        // If the frame without the tag is not sufficient, accept the packet here and filter it
+        // later.
         let mut or_accept = |found: Option<BpfInstruction>| {
             exact &= found.is_some();
             found.unwrap_or(accept)
@@ -73,11 +76,11 @@ impl LiveFilter {
 }
 
 /// Returns whether a program compares the EtherType with that of a VLAN tag, by a forward data-flow
-/// analysis of which instructions have the EtherType in the accumulator.
+/// analysis that finds the instructions with the EtherType in the accumulator.
 fn knows_tags(program: &BpfProgram) -> bool {
     let instructions = program.instructions();
     // Whether the accumulator may hold the EtherType before each instruction. Jumps only go
-    // forward, so that one pass sees every way to an instruction before the instruction itself.
+    // forward, so that one pass handles every path to an instruction before the instruction itself.
     let mut holds_type = vec![false; instructions.len() + 1];
     for (index, BpfInstruction { code, jt, jf, k }) in instructions.iter().copied().enumerate() {
         let holds = holds_type[index];
@@ -98,8 +101,8 @@ fn knows_tags(program: &BpfProgram) -> bool {
     false
 }
 
-/// Returns the instruction that reads from the frame without the tag what `instruction` reads from the
-/// frame with it; `None` if no single instruction does.
+/// Converts an instruction that reads from the frame with the tag to one that reads the same data
+/// from the frame without the tag; `None` if no single instruction does.
 fn moved(instruction: &BpfInstruction) -> Option<BpfInstruction> {
     let BpfInstruction { code, k, .. } = *instruction;
     let class = code & CLASS;
@@ -150,11 +153,11 @@ const fn ancillary(what: libc::c_int) -> u32 {
 
 /// Offset of a VLAN tag in an Ethernet frame.
 const TAG_OFFSET: u32 = 12;
-/// Offset of the second half of the tag, which contains the VLAN id.
+/// Offset of the second half of the tag, which contains the VLAN identifier.
 const TAG_CONTROL: u32 = 14;
 /// EtherTypes of tags that libpcap's `vlan` matches.
 const TAG_TYPES: [u32; 3] = [0x8100, 0x88a8, 0x9100];
 /// Ancillary data with the tag's EtherType (`linux/filter.h`; not in the libc crate).
 const SKF_AD_VLAN_TPID: libc::c_int = 60;
-/// Most instructions that the kernel accepts (`BPF_MAXINSNS`).
+/// Maximum number of instructions that the kernel accepts (`BPF_MAXINSNS`).
 const MAX_INSTRUCTIONS: usize = 4096;

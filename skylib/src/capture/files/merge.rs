@@ -10,9 +10,9 @@ use crate::capture::{CaptureError, PacketSource, PcapFile};
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::time::Timestamp;
 
-/// A merge of files. The packets of each file stay in their order.
+/// Merge of files. The packets of each file remain in their order.
 pub(super) struct Merge {
-    /// Open files with at least one packet that was not returned, by the time of that packet.
+    /// Open files with at least one packet that has not been returned, by the time of that packet.
     heads: BinaryHeap<Box<Head>>,
     /// Number of files opened so far.
     opened: usize,
@@ -21,16 +21,16 @@ pub(super) struct Merge {
     /// Bytes of the packets of the batch.
     buffer: Vec<u8>,
     headers: Vec<PacketHeader>,
-    /// Number of packets returned so far, with those of the batch.
+    /// Number of packets returned so far, including those of the batch.
     returned: u64,
 }
 
-/// An open file and the rest of its latest batch.
+/// Open file and the rest of its latest batch.
 ///
 /// Invariant: `at < headers.len()` while it is in the heap.
 struct Head {
     file: PcapFile,
-    /// Number of the file in the order of opening, which decides between equal times.
+    /// Number of the file in the order of opening, which determines the order of equal times.
     order: usize,
     link_type: LinkType,
     buffer: Arc<[u8]>,
@@ -39,7 +39,7 @@ struct Head {
 }
 
 impl Merge {
-    /// Returns a merge of an open file and those that wait.
+    /// Returns a merge of an open file and the files in a queue.
     pub(super) fn new(first: PcapFile, queue: &mut FileQueue) -> Self {
         let mut merge = Self {
             heads: BinaryHeap::new(),
@@ -101,13 +101,14 @@ impl Merge {
         })
     }
 
-    /// Opens the files that begin no later than the next packet of the open ones.
+    /// Opens each queued file that begins no later than the next packet of the open files; without
+    /// an open file, the next one.
     fn open_due(&mut self, queue: &mut FileQueue) -> Result<(), CaptureError> {
         loop {
             let next = self.heads.peek().map(|head| head.key().0);
             let is_due = match (queue.next_time(), next) {
                 (Some(first), Some(next)) => first <= next,
-                // Without an open file, the next one is due; it may have no packets.
+                // Without an open file, the next file is due; it may have no packets.
                 (_, None) => queue.len() > 0,
                 (None, Some(_)) => false,
             };
@@ -123,7 +124,7 @@ impl Merge {
         }
     }
 
-    /// Adds a file, if it has packets.
+    /// Adds a file if it has packets.
     fn add(&mut self, file: PcapFile, queue: &mut FileQueue) {
         let mut head = Box::new(Head {
             link_type: file.link_type(),
@@ -139,8 +140,8 @@ impl Merge {
         }
     }
 
-    /// Appends packets of a file to the batch until another file has the next one. `waiting` is the
-    /// time of the first packet of the next file that is not open.
+    /// Appends packets of a file to the batch until the next packet is in another file. `waiting`
+    /// is the time of the first packet of the next queued file.
     fn take_run(&mut self, head: &mut Head, waiting: Option<Timestamp>) {
         let other = self.heads.peek().map(|other| other.key());
         let order = head.order;
@@ -148,7 +149,7 @@ impl Merge {
             other.is_none_or(|other| (time, order) < other)
                 && waiting.is_none_or(|waiting| time < waiting)
         };
-        // The first packet is the next one of all files: the head was the top of the heap.
+        // The first packet is the earliest of all files: the head was the top of the heap.
         let mut is_first = true;
         while let Some(header) = head.headers.get(head.at)
             && (is_first || is_next(header.timestamp))
@@ -169,20 +170,20 @@ impl Merge {
 }
 
 impl Head {
-    /// Returns what the heap sorts by: time of the next packet, and number of the file.
+    /// Returns the sort key in the heap: the time of the next packet, and the number of the file.
     fn key(&self) -> (Timestamp, usize) {
         let next = self.headers.get(self.at);
         let time = next.map_or(Timestamp::from_ns(i64::MAX), |header| header.timestamp);
         (time, self.order)
     }
 
-    /// Reads the next packets of the file if there is no rest of the latest batch. Returns whether
+    /// Reads the next packets of the file if the latest batch has no packets left. Returns whether
     /// there are packets; at the end of the file or after damage, it is counted as closed.
     fn load(&mut self, queue: &mut FileQueue) -> bool {
         while self.at >= self.headers.len() {
             self.at = 0;
             self.headers.clear();
-            // Released, so that the reader can use the buffer again.
+            // Releases the buffer, so that the reader can reuse it.
             self.buffer = Arc::default();
             match self.file.advance() {
                 Ok(Step::Packets) => {
@@ -228,9 +229,9 @@ impl PartialEq for Head {
 
 impl Eq for Head {}
 
-/// Largest number of files that are open at the same time; each needs about 1 MiB.
+/// Maximum number of files that are open at the same time; each needs about 1 MiB.
 const MAX_OPEN: usize = 256;
-/// Packets of a batch, at most.
+/// Maximum number of packets of a batch.
 const MAX_PACKETS: usize = 2048;
-/// Bytes of a batch, at most, plus the last packet.
+/// Maximum size of a batch without its last packet, in bytes.
 const MAX_BYTES: usize = 1 << 20;

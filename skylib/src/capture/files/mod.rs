@@ -1,9 +1,9 @@
-//! `CaptureFiles`: several capture files as one packet source, one after the other or merged by time.
+//! `CaptureFiles`: several capture files as one packet source, read in sequence or merged by time.
 //!
-//! Without a merge, files are read in the order of their first packets, without copying. A merge is a k-way
-//! merge with a binary heap: O(log k) per run of packets from one file, and one copy of each packet. In
-//! both cases, a file is open only from its first packet to its last one: of thousands of rotated files,
-//! only the few that overlap in time need memory.
+//! Without a merge, files are read in the order of their first packets, without copying. A merge is
+//! a k-way merge with a binary heap: O(log k) per run of packets from one file, and one copy of
+//! each packet. In both cases, a file is open only from its first packet to its last one, so that
+//! of thousands of rotated files, only the few that overlap in time need memory.
 
 mod merge;
 mod paths;
@@ -42,7 +42,7 @@ pub struct CaptureFileSet {
     settings: FileSettings,
 }
 
-/// Settings of every file.
+/// Settings of all files.
 #[derive(Clone, Debug, Default)]
 struct FileSettings {
     link_type: Option<LinkType>,
@@ -53,7 +53,7 @@ struct FileSettings {
 }
 
 impl CaptureFileSet {
-    /// Creates a set of the files that the paths name. A path that does not exist is a pattern if it
+    /// Creates a set of the files at the given paths. A path that does not exist is a pattern if it
     /// contains `*`, `?`, or `[`; `-` is standard input.
     pub fn new(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         Self {
@@ -62,22 +62,22 @@ impl CaptureFileSet {
         }
     }
 
-    /// Sets whether packets of all files are merged by time. Without it, the files are read one after
-    /// the other, in the order of their first packets.
+    /// Sets whether packets of all files are merged by time. Otherwise, the files are read in
+    /// sequence, in the order of their first packets.
     #[must_use]
     pub const fn with_merge(mut self, is_merged: bool) -> Self {
         self.is_merged = is_merged;
         self
     }
 
-    /// Sets the filter that packets have to pass.
+    /// Sets the filter; only packets that pass it are returned.
     #[must_use]
     pub fn with_filter(mut self, filter: impl Into<BpfFilter>) -> Self {
         self.settings.filter = Some(filter.into());
         self
     }
 
-    /// Sets the interface on which packets have to be captured; see
+    /// Sets the interface; only packets captured on it are returned. See
     /// [`PcapFile::with_interface`].
     #[must_use]
     pub fn with_interface(mut self, name: impl Into<Text>) -> Self {
@@ -85,20 +85,20 @@ impl CaptureFileSet {
         self
     }
 
-    /// Sets the link type of all packets, for files that state a wrong or a private one.
+    /// Sets the link type of all packets, for files with a wrong or private link type.
     #[must_use]
     pub const fn with_link_type(mut self, link_type: LinkType) -> Self {
         self.settings.link_type = Some(link_type);
         self
     }
 
-    /// Opens the files: reads the first packet of each, to find their order.
+    /// Opens the files and reads the first packet of each to determine their order.
     ///
     /// # Errors
     /// Returns an error if a file cannot be opened or is not a capture file, if no file matches a
     /// pattern, or if the filter does not match the link type of the first file.
     pub fn open(mut self) -> Result<CaptureFiles, CaptureError> {
-        // Clones of the set share no counters.
+        // Clones of the set do not share counters.
         self.settings.points = CapturePoints::default();
         let paths = expand_paths(&self.paths)?;
         if let [path] = &paths[..] {
@@ -121,7 +121,7 @@ impl CaptureFileSet {
         })
     }
 
-    /// Opens a single file, of which nothing has to be read in advance.
+    /// Opens a single file, which is not read in advance.
     fn open_one(self, path: &Path) -> Result<CaptureFiles, CaptureError> {
         let file = self.settings.apply(queue::open(
             path,
@@ -139,7 +139,7 @@ impl CaptureFileSet {
 }
 
 impl FileSettings {
-    /// Returns a file with these settings.
+    /// Opens a file with these settings.
     fn apply(&self, mut file: PcapFile) -> Result<PcapFile, CaptureError> {
         if let Some(link_type) = self.link_type {
             file = file.with_link_type(link_type);
@@ -156,22 +156,22 @@ impl FileSettings {
 
 /// Several capture files as one packet source; see [`CaptureFileSet`].
 ///
-/// Damage ends only the file that has it: the other files are read, and the error is returned after the
-/// last packet of all files.
+/// A damaged file ends at the damage. The other files are still read, and the error is returned
+/// after the last packet of all files.
 pub struct CaptureFiles {
     queue: FileQueue,
     reading: Reading,
     link_type: LinkType,
-    /// Time of the latest packet of the current file, without a merge.
+    /// Time of the latest packet of the current file; used without a merge.
     latest: Option<Timestamp>,
     overlaps: u64,
     points: CapturePoints,
-    /// Name of the interface whose packets are returned; `None` for all.
+    /// Name of the interface whose packets are returned; `None` for all interfaces.
     interface: Option<Text>,
     has_ended: bool,
 }
 
-/// How the files are read. Boxed, because readers are large.
+/// Way in which the files are read. Boxed, because readers are large.
 enum Reading {
     /// The current file; the others wait in the queue.
     Sequence(Box<PcapFile>),
@@ -202,27 +202,27 @@ impl CaptureFiles {
             }
     }
 
-    /// Returns the number of files so far whose successor began before their last packet. Flows of such
-    /// files need a merge ([`CaptureFileSet::with_merge`]).
+    /// Returns the number of files so far whose last packet is later than the first packet of the
+    /// next file. Correct flows of such files need a merge ([`CaptureFileSet::with_merge`]).
     #[must_use]
     pub const fn overlaps(&self) -> u64 {
         self.overlaps
     }
 
-    /// Returns the errors of damaged files, without the first error, which
+    /// Returns the errors of damaged files, except the first error, which
     /// [`next_batch`](PacketSource::next_batch) returned.
     #[must_use]
     pub fn other_errors(&self) -> &[CaptureError] {
         &self.queue.errors
     }
 
-    /// Returns a handle that shows the read position in all files from any thread.
+    /// Returns a handle through which any thread can read the position in all files.
     #[must_use]
     pub fn progress(&self) -> FileProgress {
         self.queue.progress.clone()
     }
 
-    /// Returns an error if the selected interface is in no file and selected no packet.
+    /// Returns an error if no file contains the selected interface and no packet was selected.
     fn missing_interface(&mut self) -> Option<CaptureError> {
         let name = self.interface.clone()?;
         if self.stats().received > 0 || self.points.find(&name).is_some() {
@@ -294,7 +294,7 @@ impl PacketSource for CaptureFiles {
         CaptureStats {
             received: match &mut self.reading {
                 Reading::Sequence(file) => self.queue.received + file.stats().received,
-                // Packets that wait in the heap have not been returned yet.
+                // Packets in the heap have not been returned yet.
                 Reading::Merged(merge) => merge.returned(),
             },
             ..CaptureStats::default()

@@ -1,4 +1,5 @@
-//! Expansion of file name patterns (`*`, `?`, `[a-z]`), for shells and callers that do not do it.
+//! Expansion of file name patterns (`*`, `?`, `[a-z]`), for shells and callers that do not expand
+//! them.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -7,8 +8,8 @@ use regex::Regex;
 
 use crate::capture::CaptureError;
 
-/// Returns the files that paths and patterns name, in the given order; the files of one pattern are
-/// sorted by name. A path that exists, and one without `*`, `?`, and `[`, is no pattern.
+/// Expands paths and patterns to files, in the given order; the files of one pattern are sorted by
+/// name. A path that exists, or that contains none of `*`, `?`, and `[`, is not a pattern.
 ///
 /// ```
 /// use std::path::PathBuf;
@@ -65,8 +66,8 @@ fn matches(pattern: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Returns the entries of a folder whose names match; none if it cannot be read. As in shells, names
-/// that begin with a dot match only if the pattern does.
+/// Returns the entries of a folder whose names match; none if the folder cannot be read. As in
+/// shells, names that begin with a dot match only if the pattern does.
 fn entries(folder: &Path, wanted: &Wildcard) -> Vec<PathBuf> {
     let read = match folder.as_os_str().is_empty() {
         true => fs::read_dir("."),
@@ -96,7 +97,7 @@ impl Wildcard {
     }
 }
 
-/// Returns the pattern of a file name; one that is invalid, such as `[z-a]`, matches nothing.
+/// Returns the pattern of a file name; an invalid pattern, such as `[z-a]`, matches nothing.
 fn wildcard(pattern: &str) -> Wildcard {
     let mut regex = String::from("(?s)^");
     let mut rest = pattern.chars();
@@ -160,9 +161,9 @@ mod tests {
         };
         assert_eq!(names("*/1.pcap").expect("two"), ["a/1.pcap", "b/1.pcap"]);
         assert_eq!(names("a/*").expect("two"), ["a/1.pcap", "a/2.pcap"]);
-        // A file of this very name is not a pattern.
+        // The name of an existing file is not a pattern.
         assert_eq!(names("b/[x].pcap").expect("one"), ["b/[x].pcap"]);
-        // Folders are no files.
+        // Folders are not files.
         assert!(names("*").is_err());
         fs::remove_dir_all(&folder).expect("removed");
     }

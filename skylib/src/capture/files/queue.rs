@@ -12,21 +12,21 @@ use crate::packet::CapturePoints;
 use crate::pcap_file::PcapFileError;
 use crate::time::Timestamp;
 
-/// Files that wait to be opened, and the totals of the closed ones.
+/// Files that wait to be opened, and the totals of the closed files.
 pub(super) struct FileQueue {
-    /// In ascending order of `first`.
+    /// Files that wait, in ascending order of `first`.
     waiting: VecDeque<WaitingFile>,
     settings: FileSettings,
     pub(super) progress: FileProgress,
     /// Errors of files, in the order of reading.
     pub(super) errors: Vec<CaptureError>,
-    /// Packets of closed files that passed the filter.
+    /// Number of packets of closed files that passed the filter.
     pub(super) received: u64,
-    /// Packets of closed files that the filter rejected.
+    /// Number of packets of closed files that the filter rejected.
     pub(super) filtered: u64,
 }
 
-/// A file that was examined and is not open.
+/// Examined file that is not open.
 struct WaitingFile {
     path: PathBuf,
     /// Time of the first packet; `None` if the file has none.
@@ -51,8 +51,8 @@ impl FileQueue {
     /// Reads the first packet of each file and returns the queue. Files without a packet are last.
     ///
     /// # Errors
-    /// Returns an error if a file cannot be opened or is not a capture file. Other damage is found
-    /// again when the file is read.
+    /// Returns an error if a file cannot be opened or is not a capture file. Other damage is
+    /// reported when the file is read.
     pub(super) fn examine(paths: &[PathBuf], settings: FileSettings) -> Result<Self, CaptureError> {
         let mut progress = FileProgress {
             total: Some(0),
@@ -64,7 +64,7 @@ impl FileQueue {
             progress.total = progress.total.zip(size).map(|(total, size)| total + size);
             waiting.push(file);
         }
-        // Stable: files that begin at the same time stay in the given order.
+        // Stable: files that begin at the same time remain in the given order.
         waiting.sort_by_key(|file| (file.first.is_none(), file.first));
         Ok(Self {
             waiting: waiting.into(),
@@ -83,8 +83,8 @@ impl FileQueue {
         self.waiting.front().and_then(|file| file.first)
     }
 
-    /// Opens the next file; skips files with errors, which are collected. Returns `None` if there is
-    /// none.
+    /// Opens the next file; files with errors are skipped, and the errors are collected. Returns
+    /// `None` if there is no further file.
     pub(super) fn open_next(&mut self) -> Option<PcapFile> {
         while let Some(waiting) = self.waiting.pop_front() {
             let file = match waiting.pipe {
@@ -109,18 +109,19 @@ impl FileQueue {
         self.filtered += file.filtered();
     }
 
-    /// Returns the first error, and removes it.
+    /// Removes and returns the first error; `None` if there is none.
     pub(super) fn take_error(&mut self) -> Option<CaptureError> {
         (!self.errors.is_empty()).then(|| self.errors.remove(0))
     }
 
-    /// Returns the first error; without one, that there is no file.
+    /// Returns the first error, or [`CaptureError::NoFile`] if there is none.
     pub(super) fn end_error(&mut self) -> CaptureError {
         self.take_error().unwrap_or(CaptureError::NoFile)
     }
 }
 
-/// Reads the first packet of a file. Returns what waits, and the size of a regular file.
+/// Reads the first packet of a file. Returns the file to wait, and its size if it is a regular
+/// file.
 fn examine(
     path: &Path,
     read: &Arc<AtomicU64>,
@@ -134,27 +135,27 @@ fn examine(
         first: None,
         pipe: None,
     };
-    // Only the reads of the second time count for regular files.
+    // For regular files, only the bytes read the second time are counted.
     let counter = match size {
         Some(_) => Arc::default(),
         None => Arc::clone(read),
     };
-    // So do the counters of its interfaces.
+    // The same applies to the counters of the interfaces.
     let own_points = match size {
         Some(_) => CapturePoints::default(),
         None => points.clone(),
     };
     match open(path, counter, own_points) {
         Ok(mut file) => {
-            // An error is found again when the file is read.
+            // An error is reported when the file is read.
             waiting.first = file.first_time().unwrap_or_default();
             for point in file.capture_points().stats() {
-                // More than the largest number is an error when the file is read.
+                // Too many interfaces are reported when the file is read.
                 points.register(point.name);
             }
             waiting.pipe = size.is_none().then(|| Box::new(file));
         }
-        // A recorder that was stopped, or has just begun, leaves such files.
+        // A recorder that was stopped or has just started leaves such files.
         Err(CaptureError::File {
             source: PcapFileError::ShortHeader { .. },
             ..

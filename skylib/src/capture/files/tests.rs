@@ -9,10 +9,10 @@ use crate::flow::FlowTableOptions;
 use crate::packet::PacketRef;
 use crate::pcap_file::{PcapNgWriter, PcapWriter, Resolution};
 
-/// A packet: time in ms, and source port.
+/// Packet: time in milliseconds, and source port.
 type Packet = (i64, u16);
 
-/// A folder of capture files, removed with the value.
+/// Folder of capture files, which is removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -38,7 +38,7 @@ impl Drop for Folder {
     }
 }
 
-/// Returns a file of these packets, each with the link type if one is given.
+/// Returns a file of packets, each with its link type if `link_types` is given.
 fn pcap(packets: &[Packet]) -> Vec<u8> {
     let link_type = LinkType::ETHERNET;
     let mut writer =
@@ -95,7 +95,7 @@ fn random_packets(count: usize, seed: u32) -> Vec<Packet> {
     (0..count)
         .map(|number| {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            // Several packets at the same time, and some that go back.
+            // Several packets at the same time, and some packets that go back in time.
             let ms = number as i64 / 3 * 10 - i64::from(random >> 30 == 0) * 25;
             (100_000 + ms, (random >> 16) as u16 % 50)
         })
@@ -127,7 +127,8 @@ fn a_merge_of_interleaved_files_is_the_file_sorted_by_time() {
     let folder = Folder::new();
     let mut all = random_packets(5000, 7);
     all.sort_by_key(|(ms, _)| *ms);
-    // Five files that overlap, dealt by port, so that equal times have a known order.
+    // Five overlapping files, with the packets distributed by port, so that the order of equal
+    // times is known.
     all.sort_by_key(|(ms, port)| (*ms, port % 5));
     let part = |number| {
         let mine = all.iter().filter(|(_, port)| port % 5 == number);
@@ -145,7 +146,7 @@ fn a_merge_of_interleaved_files_is_the_file_sorted_by_time() {
     };
     assert!(merged.is_sorted_by_key(|(ms, _)| *ms));
     assert_eq!(sorted(&merged), sorted(&all));
-    // The packets of each file stay in their order.
+    // The packets of each file remain in their order.
     for number in 0..5 {
         let of = |packets: &[Packet]| {
             let mine = packets.iter().filter(|(_, port)| port % 5 == number);
@@ -254,7 +255,7 @@ fn files_that_cannot_be_read_are_refused_before_the_first_packet() {
     let missing = folder.0.join("missing");
     let wanted = format!("cannot open {}", missing.display());
     assert_eq!(error(&[good, missing]), wanted);
-    assert_eq!(error(&[]), "no capture file is given");
+    assert_eq!(error(&[]), "no capture file was given");
 }
 
 #[test]
@@ -349,8 +350,9 @@ fn block(file: &mut Vec<u8>, kind: u32, body: &[u8]) {
     file.extend(len.to_le_bytes());
 }
 
-/// Returns a pcapng file with these interfaces (nameless if empty), of packets with the number of their
-/// interface, and statistics that say that three packets of the first were lost.
+/// Returns a pcapng file with interfaces (nameless if the name is empty), packets with the number
+/// of their interface, and statistics that state that three packets of the first interface were
+/// lost.
 fn pcapng(interfaces: &[&str], packets: &[(u32, Packet)]) -> Vec<u8> {
     let mut file = Vec::new();
     let section = [0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0];
@@ -414,7 +416,7 @@ fn interfaces_of_a_file_are_different_capture_points() {
     assert!(read.is_empty());
     assert_eq!(
         error.expect("an error").to_string(),
-        "no packet was captured on interface \"eth9\"; the interfaces are: eth0, br0"
+        "no packet was captured on interface \"eth9\"; interfaces in the files: eth0, br0"
     );
     let points = files.capture_points().stats();
     let counts: Vec<_> = points
@@ -422,7 +424,7 @@ fn interfaces_of_a_file_are_different_capture_points() {
         .map(|point| (point.packets, point.dropped))
         .collect();
     assert_eq!(counts, [(2, 3), (1, 0)]);
-    // Without names they are known by their numbers.
+    // Interfaces without names are identified by their numbers.
     let path = folder.write("nameless", &pcapng(&["", ""], &packets));
     let nameless = [name("0", 2), name("1", 1)];
     assert_eq!(flows_by_interface(CaptureFileSet::new([path])), nameless);
@@ -434,7 +436,7 @@ fn an_interface_is_the_same_in_all_files_by_its_name() {
     let name = |text: &str, packets| (text.to_owned(), packets);
     let one = folder.write("1", &pcapng(&["eth0"], &[(0, (1, 7)), (0, (2, 7))]));
     let two = folder.write("2", &pcapng(&["lo", "eth0"], &[(1, (3, 7)), (0, (4, 7))]));
-    // The only interface of all files does not show.
+    // The interface is not shown if all files have only one.
     let set = CaptureFileSet::new([&one, &one]);
     assert_eq!(flows_by_interface(set), [name("", 4)]);
     let wanted = [name("eth0", 3), name("lo", 1)];

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::capture::CaptureError;
 use crate::flow::FlowTableStats;
 
-/// Failure of a replay's packet source. Displays like its [`CaptureError`].
+/// Error from a replay's packet source. Displayed like the [`CaptureError`] that it contains.
 #[derive(Debug)]
 pub struct ReplayError {
     /// Boxed, because a `Result` is as large as its larger variant.

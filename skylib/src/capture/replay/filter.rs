@@ -1,5 +1,5 @@
-//! Filter of a replay: it decides which packets the flow tables count, while the clock of the file
-//! sees all packets.
+//! Filter of a replay: it selects the packets that the flow tables count, while the clock of the
+//! file follows all packets.
 
 use std::cell::RefCell;
 
@@ -23,7 +23,7 @@ impl ReplayFilter {
         })
     }
 
-    /// Verifies that the filter is valid for a link type, before a table sees packets of it.
+    /// Verifies that the filter is valid for a link type, before a table receives packets of it.
     pub(super) fn check(&mut self, link_type: LinkType) -> Result<(), CaptureError> {
         if self.program.link_type() != link_type {
             self.program = self.source.program(link_type, 0)?;
@@ -50,7 +50,7 @@ impl PacketFilter for TableFilter {
     fn matches(&self, packet: &PacketRef<'_>) -> bool {
         let mut program = self.program.borrow_mut();
         if program.link_type() != packet.link_type {
-            // Invalid ones have ended the replay in `ReplayFilter::check`.
+            // Invalid filters have ended the replay in `ReplayFilter::check`.
             match self.source.program(packet.link_type, 0) {
                 Ok(other) => *program = other,
                 Err(_) => return false,

@@ -20,13 +20,14 @@ use super::{Batch, BpfFilter, CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
 use crate::packet::{CapturePoints, PacketBatch};
 
-/// A converter of whole captures to flows. The timers of its flow tables follow packet timestamps.
+/// Converter of whole captures to flows. The timers of its flow tables follow packet timestamps.
 ///
-/// By default all work is done by the calling thread. With more threads ([`Replay::with_threads`]),
-/// packets are distributed by the addresses of the outermost IP header, so each flow, together with
-/// the flows around and inside it, is in one table. The flows are the same; only their order
-/// differs. There is one exception: if packet timestamps go backward by more than half a minute,
-/// incomplete TCP streams and IP datagrams may be given up at other packets.
+/// By default, all work is done by the calling thread. With more threads
+/// ([`Replay::with_threads`]), packets are distributed by the addresses of the outermost IP header,
+/// so that each flow, together with the flows around and inside it, is in one table. The flows are
+/// the same, and only their order differs, with one exception: if packet timestamps go backward by
+/// more than half a minute, incomplete TCP streams and IP datagrams may be abandoned at other
+/// packets.
 ///
 /// ```
 /// # use skylib::packet::{LinkType, PacketRef};
@@ -61,7 +62,8 @@ impl Replay {
     /// Creates a replay whose flow tables have these options.
     ///
     /// The table limits apply to all tables together and are divided equally among the threads. If
-    /// most flows are between two addresses, more threads therefore evict flows earlier.
+    /// most flows are between the same two addresses, more threads therefore cause earlier
+    /// evictions.
     #[must_use]
     pub const fn new(options: FlowTableOptions) -> Self {
         Self {
@@ -80,9 +82,9 @@ impl Replay {
 
     /// Sets a filter: only packets that match are counted.
     ///
-    /// The timers still follow all packets of the source, and the filter sees datagrams joined from
-    /// fragments. A filter of the source ([`PcapFile::with_filter`](super::PcapFile::with_filter))
-    /// hides the other packets from the timers as well.
+    /// The timers still follow all packets of the source, and the filter is applied to datagrams
+    /// after reassembly. In contrast, packets rejected by a filter of the source
+    /// ([`PcapFile::with_filter`](super::PcapFile::with_filter)) have no effect on the timers.
     #[must_use]
     pub fn with_filter(mut self, filter: impl Into<BpfFilter>) -> Self {
         self.filter = Some(filter.into());
@@ -128,7 +130,8 @@ impl Replay {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if the source fails; the sink has received all flows of the packets before.
+    /// Returns an error if the source fails; the sink has received all flows of the packets before
+    /// the failure.
     pub fn run(
         &self,
         source: &mut dyn PacketSource,
@@ -143,7 +146,8 @@ impl Replay {
     /// still counted, and their flows are passed to the sink.
     ///
     /// # Errors
-    /// Returns an error if the source fails; the sink has received all flows of the packets before.
+    /// Returns an error if the source fails; the sink has received all flows of the packets before
+    /// the failure.
     pub fn run_while(
         &self,
         source: &mut dyn PacketSource,
@@ -177,6 +181,18 @@ impl Replay {
 
     /// Reads a source to its end and returns all flows as a [`FlowSource`](crate::flow::FlowSource)
     /// that can be queried any number of times.
+    ///
+    /// ```no_run
+    /// use skylib::Graph;
+    /// use skylib::capture::{PcapFile, Replay};
+    /// use skylib::time::Timestamp;
+    ///
+    /// let flows = Replay::default().collect(&mut PcapFile::open("trace.pcap")?)?;
+    /// let graph = Graph::new();
+    /// let dns = graph.traversal().flows().has("Application", "DNS").sort_desc("Metric.ABBytes");
+    /// println!("{}", dns.values("Network.B").run_with(&flows, Timestamp::ZERO)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Returns an error if the source fails. To query the flows before the failure as well, use
@@ -249,7 +265,7 @@ fn new_table(
     table
 }
 
-/// Passes batches to `take` until the source ends or fails, or `proceed` returns `false`.
+/// Passes batches to `take` until the source ends or fails, or until `proceed` returns `false`.
 fn feed(
     source: &mut dyn PacketSource,
     mut filter: Option<&mut ReplayFilter>,
@@ -273,5 +289,5 @@ fn feed(
     }
 }
 
-/// Longest wait for packets, after which `proceed` is called again.
+/// Maximum wait for packets before `proceed` is called again.
 const WAIT: Duration = Duration::from_millis(200);

@@ -8,10 +8,10 @@ use crate::flow::{
     Flow, FlowQuery, FlowQueryError, FlowSet, FlowSink, FlowSource, FlowTable, FlowTableStats,
 };
 
-/// All flows of a whole capture, for any number of queries; see
+/// Store of all flows of a capture, which can be queried any number of times; see
 /// [`Replay::collect`](super::Replay::collect).
 ///
-/// Flows that expired during the replay are stored encoded; all others are queried in their flow
+/// Flows that expired during the replay are stored in encoded form; all others remain in their flow
 /// tables.
 ///
 /// ```no_run
@@ -26,20 +26,21 @@ use crate::flow::{
 #[derive(Debug)]
 pub struct ReplayedFlows {
     shards: Vec<Shard>,
-    /// Counters of the packets' times, if the tables do not have them.
+    /// Counters of the packets' times, unless they are included in those of the tables.
     clock_stats: FlowTableStats,
 }
 
 #[derive(Debug)]
 struct Shard {
-    /// Flows that left the table during the replay.
+    /// Flows that were removed from the table during the replay.
     exported: EncodedFlows,
-    /// The table at the end. It is only read; the lock makes it shareable between threads.
+    /// Table at the end of the replay. It is only read; the lock allows threads to share it.
     table: Mutex<FlowTable>,
 }
 
 impl ReplayedFlows {
-    /// Creates the store from ended tables, each with the flows that left it before.
+    /// Creates the store from ended tables, each with the flows that were removed from it during
+    /// the replay.
     pub(super) fn new(shards: impl IntoIterator<Item = (EncodedFlows, FlowTable)>) -> Self {
         let shards = shards.into_iter();
         Self {
@@ -127,7 +128,7 @@ impl Shard {
     }
 }
 
-/// An append-only list of flows in protobuf form, which takes a fraction of the records' memory.
+/// Append-only list of flows in protobuf form, which uses a fraction of the memory of the records.
 #[derive(Debug, Default)]
 pub(super) struct EncodedFlows {
     /// Buffers of complete, length-delimited flows. A buffer never grows beyond its capacity.
@@ -154,7 +155,7 @@ impl FlowSink for EncodedFlows {
                 self.chunks.push(Vec::with_capacity(CHUNK.max(len)));
             }
             if let Some(chunk) = self.chunks.last_mut() {
-                // Cannot fail: the chunk has room for the flow and its length prefix.
+                // Cannot fail: the chunk has enough space for the flow and its length prefix.
                 flow.encode_length_delimited(chunk).ok();
                 self.count += 1;
             }
@@ -162,8 +163,8 @@ impl FlowSink for EncodedFlows {
     }
 }
 
-/// Size of a chunk in bytes, unless a single flow is larger.
+/// Size of a chunk, in bytes, unless a single flow is larger.
 const CHUNK: usize = 1 << 20;
 
-/// Longest length prefix of a flow in bytes (protobuf varint).
+/// Maximum size of the length prefix of a flow, in bytes (protobuf varint).
 const MAX_PREFIX: usize = 10;

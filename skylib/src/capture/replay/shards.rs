@@ -1,8 +1,9 @@
-//! Multi-threaded replay: one flow table (shard) per thread, packets distributed by address hash.
+//! Multi-threaded replay: one flow table (shard) per thread, with packets distributed by a hash of
+//! their addresses.
 //!
-//! All packets between two addresses go to one shard, so each flow is in one table, together with
-//! the flows around and inside it. The threads share one reader ([`WorkQueue`]) and the buffers it
-//! fills: no packet of a file is copied.
+//! All packets between two addresses are assigned to one shard, so that each flow is in one table,
+//! together with the flows around and inside it. The threads share one reader ([`WorkQueue`]) and
+//! the buffers it fills: no packet of a file is copied.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
@@ -15,7 +16,7 @@ use crate::capture::{CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
 use crate::packet::CapturePoints;
 
-/// Converts a source to flows, which the threads pass to one sink.
+/// Converts a source to flows, which all threads pass to one sink.
 pub(super) fn run(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
@@ -60,8 +61,8 @@ pub(super) fn collect(
     (ReplayedFlows::new(shards).with_clock_stats(stats), end)
 }
 
-/// Runs `work` for each table, for the first on the calling thread. Returns the results in order,
-/// and adds the counters of the packets' times to `stats`.
+/// Runs `work` for each table; for the first one, on the calling thread. Returns the results in
+/// order, and adds the counters of the packets' times to `stats`.
 fn count<T: Send>(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
@@ -110,14 +111,14 @@ fn count<T: Send>(
     (results, queue.end(stats))
 }
 
-/// One thread's view of the replay.
+/// State of one thread of the replay.
 struct Shard<'a, 's> {
-    /// Index of its queue.
+    /// Index of the thread's queue.
     number: usize,
-    /// Options of its table.
+    /// Options of the thread's table.
     options: &'a FlowTableOptions,
     points: &'a CapturePoints,
-    /// Filter of its table.
+    /// Filter of the thread's table.
     filter: Option<&'a ReplayFilter>,
     queue: &'a WorkQueue<'s>,
     proceed: &'a mut dyn FnMut() -> bool,
@@ -129,7 +130,7 @@ impl Shard<'_, '_> {
         new_table(self.options, self.points.clone(), self.filter)
     }
 
-    /// Processes work until there is no more.
+    /// Processes work until none is left.
     fn process(&mut self, table: &mut FlowTable, sink: &mut dyn FlowSink) {
         let mut done = None;
         while let Some(work) = self.queue.next(self.number, done, self.proceed) {
@@ -145,7 +146,7 @@ impl Shard<'_, '_> {
 }
 
 impl Drop for Shard<'_, '_> {
-    /// Releases the other threads if this one panics.
+    /// Releases the other threads if this thread panics.
     fn drop(&mut self) {
         if thread::panicking() {
             self.queue.abandon(None);
@@ -153,7 +154,7 @@ impl Drop for Shard<'_, '_> {
     }
 }
 
-/// A sink shared by several threads.
+/// Sink shared by several threads.
 struct SharedSink<'a, 'b>(&'a Mutex<&'b mut (dyn FlowSink + Send)>);
 
 impl FlowSink for SharedSink<'_, '_> {

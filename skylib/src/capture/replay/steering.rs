@@ -1,18 +1,19 @@
 //! Assignment of packets to shards by a symmetric hash of the outermost IP addresses, with a fast
-//! path for plain IPv4 and IPv6 headers that avoids decoding. An ICMP error goes to the shard of the
-//! flow that it is about, so that both are linked.
+//! path for plain IPv4 and IPv6 headers that avoids decoding. An ICMP error is assigned to the
+//! shard of the flow that it refers to, so that both are linked.
 
 use crate::decode::{Decoder, DecoderOptions, Encapsulations};
 use crate::packet::{LinkType, PacketRef};
 
-/// Assigns packets to shards by the addresses of the outermost IP header, the same for both
+/// Assignment of packets to shards by the addresses of the outermost IP header, independent of
+/// direction.
 /// directions.
 #[derive(Debug)]
 pub(super) struct Steering {
     decoder: Decoder,
     parts: Encapsulations,
     shards: usize,
-    /// Whether flows are keyed as by the original.
+    /// Whether flows are keyed as in Skydive.
     recorded: bool,
 }
 
@@ -27,8 +28,8 @@ impl Steering {
         }
     }
 
-    /// Returns the shard of a packet: the same for all packets of a flow, of the flow around it, and
-    /// of the flows inside it.
+    /// Returns the shard of a packet. It is the same for all packets of a flow, of the flow around
+    /// it, and of the flows inside it.
     pub(super) fn shard(&mut self, packet: PacketRef<'_>) -> usize {
         let ends = match plain_ends(&packet) {
             Some(ends) => ends,
@@ -39,12 +40,13 @@ impl Steering {
         ((mixed * self.shards as u64) >> 32) as usize
     }
 
-    /// Returns a number that is the same for both directions of a flow, by decoding the packet.
+    /// Decodes the packet and returns a number that is equal for both directions of a flow.
     #[cold]
     pub(super) fn decoded_ends(&mut self, packet: PacketRef<'_>) -> u64 {
-        // A packet that decodes only in part makes flows of that part.
+        // The decoded part of a packet forms flows even if the rest cannot be decoded.
         self.decoder.decode(packet, &mut self.parts).ok();
-        // COMPAT: recorded values of the original, which keys the first level by addresses inside it.
+        // COMPAT: recorded values of Skydive, which keys the first encapsulation by addresses
+        // inside it.
         let ends = if self.recorded {
             self.parts.key_network(0)
         } else {
@@ -64,9 +66,9 @@ impl Steering {
     }
 }
 
-/// Returns the same number as [`Steering::decoded_ends`] for complete IP headers in raw IP,
-/// Ethernet, and Linux cooked captures (version 2: without VLAN tags), without decoding the rest of
-/// the packet; `None` for all other packets, and for ICMP errors.
+/// Returns the same number as [`Steering::decoded_ends`] without decoding the whole packet.
+/// Supports complete IP headers in raw IP, Ethernet, and Linux cooked captures (version 2: without
+/// VLAN tags); `None` for all other packets and for ICMP errors.
 pub(super) fn plain_ends(packet: &PacketRef<'_>) -> Option<u64> {
     let data = packet.data;
     match packet.link_type {
@@ -115,7 +117,7 @@ fn ip_ends(kind: [u8; 2], inside: &[u8]) -> Option<u64> {
         IPV6 => {
             let header: &[u8; 40] = inside.first_chunk()?;
             let is_whole = header[0] >> 4 == 6;
-            // An error may be behind extension headers.
+            // An error may follow extension headers.
             let may_be_error = match header[6] {
                 58 => matches!(inside.get(40), Some(1..=4)),
                 next => matches!(next, 0 | 43 | 44 | 60),

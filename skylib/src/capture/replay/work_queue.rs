@@ -1,13 +1,13 @@
-//! A bounded multi-queue with work-driven reading: one FIFO of batches per shard, and a single
-//! reader that is lent to the thread that first notices a short queue.
+//! Bounded multi-queue with work-driven reading: one FIFO of batches per shard, and a single reader
+//! that is used by the first thread that finds a short queue.
 //!
 //! There is no dedicated dispatcher thread. A thread that asks for work reads the next batch for
-//! all shards if any queue is shorter than [`LOW_WATER`] and none has reached [`HIGH_WATER`]; so
-//! the reader, like a token, moves between threads and no core idles while another reads ahead.
+//! all shards if any queue is shorter than [`LOW_WATER`] and none has reached [`HIGH_WATER`]. The
+//! reader thus moves between threads like a token, and no core idles while another one reads ahead.
 //! Cost: one lock and at most one wake-up per batch and shard, not per packet. Memory: at most
 //! [`HIGH_WATER`] batches per shard, which share their buffers. A thread that finds its queue empty
-//! while another thread reads waits on a condition variable, with a timeout so that `proceed` is
-//! called regularly.
+//! while another thread reads waits on a condition variable. The wait has a timeout, so that
+//! `proceed` is called regularly.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -21,25 +21,25 @@ use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats, P
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::time::Timestamp;
 
-/// One shard's share of a batch: its packets in a buffer that all shards share.
+/// Share of one shard in a batch: its packets in a buffer that all shards share.
 pub(super) struct Work {
     link_type: LinkType,
     buffer: Arc<[u8]>,
     items: WorkItems,
 }
 
-/// A shard's packet headers and the ticks between them.
+/// Packet headers of a shard, and the ticks between them.
 ///
-/// Invariant: the packet counts in `ticks` ascend and are at most `headers.len()`.
+/// Invariant: the packet counts in `ticks` are in ascending order and at most `headers.len()`.
 #[derive(Default)]
 struct WorkItems {
     headers: Vec<PacketHeader>,
-    /// Times at which timers are due, each with the number of packets before it.
+    /// Times at which timers are due, each with the number of packets before the tick.
     ticks: Vec<(usize, Timestamp)>,
 }
 
 impl WorkItems {
-    /// Returns the emptied lists, so that their memory is reused.
+    /// Empties the lists, so that their memory is reused.
     fn emptied(mut self) -> Self {
         self.headers.clear();
         self.ticks.clear();
@@ -67,26 +67,26 @@ impl Work {
     }
 }
 
-/// The work of all shards, each in packet order, and the reader that produces it.
+/// Work of all shards, each in packet order, and the reader that produces the work.
 pub(super) struct WorkQueue<'s> {
     state: Mutex<QueueState<'s>>,
-    /// Notified when work was added, room was made, or reading ended.
+    /// Notified when work is added, when space becomes available, or when reading ends.
     changed: Condvar,
 }
 
 struct QueueState<'s> {
-    /// One queue per shard. All queues receive each batch, so their lengths differ only by what
-    /// their threads have taken: `len <= HIGH_WATER`.
+    /// One queue per shard; `len <= HIGH_WATER`. All queues receive each batch, so that their
+    /// lengths differ only because of the work that threads have taken.
     queues: Vec<VecDeque<Work>>,
     /// Emptied lists of finished work, for reuse.
     spare: Vec<WorkItems>,
-    /// `None` while a thread reads; at most one thread reads at a time.
+    /// Reader of the source; `None` while a thread uses it, so that only one thread reads.
     reader: Option<Reader<'s>>,
-    /// Whether nothing more is read. Never reset.
+    /// Whether reading has ended: end of the source, error, or interruption. Never reset.
     has_ended: bool,
-    /// Whether a thread is missing, so that remaining work is dropped. Never reset.
+    /// Whether a thread is missing, in which case the remaining work is dropped. Never reset.
     is_abandoned: bool,
-    /// Error that ended the reading.
+    /// Error that ended reading.
     error: Option<CaptureError>,
 }
 
@@ -113,10 +113,10 @@ impl<'s> WorkQueue<'s> {
         }
     }
 
-    /// Returns the next work of a shard that has finished `done`; `None` when there is no more.
+    /// Returns the next work of a shard that has finished `done`; `None` if no work is left.
     ///
-    /// Calls `proceed` after each finished work, read, and wait, until it returns `false` and so
-    /// ends the reading.
+    /// Calls `proceed` after each finished work, read, and wait, until it returns `false`, which
+    /// ends reading.
     pub(super) fn next(
         &self,
         shard: usize,
@@ -134,20 +134,20 @@ impl<'s> WorkQueue<'s> {
             }
             let mut lengths = state.queues.iter().map(VecDeque::len);
             let runs_short = lengths.clone().any(|len| len < LOW_WATER);
-            // The slowest shard limits the reading, so that queues stay bounded.
+            // The slowest shard limits reading, so that queues remain bounded.
             let has_room = lengths.all(|len| len < HIGH_WATER);
             if !state.has_ended
                 && runs_short
                 && has_room
                 && let Some(mut reader) = state.reader.take()
             {
-                // Read without the lock: other shards take work meanwhile.
+                // Read without the lock: other shards can take work in the meantime.
                 drop(state);
                 let outcome = reader.read();
                 self.lock().accept(reader, outcome);
                 self.changed.notify_all();
             } else if let Some(work) = state.queues.get_mut(shard)?.pop_front() {
-                // Another thread may be waiting for this queue to have room.
+                // Another thread may be waiting for space in this queue.
                 if !has_room {
                     self.changed.notify_all();
                 }
@@ -168,7 +168,7 @@ impl<'s> WorkQueue<'s> {
         self.lock().spare.push(items);
     }
 
-    /// Ends the reading if `proceed` returns `false`. Calls it without holding the lock.
+    /// Ends reading if `proceed` returns `false`. Calls it without holding the lock.
     fn check_proceed(&self, proceed: &mut dyn FnMut() -> bool) {
         if !self.lock().has_ended && !proceed() {
             self.lock().has_ended = true;
@@ -184,8 +184,8 @@ impl<'s> WorkQueue<'s> {
         self.changed.notify_all();
     }
 
-    /// Returns the error that ended the reading, if there was one, and adds the counters of the
-    /// packets' times to `stats`.
+    /// Adds the counters of the packets' times to `stats`. Returns the error that ended reading, if
+    /// there was one.
     pub(super) fn end(self, stats: &mut FlowTableStats) -> Result<(), CaptureError> {
         let state = self.state.into_inner();
         let state = state.unwrap_or_else(PoisonError::into_inner);
@@ -225,20 +225,20 @@ impl<'s> QueueState<'s> {
     }
 }
 
-/// The only reader of the source. It assigns packets to shards and schedules ticks, so that all
-/// tables run their timers at the same packets as a single table would.
+/// Only reader of the source. It assigns packets to shards and schedules ticks, so that all tables
+/// run their timers at the same packets as a single table.
 struct Reader<'s> {
     source: &'s mut dyn PacketSource,
-    /// Filter of the tables; verified here, so that an invalid one ends the reading.
+    /// Filter of the tables; verified here, so that an invalid filter ends reading.
     filter: Option<ReplayFilter>,
     steering: Steering,
-    /// A table without packets, which knows when timers are due.
+    /// Table without packets, which determines when timers are due.
     clock: FlowTable,
     /// Clock of the packets.
     packet_clock: PacketClock,
     /// Link type and buffer of the latest batch; `None` once it is queued.
     latest: Option<(LinkType, Arc<[u8]>)>,
-    /// Each shard's share of the latest batch; empty while `latest` is `None`.
+    /// Share of each shard in the latest batch; empty while `latest` is `None`.
     items: Vec<WorkItems>,
 }
 
@@ -263,7 +263,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Reads one batch, if there is one within [`WAIT`]. Breaks at the end of the source.
+    /// Reads one batch, if there is one within [`WAIT`]. Returns `Break` at the end of the source.
     fn read(&mut self) -> Result<ControlFlow<()>, CaptureError> {
         let is_shared = self.source.shared_buffer().is_some();
         let (link_type, copy) = match self.source.next_batch(WAIT)? {
@@ -304,7 +304,7 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// Schedules a tick behind the packets that all shards have so far.
+/// Schedules a tick after the packets that the shards have so far.
 fn tick_all(clock: &mut FlowTable, shards: &mut [WorkItems], now: Timestamp) {
     clock.tick(now, &mut NullSink);
     for items in shards {
@@ -312,7 +312,7 @@ fn tick_all(clock: &mut FlowTable, shards: &mut [WorkItems], now: Timestamp) {
     }
 }
 
-/// A sink for a table that never has flows.
+/// Sink for a table that never has flows.
 struct NullSink;
 
 impl FlowSink for NullSink {
@@ -321,5 +321,5 @@ impl FlowSink for NullSink {
 
 /// Queue length of any shard below which the next batch is read.
 const LOW_WATER: usize = 3;
-/// Queue length of any shard at which nothing more is read.
+/// Queue length of any shard at which reading pauses.
 const HIGH_WATER: usize = 6;

@@ -265,7 +265,7 @@ fn busy_captures_can_all_be_queried_before_one_answers() {
         Ok(Batch::Timeout)
     };
     let captures = [1, 2].map(|_| start(Script::new(&[], busy), &clock()).0);
-    // Declared after the captures: should the test fail, their threads can still end.
+    // Declared after the captures: if the test fails, their threads can still end.
     let closed = GATE.lock().expect("no panic");
     while AT_THE_GATE.load(Ordering::SeqCst) < captures.len() {
         assert!(captures.iter().all(|capture| !capture.is_finished()));

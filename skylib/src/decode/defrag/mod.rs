@@ -1,12 +1,13 @@
 //! Reassembly of IPv4 and IPv6 fragments (RFC 791, RFC 8200) in bounded memory.
 //!
-//! Where IPv4 fragments overlap, the bytes received first are used; an IPv6 datagram whose fragments
-//! overlap is refused (RFC 5722). An incomplete datagram is dropped on
-//! timeout, or when space is needed, the oldest one first. Packets truncated by the capture are
-//! reassembled, too; the datagram then ends at the first missing byte.
+//! Where IPv4 fragments overlap, the bytes received first are used. An IPv6 datagram with
+//! overlapping fragments is rejected (RFC 5722). An incomplete datagram is dropped after a timeout,
+//! or, oldest first, when space is needed. Packets truncated by the capture are reassembled too;
+//! the datagram then ends at the first missing byte.
 //!
-//! Each datagram holds a sorted list of disjoint pieces, so a fragment costs a binary search and an
-//! insertion. The order of eviction is a queue, from which completed datagrams are removed lazily.
+//! Each datagram has a sorted list of disjoint pieces, so that a fragment costs a binary search and
+//! an insertion. The order of eviction is a queue, from which completed datagrams are removed
+//! lazily.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -24,15 +25,15 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct DefragOptions {
-    /// Maximum number of incomplete datagrams; 4096 by default.
+    /// Maximum number of incomplete datagrams. Default 4096.
     pub max_datagrams: usize,
-    /// Maximum memory of incomplete datagrams in bytes; 8 MiB by default.
+    /// Maximum memory of incomplete datagrams, in bytes. Default 8 MiB.
     pub max_bytes: usize,
-    /// Time from the first fragment of an IPv4 datagram after which it is dropped, in packet time;
-    /// 30 s by default. For IPv6 it is always 60 s (RFC 8200, section 4.5).
+    /// Time after the first fragment of an IPv4 datagram at which the datagram is dropped, in
+    /// packet time. Default 30 s. For IPv6, always 60 s (RFC 8200, section 4.5).
     pub timeout: Duration,
-    /// Minimum payload of the last fragment of a datagram in bytes; 1 by default. For other
-    /// fragments it is always 8.
+    /// Minimum payload of the last fragment of a datagram, in bytes. Default 1. For other
+    /// fragments, always 8.
     pub min_last_fragment_len: u16,
 }
 
@@ -77,12 +78,13 @@ impl DefragOptions {
     }
 }
 
-/// Position of the header of a fragment in a packet, see
-/// [`Encapsulations::fragment`](super::Encapsulations::fragment). Offsets count from the first
-/// captured byte.
+/// Position of the header of a fragment in a packet; see
+/// [`Encapsulations::fragment`](super::Encapsulations::fragment). Offsets are in bytes from the
+/// first captured byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// Addresses of the first IP header of the packet, which may be an IPv6 header around this one.
+    /// Addresses of the first IP header of the packet, which may be an IPv6 header that encloses
+    /// the fragment.
     pub(super) outermost: (IpAddress, IpAddress),
     /// Start of the IP header.
     pub(super) header: u32,
@@ -90,9 +92,9 @@ pub struct Fragment {
     pub(super) extension: u32,
     /// Start of its payload.
     pub(super) payload: u32,
-    /// End of its payload.
+    /// End of the payload.
     pub(super) end: u32,
-    /// Where the packet was captured.
+    /// Capture point of the packet.
     pub(crate) point: CapturePoint,
 }
 
@@ -100,10 +102,9 @@ pub struct Fragment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reassembly {
-    /// The fragment is stored until the others of its datagram arrive.
+    /// The fragment is stored until the other fragments of its datagram arrive.
     Pending,
-    /// The fragment is too short, too long, or contradicts fragments received before, and is
-    /// ignored.
+    /// The fragment is too short, too long, or inconsistent with earlier fragments, and is ignored.
     Rejected,
     /// The fragment completes its datagram.
     Complete(Reassembled),
@@ -125,15 +126,15 @@ pub struct Reassembled {
     pub pending_ip_bytes: u64,
     /// Length of the IP header and payload of the completing fragment, in bytes.
     pub last_ip_bytes: u32,
-    /// Length on the wire that the unfragmented packet would have, up to the end of the datagram,
-    /// in bytes.
+    /// Length on the wire that the packet would have without fragmentation, up to the end of the
+    /// datagram, in bytes.
     pub wire_len: u32,
     /// Offset of the IPv4 header, or of the IPv6 fragment header, of the datagram in the packet, in
     /// bytes.
     pub at: u32,
 }
 
-/// Reassembles IPv4 and IPv6 fragments.
+/// Defragmenter of IPv4 and IPv6 packets.
 ///
 /// ```
 /// use skylib::decode::{
@@ -167,8 +168,8 @@ pub struct Reassembled {
 pub struct Defragmenter {
     options: DefragOptions,
     datagrams: HashMap<FragmentKey, IncompleteDatagram>,
-    /// Keys and numbers of datagrams, oldest first. Entries whose number is not that of the current
-    /// datagram of the key are stale.
+    /// Keys and numbers of datagrams, oldest first. An entry whose number is not that of the
+    /// current datagram with the key is stale.
     order: VecDeque<(FragmentKey, u64)>,
     /// Number of the next datagram.
     number: u64,
@@ -180,12 +181,12 @@ pub struct Defragmenter {
     spare: Vec<IncompleteDatagram>,
 }
 
-/// Fields that all fragments of one datagram share.
+/// Fields shared by all fragments of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct FragmentKey {
     /// Addresses of the outermost IP header: fragments of different tunnels are unrelated.
     outermost: (IpAddress, IpAddress),
-    /// Index of the capture point: copies at several points are separate datagrams.
+    /// Index of the capture point: copies captured at several points are separate datagrams.
     point: u32,
     /// Source and destination address; those of IPv4 are followed by zeros.
     addresses: [u8; 32],
@@ -208,7 +209,7 @@ struct IncompleteDatagram {
     bytes: Vec<u8>,
     /// Number of payload bytes that the pieces cover.
     filled: u32,
-    /// Length of the payload, known from the last fragment.
+    /// Length of the payload; `None` until the last fragment is received.
     total: Option<u32>,
     /// End of the fragment with the highest offset.
     high: u32,
@@ -222,7 +223,7 @@ struct IncompleteDatagram {
 struct Piece {
     start: u32,
     end: u32,
-    /// Start of its captured bytes in [`IncompleteDatagram::bytes`].
+    /// Start of the captured bytes in [`IncompleteDatagram::bytes`].
     at: u32,
     /// Number of captured bytes; `len <= end - start`.
     len: u32,
@@ -251,9 +252,10 @@ impl Defragmenter {
         }
     }
 
-    /// Adds the fragment in a packet. If it completes a datagram, `frame` is replaced by the packet
-    /// as it would be without fragmentation: the headers of this packet, then the reassembled
-    /// payload. Decode it with [`Decoder::decode_reassembled`](super::Decoder::decode_reassembled).
+    /// Adds the fragment in a packet. If it completes a datagram, `frame` is replaced with the
+    /// packet as it would be without fragmentation: the headers of this packet, followed by the
+    /// reassembled payload. Decode it with
+    /// [`Decoder::decode_reassembled`](super::Decoder::decode_reassembled).
     pub fn add(
         &mut self,
         packet: PacketRef<'_>,
@@ -315,7 +317,7 @@ impl Defragmenter {
         Reassembly::Pending
     }
 
-    /// Drops datagrams whose timeout is before `now`.
+    /// Drops datagrams whose timeout has expired before `now`.
     pub fn expire(&mut self, now: Timestamp) {
         while self.drop_oldest(Some(now)) {}
     }
@@ -337,20 +339,20 @@ impl Defragmenter {
         self.datagrams.is_empty()
     }
 
-    /// Returns the memory of incomplete datagrams in bytes.
+    /// Returns the memory used by incomplete datagrams, in bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns the number of fragments whose datagrams were dropped.
+    /// Returns the number of fragments whose datagrams were dropped before they were complete.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Drops a datagram whose timeout is before `now`. The queue alone is not enough, as the timeout
-    /// depends on the version.
+    /// Drops a datagram whose timeout has expired before `now`. The order of the queue is not
+    /// sufficient, because the timeout depends on the IP version.
     fn drop_expired(&mut self, key: &FragmentKey, now: Timestamp) {
         let datagram = self.datagrams.get(key);
         let timeout = self.timeout(key);
@@ -369,12 +371,13 @@ impl Defragmenter {
         }
     }
 
-    /// Adds an empty datagram; makes space for it by dropping the oldest ones.
+    /// Adds an empty datagram; drops the oldest datagrams if space is needed.
     fn begin(&mut self, key: FragmentKey, now: Timestamp) {
         while self.datagrams.len() >= self.options.max_datagrams.max(1) && self.drop_oldest(None) {}
         if self.order.len() > 2 * self.options.max_datagrams + MAX_SPARE {
             let datagrams = &self.datagrams;
-            // Bounds the queue: stale entries between live ones are never at its front.
+            // Bounds the queue: stale entries between live ones would not be removed, because they
+            // are never at its front.
             let is_live = |(key, number): &(FragmentKey, u64)| {
                 datagrams
                     .get(key)
@@ -398,7 +401,7 @@ impl Defragmenter {
     }
 
     /// Drops the oldest datagram or a stale entry of the queue; with `now`, only if the timeout of
-    /// the datagram is before it. Returns whether anything was removed.
+    /// the datagram has expired before `now`. Returns whether anything was removed.
     fn drop_oldest(&mut self, now: Option<Timestamp>) -> bool {
         let Some((key, number)) = self.order.front().copied() else {
             return false;
@@ -435,8 +438,7 @@ impl Defragmenter {
 }
 
 impl IncompleteDatagram {
-    /// Returns whether a fragment is consistent with the end of the datagram, as far as it is
-    /// known.
+    /// Returns whether a fragment is consistent with the known end of the datagram.
     fn fits(&self, range: &FragmentRange) -> bool {
         match self.total {
             Some(total) if range.is_last => range.end == total,
@@ -445,12 +447,12 @@ impl IncompleteDatagram {
         }
     }
 
-    /// Returns whether the timeout is before `now`.
+    /// Returns whether the timeout has expired before `now`.
     fn is_expired(&self, timeout: Duration, now: Timestamp) -> bool {
         self.begun.saturating_add(timeout) < now
     }
 
-    /// Returns whether a fragment shares bytes with others without being a repeat of one.
+    /// Returns whether a fragment overlaps other fragments without being a repetition of one.
     fn overlaps(&self, range: &FragmentRange) -> bool {
         let at = self
             .pieces
@@ -463,7 +465,7 @@ impl IncompleteDatagram {
         }
     }
 
-    /// Stores the bytes that are not covered by pieces yet.
+    /// Stores the bytes that no piece covers yet.
     fn insert(&mut self, range: &FragmentRange, data: &[u8]) {
         if range.is_last {
             self.total = Some(range.end);
@@ -512,7 +514,7 @@ impl IncompleteDatagram {
         for piece in &self.pieces {
             let (at, len) = (piece.at as usize, piece.len as usize);
             frame.extend_from_slice(self.bytes.get(at..at + len).unwrap_or_default());
-            // The capture truncated the piece; bytes behind the gap would be at wrong offsets.
+            // The capture truncated the piece; bytes after the gap would be at wrong offsets.
             if piece.len < piece.end - piece.start {
                 break;
             }
@@ -529,7 +531,7 @@ impl IncompleteDatagram {
                 let payload_len = total_len.saturating_sub(40);
                 [*l0, *l1] = u16::try_from(payload_len).unwrap_or(u16::MAX).to_be_bytes();
             }
-            // A fragment header without offset and further fragments marks a whole datagram.
+            // A fragment header without offset and further fragments marks a complete datagram.
             if let Some([_, _, f0, f1, ..]) = frame.get_mut(fragment.extension as usize..) {
                 [*f0, *f1] = [0; 2];
             }
@@ -538,7 +540,7 @@ impl IncompleteDatagram {
         self.stats.at = fragment.extension.max(fragment.header);
     }
 
-    /// Returns the memory of the datagram and of its map entry in bytes.
+    /// Returns the memory of the datagram and of its map entry, in bytes.
     const fn heap_size(&self) -> usize {
         // A hash map allocates up to twice the size of its content.
         2 * size_of::<(FragmentKey, Self)>()
@@ -595,7 +597,7 @@ fn parse_ipv4(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentR
     let mut addresses = [0; 32];
     addresses[..8].copy_from_slice(&ends);
     let header_len = fragment.payload.checked_sub(fragment.header)?;
-    // Segmentation offload leaves the length 0; then all captured bytes belong to the fragment.
+    // With segmentation offload, the length is 0; all captured bytes then belong to the fragment.
     let length = match u16::from_be_bytes([l0, l1]) {
         0 => fragment.end.checked_sub(fragment.payload)?,
         total_len => u32::from(total_len).checked_sub(header_len)?,
@@ -618,13 +620,13 @@ fn parse_ipv4(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentR
     Some((key, range))
 }
 
-/// Unit of fragment offsets in bytes (RFC 791, section 3.1).
+/// Unit of fragment offsets, in bytes (RFC 791, section 3.1).
 const UNIT: u32 = 8;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
 const MORE_FRAGMENTS_IPV6: u16 = 0x0001;
 const OFFSET_IPV6: u16 = 0xfff8;
-/// Time from the first fragment of an IPv6 datagram after which it is dropped.
+/// Time after the first fragment of an IPv6 datagram at which the datagram is dropped.
 const TIMEOUT_IPV6: Duration = Duration::from_secs(60);
 /// Maximum length of a datagram with its header, in bytes.
 const MAX_DATAGRAM: u32 = 65_535;

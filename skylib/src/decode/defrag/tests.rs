@@ -6,7 +6,7 @@ use crate::decode::{Decoder, DecoderOptions, Encapsulations, Layer};
 use crate::packet::LinkType;
 
 /// Returns an Ethernet frame with a fragment of the datagram `id`: `len` bytes at an offset of
-/// `unit` times eight.
+/// `unit` × 8 bytes.
 fn frame(id: u8, unit: u16, len: u16, is_last: bool) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
     frame.extend((20 + len).to_be_bytes());
@@ -106,7 +106,7 @@ fn an_ipv6_datagram_with_overlapping_fragments_is_refused() {
         rig.add(1, &frame_ipv6(1, 0, 16, false)),
         Reassembly::Pending
     );
-    // A repeat changes nothing.
+    // A repeated fragment has no effect.
     assert_eq!(
         rig.add(1, &frame_ipv6(1, 0, 16, false)),
         Reassembly::Pending
@@ -147,7 +147,7 @@ impl Rig {
         }
     }
 
-    /// Adds a frame, truncated to `captured` bytes, that was received at this second.
+    /// Adds a frame, truncated to `captured` bytes, that was received at a time in seconds.
     fn add_truncated(&mut self, second: i64, frame: &[u8], captured: usize) -> Reassembly {
         let packet = PacketRef {
             link_type: LinkType::ETHERNET,
@@ -238,7 +238,7 @@ fn the_bytes_received_first_win_where_fragments_overlap() {
 
 #[test]
 fn a_fragment_that_contradicts_the_end_is_rejected() {
-    // "Teardrop": the second fragment lies within the first and gives another end.
+    // "Teardrop": the second fragment lies within the first and states another end.
     let mut rig = rig();
     assert_eq!(rig.add(1, &frame(1, 0, 40, false)), Reassembly::Pending);
     assert_eq!(rig.add(1, &frame(1, 3, 4, true)), Reassembly::Rejected);
@@ -296,7 +296,7 @@ fn a_flood_stays_within_its_bounds() {
         assert!(rig.defragmenter.len() <= 20);
         assert!(rig.defragmenter.order.len() <= 2 * 20 + MAX_SPARE + 1);
     }
-    // Completed datagrams leave no trace.
+    // Completed datagrams use no memory.
     for id in 0..200 {
         rig.add(1, &frame(id, 0, 8, false));
         rig.add(1, &frame(id, 1, 8, true));
@@ -370,7 +370,7 @@ proptest! {
             fragments.push(fragment);
             start = end;
         }
-        // Shuffles them in an order that depends only on the number.
+        // Shuffles the fragments in an order that depends only on the number.
         fragments.sort_by_cached_key(|fragment| fragment[20..22].iter().fold(order, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
         }));

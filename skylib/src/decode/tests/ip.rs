@@ -319,7 +319,7 @@ fn plain_packets_are_plain_either_way() {
         );
         assert!(encapsulations.is_plain());
     }
-    // Its own headers are not the ones that identify its flow.
+    // The flow is not identified by its own headers.
     assert!(
         !decode(&ethernet(0x86dd, &ipv6(4, &ipv4(1, ECHO))))
             .0

@@ -1,4 +1,4 @@
-//! Tests of link types that the original does not know.
+//! Tests of link types that Skydive does not support.
 
 use super::*;
 
@@ -76,7 +76,7 @@ fn wireless_data_frames_have_their_ends_in_all_directions() {
         format!(
             "8801 0000 {system} {source} {system} 0000 8000 {destination} {source} 0024 {snap}"
         ),
-        // A repeat on air.
+        // A retransmitted frame.
         format!("0809 0000 {system} {source} {destination} 0000 {snap}"),
     ];
     for frame in frames {

@@ -51,7 +51,7 @@ fn decode(data: &[u8]) -> (Encapsulations, Result<(), DecodeError>) {
     decode_as(LinkType::ETHERNET, data)
 }
 
-/// Decodes a frame as the original does.
+/// Decodes a frame as Skydive does.
 fn decode_recorded(data: &[u8]) -> (Encapsulations, Result<(), DecodeError>) {
     decode_with(
         DecoderOptions::default().with_recorded(true),
@@ -61,7 +61,7 @@ fn decode_recorded(data: &[u8]) -> (Encapsulations, Result<(), DecodeError>) {
     )
 }
 
-/// Decodes all prefixes of a packet: none may panic.
+/// Decodes all prefixes of a packet, none of which may panic.
 fn decode_prefixes(link_type: LinkType, data: &[u8]) {
     for len in 0..data.len() {
         let options = DecoderOptions::default();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Returns a frame with two labels before this payload.
+/// Returns a frame with two labels before the payload.
 fn labels(payload: &[u8]) -> Vec<u8> {
     ethernet(0x8847, &[&hex("00010040 00020140")[..], payload].concat())
 }

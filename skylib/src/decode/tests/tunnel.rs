@@ -89,7 +89,7 @@ fn the_gre_key_belongs_to_the_outer_level() {
         (encapsulations[0].transport, encapsulations[1].link),
         (None, None)
     );
-    // The first flow is identified by the ports inside, as there are none outside.
+    // The first flow is identified by the ports inside, because there are none outside.
     assert_eq!(encapsulations.key_transport(0).unwrap().destination, 80);
     assert_eq!(
         encapsulations.key_network(0).unwrap().0.to_string(),
@@ -188,7 +188,7 @@ fn erspan_hides_its_header() {
         ["Ethernet/IPv4/GRE", "Ethernet/IPv4/ICMPv4"]
     );
     assert_eq!(lengths(&encapsulations)[1], (50, mirrored.len() as i64));
-    // In recorded values, the skipped bytes count for the mirrored flow.
+    // In recorded values, the skipped bytes are counted for the mirrored flow.
     let (encapsulations, _) = decode_recorded(&ethernet(0x0800, &ipv4(47, &type_2)));
     assert_eq!(lengths(&encapsulations)[1], (50, mirrored.len() as i64 + 8));
     let type_1 = [&hex("0000 88be")[..], &mirrored].concat();

@@ -1,4 +1,5 @@
-//! Tests of tunnels that the original does not know, and of those that end the outer level here.
+//! Tests of tunnels that Skydive does not support, and of tunnels that end the outer level only in
+//! this decoder.
 
 use super::*;
 
@@ -106,7 +107,7 @@ fn vxlan_gpe_gives_the_protocol_inside() {
         &over_udp(4790, "0d000001 00002a00", &ipv4(1, ECHO)),
         &[outer],
     );
-    // A payload that is not what the header says leaves the outer flow.
+    // A payload that is not of the stated type leaves only the outer flow.
     for header in ["0c000001 00002a00", "0c000002 00002a00"] {
         let (encapsulations, result) = decode(&over_udp(4790, header, &[0x99; 60]));
         assert_eq!(paths(&encapsulations), [outer]);

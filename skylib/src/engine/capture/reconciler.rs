@@ -483,6 +483,7 @@ mod tests {
             graph: Arc::new(graph),
             flows: Arc::new(FlowHub::new(FlowOptions::default())),
             clock: Arc::clone(&clock),
+            time_zone: jiff::tz::TimeZone::UTC,
             limits: Limits::default(),
             filters: BpfCompiler::default(),
         };

@@ -1,7 +1,6 @@
 //! `FlowHub`: all flows of the engine as one source, and their way to the subscribers and the store.
 //!
-//! Live queries are sent to all flow tables at once and their answers merged; queries about the past
-//! are answered by the flow store. Capture threads and agents push updates into a bounded queue
+//! [`HubReader`] answers the queries. Capture threads and agents push updates into a bounded queue
 //! without blocking; when more than [`FlowOptions::max_buffered`] flows wait for the batcher thread,
 //! further flows are dropped and counted.
 
@@ -10,18 +9,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::RwLock;
 use prost::Message as _;
 
 use super::batch_queue::{BatchQueue, FlowBatch};
+use super::hub_reader::{Fetches, HubReader};
 use super::remote_flows::{IngestionStatus, RemoteFlows};
-use crate::capture::{CaptureHandle, PendingFlows};
+use crate::capture::CaptureHandle;
 use crate::engine::bus::Bus;
-use crate::engine::monotonic;
 use crate::flow::{
     Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSink, FlowSource, FlowStats,
-    MergeOptions, PacketsByFlow,
+    PacketsByFlow,
 };
+use crate::memory::MemoryBudget;
 use crate::proto::{BroadcastMessage, FLOW, ProtoError, STATS};
 use crate::store::FlowStore;
 use crate::time::{Clock, TimeSlice, Timestamp};
@@ -122,40 +122,9 @@ pub struct FlowHub {
     fetches: Fetches,
     /// Subscribers of flows and statistics.
     bus: Bus<BroadcastMessage>,
+    /// Budget for the messages in their queues.
+    memory: MemoryBudget,
 }
-
-/// Flow queries that copy flows now. Their size is known, and charged to their clients, only
-/// afterwards, so few run at a time.
-#[derive(Default)]
-struct Fetches {
-    running: Mutex<usize>,
-    ended: Condvar,
-}
-
-/// Slot of a query that copies flows.
-struct Fetch<'a>(&'a Fetches);
-
-impl Fetches {
-    /// Waits until fewer than [`MAX_FETCHES`] queries copy flows.
-    fn begin(&self) -> Fetch<'_> {
-        let mut running = self.running.lock();
-        while *running >= MAX_FETCHES {
-            self.ended.wait(&mut running);
-        }
-        *running += 1;
-        Fetch(self)
-    }
-}
-
-impl Drop for Fetch<'_> {
-    fn drop(&mut self) {
-        *self.0.running.lock() -= 1;
-        self.0.ended.notify_one();
-    }
-}
-
-/// Flow queries that copy flows at a time.
-const MAX_FETCHES: usize = 4;
 
 /// Identifies a flow table of a [`FlowHub`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +143,22 @@ impl FlowHub {
             store: None,
             fetches: Fetches::default(),
             bus: Bus::default(),
+            memory: MemoryBudget::unlimited(),
         }
+    }
+
+    /// Sets the budget for the messages in the queues of subscribers.
+    pub(crate) fn with_memory(self, memory: MemoryBudget) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Returns a source with the flows of this hub, whose queries end once `is_interrupted` returns
+    /// `true`.
+    pub(crate) fn reader<'a>(
+        &'a self,
+        is_interrupted: &'a (dyn Fn() -> bool + Sync),
+    ) -> HubReader<'a> {
+        HubReader::new(self, is_interrupted)
     }
 
     /// Sets the store for flows, which answers queries about the past.
@@ -275,7 +259,7 @@ impl FlowHub {
             let message = BroadcastMessage::object(STATS, "stats", json);
             // COMPAT: releases of the original decode statistics as protobuf from protobuf peers.
             let message = message.with_protobuf(stats.encode_to_vec());
-            self.bus.send(&Arc::new(message));
+            self.bus.send(&Arc::new(message.with_memory(&self.memory)));
         }
     }
 
@@ -349,9 +333,8 @@ impl FlowHub {
         }
         let message = |namespace: String, flows: &[&Flow]| {
             let json = serde_json::to_vec(flows).unwrap_or_default();
-            self.bus.send(&Arc::new(BroadcastMessage::object(
-                namespace, "store", json,
-            )));
+            let message = BroadcastMessage::object(namespace, "store", json);
+            self.bus.send(&Arc::new(message.with_memory(&self.memory)));
         };
         if self.bus.is_wanted(FLOW) {
             message(FLOW.to_owned(), &flows.iter().collect::<Vec<_>>());
@@ -371,90 +354,41 @@ impl FlowHub {
         }
     }
 
-    /// Returns the store for flows.
-    fn past(&self) -> Result<&dyn FlowStore, FlowQueryError> {
-        self.store().ok_or(FlowQueryError::NoStorage)
+    /// Returns the flow tables of now, so that captures can start and stop during a query.
+    pub(super) fn tables(&self) -> Vec<CaptureHandle> {
+        let tables = self.tables.read();
+        tables.iter().map(|(_, table)| table.clone()).collect()
     }
 
-    /// Sends a request to all tables and waits for the answers until one common deadline. A table
-    /// that does not answer in time is counted and skipped.
-    fn fan_out<T>(
-        &self,
-        start: impl Fn(&CaptureHandle, Duration) -> Result<PendingFlows, FlowQueryError>,
-        wait: impl Fn(PendingFlows, Duration) -> Result<T, FlowQueryError>,
-    ) -> Result<Vec<T>, FlowQueryError> {
-        let deadline = monotonic::now() + self.options.table_timeout;
-        let time_left = || deadline.saturating_duration_since(monotonic::now());
-        // Copied, so that captures can start and stop during the query.
-        let tables: Vec<CaptureHandle> =
-            self.tables.read().iter().map(|(_, t)| t.clone()).collect();
-        let started: Vec<_> = tables
-            .iter()
-            .map(|table| start(table, time_left()))
-            .collect();
-        let mut answers = Vec::with_capacity(started.len());
-        for pending in started {
-            match pending.and_then(|pending| wait(pending, time_left())) {
-                Ok(answer) => answers.push(answer),
-                Err(FlowQueryError::Source { reason }) => {
-                    self.table_timeouts.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(reason, "skipped a flow table that did not answer a query");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(answers)
+    /// Returns the flows that agents and files have brought.
+    pub(super) const fn remote(&self) -> &RemoteFlows {
+        &self.remote
+    }
+
+    /// Returns the slots of queries that copy flows.
+    pub(super) const fn fetches(&self) -> &Fetches {
+        &self.fetches
+    }
+
+    /// Returns the settings.
+    pub(super) const fn options(&self) -> &FlowOptions {
+        &self.options
+    }
+
+    /// Counts a flow table that did not answer a query.
+    pub(super) fn count_table_timeout(&self) {
+        self.table_timeouts.fetch_add(1, Ordering::Relaxed);
     }
 }
 
+/// Queries that nothing interrupts; see [`FlowHub::reader`] for others.
 impl FlowSource for FlowHub {
-    /// Queries all tables at once and merges their answers in the query's order. A table that does
-    /// not answer before the timeout counts as empty.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
-        let _turn = self.fetches.begin();
-        if query.time.is_some() {
-            return self.past()?.query(query);
-        }
-        // A table may omit flows after the range, but which flows are before the range is known only
-        // after the merge.
-        let part = FlowQuery {
-            range: query.range.map(|(_, to)| (0, to)),
-            ..query.clone()
-        };
-        let order = MergeOptions {
-            sort: part.sort,
-            dedup: part.dedup,
-        };
-        let mut merged = FlowSet::default();
-        for set in self.fan_out(
-            |table, timeout| table.start_query(&part, timeout),
-            PendingFlows::wait,
-        )? {
-            merged.merge(set, &order)?;
-        }
-        if !self.remote.is_empty() {
-            merged.merge(self.remote.query(&part)?, &order)?;
-        }
-        if let Some((from, to)) = query.range {
-            merged.slice(from, to);
-        }
-        Ok(merged)
+        self.reader(&|| false).query(query)
     }
 
-    /// Sums the counts of the tables, unless the query's order, deduplication, or range requires
-    /// the flows themselves.
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
-        if query.time.is_some() {
-            return self.past()?.count(query);
-        }
-        if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
-            return Ok(self.query(query)?.flows.len() as u64);
-        }
-        let counts = self.fan_out(
-            |table, timeout| table.start_count(query, timeout),
-            PendingFlows::wait_count,
-        )?;
-        Ok(counts.into_iter().sum::<u64>() + self.remote.count(query)?)
+        self.reader(&|| false).count(query)
     }
 
     fn metrics(
@@ -462,12 +396,11 @@ impl FlowSource for FlowHub {
         uuids: &[Text],
         time: TimeSlice,
     ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError> {
-        Ok(self.past()?.metrics(uuids, time))
+        self.reader(&|| false).metrics(uuids, time)
     }
 
     fn stored_packets(&self, uuids: &[Text]) -> PacketsByFlow {
-        self.store()
-            .map_or_else(Vec::new, |store| store.raw_packets(uuids))
+        self.reader(&|| false).stored_packets(uuids)
     }
 }
 
@@ -504,65 +437,27 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
-    use crossbeam_channel::{Receiver, Sender};
-
     use super::*;
-    use crate::capture::{Batch, Capture, CaptureError, CaptureStats, PacketSource};
-    use crate::flow::{FlowTable, FlowTableOptions};
-    use crate::packet::LinkType;
-    use crate::time::SystemClock;
-
-    /// A source that reports that it hangs, and hangs until its other end is dropped.
-    struct Hanging(Sender<()>, Receiver<()>);
-
-    impl PacketSource for Hanging {
-        fn link_type(&self) -> LinkType {
-            LinkType::ETHERNET
-        }
-
-        fn next_batch(&mut self, _: Duration) -> Result<Batch<'_>, CaptureError> {
-            self.0.send(()).ok();
-            self.1.recv().ok();
-            Ok(Batch::End)
-        }
-
-        fn stats(&mut self) -> CaptureStats {
-            CaptureStats::default()
-        }
-    }
-
-    struct Nowhere;
-
-    impl FlowSink for Nowhere {
-        fn flows(&mut self, _: Vec<Flow>) {}
-    }
+    use crate::engine::SubscribeOptions;
+    use crate::memory::MemoryUse;
 
     #[test]
-    fn tables_that_do_not_answer_share_one_timeout() {
-        let timeout = Duration::from_millis(200);
-        let hub = FlowHub::new(FlowOptions {
-            table_timeout: timeout,
-            ..FlowOptions::default()
-        });
-        // Dropped last: a capture ends when its source does.
-        let captures: Vec<Capture>;
-        let (_hold, held) = crossbeam_channel::bounded(0);
-        let (hangs, hanging) = crossbeam_channel::bounded(10);
-        captures = (0..10)
-            .map(|_| {
-                let table = FlowTable::new(FlowTableOptions::default());
-                let source = Hanging(hangs.clone(), held.clone());
-                let capture =
-                    Capture::start("x", source, table, Nowhere, Arc::new(SystemClock)).unwrap();
-                hub.add_table(capture.handle().clone());
-                capture
-            })
-            .collect();
-        assert_eq!(hanging.iter().take(captures.len()).count(), 10);
-        let began = monotonic::now();
-        assert_eq!(hub.count(&FlowQuery::default()).unwrap(), 0);
-        let took = began.elapsed();
-        assert!(took >= timeout && took < 5 * timeout, "{took:?}");
-        assert_eq!(hub.table_timeouts(), 10);
+    fn messages_in_the_queues_of_subscribers_count_until_they_are_sent() {
+        let memory = MemoryBudget::new(1 << 20);
+        let hub = FlowHub::new(FlowOptions::default()).with_memory(memory.clone());
+        let mut subscribers = [(); 2].map(|()| hub.bus().subscribe(SubscribeOptions::default()));
+        hub.send(&[Flow::default().with_uuid("f")]);
+        hub.send_stats(&FlowStats::default());
+        let used = memory.used_for(MemoryUse::Queues);
+        assert!(used > 0);
+        let [first, second] = &mut subscribers;
+        while first.try_next().is_some() {}
+        assert_eq!(
+            memory.used_for(MemoryUse::Queues),
+            used,
+            "the other queue has them"
+        );
+        while second.try_next().is_some() {}
+        assert_eq!(memory.used_for(MemoryUse::Queues), 0);
     }
 }

@@ -5,11 +5,12 @@
 //! agent ─── ingest ──┴─ BatchQueue ─ batcher ─────┼─ FlowStore
 //!                                                 └─ Bus ─ subscribers
 //! file ──── Importer ─ FlowStore, or RemoteFlows without a store
-//! query ─── FlowHub ── live tables and RemoteFlows; FlowStore for the past
+//! query ─── HubReader ── live tables and RemoteFlows; FlowStore for the past
 //! ```
 
 mod batch_queue;
 mod hub;
+mod hub_reader;
 mod import;
 mod remote_flows;
 mod udp_drops;

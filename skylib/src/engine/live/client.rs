@@ -140,6 +140,7 @@ impl LiveClient {
         Ok(LiveReservation {
             slot,
             client: Arc::clone(&self.0),
+            timed_interval: self.0.hub.options.timed_interval,
             is_open: false,
         })
     }
@@ -321,14 +322,28 @@ impl Drop for Slot {
     }
 }
 
+/// Shortest time between two runs that a client may choose.
+const SHORTEST_TIMED_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A reserved name of a live query that is to be opened. Dropping it releases the name.
 pub struct LiveReservation {
     slot: Arc<Slot>,
     client: Arc<ClientState>,
+    /// Time between two runs if the query reads flows or history.
+    timed_interval: Duration,
     is_open: bool,
 }
 
 impl LiveReservation {
+    /// Sets the time between two runs of a query that reads flows or history; at least a second, or
+    /// [`LiveOptions::timed_interval`](super::LiveOptions::timed_interval) if that is shorter.
+    #[must_use]
+    pub fn with_timed_interval(mut self, interval: Duration) -> Self {
+        let shortest = self.timed_interval.min(SHORTEST_TIMED_INTERVAL);
+        self.timed_interval = interval.max(shortest);
+        self
+    }
+
     /// Parses the query and runs it for the first time. Blocks until the answer is available, which
     /// is the first event.
     ///
@@ -354,7 +369,7 @@ impl LiveReservation {
         let mut query = LiveQuery::new(Query::parse(text)?);
         let is_canceled = || options.is_interrupted() || self.slot.is_closed();
         let start = monotonic::now();
-        let update = hub.refresh(&mut query, &is_canceled)?;
+        let update = hub.refresh(&mut query, options.client(), &is_canceled)?;
         if let Some(Update::Failed(error)) = update {
             return Err(error);
         }
@@ -363,7 +378,13 @@ impl LiveReservation {
         }
         *self.slot.event.lock() = update.map(LiveEvent::Update);
         let run_time = monotonic::now() - start;
-        Ok(ScheduledQuery::new(query, Arc::clone(&self.slot), run_time))
+        let slot = Arc::clone(&self.slot);
+        Ok(ScheduledQuery::new(
+            query,
+            slot,
+            self.timed_interval,
+            run_time,
+        ))
     }
 }
 
@@ -374,6 +395,7 @@ impl LiveReservation {
         let query = ScheduledQuery::new(
             LiveQuery::new(query),
             Arc::clone(&self.slot),
+            self.timed_interval,
             Duration::ZERO,
         );
         self.is_open = self.client.hub.schedule(query);

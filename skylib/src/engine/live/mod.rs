@@ -213,7 +213,7 @@ impl LiveHub {
         }
     }
 
-    /// Runs a query within the limits of live queries.
+    /// Runs a query within the limits of live queries, in the name of a client.
     ///
     /// # Errors
     /// Returns an error if the query fails or exceeds a limit, and
@@ -223,6 +223,7 @@ impl LiveHub {
     fn refresh(
         &self,
         query: &mut LiveQuery,
+        client: Option<&str>,
         is_canceled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Option<Update>, QueryError> {
         let deadline = monotonic::now() + self.options.max_time;
@@ -234,9 +235,12 @@ impl LiveHub {
         };
         let view = self.runner.graph.view();
         let memory = self.memory.budget().charge(MemoryUse::Queries);
-        let options = QueryOptions::default()
+        let mut options = QueryOptions::default()
             .with_interrupt(&interrupt)
             .with_memory(&memory);
+        if let Some(client) = client {
+            options = options.with_client(client);
+        }
         let result = self
             .runner
             .refresh(&view, query, self.options.max_items, options);

@@ -15,6 +15,8 @@ use crate::gremlin::live::LiveQuery;
 pub(super) struct ScheduledQuery {
     pub(super) query: LiveQuery,
     pub(super) slot: Arc<Slot>,
+    /// Time between two runs if the query reads flows or history.
+    timed_interval: Duration,
     /// Time of the last update, or of the last check for one.
     last_update: Instant,
     /// Time of the last run.
@@ -25,11 +27,17 @@ pub(super) struct ScheduledQuery {
 
 impl ScheduledQuery {
     /// Returns a query that has just finished its first run.
-    pub(super) fn new(query: LiveQuery, slot: Arc<Slot>, run_time: Duration) -> Self {
+    pub(super) fn new(
+        query: LiveQuery,
+        slot: Arc<Slot>,
+        timed_interval: Duration,
+        run_time: Duration,
+    ) -> Self {
         let now = monotonic::now();
         Self {
             query,
             slot,
+            timed_interval,
             last_update: now,
             last_run: now,
             run_time,
@@ -44,7 +52,7 @@ impl ScheduledQuery {
         let timed = self
             .query
             .is_timed()
-            .then(|| self.last_run + options.timed_interval.max(self.rest()));
+            .then(|| self.last_run + self.timed_interval.max(self.rest()));
         let soon = self.last_update + options.interval;
         let changed = if self.query.is_stale() {
             Some(soon.max(self.last_run + self.rest()))
@@ -80,8 +88,7 @@ impl ScheduledQuery {
     pub(super) fn update(&mut self, hub: &LiveHub) -> bool {
         self.last_update = monotonic::now();
         let must_run = self.query.is_stale()
-            || (self.query.is_timed()
-                && self.last_update >= self.last_run + hub.options.timed_interval);
+            || (self.query.is_timed() && self.last_update >= self.last_run + self.timed_interval);
         if !must_run {
             if let Some(update) = self.query.take_changes() {
                 self.slot.put(LiveEvent::Update(update));
@@ -91,7 +98,7 @@ impl ScheduledQuery {
         let start = self.last_update;
         let is_canceled = || self.slot.is_closed();
         // A panic ends this query only, not the thread and with it the queries of all clients.
-        let run = AssertUnwindSafe(|| hub.refresh(&mut self.query, &is_canceled));
+        let run = AssertUnwindSafe(|| hub.refresh(&mut self.query, None, &is_canceled));
         let result = catch_unwind(run).unwrap_or_else(|_| {
             Err(QueryError::execute(
                 "internal error: the query panicked, see the log of the daemon",

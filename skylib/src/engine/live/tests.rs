@@ -341,3 +341,27 @@ fn queries_of_flows_run_at_an_interval() {
     );
     engine.stop();
 }
+
+#[test]
+fn a_client_chooses_the_interval_of_a_query_of_flows() {
+    let engine = engine(fast());
+    let client = engine.live_client(2);
+    let open = |name: &str, interval| {
+        let reserved = client.reserve(name).unwrap().with_timed_interval(interval);
+        reserved
+            .open("G.Flows().Count()", QueryOptions::default())
+            .unwrap();
+    };
+    open("rare", Duration::from_secs(3600));
+    let runs = engine.status().live.runs;
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(engine.status().live.runs, runs, "the interval is an hour");
+    open("often", Duration::ZERO);
+    let until = monotonic::now() + TIMEOUT;
+    while engine.status().live.runs < runs + 2 {
+        assert!(monotonic::now() < until, "20 ms is the shortest interval");
+        client.try_next();
+        std::thread::yield_now();
+    }
+    engine.stop();
+}

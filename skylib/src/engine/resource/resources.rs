@@ -297,8 +297,10 @@ impl ExpressionChecker for ResourceContext {
     }
 
     fn check_bpf(&self, filter: &str) -> Result<(), String> {
+        // Its own client, so that no creation waits for a query or a capture.
         self.queries
             .filters
+            .for_client("resources")
             .program(filter, LinkType::ETHERNET, 0, &|| false)
             .map(|_| ())
             .map_err(|e| e.to_string())

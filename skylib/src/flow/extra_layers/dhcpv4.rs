@@ -8,7 +8,7 @@ use super::records::Dhcpv4Layer;
 use crate::decode::Dhcpv4Message;
 use crate::value::Text;
 
-/// Returns the record of a message; with `recorded`, only the fields that the original has.
+/// Returns the record of a message; with `recorded`, only the fields that Skydive sets.
 pub(super) fn layer(message: Dhcpv4Message<'_>, recorded: bool) -> Box<Dhcpv4Layer> {
     let mut layer = Dhcpv4Layer {
         hardware_len: message.hardware_len.into(),
@@ -25,7 +25,7 @@ pub(super) fn layer(message: Dhcpv4Message<'_>, recorded: bool) -> Box<Dhcpv4Lay
     Box::new(layer)
 }
 
-/// Adds what the original leaves out.
+/// Adds the fields that Skydive does not set.
 fn add_contents(layer: &mut Dhcpv4Layer, message: &Dhcpv4Message<'_>) {
     layer.xid = message.transaction;
     let [client, your, server, relay] = message.addresses.map(address);
@@ -52,7 +52,7 @@ fn add_contents(layer: &mut Dhcpv4Layer, message: &Dhcpv4Message<'_>) {
     }
 }
 
-/// Returns an address as text; empty for 0.0.0.0.
+/// Returns an address as a string; empty for 0.0.0.0.
 fn address(octets: [u8; 4]) -> Text {
     match octets {
         [0, 0, 0, 0] => Text::default(),
@@ -60,7 +60,7 @@ fn address(octets: [u8; 4]) -> Text {
     }
 }
 
-/// Returns the name of a message type (RFC 2132, section 9.6), or else its number.
+/// Returns the name of a message type (RFC 2132, section 9.6), or its number if it has no name.
 fn message_type(number: u8) -> Text {
     match number {
         1 => "DISCOVER".into(),

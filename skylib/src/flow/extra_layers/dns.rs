@@ -11,11 +11,11 @@ use crate::decode::{DnsData, DnsMessage, DnsQuery, DnsResource};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// Returns the record of a message captured at `seen`; of a truncated message, the readable part.
+/// Returns the record of a message captured at `seen`, or the readable part of a truncated message.
 /// `None` if the header is incomplete.
 ///
-/// With `recorded`, numbers without a name in the original are `Unknown`, and records of types that
-/// are not parsed are left out.
+/// With `recorded`, numbers for which Skydive has no name become `Unknown`, and records of types
+/// that are not parsed are omitted.
 pub(super) fn layer(bytes: &[u8], seen: Timestamp, recorded: bool) -> Option<DnsLayer> {
     let mut message = DnsMessage::new(bytes)?;
     let flags = message.flags();
@@ -30,7 +30,8 @@ pub(super) fn layer(bytes: &[u8], seen: Timestamp, recorded: bool) -> Option<Dns
         (0..count)
             .map_while(|_| message.record())
             .inspect(|record| {
-                // EDNS has the upper bits of the response code (RFC 6891, section 6.1.3).
+                // The OPT record holds the upper bits of the response code (RFC 6891, section
+                // 6.1.3).
                 if record.kind == TYPE_OPT && !recorded {
                     extended = record.ttl >> 24;
                 }
@@ -63,7 +64,8 @@ pub(super) fn layer(bytes: &[u8], seen: Timestamp, recorded: bool) -> Option<Dns
     })
 }
 
-/// Returns the response code of a message, with the upper bits that EDNS has, and its text.
+/// Returns the response code of a message, including its upper bits in an OPT record, and the name
+/// of the code.
 pub(in crate::flow) fn response_code_of(bytes: &[u8]) -> Option<(u32, Text)> {
     let mut message = DnsMessage::new(bytes)?;
     let [questions, rest @ ..] = message.counts();
@@ -79,15 +81,15 @@ pub(in crate::flow) fn response_code_of(bytes: &[u8]) -> Option<(u32, Text)> {
     Some((code, Names { recorded: false }.response_code(code)))
 }
 
-/// Returns the text of a record type.
+/// Returns the name of a record type.
 pub(in crate::flow) fn type_text(number: u16) -> Text {
     Names { recorded: false }.kind(number)
 }
 
-/// Texts of numbers.
+/// Conversion of protocol numbers to names.
 #[derive(Clone, Copy)]
 struct Names {
-    /// Whether numbers without a name in the original are `Unknown`.
+    /// Whether numbers for which Skydive has no name become `Unknown`.
     recorded: bool,
 }
 
@@ -101,7 +103,7 @@ impl Names {
         }
     }
 
-    /// Returns the record of a resource; with `recorded`, `None` if its type is not supported.
+    /// Returns the record of a resource; with `recorded`, `None` if the type is not parsed.
     fn record(self, resource: DnsResource<'_>) -> Option<DnsRecord> {
         let mut record = DnsRecord {
             name: resource.name.into(),
@@ -159,7 +161,7 @@ impl Names {
         Some(record)
     }
 
-    /// Returns the text of a record type; a number without a name as RFC 3597 writes it.
+    /// Returns the name of a record type; a number without a name in the notation of RFC 3597.
     fn kind(self, number: u16) -> Text {
         match kind(number) {
             "" if self.recorded => "Unknown".into(),
@@ -171,7 +173,7 @@ impl Names {
         }
     }
 
-    /// Returns the text of a class.
+    /// Returns the name of a class.
     fn class(self, number: u16) -> Text {
         match class(number) {
             "" if self.recorded => "Unknown".into(),
@@ -181,7 +183,7 @@ impl Names {
         }
     }
 
-    /// Returns the text of a response code.
+    /// Returns the name of a response code.
     fn response_code(self, number: u32) -> Text {
         match response_code(number) {
             "" if self.recorded => "Unknown".into(),
@@ -191,7 +193,7 @@ impl Names {
     }
 }
 
-/// Returns bytes as text, with invalid UTF-8 replaced: records are also encoded as JSON.
+/// Returns bytes as a string, with invalid UTF-8 replaced: records are also encoded as JSON.
 fn text(bytes: &[u8]) -> Text {
     match String::from_utf8_lossy(bytes) {
         Cow::Borrowed(text) => text.into(),
@@ -220,12 +222,12 @@ const fn operation(number: u16) -> &'static str {
     }
 }
 
-/// Returns the name that the original has for a response code; empty if it has none.
+/// Returns Skydive's name of a response code; empty if Skydive has none.
 const fn response_code(number: u32) -> &'static str {
     match number {
         0 => "No Error",
         1 => "Format Error",
-        // COMPAT: the trailing blank is the original's.
+        // COMPAT: Skydive has the trailing blank.
         2 => "Server Failure ",
         3 => "Non-Existent Domain",
         4 => "Not Implemented",
@@ -239,7 +241,7 @@ const fn response_code(number: u32) -> &'static str {
     }
 }
 
-/// Returns the name that the original has for a class; empty if it has none.
+/// Returns Skydive's name of a class; empty if Skydive has none.
 const fn class(number: u16) -> &'static str {
     match number {
         1 => "IN",
@@ -251,7 +253,7 @@ const fn class(number: u16) -> &'static str {
     }
 }
 
-/// Returns the name that the original has for a record type; empty if it has none.
+/// Returns Skydive's name of a record type; empty if Skydive has none.
 const fn kind(number: u16) -> &'static str {
     match number {
         1 => "A",
@@ -277,8 +279,8 @@ const fn kind(number: u16) -> &'static str {
     }
 }
 
-/// Returns the name of a record type in the registry of IANA that the original does not know; empty
-/// if there is none.
+/// Returns the name of a record type in IANA's registry that Skydive does not support; empty if
+/// there is none.
 const fn registered_kind(number: u16) -> &'static str {
     match number {
         17 => "RP",
@@ -370,7 +372,7 @@ const fn option_code(number: u16) -> &'static str {
     }
 }
 
-/// Type of the record with the options of EDNS.
+/// Number of the record type that holds EDNS options.
 const TYPE_OPT: u16 = 41;
 const NS_PER_SECOND: i64 = 1_000_000_000;
 

@@ -45,7 +45,8 @@ impl ExtraLayers {
         Self(bits)
     }
 
-    /// Parses `VRRP`, `DNS`, `DHCPv4` or `all`, in upper or lower case; `None` for any other text.
+    /// Parses `VRRP`, `DNS`, `DHCPv4`, or `all`, in upper or lower case; `None` for any other
+    /// string.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let names = [
@@ -97,7 +98,7 @@ impl FromStr for ExtraLayers {
 pub(super) struct ExtraMessage {
     layer: Layer,
     timestamp: Timestamp,
-    /// Prefix of the message: what [`stored_part`] returns.
+    /// Prefix of the message, as returned by [`stored_part`].
     message: Vec<u8>,
 }
 
@@ -134,8 +135,8 @@ impl ExtraMessage {
             .extend_from_slice(stored_part(self.layer, message));
     }
 
-    /// Parses the message and sets the field of its layer in a record; with `recorded`, as the
-    /// original does.
+    /// Parses the message and sets the field of its layer in a record; with `recorded`, as Skydive
+    /// sets it.
     pub(super) fn fill(&self, flow: &mut Flow, recorded: bool) {
         match self.layer {
             Layer::DNS => {
@@ -152,7 +153,7 @@ impl ExtraMessage {
 }
 
 /// Returns the record of a VRRP advertisement.
-// COMPAT: like the original, without the number of addresses and the checksum.
+// COMPAT: like Skydive, without the number of addresses and the checksum.
 fn vrrp(message: VrrpMessage) -> Box<Vrrpv2Layer> {
     Box::new(Vrrpv2Layer {
         version: message.version.into(),
@@ -173,7 +174,9 @@ fn stored_part(layer: Layer, message: &[u8]) -> &[u8] {
     message.get(..limit).unwrap_or(message)
 }
 
-/// Largest stored part of a DHCPv4 message, in bytes: what a datagram of the usual size holds.
+/// Maximum size of the stored part of a DHCPv4 message, in bytes: the UDP payload of a 1500-byte IP
+/// packet.
 const MAX_DHCP: usize = 1472;
-/// Largest stored part of a DNS message, in bytes: the usual maximum over UDP (RFC 6891, 6.2.5).
+/// Maximum size of the stored part of a DNS message, in bytes: the recommended maximum over UDP
+/// (RFC 6891, 6.2.5).
 const MAX_DNS: usize = 4096;

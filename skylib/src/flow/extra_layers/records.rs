@@ -1,4 +1,4 @@
-//! Records of the extra layers: DNS, DHCPv4 and VRRP messages as clients see them.
+//! Records of the extra layers: DNS, DHCPv4, and VRRP messages as returned to clients.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -170,7 +170,7 @@ message! {
     }
 }
 
-/// Serde representation of bytes as base64 text in JSON.
+/// Serde representation of bytes as a base64 string in JSON.
 pub(in crate::flow) mod base64_bytes {
     use super::{Bytes, Deserialize, Deserializer, Engine, STANDARD, Serializer};
 

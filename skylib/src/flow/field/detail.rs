@@ -1,4 +1,5 @@
-//! `DetailField`: fields of the messages that few records have, found by a linear search of one table.
+//! `DetailField`: fields of the sub-messages that few records have, found by a linear search of one
+//! table.
 
 use std::fmt;
 
@@ -7,7 +8,8 @@ use crate::filter::Predicate;
 use crate::flow::record::Flow;
 use crate::value::Value;
 
-/// Field of a message such as `Wire`, `RTTMetric` or `About`. Index into `DETAILS`, always in range.
+/// Field of a sub-message such as `Wire`, `RTTMetric`, or `About`: an index into `DETAILS`, always
+/// in range.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct DetailField(usize);
 
@@ -78,7 +80,7 @@ impl fmt::Debug for DetailField {
     }
 }
 
-/// Returns a number; `None` for 0, which means that it is unknown.
+/// Returns a number; `None` for 0, which stands for an unknown value.
 fn known(number: impl Into<i64>) -> Option<i64> {
     Some(number.into()).filter(|number| *number != 0)
 }

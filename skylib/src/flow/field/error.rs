@@ -1,8 +1,8 @@
-//! Error of the `FromStr` implementations of flow names.
+//! Error returned by the `FromStr` implementations of flow names.
 
-/// Name that is not known where a field, a mode or a set of layers is expected.
+/// Error returned for an unknown name of a field, a mode, or a set of layers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {kind} {name:?}: {expected}")]
+#[error("unknown {kind} {name:?}; {expected}")]
 pub struct UnknownNameError {
     kind: &'static str,
     name: String,
@@ -19,7 +19,7 @@ impl UnknownNameError {
         }
     }
 
-    /// Returns the name that was not known.
+    /// Returns the unknown name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -36,7 +36,7 @@ pub enum FlowField {
     Int(IntField),
     /// Whole sub-message.
     Object(ObjectField),
-    /// Field of a message that few records have.
+    /// Field of a sub-message that few records have.
     Detail(DetailField),
 }
 
@@ -46,7 +46,8 @@ impl FlowField {
     /// `TrackingID`, the default field of deduplication.
     pub const TRACKING_ID: Self = Self::Text(TextField::TrackingId);
 
-    /// Parses a name such as `UUID`, `Metric.ABBytes` or `Network`; `None` if there is no such field.
+    /// Parses a name such as `UUID`, `Metric.ABBytes`, or `Network`; `None` if there is no such
+    /// field.
     ///
     /// COMPAT: components after the name of a field are ignored (`UUID.x`, `Link.A.x`), and the
     /// protocol aliases (`IPV6.A`, `TCP.Protocol`) apply to flows of every protocol.
@@ -63,7 +64,7 @@ impl FlowField {
             .or_else(|| TextField::parse(name).map(Self::Text))
     }
 
-    /// Returns the paths of all fields of a record, in record order, as `Keys()` lists them.
+    /// Returns the paths of all fields of a record, in record order, as `Keys()` returns them.
     #[must_use]
     pub const fn names() -> &'static [&'static str] {
         names::NAMES
@@ -104,7 +105,7 @@ macro_rules! names {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// Returns the field with exactly this path.
+            /// Returns the field with exactly this path; `None` if there is none.
             fn exact(name: &str) -> Option<Self> {
                 find(Self::ALL, |known| known == name)
             }
@@ -186,16 +187,16 @@ names! {
         TransportId "Transport.ID" "Always 0.",
         IcmpCode "ICMP.Code" "ICMP code.",
         IcmpId "ICMP.ID" "ICMP echo identifier.",
-        Fragments "IPMetric.Fragments" "IPv4 fragments that waited for others.",
-        FragmentErrors "IPMetric.FragmentErrors" "IPv4 fragments that were rejected.",
+        Fragments "IPMetric.Fragments" "Number of IPv4 fragments buffered for reassembly.",
+        FragmentErrors "IPMetric.FragmentErrors" "Number of rejected IPv4 fragments.",
         DnsId "DNS.ID" "Identifier of the last DNS message.",
         DnsZ "DNS.Z" "Reserved bits of the last DNS message.",
-        DnsQdCount "DNS.QDCount" "Questions of the last DNS message.",
-        DnsAnCount "DNS.ANCount" "Answers of the last DNS message.",
-        DnsNsCount "DNS.NSCount" "Authorities of the last DNS message.",
-        DnsArCount "DNS.ARCount" "Additionals of the last DNS message.",
+        DnsQdCount "DNS.QDCount" "Number of questions of the last DNS message.",
+        DnsAnCount "DNS.ANCount" "Number of answers of the last DNS message.",
+        DnsNsCount "DNS.NSCount" "Number of authority records of the last DNS message.",
+        DnsArCount "DNS.ARCount" "Number of additional records of the last DNS message.",
         DhcpHardwareLen "DHCPv4.HardwareLen" "Length of a DHCPv4 hardware address, in bytes.",
-        DhcpHardwareOpts "DHCPv4.HardwareOpts" "DHCPv4 relay hops.",
+        DhcpHardwareOpts "DHCPv4.HardwareOpts" "Number of DHCPv4 relay agents passed (`hops`).",
         DhcpXid "DHCPv4.Xid" "DHCPv4 transaction identifier.",
         DhcpSecs "DHCPv4.Secs" "Seconds since the DHCPv4 client started.",
         DhcpFlags "DHCPv4.Flags" "DHCPv4 flags.",
@@ -265,7 +266,7 @@ impl IntField {
             "Metric" => MetricField::exact(part).map(Self::Metric),
             "LastUpdateMetric" => MetricField::exact(part).map(Self::LastUpdateMetric),
             "TCPMetric" => TcpMetricField::parse(part).map(Self::TcpMetric),
-            // COMPAT: the original finds this field only with a second component, whatever it is.
+            // COMPAT: Skydive finds this field only with a second component, which may be any name.
             "RawPacketsCaptured" => Some(Self::Plain(PlainInt::RawPacketsCaptured)),
             _ => {
                 let root = if root == "VRRP" { "VRRPv2" } else { root };
@@ -290,7 +291,7 @@ impl fmt::Display for IntField {
 }
 
 names! {
-    /// Sub-message of a flow that a query can return whole.
+    /// Sub-message of a flow that a query can return as a whole.
     ObjectField {
         Metric "Metric" "Packets and bytes since the start of the flow.",
         LastUpdateMetric "LastUpdateMetric" "Packets and bytes of the last update interval.",
@@ -298,26 +299,27 @@ names! {
         Link "Link" "MAC addresses.",
         Network "Network" "IP addresses.",
         Transport "Transport" "Ports.",
-        Icmp "ICMP" "ICMP type, code and identifier.",
-        Wire "Wire" "Tags, identifiers and capture point.",
+        Icmp "ICMP" "ICMP type, code, and identifier.",
+        Wire "Wire" "Tags, identifiers, and capture point.",
         Initiator "Initiator" "End that opened the flow.",
         RttMetric "RTTMetric" "Statistics of round-trip times.",
         Arp "ARP" "Contents of the first ARP packet.",
-        About "About" "Flow that an ICMP error is about.",
-        IcmpErrors "ICMPErrors" "ICMP errors about the flow.",
+        About "About" "Flow that an ICMP error refers to.",
+        IcmpErrors "ICMPErrors" "ICMP errors that refer to the flow.",
         Offload "Offload" "Estimate of the segments on the wire.",
         DnsMetric "DNSMetric" "Counters of DNS messages.",
     }
 }
 
-/// Access to the fields of a flow: a record, or an entry of a table.
+/// Access to the fields of a flow: of a record, or of an entry of a table.
 pub(super) trait FlowFields {
     /// Returns an integer field; `None` if it is absent.
     fn int(&self, field: IntField) -> Option<i64>;
     /// Calls `read` with a string field and returns its result; `None` if the field is absent.
     fn with_text<R>(&self, field: TextField, read: impl FnOnce(&str) -> R) -> Option<R>;
 
-    /// Calls `read` with a record that has the messages of the [`DetailField`]s.
+    /// Calls `read` with a record that has the sub-messages of the [`DetailField`]s, and returns
+    /// its result.
     fn with_details<R>(&self, read: impl FnOnce(&Flow) -> R) -> R;
 
     /// Returns whether a field satisfies a predicate; false if the field is absent.
@@ -477,7 +479,7 @@ impl Fields<FlowField> for Flow {
     }
 }
 
-/// Compiled filter keys; `None` is a name that is no field, which matches nothing.
+/// Compiled filter keys; `None` stands for a name that is not a field, and matches nothing.
 impl Fields<Option<FlowField>> for Flow {
     fn test(&self, key: &Option<FlowField>, predicate: &Predicate) -> bool {
         key.as_ref()
@@ -485,15 +487,15 @@ impl Fields<Option<FlowField>> for Flow {
     }
 }
 
-/// Filter keys by name, parsed for each test; use [`Filter::map_keys`](crate::filter::Filter::map_keys)
-/// to test many flows.
+/// Filter keys by name, parsed for each test. To test many flows, use
+/// [`Filter::map_keys`](crate::filter::Filter::map_keys).
 impl Fields<Text> for Flow {
     fn test(&self, key: &Text, predicate: &Predicate) -> bool {
         FlowField::parse(key).is_some_and(|key| self.test_field(&key, predicate))
     }
 }
 
-/// Returns the first field whose name satisfies `wanted`.
+/// Returns the first field whose name satisfies `wanted`; `None` if there is none.
 fn find<T: Copy>(all: &[(T, &'static str)], wanted: impl Fn(&str) -> bool) -> Option<T> {
     all.iter()
         .find(|(_, name)| wanted(name))

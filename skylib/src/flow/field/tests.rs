@@ -118,7 +118,7 @@ fn every_listed_leaf_that_queries_reach_parses_to_its_own_name() {
             reached += 1;
         }
     }
-    // Only byte strings, booleans, repeated and nested messages of the list are no fields.
+    // Only byte strings, booleans, and repeated and nested messages of the list are not fields.
     assert_eq!((FlowField::names().len(), reached), (182, 88));
 }
 

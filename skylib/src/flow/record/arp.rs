@@ -7,8 +7,8 @@ use crate::flow::protobuf::wire_message;
 use crate::value::Text;
 
 message! {
-    /// Operation and addresses of the first ARP packet. The operation is `REQUEST`, `REPLY`, or else
-    /// its number.
+    /// Operation and addresses of the first ARP packet. The operation is `REQUEST`, `REPLY`, or a
+    /// number.
     Arp {
         1 operation "Operation" Text;
         2 sender_mac "SenderMAC" Text;

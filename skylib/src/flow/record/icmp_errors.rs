@@ -1,4 +1,5 @@
-//! `About` and `IcmpErrors`: the flow that an ICMP error is about, and the errors about a flow.
+//! `About` and `IcmpErrors`: the flow that an ICMP error refers to, and the ICMP errors that refer
+//! to a flow.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use crate::flow::protobuf::wire_message;
 use crate::value::Text;
 
 message! {
-    /// Flow that the packet within an ICMP error belongs to.
+    /// Flow to which the packet inside an ICMP error belongs.
     About {
         1 uuid "UUID" Text;
         2 tracking_id "TrackingID" Text;
@@ -19,8 +20,8 @@ message! {
 }
 
 message! {
-    /// ICMP errors about a flow: their number, and type, code, time (in Unix milliseconds) and next-hop
-    /// MTU of the last.
+    /// ICMP errors that refer to a flow: their number, and the type, code, time (in Unix
+    /// milliseconds), and next-hop MTU of the last one.
     IcmpErrors {
         1 count "Count" i64;
         2 last_type "LastType" Text;

@@ -1,4 +1,4 @@
-//! `Flow`: the record that clients see, in JSON and protobuf.
+//! `Flow`: the record that clients receive, in JSON and protobuf.
 //!
 //! A table creates records when it sends or removes flows and when it answers queries; others are
 //! received from agents or read from files. JSON is encoded through serde without an intermediate
@@ -55,8 +55,8 @@ pub struct Flow {
     /// Names of the layers, such as `Ethernet/IPv4/TCP`.
     #[serde(rename = "LayersPath", skip_serializing_if = "no_text")]
     pub layers_path: Text,
-    /// Application name: that of a port in [`ApplicationPorts`](super::ApplicationPorts), else the
-    /// last layer.
+    /// Application name: the configured name of a port
+    /// ([`ApplicationPorts`](super::ApplicationPorts)), or else the name of the last layer.
     #[serde(rename = "Application", skip_serializing_if = "no_text")]
     pub application: Text,
     /// MAC addresses; `None` without a link layer.
@@ -68,7 +68,7 @@ pub struct Flow {
     /// Ports; `None` without a transport layer.
     #[serde(rename = "Transport", skip_serializing_if = "Option::is_none")]
     pub transport: Option<TransportLayer>,
-    /// ICMP type, code and identifier; `None` unless the flow is ICMP.
+    /// ICMP type, code, and identifier; `None` unless the flow is ICMP.
     #[serde(rename = "ICMP", skip_serializing_if = "Option::is_none")]
     pub icmp: Option<IcmpLayer>,
     /// First DHCPv4 message, if [`ExtraLayers::DHCPV4`](super::ExtraLayers::DHCPV4) is set.
@@ -113,19 +113,19 @@ pub struct Flow {
     /// Identifier of the capture.
     #[serde(rename = "CaptureID", skip_serializing_if = "no_text")]
     pub capture_id: Text,
-    /// Raw packets stored since the previous update; part of protobuf, never written as JSON.
+    /// Raw packets stored since the previous update; encoded in protobuf, but never in JSON.
     #[serde(rename = "LastRawPackets", skip_serializing)]
     pub last_raw_packets: Vec<RawPacket>,
     /// Number of raw packets stored since the start of the flow.
     #[serde(rename = "RawPacketsCaptured")]
     pub raw_packets_captured: i64,
-    /// How the flow ended.
+    /// Way in which the flow ended.
     #[serde(rename = "FinishType", skip_serializing_if = "is_default")]
     pub finish_type: FinishType,
-    /// Tags, identifiers and capture point; `None` if there are none.
+    /// Tags, identifiers, and capture point; `None` if there are none.
     #[serde(rename = "Wire", skip_serializing_if = "Option::is_none")]
     pub wire: Option<Box<Wire>>,
-    /// End that opened the flow; `None` if only the end that was seen first is known.
+    /// End that opened the flow; `None` if it is unknown.
     #[serde(rename = "Initiator", skip_serializing_if = "Option::is_none")]
     pub initiator: Option<Initiator>,
     /// Statistics of round-trip times, if an option enables them.
@@ -134,10 +134,10 @@ pub struct Flow {
     /// Contents of the first ARP packet; `None` unless the flow is ARP.
     #[serde(rename = "ARP", skip_serializing_if = "Option::is_none")]
     pub arp: Option<Box<Arp>>,
-    /// Flow that an ICMP error is about; `None` unless the flow is such errors.
+    /// Flow that an ICMP error refers to; `None` unless the flow consists of ICMP errors.
     #[serde(rename = "About", skip_serializing_if = "Option::is_none")]
     pub about: Option<Box<About>>,
-    /// ICMP errors about this flow; `None` if there were none.
+    /// ICMP errors that refer to this flow; `None` if there were none.
     #[serde(rename = "ICMPErrors", skip_serializing_if = "Option::is_none")]
     pub icmp_errors: Option<Box<IcmpErrors>>,
     /// Estimate of the segments on the wire; `None` without joined segments.
@@ -212,7 +212,7 @@ impl Flow {
     }
 }
 
-/// Addresses of A and B at layer 2 or 3. Complete by definition: the schema is Skydive's.
+/// Addresses of A and B at layer 2 or 3. The schema is Skydive's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FlowLayer {
@@ -233,7 +233,7 @@ pub struct FlowLayer {
 
 wire_message!(FlowLayer { 1 => protocol, 3 => a, 4 => b, 5 => id });
 
-/// Ports of A and B. Complete by definition: the schema is Skydive's.
+/// Ports of A and B. The schema is Skydive's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TransportLayer {
@@ -253,11 +253,11 @@ pub struct TransportLayer {
 
 wire_message!(TransportLayer { 1 => protocol, 2 => a, 3 => b, 4 => id });
 
-/// ICMP or ICMPv6 header of the first packet. Complete by definition: the schema is Skydive's.
+/// ICMP or ICMPv6 header of the first packet. The schema is Skydive's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct IcmpLayer {
-    /// Kind of message; the same for request and reply.
+    /// Kind of message; equal for request and reply.
     #[serde(rename = "Type")]
     pub kind: IcmpType,
     /// Code of the first packet.
@@ -270,7 +270,7 @@ pub struct IcmpLayer {
 
 wire_message!(IcmpLayer { 1 => kind, 2 => code, 3 => id });
 
-/// Packet stored with its flow. Complete by definition: the schema is Skydive's.
+/// Packet stored with its flow. The schema is Skydive's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RawPacket {
@@ -287,14 +287,14 @@ pub struct RawPacket {
         with = "crate::flow::extra_layers::records::base64_bytes"
     )]
     pub data: Bytes,
-    /// Type of the first layer: a `LINKTYPE_` number of libpcap, or 0 if it has none.
+    /// Type of the first layer: a `LINKTYPE_` number of libpcap, or 0 if the layer has none.
     #[serde(rename = "LinkType", skip_serializing_if = "is_default")]
     pub link_type: u32,
 }
 
 wire_message!(RawPacket { 1 => timestamp, 2 => index, 3 => data, 4 => link_type });
 
-/// Returns whether a text is empty.
+/// Returns whether a string is empty.
 fn no_text(text: &Text) -> bool {
     text.is_empty()
 }
@@ -334,13 +334,13 @@ macro_rules! named_enum {
         record_enum!($name, $wrong);
 
         impl $name {
-            /// Returns the variant with a number of the protobuf schema.
+            /// Returns the variant with a number of the protobuf schema; `None` if there is none.
             #[must_use]
             pub const fn from_number(number: i32) -> Option<Self> {
                 match number { $($number => Some(Self::$variant),)* _ => None }
             }
 
-            /// Returns the variant with a name in JSON.
+            /// Returns the variant with a name in JSON; `None` if there is none.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($text => Some(Self::$variant),)* _ => None }
@@ -380,7 +380,7 @@ named_enum! {
 
 record_enum!(IcmpType, "ICMPType invalid");
 
-/// How a flow ended.
+/// Way in which a flow ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -394,14 +394,14 @@ pub enum FinishType {
     TcpFin = 2,
     /// One end sent a TCP RST.
     TcpRst = 3,
-    /// A new connection between the same ports began, and no end of this one was seen.
+    /// A new connection between the same ports began before an end of this flow was seen.
     Replaced = 4,
 }
 
 wire_enum!(FinishType);
 
 impl FinishType {
-    /// Returns the variant with a number of the protobuf schema.
+    /// Returns the variant with a number of the protobuf schema; `None` if there is none.
     #[must_use]
     pub const fn from_number(number: i32) -> Option<Self> {
         match number {

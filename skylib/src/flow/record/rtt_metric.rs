@@ -6,7 +6,8 @@ use crate::flow::message::{is_default, message};
 use crate::flow::protobuf::wire_message;
 
 message! {
-    /// Round-trip times of a flow, in nanoseconds, and the requests they were measured with.
+    /// Statistics of the round-trip times of a flow, in nanoseconds, and counters of the requests
+    /// used to measure them.
     RttMetric {
         1 samples "Samples" i64;
         2 min "Min" i64;

@@ -1,4 +1,4 @@
-//! `Wire`: what distinguishes a flow in addition to its addresses and ports.
+//! `Wire`: data that distinguishes a flow in addition to its addresses and ports.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,8 @@ use crate::flow::protobuf::wire_message;
 use crate::value::Text;
 
 message! {
-    /// Tags, identifiers and capture point of a flow. Every field is empty or 0 if it is unknown.
+    /// Tags, identifiers, and capture point of a flow. A field is empty or 0 if its value is
+    /// unknown.
     Wire {
         1 interface "Interface" Text;
         2 if_index "IfIndex" u32;

@@ -1,9 +1,10 @@
-//! TCP streams with the option `recorded`: the original's reordered, missing and delivered segments,
-//! start and end. Without that option, [`stream_counters`](super::stream_counters) counts them.
+//! TCP streams with the option `recorded`: reordered, missing, and delivered segments, start, and
+//! end as counted by Skydive. Without that option, [`stream_counters`](super::stream_counters)
+//! counts them.
 //!
 //! Reassembly without data: only sequence ranges are stored, in a queue sorted by sequence number.
-//! An in-order segment costs O(1), an out-of-order segment O(n) in the queued ranges, at most 2048.
-//! Each direction of a flow has a stream:
+//! An in-order segment costs O(1), an out-of-order segment O(n) in the number of queued ranges, at
+//! most 2048. Each direction of a flow has a stream:
 //!
 //! ```text
 //!   SYN ──▶ open ── segment in order ──▶ counted, with the queued ones that follow it
@@ -47,9 +48,9 @@ struct HalfStream {
     is_open: bool,
     /// Next expected sequence number; `None` while the start is unknown.
     next: Option<u32>,
-    /// Largest capture time of a segment, in Unix nanoseconds.
+    /// Maximum capture time of the segments, in Unix nanoseconds.
     last_seen: i64,
-    /// Largest capture time of a counted segment, in Unix nanoseconds.
+    /// Maximum capture time of the counted segments, in Unix nanoseconds.
     latest: i64,
     counters: StreamCounters,
     /// Segments after a gap, sorted by sequence number; all are after `next` if it is known.
@@ -68,7 +69,7 @@ struct StreamCounters {
     saw_end: bool,
 }
 
-/// Queued range of a stream: at most [`PAGE_BYTES`] of a segment.
+/// Queued range of a stream: at most [`PAGE_BYTES`] bytes of a segment.
 #[derive(Clone, Copy, Debug)]
 struct Page {
     seen: i64,
@@ -106,9 +107,9 @@ impl RecordedStreams {
         is_too_much
     }
 
-    /// Sets the counters in a metric: those of completed streams or, if `all`, of open streams as if
-    /// they were completed now. Streams without a segment since `silent_since` (Unix nanoseconds) have
-    /// timed out.
+    /// Sets the counters in a metric: those of completed streams or, if `all`, also those of open
+    /// streams, as if they were completed now. Streams without a segment since `silent_since` (Unix
+    /// nanoseconds) have timed out.
     pub(super) fn fill(&self, metric: &mut TcpMetric, silent_since: i64, all: bool) {
         let [ab, ba] = [0, 1].map(|direction| self.counters(direction, silent_since, all));
         metric.ab_segment_out_of_order = ab.out_of_order;
@@ -158,12 +159,12 @@ impl HalfStream {
         }
     }
 
-    /// Adds a segment: counts it if it is in order, else queues it.
+    /// Adds a segment: counts it if it is in order, and queues it otherwise.
     fn add(&mut self, segment: &RecordedSegment, done: &mut StreamCounters) {
         let has = |flag| segment.flags.contains(flag);
         let (begins, ends) = (has(TcpFlags::SYN), has(TcpFlags::FIN) || has(TcpFlags::RST));
         let is_empty = segment.len == 0;
-        // FIN or RST without an open stream has no effect, nor has an empty segment.
+        // A FIN or RST without an open stream has no effect; neither has an empty segment.
         if is_empty && !begins && !(ends && self.is_open) {
             return;
         }
@@ -193,7 +194,7 @@ impl HalfStream {
         }
     }
 
-    /// Queues a segment, split into pages as by the original, which counts each page as a piece.
+    /// Queues a segment, split into pages as in Skydive, which counts each page as a segment.
     fn enqueue(&mut self, segment: Page) {
         let is_before = |page: &Page| distance(page.sequence, segment.sequence) >= 0;
         let behind = self.queued.iter().rposition(is_before);
@@ -271,7 +272,7 @@ impl HalfStream {
         counters.bytes += i64::from(len);
         if gap != 0 {
             counters.skipped += 1;
-            // COMPAT: recorded values of the original, which subtracts a byte for a gap of unknown length.
+            // COMPAT: Skydive subtracts a byte for a gap of unknown length.
             counters.skipped_bytes += gap;
         }
         counters.saw_end |= page.is_end;
@@ -321,7 +322,7 @@ fn new_bytes(next: u32, page: &Page) -> (u32, u32) {
 
 /// Returns the distance from one sequence number to another, negative if `to` is before `from`.
 ///
-/// Wraps around only between the first and the last quarter of the range, as in the original.
+/// Wraps around only between the first and the last quarter of the range, as in Skydive.
 fn distance(from: u32, to: u32) -> i64 {
     const QUARTER: u32 = u32::MAX / 4;
     let is_low = |number: u32| number < QUARTER;
@@ -337,11 +338,11 @@ fn distance(from: u32, to: u32) -> i64 {
     }
 }
 
-/// Largest payload of a page, in bytes.
+/// Maximum payload of a page, in bytes.
 const PAGE_BYTES: u32 = 1900;
-/// Largest payload of a segment, in bytes; longer ones (of damaged headers) are cut to it.
+/// Maximum payload of a segment, in bytes; longer payloads (from damaged headers) are truncated.
 const MAX_SEGMENT: u32 = 1 << 20;
-/// Largest number of queued pages per stream: approximately 3 MB of full segments.
+/// Maximum number of queued pages per stream: approximately 3 MB of full segments.
 const MAX_QUEUED_PAGES: usize = 2048;
 
 #[cfg(test)]

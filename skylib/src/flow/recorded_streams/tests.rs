@@ -17,7 +17,7 @@ fn add_segment(streams: &mut RecordedStreams, segments: &[(TcpFlags, u32, u32, i
     }
 }
 
-/// Returns pieces, bytes, out of order, gaps, missing bytes, start and end seen of A.
+/// Returns A's counters: segments, bytes, out of order, gaps, missing bytes, start seen, end seen.
 fn counters(streams: &RecordedStreams, silent_since: i64, all: bool) -> [i64; 7] {
     let mut metric = TcpMetric::default();
     streams.fill(&mut metric, silent_since, all);

@@ -10,7 +10,7 @@ use super::setters::setters;
 use crate::filter::Filter;
 use crate::value::Value;
 
-/// Set of flows and the time they span. Complete by definition: the schema is Skydive's.
+/// Set of flows and the time they span. The schema is Skydive's.
 ///
 /// ```
 /// use skylib::flow::{Flow, FlowField, FlowSet};
@@ -26,17 +26,17 @@ pub struct FlowSet {
     /// Flows, in result order.
     #[serde(rename = "Flows", skip_serializing_if = "Vec::is_empty")]
     pub flows: Vec<Flow>,
-    /// Smallest start of all flows that matched, in Unix milliseconds.
+    /// Minimum start of all flows that matched, in Unix milliseconds.
     #[serde(rename = "Start")]
     pub start: i64,
-    /// Largest last of all flows that matched, in Unix milliseconds.
+    /// Maximum `last` of all flows that matched, in Unix milliseconds.
     #[serde(rename = "End")]
     pub end: i64,
 }
 
 wire_message!(FlowSet { 1 => flows, 2 => start, 3 => end });
 
-/// Direction of a sort. Complete by definition.
+/// Direction of a sort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortOrder {
     /// Smallest first.
@@ -52,7 +52,7 @@ pub enum SortOrder {
 pub struct MergeOptions {
     /// Order of both sets and of the result; `None` appends the other set.
     pub sort: Option<(FlowField, SortOrder)>,
-    /// Field to deduplicate by: only the first flow of each value stays in the set.
+    /// Field to deduplicate by: only the first flow of each value remains in the set.
     pub dedup: Option<FlowField>,
 }
 
@@ -80,16 +80,17 @@ impl FlowSet {
         Self { flows, start, end }
     }
 
-    /// Sorts the flows by a field. Flows with equal values stay in order if ascending, and are
+    /// Sorts the flows by a field. Flows with equal values remain in order if ascending, and are
     /// reversed if descending.
     ///
     /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks the field; the set is then unchanged.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field; the set is then
+    /// unchanged.
     pub fn sort(&mut self, by: FlowField, order: SortOrder) -> Result<(), FlowQueryError> {
         let mut keyed = self.keyed(&by)?;
         match order {
             SortOrder::Ascending => keyed.sort_by(|a, b| a.0.cmp(&b.0)),
-            // COMPAT: the original's merge takes equal flows from the right first when descending.
+            // COMPAT: Skydive's merge takes equal flows from the right first if descending.
             SortOrder::Descending => {
                 keyed.reverse();
                 keyed.sort_by(|a, b| b.0.cmp(&a.0));
@@ -102,7 +103,8 @@ impl FlowSet {
     /// Removes all but the first flow of each value of a field.
     ///
     /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks the field; the set is then unchanged.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field; the set is then
+    /// unchanged.
     pub fn dedup(&mut self, by: FlowField) -> Result<(), FlowQueryError> {
         let keyed = self.keyed(&by)?;
         let mut seen = hashbrown::HashSet::with_capacity(keyed.len());
@@ -116,7 +118,8 @@ impl FlowSet {
     /// Merges another set into this one. Both must be sorted and deduplicated as in `options`.
     ///
     /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field; this set is then unchanged.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field; this set is then
+    /// unchanged.
     pub fn merge(&mut self, other: Self, options: &MergeOptions) -> Result<(), FlowQueryError> {
         let (start, end) = (other.start, other.end);
         match (&options.sort, &options.dedup) {
@@ -135,7 +138,7 @@ impl FlowSet {
             (None, Some(field)) => {
                 let known = self.flows.iter().map(|flow| key(flow, field));
                 let known = known.collect::<Result<hashbrown::HashSet<_>, _>>()?;
-                // COMPAT: duplicates inside the other set stay.
+                // COMPAT: duplicates within the other set are not removed.
                 let new = other
                     .keyed_by(field)?
                     .into_iter()
@@ -160,7 +163,7 @@ impl FlowSet {
         }
     }
 
-    /// Removes all flows outside the positions `from..to`, both limited to the length.
+    /// Removes all flows outside the positions `from..to`, both limited to the number of flows.
     pub fn slice(&mut self, from: u64, to: u64) {
         let len = self.flows.len();
         let cut = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(len);

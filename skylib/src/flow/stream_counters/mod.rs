@@ -1,8 +1,8 @@
-//! Counters of TCP streams (rules C1 to C19 of `docs/flows.md`): new, repeated, reordered and
-//! missing bytes, start and end.
+//! Counters of TCP streams (rules C1 to C19 of `docs/flows.md`): new, repeated, reordered, and
+//! missing bytes, and whether start and end were seen.
 //!
-//! Nothing is buffered. A stream is the range of sequence numbers from its base to the next expected
-//! one, and the gaps in it; what is in the range and in no gap was seen. So always
+//! Nothing is buffered. A stream is the range of sequence numbers from its base to the next
+//! expected one, with the gaps in it; all bytes of the range outside the gaps were seen. Invariant:
 //! `bytes + skipped bytes = next - base`. A segment costs O(1) in order, and O(gaps) otherwise; a
 //! stream has at most [`MAX_GAPS`] gaps.
 
@@ -31,17 +31,17 @@ pub(super) struct StreamSegment {
 /// Stream of one side. Positions are byte numbers relative to the first segment seen.
 #[derive(Clone, Debug, Default)]
 struct Stream {
-    /// Sequence number of its SYN.
+    /// Sequence number of the SYN.
     syn: Option<u32>,
-    /// Known part; `None` before the first SYN, FIN or payload.
+    /// Known range; `None` before the first SYN, FIN, or payload.
     range: Option<Range>,
     /// Latest acknowledgment number that this side sent.
     acknowledged: Option<u32>,
-    /// How often that number was repeated without anything else.
+    /// Number of times that number was repeated by segments without other content.
     repeats: u32,
     /// Parts of the range that were not seen, by position; at most [`MAX_GAPS`].
     gaps: Vec<Gap>,
-    /// Number and bytes of gaps given up.
+    /// Number and total bytes of the abandoned gaps.
     settled: [i64; 2],
     out_of_order: i64,
     packets: i64,
@@ -72,33 +72,32 @@ struct Gap {
     number: u32,
     /// Length in bytes; at most [`WINDOW`].
     len: u32,
-    /// Time of the segment that opened it, in Unix nanoseconds.
+    /// Capture time of the segment that opened the gap, in Unix nanoseconds.
     at: i64,
 }
 
-/// What the payload of a segment is to its stream.
+/// Effect of the payload of a segment on its stream.
 #[derive(Clone, Copy, Debug, Default)]
 struct Payload {
     /// Bytes not seen before.
     new: i64,
-    /// Whether it fills a gap.
+    /// Whether the payload fills a gap.
     fills: bool,
-    /// Whether such a gap was opened longer ago than a round trip.
+    /// Whether such a gap was opened more than a round-trip time ago.
     is_late: bool,
 }
 
 impl StreamCounters {
-    /// Adds a segment of a side. `round_trip` is that of the connection, in nanoseconds, 0 if
-    /// unknown. Returns whether a gap was given up to bound the memory.
+    /// Adds a segment of a side. `round_trip` is the round-trip time of the connection, in
+    /// nanoseconds, or 0 if it is unknown. Returns whether a gap was abandoned to bound the memory.
     pub(super) fn add(&mut self, side: usize, segment: &StreamSegment, round_trip: i64) -> bool {
         let has = |flag| segment.flags.contains(flag);
         let peer = &self.sides[1 - side];
         let (peer_acknowledged, peer_repeats) = (peer.acknowledged, peer.repeats);
-        let is_answer = has(TcpFlags::SYN) && peer.is_acknowledged_by(segment);
         let stream = &mut self.sides[side];
         stream.acknowledge(segment);
         if has(TcpFlags::SYN) {
-            stream.begin(segment, is_answer, peer_acknowledged);
+            stream.begin(segment);
         }
         if has(TcpFlags::RST) {
             stream.saw_end = true;
@@ -115,14 +114,14 @@ impl StreamCounters {
         let to = from + i64::from(segment.len);
         let is_near = (from - range.next).abs() <= WINDOW;
         if segment.len > 0 && is_near {
-            // C15: of an earlier connection.
+            // C15: the segment belongs to an earlier connection.
             if stream.syn.is_some() && from < range.base {
                 return false;
             }
             let has_all =
                 peer_acknowledged.is_some_and(|number| range.position(number) >= range.next);
             let is_plain = segment.flags.0 & CONTROL == 0;
-            // C8: a keep-alive repeats the last byte although it was acknowledged.
+            // C8: a keep-alive repeats the last byte, although that was acknowledged.
             if segment.len == 1 && is_plain && from == range.next - 1 && has_all {
                 return false;
             }
@@ -132,7 +131,7 @@ impl StreamCounters {
                 UNKNOWN_TRIP_NS
             };
             let payload = stream.fill_range(from, to, segment.at, trip);
-            // C5: the peer asked for it by two or more duplicate acknowledgments.
+            // C5: the peer requested the segment by two or more duplicate acknowledgments.
             let is_asked = peer_repeats >= 2 && peer_acknowledged == Some(first);
             stream.count(segment, payload, is_asked);
         }
@@ -142,7 +141,7 @@ impl StreamCounters {
         stream.settle_gaps(MAX_GAPS)
     }
 
-    /// Gives up all gaps and frees their memory.
+    /// Abandons all gaps and frees their memory.
     pub(super) fn settle(&mut self) {
         for stream in &mut self.sides {
             stream.settle_gaps(0);
@@ -229,36 +228,16 @@ impl Stream {
         }
     }
 
-    /// Returns whether a SYN with ACK of the peer acknowledges the SYN of this side, as far as that is
-    /// known. Others are of a former connection.
-    fn is_acknowledged_by(&self, segment: &StreamSegment) -> bool {
-        let (Some(syn), Some(range)) = (self.syn, self.range) else {
-            return true;
-        };
-        let number = segment.acknowledgment;
-        !segment.flags.contains(TcpFlags::ACK)
-            || distance(syn, number) > 0 && distance(number, range.next_number) >= 0
-    }
-
-    /// Counts a SYN and, if it is a new one, begins the stream at it. `is_answer` is that of
-    /// [`is_acknowledged_by`](Self::is_acknowledged_by).
-    fn begin(&mut self, segment: &StreamSegment, is_answer: bool, peer_acknowledged: Option<u32>) {
+    /// Counts a SYN and, if it is new and precedes all payload, begins the stream at it (C12, C14).
+    fn begin(&mut self, segment: &StreamSegment) {
         self.packets += 1;
         if self.syn == Some(segment.sequence) {
-            // C9. With payload, the payload counts.
+            // C9: a SYN with payload is counted by its payload.
             self.retransmitted_segments += i64::from(segment.len == 0);
             return;
         }
-        if !is_answer {
-            return;
-        }
         let first = segment.first();
-        // C14: the peer has chosen the former one. A SYN alone is another attempt (C12).
-        let is_chosen = segment.flags.contains(TcpFlags::ACK)
-            && self
-                .syn
-                .is_some_and(|syn| peer_acknowledged == Some(syn.wrapping_add(1)));
-        if self.bytes > 0 || is_chosen {
+        if self.bytes > 0 {
             self.begin_below(first);
             return;
         }
@@ -268,7 +247,7 @@ impl Stream {
         self.settled = [0; 2];
     }
 
-    /// Takes a SYN that was overtaken by payload of its stream as the start of it.
+    /// Sets the start of the stream to a SYN that was overtaken by the payload of the stream.
     fn begin_below(&mut self, first: u32) {
         let Some(range) = &mut self.range else {
             return;
@@ -320,7 +299,7 @@ impl Stream {
             }
         };
         if from < range.base {
-            // C16: the start was not seen, so bytes before it may come later.
+            // C16: the start was not seen, so that earlier bytes may arrive later.
             payload.new += to.min(range.base) - from;
             payload.fills = true;
             payload.is_late |= is_late(range.begun);
@@ -369,7 +348,7 @@ impl Stream {
         }
     }
 
-    /// Counts a FIN behind position `to`.
+    /// Counts a FIN at position `to`.
     fn end(&mut self, segment: &StreamSegment, to: i64) {
         let is_bare = segment.len == 0;
         self.saw_end = true;
@@ -383,8 +362,8 @@ impl Stream {
         }
     }
 
-    /// Gives up the oldest gaps beyond a number, and those too far behind to be numbered. Returns
-    /// whether there were some.
+    /// Abandons the oldest gaps in excess of `most`, and gaps too far behind to be numbered.
+    /// Returns whether there were any.
     fn settle_gaps(&mut self, most: usize) -> bool {
         let mut has_settled = false;
         while self.gaps.len() > most
@@ -411,7 +390,7 @@ impl Stream {
         self.settled[1] += i64::from(gap.len);
     }
 
-    /// Returns the number and the bytes of missing parts.
+    /// Returns the number of missing parts and their total bytes.
     fn skipped(&self) -> [i64; 2] {
         let [count, bytes] = self.settled;
         let open: i64 = self.gaps.iter().map(|gap| i64::from(gap.len)).sum();
@@ -424,13 +403,14 @@ const fn distance(from: u32, to: u32) -> i64 {
     to.wrapping_sub(from).cast_signed() as i64
 }
 
-/// SYN, FIN and RST.
+/// SYN, FIN, and RST.
 const CONTROL: u8 = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
-/// Distance from the next expected byte beyond which a segment is not of the stream, in bytes.
+/// Distance from the next expected byte beyond which a segment does not belong to the stream, in
+/// bytes.
 const WINDOW: i64 = 1 << 30;
-/// Largest number of gaps of a stream.
+/// Maximum number of gaps tracked per direction of a stream.
 const MAX_GAPS: usize = 32;
-/// Round-trip time of a connection whose handshake was not seen, in nanoseconds.
+/// Assumed round-trip time of a connection whose handshake was not seen, in nanoseconds.
 const UNKNOWN_TRIP_NS: i64 = 3_000_000;
 
 #[cfg(test)]

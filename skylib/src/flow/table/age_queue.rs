@@ -1,8 +1,8 @@
 //! Age queues: second-chance (CLOCK) LRU lists that are not touched per packet.
 //!
-//! A flow is appended when it begins and does not move while its packets arrive; a packet only sets
-//! [`HOT_USED`](super::entry::HOT_USED). At the front it is either removed or, if it was used
-//! recently, appended again. An expiry visits only the flows that were in the queue at the
+//! A flow is appended when it begins and keeps its position while its packets arrive; a packet only
+//! sets [`HOT_USED`](super::entry::HOT_USED). At the front, the flow is either removed or, if it
+//! was used recently, appended again. An expiry visits only the flows that were in the queue at the
 //! previous expiry: later ones cannot be old enough. Every operation is O(1).
 
 use super::arena::Arena;
@@ -12,7 +12,7 @@ use super::entry::NONE;
 /// [`Arena`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AgeQueue {
-    /// Oldest record; [`NONE`] exactly if `tail` is.
+    /// Oldest record; [`NONE`] if and only if `tail` is.
     head: u32,
     /// Record appended last.
     tail: u32,
@@ -42,7 +42,7 @@ impl AgeQueue {
         (next != NONE).then_some(next)
     }
 
-    /// Appends a record that is in no queue.
+    /// Appends a record that is not in any queue.
     pub(super) fn push(&mut self, arena: &mut Arena, record: u32) {
         let cold = &mut arena.get_mut(record).cold;
         (cold.previous, cold.next) = (self.tail, NONE);
@@ -73,7 +73,7 @@ impl AgeQueue {
         }
     }
 
-    /// Returns whether a record of the previous expiry is still in front of the mark.
+    /// Returns whether a record of the previous expiry is still before the mark.
     pub(super) const fn has_marked(&self) -> bool {
         self.mark != NONE
     }

@@ -1,11 +1,11 @@
-//! Where a table keeps its entries: in chunks, so that growth moves nothing.
+//! Storage of a table's entries in chunks, so that growth moves no entry.
 
 use super::entry::{Entry, NONE};
 use crate::flow::memory_hint::{huge_pages, prefetch};
 
 /// Chunked arena of entries with a free list.
 ///
-/// A record number is an index into the arena; it stays valid, and its entry at the same address,
+/// A record number is an index into the arena; it remains valid, and its entry at the same address,
 /// until the entry is released. Numbers of released entries are reused, last released first.
 #[derive(Debug)]
 pub(super) struct Arena {
@@ -47,11 +47,11 @@ impl Arena {
         &mut self.chunks[chunk][offset]
     }
 
-    /// Stores an entry and returns its record number, or `None` if all 2³² − 1 numbers are in use.
+    /// Stores an entry and returns its record number; `None` if all 2³² − 1 numbers are in use.
     ///
     /// The flags that outlive a flow ([`HOT_LISTED`](super::entry::HOT_LISTED),
-    /// [`HOT_FINISHING`](super::entry::HOT_FINISHING)) are taken over from the reused entry: its
-    /// number may still be in the lists they describe.
+    /// [`HOT_FINISHING`](super::entry::HOT_FINISHING)) are copied from the reused entry, because
+    /// its number may still be in the lists that the flags stand for.
     pub(super) fn insert(&mut self, mut entry: Entry) -> Option<u32> {
         if self.free != NONE {
             let number = self.free;
@@ -67,8 +67,8 @@ impl Arena {
         let number = self.len;
         let (chunk, offset) = locate(number);
         if offset == 0 {
-            // The first chunk stays on small pages: the kernel backs only the pages written, and
-            // huge pages would cost a small table up to 12 MiB.
+            // The first chunk uses small pages: the kernel backs only the pages that are written,
+            // whereas huge pages would cost a small table up to 12 MiB.
             let mut entries = Vec::with_capacity(CHUNK as usize);
             if chunk > 0 {
                 huge_pages(&mut entries);
@@ -113,9 +113,9 @@ const fn locate(number: u32) -> (usize, usize) {
     ((number / CHUNK) as usize, (number % CHUNK) as usize)
 }
 
-/// Distance, in entries, at which memory of new entries is prefetched.
+/// Distance, in entries, at which the memory of new entries is prefetched.
 const AHEAD: usize = 4;
-/// Entries per chunk: 12 MiB, enough for huge pages.
+/// Number of entries per chunk: 12 MiB, enough for huge pages.
 const CHUNK: u32 = 1 << 16;
 
 #[cfg(test)]

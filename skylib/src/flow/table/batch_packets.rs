@@ -1,4 +1,4 @@
-//! Packets of a batch: where they are from, and access by the number in a [`Pending`].
+//! Packets of a batch: their origin, and access by the number in a [`Pending`].
 
 use super::fragments::{Fragments, JoinedPacket};
 use super::pending::Pending;
@@ -6,7 +6,7 @@ use crate::decode::Encapsulations;
 use crate::flow::memory_hint::{CACHE_LINE, prefetch};
 use crate::packet::{CapturePoint, PacketBatch, PacketHeader, PacketRef};
 
-/// Number of a packet in the batch, and its capture point.
+/// Origin of a packet: its number in the batch, and its capture point.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PacketOrigin {
     pub(super) number: u16,
@@ -21,7 +21,7 @@ impl PacketOrigin {
         }
     }
 
-    /// Sets the capture point of a decoded packet, if there are several.
+    /// Sets the capture point of a decoded packet, if the source has several.
     #[inline(always)]
     pub(super) fn mark(self, encapsulations: &mut Encapsulations) {
         if !self.point.is_only() {
@@ -38,13 +38,13 @@ pub(super) struct BatchPackets<'a> {
 }
 
 impl<'a> BatchPackets<'a> {
-    /// Returns the packet of an encapsulation, if it was joined from fragments.
+    /// Returns the packet of an encapsulation, if the packet was joined from fragments.
     #[inline(always)]
     pub(super) fn joined(&self, part: &Pending) -> Option<&'a JoinedPacket> {
         self.fragments?.joined(part.packet)
     }
 
-    /// Returns where the packet of an encapsulation is from.
+    /// Returns the origin of the packet of an encapsulation.
     pub(super) fn origin(&self, part: &Pending) -> PacketOrigin {
         let point = match self.joined(part) {
             Some(joined) => joined.point(),

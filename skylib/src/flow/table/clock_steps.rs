@@ -1,23 +1,23 @@
-//! Steps of the system's clock during a live capture (rule E5 of `docs/flows.md`).
+//! Steps of the system clock during a live capture (rule E5 of `docs/flows.md`).
 //!
 //! A table counts in steady time: the time that its packets would have if the clock had never been
-//! stepped. Records show the times of the packets. The steps are a sorted list with one entry for each
-//! step, almost always empty; a look-up is a binary search.
+//! stepped. Records show the times of the packets. The steps are a sorted list, which is almost
+//! always empty; a lookup is a binary search.
 
 use crate::time::Timestamp;
 
 /// Steps of the clock since the table was created.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ClockSteps {
-    /// Steady time in milliseconds from which a difference applies, and the difference from steady
-    /// time to the packets' times, in milliseconds; sorted by time.
+    /// Pairs of a steady time from which a difference applies, and the difference, both in
+    /// milliseconds. The difference is the packets' time minus steady time. Sorted by steady time.
     steps: Vec<(i64, i64)>,
     /// Latest difference, in nanoseconds.
     shift_ns: i64,
 }
 
 impl ClockSteps {
-    /// Adds a step of `by` milliseconds. The packets from the steady time `at` on have it.
+    /// Adds a step of `by` milliseconds, which applies to packets from the steady time `at` on.
     pub(super) fn add(&mut self, at: Timestamp, by: i64) {
         let (former_at, former) = self.steps.last().copied().unwrap_or((i64::MIN, 0));
         if self.steps.len() == MAX_STEPS {
@@ -28,7 +28,7 @@ impl ClockSteps {
         self.shift_ns = shift.saturating_mul(NS_PER_MS);
     }
 
-    /// Returns the steady time of a packet.
+    /// Converts the timestamp of a packet to steady time.
     #[inline(always)]
     pub(super) fn steady(&self, packet: Timestamp) -> Timestamp {
         if self.shift_ns == 0 {
@@ -37,20 +37,21 @@ impl ClockSteps {
         Timestamp::from_ns(packet.as_ns().saturating_sub(self.shift_ns))
     }
 
-    /// Returns the time that the packets of a steady time had, both in milliseconds.
+    /// Converts a steady time to the packets' time, both in milliseconds.
     pub(super) fn shown(&self, steady: i64) -> i64 {
         let known = self.steps.partition_point(|(from, _)| *from <= steady);
         let step = known.checked_sub(1).and_then(|at| self.steps.get(at));
         steady.saturating_add(step.map_or(0, |(_, shift)| *shift))
     }
 
-    /// Returns the size in bytes.
+    /// Returns the allocated size, in bytes.
     pub(super) const fn bytes(&self) -> usize {
         self.steps.capacity() * size_of::<(i64, i64)>()
     }
 }
 
-/// Largest number of steps; of more, times before the oldest one are shown as if it had not been.
+/// Maximum number of steps. If it is exceeded, the oldest step is removed, and earlier times are
+/// shown as if it had not occurred.
 const MAX_STEPS: usize = 1024;
 const NS_PER_MS: i64 = 1_000_000;
 

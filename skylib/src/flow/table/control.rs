@@ -5,11 +5,11 @@ use super::pending::Pending;
 use crate::decode::{Encapsulation, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader};
 use crate::packet::PacketRef;
 
-/// Fields of a TCP segment or echo that only some packets need; stored apart from the
-/// [`Pending`], so that it stays small.
+/// Fields of a TCP segment or ICMP echo that only some packets need; stored apart from the
+/// [`Pending`] to keep that small.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Control {
-    /// Sequence number of the TCP segment or echo.
+    /// Sequence number of the TCP segment or ICMP echo.
     pub(super) sequence: u32,
     /// Acknowledgment number of the TCP segment.
     pub(super) acknowledgment: u32,
@@ -47,7 +47,7 @@ impl Control {
         }
     }
 
-    /// Returns the segment as the handshake sees it.
+    /// Returns the segment in the form that the handshake processes.
     pub(super) const fn segment(&self, pending: &Pending) -> HandshakeSegment {
         HandshakeSegment {
             flags: pending.tcp,
@@ -59,14 +59,14 @@ impl Control {
         }
     }
 
-    /// Returns the sequence number of an echo.
+    /// Returns the sequence number of an ICMP echo.
     pub(super) const fn number(&self) -> u16 {
         self.sequence as u16
     }
 }
 
-/// Returns the payload length on the wire, in bytes, also if the snap length cuts the payload: up to
-/// the end that the IP header gives, or else to that of the packet.
+/// Returns the payload length on the wire, in bytes, even if the snap length truncates the payload.
+/// The payload extends to the end stated in the IP header, or else to the end of the packet.
 pub(super) fn payload_on_wire(
     packet: PacketRef<'_>,
     network: Option<&NetworkHeader>,
@@ -83,8 +83,8 @@ pub(super) fn payload_on_wire(
         .max(header.payload_len)
 }
 
-/// Returns the end of an IP packet in the bytes on the wire; `None` if its header gives no length, as
-/// segmentation offload leaves it.
+/// Returns the offset of the end of an IP packet from the start of the frame, according to its
+/// length field; `None` if the field was not captured or is 0, as with segmentation offload.
 fn declared_end(data: &[u8], network: &NetworkHeader) -> Option<u32> {
     let (at, base) = match network.protocol {
         NetworkProtocol::Ipv4 => (2, 0),
@@ -130,7 +130,7 @@ impl TcpOptions {
     }
 }
 
-/// Returns the number that acknowledges a TCP segment.
+/// Returns the sequence number that acknowledges a TCP segment.
 pub(super) fn next_sequence(header: &TransportHeader) -> u32 {
     let flags = [TcpFlags::SYN, TcpFlags::FIN];
     let bits = flags

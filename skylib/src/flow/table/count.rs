@@ -11,7 +11,8 @@ use crate::decode::TcpFlags;
 use crate::flow::record::FinishType;
 
 impl FlowTable {
-    /// Counts an encapsulation in its flow. Returns its direction: 0 from A to B, 1 from B to A.
+    /// Counts an encapsulation in its flow. Returns the direction of the packet: 0 from A to B, 1
+    /// from B to A.
     #[inline(always)]
     pub(super) fn count(
         &mut self,
@@ -39,7 +40,7 @@ impl FlowTable {
         hot.last = if recorded { now } else { hot.last.max(now) };
         let mut direction = usize::from(!is_a_to_b);
         if pending.flags & IS_COUNTED != 0 {
-            // COMPAT: recorded values of local traffic, whose ends only ports tell apart; the original
+            // COMPAT: recorded values of local traffic, whose ends differ only by port; Skydive
             // compares the ports in the wrong order.
             let is_ab = if recorded
                 && pending.flags & IS_LOCAL != 0
@@ -65,8 +66,8 @@ impl FlowTable {
         direction
     }
 
-    /// Measures round-trip times, and clears [`HOT_ANSWERED`] again after an attempt to open a
-    /// connection.
+    /// Measures round-trip times. Clears [`HOT_ANSWERED`] again if the packet is an attempt to open
+    /// a connection and the flag was not set before.
     fn track_request(
         &mut self,
         record: u32,
@@ -81,7 +82,7 @@ impl FlowTable {
             return;
         }
         let entry = self.arena.get_mut(record);
-        // Otherwise it is a flow around the one of the TCP header.
+        // Otherwise, the flow encloses the flow of the TCP header.
         if entry.cold.layers & HAS_TRANSPORT != HAS_TCP {
             return;
         }
@@ -112,7 +113,7 @@ impl FlowTable {
             .get(entry.cold.interval)
             .copied()
             .unwrap_or_default();
-        // If the flow was silent for the whole interval before, that interval added nothing.
+        // If the flow was silent during the whole previous interval, that interval added nothing.
         let was_last = entry.hot.touched == current.wrapping_sub(1);
         let interval = Interval {
             base: totals,
@@ -145,7 +146,7 @@ impl FlowTable {
         }
     }
 
-    /// Updates the finish type and the TCP times from SYN, FIN and RST.
+    /// Updates the finish type and the TCP times from SYN, FIN, and RST.
     fn track_tcp_flags(&mut self, record: u32, pending: &Pending, is_a_to_b: bool, is_first: bool) {
         let recorded = self.options.recorded;
         let direction = usize::from(!is_a_to_b);
@@ -166,7 +167,7 @@ impl FlowTable {
         };
         let is_reset = has(TcpFlags::RST) && (is_first || !recorded);
         let ends_now = hot.finish == FinishType::NotFinished && (is_closed || is_reset);
-        // Without HAS_TCP it is a tunnel flow, keyed by the TCP header inside the tunnel.
+        // Without HAS_TCP, the flow is a tunnel flow, keyed by the TCP header inside the tunnel.
         if ends_now && entry.cold.layers & HAS_TRANSPORT == HAS_TCP {
             hot.finish = if is_reset && !recorded {
                 FinishType::TcpRst
@@ -182,7 +183,7 @@ impl FlowTable {
         }
     }
 
-    /// Records the times of SYN, FIN and RST and the TTL of SYN.
+    /// Records the times of SYN, FIN, and RST, and the TTL of SYN.
     fn record_tcp_times(&mut self, record: u32, pending: &Pending, direction: usize) {
         let recorded = self.options.recorded;
         let has = |flag| pending.tcp.contains(flag);
@@ -191,14 +192,15 @@ impl FlowTable {
             return;
         };
         let now = pending.timestamp.as_ms();
-        // COMPAT: the original compares addresses only, so all is from A if they are equal.
+        // COMPAT: Skydive compares only addresses, so that all packets are from A if the addresses
+        // are equal.
         let from = if recorded && pending.flags & IS_LOCAL != 0 {
             0
         } else {
             direction
         };
         if has(TcpFlags::SYN) {
-            // COMPAT: recorded values of the original, which takes A's second SYN for B's.
+            // COMPAT: recorded values of Skydive, which takes A's second SYN for B's.
             let from = if recorded && times.syn[from] != 0 {
                 1
             } else {
@@ -218,7 +220,7 @@ impl FlowTable {
     }
 }
 
-/// Measures the round-trip time: from a SYN or echo request to its SYN/ACK, RST or echo reply.
+/// Measures the round-trip time from a SYN or echo request to its SYN-ACK, RST, or echo reply.
 ///
 /// A repeated request does not restart the measurement.
 fn measure_rtt(entry: &mut Entry, pending: &Pending) {

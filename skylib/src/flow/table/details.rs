@@ -1,9 +1,10 @@
-//! Details: what few flows have beyond counters: the flow that an ICMP error is about, the errors
-//! about a flow, joined segments, and counters of DNS.
+//! Details: data that few flows have in addition to counters. They are the flow that an ICMP error
+//! refers to, the errors that refer to a flow, joined segments, and DNS counters.
 //!
 //! A packet with details leaves a note when it is keyed (`icmp_errors.rs`, `offload.rs`); notes are
-//! applied when all packets of the batch are counted. So packets without details cost one test.
-//! Details are in side memory with a byte budget; those beyond it are counted as dropped.
+//! applied after all packets of the batch are counted. Packets without details thus cost one test.
+//! Details are stored in side memory with a byte budget; details that exceed it are counted as
+//! dropped.
 
 use super::FlowTable;
 use super::dns_metric::DnsCounters;
@@ -19,9 +20,9 @@ use crate::packet::PacketRef;
 /// Details of a flow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Details {
-    /// Flow that the ICMP error is about.
+    /// Flow that the ICMP error refers to.
     pub(super) subject: Option<Box<Subject>>,
-    /// ICMP errors about the flow.
+    /// ICMP errors that refer to the flow.
     pub(super) errors: Option<Box<ErrorCounts>>,
     /// Joined segments of the flow.
     pub(super) joined: Option<Box<JoinedSegments>>,
@@ -30,7 +31,7 @@ pub(super) struct Details {
 }
 
 impl Details {
-    /// Returns the bytes of the budget that the details take.
+    /// Returns the size of the details that is charged to the budget, in bytes.
     pub(super) fn bytes(&self) -> usize {
         reserved(&self.subject)
             + reserved(&self.errors)
@@ -51,8 +52,8 @@ impl Details {
 }
 
 impl FlowTable {
-    /// Notes the details of the current packet, whose innermost encapsulation is in `slots[slot]`;
-    /// `around` is the hash of the enclosing flow.
+    /// Adds notes for the details of the current packet, whose innermost encapsulation is in
+    /// `slots[slot]`; `around` is the hash of the enclosing flow.
     #[inline(always)]
     pub(super) fn note_details(
         &mut self,
@@ -81,7 +82,7 @@ impl FlowTable {
         }
     }
 
-    /// Adds the notes of a batch to the flows that its packets were counted in.
+    /// Applies the notes of a batch to the flows in which its packets were counted.
     #[inline(always)]
     pub(super) fn apply_notes(&mut self, pending: &[Pending]) {
         if !self.joined_notes.is_empty() {
@@ -92,7 +93,7 @@ impl FlowTable {
         }
     }
 
-    /// Returns the record that a packet was counted in, unless it was removed since.
+    /// Returns the record in which a packet was counted; `None` if the record was removed since.
     pub(super) fn counted_record(&self, part: &Pending) -> Option<u32> {
         let mode = self.options.layer_key_mode;
         let record = part.record()?;
@@ -100,8 +101,8 @@ impl FlowTable {
         (entry.is_alive() && entry.key.is_same(&part.key, mode)).then_some(record)
     }
 
-    /// Returns a detail of a flow, which is added if the flow has none; `None`, and counted as
-    /// dropped, if the byte budget does not allow that.
+    /// Returns a detail of a flow, which is created if the flow has none. Returns `None` and counts
+    /// the detail as dropped if the byte budget does not allow it.
     pub(super) fn detail<T: Default>(
         &mut self,
         record: u32,
@@ -117,7 +118,8 @@ impl FlowTable {
         Some(&mut **field(details).get_or_insert_default())
     }
 
-    /// Takes bytes of the budget for details; `false`, and counted, if it is used up.
+    /// Charges bytes to the budget for details. Returns `false` and counts a dropped detail if the
+    /// budget is exhausted.
     pub(super) fn takes_details_bytes(&mut self, bytes: usize) -> bool {
         let has_room = self.details_bytes + bytes <= details_limit(&self.options);
         if has_room {
@@ -129,8 +131,8 @@ impl FlowTable {
     }
 }
 
-/// Returns the bytes that a detail takes of the budget, with those of a [`Rare`], of [`Details`], and of
-/// what it owns.
+/// Returns the bytes that a detail is charged for, including a [`Rare`], [`Details`], and the data
+/// that the detail owns.
 pub(super) const fn detail_bytes<T>() -> usize {
     size_of::<T>() + size_of::<Rare>() + size_of::<Details>() + OWNED_BYTES
 }
@@ -149,11 +151,12 @@ pub(super) fn details_limit(options: &FlowTableOptions) -> usize {
     }
 }
 
-/// Largest byte budget for details.
+/// Maximum byte budget for details.
 const MAX_DETAILS_BYTES: usize = 16 << 20;
-/// Largest size of what a detail owns: the DNS name of a failure and its texts.
+/// Maximum size of the data that a detail owns, in bytes: the DNS name of a failure and its
+/// strings.
 const OWNED_BYTES: usize = 384;
-/// Largest IP packet on a link without jumbo frames, in bytes.
+/// Maximum size of an IP packet on a link without jumbo frames, in bytes.
 pub(super) const MAX_PACKET: u32 = 1500;
-/// Largest frame whose IP packet has at most [`MAX_PACKET`] bytes, in bytes.
+/// Maximum size of a frame whose IP packet has at most [`MAX_PACKET`] bytes, in bytes.
 const MAX_FRAME: u32 = 1514;

@@ -1,7 +1,7 @@
-//! Counters of the DNS messages of a flow: queries, responses, failures, and what is unanswered.
+//! Counters of the DNS messages of a flow: queries, responses, failures, and unanswered queries.
 //!
-//! Rings hold the outstanding queries and the latest answers by a hash of identifier and question, so
-//! a message costs a scan of at most 2 × [`RING`] words.
+//! Rings hold a hash of the identifier and question of outstanding queries and of the latest
+//! responses, so that a message costs a scan of at most 2 × [`RING`] words.
 
 use crate::decode::DnsMessage;
 use crate::flow::extra_layers::dns;
@@ -13,11 +13,11 @@ pub(super) struct DnsCounters {
     queries: u64,
     responses: u64,
     failures: u64,
-    /// Queries given up because too many were outstanding.
+    /// Number of queries no longer tracked because too many were outstanding.
     given_up: u64,
     /// Queries without an answer.
     outstanding: Ring,
-    /// Questions of the latest responses, to recognize repeats.
+    /// Questions of the latest responses, to detect repeated responses.
     answered: Ring,
     last_failure: Option<Box<DnsFailure>>,
 }
@@ -29,7 +29,7 @@ struct Ring {
     len: u8,
 }
 
-/// Largest number of hashes in a [`Ring`].
+/// Maximum number of hashes in a [`Ring`].
 const RING: usize = 16;
 
 impl Ring {
@@ -37,7 +37,7 @@ impl Ring {
         self.hashes[..usize::from(self.len)].contains(&hash)
     }
 
-    /// Appends a hash; returns whether the oldest one was removed for it.
+    /// Appends a hash; returns whether the oldest hash was removed to make room.
     fn push(&mut self, hash: u32) -> bool {
         let is_full = usize::from(self.len) == RING;
         if is_full {
@@ -49,7 +49,7 @@ impl Ring {
         is_full
     }
 
-    /// Removes a hash; returns whether it was there.
+    /// Removes a hash; returns whether the ring contained it.
     fn remove(&mut self, hash: u32) -> bool {
         let used = &mut self.hashes[..usize::from(self.len)];
         let Some(at) = used.iter().position(|other| *other == hash) else {
@@ -62,7 +62,7 @@ impl Ring {
 }
 
 impl DnsCounters {
-    /// Counts a message; one without a complete header is ignored.
+    /// Counts a message; a message without a complete header is ignored.
     pub(super) fn count(&mut self, message: &[u8]) {
         let Some(header) = DnsMessage::new(message) else {
             return;
@@ -77,7 +77,7 @@ impl DnsCounters {
             return;
         }
         if !self.outstanding.remove(hash) && self.answered.contains(hash) {
-            // A repeat.
+            // A repeated response.
             return;
         }
         self.answered.push(hash);
@@ -91,7 +91,7 @@ impl DnsCounters {
         }
     }
 
-    /// Returns the record.
+    /// Returns the counters as the message of a flow record.
     pub(super) fn record(&self) -> DnsMetric {
         let number = |counter: u64| i64::try_from(counter).unwrap_or(i64::MAX);
         DnsMetric {
@@ -104,7 +104,7 @@ impl DnsCounters {
     }
 }
 
-/// Returns the record of a failed response.
+/// Returns the message for a failed response in a flow record.
 fn failure(message: &[u8], response_code: crate::value::Text) -> DnsFailure {
     let mut parser = DnsMessage::new(message);
     let id = parser.as_ref().map_or(0, DnsMessage::id);
@@ -122,7 +122,7 @@ fn failure(message: &[u8], response_code: crate::value::Text) -> DnsFailure {
     }
 }
 
-/// Returns a hash (FNV-1a) of the identifier and the first question, in lower case.
+/// Returns a hash (FNV-1a) of the identifier and the first question, in lowercase.
 fn question_hash(message: &[u8]) -> u32 {
     let mut end = 12;
     while let Some(length @ 1..64) = message.get(end).copied() {
@@ -136,7 +136,7 @@ fn question_hash(message: &[u8]) -> u32 {
     })
 }
 
-/// Bit QR of the flags.
+/// Bit of the flags that marks a response (QR).
 const RESPONSE: u16 = 0x8000;
 
 #[cfg(test)]
@@ -156,7 +156,7 @@ mod tests {
         for name in *b"abc" {
             counters.count(&message(name, 0x0100, name));
         }
-        // The case of names is random in some clients (0x20 encoding).
+        // Some clients send names in random case (0x20 encoding).
         counters.count(&message(b'a', 0x8183, b'A'));
         counters.count(&message(b'a', 0x8183, b'A'));
         counters.count(&message(b'b', 0x8180, b'b'));

@@ -17,18 +17,18 @@ pub(super) struct EchoRequest {
     pub(super) at: i64,
     /// Sequence number.
     pub(super) number: u16,
-    /// Side that sent it.
+    /// Side that sent the request.
     pub(super) side: u8,
-    /// Whether it was sent again: its reply measures nothing.
+    /// Whether the request was sent again, so that its reply measures nothing.
     pub(super) is_repeated: bool,
 }
 
 impl Echoes {
-    /// Adds a request of a side. Returns whether the oldest one was given up for it.
+    /// Adds a request of a side. Returns whether the oldest request was dropped to make room.
     pub(super) fn request(&mut self, side: usize, number: u16, at: i64) -> bool {
         if let Some(known) = self.position(side, number) {
             let known = &mut self.requests[known];
-            // Sooner than any sender repeats: a copy.
+            // A sender does not repeat a request this soon: the packet is a copy.
             if at.saturating_sub(known.at) > COPY_NS {
                 (known.at, known.is_repeated) = (at, true);
             }
@@ -47,7 +47,7 @@ impl Echoes {
         is_full
     }
 
-    /// Ends the request that a reply of a side belongs to. Returns the round-trip time, in
+    /// Ends the request to which a reply of a side belongs. Returns the round-trip time, in
     /// nanoseconds; `None` if there was no request, or if the request was sent again.
     pub(super) fn reply(&mut self, side: usize, number: u16, at: i64) -> Option<i64> {
         let known = self.position(1 - side, number)?;
@@ -60,7 +60,7 @@ impl Echoes {
         &self.requests[..self.len]
     }
 
-    /// Appends a request, if there is room.
+    /// Appends a request, unless the list is full.
     pub(super) fn put(&mut self, request: EchoRequest) {
         if let Some(slot) = self.requests.get_mut(self.len) {
             *slot = request;
@@ -75,7 +75,7 @@ impl Echoes {
         request
     }
 
-    /// Returns the index of a request.
+    /// Returns the index of a request; `None` if it is not outstanding.
     pub(super) fn position(&self, side: usize, number: u16) -> Option<usize> {
         let is =
             |request: &EchoRequest| usize::from(request.side) == side && request.number == number;
@@ -83,7 +83,7 @@ impl Echoes {
     }
 }
 
-/// Largest number of outstanding requests of a flow.
+/// Maximum number of outstanding requests of a flow.
 pub(super) const MAX_ECHOES: usize = 16;
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Storage of a flow: an entry of three cache lines (key, hot, cold), and slabs for data that few
 //! flows have.
 
+use std::num::NonZeroU32;
+
 use super::details::Details;
 use super::echoes::Echoes;
 use super::handshake::Handshake;
@@ -15,8 +17,8 @@ use crate::flow::record::{FinishType, FlowProtocol, RawPacket};
 use crate::flow::recorded_streams::RecordedStreams;
 use crate::flow::stream_counters::StreamCounters;
 
-/// A flow in the table. The first cache line decides whether a packet belongs to it, the second is
-/// written by every packet, the third when the flow begins, is sent or is removed.
+/// A flow in the table. The first cache line determines whether a packet belongs to the flow. The
+/// second is written by every packet; the third, when the flow begins, is sent, or is removed.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Entry {
@@ -35,8 +37,8 @@ pub(super) struct Hot {
     pub(super) bytes: [u64; 2],
     /// Time of the last packet, in Unix milliseconds.
     pub(super) last: i64,
-    /// Time of the request without a response so far, in Unix nanoseconds; see [`END_REQUEST`]. With
-    /// `recorded`, 0 if there is none.
+    /// Time of the outstanding request, in Unix nanoseconds; see [`END_REQUEST`]. With `recorded`,
+    /// 0 if there is none.
     pub(super) pending: i64,
     /// Round-trip time last measured, in nanoseconds.
     pub(super) rtt: i64,
@@ -44,11 +46,11 @@ pub(super) struct Hot {
     pub(super) touched: u32,
     /// Set of `HOT_*` flags.
     pub(super) flags: u8,
-    /// How the flow ended.
+    /// Way in which the flow ended.
     pub(super) finish: FinishType,
     /// Set of `END_*` flags.
     pub(super) ends: u8,
-    /// How it is known that A opened the flow.
+    /// Evidence that A opened the flow.
     pub(super) opener: Evidence,
 }
 
@@ -64,24 +66,24 @@ pub(super) struct Cold {
     pub(super) vlan_id: i64,
     /// Ports of A and B.
     pub(super) ports: [u16; 2],
-    /// ICMP type (8 bits, upper), code (8 bits) and id (16 bits); of TCP, see
+    /// ICMP type (upper 8 bits), code (8 bits), and identifier (16 bits); for TCP, see
     /// [`END_REQUEST_STAMP`].
     pub(super) icmp: u32,
-    /// Tunnel identifier of the first packet; of TCP, the announced segment sizes (`offload.rs`).
+    /// Tunnel identifier of the first packet; for TCP, the announced segment sizes (`offload.rs`).
     pub(super) tunnel_id: u32,
     /// Interned number of the layer path; `u16::MAX` if the path is in [`Rare::path`].
     pub(super) path: u16,
-    /// Index of its age queue.
+    /// Index of the age queue of the flow.
     pub(super) class: u8,
     /// Set of `HAS_*` flags.
     pub(super) layers: u8,
-    /// Slot of its [`Interval`], or [`NONE`].
+    /// Slot of the [`Interval`] of the flow, or [`NONE`].
     pub(super) interval: u32,
-    /// Slot of its [`Rare`], or [`NONE`].
+    /// Slot of the [`Rare`] of the flow, or [`NONE`].
     pub(super) rare: u32,
-    /// Older neighbor in its age queue, or [`NONE`].
+    /// Older neighbor in the age queue, or [`NONE`].
     pub(super) previous: u32,
-    /// Newer neighbor in its age queue, or [`NONE`]; in a free entry, the next free one.
+    /// Newer neighbor in the age queue, or [`NONE`]; in a free entry, the next free entry.
     pub(super) next: u32,
     /// Number of the update interval in which the flow began.
     pub(super) born: u32,
@@ -89,7 +91,7 @@ pub(super) struct Cold {
     pub(super) number: u32,
 }
 
-/// Absence of a record number or slot.
+/// Marks the absence of a record number or slot.
 pub(super) const NONE: u32 = u32::MAX;
 
 /// The entry is in use.
@@ -98,41 +100,41 @@ pub(super) const HOT_ALIVE: u8 = 0x01;
 pub(super) const HOT_SWAPPED: u8 = 0x02;
 /// A packet arrived since the flow was last appended to its age queue.
 pub(super) const HOT_USED: u8 = 0x04;
-/// Its number is in `FlowTable::touched`; outlives the flow.
+/// The record number is in `FlowTable::touched`; outlives the flow.
 pub(super) const HOT_LISTED: u8 = 0x08;
-/// Its number is in `FlowTable::finishing`; outlives the flow.
+/// The record number is in `FlowTable::finishing`; outlives the flow.
 pub(super) const HOT_FINISHING: u8 = 0x10;
-/// A packet was counted that is no attempt to open a connection: neither a SYN without ACK nor a
-/// bare RST.
+/// A packet was counted that is not an attempt to open a connection: neither a SYN without ACK nor
+/// a bare RST.
 pub(super) const HOT_ANSWERED: u8 = 0x20;
 /// A round-trip time was measured in the update interval of the last packet.
 pub(super) const HOT_SAMPLED: u8 = 0x40;
-/// Other entries have, or had, the same key: packets choose among them.
+/// Other entries have, or had, the same key, so that packets must choose among them.
 pub(super) const HOT_PAIRED: u8 = 0x80;
 
 /// FIN seen from A; FIN seen from B.
 pub(super) const END_FIN: [u8; 2] = [0x01, 0x02];
 /// Mask of the state of the latest request, an `END_REQUEST_*` number.
 pub(super) const END_REQUEST: u8 = 0x1c;
-/// Only the answer was seen; its number is in `cold.number`.
+/// Only the answer was seen; the number of the request is in `cold.number`.
 pub(super) const END_REQUEST_KNOWN: u8 = 0x04;
-/// It waits for its answer since `hot.pending`.
+/// The request waits for its answer since `hot.pending`.
 pub(super) const END_REQUEST_PENDING: u8 = 0x08;
-/// It waits for its answer, and was sent again.
+/// The request waits for its answer, and was sent again.
 pub(super) const END_REQUEST_REPEATED: u8 = 0x0c;
-/// It was answered.
+/// The request was answered.
 pub(super) const END_REQUEST_ANSWERED: u8 = 0x10;
 /// The state is in [`Rare::handshake`] or [`Rare::echoes`].
 pub(super) const END_REQUEST_RARE: u8 = 0x14;
-/// The request is B's.
+/// The request was sent by B.
 pub(super) const END_REQUEST_OF_B: u8 = 0x20;
 /// The request has a timestamp option, whose value is in `cold.icmp`.
 pub(super) const END_REQUEST_STAMP: u8 = 0x40;
-/// The UUID of the flow was used: it stays if the flow's start changes.
+/// The UUID of the flow was used: it does not change if the flow's start changes.
 pub(super) const END_IDENTIFIED: u8 = 0x80;
 
-// Layers of a flow. HAS_OTHER_NETWORK: the addresses are in `Rare::network`, not in the key. The
-// transport is a two-bit number under the mask HAS_TRANSPORT.
+// Layers of a flow. With HAS_OTHER_NETWORK, the addresses are in `Rare::network`, not in the key.
+// The transport is a two-bit number under the mask HAS_TRANSPORT.
 pub(super) const HAS_LINK: u8 = 0x01;
 pub(super) const HAS_NETWORK: u8 = 0x02;
 pub(super) const HAS_ICMP: u8 = 0x04;
@@ -141,15 +143,15 @@ pub(super) const HAS_TCP: u8 = 0x10;
 pub(super) const HAS_UDP: u8 = 0x20;
 pub(super) const HAS_SCTP: u8 = 0x30;
 pub(super) const HAS_TRANSPORT: u8 = 0x30;
-/// The flow is not in the index: a later one has its key.
+/// The flow is not in the index, because a later flow has its key.
 pub(super) const IS_RETIRED: u8 = 0x40;
-/// The flow is an attempt to open a connection while another one with its key is open.
+/// The flow is an attempt to open a connection while another flow with its key is open.
 pub(super) const IS_ATTEMPT: u8 = 0x80;
 
 const _: () = assert!(size_of::<Entry>() == 192 && align_of::<Entry>() == 64);
 
 impl Entry {
-    /// Returns an entry that is no flow.
+    /// Returns an entry that contains no flow.
     #[cfg(test)]
     pub(super) fn vacant() -> Self {
         Self {
@@ -212,7 +214,7 @@ impl Entry {
     /// Returns the latest round-trip time of the interval `hot.touched`, in nanoseconds; 0 if there
     /// was none.
     pub(super) const fn latest_sample(&self, recorded: bool) -> i64 {
-        // COMPAT: recorded values of the original, which repeats an old one.
+        // COMPAT: recorded values of Skydive, which repeats an old value.
         if recorded || self.hot.flags & HOT_SAMPLED != 0 {
             self.hot.rtt
         } else {
@@ -237,7 +239,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Returns the difference to an earlier state.
+    /// Returns the difference from an earlier state.
     pub(super) const fn since(self, earlier: Self) -> Self {
         let [ab, ba] = self.packets;
         let [ab_bytes, ba_bytes] = self.bytes;
@@ -269,10 +271,24 @@ impl Counters {
     }
 }
 
-/// Counters of former update intervals; only flows with packets in more than one have it.
+/// Numbers that only few flows, or the flows of few captures, have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SideNumbers {
+    /// Number of evictions, modulo 2³², at the creation of a flow that evicted another one; 0 for other
+    /// flows.
+    pub(super) evictions: u32,
+    /// Sequence number of the SYN of a flow with [`Evidence::NewSyn`].
+    pub(super) new_syn: u32,
+    /// Capture point or interface index, if the first packet had no other marks; see
+    /// [`Marks::capture_origin`].
+    pub(super) origin: Option<NonZeroU32>,
+}
+
+/// Counters of earlier update intervals; only flows with packets in more than one interval have
+/// them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Interval {
-    /// Totals at the first packet of the interval `hot.touched`: totals before that interval.
+    /// Totals before the interval `hot.touched`.
     pub(super) base: Counters,
     /// Packets and bytes of the interval before `hot.touched`.
     pub(super) before: Counters,
@@ -283,9 +299,9 @@ pub(super) struct Interval {
 /// Data that few flows have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rare {
-    /// Times of SYN, FIN and RST; `None` unless an option records them and the flow is TCP.
+    /// Times of SYN, FIN, and RST; `None` unless an option records them and the flow is TCP.
     pub(super) tcp: Option<TcpTimes>,
-    /// Raw packets that were not sent yet.
+    /// Raw packets that have not been sent yet.
     pub(super) raw: Vec<RawPacket>,
     /// Number of raw packets stored since the flow began.
     pub(super) captured: u32,
@@ -293,32 +309,33 @@ pub(super) struct Rare {
     pub(super) network: Option<OtherNetwork>,
     /// Layer path, if it could not be interned.
     pub(super) path: Option<crate::decode::LayersPath>,
-    /// State of its TCP streams, if they are tracked as the original does.
+    /// State of the TCP streams, if they are tracked as in Skydive.
     pub(super) recorded_streams: Option<Box<RecordedStreams>>,
     /// Counters of IP defragmentation.
     pub(super) ip: Option<IpMetric>,
-    /// Requests of TCP that do not fit into the entry.
+    /// TCP requests that do not fit into the entry.
     pub(super) handshake: Option<Box<Handshake>>,
     /// Echo requests that do not fit into the entry.
     pub(super) echoes: Option<Box<Echoes>>,
     /// Statistics of round-trip times, if an option needs them.
     pub(super) round_trips: Option<Box<RoundTrips>>,
-    /// Counters of its TCP streams, if they are tracked and not `recorded`.
+    /// Counters of the TCP streams, if they are tracked and `recorded` is not set.
     pub(super) stream_counters: Option<Box<StreamCounters>>,
-    /// Start that the UUID was computed with, if it has changed since.
+    /// Start from which the UUID was computed, if the start has changed since.
     pub(super) uuid_start: Option<i64>,
     /// Message of an extra layer.
     pub(super) extra_message: Option<Box<ExtraMessage>>,
-    /// Details of its packets.
+    /// Details of the packets.
     pub(super) details: Option<Box<Details>>,
-    /// Identifiers of the first packet, if it had any.
+    /// Identifiers of the first packet, if it had any that [`SideNumbers::origin`] does not hold.
     pub(super) marks: Option<Box<Marks>>,
-    /// One-way identifiers around the flow, if it is inside of such a path.
+    /// One-way identifiers around the flow, if the flow is inside a one-way path.
     pub(super) pairing: Option<Box<Pairing>>,
 }
 
 impl Rare {
-    /// Returns the bytes of the marks and the pairing that count for [`side_limit`](super::side_limit).
+    /// Returns the size of the marks and the pairing that counts toward
+    /// [`side_limit`](super::side_limit), in bytes.
     pub(super) fn side_bytes(&self) -> usize {
         let marks = self.marks.as_ref().map_or(0, |_| MARKS_BYTES);
         let pairing = self.pairing.as_ref().map_or(0, |_| size_of::<Pairing>());
@@ -326,10 +343,10 @@ impl Rare {
     }
 }
 
-/// Bytes of the marks of a flow and of its [`Rare`].
+/// Size of the marks of a flow and of its [`Rare`], in bytes.
 pub(super) const MARKS_BYTES: usize = size_of::<Marks>() + size_of::<Rare>();
 
-/// Layer 3 addresses of a flow whose key holds other ones, such as IPv4 inside IPv6.
+/// Layer 3 addresses of a flow whose key holds other addresses, such as IPv4 inside IPv6.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OtherNetwork {
     pub(super) is_v4: bool,
@@ -337,7 +354,7 @@ pub(super) struct OtherNetwork {
     pub(super) destination: crate::decode::IpAddress,
 }
 
-/// Times of SYN, FIN and RST from A and from B, in Unix milliseconds (0: not seen), and the TTL of
+/// Times of SYN, FIN, and RST from A and from B, in Unix milliseconds (0: not seen), and the TTL of
 /// SYN.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TcpTimes {
@@ -415,13 +432,13 @@ impl<T: Default> Slab<T> {
         Some(value)
     }
 
-    /// Returns the allocated size, in bytes, without what the values own.
+    /// Returns the allocated size, in bytes, excluding memory that the values own.
     pub(super) fn bytes(&self) -> usize {
         self.chunks.len() * SLAB_CHUNK * size_of::<T>() + self.free.capacity() * size_of::<u32>()
     }
 }
 
-/// Values per chunk of a [`Slab`].
+/// Number of values per chunk of a [`Slab`].
 const SLAB_CHUNK: usize = 512;
 
 #[cfg(test)]

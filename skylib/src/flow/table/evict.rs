@@ -1,17 +1,18 @@
 //! Removal and eviction of flows.
 //!
-//! Eviction is the second-chance (CLOCK) approximation of LRU, over the fronts of the age queues:
-//! O(queues) for each flow that is skipped, of which there are at most [`MAX_CHANCES`].
+//! Eviction is the second-chance (CLOCK) approximation of LRU over the fronts of the age queues. It
+//! costs O(queues) for each skipped flow; at most [`MAX_CHANCES`] flows are skipped.
 
 use super::FlowTable;
-use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED, IS_RETIRED};
+use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED, IS_RETIRED, SideNumbers};
 use crate::flow::key::FlowKey;
 
 impl FlowTable {
     /// Evicts the approximately least recently used flow: the oldest front of the age queues that
     /// had no packet since it was appended.
     ///
-    /// At most [`MAX_CHANCES`] used flows are appended again; then the next front is evicted.
+    /// At most [`MAX_CHANCES`] used flows are appended again; after that, the next front is
+    /// evicted.
     #[cold]
     pub(super) fn evict(&mut self) {
         for chance in 0.. {
@@ -43,36 +44,34 @@ impl FlowTable {
         }
     }
 
-    /// Records that a flow began by evicting another one (A18).
+    /// Records that a flow was created by evicting another one (A18).
     #[cold]
     pub(super) fn note_evictions(&mut self, record: u32) {
         let evictions = self.stats.evicted as u32;
-        self.uuid_numbers_mut(record)[0] = evictions;
+        self.side_numbers_mut(record).evictions = evictions;
     }
 
-    /// Records the sequence number of the SYN that began a flow on the ports of another one (A18).
+    /// Records the sequence number of the SYN of a flow that reuses the ports of another one (A18).
     #[cold]
     pub(super) fn note_new_syn(&mut self, record: u32, sequence: u32) {
-        self.uuid_numbers_mut(record)[1] = sequence;
+        self.side_numbers_mut(record).new_syn = sequence;
     }
 
-    /// Returns the number of evictions, modulo 2³², up to the begin of a flow that evicted another
-    /// one, 0 for other flows; and the sequence number of its SYN, valid with
-    /// [`Evidence::NewSyn`](super::opener::Evidence::NewSyn).
-    pub(super) fn uuid_numbers(&self, record: u32) -> [u32; 2] {
-        let numbers = self.uuid_numbers.get(record as usize);
+    /// Returns the side numbers of a flow; all 0 if none were stored.
+    pub(super) fn side_numbers(&self, record: u32) -> SideNumbers {
+        let numbers = self.side_numbers.get(record as usize);
         numbers.copied().unwrap_or_default()
     }
 
-    fn uuid_numbers_mut(&mut self, record: u32) -> &mut [u32; 2] {
+    pub(super) fn side_numbers_mut(&mut self, record: u32) -> &mut SideNumbers {
         let at = record as usize;
-        if self.uuid_numbers.len() <= at {
-            self.uuid_numbers.resize(at + 1, [0; 2]);
+        if self.side_numbers.len() <= at {
+            self.side_numbers.resize(at + 1, SideNumbers::default());
         }
-        &mut self.uuid_numbers[at]
+        &mut self.side_numbers[at]
     }
 
-    /// Removes a flow from the index, its queue, the slabs and the arena.
+    /// Removes a flow from the index, its queue, the slabs, and the arena.
     pub(super) fn remove(&mut self, record: u32) {
         self.unindex_network(record);
         let entry = self.arena.get_mut(record);
@@ -81,7 +80,8 @@ impl FlowTable {
             entry.cold,
         );
         entry.key = FlowKey::NONE;
-        // Its number stays in those lists; the flags keep a reused number from being added twice.
+        // Its number remains in those lists; the flags prevent a reused number from being added
+        // twice.
         entry.hot.flags &= HOT_LISTED | HOT_FINISHING;
         if cold.layers & IS_RETIRED == 0 {
             self.index.remove(hash, record);
@@ -99,14 +99,14 @@ impl FlowTable {
             self.details_bytes -= rare.details.map_or(0, |details| details.bytes());
             self.segment_bytes -= rare.recorded_streams.map_or(0, |streams| streams.bytes());
         }
-        if let Some(numbers) = self.uuid_numbers.get_mut(record as usize) {
-            *numbers = [0; 2];
+        if let Some(numbers) = self.side_numbers.get_mut(record as usize) {
+            *numbers = SideNumbers::default();
         }
         self.arena.release(record);
     }
 }
 
-/// Largest number of used flows that one eviction skips; bounds its cost.
+/// Maximum number of used flows that one eviction skips; bounds the cost of an eviction.
 const MAX_CHANCES: u32 = 64;
-/// Largest number of evicted flows waiting for the next call that has a sink.
+/// Maximum number of evicted flows that wait for the next call with a sink.
 pub(super) const MAX_EVICTED: usize = 1 << 14;

@@ -1,8 +1,8 @@
-//! Export: from a table entry to the [`Flow`] record that clients see, and field access of a filter
-//! on an entry without building the record.
+//! Export: conversion of a table entry to the [`Flow`] record that clients receive, and access of
+//! filters to the fields of an entry without building the record.
 //!
-//! Identifiers and texts are computed here, not per packet. Which interval `LastUpdateMetric` covers
-//! depends on why the flow is exported:
+//! Identifiers and strings are computed here, not per packet. The interval of `LastUpdateMetric`
+//! depends on the reason for the export:
 //!
 //! | export | interval |
 //! |---|---|
@@ -27,13 +27,14 @@ use crate::flow::record::{FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, 
 use crate::value::Text;
 
 impl FlowTable {
-    /// Returns a flow as a query sees it.
+    /// Returns the record of a flow for a query.
     pub(super) fn flow(&self, record: u32) -> Flow {
         let interval = self.visible_interval(self.arena.get(record));
         self.record(record, interval, false)
     }
 
-    /// Returns a flow as an update sends it, and removes the raw packets that are sent with it.
+    /// Returns the record of a flow for an update, and removes the raw packets that are sent with
+    /// it.
     pub(super) fn updated_flow(&mut self, record: u32, now: i64) -> Flow {
         let entry = self.arena.get(record);
         let flow = self.record(record, Some(self.current_interval(entry, now)), false);
@@ -44,7 +45,7 @@ impl FlowTable {
         flow
     }
 
-    /// Returns the final record of a flow that is removed.
+    /// Returns the final record of a flow that is being removed.
     pub(super) fn leaving_flow(&self, record: u32) -> Flow {
         let entry = self.arena.get(record);
         self.record(record, self.leaving_interval(entry), true)
@@ -54,7 +55,7 @@ impl FlowTable {
     pub(super) fn timed_out_flow(&self, record: u32, now: i64) -> Flow {
         let entry = self.arena.get(record);
         let metric = if self.options.recorded {
-            // COMPAT: recorded values of the original, which sends the last interval twice.
+            // COMPAT: recorded values of Skydive, which sends the last interval twice.
             self.last_interval(entry)
         } else {
             Some(self.metric(Counters::default(), [self.timers.updated()[0], now], 0))
@@ -68,13 +69,13 @@ impl FlowTable {
         self.metric(entry.counters(), times, entry.hot.rtt)
     }
 
-    /// Returns a metric; `times` are the first and the last one in the table's time.
+    /// Returns a metric; `times` are its start and end in steady time, in Unix milliseconds.
     fn metric(&self, counters: Counters, times: [i64; 2], rtt: i64) -> FlowMetric {
         let [start, last] = times.map(|time| self.clock_steps.shown(time));
         counters.metric(start, last, rtt)
     }
 
-    /// Returns the metric of the current interval, up to `now` (Unix milliseconds).
+    /// Returns the metric of the current interval, up to `now` (steady time, in Unix milliseconds).
     fn current_interval(&self, entry: &Entry, now: i64) -> FlowMetric {
         let base = self
             .intervals
@@ -94,7 +95,7 @@ impl FlowTable {
         )
     }
 
-    /// Returns the metric of the latest interval of a flow that is removed.
+    /// Returns the metric of the latest interval of a flow that is being removed.
     fn leaving_interval(&self, entry: &Entry) -> Option<FlowMetric> {
         if entry.hot.touched == self.timers.interval() {
             Some(self.current_interval(entry, entry.hot.last))
@@ -103,7 +104,7 @@ impl FlowTable {
         }
     }
 
-    /// Returns the metric of the latest interval in queries.
+    /// Returns the metric of the latest interval, as shown in queries.
     fn visible_interval(&self, entry: &Entry) -> Option<FlowMetric> {
         if self.has_ended {
             self.leaving_interval(entry)
@@ -112,7 +113,8 @@ impl FlowTable {
         }
     }
 
-    /// Returns the finish type in queries: in an ended table, every open flow has timed out.
+    /// Returns the finish type, as shown in queries: in an ended table, every open flow has timed
+    /// out.
     fn visible_finish(&self, entry: &Entry) -> FinishType {
         match entry.hot.finish {
             FinishType::NotFinished if self.has_ended => FinishType::Timeout,
@@ -128,9 +130,10 @@ impl FlowTable {
         }
         let last = current.wrapping_sub(1);
         let slot = self.intervals.get(entry.cold.interval);
-        // The slab value describes the interval before `touched`, so it is the last complete one
-        // only if `touched` is current; if `touched` is the last one, its counters are the totals
-        // minus the base; if it is older, nothing was counted.
+        // The slab value describes the interval before `touched`. If `touched` is the current
+        // interval, the value is that of the last complete interval. If `touched` is the last
+        // complete interval, its counters are the totals minus the base. If `touched` is older,
+        // nothing was counted.
         let (counters, rtt) = if entry.hot.touched == current {
             slot.map_or_else(Default::default, |slot| (slot.before, slot.rtt))
         } else if entry.hot.touched == last {
@@ -151,7 +154,8 @@ impl FlowTable {
         Some(self.metric(counters, [start, end], rtt))
     }
 
-    /// Builds a record. `leaves`: the flow is removed, so open TCP streams count as done.
+    /// Builds a record. With `leaves`, the flow is being removed, and open TCP streams count as
+    /// complete.
     fn record(&self, record: u32, last_update_metric: Option<FlowMetric>, leaves: bool) -> Flow {
         let entry = self.arena.get(record);
         let (cold, hot) = (&entry.cold, &entry.hot);
@@ -184,7 +188,7 @@ impl FlowTable {
             id: 0,
         });
         let icmp = (cold.layers & HAS_ICMP != 0).then(|| icmp(cold.icmp));
-        let extra = self.extra_fields(entry);
+        let extra = self.extra_fields(record);
         Flow {
             uuid: hex_text(ids.uuid),
             layers_path: path.text.clone(),
@@ -213,7 +217,8 @@ impl FlowTable {
         }
     }
 
-    /// Returns the age queue of a flow, from the name of its ports or else of its last layer.
+    /// Returns the age queue of a flow, selected by the name of its ports, or else of its last
+    /// layer.
     pub(super) fn class(&self, entry: &Entry) -> u8 {
         let path = self.path(entry);
         match self.port_name(entry) {
@@ -222,7 +227,7 @@ impl FlowTable {
         }
     }
 
-    /// Returns the layer path of a flow, interned or computed.
+    /// Returns the layer path of a flow, interned or stored with the flow.
     fn path(&self, entry: &Entry) -> std::borrow::Cow<'_, PathInfo> {
         use std::borrow::Cow;
         if let Some(path) = self.paths.get(entry.cold.path) {
@@ -242,7 +247,7 @@ impl FlowTable {
         self.port_name(entry).unwrap_or(&path.application)
     }
 
-    /// Returns the name of one of the ports of a flow.
+    /// Returns the configured name of a port of a flow; `None` if there is none.
     fn port_name(&self, entry: &Entry) -> Option<&Text> {
         let [a, b] = entry.cold.ports;
         self.options
@@ -285,7 +290,7 @@ impl FlowTable {
     }
 }
 
-/// Unpacks the ICMP type, code and id of an entry.
+/// Unpacks the ICMP type, code, and identifier of an entry.
 fn icmp(packed: u32) -> IcmpLayer {
     let [kind, code, id @ ..] = packed.to_be_bytes();
     IcmpLayer {
@@ -334,7 +339,7 @@ impl FlowFields for EntryFields<'_> {
                 _ => {
                     return self
                         .table
-                        .extra_fields(self.entry)
+                        .extra_fields(self.record)
                         .int(IntField::Plain(field));
                 }
             }),
@@ -388,14 +393,14 @@ impl FlowFields for EntryFields<'_> {
                 return Some(read(icmp(entry.cold.icmp).kind.name()));
             }
             TextField::DnsOpCode | TextField::DnsResponseCode => {
-                return table.extra_fields(entry).text(field).map(read);
+                return table.extra_fields(self.record).text(field).map(read);
             }
         }
         Some(read(text.as_str()))
     }
 
     fn with_details<R>(&self, read: impl FnOnce(&Flow) -> R) -> R {
-        read(&self.table.extra_fields(self.entry))
+        read(&self.table.extra_fields(self.record))
     }
 }
 
@@ -406,7 +411,7 @@ impl Fields<Option<FlowField>> for EntryFields<'_> {
     }
 }
 
-/// MAC address, displayed in lower-case hex with colons.
+/// MAC address, displayed in lowercase hexadecimal with colons.
 pub(super) struct Mac(pub(super) [u8; 6]);
 
 impl fmt::Display for Mac {
@@ -423,7 +428,7 @@ impl fmt::Display for Mac {
     }
 }
 
-/// Number, displayed in lower-case hex without leading zeros.
+/// Number, displayed in lowercase hexadecimal without leading zeros.
 struct Hex(u64);
 
 impl fmt::Display for Hex {
@@ -438,19 +443,19 @@ impl fmt::Display for Hex {
     }
 }
 
-/// Returns a number in hex as a text.
+/// Returns a number as a hexadecimal string.
 pub(super) fn hex_text(number: u64) -> Text {
     short_text(Hex(number))
 }
 
-/// Returns a value of at most 48 bytes as a text, formatted without a heap buffer.
+/// Returns a value of at most 48 bytes as a string, formatted without a heap buffer.
 pub(super) fn short_text(value: impl fmt::Display) -> Text {
     let mut text = ShortText::new();
     text.put(value);
     Text::from(text.as_str())
 }
 
-/// Stack buffer for texts of at most 48 bytes: addresses and numbers.
+/// Stack buffer for strings of at most 48 bytes: addresses and numbers.
 struct ShortText {
     /// `bytes[..len]` is UTF-8, and `len <= 48`.
     bytes: [u8; 48],
@@ -458,7 +463,7 @@ struct ShortText {
 }
 
 impl ShortText {
-    /// Returns an empty text.
+    /// Returns an empty string.
     const fn new() -> Self {
         Self {
             bytes: [0; 48],
@@ -468,12 +473,12 @@ impl ShortText {
 
     /// Appends a value.
     fn put(&mut self, value: impl fmt::Display) {
-        // No address is longer than the buffer; a longer value would be truncated.
+        // No address is longer than the buffer; a longer value is truncated.
         let cut = write!(self, "{value}");
         debug_assert!(cut.is_ok());
     }
 
-    /// Returns the text.
+    /// Returns the string.
     fn as_str(&self) -> &str {
         self.bytes
             .get(..self.len)

@@ -1,8 +1,8 @@
-//! Messages of extra layers (DNS, DHCPv4, VRRP): stored with the flow as bytes, within a byte budget
-//! of the whole table, and parsed only when a record is exported.
+//! Messages of extra layers (DNS, DHCPv4, VRRP): stored with the flow as bytes, within a byte
+//! budget for the whole table, and parsed only when a record is exported.
 
 use super::FlowTable;
-use super::entry::{Entry, NONE, Rare};
+use super::entry::{NONE, Rare};
 use super::pending::Pending;
 use crate::decode::{Encapsulations, Layer};
 use crate::flow::extra_layers::ExtraMessage;
@@ -41,8 +41,8 @@ impl FlowTable {
         })
     }
 
-    /// Stores the message of a packet with its flow, or counts it as dropped if the byte budget
-    /// does not allow it.
+    /// Stores the message of a packet with its flow, or counts it as dropped if the byte budget is
+    /// exhausted.
     pub(super) fn store_extra_message(
         &mut self,
         record: u32,
@@ -60,7 +60,7 @@ impl FlowTable {
         {
             dns.count(message);
         }
-        // COMPAT: recorded values of the original, where only DNS shows the latest message.
+        // COMPAT: recorded values of Skydive, which shows the latest message only for DNS.
         let is_latest = layer == Layer::DNS || layer == Layer::DHCPV4 && !self.options.recorded;
         if !is_first && !is_latest {
             return;
@@ -97,14 +97,15 @@ impl FlowTable {
         self.extra_message_bytes = self.extra_message_bytes + stored.bytes() - before;
     }
 
-    /// Returns a record with only the fields from the extra message and from IP defragmentation, and
-    /// the messages that few records have.
-    pub(super) fn extra_fields(&self, entry: &Entry) -> Flow {
+    /// Returns a record with only the fields from the extra message and from IP reassembly, and the
+    /// sub-messages that few records have.
+    pub(super) fn extra_fields(&self, record: u32) -> Flow {
+        let entry = self.arena.get(record);
         let mut flow = Flow {
             initiator: self.initiator(entry),
             ..Flow::default()
         };
-        self.fill_wire(entry, &mut flow);
+        self.fill_wire(record, &mut flow);
         let Some(rare) = self.rare.get(entry.cold.rare) else {
             return flow;
         };
@@ -131,7 +132,7 @@ pub(super) fn extra_messages_limit(options: &FlowTableOptions) -> usize {
     })
 }
 
-/// Largest byte budget for extra messages.
+/// Maximum byte budget for extra messages.
 const MAX_EXTRA_MESSAGE_BYTES: usize = 64 << 20;
 
 #[cfg(test)]
@@ -142,7 +143,7 @@ mod tests {
     use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
     use crate::time::Timestamp;
 
-    /// Returns a frame with a DNS query of this id, from this port, for a name of this length,
+    /// Returns a frame with a DNS query that has this identifier, source port, and name length,
     /// followed by padding.
     fn question(port: u16, id: u16, name_len: u8, padding: usize) -> Vec<u8> {
         let mut message = Vec::from(id.to_be_bytes());

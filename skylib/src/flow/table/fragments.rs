@@ -1,4 +1,4 @@
-//! IP fragments: reassembled first, then keyed and counted as one packet.
+//! IP fragments: reassembled, then keyed and counted as one packet.
 
 use super::FlowTable;
 use super::batch_packets::PacketOrigin;
@@ -39,7 +39,7 @@ impl Fragments {
         if !options.ip_defrag {
             return None;
         }
-        // COMPAT: recorded values of the original, which rejects a last fragment under 8 bytes.
+        // COMPAT: recorded values of Skydive, which rejects a last fragment of less than 8 bytes.
         let min_last_fragment_len = if options.recorded { 8 } else { 1 };
         let limits = DefragOptions::default()
             .with_max_bytes(fragments_limit(options))
@@ -62,7 +62,8 @@ impl Fragments {
         self.len = 0;
     }
 
-    /// Returns the joined packet with a packet number; `None` if the number is of the batch.
+    /// Returns the joined packet with a packet number; `None` if the number is an index into the
+    /// batch.
     pub(super) fn joined(&self, number: u16) -> Option<&JoinedPacket> {
         if number & IS_JOINED == 0 {
             return None;
@@ -97,12 +98,12 @@ impl Fragments {
 }
 
 impl JoinedPacket {
-    /// Returns the offset of the header that all fragments had.
+    /// Returns the offset of the fragmented IP header in the packet, in bytes.
     pub(super) const fn at(&self) -> u32 {
         self.joined.at
     }
 
-    /// Returns the capture point of its last fragment.
+    /// Returns the capture point of the last fragment.
     pub(super) const fn point(&self) -> CapturePoint {
         self.point
     }
@@ -168,7 +169,7 @@ impl FlowTable {
             self.stats.filtered += u64::from(joined.pending_fragments);
             return;
         }
-        // COMPAT: recorded values of the original, which counts only the last fragment.
+        // COMPAT: recorded values of Skydive, which counts only the last fragment.
         let (fragments, wire_bytes, ip_bytes) = if self.options.recorded {
             (1, 0, 0)
         } else {
@@ -223,7 +224,7 @@ impl FlowTable {
             entry.hot.packets[direction] += u64::from(joined.pending_fragments);
             self.extend_start(record, joined.begun.as_ms());
         }
-        // COMPAT: recorded values of the original, which counts only the first datagram of a flow.
+        // COMPAT: recorded values of Skydive, which counts only the first datagram of a flow.
         if recorded && !is_first {
             return;
         }
@@ -234,7 +235,8 @@ impl FlowTable {
         }
     }
 
-    /// Drops incomplete datagrams that exceeded their timeout at `now`; all of them if `now` is `None`.
+    /// Drops incomplete datagrams that exceeded their timeout at `now`; with `None`, drops all
+    /// incomplete datagrams.
     pub(super) fn expire_fragments(&mut self, now: Option<Timestamp>) {
         if let Some(fragments) = &mut self.fragments {
             match now {
@@ -245,7 +247,8 @@ impl FlowTable {
         }
     }
 
-    /// Returns whether the filter matches a packet; counts the packet as filtered if not.
+    /// Returns whether the filter matches a packet; a packet that does not match is counted as
+    /// filtered.
     fn passes(&mut self, packet: PacketRef<'_>) -> bool {
         let filter = self.filter.as_ref();
         let passes = filter.is_none_or(|filter| filter.matches(&packet));
@@ -254,10 +257,10 @@ impl FlowTable {
     }
 }
 
-/// Returns whether the flow of an encapsulation gets an [`IpMetric`](crate::flow::IpMetric): it is
-/// the innermost one, and the packet has IP.
+/// Returns whether the flow of an encapsulation has an [`IpMetric`](crate::flow::IpMetric): the
+/// encapsulation is the innermost, and the packet has IP.
 pub(super) fn has_ip_metric(encapsulations: &Encapsulations, index: usize, recorded: bool) -> bool {
-    // COMPAT: recorded values of the original, which joins only IPv4.
+    // COMPAT: recorded values of Skydive, which reassembles only IPv4.
     let counts = |protocol| !recorded || protocol == NetworkProtocol::Ipv4;
     let mut networks = encapsulations.iter().filter_map(|part| part.network);
     index + 1 == encapsulations.len() && networks.any(|network| counts(network.protocol))

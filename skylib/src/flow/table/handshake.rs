@@ -1,12 +1,12 @@
-//! TCP requests of a flow: SYN without ACK, until the answer that acknowledges it.
+//! TCP requests of a flow: a SYN without ACK, until the answer that acknowledges it.
 //!
-//! A handshake is the state of rules B2 to B8 of `docs/flows.md`: which SYN of which side waits for
-//! an answer, and since when. It is plain logic; `round_trip.rs` stores it, almost always in the
-//! entry of the flow.
+//! A handshake is the state of rules B2 to B8 of `docs/flows.md`: the SYN of each side that waits
+//! for an answer, and its time. This module is pure logic; `round_trip.rs` stores the state, almost
+//! always in the entry of the flow.
 
 use crate::decode::TcpFlags;
 
-/// TCP segment as the handshake sees it.
+/// TCP segment in the form that the handshake processes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HandshakeSegment {
     pub(super) flags: TcpFlags,
@@ -26,7 +26,7 @@ pub(super) struct Handshake {
     pub(super) sides: [Option<Attempt>; 2],
 }
 
-/// Sequence number of a side's SYN, and what is known of it.
+/// Sequence number of a side's SYN, and its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Attempt {
     pub(super) number: u32,
@@ -36,18 +36,18 @@ pub(super) struct Attempt {
 /// State of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttemptState {
-    /// Only its answer was seen.
+    /// Only the answer was seen.
     Known,
-    /// It waits for its answer.
+    /// The SYN waits for its answer.
     Pending(Request),
-    /// It was answered: later answers measure nothing.
+    /// The SYN was answered; later answers measure nothing.
     Answered,
 }
 
 /// SYN that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request {
-    /// Capture time of the first SYN of this number, in Unix nanoseconds.
+    /// Capture time of the first SYN with this number, in Unix nanoseconds.
     pub(super) first: i64,
     /// Payload length of the SYN, in bytes (RFC 7413).
     pub(super) payload_len: u32,
@@ -57,17 +57,18 @@ pub(super) struct Request {
     pub(super) stamps: [Option<(i64, u32)>; 3],
 }
 
-/// What a segment did to the handshake.
+/// Effect of a segment on the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HandshakeStep {
-    /// Round-trip time and the side whose request it belongs to. Negative if the timestamps go backward.
+    /// Side whose request was answered, and the round-trip time in nanoseconds; negative if the
+    /// timestamps go backward.
     pub(super) sample: Option<(usize, i64)>,
     /// Whether the segment is a request with a new number.
     pub(super) is_new_request: bool,
 }
 
 impl Handshake {
-    /// Updates the handshake with a segment of a side that has SYN or RST.
+    /// Updates the handshake with a segment of a side; the segment has SYN or RST.
     pub(super) fn add(&mut self, side: usize, segment: &HandshakeSegment) -> HandshakeStep {
         let has = |flag| segment.flags.contains(flag);
         let (syn, ack, rst) = (has(TcpFlags::SYN), has(TcpFlags::ACK), has(TcpFlags::RST));
@@ -91,7 +92,7 @@ impl Handshake {
         }
     }
 
-    /// Returns the sequence number of a side's SYN.
+    /// Returns the sequence number of a side's SYN; `None` if no SYN is known.
     pub(super) fn number(&self, side: usize) -> Option<u32> {
         self.sides[side].map(|attempt| attempt.number)
     }
@@ -108,7 +109,8 @@ impl Handshake {
             Some(Attempt { number, state }) if *number == segment.sequence => match state {
                 AttemptState::Answered => return HandshakeStep::default(),
                 AttemptState::Pending(request) => {
-                    // Sooner than any sender repeats (RFC 6298, section 2.1): a copy.
+                    // A sender does not repeat a SYN this soon (RFC 6298, section 2.1): the segment
+                    // is a copy.
                     if segment.at.saturating_sub(request.first) > COPY_NS {
                         request.is_repeated = true;
                         if stamp.is_some() {
@@ -155,7 +157,8 @@ impl Handshake {
         if !request.is_repeated {
             return Some(segment.at.saturating_sub(request.first));
         }
-        // Karn's rule (RFC 6298, section 3), unless a timestamp says which SYN was answered.
+        // Karn's rule (RFC 6298, section 3), unless a timestamp identifies the SYN that was
+        // answered.
         let (_, echo) = segment.stamp?;
         let mut stamps = request.stamps.iter().flatten();
         let (at, _) = stamps.find(|(_, value)| *value == echo)?;
@@ -163,7 +166,8 @@ impl Handshake {
     }
 }
 
-/// Time after a request up to which a repeat is a copy of a mirror port, in nanoseconds.
+/// Time after a request within which a repetition is considered a copy from a mirror port, in
+/// nanoseconds.
 pub(super) const COPY_NS: i64 = 100_000_000;
 
 #[cfg(test)]
@@ -185,7 +189,8 @@ mod tests {
         }
     }
 
-    /// Returns the samples, in milliseconds, of segments: side, time in ms, flags, numbers.
+    /// Returns the samples, in milliseconds, of segments: side, time in milliseconds, flags, and
+    /// numbers.
     fn samples(segments: &[(usize, i64, u8, u32, u32)]) -> Vec<(usize, i64)> {
         let mut handshake = Handshake::default();
         let steps = segments
@@ -203,7 +208,7 @@ mod tests {
         let (s, sa, r, ra) = (SYN.0, SYN.0 | ACK.0, RST.0, RST.0 | ACK.0);
         assert_eq!(samples(&[(0, 0, s, 9, 0), (1, 10, sa, 5, 10)]), [(0, 10)]);
         assert_eq!(samples(&[(0, 0, s, 9, 0), (1, 15, ra, 0, 10)]), [(0, 15)]);
-        // Another number, no acknowledgment, or the own side: no answer (B2, B6).
+        // Another number, no acknowledgment, or the same side: not an answer (B2, B6).
         let strangers = [(1, 5, ra, 0, 77), (1, 6, r, 10, 10), (0, 7, ra, 9, 10)];
         for stranger in strangers {
             let answer = (1, 20, sa, 5, 10);
@@ -223,7 +228,7 @@ mod tests {
         assert_eq!(samples(&[(0, 0, s, 9, 0), (0, 1000, s, 9, 0), answer]), []);
         let copied = [(0, 0, s, 9, 0), (0, 100, s, 9, 0), answer, answer];
         assert_eq!(samples(&copied), [(0, 1010)]);
-        // One sample a number (B3), another number is another attempt (B2).
+        // One sample per number (B3); another number is another attempt (B2).
         let again = [
             (0, 0, s, 9, 0),
             answer,

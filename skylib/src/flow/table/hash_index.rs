@@ -2,8 +2,8 @@
 //! number of a record.
 //!
 //! A slot is one 64-bit word: the upper 32 bits of the hash (the tag) and the record number. The
-//! home slot of a key is given by the upper bits of the tag, so growing and removing never read a
-//! record. Removal shifts later slots back instead of leaving tombstones. Lookup, insertion and
+//! home slot of a key is given by the upper bits of the tag, so that growth and removal never read
+//! a record. Removal shifts later slots back instead of leaving tombstones. Lookup, insertion, and
 //! removal take O(1) expected time; growth doubles the slots and is amortized O(1).
 
 use crate::flow::memory_hint::{huge_pages, prefetch};
@@ -11,12 +11,12 @@ use crate::flow::memory_hint::{huge_pages, prefetch};
 /// Open-addressing hash index, at most three quarters full.
 #[derive(Debug)]
 pub(super) struct HashIndex {
-    /// `tag << 32 | (record + 1)`; 0 is free. `slots.len()` is a power of two, and there is no free
-    /// slot between the home of a used slot and the slot itself.
+    /// `tag << 32 | (record + 1)`; 0 marks a free slot. `slots.len()` is a power of two, and there
+    /// is no free slot between the home of a used slot and the slot itself.
     slots: Vec<u64>,
     /// Right shift from a tag to its home slot: `32 - log2(slots.len())`.
     shift: u32,
-    /// Number of used slots: `4 * len <= 3 * slots.len()`.
+    /// Number of used slots; `4 * len <= 3 * slots.len()`.
     len: usize,
 }
 
@@ -38,7 +38,7 @@ impl HashIndex {
         }
     }
 
-    /// Returns the first record with this tag for which `is` returns true.
+    /// Returns the first record with the tag of `hash` for which `is` returns `true`.
     #[inline]
     pub(super) fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = tag(hash);
@@ -63,7 +63,7 @@ impl HashIndex {
         4 * (self.len + 1) > 3 * self.slots.len()
     }
 
-    /// Adds a record. Several records may have the same hash; the caller keeps them few.
+    /// Adds a record. Several records may have the same hash; the caller limits their number.
     pub(super) fn insert(&mut self, hash: u64, record: u32) {
         if self.grows() {
             self.grow();
@@ -116,7 +116,7 @@ impl HashIndex {
         (tag >> self.shift) as usize
     }
 
-    /// Writes a slot value into the first free slot from its home on.
+    /// Writes a slot value into the first free slot, starting at its home slot.
     fn put(&mut self, slot: u64) {
         let mask = self.slots.len() - 1;
         let mut position = self.home((slot >> 32) as u32);
@@ -126,7 +126,7 @@ impl HashIndex {
         self.slots[position] = slot;
     }
 
-    /// Doubles the slots and inserts all values again.
+    /// Doubles the number of slots and inserts all values again.
     fn grow(&mut self) {
         let old = std::mem::take(&mut self.slots);
         self.slots = Vec::with_capacity(2 * old.len());
@@ -156,15 +156,15 @@ fn slot(hash: u64, record: u32) -> u64 {
     (u64::from(tag(hash)) << 32) | (u64::from(record) + 1)
 }
 
-/// Base-2 logarithm of the smallest number of slots.
+/// Base-2 logarithm of the minimum number of slots.
 const MIN_BITS: u32 = 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Returns a hash for a record; two in three are near the last home slots, so that probing
-    /// wraps around.
+    /// Returns a hash for a record; two of three hashes are near the last home slots, so that
+    /// probing wraps around.
     fn hash(record: u32) -> u64 {
         let spread = u64::from(record).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         if record.is_multiple_of(3) {

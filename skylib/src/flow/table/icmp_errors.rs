@@ -1,8 +1,9 @@
-//! ICMP errors (rule G3 of `docs/flows.md`): an error is a separate flow for each packet flow that
-//! it is about; both are linked.
+//! ICMP errors (rule G3 of `docs/flows.md`): the errors that refer to a flow are a separate flow;
+//! both are linked.
 //!
-//! The flow that an error is about is looked up by the key that the packet in the error would have.
-//! If MAC addresses are part of the key, they may be others: then `network_index.rs` finds the flow.
+//! The flow that an error refers to is looked up by the key that the packet in the error would
+//! have. If MAC addresses are part of the key, that key may have other MAC addresses;
+//! `network_index.rs` then finds the flow.
 
 use super::FlowTable;
 use super::control::Control;
@@ -19,22 +20,22 @@ use crate::value::Text;
 
 use super::export::{hex_text, short_text};
 
-/// Packet that an ICMP error is about, and the flow it belongs to.
+/// Packet that an ICMP error refers to, and the flow to which it belongs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Subject {
     source: IpAddress,
     destination: IpAddress,
     ip_protocol: u8,
-    /// Ports from source to destination, if the protocol has them.
+    /// Protocol, source port, and destination port, if the protocol has ports.
     ports: Option<(TransportProtocol, u16, u16)>,
-    /// What ICMP adds to the identity of the flow.
+    /// ICMP part of the identity of the flow.
     icmp_key: Option<u32>,
-    /// `UUID` and `TrackingID` of its record; 0 if it is not in the table.
+    /// `UUID` and `TrackingID` of the record; 0 if the flow is not in the table.
     uuid: u64,
     tracking_id: u64,
 }
 
-/// ICMP errors about a flow, and the latest of them.
+/// ICMP errors that refer to a flow: their number, and the latest error.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ErrorCounts {
     count: u64,
@@ -45,19 +46,19 @@ pub(super) struct ErrorCounts {
     mtu: u32,
 }
 
-/// ICMP error that was keyed.
+/// ICMP error of the current batch, with the keys to find its subject.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ErrorNote {
-    /// Index of its [`Pending`].
+    /// Index of the [`Pending`] of the error.
     slot: u32,
     kind: IcmpType,
     code: u8,
     mtu: u32,
-    /// Key of the flow that the error is about without extras, and whether the source is its upper
-    /// end.
+    /// Key, without extras, of the flow that the error refers to, and whether the source is the
+    /// upper end.
     key: FlowKey,
     is_swapped: bool,
-    /// Extras of the key, for a source that is the lower end, and for one that is the upper end.
+    /// Extras of the key: if the source is the lower end, and if it is the upper end.
     extras: [u64; 2],
 }
 
@@ -76,7 +77,7 @@ impl Subject {
         }
     }
 
-    /// Returns what the subject adds to the identity of the error's flow; never 0.
+    /// Returns the hash of the subject for the identity of the error's flow; never 0.
     fn hash(&self, seed: HashSeed) -> u64 {
         let mut hash = seed.mix(u64::from(self.ip_protocol), 1);
         for address in [self.source, self.destination] {
@@ -108,7 +109,7 @@ impl Subject {
         bytes
     }
 
-    /// Returns the record.
+    /// Returns the message of a flow record.
     pub(super) fn record(&self) -> About {
         let hex = |number: u64| match number {
             0 => Text::default(),
@@ -145,7 +146,7 @@ impl Subject {
 }
 
 impl ErrorCounts {
-    /// Returns the record.
+    /// Returns the message of a flow record.
     pub(super) fn record(&self) -> IcmpErrors {
         IcmpErrors {
             count: i64::try_from(self.count).unwrap_or(i64::MAX),
@@ -158,7 +159,7 @@ impl ErrorCounts {
 }
 
 impl ErrorNote {
-    /// Returns the key of the flow that the error is about, for a source that is the lower (`false`)
+    /// Returns the key of the flow that the error refers to, with the source as the lower (`false`)
     /// or the upper end.
     fn key(&self, is_swapped: bool) -> FlowKey {
         let mut key = self.key;
@@ -168,7 +169,7 @@ impl ErrorNote {
 }
 
 impl FlowTable {
-    /// Returns what the packet within an ICMP error adds to the identity of the error's flow; 0 for
+    /// Returns the hash of the packet in an ICMP error for the identity of the error's flow; 0 for
     /// other packets.
     #[inline(always)]
     pub(super) fn subject_hash(&self) -> u64 {
@@ -178,8 +179,8 @@ impl FlowTable {
         }
     }
 
-    /// Notes an ICMP error, whose encapsulation is in `slots[slot]`; `around` is the hash of the
-    /// enclosing flow.
+    /// Adds a note for an ICMP error, whose encapsulation is in `slots[slot]`; `around` is the hash
+    /// of the enclosing flow.
     #[cold]
     pub(super) fn note_error(
         &mut self,
@@ -214,8 +215,8 @@ impl FlowTable {
         });
     }
 
-    /// Decodes the packet in an ICMP error as if it had the link header of the error, in the other
-    /// direction.
+    /// Decodes the packet in an ICMP error as if it had the link header of the error, in the
+    /// opposite direction.
     fn embedded_part(
         &mut self,
         packet: PacketRef<'_>,
@@ -230,7 +231,7 @@ impl FlowTable {
             wire_len: data.len() as u32,
             ..packet
         };
-        // What stops the decoder is the end of the quoted bytes; the headers before it count.
+        // The decoder stops at the end of the quoted bytes; the headers before it are used.
         let mut encapsulations = std::mem::take(&mut self.first_encapsulations);
         self.decoder.decode(packet, &mut encapsulations).ok();
         let inner = encapsulations.first().copied().unwrap_or_default();
@@ -258,7 +259,7 @@ impl FlowTable {
         self.error_notes = notes;
     }
 
-    /// Links the record of an error and the record of the flow that it is about.
+    /// Links the record of an error and the record of the flow that it refers to.
     fn link_error(&mut self, note: &ErrorNote, part: &Pending, record: u32) {
         let Some(target) = self.subject_record(note, part) else {
             return;
@@ -281,10 +282,10 @@ impl FlowTable {
         }
     }
 
-    /// Returns the record of the flow that an error is about.
+    /// Returns the record of the flow that an error refers to; `None` if it is not in the table.
     fn subject_record(&mut self, note: &ErrorNote, error: &Pending) -> Option<u32> {
         let key = note.key(note.is_swapped);
-        // The error travels against the packet that it is about.
+        // The error travels in the opposite direction of the packet that it refers to.
         let mut reply = Pending::NONE;
         reply.hash = key.hash(self.seed, self.options.layer_key_mode);
         reply.key = key;

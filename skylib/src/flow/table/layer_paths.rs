@@ -17,9 +17,9 @@ pub(super) struct LayerPaths {
 /// Values derived from a layer path.
 #[derive(Clone, Debug)]
 pub(super) struct PathInfo {
-    /// Text in flow records, such as `Ethernet/IPv4/TCP`.
+    /// String in flow records, such as `Ethernet/IPv4/TCP`.
     pub(super) text: Text,
-    /// Name of its last layer.
+    /// Name of the last layer.
     pub(super) application: Text,
     /// Index of the age queue of flows with this application.
     pub(super) class: u8,
@@ -52,13 +52,13 @@ impl LayerPaths {
         Some(number)
     }
 
-    /// Returns the values of an interned path.
+    /// Returns the values of an interned path; `None` if no path has this number.
     pub(super) fn get(&self, number: u16) -> Option<&PathInfo> {
         self.paths.get(usize::from(number))
     }
 }
 
-/// Largest number of interned paths.
+/// Maximum number of interned paths.
 const LIMIT: u16 = 4096;
 
 #[cfg(test)]

@@ -15,25 +15,25 @@
 //! |---|---|
 //! | `mod.rs` | construction, byte budget, statistics |
 //! | `process.rs` | per-packet path of a batch: decode, key, find |
-//! | `pending.rs`, `control.rs`, `batch_packets.rs` | what the path holds of each packet |
+//! | `pending.rs`, `control.rs`, `batch_packets.rs` | data that the path holds for each packet |
 //! | `count.rs` | counters and ends of a flow |
 //! | `fragments.rs` | IPv4 fragments, reassembled before they are keyed |
 //! | `new_flow.rs` | creation of an entry from its first packet |
-//! | `evict.rs` | eviction of the least recently used flow, removal of a flow |
+//! | `evict.rs` | eviction of the least recently used flow; removal of a flow |
 //! | `spans.rs` | choice among the flows of a key; where a flow ends |
 //! | `round_trip.rs`, `handshake.rs`, `echoes.rs` | round-trip times, from request to answer |
 //! | `packet_clock.rs`, `clock_steps.rs` | clock of a capture file; steps of the clock of a live capture |
 //! | `segments.rs` | TCP segments, passed to the [stream counters](super::stream_counters) or, with `recorded`, the [recorded streams](super::recorded_streams); `TcpMetric` |
-//! | `opener.rs` | which end is A, and how it is known |
+//! | `opener.rs` | determination of the end that is A, and its evidence |
 //! | `pairing.rs` | one-way identifiers around a flow, paired by direction |
-//! | `wire_fields.rs` | identifiers, `Wire` and `ARP` of a record |
-//! | `extra_messages.rs` | DNS, DHCPv4 and VRRP messages stored with a flow |
+//! | `wire_fields.rs` | identifiers, `Wire`, and `ARP` of a record |
+//! | `extra_messages.rs` | DNS, DHCPv4, and VRRP messages stored with a flow |
 //! | `raw_packets.rs` | raw packets stored with a flow |
-//! | `details.rs` | what few flows have: `icmp_errors.rs`, `offload.rs`, `dns_metric.rs` |
+//! | `details.rs` | data that few flows have: `icmp_errors.rs`, `offload.rs`, `dns_metric.rs` |
 //! | `network_index.rs` | flows by their key without MAC addresses, for ICMP errors |
 //! | `timer.rs` | `tick`, `replay`, `update`, `expire`, `flush`, `end` |
 //! | `scan.rs` | `query`, `count_flows`, resumable scans |
-//! | `export.rs` | from an entry to a `Flow`; field access for filters |
+//! | `export.rs` | conversion of an entry to a `Flow`; field access for filters |
 //! | `entry.rs` | memory layout of a flow; slabs for rare data |
 //! | `arena.rs`, `hash_index.rs`, `age_queue.rs`, `layer_paths.rs` | data structures |
 
@@ -77,7 +77,7 @@ use self::age_queue::AgeQueue;
 use self::arena::Arena;
 use self::clock_steps::ClockSteps;
 use self::control::Control;
-use self::entry::{Entry, Interval, Rare, Slab};
+use self::entry::{Entry, Interval, Rare, SideNumbers, Slab};
 use self::fragments::Fragments;
 use self::hash_index::HashIndex;
 use self::layer_paths::LayerPaths;
@@ -101,9 +101,9 @@ use crate::time::Timestamp;
 
 /// Table of the flows at one capture point.
 ///
-/// One thread writes it. It reads no clock: packets have timestamps, and the caller runs the timers
-/// ([`tick`](Self::tick)). Memory is bounded by [`FlowTableOptions::max_entries`] and
-/// [`FlowTableOptions::max_bytes`]; a full table evicts the least recently used flows.
+/// A table is written by one thread. It reads no clock: packets have timestamps, and the caller
+/// runs the timers ([`tick`](Self::tick)). Memory is bounded by [`FlowTableOptions::max_entries`]
+/// and [`FlowTableOptions::max_bytes`]; a full table evicts the least recently used flows.
 ///
 /// ```
 /// use skylib::flow::{FlowQuery, FlowTable, FlowTableOptions};
@@ -137,60 +137,60 @@ pub struct FlowTable {
     filter: Option<Box<dyn PacketFilter>>,
     /// Names of the capture points of packets.
     capture_points: CapturePoints,
-    /// From the hash of a key to the record numbers with that key; has the entries in use except
-    /// retired ones.
+    /// Index from the hash of a key to the record numbers with that key; contains the entries in
+    /// use except retired ones.
     index: HashIndex,
     /// Entries by record number.
     arena: Arena,
-    /// Counters of former intervals, by `cold.interval`.
+    /// Counters of earlier intervals, by `cold.interval`.
     intervals: Slab<Interval>,
     /// Data that few flows have, by `cold.rare`.
     rare: Slab<Rare>,
     /// Interned layer paths, by `cold.path`.
     paths: LayerPaths,
-    /// Every entry in use is in exactly one age queue, `queues[cold.class]`: the first, or that of
-    /// its application if it has a timeout.
+    /// Age queues. Every entry in use is in exactly one of them, `queues[cold.class]`: that of its
+    /// application if it has a timeout, otherwise the first.
     queues: Vec<AgeQueue>,
-    /// Records with packets since the previous update; each with `HOT_LISTED`, and at most once.
-    /// Empty if updates send nothing. May contain removed records.
+    /// Records with packets since the previous update; each has `HOT_LISTED` and occurs at most
+    /// once. Empty if updates send nothing. May contain removed records.
     touched: Vec<u32>,
-    /// Records ended by TCP; each with `HOT_FINISHING`, and at most once. May contain removed records.
+    /// Records ended by TCP; each has `HOT_FINISHING` and occurs at most once. May contain removed
+    /// records.
     finishing: Vec<u32>,
     timers: Timers,
-    /// Longest silence of flows.
+    /// Maximum silence of flows.
     holds: Holds,
     /// Clock of a replayed file.
     clock: PacketClock,
-    /// Steps of the system's clock.
+    /// Steps of the system clock.
     clock_steps: ClockSteps,
-    /// Whether the packets are those of a file.
+    /// Whether the packets come from a file.
     is_replay: bool,
     /// Number of entries in use that are not in the index.
     retired: usize,
-    /// Whether the flow that begins next has the key of another one.
+    /// Whether the next new flow has the key of another flow.
     begins_paired: bool,
-    /// Largest number of flows that both `max_entries` and `max_bytes` allow; at least 1.
+    /// Maximum number of flows that both `max_entries` and `max_bytes` allow; at least 1.
     limit: usize,
-    /// By record number, what only UUIDs need of few flows; see [`FlowTable::uuid_numbers`]. May be
-    /// shorter than the arena.
-    uuid_numbers: Vec<[u32; 2]>,
-    /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
+    /// Side numbers by record number; may be shorter than the arena.
+    side_numbers: Vec<SideNumbers>,
+    /// Evicted flows that have not been sent yet; at most [`evict::MAX_EVICTED`].
     evicted: Vec<Flow>,
     /// Sum of `Details::bytes` of all flows, and the size of the network index.
     details_bytes: usize,
-    /// ICMP errors and joined segments of the current batch that were not counted yet.
+    /// ICMP errors and joined segments of the current batch that have not been counted yet.
     error_notes: Vec<icmp_errors::ErrorNote>,
     joined_notes: Vec<offload::JoinedNote>,
-    /// Smallest announced payload of a segment, if it is smaller than usual; in bytes.
+    /// Minimum announced payload of a segment, if it is smaller than usual, in bytes.
     smallest_segment: u32,
     /// Index of flows by their key without MAC addresses; `None` until an ICMP error needs it.
     network_index: Option<Box<HashIndex>>,
     /// Sum of `ExtraMessage::bytes` of all flows.
     extra_message_bytes: usize,
-    /// Bytes of the marks and pairings of all flows, with their [`Rare`]; evictions limit it to
-    /// [`side_limit`].
+    /// Total size of the marks and pairings of all flows, with their [`Rare`], in bytes; limited to
+    /// [`side_limit`] by evictions.
     side_bytes: usize,
-    /// Ends of flows that left by silence.
+    /// Ends of flows that were removed because of silence.
     former_ends: FormerEnds,
     /// Sum of `RecordedStreams::bytes` and `StreamCounters::bytes` of all flows.
     segment_bytes: usize,
@@ -251,7 +251,7 @@ impl FlowTable {
             retired: 0,
             begins_paired: false,
             limit: options.max_entries.min(by_bytes).max(1),
-            uuid_numbers: Vec::new(),
+            side_numbers: Vec::new(),
             evicted: Vec::new(),
             details_bytes: 0,
             error_notes: Vec::new(),
@@ -278,28 +278,32 @@ impl FlowTable {
         }
     }
 
-    /// Sets the filter: only packets that match are counted; `None` counts all.
+    /// Sets the filter: only packets that match are counted; with `None`, all packets are counted.
     pub fn set_filter(&mut self, filter: Option<Box<dyn PacketFilter>>) {
         self.filter = filter;
     }
 
-    /// Sets the list of the source's capture points, which gives names to those of the packets.
+    /// Sets the list of the source's capture points, which provides the names of the packets'
+    /// capture points.
     pub fn set_capture_points(&mut self, points: CapturePoints) {
         self.capture_points = points;
     }
 
-    /// Counts packets. The caller passes the packets of one table in capture order.
+    /// Counts the packets of a batch. The caller must pass the packets of one table in capture
+    /// order.
     pub fn process(&mut self, batch: &PacketBatch<'_>) {
         for headers in batch.headers.chunks(BATCH) {
             self.process_batch(&PacketBatch { headers, ..*batch });
         }
     }
 
-    /// Records that the clock that dates the packets was stepped by a number of milliseconds: the next
-    /// packets are dated by the stepped clock. No flow ends by it, and records show the packets' times.
+    /// Records that the clock of the packet timestamps was stepped by `by_ms` milliseconds: the
+    /// timestamps of the following packets are from the stepped clock. Flows continue across the
+    /// step, and records show the packets' times.
     ///
-    /// The time of the timers ([`tick`](Self::tick)) is that of a clock without steps; `at` is the time
-    /// of the step by that clock. With [`FlowTableOptions::recorded`], nothing happens.
+    /// The time of the timers ([`tick`](Self::tick)) must be that of a clock without steps; `at` is
+    /// the time of the step by that clock. With [`FlowTableOptions::recorded`], this function does
+    /// nothing.
     ///
     /// ```
     /// use skylib::FlowTable;
@@ -336,11 +340,10 @@ impl FlowTable {
         &self.options
     }
 
-    /// Returns the counters since the table was created, and its current size.
+    /// Returns the counters since the creation of the table, and its current size.
     #[must_use]
     pub fn stats(&self) -> FlowTableStats {
-        let lists =
-            self.touched.capacity() + self.finishing.capacity() + 2 * self.uuid_numbers.capacity();
+        let lists = self.touched.capacity() + self.finishing.capacity();
         let bytes = self.arena.bytes()
             + self.index.bytes()
             + self.intervals.bytes()
@@ -356,7 +359,8 @@ impl FlowTable {
                 .fragments
                 .as_ref()
                 .map_or(0, |fragments| fragments.bytes())
-            + lists * size_of::<u32>();
+            + lists * size_of::<u32>()
+            + self.side_numbers.capacity() * size_of::<SideNumbers>();
         let mut stats = FlowTableStats {
             flows: self.len(),
             bytes,
@@ -376,14 +380,14 @@ impl FlowTable {
             || !options.extra_layers.is_none()
     }
 
-    /// Returns the largest size of a flow in bytes: its entry, its share of the index and the lists,
-    /// its former intervals, and what the options add.
+    /// Returns the maximum size of a flow, in bytes: its entry, its share of the index and the
+    /// lists, its earlier intervals, and the data that the options add.
     const fn flow_bytes(options: &FlowTableOptions) -> usize {
         let entry = size_of::<Entry>() + size_of::<Interval>();
         let index = 4 * size_of::<u64>();
-        // Touched, finishing, free slots of both slabs, and two numbers for the UUID; the capacity of a
-        // list may be twice its length.
-        let lists = 2 * 6 * size_of::<u32>();
+        // Touched, finishing, free slots of both slabs, and the side numbers; the capacity of a list may
+        // be twice its length.
+        let lists = 2 * (4 * size_of::<u32>() + size_of::<SideNumbers>());
         let rare = if Self::needs_rare(options) {
             size_of::<Rare>()
         } else {
@@ -412,8 +416,8 @@ impl std::fmt::Debug for FlowTable {
     }
 }
 
-/// Returns the largest number of bytes of marks and pairings: a sixteenth of
-/// [`FlowTableOptions::max_bytes`], unlimited without it.
+/// Returns the maximum size of marks and pairings, in bytes: a sixteenth of
+/// [`FlowTableOptions::max_bytes`], unlimited if that is not set.
 fn side_limit(options: &FlowTableOptions) -> usize {
     options.max_bytes.map_or(usize::MAX, |bytes| bytes / 16)
 }
@@ -428,11 +432,12 @@ fn requests_limit(options: &FlowTableOptions) -> usize {
     }
 }
 
-/// Largest byte budget for requests outside their entries.
+/// Maximum byte budget for requests outside their entries.
 const MAX_REQUEST_BYTES: usize = 16 << 20;
-/// Packets decoded before the first is counted, so that prefetched memory has arrived.
+/// Number of packets decoded before the first is counted, so that the prefetched memory has
+/// arrived.
 const BATCH: usize = 32;
-/// Largest number of applications with a timeout; further ones have none.
+/// Maximum number of applications with a timeout; further applications have no timeout.
 const MAX_TIMEOUTS: usize = 255;
 /// Assumed size of a raw packet, in bytes: the default snap length and its record.
 const RAW_PACKET_BYTES: usize = 256 + 64;

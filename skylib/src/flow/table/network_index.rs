@@ -1,9 +1,9 @@
-//! Index of flows by their key without MAC addresses, for ICMP errors: the packet in an error has no
-//! link header, so its flow may have other MAC addresses than the error.
+//! Index of flows by their key without MAC addresses, for ICMP errors: the packet in an error has
+//! no link header, and its flow may have other MAC addresses than the error.
 //!
-//! It is built, in O(flows), at the first error that needs it, and maintained from then on. It has
-//! one record for each such key, the latest, so that no sender can make its lookups long; it stops
-//! growing when the byte budget for details is used up.
+//! The index is built, in O(flows), at the first error that needs it, and is maintained from then
+//! on. It has only the latest record for each key, so that no sender can make its lookups long. It
+//! stops growing when the byte budget for details is exhausted.
 
 use super::FlowTable;
 use super::hash_index::HashIndex;
@@ -11,7 +11,8 @@ use crate::flow::key::FlowKey;
 use crate::flow::options::LayerKeyMode;
 
 impl FlowTable {
-    /// Returns the record with one of these keys of [`FlowKey::of_network`].
+    /// Returns the record with one of the keys, which come from [`FlowKey::of_network`]; `None` if
+    /// there is none.
     pub(super) fn find_by_network(&mut self, keys: &[FlowKey]) -> Option<u32> {
         if self.network_index.is_none() {
             let index = HashIndex::new();

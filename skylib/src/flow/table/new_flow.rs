@@ -16,7 +16,7 @@ use crate::decode::{Encapsulation, NetworkProtocol, TransportProtocol};
 use crate::flow::metric::IpMetric;
 
 impl FlowTable {
-    /// Creates a flow for an encapsulation, evicting others if the table is full.
+    /// Creates a flow for an encapsulation, evicting other flows if the table is full.
     ///
     /// Returns its record number, or `None` if all record numbers are in use.
     #[cold]
@@ -101,7 +101,8 @@ impl FlowTable {
         if is_measured && wants_round_trips && !self.options.recorded {
             rare.round_trips = Some(Box::default());
         }
-        if !recorded && !part.marks.is_empty() {
+        let origin = part.marks.capture_origin().filter(|_| !recorded);
+        if !recorded && !part.marks.is_empty() && origin.is_none() {
             rare.marks = Some(Box::new(part.marks));
             self.side_bytes += MARKS_BYTES;
         }
@@ -175,7 +176,10 @@ impl FlowTable {
         if self.stats.evicted > evicted {
             self.note_evictions(record);
         }
-        // E3: a flow that it would have belonged to has left the table.
+        if origin.is_some() {
+            self.side_numbers_mut(record).origin = origin;
+        }
+        // E3: the flow to which the packet would have belonged has left the table.
         let lateness = self.timers.now().saturating_sub(pending.timestamp.as_ms());
         if lateness > self.holds.of(self.arena.get(record)) && self.is_replay {
             self.stats.late_packets += 1;
@@ -190,7 +194,7 @@ fn layers(part: &Encapsulation) -> u8 {
     if part.link.is_some() {
         layers |= HAS_LINK;
     }
-    // An IP header truncated before its addresses gives no Network layer.
+    // An IP header truncated before its addresses results in no network layer.
     if part
         .network
         .is_some_and(|network| !network.source.is_none())
@@ -219,7 +223,7 @@ pub(super) fn timeout_class(options: &crate::flow::FlowTableOptions, application
         .take(super::MAX_TIMEOUTS);
     let mut numbered = (1_u8..).zip(timeouts);
     let found = numbered.find(|(_, (name, timeout))| {
-        // COMPAT: recorded values of the original, where only upper-case names can match.
+        // COMPAT: recorded values of Skydive, where only uppercase names can match.
         let is_named = if options.recorded {
             name.to_uppercase() == application
         } else {

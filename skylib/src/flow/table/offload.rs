@@ -1,9 +1,9 @@
 //! Joined segments (rule G4 of `docs/flows.md`): frames that a network card or the kernel joined
-//! from several TCP segments (GRO, LRO), or has yet to split (TSO).
+//! from several TCP segments (GRO, LRO), or has not split yet (TSO).
 //!
-//! A segment has at most the payload that its receiver announced (maximum segment size, RFC 9293,
-//! section 3.7.1), less the 12 bytes of the timestamp option if both ends use it (RFC 7323). The
-//! announced sizes are in `cold.tunnel_id` of the entry, which TCP does not need.
+//! The payload of a segment is at most the size that its receiver announced (maximum segment size,
+//! RFC 9293, section 3.7.1), less the 12 bytes of the timestamp option if both ends use it (RFC
+//! 7323). The announced sizes are in `cold.tunnel_id` of the entry, which TCP does not need.
 
 use super::FlowTable;
 use super::control::{Control, payload_on_wire};
@@ -13,35 +13,31 @@ use super::pending::Pending;
 use crate::flow::record::Offload;
 use crate::packet::PacketRef;
 
-/// Segments and header bytes on the wire that joined frames hide, by direction.
+/// Segments and header bytes on the wire that are hidden by joined frames, by direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct JoinedSegments {
     segments: [u64; 2],
     bytes: [u64; 2],
-    /// Payload of a segment of the latest joined frame, in bytes.
+    /// Payload size of the segments of the latest joined frame, in bytes.
     size: u32,
-    /// Whether the size of a joined frame was estimated.
-    is_estimated: bool,
 }
 
 /// TCP frame that may consist of several segments.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JoinedNote {
-    /// Index of its [`Pending`].
+    /// Index of the [`Pending`] of the frame.
     slot: u32,
-    /// Payload on the wire, in bytes.
+    /// Payload length on the wire, in bytes.
     payload: u32,
-    /// Headers of the encapsulation, and those from IP on; in bytes.
+    /// Length of the headers of the encapsulation, and of the headers from IP on, in bytes.
     headers: u32,
     ip_headers: u32,
-    /// Payload of a segment if the kernel says it, else 0; in bytes.
-    exact: u32,
 }
 
 /// Maximum segment size and timestamp option of a side's SYN, in 16 bits.
 ///
-/// The upper bit says whether it had the option. Sizes from [`COARSE`] on are stored as a number of
-/// steps of four bytes, rounded up; 0 means that no size was announced.
+/// The upper bit states whether the SYN had the option. Sizes from [`COARSE`] on are stored in
+/// units of four bytes, rounded up; 0 means that no size was announced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Announced(u16);
 
@@ -54,7 +50,7 @@ impl Announced {
         Self(stored | if has_stamps { STAMPS } else { 0 })
     }
 
-    /// Returns the announced size in bytes.
+    /// Returns the announced size, in bytes; `None` if no size was announced.
     fn size(self) -> Option<u32> {
         let stored = u32::from(self.0 & !STAMPS);
         let size = match stored.checked_sub(COARSE.into()) {
@@ -70,7 +66,7 @@ impl Announced {
 }
 
 impl Cold {
-    /// Returns what the sides of a TCP flow announced.
+    /// Returns the announcements of both sides of a TCP flow.
     const fn announced(&self) -> [Announced; 2] {
         [
             Announced(self.tunnel_id as u16),
@@ -78,7 +74,7 @@ impl Cold {
         ]
     }
 
-    /// Returns the largest payload of a segment from a side, in bytes; `None` if it is unknown.
+    /// Returns the maximum payload of a segment from a side, in bytes; `None` if it is unknown.
     fn segment_size(&self, from: usize) -> Option<u32> {
         let sides = self.announced();
         let size = sides[1 - from].size()?;
@@ -89,7 +85,7 @@ impl Cold {
 }
 
 impl JoinedSegments {
-    /// Returns the record.
+    /// Returns the message of a flow record.
     pub(super) fn record(&self, entry: &Entry) -> Offload {
         let number = |counter: u64| i64::try_from(counter).unwrap_or(i64::MAX);
         let [ab, ba] = entry.hot.packets;
@@ -100,13 +96,15 @@ impl JoinedSegments {
             ab_wire_bytes: number(ab_bytes + self.bytes[0]),
             ba_wire_bytes: number(ba_bytes + self.bytes[1]),
             segment_size: self.size,
-            exact: !self.is_estimated,
+            // The kernel knows the size (`gso_size`), but a ring with its virtio header (`PACKET_VNET_HDR`)
+            // loses the frames for which that header has no type: SCTP, and before Linux 6.2 also UDP.
+            exact: false,
         }
     }
 }
 
 impl FlowTable {
-    /// Stores what a SYN of a side announces.
+    /// Stores the maximum segment size and the timestamp option of a side's SYN.
     pub(super) fn store_announced(&mut self, record: u32, control: &Control, side: usize) {
         let announced = Announced::new(control.segment_size, control.stamp.is_some());
         let cold = &mut self.arena.get_mut(record).cold;
@@ -115,14 +113,14 @@ impl FlowTable {
         cold.tunnel_id = u32::from(sides[0].0) | u32::from(sides[1].0) << 16;
         if let Some(size) = announced.size() {
             let size = size.saturating_sub(STAMPS_LEN);
-            // From this size on, the length of the frame tells.
+            // From this size on, the length of the frame is sufficient.
             if size < USUAL_SEGMENT {
                 self.smallest_segment = self.smallest_segment.min(size);
             }
         }
     }
 
-    /// Notes a TCP frame that may consist of several segments.
+    /// Adds a note for a TCP frame that may consist of several segments.
     #[cold]
     pub(super) fn note_joined(&mut self, packet: PacketRef<'_>, slot: u32) {
         let Some(part) = self.encapsulations.last() else {
@@ -140,7 +138,6 @@ impl FlowTable {
                 payload,
                 headers,
                 ip_headers,
-                exact: 0,
             });
         }
     }
@@ -158,19 +155,13 @@ impl FlowTable {
         self.joined_notes = notes;
     }
 
-    /// Counts the segments and header bytes that a frame hides.
+    /// Counts the segments and header bytes that are hidden by a frame.
     fn count_joined(&mut self, note: &JoinedNote, part: &Pending, record: u32) {
         let entry = self.arena.get(record);
         let direction = usize::from(!entry.is_a_to_b(part.flags));
         let is_long = note.ip_headers + note.payload > MAX_PACKET;
-        let estimate = || {
-            let usual = || is_long.then(|| MAX_PACKET.saturating_sub(note.ip_headers).max(1));
-            entry.cold.segment_size(direction).or_else(usual)
-        };
-        let size = match note.exact {
-            0 => estimate(),
-            exact => Some(exact),
-        };
+        let usual = || is_long.then(|| MAX_PACKET.saturating_sub(note.ip_headers).max(1));
+        let size = entry.cold.segment_size(direction).or_else(usual);
         let Some(size) = size.filter(|size| note.payload > *size) else {
             return;
         };
@@ -179,16 +170,15 @@ impl FlowTable {
             joined.segments[direction] += hidden;
             joined.bytes[direction] += hidden * u64::from(note.headers);
             joined.size = size;
-            joined.is_estimated |= note.exact == 0;
         }
     }
 }
 
 /// Bit of [`Announced`]: the SYN had a timestamp option.
 const STAMPS: u16 = 0x8000;
-/// Smallest size that [`Announced`] stores in steps of four bytes.
+/// Minimum size that [`Announced`] stores in units of four bytes.
 const COARSE: u16 = 0x4000;
-/// Length of the timestamp option in each segment, with padding; in bytes.
+/// Length of the timestamp option in each segment with padding, in bytes.
 const STAMPS_LEN: u32 = 12;
 /// Payload of a full segment with timestamps on Ethernet, in bytes.
 const USUAL_SEGMENT: u32 = 1448;

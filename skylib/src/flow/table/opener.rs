@@ -1,26 +1,28 @@
-//! Opener of a flow (F1 to F5 of `docs/flows.md`): which end is A, and how it is known.
+//! Opener of a flow (F1 to F5 of `docs/flows.md`): determination of the end that is A, and its
+//! evidence.
 
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, VecDeque};
 
 use super::FlowTable;
-use super::entry::{Entry, HAS_TRANSPORT, HOT_SWAPPED, IS_RETIRED};
+use super::entry::{Entry, HAS_TRANSPORT, HOT_PAIRED, HOT_SWAPPED, IS_RETIRED};
 use super::pending::{IS_SWAPPED, Pending};
 use crate::decode::{Encapsulation, IcmpEcho, TcpFlags};
 use crate::flow::record::{FinishType, Initiator};
 
-/// How the opener of a flow is known. A opened it in every case.
+/// Evidence of the opener of a flow, which is always A.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Evidence {
-    /// Only the end that was seen first is known.
+    /// None: A is the end that was seen first.
     #[default]
     None,
     /// SYN of A.
     Syn,
-    /// SYN of A, which began a new connection on the ports of another one (C11, C13). Its sequence
-    /// number is in [`FlowTable::uuid_numbers`].
+    /// SYN of A that began a new connection on the ports of another one (C11, C13). Its sequence
+    /// number is in [`SideNumbers`](super::entry::SideNumbers).
     NewSyn,
-    /// SYN and ACK of B.
+    /// SYN-ACK of B.
     SynAck,
     /// ICMP request of A.
     Request,
@@ -30,21 +32,79 @@ pub(super) enum Evidence {
     Former,
 }
 
-/// Ends of flows that left by silence, by the hash of their key.
+/// Ends of flows that were removed because of silence, by the hash of their key. Only the flow of a
+/// key that began last is stored.
 #[derive(Debug, Default)]
 pub(super) struct FormerEnds {
-    /// Whether A is the upper end of the key.
-    ends: HashMap<u64, bool>,
+    ends: HashMap<u64, Former>,
     /// Keys of `ends`, oldest first.
     order: VecDeque<u64>,
 }
 
-impl FormerEnds {
-    /// Stores the ends of a flow; forgets the oldest if there are too many.
-    fn store(&mut self, hash: u64, is_swapped: bool) {
-        if self.ends.insert(hash, is_swapped).is_some() {
-            return;
+/// Start and [`Ends`] of a removed flow, packed into 8 bytes.
+#[derive(Clone, Copy, Debug)]
+struct Former(i64);
+
+/// Ends of a removed flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// A is the lower end of the key.
+    Lower,
+    /// A is the upper end of the key.
+    Upper,
+    /// The flow had finished, so that its ends do not determine those of later flows.
+    Finished,
+}
+
+impl Former {
+    /// Packs the start, in Unix milliseconds, and the ends of a flow.
+    const fn new(start: i64, ends: Ends) -> Self {
+        Self(start.saturating_mul(4) & !3 | ends as i64)
+    }
+
+    /// Returns the start, in Unix milliseconds.
+    const fn start(self) -> i64 {
+        self.0 >> 2
+    }
+
+    const fn ends(self) -> Ends {
+        match self.0 & 3 {
+            0 => Ends::Lower,
+            1 => Ends::Upper,
+            _ => Ends::Finished,
         }
+    }
+}
+
+impl Ends {
+    /// Returns the ends of a flow of the table.
+    const fn of(entry: &Entry) -> Self {
+        match entry.hot.finish {
+            FinishType::NotFinished | FinishType::Timeout => {
+                if entry.hot.flags & HOT_SWAPPED != 0 {
+                    Self::Upper
+                } else {
+                    Self::Lower
+                }
+            }
+            _ => Self::Finished,
+        }
+    }
+}
+
+impl FormerEnds {
+    /// Stores a flow, unless a later flow with its key is stored; removes the oldest if there are too
+    /// many.
+    fn store(&mut self, hash: u64, flow: Former) {
+        match self.ends.entry(hash) {
+            Slot::Occupied(mut former) => {
+                if former.get().start() <= flow.start() {
+                    former.insert(flow);
+                }
+                return;
+            }
+            Slot::Vacant(slot) => slot.insert(flow),
+        };
         self.order.push_back(hash);
         if self.order.len() > MAX_FORMER
             && let Some(oldest) = self.order.pop_front()
@@ -53,22 +113,22 @@ impl FormerEnds {
         }
     }
 
-    /// Forgets the ends of a flow, because a later one of its key has finished.
+    /// Removes the flow of a key.
     fn forget(&mut self, hash: u64) {
         if !self.ends.is_empty() {
             self.ends.remove(&hash);
         }
     }
 
-    /// Returns the size in bytes.
+    /// Returns the allocated size, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.ends.capacity() * (size_of::<(u64, bool)>() + 1)
+        self.ends.capacity() * (size_of::<(u64, Former)>() + 1)
             + self.order.capacity() * size_of::<u64>()
     }
 }
 
 impl FlowTable {
-    /// Returns whether A is the upper end of the key of a new flow, and how that is known.
+    /// Returns whether A is the upper end of the key of a new flow, and the evidence.
     pub(super) fn opener(&self, pending: &Pending, part: &Encapsulation) -> (bool, Evidence) {
         let is_swapped = pending.flags & IS_SWAPPED != 0;
         if self.options.recorded {
@@ -92,50 +152,52 @@ impl FlowTable {
         (is_swapped != (is_from_b && !has_equal_ends(part)), evidence)
     }
 
-    /// Returns whether A was the upper end of the latest earlier record with this key, if that has not
-    /// finished: one that is still in the table, or one that left by silence.
+    /// Returns whether A was the upper end of the flow with this key that began last. Considers only
+    /// flows that have not finished: those in the table, and those removed because of silence. `None`
+    /// if there is no such flow.
     fn known_ends(&self, pending: &Pending) -> Option<bool> {
         if pending.one_way != 0 {
             return None;
         }
         let mode = self.options.layer_key_mode;
-        let mut latest: Option<&Entry> = None;
+        let mut latest = self.former_ends.ends.get(&pending.hash).copied();
         self.index.find(pending.hash, |record| {
             let entry = self.arena.get(record);
             let is_flow =
                 entry.key.is_same(&pending.key, mode) && entry.cold.layers & HAS_TRANSPORT != 0;
-            if is_flow && latest.is_none_or(|other| other.cold.start < entry.cold.start) {
-                latest = Some(entry);
+            if is_flow && latest.is_none_or(|other| other.start() < entry.cold.start) {
+                latest = Some(Former::new(entry.cold.start, Ends::of(entry)));
             }
             false
         });
-        match latest {
-            Some(entry) if is_open(entry) => Some(entry.hot.flags & HOT_SWAPPED != 0),
-            Some(_) => None,
-            None => self.former_ends.ends.get(&pending.hash).copied(),
+        match latest?.ends() {
+            Ends::Lower => Some(false),
+            Ends::Upper => Some(true),
+            Ends::Finished => None,
         }
     }
 
-    /// Remembers the ends of a flow with ports that leaves by silence, or forgets those of earlier ones
-    /// if it has finished.
+    /// Stores the ends of a flow with ports that is removed from the index. Of a finished flow, stores
+    /// that it has finished, if an earlier flow with its key may still be removed.
     pub(super) fn store_ends(&mut self, record: u32) {
         let entry = self.arena.get(record);
         let layers = entry.cold.layers;
-        // The ends of a retired flow were stored before.
+        // The ends of a retired flow were stored before, or a later flow has its key.
         let has_none = layers & HAS_TRANSPORT == 0 || layers & IS_RETIRED != 0;
         if self.options.recorded || has_none {
             return;
         }
         let hash = entry.key.hash(self.seed, self.options.layer_key_mode);
-        if is_open(entry) {
-            let is_swapped = entry.hot.flags & HOT_SWAPPED != 0;
-            self.former_ends.store(hash, is_swapped);
-        } else {
+        let ends = Ends::of(entry);
+        if ends == Ends::Finished && entry.hot.flags & HOT_PAIRED == 0 {
             self.former_ends.forget(hash);
+        } else {
+            let flow = Former::new(entry.cold.start, ends);
+            self.former_ends.store(hash, flow);
         }
     }
 
-    /// Returns the opener of a flow as its record shows it.
+    /// Returns the opener of a flow, as shown in its record.
     pub(super) fn initiator(&self, entry: &Entry) -> Option<Initiator> {
         let by = match entry.hot.opener {
             Evidence::None => return self.initiator_by_port(entry),
@@ -151,7 +213,8 @@ impl FlowTable {
         })
     }
 
-    /// Returns the end whose port is not a service, if the other one's is: a guess.
+    /// Returns the likely opener: the end whose port is not a service port, if the other port is
+    /// one.
     fn initiator_by_port(&self, entry: &Entry) -> Option<Initiator> {
         if self.options.recorded || entry.key.is_tunnel() {
             return None;
@@ -177,15 +240,7 @@ impl FlowTable {
     }
 }
 
-/// Returns whether a flow has not finished, or only by silence.
-const fn is_open(entry: &Entry) -> bool {
-    matches!(
-        entry.hot.finish,
-        FinishType::NotFinished | FinishType::Timeout
-    )
-}
-
-/// Returns whether both ends are equal in all that is known of them.
+/// Returns whether both ends are equal in all known fields.
 fn has_equal_ends(part: &Encapsulation) -> bool {
     let link = part.link.is_none_or(|link| link.source == link.destination);
     let network = part
@@ -197,5 +252,5 @@ fn has_equal_ends(part: &Encapsulation) -> bool {
     link && network && ports
 }
 
-/// Largest number of flows whose ends are remembered.
+/// Maximum number of flows whose ends are stored.
 const MAX_FORMER: usize = 1 << 16;

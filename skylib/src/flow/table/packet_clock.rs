@@ -1,28 +1,33 @@
-//! `PacketClock`: the clock of a capture file, which one packet with a wrong date does not move
-//! (rules E3 and E4 of `docs/flows.md`).
+//! `PacketClock`: the clock of a capture file, which a single packet with a wrong timestamp does
+//! not move (rules E3 and E4 of `docs/flows.md`).
 
 use crate::flow::stats::FlowTableStats;
 use crate::time::Timestamp;
 
-/// Clock driven by packets: the largest time such that [`RUN`] packets in a row were at or after it.
+/// Clock driven by packets: the latest time such that [`RUN`] consecutive packets were at or after
+/// it.
 ///
-/// It is read only where a timer is due, so it costs two comparisons per packet.
+/// The clock is read only where a timer is due, so that it costs two comparisons per packet.
 #[derive(Clone, Debug)]
 pub(crate) struct PacketClock {
-    /// Number of packets in a row at or after the deadline, and the earliest of them.
-    run: u32,
-    earliest: Timestamp,
-    /// Latest time of a packet that is not itself ahead.
+    /// Number of consecutive packets at or after `due`, at most [`RUN`].
+    run: usize,
+    /// Deadline of the run.
+    due: Option<Timestamp>,
+    /// Times of the latest packets at or after a deadline; the next one replaces that at `oldest`.
+    times: [Timestamp; RUN],
+    oldest: usize,
+    /// Latest time of a packet that is not far ahead itself.
     newest: Timestamp,
-    /// Time of the previous packet, if it is ahead and the next one decides.
+    /// Time of the previous packet, if it is far ahead and the next packet must confirm it.
     suspect: Option<Timestamp>,
-    /// Smallest difference from `newest` that needs a closer look, in nanoseconds.
+    /// Difference from `newest` from which a packet needs a closer look, in nanoseconds.
     window: u64,
     /// Jump forward that a following packet must confirm, in nanoseconds.
     jump: i64,
     back: u64,
     ahead: u64,
-    /// Largest step back, in nanoseconds.
+    /// Maximum amount by which a packet is older than `newest`, in nanoseconds.
     furthest_back: i64,
 }
 
@@ -31,7 +36,9 @@ impl PacketClock {
     pub(crate) const fn new(jump_ms: i64) -> Self {
         Self {
             run: 0,
-            earliest: Timestamp::ZERO,
+            due: None,
+            times: [Timestamp::ZERO; RUN],
+            oldest: 0,
             newest: Timestamp::ZERO,
             suspect: None,
             window: 0,
@@ -43,7 +50,7 @@ impl PacketClock {
     }
 
     /// Advances the clock by a packet. Returns the time of the clock once it has reached `due`, the
-    /// next deadline (`None`: any time).
+    /// next deadline, which never decreases; with `None`, any time is due.
     #[inline]
     pub(crate) fn advance(
         &mut self,
@@ -60,10 +67,10 @@ impl PacketClock {
             self.run = 0;
             return None;
         }
-        self.reach(packet)
+        self.reach(packet, due)
     }
 
-    /// Adds the counters to those of a table.
+    /// Adds the counters of the clock to those of a table.
     pub(crate) fn count(&self, stats: &mut FlowTableStats) {
         stats.time_back += self.back;
         stats.time_ahead += self.ahead;
@@ -72,19 +79,25 @@ impl PacketClock {
     }
 
     /// Counts a packet at or after the deadline.
-    fn reach(&mut self, packet: Timestamp) -> Option<Timestamp> {
-        self.earliest = match self.run {
-            0 => packet,
-            _ => self.earliest.min(packet),
-        };
-        self.run += 1;
-        (self.run >= RUN).then(|| {
+    fn reach(&mut self, packet: Timestamp, due: Option<Timestamp>) -> Option<Timestamp> {
+        if self.due != due {
+            // The packets that reached the former deadline may have reached this one, too.
+            let latest = (1..=self.run).map(|back| self.times[(self.oldest + RUN - back) % RUN]);
+            self.run = latest.take_while(|time| Some(*time) >= due).count();
+            self.due = due;
+        } else if self.run == RUN {
+            // The deadline was reached and stays, because it is the largest time: not again at once.
             self.run = 0;
-            self.earliest
-        })
+        }
+        self.times[self.oldest] = packet;
+        self.oldest = (self.oldest + 1) % RUN;
+        self.run = (self.run + 1).min(RUN);
+        let is_reached = self.run == RUN;
+        is_reached.then(|| self.times.iter().copied().fold(packet, Timestamp::min))
     }
 
-    /// Counts a packet that is before others or far ahead of them, or that follows one ahead.
+    /// Counts a packet that is older than earlier packets or far ahead of them, or that follows a
+    /// packet far ahead.
     #[cold]
     fn judge(&mut self, packet: Timestamp) {
         let is_first = self.window == 0 && self.suspect.is_none();
@@ -100,7 +113,7 @@ impl PacketClock {
         if is_first {
             self.newest = packet;
         } else if step > self.jump {
-            // Nothing is less than this window, so the next packet is judged, too.
+            // No difference is less than this window, so that the next packet is judged too.
             (self.suspect, self.window) = (Some(packet), 0);
         } else if step < 0 {
             self.back += 1;
@@ -111,14 +124,18 @@ impl PacketClock {
     }
 }
 
-/// Packets in a row that move the clock.
-const RUN: u32 = 16;
+/// Number of consecutive packets that move the clock.
+const RUN: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
     use super::*;
 
-    /// Returns packets back, packets ahead, and the largest step back in milliseconds.
+    /// Returns the numbers of packets back and ahead, and the maximum step back in milliseconds.
     fn counters(times: &[i64]) -> (u64, u64, u64) {
         let mut clock = PacketClock::new(600_000);
         for time in times {
@@ -133,9 +150,9 @@ mod tests {
     fn packets_back_and_ahead_are_counted() {
         assert_eq!(counters(&[5, 5, 6, 600_006]), (0, 0, 0));
         assert_eq!(counters(&[5, 9, 6, 7, 9, 10]), (2, 0, 3));
-        // One packet ahead, then the others go on.
+        // One packet is ahead; the following packets continue the earlier times.
         assert_eq!(counters(&[0, 3_600_000, 1, 2]), (0, 1, 0));
-        // Two are a gap, and then time goes back.
+        // Two packets ahead are a gap, after which time goes back.
         assert_eq!(counters(&[0, 3_600_000, 3_600_001, 1]), (1, 0, 3_600_000));
     }
 
@@ -153,6 +170,32 @@ mod tests {
         let mut clock = PacketClock::new(600_000);
         for time in (0..60).map(|n| if n % 16 == 0 { 7 } else { 100 + n }) {
             assert_eq!(clock.advance(Timestamp::from_ms(time), Some(due)), None);
+        }
+    }
+
+    proptest! {
+        /// E3, by definition: the largest minimum of 16 packets in a row.
+        #[test]
+        fn the_clock_is_exact(
+            steps in prop::collection::vec((-20_i64..60, 1_usize..20), 0..40),
+            period in 1_i64..400,
+        ) {
+            let mut now = 1_000;
+            let mut times = Vec::new();
+            for (step, count) in steps {
+                now += step;
+                times.extend((0..count).map(|n| Timestamp::from_ms(now + n as i64)));
+            }
+            let mut clock = PacketClock::new(600_000);
+            let mut due: Option<Timestamp> = None;
+            for (at, time) in times.iter().enumerate() {
+                let windows = times[..=at].windows(RUN).filter_map(|window| window.iter().min());
+                let reached = windows.max().copied().filter(|now| Some(*now) >= due);
+                prop_assert_eq!(clock.advance(*time, due), reached);
+                if let Some(now) = reached {
+                    due = Some(now.saturating_add(Duration::from_millis(period as u64)));
+                }
+            }
         }
     }
 }

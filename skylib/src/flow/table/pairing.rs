@@ -1,9 +1,9 @@
-//! Pairing of one-way identifiers (A10 of `docs/flows.md`): a flow inside MPLS, GTP-U or L2TP has at
-//! most one identifier around it for each direction.
+//! Pairing of one-way identifiers (A10 of `docs/flows.md`): a flow inside MPLS, GTP-U, or L2TP has
+//! at most one identifier around it for each direction.
 //!
-//! Flows with equal inner key and equal ends around have the same [`FlowKey`]
-//! (`key_extras.rs`), so the index may hold several of them. A lookup reads all such flows: O(n) in the
-//! number of paths between two ends that carry the same connection, at most [`MAX_PATHS`].
+//! Flows with equal inner keys and equal tunnel ends have the same [`FlowKey`] (`key_extras.rs`),
+//! so that the index may hold several of them. A lookup reads all such flows: O(n) in the number of
+//! paths between two ends that carry the same connection, at most [`MAX_PATHS`].
 //!
 //! [`FlowKey`]: crate::flow::key::FlowKey
 
@@ -18,18 +18,20 @@ use crate::decode::{Marks, TcpFlags};
 pub(super) struct Pairing {
     /// Hash of the identifier; 0 if no packet of the direction was seen.
     identifiers: [u64; 2],
-    /// Number that acknowledges the latest TCP segment of the direction; valid with its identifier.
+    /// Sequence number that acknowledges the latest TCP segment of the direction; valid with the
+    /// identifier.
     next: [u32; 2],
-    /// UUID of the flow around; 0 if no packet of the direction was seen.
+    /// UUID of the enclosing flow; 0 if no packet of the direction was seen.
     pub(super) parents: [u64; 2],
-    /// Identifiers of the flow around.
+    /// Identifiers of the enclosing flow.
     pub(super) marks: [Marks; 2],
 }
 
 impl FlowTable {
     /// Returns the flow of a packet inside a one-way path: the flow with this identifier in this
-    /// direction, else the only flow without an identifier in this direction. If several flows have
-    /// none, the flow whose latest TCP segment the packet acknowledges or whose echo it answers.
+    /// direction, or else the only flow without an identifier in this direction. If several flows
+    /// have none, returns the flow whose latest TCP segment the packet acknowledges, or whose echo
+    /// it answers.
     #[cold]
     pub(super) fn find_paired(&self, part: &Pending, control: &Control) -> Option<u32> {
         let mode = self.options.layer_key_mode;
@@ -69,7 +71,7 @@ impl FlowTable {
         found.or_else(|| only(free)).or_else(|| only(answered))
     }
 
-    /// Records the identifier around a packet with its flow.
+    /// Stores the identifier around a packet with its flow.
     #[cold]
     pub(super) fn pair(&mut self, record: u32, part: &Pending, parent: Option<u32>) {
         let entry = self.arena.get(record);
@@ -101,15 +103,16 @@ impl FlowTable {
     }
 }
 
-/// Adds a record to a set of which only zero, one or several matter.
+/// Adds a record to a set that only distinguishes zero, one, and several records.
 fn note(set: &mut [u32; 2], record: u32) {
     set[usize::from(set[0] != NONE)] = record;
 }
 
-/// Returns the only record of a set.
+/// Returns the only record of a set; `None` if the set has no record or several.
 fn only(set: [u32; 2]) -> Option<u32> {
     (set[0] != NONE && set[1] == NONE).then_some(set[0])
 }
 
-/// Largest number of flows that one lookup reads; of more, the last one read takes the packet.
+/// Maximum number of flows that one lookup reads; if there are more, the packet is assigned to the
+/// last one read.
 const MAX_PATHS: usize = 64;

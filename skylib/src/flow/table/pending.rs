@@ -1,4 +1,4 @@
-//! `Pending`: an encapsulation of a packet, from its key to its count.
+//! `Pending`: an encapsulation of a packet, until it is counted.
 
 use super::entry::NONE;
 use super::extra_messages::MessageRange;
@@ -16,9 +16,11 @@ pub(super) struct Pending {
     pub(super) bytes: u64,
     /// Offset of the encapsulation in the packet, in bytes.
     pub(super) offset: u32,
-    /// Index of the enclosing encapsulation among the pending ones; [`NONE`] for an outermost one.
+    /// Index of the enclosing encapsulation among the pending ones; [`NONE`] for an outermost
+    /// encapsulation.
     pub(super) parent: u32,
-    /// Candidate record after the lookup, then the record it was counted in; [`NONE`] if unknown.
+    /// Candidate record after the lookup, then the record in which it was counted; [`NONE`] if
+    /// unknown.
     pub(super) record: u32,
     /// Index of the packet in the batch, or of the joined packet with the upper bit set.
     pub(super) packet: u16,
@@ -27,13 +29,13 @@ pub(super) struct Pending {
     pub(super) tcp: TcpFlags,
     pub(super) source_port: u16,
     pub(super) hop_limit: u8,
-    /// `IS_*`.
+    /// Set of `IS_*` and `HAS_*` flags.
     pub(super) flags: u8,
     /// Extra message; valid only with [`HAS_EXTRA_MESSAGE`].
     pub(super) message: MessageRange,
     /// Hash of the one-way identifier around the encapsulation; 0 if there is none.
     pub(super) one_way: u64,
-    /// Number that acknowledges the TCP segment; valid only with `one_way`.
+    /// Sequence number that acknowledges the TCP segment; valid only with `one_way`.
     pub(super) next_sequence: u32,
     /// Acknowledgment number of the TCP segment; valid only with `one_way`.
     pub(super) acknowledgment: u32,
@@ -61,35 +63,35 @@ impl Pending {
         acknowledgment: 0,
     };
 
-    /// Returns the candidate record, then the record it was counted in.
+    /// Returns the candidate record, or, after counting, the record in which it was counted.
     pub(super) fn record(&self) -> Option<u32> {
         (self.record != NONE).then_some(self.record)
     }
 
-    /// Returns whether it is an echo request.
+    /// Returns whether the encapsulation is an echo request.
     pub(super) const fn is_request(&self) -> bool {
         self.flags & IS_REQUEST != 0
     }
 
-    /// Returns whether it is an echo reply.
+    /// Returns whether the encapsulation is an echo reply.
     pub(super) const fn is_reply(&self) -> bool {
         self.flags & IS_REPLY != 0
     }
 }
 
-/// [`PacketKey::is_swapped`](crate::flow::key::PacketKey::is_swapped).
+/// Flag of [`PacketKey::is_swapped`](crate::flow::key::PacketKey::is_swapped).
 pub(super) const IS_SWAPPED: u8 = 0x01;
-/// [`PacketKey::is_local`](crate::flow::key::PacketKey::is_local).
+/// Flag of [`PacketKey::is_local`](crate::flow::key::PacketKey::is_local).
 pub(super) const IS_LOCAL: u8 = 0x02;
-/// Its packet and bytes are counted.
+/// The packet and its bytes are counted.
 pub(super) const IS_COUNTED: u8 = 0x04;
 /// ICMP echo request.
 pub(super) const IS_REQUEST: u8 = 0x08;
 /// ICMP echo reply.
 pub(super) const IS_REPLY: u8 = 0x10;
-/// It has a message of a selected extra layer.
+/// The encapsulation has a message of a selected extra layer.
 pub(super) const HAS_EXTRA_MESSAGE: u8 = 0x20;
-/// Its headers were in every fragment of the joined packet.
+/// The headers of the encapsulation were in every fragment of the joined packet.
 pub(super) const IS_FRAGMENTED: u8 = 0x40;
-/// It is a TCP segment, and TCP streams are tracked.
+/// The encapsulation is a TCP segment, and TCP streams are tracked.
 pub(super) const IS_SEGMENT: u8 = 0x80;

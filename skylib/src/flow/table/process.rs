@@ -23,8 +23,8 @@ use crate::flow::options::LayerKeyMode;
 use crate::packet::{PacketBatch, PacketRef};
 
 impl FlowTable {
-    /// Processes up to [`BATCH`](super::BATCH) packets: decodes and keys all, then looks up all,
-    /// then counts all, with prefetches between the three passes.
+    /// Processes up to [`BATCH`](super::BATCH) packets: decodes and keys all packets, then looks up
+    /// all keys, then counts all packets; memory is prefetched between the three passes.
     pub(super) fn process_batch(&mut self, batch: &PacketBatch<'_>) {
         self.stats.packets += batch.headers.len() as u64;
         let mut slots = std::mem::take(&mut self.pending);
@@ -47,7 +47,7 @@ impl FlowTable {
                 self.decode(packet, origin, &mut slots, &mut len);
             }
         }
-        // Taken out, because `packets` borrows it while `self` is mutated.
+        // Moved out of `self`, because `packets` borrows it while `self` is mutated.
         let fragments = self.fragments.take();
         let packets = BatchPackets {
             batch,
@@ -58,7 +58,7 @@ impl FlowTable {
         let controls = std::mem::take(&mut self.controls);
         let pending = &mut slots[..len];
         for part in pending.iter_mut() {
-            // The first slot with the same 32-bit tag is the flow, but for one lookup in 2³²;
+            // The first slot with the same 32-bit tag is the flow, except for one lookup in 2³²;
             // `find` compares the whole key.
             part.record = self.index.find(part.hash, |_| true).unwrap_or(NONE);
             if part.record != NONE {
@@ -75,7 +75,8 @@ impl FlowTable {
                 self.find_paired(part, control)
             };
             let choice = match found {
-                // The identifiers of a paired flow have chosen among the flows of its key.
+                // The identifiers of a paired flow have already selected it among the flows of its
+                // key.
                 Some(record) if part.one_way != 0 => Choice::Record(record),
                 Some(record) if self.needs_choice(record, part) => {
                     self.choose(record, part, control)
@@ -111,7 +112,8 @@ impl FlowTable {
         self.pending = slots;
     }
 
-    /// Marks a new flow that has the key of another one, follows one, or is an attempt.
+    /// Marks a new flow that has the key of another flow, follows another connection, or is an
+    /// attempt.
     #[inline]
     fn mark_new(&mut self, record: u32, choice: Choice, control: &Control) {
         if std::mem::take(&mut self.begins_paired) {
@@ -127,7 +129,7 @@ impl FlowTable {
         }
     }
 
-    /// Records what the options select beyond packets and bytes.
+    /// Records the data that the options select in addition to packets and bytes.
     #[inline(never)]
     fn record_extras(
         &mut self,
@@ -152,7 +154,7 @@ impl FlowTable {
         }
     }
 
-    /// Returns the record of the flow with this key.
+    /// Returns the record of the flow with this key; `None` if there is none.
     #[inline(always)]
     fn find(&self, part: &Pending) -> Option<u32> {
         let mode = self.options.layer_key_mode;
@@ -164,7 +166,7 @@ impl FlowTable {
         self.index.find(part.hash, is)
     }
 
-    /// Filters, decodes and keys a packet.
+    /// Filters, decodes, and keys a packet.
     #[inline(always)]
     fn decode(
         &mut self,
@@ -208,7 +210,8 @@ impl FlowTable {
         let mut one_way = 0;
         let recorded = self.options.recorded;
         let ignore = self.options.key_ignore;
-        // COMPAT: recorded values of the original, which keys the first level by headers inside it.
+        // COMPAT: recorded values of Skydive, which keys the first encapsulation by headers inside
+        // it.
         let is_plain = !recorded || self.encapsulations.is_plain();
         for (index, part) in self.encapsulations.iter().enumerate() {
             let is_plain = is_plain || index > 0;
@@ -235,7 +238,7 @@ impl FlowTable {
             self.index.prefetch(hash);
             let by_link = part.link.is_some() || mode == LayerKeyMode::L3;
             let mut flags = 0;
-            // COMPAT: recorded values of the original, which counts nothing without IP in L3 mode.
+            // COMPAT: recorded values of Skydive, which counts no packets without IP in L3 mode.
             if part.network.is_some() || mode == LayerKeyMode::L2 || !self.options.recorded {
                 flags |= IS_COUNTED;
             }

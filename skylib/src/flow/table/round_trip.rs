@@ -1,9 +1,9 @@
-//! Round-trip times of a flow (rules B1 to B12 of `docs/flows.md`): from a request, a SYN or an
-//! echo, to what answers it.
+//! Round-trip times of a flow (rules B1 to B12 of `docs/flows.md`): from a request (a SYN or an
+//! echo request) to its answer.
 //!
-//! The state of a flow with one plain request is in its entry: `hot.pending`, `cold.number` and the
-//! `END_REQUEST_*` bits. Only what does not fit there, such as a second outstanding echo, is in
-//! [`Rare`], within a byte budget of the whole table.
+//! The state of a flow with one plain request is in its entry: `hot.pending`, `cold.number`, and
+//! the `END_REQUEST_*` bits. Only state that does not fit there, such as a second outstanding echo
+//! request, is in [`Rare`], within a byte budget for the whole table.
 
 use super::FlowTable;
 use super::control::Control;
@@ -18,12 +18,12 @@ use super::pending::Pending;
 use crate::decode::TcpFlags;
 use crate::flow::record::RttMetric;
 
-/// Statistics of the round-trip times of a flow, and the handshake's answer on its way.
+/// Statistics of the round-trip times of a flow, and the outstanding SYN-ACKs of its handshake.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RoundTrips {
     /// Number of samples.
     samples: i64,
-    /// Smallest, largest, latest sample, and sum of the samples, in nanoseconds.
+    /// Minimum, maximum, and latest sample, and sum of the samples, in nanoseconds.
     min: i64,
     max: i64,
     last: i64,
@@ -35,28 +35,28 @@ pub(super) struct RoundTrips {
     ways: [i64; 2],
     /// Number of different requests.
     requests: i64,
-    /// Number of requests given up, because too many were outstanding.
+    /// Number of requests no longer tracked because too many were outstanding.
     given_up: i64,
-    /// Echo numbers seen of each side.
+    /// Numbers of the echo requests seen from each side.
     seen: [SeenNumbers; 2],
-    /// SYN with ACK of each side.
+    /// SYN-ACK of each side.
     syn_acks: [Option<SynAck>; 2],
-    /// Latest sample of the handshake's third packet, in nanoseconds.
+    /// Latest round-trip time measured with the third packet of a handshake, in nanoseconds.
     third: i64,
 }
 
-/// SYN with ACK that waits for the first acknowledgment of its number.
+/// SYN-ACK that waits for the first acknowledgment of its number.
 #[derive(Clone, Copy, Debug)]
 struct SynAck {
     number: u32,
     /// Payload length of the segment, in bytes.
     payload_len: u32,
     at: i64,
-    /// Whether it was sent again, or is answered.
+    /// Whether the SYN-ACK was sent again or is answered.
     is_over: bool,
 }
 
-/// Numbers of echo requests seen of a side: the largest one and the 64 up to it.
+/// Numbers of the echo requests seen from a side: the highest number and the 64 numbers up to it.
 #[derive(Clone, Copy, Debug, Default)]
 struct SeenNumbers {
     largest: u16,
@@ -84,7 +84,7 @@ impl SeenNumbers {
 }
 
 impl RoundTrips {
-    /// Returns the round trip of the connection, in nanoseconds; 0 if unknown.
+    /// Returns the round-trip time of the connection, in nanoseconds; 0 if unknown.
     pub(super) const fn of_connection(&self) -> i64 {
         self.last + self.third
     }
@@ -107,7 +107,7 @@ impl RoundTrips {
         self.ways[side] = sample;
     }
 
-    /// Measures the handshake's third packet: from SYN with ACK of a side to the first
+    /// Measures with the third packet of a handshake: from the SYN-ACK of a side to the first
     /// acknowledgment of its number.
     pub(super) fn add_segment(&mut self, side: usize, segment: &HandshakeSegment) {
         let has = |flag| segment.flags.contains(flag);
@@ -146,7 +146,7 @@ impl RoundTrips {
 }
 
 impl FlowTable {
-    /// Updates the handshake of a TCP flow with a segment that has SYN or RST.
+    /// Updates the handshake of a TCP flow with a segment of a side; the segment has SYN or RST.
     pub(super) fn track_handshake(&mut self, record: u32, segment: &HandshakeSegment, side: usize) {
         let mut handshake = self.handshake(self.arena.get(record));
         let step = handshake.add(side, segment);
@@ -183,8 +183,8 @@ impl FlowTable {
         self.store_echoes(record, echoes);
     }
 
-    /// Records a round-trip time measured with a request of a side. A negative one is only counted
-    /// (B12), for a file by its clock.
+    /// Records a round-trip time measured with a request of a side. A negative time is only counted
+    /// as a packet back (B12); for a file, the packet clock counts it.
     fn add_sample(&mut self, record: u32, side: usize, sample: i64) {
         if sample < 0 {
             self.stats.time_back += u64::from(!self.is_replay);
@@ -198,7 +198,8 @@ impl FlowTable {
         }
     }
 
-    /// Returns the metric of a flow; `None` if no option selects it, or there was neither a request nor a sample.
+    /// Returns the metric of a flow; `None` if no option selects it, or if there was neither a
+    /// request nor a sample.
     pub(super) fn rtt_metric(&self, entry: &Entry, rare: &Rare) -> Option<RttMetric> {
         let round_trips = rare.round_trips.as_deref()?;
         let [ab_rtt, ba_rtt] = round_trips.ways;
@@ -348,14 +349,16 @@ impl FlowTable {
                 return;
             }
         }
-        // It stays there: a flow with two outstanding requests once will have them again.
+        // The state remains there: a flow that once had two outstanding requests will have them
+        // again.
         if let Some(rare) = self.make_rare(record) {
             **rare.echoes.get_or_insert_default() = echoes;
             self.arena.get_mut(record).hot.ends |= END_REQUEST_RARE;
         }
     }
 
-    /// Reserves bytes of the budget for requests; otherwise counts a request that is not measured.
+    /// Charges bytes to the budget for requests. Returns `false` and counts an unmeasured request
+    /// if the budget is exhausted.
     const fn takes_request_bytes(&mut self, bytes: usize) -> bool {
         let fits = self.request_bytes + bytes <= self.request_limit;
         if fits {
@@ -377,14 +380,14 @@ impl FlowTable {
 }
 
 impl Rare {
-    /// Returns the bytes of the budget for requests that a flow has reserved.
+    /// Returns the bytes that a flow has charged to the budget for requests.
     pub(super) fn request_bytes(&self) -> usize {
         let handshake = self.handshake.as_ref().map_or(0, |_| HANDSHAKE_BYTES);
         handshake + self.echoes.as_ref().map_or(0, |_| ECHOES_BYTES)
     }
 }
 
-/// Stores a handshake in an entry. Returns `false`, and stores none, if it does not fit.
+/// Stores a handshake in an entry. Returns `false` and stores nothing if it does not fit.
 fn put_handshake(entry: &mut Entry, handshake: &Handshake) -> bool {
     let (hot, cold) = (&mut entry.hot, &mut entry.cold);
     hot.ends &= !(END_REQUEST | END_REQUEST_OF_B | END_REQUEST_STAMP);
@@ -424,9 +427,9 @@ fn put_handshake(entry: &mut Entry, handshake: &Handshake) -> bool {
     true
 }
 
-/// Budget bytes of a handshake outside its entry.
+/// Bytes charged to the budget for a handshake outside its entry.
 const HANDSHAKE_BYTES: usize = size_of::<Handshake>() + size_of::<Rare>();
-/// Budget bytes of the outstanding echoes of a flow.
+/// Bytes charged to the budget for the outstanding echo requests of a flow.
 const ECHOES_BYTES: usize = size_of::<Echoes>() + size_of::<Rare>();
 
 #[cfg(test)]

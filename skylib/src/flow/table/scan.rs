@@ -7,10 +7,11 @@ use crate::flow::query::{FlowQuery, FlowQueryError};
 use crate::flow::record::Flow;
 use crate::flow::set::FlowSet;
 
-/// Resumable query on a table: it visits the table in chunks, so that the caller can count packets
-/// between them.
+/// Resumable query on a table. It visits the table in chunks, so that the caller can count packets
+/// between the chunks.
 ///
-/// It is not a snapshot: a flow that begins or is removed during the scan may or may not be found.
+/// A scan is not a snapshot: a flow that begins or is removed during the scan may or may not be
+/// found.
 ///
 /// ```
 /// use skylib::FlowTable;
@@ -68,10 +69,10 @@ impl FlowScan {
         }
     }
 
-    /// Returns the flows found, with the query's order, deduplication and range.
+    /// Returns the flows found, with the query's order, deduplication, and range applied.
     ///
     /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn into_flows(self) -> Result<FlowSet, FlowQueryError> {
         let mut set = FlowSet::from_flows(self.flows);
         self.query.arrange(&mut set)?;
@@ -81,7 +82,7 @@ impl FlowScan {
     /// Returns the number of flows found, within the query's range.
     ///
     /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn into_count(self) -> Result<u64, FlowQueryError> {
         if !self.count_only {
             return Ok(self.into_flows()?.flows.len() as u64);
@@ -122,10 +123,10 @@ impl FlowTable {
         stop >= self.arena.end()
     }
 
-    /// Returns the flows of a query, as they are now.
+    /// Returns the flows of a query in their current state.
     ///
     /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         let mut scan = FlowScan::new(query.clone());
         self.scan(&mut scan, u32::MAX);
@@ -135,7 +136,7 @@ impl FlowTable {
     /// Returns the number of flows that [`query`](Self::query) would return.
     ///
     /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn count_flows(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
         let mut scan = FlowScan::count(query.clone());
         self.scan(&mut scan, u32::MAX);
@@ -151,7 +152,7 @@ mod tests {
     use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
     use crate::time::Timestamp;
 
-    /// Returns a table with the ARP flows of this number of senders.
+    /// Returns a table with the ARP flows of `senders` senders.
     fn table(senders: u16) -> FlowTable {
         let mut table = FlowTable::new(FlowTableOptions::default().with_node_tid("t1"));
         for sender in 0..senders {

@@ -11,16 +11,16 @@ use crate::flow::stream_counters::StreamSegment;
 use crate::flow::tcp_metric::TcpMetric;
 
 impl FlowTable {
-    /// Returns the sequence number and payload length (bytes) of the innermost TCP segment, as the
-    /// original sees it; `None` if it has neither payload nor SYN, FIN or RST.
+    /// Returns the sequence number and payload length (in bytes) of the innermost TCP segment, as
+    /// in Skydive; `None` if the segment has neither payload nor SYN, FIN, or RST.
     pub(super) fn segment_of(&self, encapsulations: &Encapsulations) -> Option<(u32, u32)> {
         let is_tcp = |header: &&TransportHeader| header.protocol == TransportProtocol::Tcp;
         let header = encapsulations
             .last()
             .and_then(|part: &Encapsulation| part.transport.as_ref());
         let header = header.filter(is_tcp).filter(|header| header.has_ports)?;
-        // COMPAT: recorded values of the original, which does not track TCP inside UDP, and for which
-        // payload beyond the snap length is missing.
+        // COMPAT: recorded values of Skydive, which does not track TCP inside UDP and ignores
+        // payload beyond the snap length.
         encapsulations.key_transport(0).filter(is_tcp)?;
         let len = header.payload_len;
         let ends = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
@@ -43,7 +43,7 @@ impl FlowTable {
             round_trips.add_segment(side, &control.segment(pending));
             round_trip = round_trips.of_connection();
         }
-        // Without `tcp` it is a tunnel flow, keyed by the TCP header inside the tunnel.
+        // Without `tcp`, the flow is a tunnel flow, keyed by the TCP header inside the tunnel.
         if !self.options.reassemble_tcp || rare.tcp.is_none() {
             return;
         }
@@ -65,7 +65,7 @@ impl FlowTable {
         self.segment_bytes = others + streams.bytes();
     }
 
-    /// Adds the segment of a packet to the streams of its flow, as the original does.
+    /// Adds the segment of a packet to the streams of its flow, as Skydive does.
     fn track_recorded_segment(&mut self, record: u32, pending: &Pending, control: &Control) {
         let silent_since = self.streams_silent_since();
         let entry = self.arena.get(record);
@@ -73,7 +73,7 @@ impl FlowTable {
         let Some(rare) = self.rare.get_mut(entry.cold.rare) else {
             return;
         };
-        // Without `tcp` it is a tunnel flow, keyed by the TCP header inside the tunnel.
+        // Without `tcp`, the flow is a tunnel flow, keyed by the TCP header inside the tunnel.
         if rare.tcp.is_none() {
             return;
         }
@@ -121,11 +121,11 @@ impl FlowTable {
         Some(metric)
     }
 
-    /// Returns the time since which a recorded stream must have had a segment, in Unix nanoseconds; it has
-    /// timed out otherwise.
+    /// Returns the time since which a recorded stream must have had a segment, in Unix nanoseconds;
+    /// otherwise, the stream has timed out.
     fn streams_silent_since(&self) -> i64 {
-        // Measured from the previous update, not from the packet: tables with the same packets and
-        // timers have the same counters, however the packets were batched.
+        // Measured from the previous update, not from the packet, so that tables with the same
+        // packets and timers have the same counters, regardless of the batches.
         let [updated, _] = self.timers.updated();
         match updated {
             0 => i64::MIN,
@@ -146,8 +146,8 @@ pub(super) fn segments_limit(options: &FlowTableOptions) -> usize {
     }
 }
 
-/// Largest byte budget for queued segments.
+/// Maximum byte budget for queued segments.
 const MAX_SEGMENT_BYTES: usize = 16 << 20;
-/// Silence after which a stream skips what is missing, in milliseconds.
+/// Silence after which a stream skips missing data, in milliseconds.
 const STREAM_TIMEOUT_MS: i64 = 30_000;
 const NS_PER_MS: i64 = 1_000_000;

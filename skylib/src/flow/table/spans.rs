@@ -1,16 +1,17 @@
-//! Which entry of a key a packet belongs to, and when it begins a new one (rules C11 to C13, D1 to
-//! D3, E1 and E2 of `docs/flows.md`).
+//! Assignment of a packet to one of the entries with its key, or to a new one (rules C11 to C13, D1
+//! to D3, E1, and E2 of `docs/flows.md`).
 //!
 //! A flow accepts packets from its start minus its hold to its last packet plus its hold. The hold
-//! is the expiry interval, the timeout of its application, or 15 s once TCP has ended it. So a flow
-//! ends by its own silence, whatever timers and other packets do.
+//! is the expiry interval, the timeout of its application, or 15 s once TCP has ended the flow. A
+//! flow thus ends by its own silence, independent of timers and other packets.
 //!
-//! The index holds up to two flows of a key, for packets with a wrong date and captures joined in
-//! any order, and an attempt to open a connection beside an open one. A flow that makes room for
-//! another one is retired: it stays in the table until the timers remove it, but no packet finds it.
+//! The index holds up to two flows with the same key, for packets with a wrong timestamp and
+//! captures joined in any order. It also holds an attempt to open a connection beside an open one.
+//! A flow that makes room for another one is retired: it remains in the table until the timers
+//! remove it, but no packet finds it.
 //!
-//! Most packets follow the previous one of the only flow of their key within the shortest hold;
-//! [`FlowTable::needs_choice`] finds the others.
+//! Most packets belong to the only flow with their key, and follow its previous packet within the
+//! shortest hold; [`FlowTable::needs_choice`] finds the others.
 
 use super::FlowTable;
 use super::control::Control;
@@ -23,12 +24,12 @@ use crate::decode::TcpFlags;
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::FinishType;
 
-/// Longest silence of a flow, by what decides it; in milliseconds.
+/// Holds: the maximum silence of a flow, by age queue, in milliseconds.
 #[derive(Clone, Debug)]
 pub(super) struct Holds {
     /// By age queue: the expiry interval, then the timeouts of applications.
     classes: Vec<i64>,
-    /// The shortest of all; `u64::MAX` if silence decides nothing.
+    /// Minimum of all holds; `u64::MAX` if holds are not used.
     shortest: u64,
 }
 
@@ -65,20 +66,20 @@ impl Holds {
     }
 }
 
-/// What becomes of a packet.
+/// Assignment of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
-    /// It is counted in this record.
+    /// The packet is counted in this record.
     Record(u32),
-    /// It begins a flow.
+    /// The packet begins a flow.
     New,
-    /// It begins the connection that follows a finished one (C11).
+    /// The packet begins the connection that follows a finished one (C11).
     Connection,
-    /// It begins an attempt beside an open connection.
+    /// The packet begins an attempt beside an open connection.
     Attempt,
 }
 
-/// Entries of a key, at most [`MAX_SAME`].
+/// Entries with the same key, at most [`MAX_SAME`].
 #[derive(Clone, Copy, Debug, Default)]
 struct SameKey {
     records: [u32; MAX_SAME],
@@ -99,11 +100,12 @@ impl SameKey {
 }
 
 impl FlowTable {
-    /// Returns whether a packet may belong to an entry other than the entry found by its key.
+    /// Returns whether a packet may belong to an entry that is not the entry found by its key.
     #[inline(always)]
     pub(super) fn needs_choice(&self, record: u32, part: &Pending) -> bool {
         let hot = &self.arena.get(record).hot;
-        // As unsigned, a packet before the latest one is far beyond the hold.
+        // As an unsigned number, the silence of a packet before the latest one is far beyond the
+        // hold.
         let silence = part
             .timestamp
             .as_ms()
@@ -148,18 +150,19 @@ impl FlowTable {
             }
             Choice::New | Choice::Connection | Choice::Attempt => {}
         }
-        // An attempt whose connection is over waits for nothing.
+        // An attempt beside a connection that is over no longer waits for an answer.
         if matches!(choice, Choice::New | Choice::Connection)
             && let Some(attempt) = attempt
         {
+            self.store_ends(attempt);
             self.retire(attempt);
         }
         self.mark_paired(part, choice);
         choice
     }
 
-    /// Returns how much a flow is in the way of others of its key: finished ones first, then by
-    /// distance from the clock, which a wrong date does not move.
+    /// Returns the order in which flows with the same key are retired: finished flows first, then
+    /// flows farther from the clock, which a wrong timestamp does not move.
     fn staleness(&self, record: u32) -> (bool, i64) {
         let hot = &self.arena.get(record).hot;
         let distance = hot.last.saturating_sub(self.timers.now());
@@ -194,7 +197,7 @@ impl FlowTable {
         same
     }
 
-    /// Returns the flow with the key of a packet that is nearest in time, beyond its hold too.
+    /// Returns the flow with the key of a packet that is nearest in time, even beyond its hold.
     pub(super) fn nearest(&self, part: &Pending) -> Option<u32> {
         let now = part.timestamp.as_ms();
         let records = self.same_key(part);
@@ -205,7 +208,8 @@ impl FlowTable {
         })
     }
 
-    /// Returns the milliseconds from a flow to a time, 0 within the flow; `None` beyond its hold.
+    /// Returns the distance in milliseconds from a flow to a time: 0 within the flow, `None` beyond
+    /// its hold.
     fn distance(&self, record: u32, now: i64) -> Option<i64> {
         let entry = self.arena.get(record);
         let (before, after) = (
@@ -246,19 +250,19 @@ impl FlowTable {
         }
         let is_answered = entry.hot.flags & HOT_ANSWERED != 0;
         if entry.hot.finish != FinishType::NotFinished {
-            // C11: a new connection begins a new flow at once.
+            // C11: a new connection begins a new flow immediately.
             self.retire(record);
             Choice::Connection
         } else if !is_answered {
-            // C12: attempts that nobody answered are one flow.
+            // C12: unanswered attempts are one flow.
             Choice::Record(record)
         } else {
-            // C13: an attempt beside the open connection, at most one.
+            // C13: at most one attempt beside the open connection.
             attempt.map_or(Choice::Attempt, Choice::Record)
         }
     }
 
-    /// Returns whether a packet belongs to an attempt: its SYN again, or an answer to it.
+    /// Returns whether a packet belongs to an attempt: a repetition of its SYN, or an answer to it.
     fn takes_attempt(&self, attempt: u32, part: &Pending, control: &Control) -> bool {
         let entry = self.arena.get(attempt);
         let has = |flag| part.tcp.contains(flag);
@@ -272,6 +276,23 @@ impl FlowTable {
             .number(1 - side)
             .map(|number| number.wrapping_add(1));
         ack && (syn || rst) && asked == Some(control.acknowledgment)
+    }
+
+    /// Returns whether a flow is an attempt beside a connection that takes packets at a time, in Unix
+    /// milliseconds: it takes further attempts, too, however long it was silent itself (C13).
+    pub(super) fn is_open_attempt(&self, record: u32, now: i64) -> bool {
+        let attempt = self.arena.get(record);
+        if attempt.cold.layers & (IS_ATTEMPT | IS_RETIRED) != IS_ATTEMPT {
+            return false;
+        }
+        let mode = self.options.layer_key_mode;
+        let connection = self.index.find(attempt.key.hash(self.seed, mode), |other| {
+            let entry = self.arena.get(other);
+            other != record
+                && entry.key.is_same(&attempt.key, mode)
+                && now.saturating_sub(entry.hot.last) <= self.holds.of(entry)
+        });
+        connection.is_some()
     }
 
     /// Ends a connection whose ports a new one has taken over (C13).
@@ -290,7 +311,7 @@ impl FlowTable {
         self.retire(record);
     }
 
-    /// Removes a flow from the index: it takes no more packets.
+    /// Removes a flow from the index, so that it receives no more packets.
     fn retire(&mut self, record: u32) {
         let mode = self.options.layer_key_mode;
         let entry = self.arena.get_mut(record);
@@ -302,7 +323,8 @@ impl FlowTable {
         self.retired += 1;
     }
 
-    /// Moves the start of a flow back to a packet before it (E2). The UUID stays if it was used.
+    /// Moves the start of a flow back to an earlier packet (E2). The UUID does not change if it was
+    /// used.
     pub(super) fn extend_start(&mut self, record: u32, now: i64) {
         let is_used = {
             let entry = self.arena.get(record);
@@ -319,9 +341,9 @@ impl FlowTable {
     }
 }
 
-/// Time a finished flow stays in the table for late packets, in milliseconds.
+/// Time for which a finished flow remains in the table for late packets, in milliseconds.
 pub(super) const FINISHED_HOLD_MS: i64 = 15_000;
-/// Largest number of flows of a key in the index, without an attempt.
+/// Maximum number of flows with the same key in the index, without an attempt.
 const MAX_SPANS: usize = 2;
-/// Largest number of entries of a key in the index.
+/// Maximum number of entries with the same key in the index.
 const MAX_SAME: usize = MAX_SPANS + 1;

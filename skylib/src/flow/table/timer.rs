@@ -1,7 +1,8 @@
-//! Timers: when flows are sent (update) and removed (expiry, finish, application timeout).
+//! Timers: when flows are sent (update) and removed (expiry, end of connection, application
+//! timeout).
 //!
 //! Time is an argument; no clock is read. An update visits the flows in the touched list and the
-//! queues of applications with a timeout; an expiry visits the flows of an age queue in front of its
+//! queues of applications with a timeout; an expiry visits the flows of an age queue before its
 //! mark. Neither scans the table.
 
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub(super) struct Timers {
 /// Periodic timer.
 #[derive(Clone, Copy, Debug)]
 struct Period {
-    /// At least [`MIN_PERIOD`].
+    /// Length of a period; at least [`MIN_PERIOD`].
     length: Duration,
     /// Next deadline; `None` before the first tick.
     due: Option<Timestamp>,
@@ -76,21 +77,23 @@ impl Timers {
 }
 
 impl Period {
-    /// Returns the time to run at, if the timer is due, and advances the deadline by one period.
+    /// Returns the time at which to run, if the timer is due, and advances the deadline by one
+    /// period.
     fn take(&mut self, now: Timestamp) -> Option<Timestamp> {
         let due = self.due.filter(|due| *due <= now)?;
         let next = due.saturating_add(self.length);
-        // At the largest timestamp the deadline cannot advance; running would never end.
+        // At the maximum timestamp, the deadline cannot advance, and the timer would run forever.
         if next == due {
             return None;
         }
         self.due = Some(next);
-        // Late by less than a period: runs now. Late by more: runs once per missed period, each at
+        // Late by less than a period: runs now. Late by more: runs once for each missed period,
+        // each time at its own deadline.
         // its own deadline.
         Some(if next > now { now } else { due })
     }
 
-    /// Skips missed periods; the next deadline stays in phase with the earlier ones.
+    /// Skips missed periods; the next deadline remains in phase with the earlier ones.
     fn skip(&mut self, now: Timestamp) {
         if let Some(due) = self.due.filter(|due| *due <= now) {
             let late = now.duration_since(due).as_nanos() % self.length.as_nanos();
@@ -101,10 +104,10 @@ impl Period {
 }
 
 impl FlowTable {
-    /// Runs the timers that are due, as [`update`](Self::update) and [`expire`](Self::expire), in
-    /// the order of their deadlines. The first call starts them. Every call sends evicted flows.
+    /// Runs the timers that are due ([`update`](Self::update) and [`expire`](Self::expire)), in the
+    /// order of their deadlines. The first call starts them. Every call sends evicted flows.
     ///
-    /// After a long pause the missed runs are made up for, until the table is empty.
+    /// After a long pause, the missed runs are repeated until the table is empty.
     pub fn tick(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
         self.timers.now = now.as_ms();
@@ -139,8 +142,9 @@ impl FlowTable {
         self.timers.update.due.min(self.timers.expire.due)
     }
 
-    /// Counts recorded packets, with the timers driven by their timestamps: by the largest time such
-    /// that 16 packets in a row were at or after it, so that a wrong date moves nothing.
+    /// Counts recorded packets, with the timers driven by the packets' timestamps. The time is the
+    /// latest time such that 16 consecutive packets were at or after it, so that a single wrong
+    /// timestamp has no effect.
     pub fn replay(&mut self, batch: &PacketBatch<'_>, sink: &mut dyn FlowSink) {
         if self.options.recorded {
             self.replay_recorded(batch, sink);
@@ -165,7 +169,7 @@ impl FlowTable {
         self.send_evicted(sink);
     }
 
-    /// Counts a part of recorded packets; the caller runs the timers.
+    /// Counts a part of a batch of recorded packets; the caller runs the timers.
     pub(crate) fn replay_part(&mut self, batch: &PacketBatch<'_>, sink: &mut dyn FlowSink) {
         if self.options.recorded {
             self.replay_recorded(batch, sink);
@@ -182,7 +186,7 @@ impl FlowTable {
         PacketClock::new(i64::try_from(jump).unwrap_or(i64::MAX))
     }
 
-    /// Counts recorded packets, with the timers driven by each timestamp, as the original does.
+    /// Counts recorded packets, with the timers driven by each timestamp, as Skydive does.
     fn replay_recorded(&mut self, batch: &PacketBatch<'_>, sink: &mut dyn FlowSink) {
         let mut headers = batch.headers;
         while let Some(first) = headers.first() {
@@ -202,10 +206,11 @@ impl FlowTable {
     }
 
     /// Sends every flow that had packets since the previous update. Removes flows that TCP ended at
-    /// least 15 seconds ago, and flows silent for longer than their application's timeout.
+    /// least 15 seconds ago, and flows that were silent for longer than their application's
+    /// timeout.
     pub fn update(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
-        // Fragments have the times of their packets.
+        // Fragments have the packets' times.
         self.expire_fragments(Some(Timestamp::from_ms(
             self.clock_steps.shown(now.as_ms()),
         )));
@@ -231,9 +236,10 @@ impl FlowTable {
         self.timers.updated = [now, self.timers.updated[0]];
     }
 
-    /// Sends and removes flows that were silent for longer than the expiry interval. It visits the
-    /// flows that were in the table at the previous expiry, so a flow leaves at the second one after
-    /// its last packet; where it ends, its packets alone decide.
+    /// Sends and removes flows that were silent for longer than the expiry interval. Only flows
+    /// that were in the table at the previous expiry are visited, so that a flow is removed at the
+    /// second expiry after its last packet. The time at which a flow ends depends only on its
+    /// packets.
     pub fn expire(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
         let mut out = Outbox::new(sink);
@@ -248,11 +254,12 @@ impl FlowTable {
                     entry.hot.last < before
                 } else {
                     now.as_ms().saturating_sub(entry.hot.last) > self.holds.of(entry)
+                        && !self.is_open_attempt(record, now.as_ms())
                 };
                 if is_over {
                     self.finish(record, &mut out);
                 } else {
-                    // Used since the previous expiry: appended behind the mark.
+                    // Used since the previous expiry: appended after the mark.
                     let queue = &mut self.queues[class];
                     queue.unlink(&mut self.arena, record);
                     queue.push(&mut self.arena, record);
@@ -278,8 +285,8 @@ impl FlowTable {
         out.send();
     }
 
-    /// Ends the capture without removing flows: from now on the table is only queried, and queries
-    /// see what [`flush`](Self::flush) would send. Sends evicted flows.
+    /// Ends the capture without removing flows: from now on, the table is only queried, and queries
+    /// return what [`flush`](Self::flush) would send. Sends evicted flows.
     pub fn end(&mut self, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
         self.expire_fragments(None);
@@ -293,17 +300,19 @@ impl FlowTable {
         }
     }
 
-    /// Removes flows that TCP ended at least [`FINISHED_HOLD_MS`] ago; updates have sent them.
+    /// Removes flows that TCP ended at least [`FINISHED_HOLD_MS`] ago; updates have already sent
+    /// them.
     fn remove_finished(&mut self, now: i64, out: &mut Outbox<'_>) {
         let mut finishing = std::mem::take(&mut self.finishing);
+        let hold = FINISHED_HOLD_MS + i64::from(!self.options.recorded);
         finishing.retain(|record| {
-            let entry = self.arena.get_mut(*record);
+            let entry = self.arena.get(*record);
             let has_ended = entry.is_alive() && entry.hot.finish != FinishType::NotFinished;
             let silence = now.saturating_sub(entry.hot.last);
-            if has_ended && silence < FINISHED_HOLD_MS + i64::from(!self.options.recorded) {
+            if has_ended && (silence < hold || self.is_open_attempt(*record, now)) {
                 return true;
             }
-            entry.hot.flags &= !HOT_FINISHING;
+            self.arena.get_mut(*record).hot.flags &= !HOT_FINISHING;
             if has_ended {
                 if self.options.final_only {
                     out.push(self.leaving_flow(*record));
@@ -328,12 +337,12 @@ impl FlowTable {
         let mut next = self.queues[class].front();
         while let Some(record) = next {
             next = self.queues[class].after(&self.arena, record);
-            let hot = &mut self.arena.get_mut(record).hot;
+            let hot = &self.arena.get(record).hot;
             let is_silent = hot.touched != self.timers.interval
                 && now.saturating_sub(hot.last) > timeout
                 && hot.finish == FinishType::NotFinished;
-            if is_silent {
-                hot.finish = FinishType::Timeout;
+            if is_silent && !self.is_open_attempt(record, now) {
+                self.arena.get_mut(record).hot.finish = FinishType::Timeout;
                 out.push(self.timed_out_flow(record, now));
                 self.store_ends(record);
                 self.remove(record);
@@ -341,7 +350,7 @@ impl FlowTable {
         }
     }
 
-    /// Removes a flow that expires; sends it unless an update has sent its final state.
+    /// Removes an expired flow; sends it unless an update has already sent its final state.
     fn finish(&mut self, record: u32, out: &mut Outbox<'_>) {
         let hot = &mut self.arena.get_mut(record).hot;
         let was_finished = hot.finish != FinishType::NotFinished;
@@ -357,7 +366,7 @@ impl FlowTable {
     }
 }
 
-/// Batching writer to a sink: passes flows in batches of at most [`SINK_BATCH`].
+/// Batching writer to a sink: passes flows in batches of at most [`SINK_BATCH`] flows.
 struct Outbox<'a> {
     sink: &'a mut dyn FlowSink,
     flows: Vec<Flow>,
@@ -388,7 +397,7 @@ impl<'a> Outbox<'a> {
     }
 }
 
-/// Largest number of flows passed to a sink in one call.
+/// Maximum number of flows passed to a sink in one call.
 const SINK_BATCH: usize = 4096;
-/// Shortest timer period.
+/// Minimum timer period.
 const MIN_PERIOD: Duration = Duration::from_millis(1);

@@ -1,5 +1,7 @@
-//! Record fields `Wire` and `ARP`, and the identifiers of a flow: from what the table stores of its
+//! Record fields `Wire` and `ARP`, and the identifiers of a flow, derived from the stored
 //! [`Marks`].
+
+use std::borrow::Cow;
 
 use super::FlowTable;
 use super::entry::{Entry, HAS_LINK, HOT_SWAPPED};
@@ -19,7 +21,8 @@ impl FlowTable {
     pub(super) fn identifiers(&self, record: u32) -> FlowIds {
         let entry = self.arena.get(record);
         let ignore = self.options.key_ignore;
-        let marks = self.marks(entry);
+        let marks = self.marks(record);
+        let marks = marks.as_deref();
         let vlan_id = if ignore.contains(KeyIgnore::VLAN) {
             0
         } else {
@@ -46,7 +49,7 @@ impl FlowTable {
             .map(|subject| subject.identity())
             .unwrap_or_default();
         let point = marks.and_then(|marks| self.point_name(marks));
-        let [evictions, new_syn] = self.uuid_numbers(record);
+        let numbers = self.side_numbers(record);
         let identity = (!self.options.recorded).then_some(IdentityMarks {
             marks,
             point: point.as_ref(),
@@ -55,8 +58,8 @@ impl FlowTable {
             ignore,
             subject: &subject,
             capture_id: &self.options.capture_id,
-            new_syn: (entry.hot.opener == Evidence::NewSyn).then_some(new_syn),
-            evictions,
+            new_syn: (entry.hot.opener == Evidence::NewSyn).then_some(numbers.new_syn),
+            evictions: numbers.evictions,
         });
         let start = rare
             .and_then(|rare| rare.uuid_start)
@@ -70,28 +73,33 @@ impl FlowTable {
         )
     }
 
-    /// Returns the capture point of a flow.
+    /// Returns the capture point of a flow; `None` if its source has only one.
     fn point_name(&self, marks: &Marks) -> Option<CapturePointName> {
         let point = marks.point()?;
         self.capture_points.name(point.index())
     }
 
     /// Returns the marks of the first packet of a flow, if it had any.
-    fn marks(&self, entry: &Entry) -> Option<&Marks> {
-        self.rare.get(entry.cold.rare)?.marks.as_deref()
+    fn marks(&self, record: u32) -> Option<Cow<'_, Marks>> {
+        if let Some(origin) = self.side_numbers(record).origin {
+            return Some(Cow::Owned(Marks::of_capture_origin(origin)));
+        }
+        let rare = self.rare.get(self.arena.get(record).cold.rare)?;
+        rare.marks.as_deref().map(Cow::Borrowed)
     }
 
     /// Sets `Wire` and `ARP` of a record.
-    pub(super) fn fill_wire(&self, entry: &Entry, flow: &mut Flow) {
+    pub(super) fn fill_wire(&self, record: u32, flow: &mut Flow) {
         if self.options.recorded {
             return;
         }
-        let marks = self.marks(entry);
+        let entry = self.arena.get(record);
+        let marks = self.marks(record);
         let mut wire = Wire::default();
         if entry.cold.layers & HAS_LINK != 0 {
             wire.vlan = vlan_ids(entry.cold.vlan_id).map(u32::from).collect();
         }
-        if let Some(marks) = marks {
+        if let Some(marks) = marks.as_deref() {
             fill_own(&mut wire, marks);
             if let Some(point) = self.point_name(marks) {
                 wire.interface = short_text(point);
@@ -114,8 +122,9 @@ impl FlowTable {
         flow.wire = (wire != Wire::default()).then(|| Box::new(wire));
     }
 
-    /// Returns the UUID of the flow around a flow; 0 for an outermost one. Inside a one-way path it is
-    /// the flow around the direction from A to B, once a packet of that direction was seen.
+    /// Returns the UUID of the enclosing flow; 0 for an outermost flow. Inside a one-way path, it
+    /// is the enclosing flow of the direction from A to B, once a packet of that direction was
+    /// seen.
     pub(super) fn shown_parent(&self, entry: &Entry) -> u64 {
         let rare = self.rare.get(entry.cold.rare);
         let pairing = rare.and_then(|rare| rare.pairing.as_deref());

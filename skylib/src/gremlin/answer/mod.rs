@@ -6,6 +6,7 @@ mod pcap;
 pub use dot::DotStream;
 pub use pcap::PcapStream;
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -175,6 +176,14 @@ fn keyed<'a, S: Serializer, T: Serialize + 'a>(
     }
     let any = (!entries.is_empty()).then_some(Entries(entries));
     serializer.collect_seq(any)
+}
+
+/// Formats the answer as JSON.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        f.write_str(&json)
+    }
 }
 
 impl Serialize for Answer {

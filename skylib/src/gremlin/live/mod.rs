@@ -1,12 +1,15 @@
 //! Live queries: an answer, followed by incremental changes whenever the graph changes it.
 //!
-//! A [`LiveQuery`] is a query plus its baseline: the answer last delivered. The caller feeds it
-//! graph events ([`LiveQuery::apply_event`]). Static analysis of the plan classifies each event in
+//! A [`LiveQuery`] is a query plus its baseline: the answer last delivered. The caller passes the
+//! events of the graph, which needs a journal ([`Graph::with_journal`](crate::Graph::with_journal)),
+//! to [`LiveQuery::advance`] and receives the changes to the answer. Static analysis of the plan classifies each event in
 //! constant time: most cannot affect the answer and are ignored; an event that only replaces or
 //! appends an item updates the baseline without running the query. Any other event marks the
-//! answer stale. [`LiveQuery::refresh`] then runs the query once, for any number of events, and
-//! returns the difference. The caller decides when; in a running `Engine` (feature `engine`), the
-//! thread `live` does so.
+//! answer stale; the query then runs once, for any number of events, and the difference is
+//! returned. [`LiveQuery::apply_event`], [`LiveQuery::refresh`], and [`LiveQuery::take_changes`] are
+//! the parts of `advance`, for owners that decide when to run queries: in a running `Engine` (feature
+//! `engine`), that is the thread `live`. `refresh` alone is enough, without a journal, where the query
+//! may run each time.
 //!
 //! Guarantees: updates are ordered, and each leads to the answer as of one change of the graph,
 //! whose sequence number it carries. After the last event and the resulting [`Update`], the
@@ -16,32 +19,25 @@
 //!
 //! ```
 //! use skylib::flow::FlowSet;
-//! use skylib::graph::{Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
+//! use skylib::graph::{Graph, Metadata, MetadataOp, Node};
 //! use skylib::gremlin::live::{Change, LiveQuery, Update};
-//! use skylib::gremlin::{Answer, Context, Query};
+//! use skylib::gremlin::{Answer, Query};
 //! use skylib::time::Timestamp;
 //!
-//! let now = Timestamp::from_ms(1_700_000_000_000);
+//! let (now, flows) = (Timestamp::from_ms(1_700_000_000_000), FlowSet::default());
 //! let mut graph = Graph::new().with_journal();
-//! let metadata = Metadata::from_iter([("State", "UP")]);
-//! graph.add_node(Node::new("eth0", metadata, now))?;
-//! graph.take_events();
+//! graph.add_node(Node::new("eth0", Metadata::from_iter([("State", "UP")]), now))?;
 //!
 //! let mut query = LiveQuery::new(Query::parse("G.V().Has('State', 'UP')")?);
-//! let refresh = |query: &mut LiveQuery, graph: &Graph| {
-//!     let view = GraphView::open(graph);
-//!     query.refresh(&Context::new(&view, &FlowSet::default(), now))
+//! let update = query.advance(&graph.take_events(), &graph, &flows, now)?;
+//! let Some(Update::Answer { answer: Answer::Nodes(nodes), .. }) = update else {
+//!     panic!("the first update is the answer")
 //! };
-//! let Some(Update::Answer { answer: Answer::Nodes(nodes), .. }) = refresh(&mut query, &graph)?
-//! else { panic!("the first update is the answer") };
 //! assert_eq!(nodes.len(), 1);
 //!
-//! graph.patch_node(&NodeId::from("eth0"), &[MetadataOp::set("State", "DOWN")], now)?;
-//! for event in graph.take_events() {
-//!     query.apply_event(&event, graph.sequence());
-//! }
-//! assert!(query.is_stale());
-//! let Some(Update::Changes { changes, .. }) = refresh(&mut query, &graph)? else {
+//! graph.patch_node(&"eth0".into(), &[MetadataOp::set("State", "DOWN")], now)?;
+//! let update = query.advance(&graph.take_events(), &graph, &flows, now)?;
+//! let Some(Update::Changes { changes, .. }) = update else {
 //!     panic!("the node left the answer")
 //! };
 //! assert!(matches!(&changes[..], [Change::Left { at: 0, .. }]));
@@ -71,7 +67,9 @@ use self::baseline::Baseline;
 use self::dependencies::Dependencies;
 use self::keyed_rows::KeyedRows;
 use super::{Context, Query, QueryError, QueryErrorKind};
-use crate::graph::GraphEvent;
+use crate::flow::FlowSource;
+use crate::graph::{Graph, GraphEvent, GraphView};
+use crate::time::Timestamp;
 
 /// A query with incremental updates of its answer; see the [module](self) for an example.
 #[derive(Debug)]
@@ -154,6 +152,32 @@ impl LiveQuery {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Applies the latest events of a graph, and returns the resulting changes to the answer: the
+    /// entire answer the first time and after an error; `None` if nothing changed.
+    ///
+    /// `events` are all events since the previous call, in order. The query runs only if the events
+    /// cannot be applied to the stored answer, if it reads flows or history, or if the graph has
+    /// changed without events (no journal). See the [module](self) for an example.
+    ///
+    /// # Errors
+    /// Returns the errors of [`LiveQuery::refresh`].
+    pub fn advance(
+        &mut self,
+        events: &[GraphEvent],
+        graph: &Graph,
+        flows: &dyn FlowSource,
+        now: Timestamp,
+    ) -> Result<Option<Update>, QueryError> {
+        for event in events {
+            self.apply_event(event, graph.sequence());
+        }
+        let is_current = graph.sequence() <= self.applied.max(self.ran_at);
+        if is_current && !self.is_stale && !self.is_timed() {
+            return Ok(self.take_changes());
+        }
+        self.refresh(&Context::new(&GraphView::open(graph), flows, now))
     }
 
     /// Applies a graph event. Events must be applied in the order in which they occurred.

@@ -19,6 +19,8 @@ pub(in crate::gremlin) struct Plan {
     /// Number of leading steps that the operations cover: all steps, unless the last operation is
     /// [`Operation::Fail`].
     pub(in crate::gremlin) planned: usize,
+    /// Names of the steps that can follow the last one; none if a step cannot be planned.
+    pub(in crate::gremlin) followers: &'static [&'static str],
 }
 
 /// One operation on the result so far.

@@ -30,7 +30,12 @@ impl Plan {
             kind: ResultKind::Graph,
             operations: Vec::new(),
         };
-        if let Err(message) = planner.run() {
+        let outcome = planner.run();
+        let followers = match outcome {
+            Ok(()) => planner.kind.followers(),
+            Err(_) => &[],
+        };
+        if let Err(message) = outcome {
             // The step that failed is the last one taken, which `planner.step` may have absorbed.
             let at = planner.next.saturating_sub(1);
             if let Some((step, offset)) = steps.get(at) {
@@ -52,6 +57,7 @@ impl Plan {
         Self {
             operations: planner.operations,
             planned: planner.next,
+            followers,
         }
     }
 }

@@ -102,7 +102,10 @@ impl<'r> Run<'r> {
         match (operation, data) {
             (Operation::Fail(error), _) => Err(error.clone()),
             (Operation::Graph, _) => Ok(Data::Graph),
-            (Operation::Time(time), _) => self.select_time(time.resolve(self.context.now)),
+            (Operation::Time(time), _) => {
+                let (now, zone) = (self.context.now, self.context.time_zone());
+                self.select_time(time.resolve(now, zone))
+            }
             (Operation::Nodes(id, filter), _) => self.nodes(id.as_ref(), filter),
             (Operation::Edges(id, filter), _) => self.edges(id.as_ref(), filter),
             (Operation::Filter(_) | Operation::Dedup(_) | Operation::Page(_), data) => {

@@ -97,6 +97,7 @@ fn execution_error(error: FlowQueryError) -> QueryError {
         FlowQueryError::FieldNotFound { .. } => {
             QueryError::execute("Field not found").help(error.to_string())
         }
+        FlowQueryError::Interrupted => QueryError::interrupted(),
         other => QueryError::execute(other.to_string()),
     }
 }

@@ -1,6 +1,7 @@
 //! `At(instant[, duration])`: selects the time that a query looks at.
 
-use jiff::civil::DateTime;
+use jiff::civil::{self, DateTime};
+use jiff::tz::TimeZone;
 
 use crate::go_duration;
 use crate::gremlin::ast::Param;
@@ -19,6 +20,10 @@ enum Instant {
     Absolute(Timestamp),
     /// Nanoseconds from now; negative in the past.
     FromNow(i64),
+    /// Date and time in the time zone of the query.
+    Local(DateTime),
+    /// Most recent occurrence of a time of day in the time zone of the query.
+    TimeOfDay(civil::Time),
 }
 
 /// Length of the requested time.
@@ -36,7 +41,7 @@ impl TimeContext {
     /// COMPAT: the second parameter is parsed first, so its error takes precedence.
     ///
     /// # Errors
-    /// Returns the original's text for parameters that are not times.
+    /// Returns Skydive's text for parameters that are not times.
     pub(in crate::gremlin) fn new(params: &[Param]) -> Result<Self, String> {
         let (instant, back) = match params {
             [] => return Err("At least one parameter must be provided to 'Context'".to_owned()),
@@ -50,11 +55,14 @@ impl TimeContext {
         })
     }
 
-    /// Resolves the time against `now`. Returns an instant if no duration was given.
-    pub(in crate::gremlin) fn resolve(self, now: Timestamp) -> When {
+    /// Resolves the time against `now`; `zone` is the time zone of dates and times without one.
+    /// Returns an instant if no duration was given.
+    pub(in crate::gremlin) fn resolve(self, now: Timestamp, zone: &TimeZone) -> When {
         let last = match self.instant {
             Instant::Absolute(instant) => instant,
             Instant::FromNow(ns) => Timestamp::from_ns(now.as_ns().saturating_add(ns)),
+            Instant::Local(date_time) => in_zone(date_time, zone),
+            Instant::TimeOfDay(time) => most_recent(time, now, zone),
         };
         let start = match self.back {
             None => return When::At(last),
@@ -74,16 +82,9 @@ impl TimeContext {
                 number.saturating_mul(1000),
             ))),
             Param::Now => Ok(Instant::FromNow(0)),
-            // COMPAT: the original refuses the quoted keyword, and clients rely on it for `'NOW'`.
+            // COMPAT: Skydive rejects the quoted keyword, and clients rely on it for `'NOW'`.
             Param::Text(text) if text == "now" => Ok(Instant::FromNow(0)),
-            Param::Text(text) => parse_rfc1123(text)
-                .map(Instant::Absolute)
-                .or_else(|| {
-                    go_duration::parse_signed_ns(text)
-                        .ok()
-                        .map(Instant::FromNow)
-                })
-                .ok_or_else(|| "Time must be in RFC1123 or in Go Duration format".to_owned()),
+            Param::Text(text) => Instant::parse(text).ok_or_else(|| NO_INSTANT.to_owned()),
             _ => Err(NO_TIME.to_owned()),
         }
     }
@@ -100,6 +101,66 @@ impl TimeContext {
         }
     }
 }
+
+impl Instant {
+    /// Parses a time as Skydive accepts it (RFC 1123, Go duration), `10m ago`, ISO 8601 with or
+    /// without a time zone, or a time of day; `None` for anything else.
+    fn parse(text: &str) -> Option<Self> {
+        if let Some(instant) = parse_rfc1123(text) {
+            return Some(Self::Absolute(instant));
+        }
+        if let Ok(ns) = go_duration::parse_signed_ns(text) {
+            return Some(Self::FromNow(ns));
+        }
+        if let Some(duration) = text.strip_suffix(" ago") {
+            let ns = go_duration::parse_signed_ns(duration).ok()?;
+            return Some(Self::FromNow(ns.checked_neg()?));
+        }
+        // The short forms of ISO 8601 without separators could also be numbers.
+        match text.as_bytes() {
+            [b'0'..=b'9', b'0'..=b'9', b':', ..] => text.parse().map(Self::TimeOfDay).ok(),
+            [_, _, _, _, b'-', _, _, b'-', ..] => Self::parse_iso(text),
+            _ => None,
+        }
+    }
+
+    /// Parses a date, or a date and time with or without an offset from UTC, in ISO 8601.
+    fn parse_iso(text: &str) -> Option<Self> {
+        if let Ok(instant) = text.parse::<jiff::Timestamp>() {
+            let ns = i64::try_from(instant.as_nanosecond()).ok()?;
+            return Some(Self::Absolute(Timestamp::from_ns(ns)));
+        }
+        text.parse().map(Self::Local).ok()
+    }
+}
+
+/// Returns the instant of a date and time in a time zone. A time that the zone skips is moved
+/// forward; of a time that it repeats, the first is meant.
+fn in_zone(date_time: DateTime, zone: &TimeZone) -> Timestamp {
+    let ns = zone
+        .to_timestamp(date_time)
+        .map_or(i128::MAX, |instant| instant.as_nanosecond());
+    Timestamp::from_ns(i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX }))
+}
+
+/// Returns the latest instant that is not after `now` and has this time of day in the time zone.
+fn most_recent(time: civil::Time, now: Timestamp, zone: &TimeZone) -> Timestamp {
+    let Ok(today) = jiff::Timestamp::from_nanosecond(i128::from(now.as_ns())) else {
+        return now;
+    };
+    let today = zone.to_datetime(today).date();
+    let instant = in_zone(today.to_datetime(time), zone);
+    match today.yesterday() {
+        Ok(yesterday) if instant > now => in_zone(yesterday.to_datetime(time), zone),
+        _ => instant,
+    }
+}
+
+/// COMPAT: Skydive's text; the help below it gives examples.
+const NO_INSTANT: &str = "Time must be in RFC1123 or in Go Duration format";
+
+/// Forms of a time, for the help of an error.
+pub(in crate::gremlin) const EXAMPLES: &str = "'-10m', '14:05', or '2026-11-29 14:05'";
 
 const NO_TIME: &str = "Key 'Context' must be either an integer or a string";
 
@@ -156,7 +217,9 @@ mod tests {
 
     fn at(params: &[Param]) -> Result<(i64, i64), String> {
         let now = Timestamp::from_ms(1_700_000_000_000);
-        let slice = TimeContext::new(params)?.resolve(now).slice();
+        let slice = TimeContext::new(params)?
+            .resolve(now, &TimeZone::UTC)
+            .slice();
         Ok((slice.start.as_ms(), slice.last.as_ms()))
     }
 
@@ -197,7 +260,6 @@ mod tests {
         );
         let last = i64::MAX / 1_000_000;
         assert_eq!(point(text("Fri, 31 Dec 9999 23:59:59 UTC")), Ok(last));
-        let wrong = "Time must be in RFC1123 or in Go Duration format";
         for bad in [
             "NOW",
             "yesterday",
@@ -209,10 +271,62 @@ mod tests {
             "Tue, 00 Nov 2023 22:13:22 GMT",
             "",
             "10",
+            "1405",
+            "14:60",
+            "24:00",
+            "20231114",
+            "2023-13-14",
+            "2023-11-14 25:00",
+            "ago",
+            " ago",
+            "ten minutes ago",
         ] {
-            assert_eq!(point(text(bad)), Err(wrong.to_owned()), "{bad}");
+            assert_eq!(point(text(bad)), Err(NO_INSTANT.to_owned()), "{bad}");
         }
         assert_eq!(point(Param::Forever), Err(NO_TIME.to_owned()));
+    }
+
+    /// The current time of these tests is 2023-11-14 22:13:20 UTC.
+    #[test]
+    fn people_write_times_of_day_dates_and_ages() {
+        let minute = 60_000;
+        let now = 1_700_000_000_000;
+        let midnight = 1_699_920_000_000;
+        for (written, ms) in [
+            ("10m ago", now - 10 * minute),
+            ("1h30m ago", now - 90 * minute),
+            ("22:13", now - 20_000),
+            ("22:13:20", now),
+            ("22:13:21", now + 1000 - 24 * 60 * minute),
+            ("23:00", midnight - 60 * minute),
+            ("00:00", midnight),
+            ("2023-11-14", midnight),
+            ("2023-11-14 14:05", midnight + 845 * minute),
+            ("2023-11-14T14:05", midnight + 845 * minute),
+            ("2023-11-14T14:05:00.250", midnight + 845 * minute + 250),
+            ("2023-11-14T14:05:00Z", midnight + 845 * minute),
+            ("2023-11-14 14:05:00Z", midnight + 845 * minute),
+            ("2023-11-14T14:05:00+01:00", midnight + 785 * minute),
+        ] {
+            assert_eq!(at(&[text(written)]), Ok((ms, ms)), "{written}");
+        }
+    }
+
+    #[test]
+    fn times_without_a_zone_are_in_that_of_the_query() {
+        let now = Timestamp::from_ms(1_700_000_000_000);
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        let resolve = |written: &str| {
+            let time = TimeContext::new(&[text(written)]).unwrap();
+            time.resolve(now, &zone).slice().last.as_ms()
+        };
+        let hour = 3_600_000;
+        let utc = 1_699_920_000_000;
+        assert_eq!(resolve("2023-11-14 14:00"), utc + 12 * hour);
+        assert_eq!(resolve("2023-11-14 14:00Z"), utc + 14 * hour);
+        // There it is 00:13 on the next day.
+        assert_eq!(resolve("00:10"), utc + 22 * hour + 600_000);
+        assert_eq!(resolve("00:20"), utc - 2 * hour + 1_200_000);
     }
 
     #[test]

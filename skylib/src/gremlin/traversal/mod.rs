@@ -13,9 +13,9 @@ use std::marker::PhantomData;
 pub use conditions::{Conditions, Only};
 
 use super::ast::{Param, Step};
-use super::{Answer, Context, Query, QueryError};
+use super::{Answer, Query, QueryError};
 use crate::flow::{FlowSet, FlowSource};
-use crate::graph::{Graph, GraphAccess, GraphView};
+use crate::graph::{Graph, GraphAccess};
 use crate::time::Timestamp;
 use crate::value::Text;
 
@@ -171,8 +171,7 @@ impl<K> Traversal<K, GraphSource<'_>> {
     /// Returns an error if the query is invalid, exceeds a limit, or is interrupted; see
     /// [`QueryErrorKind`](super::QueryErrorKind).
     pub fn run_with(&self, flows: &dyn FlowSource, now: Timestamp) -> Result<Answer, QueryError> {
-        let view = GraphView::open(self.source);
-        self.query()?.run(&Context::new(&view, flows, now))
+        self.query()?.run_on(self.source, flows, now)
     }
 }
 

@@ -1,7 +1,7 @@
-//! gzip (RFC 1952), a container of deflate.
+//! gzip (RFC 1952), a container of deflate data.
 //!
-//! The reader of flate2 loses the content before damage, so only its decoder is used. On damage,
-//! the decoder loses content that does not fit its output, so it gets a large output.
+//! The reader of flate2 loses the content before damage; therefore, only its decoder is used. On
+//! damage, the decoder loses content that does not fit its output buffer, which is therefore large.
 
 use std::io::{self, Read};
 
@@ -46,7 +46,7 @@ impl<R: Read> Gzip<R> {
         }
     }
 
-    /// Reads at least one byte, or none at the end; the error is the kind of damage.
+    /// Reads at least one byte, or none at the end; the error describes the damage.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
         loop {
             let mut unread = self.content.get(self.unread..self.end).unwrap_or_default();
@@ -135,7 +135,7 @@ impl<R: Read> Gzip<R> {
         Ok(())
     }
 
-    /// Skips a text that ends with a zero byte.
+    /// Skips a zero-terminated string.
     fn skip_text(&mut self) -> io::Result<()> {
         loop {
             let mut byte = [0];
@@ -146,7 +146,7 @@ impl<R: Read> Gzip<R> {
         }
     }
 
-    /// Checks length and checksum of the content.
+    /// Checks the length and the checksum of the content.
     fn check_trailer(&mut self) -> Result<(), String> {
         let mut trailer = [0; 8];
         self.input
@@ -162,7 +162,7 @@ impl<R: Read> Gzip<R> {
     }
 }
 
-/// Length of `content` in bytes: more than the 32 KiB that the decoder may hold back.
+/// Length of `content`, in bytes: more than the 32 KiB that the decoder may retain.
 const CONTENT_LEN: usize = 1 << 16;
 
 const DEFLATE: u8 = 8;

@@ -11,9 +11,9 @@ pub(super) struct Input<R> {
     start: usize,
     /// End of the unconsumed bytes in `bytes`.
     end: usize,
-    /// Number of consumed bytes of the file.
+    /// Number of bytes of the file that were consumed.
     pub(super) offset: u64,
-    /// Error of the source; decoders do not preserve it.
+    /// Error from the source, which decoders do not preserve.
     pub(super) failure: Option<io::Error>,
     /// Whether a read reached the end of the source.
     pub(super) has_ended: bool,
@@ -32,15 +32,16 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// Returns the next `wanted` bytes without consuming them; fewer at the end of the source.
+    /// Returns the next `wanted` bytes without consuming them; returns fewer bytes at the end of
+    /// the source.
     pub(super) fn peek(&mut self, wanted: usize) -> io::Result<&[u8]> {
         while self.end - self.start < wanted && self.fill()? > 0 {}
         let unread = self.bytes.get(self.start..self.end).unwrap_or_default();
         Ok(unread.get(..wanted).unwrap_or(unread))
     }
 
-    /// Returns the buffered bytes without consuming them: at least one, unless the source is at its
-    /// end.
+    /// Returns the buffered bytes without consuming them: at least one, unless the source has
+    /// ended.
     pub(super) fn available(&mut self) -> io::Result<&[u8]> {
         self.peek(1)?;
         Ok(self.bytes.get(self.start..self.end).unwrap_or_default())
@@ -52,7 +53,7 @@ impl<R: Read> Input<R> {
         self.offset += count as u64;
     }
 
-    /// Skips `count` bytes; fails if the source ends before.
+    /// Skips `count` bytes; returns an error if the source ends before.
     pub(super) fn skip(&mut self, count: u64) -> io::Result<()> {
         let mut left = count;
         while left > 0 {
@@ -108,8 +109,8 @@ impl<R: Read> Read for Input<R> {
     }
 }
 
-/// Reads once. An error of the source is stored in `failure`, as the decoders replace it by their
-/// own.
+/// Reads once. An error from the source is stored in `failure`, because the decoders replace it
+/// with their own.
 fn read(
     source: &mut impl Read,
     buffer: &mut [u8],
@@ -128,5 +129,5 @@ fn read(
     }
 }
 
-/// Length of the buffer in bytes.
+/// Length of the buffer, in bytes.
 const LEN: usize = 1 << 16;

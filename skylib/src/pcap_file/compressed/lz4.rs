@@ -1,8 +1,8 @@
 //! LZ4 frame format.
 //!
-//! Blocks have up to 4 MiB, and lz4_flex decodes a block completely or not at all, so the beginning
-//! of a damaged block is decoded here. The frame reader of lz4_flex accepts a file that ends
-//! between two blocks, so frames are parsed here, too.
+//! Blocks have up to 4 MiB, and lz4_flex decodes a block completely or not at all; therefore, the
+//! beginning of a damaged block is decoded here. The frame reader of lz4_flex accepts a file that
+//! ends between two blocks; therefore, frames are parsed here too.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -18,14 +18,14 @@ use super::{OTHER_DATA, TRUNCATED, WRONG_CHECKSUM, text};
 pub(super) struct Lz4<R> {
     pub(super) input: Input<R>,
     frame: Option<Frame>,
-    /// Window to which blocks may refer, then the content of the latest block, then space for the
-    /// next.
+    /// Window to which blocks may refer, followed by the content of the latest block, followed by
+    /// space for the next one.
     content: Vec<u8>,
     /// Start of the bytes of `content` that have not been returned; `unread <= end`.
     unread: usize,
     /// End of the decompressed bytes in `content`.
     end: usize,
-    /// Latest block in compressed form.
+    /// Most recently read block, still compressed.
     block: Vec<u8>,
     /// Damage to report after all content before it has been returned.
     failure: Option<String>,
@@ -56,7 +56,7 @@ impl<R: Read> Lz4<R> {
         }
     }
 
-    /// Reads at least one byte, or none at the end; the error is the kind of damage.
+    /// Reads at least one byte, or none at the end; the error describes the damage.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
         loop {
             let mut unread = self.content.get(self.unread..self.end).unwrap_or_default();
@@ -82,7 +82,7 @@ impl<R: Read> Lz4<R> {
         }
     }
 
-    /// Moves to the next frame; returns whether there is one.
+    /// Moves to the next frame; returns whether there is another frame.
     fn find_frame(&mut self) -> Result<bool, String> {
         while self.input.skip_frame().map_err(|error| text(&error))? {}
         match self.input.peek(4).map_err(|error| text(&error))? {
@@ -133,7 +133,8 @@ impl<R: Read> Lz4<R> {
         })
     }
 
-    /// Decodes the next block, or its beginning if it is damaged; returns whether there was one.
+    /// Decodes the next block, or its beginning if it is damaged; returns whether there was a
+    /// block.
     fn read_block(&mut self, frame: &mut Frame) -> Result<bool, String> {
         let head = u32::from_le_bytes(self.bytes()?);
         if head == END_MARK {
@@ -194,7 +195,7 @@ impl<R: Read> Lz4<R> {
         Ok(true)
     }
 
-    /// Checks checksum and length of the content.
+    /// Checks the checksum and the length of the content.
     fn check_end(&mut self, frame: &Frame) -> Result<(), String> {
         if frame.has_checksum {
             let wanted = u32::from_le_bytes(self.bytes()?);
@@ -261,7 +262,7 @@ fn decode_beginning(block: &[u8], made: &mut [u8], window: &[u8]) -> usize {
     len
 }
 
-/// Returns a length of which the token holds `bits`; `None` if the block ends within it.
+/// Returns a length of which the token contains `bits`; `None` if the block ends within the length.
 fn length(bits: u8, rest: &mut &[u8]) -> Option<usize> {
     let mut length = usize::from(bits);
     if bits == 15 {
@@ -279,7 +280,7 @@ fn length(bits: u8, rest: &mut &[u8]) -> Option<usize> {
 
 /// First bytes of a frame.
 pub(super) const MAGIC: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
-/// Maximum distance of a reference in bytes.
+/// Maximum distance of a reference, in bytes.
 const WINDOW_LEN: usize = 1 << 16;
 /// Value of a block length that ends a frame.
 const END_MARK: u32 = 0;

@@ -15,13 +15,13 @@ use self::input::Input;
 use self::lz4::Lz4;
 use self::zstd::Zstd;
 
-/// Reader of the content of a file that may be compressed; the compression is detected by the first
-/// bytes.
+/// Reader of the content of a file that may be compressed; the compression is detected from the
+/// first bytes.
 ///
-/// Consecutive compressed streams are read as one. Memory is bounded whatever a file claims: zstd
-/// needs its window, at most 128 MiB as in the `zstd` tool, the others need less. Damage is
-/// reported after the content before it, as an [`io::Error`] that holds a [`DecompressionError`],
-/// and ends the file.
+/// Consecutive compressed streams are read as one. Memory is bounded, independent of the content of
+/// a file: zstd needs its window, at most 128 MiB as in the `zstd` tool; the other formats need
+/// less. Damage is reported after the content before it, as an [`io::Error`] that contains a
+/// [`DecompressionError`], and ends the file.
 ///
 /// ```
 /// use std::io::Read;
@@ -36,7 +36,7 @@ use self::zstd::Zstd;
 #[derive(Debug)]
 pub struct Decompressor<R: Read> {
     stream: Stream<R>,
-    /// Failure that ended the stream; repeated by later reads.
+    /// Failure that ended the stream; later reads return it again.
     failed: Option<Failed>,
 }
 
@@ -55,7 +55,7 @@ enum Stream<R: Read> {
     Zstd(Box<Zstd<R>>),
 }
 
-/// Supported compression.
+/// Supported compression format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
@@ -67,25 +67,26 @@ pub enum Compression {
     Zstd,
 }
 
-/// Damaged or unsupported compressed data.
+/// Error returned for damaged or unsupported compressed data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{compression} data at byte {offset} of the file: {reason}")]
 #[non_exhaustive]
 pub struct DecompressionError {
     /// Compression of the file.
     pub compression: Compression,
-    /// Number of bytes of the compressed file read; the damage is here or shortly before.
+    /// Number of bytes read from the compressed file; the damage is at this offset or shortly
+    /// before.
     pub offset: u64,
-    /// Kind of damage.
+    /// Description of the damage.
     pub reason: String,
 }
 
 impl<R: Read> Decompressor<R> {
-    /// Returns a reader of `source`; reads the first bytes.
+    /// Creates a reader of `source` and reads the first bytes.
     ///
     /// # Errors
     ///
-    /// Fails if the source fails.
+    /// Returns an error if the source fails.
     pub fn new(source: R) -> io::Result<Self> {
         let mut input = Input::new(source);
         if let Err(error) = input.peek(4) {
@@ -94,7 +95,7 @@ impl<R: Read> Decompressor<R> {
         let stream = match input.peek(4)? {
             [0x1f, 0x8b, ..] => Stream::Gzip(Box::new(Gzip::new(input))),
             lz4::MAGIC => Stream::Lz4(Box::new(Lz4::new(input))),
-            // Some tools of zstd begin with a skippable frame.
+            // The files of some zstd tools begin with a skippable frame.
             zstd::MAGIC | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
                 Stream::Zstd(Box::new(Zstd::new(input)))
             }
@@ -116,7 +117,7 @@ impl<R: Read> Decompressor<R> {
         }
     }
 
-    /// Reads from a compressed stream, and records its failure.
+    /// Reads from a compressed stream, and stores its failure.
     fn read_compressed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.failed {
             Some(Failed::Damage(damage)) => return Err(damaged(damage.clone())),
@@ -173,8 +174,8 @@ fn damaged(damage: DecompressionError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, damage)
 }
 
-/// Returns the reason for an error of a decoder. It is not used if the source failed: then the
-/// error of the source is returned instead.
+/// Returns the description of an error from a decoder. It is not used if the source failed; the
+/// error of the source is then returned instead.
 fn text(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => TRUNCATED.to_owned(),
@@ -184,7 +185,7 @@ fn text(error: &io::Error) -> String {
 
 /// Reason for a stream that ends early.
 const TRUNCATED: &str = "the compressed data is truncated";
-/// Reason for a stream whose content differs from the original.
+/// Reason for a stream whose content differs from the data that was compressed.
 const WRONG_CHECKSUM: &str = "the checksum of the decompressed data is wrong";
 /// Reason for a file in which other data follows a stream.
 const OTHER_DATA: &str = "the compressed data is followed by other data";

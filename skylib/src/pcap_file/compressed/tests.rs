@@ -8,7 +8,7 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use super::*;
 use crate::pcap_file::{CaptureReader, PcapFileError};
 
-/// Returns a text that compresses a little.
+/// Returns text that can be compressed a little.
 fn text(len: usize) -> Vec<u8> {
     let (mut text, mut random) = (Vec::with_capacity(len + 20), 1_u32);
     while text.len() < len {
@@ -61,7 +61,7 @@ impl Read for Drip<'_> {
     }
 }
 
-/// Reads `step` bytes at a time; returns the content, and the error that ended it.
+/// Reads `step` bytes at a time; returns the content, and the error that ended reading.
 fn read(source: impl Read, step: usize) -> (Vec<u8>, Option<DecompressionError>) {
     let mut reader = Decompressor::new(source).unwrap();
     let (mut content, mut buffer) = (Vec::new(), vec![0; step]);
@@ -140,7 +140,7 @@ fn a_truncated_file_gives_the_content_before_its_end() {
                 (compression, TRUNCATED, len as u64)
             );
             assert!(found == content[..found.len()], "{compression}");
-            // All of it; for zstd all but the last block of at most 128 KiB.
+            // All content; for zstd, all but the last block of at most 128 KiB.
             let share = content.len() * len / file.len();
             let block = match compression {
                 Compression::Zstd => 130 << 10,
@@ -166,7 +166,7 @@ fn damage_is_reported_after_the_content_before_it() {
     let content = text(300_000);
     for (compression, compress) in FORMS {
         let whole = compress(&content);
-        // A few bytes at first, as for the detection of the format.
+        // A few bytes at first, as in the detection of the format.
         let mut file = whole.clone();
         let at = file.len() / 20;
         file[at..at + 9].fill(0xff);

@@ -13,7 +13,7 @@ use super::{TRUNCATED, WRONG_CHECKSUM, text};
 pub(super) struct Zstd<R> {
     pub(super) input: Input<R>,
     decoder: FrameDecoder,
-    /// Whether the decoder is within a frame.
+    /// Whether the decoder is inside a frame.
     in_frame: bool,
     /// Damage to report after all content before it has been returned.
     failure: Option<String>,
@@ -31,7 +31,7 @@ impl<R: Read> Zstd<R> {
         }
     }
 
-    /// Reads at least one byte, or none at the end; the error is the kind of damage.
+    /// Reads at least one byte, or none at the end; the error describes the damage.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
         loop {
             if self.in_frame && self.decoder.can_collect() > 0 {
@@ -54,15 +54,15 @@ impl<R: Read> Zstd<R> {
             let one = BlockDecodingStrategy::UptoBlocks(1);
             if let Err(error) = self.decoder.decode_blocks(&mut self.input, one) {
                 self.failure = Some(self.reason(&error));
-                // The decoder holds back the window to which later blocks may refer until the last
-                // block, so it gets an empty last block.
+                // The decoder retains the window to which later blocks may refer until the last
+                // block; an empty last block makes it return the content.
                 let one = BlockDecodingStrategy::UptoBlocks(1);
                 self.decoder.decode_blocks(LAST_BLOCK, one).ok();
             }
         }
     }
 
-    /// Moves to the next frame; returns whether there is one.
+    /// Moves to the next frame; returns whether there is another frame.
     fn find_frame(&mut self) -> Result<bool, String> {
         while self.input.skip_frame().map_err(|error| text(&error))? {}
         match self.input.peek(1) {
@@ -75,7 +75,7 @@ impl<R: Read> Zstd<R> {
         }
     }
 
-    /// Returns the reason for an error of the decoder.
+    /// Returns the description of an error from the decoder.
     fn reason(&self, error: &FrameDecoderError) -> String {
         match self.input.has_ended {
             true => TRUNCATED.to_owned(),
@@ -95,7 +95,7 @@ impl<R> fmt::Debug for Zstd<R> {
 /// First bytes of a frame.
 pub(super) const MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
-/// Maximum window size in bytes: the default limit of the `zstd` tool.
+/// Maximum window size, in bytes: the default limit of the `zstd` tool.
 const MAX_WINDOW_BYTES: u64 = 128 << 20;
 
 /// Empty last block, followed by space for a checksum.

@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 pub(super) struct Block<'a> {
     /// Type of the block.
     pub(super) kind: u32,
-    /// Length in bytes, including type and both length fields.
+    /// Length of the block, in bytes, including its type and both length fields.
     pub(super) len: usize,
     /// Bytes between the two length fields.
     pub(super) body: &'a [u8],
@@ -22,9 +22,9 @@ pub(super) struct Block<'a> {
 /// Result of [`Block::parse`].
 pub(super) enum ParsedBlock<'a> {
     Complete(Block<'a>),
-    /// The buffer does not hold all of the block.
+    /// The buffer does not contain the complete block.
     Incomplete,
-    /// The block of this length in bytes is not needed and longer than the buffer.
+    /// The block of this length, in bytes, is not needed and is longer than the buffer.
     Skip(u64),
 }
 
@@ -73,7 +73,7 @@ impl<'a> Block<'a> {
         }))
     }
 
-    /// Returns type, length and byte order of the block that starts with `head`.
+    /// Returns the type, the length, and the byte order of the block that starts with `head`.
     pub(super) fn head(
         head: &[u8; HEAD_LEN],
         is_big_endian: bool,
@@ -81,7 +81,7 @@ impl<'a> Block<'a> {
     ) -> Result<(u32, u64, bool), PcapFileError> {
         let [k0, k1, k2, k3, l0, l1, l2, l3, m0, m1, m2, m3] = *head;
         let (kind, len, magic) = ([k0, k1, k2, k3], [l0, l1, l2, l3], [m0, m1, m2, m3]);
-        // Without a section the byte order is unknown.
+        // Before the first section, the byte order is unknown.
         if offset == 0 && word(kind, false) != SECTION {
             return Err(PcapFileError::Format(FileFormat::of(kind)));
         }
@@ -116,7 +116,7 @@ impl<'a> Block<'a> {
 /// Packet in a block of any of the three types.
 pub(super) struct PacketBlock {
     pub(super) link_type: LinkType,
-    /// Index of its interface in the capture points.
+    /// Index of the packet's interface in the capture points.
     pub(super) point: u32,
     pub(super) timestamp: Timestamp,
     /// Start of the packet data in the block.
@@ -126,8 +126,8 @@ pub(super) struct PacketBlock {
 }
 
 impl PacketBlock {
-    /// Parses a packet block that starts at `offset` in the file. `latest` is the time of a packet
-    /// without time.
+    /// Parses a packet block that starts at `offset` in the file. `latest` is the time used for a
+    /// packet without a time.
     #[inline]
     pub(super) fn new(
         block: &Block<'_>,
@@ -193,7 +193,7 @@ impl PacketBlock {
         })
     }
 
-    /// Parses a simple packet block, which belongs to the first interface.
+    /// Parses a simple packet block; its packet belongs to the first interface.
     fn simple(
         block: &Block<'_>,
         section: &Section,
@@ -248,15 +248,15 @@ pub(super) fn half(bytes: &[u8], at: usize, is_big_endian: bool) -> u16 {
     }
 }
 
-/// Length in bytes of type, length, and the next four bytes, which are the byte-order magic of a
-/// section.
+/// Length of the type, the length, and the next four bytes of a block (the byte-order magic of a
+/// section), in bytes.
 pub(super) const HEAD_LEN: usize = 12;
-/// Minimum length of a block in bytes: type and both length fields.
+/// Minimum length of a block, in bytes: type and both length fields.
 const MIN_BLOCK_LEN: u32 = 12;
-/// Maximum length of a block in bytes, as in Wireshark.
+/// Maximum length of a block, in bytes, as in Wireshark.
 const MAX_BLOCK_LEN: u64 = 16 << 20;
 
-/// Kind of damage of a packet block whose interface does not exist.
+/// Description of the damage of a packet block whose interface does not exist.
 const UNKNOWN_INTERFACE: &str = "its interface is not described";
 
 pub(super) const INTERFACE: u32 = 1;

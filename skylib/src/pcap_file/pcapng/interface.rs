@@ -18,12 +18,12 @@ pub(super) struct Section {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interface {
     pub(super) link_type: LinkType,
-    /// Maximum number of captured bytes of a packet; 0 is unlimited.
+    /// Maximum number of captured bytes of a packet; 0 stands for no limit.
     pub(super) snap_len: u32,
     pub(super) clock: InterfaceClock,
     /// Index in the capture points of the file.
     pub(super) point: u32,
-    /// Packets lost so far, by the latest statistics.
+    /// Number of packets lost so far, according to the latest statistics.
     pub(super) dropped: u64,
 }
 
@@ -47,8 +47,8 @@ impl Section {
 }
 
 impl Interface {
-    /// Parses the body of an interface description block; the error is the kind of damage. Returns the
-    /// name, too, if there is one.
+    /// Parses the body of an interface description block; the error describes the damage. Also
+    /// returns the name of the interface, if it has one.
     pub(super) fn new(
         body: &[u8],
         is_big_endian: bool,
@@ -96,7 +96,7 @@ impl Interface {
     }
 }
 
-/// Returns the name of an interface, shortened to [`MAX_NAME`]; `None` if it is empty.
+/// Returns the name of an interface, truncated to [`MAX_NAME`] bytes; `None` if it is empty.
 fn interface_name(value: &[u8]) -> Option<Text> {
     let value = value.get(..MAX_NAME).unwrap_or(value);
     let text = String::from_utf8_lossy(value);
@@ -104,7 +104,8 @@ fn interface_name(value: &[u8]) -> Option<Text> {
     (!text.is_empty()).then(|| text.into())
 }
 
-/// Statistics of an interface: its number in the section, and the packets lost since the beginning of
+/// Statistics of an interface: its number in the section, and the number of packets lost since the
+/// beginning of the capture.
 /// the capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InterfaceStatistics {
@@ -113,8 +114,8 @@ pub(super) struct InterfaceStatistics {
 }
 
 impl InterfaceStatistics {
-    /// Parses the body of an interface statistics block; `None` if it is too short. Damaged options
-    /// end it: statistics are not needed to read the packets.
+    /// Parses the body of an interface statistics block; `None` if it is too short. Parsing ends at
+    /// a damaged option, without an error, because statistics are not needed to read the packets.
     pub(super) fn parse(body: &[u8], is_big_endian: bool) -> Option<Self> {
         let (head, mut options) = body.split_first_chunk::<12>()?;
         let [n0, n1, n2, n3, ..] = *head;
@@ -185,8 +186,8 @@ impl InterfaceClock {
         }
     }
 
-    /// Returns the time of a number of ticks; a time that is too late is replaced by the latest
-    /// one.
+    /// Returns the time of a number of ticks; a time that is too late is replaced with the latest
+    /// possible one.
     #[inline]
     pub(super) fn timestamp(&self, ticks: u64) -> Timestamp {
         let ns = match self.unit {
@@ -209,11 +210,11 @@ const NAME: u16 = 2;
 const DROPPED_BY_INTERFACE: u16 = 5;
 /// Option `isb_osdrop`.
 const DROPPED_BY_SYSTEM: u16 = 7;
-/// Longest name of an interface in bytes; the rest is cut off.
+/// Maximum length of an interface name, in bytes; longer names are truncated.
 const MAX_NAME: usize = 255;
 const TIME_RESOLUTION: u16 = 9;
 const TIME_OFFSET: u16 = 14;
-/// Resolution without the option: microseconds.
+/// Resolution if the option is absent: microseconds.
 const DEFAULT_RESOLUTION: u8 = 6;
 
 #[cfg(test)]

@@ -25,9 +25,9 @@ pub use self::writer::PcapNgWriter;
 
 /// Reader of a pcapng file.
 ///
-/// It supports sections of either byte order, up to 65536 interfaces for each section with
-/// different link types and clocks, and enhanced, simple and obsolete packet blocks; all other
-/// blocks are skipped. A simple packet block has no time, so its packet gets the time of the
+/// The reader supports sections of either byte order, up to 65536 interfaces per section with
+/// different link types and clocks, and enhanced, simple, and obsolete packet blocks; all other
+/// blocks are skipped. A simple packet block has no time; its packet is assigned the time of the
 /// previous packet. Like [`PcapReader`](super::PcapReader), the reader returns packets as soon as
 /// one block is complete.
 ///
@@ -58,12 +58,12 @@ pub struct PcapNgReader<R> {
     section: Section,
     /// Packets of the latest batch.
     headers: Vec<PacketHeader>,
-    /// Link type of the packets in `headers`; before the first packet, of the first interface.
+    /// Link type of the packets in `headers`; before the first packet, that of the first interface.
     link_type: LinkType,
     /// Time of the latest packet.
     latest: Timestamp,
     points: CapturePoints,
-    /// Whether packets have to show which capture point they are of.
+    /// Whether the packets must state their capture point, because there are several.
     has_several: bool,
     /// Block that is being skipped.
     skipped: Option<Skipped>,
@@ -74,9 +74,9 @@ pub struct PcapNgReader<R> {
 /// Block that is not needed and longer than the buffer.
 #[derive(Clone, Copy, Debug)]
 struct Skipped {
-    /// Start of the block in the file.
+    /// Offset of the block in the file.
     offset: u64,
-    /// Length of the block in bytes.
+    /// Length of the block, in bytes.
     len: u64,
     /// Number of bytes not skipped yet.
     left: u64,
@@ -89,22 +89,23 @@ enum BlockStep {
     Done,
     /// The block is incomplete.
     Incomplete,
-    /// The block was not taken, because the batch ends before it: its packet has another link type, or
-    /// it describes an interface, after which packets may have other capture points.
+    /// The block was not parsed, because the batch ends before it: its packet has another link
+    /// type, or it describes an interface, after which packets may have other capture points.
     EndsBatch,
 }
 
 impl<R: Read> PcapNgReader<R> {
-    /// Returns a reader of `source`; reads the file up to the first interface.
+    /// Creates a reader of `source` and reads the file up to the first interface.
     ///
     /// # Errors
     ///
-    /// Fails if the source fails, or if the file does not begin with a section of version 1.
+    /// Returns an error if the source fails, or if the file does not begin with a section of
+    /// version 1.
     pub fn new(source: R) -> Result<Self, PcapFileError> {
         Self::with_points(source, CapturePoints::default())
     }
 
-    /// Returns a reader of `source` that adds its interfaces to a list of capture points.
+    /// Creates a reader of `source` that adds its interfaces to a list of capture points.
     pub(super) fn with_points(source: R, points: CapturePoints) -> Result<Self, PcapFileError> {
         let mut reader = Self {
             buffer: Buffer::new(source),
@@ -126,8 +127,8 @@ impl<R: Read> PcapNgReader<R> {
     ///
     /// # Errors
     ///
-    /// Fails if the source fails; the call may be repeated. Fails if the file is damaged; this is
-    /// reported once, after all packets before the damage, and ends the file.
+    /// Returns an error if the source fails; the call may be repeated. Returns an error if the file
+    /// is damaged. Damage is reported once, after all packets before it, and ends the file.
     pub fn next_batch(&mut self) -> Result<Option<PacketBatch<'_>>, PcapFileError> {
         self.headers.clear();
         self.has_several = self.points.len() > 1;
@@ -151,7 +152,7 @@ impl<R: Read> PcapNgReader<R> {
         Ok(None)
     }
 
-    /// Returns the latest batch; empty before the first one and after the last one.
+    /// Returns the latest batch; an empty batch before the first one and after the last one.
     pub(super) fn batch(&self) -> PacketBatch<'_> {
         PacketBatch {
             link_type: self.link_type,
@@ -160,13 +161,13 @@ impl<R: Read> PcapNgReader<R> {
         }
     }
 
-    /// Returns the link type of the latest batch; before the first batch, of the first interface,
-    /// and Ethernet for a file without interfaces.
+    /// Returns the link type of the latest batch; before the first batch, that of the first
+    /// interface, or Ethernet for a file without interfaces.
     pub const fn link_type(&self) -> LinkType {
         self.link_type
     }
 
-    /// Returns the buffer of the latest batch, see
+    /// Returns the buffer of the latest batch; see
     /// [`CaptureReader::shared_buffer`](super::CaptureReader::shared_buffer).
     pub(super) fn shared_buffer(&self) -> Arc<[u8]> {
         Arc::clone(&self.buffer.bytes)
@@ -202,7 +203,7 @@ impl<R: Read> PcapNgReader<R> {
                 }
                 Ok(BlockStep::Incomplete) => self.buffer.fill()?,
                 Err(damage) if self.buffer.offset == 0 => return Err(damage),
-                // The first call of `next_batch` finds the damage again.
+                // The first call to `next_batch` reports the damage.
                 Err(_) => return Ok(()),
             }
         }
@@ -214,21 +215,21 @@ impl<R: Read> PcapNgReader<R> {
         Ok(())
     }
 
-    /// Adds the headers of the packets in the buffer, as long as they have one link type.
+    /// Adds the headers of the packets in the buffer, as long as they have the same link type.
     fn parse_blocks(&mut self) -> Result<(), PcapFileError> {
         while self.headers.len() < MAX_BATCH {
             match self.step() {
                 Ok(BlockStep::Done) => {}
                 Ok(BlockStep::Incomplete | BlockStep::EndsBatch) => break,
                 Err(damage) if self.headers.is_empty() => return Err(damage),
-                // The packets before the damage are returned first; the next call finds it again.
+                // The packets before the damage are returned first; the next call reports it.
                 Err(_) => break,
             }
         }
         Ok(())
     }
 
-    /// Parses one block, or a piece of a block that is skipped.
+    /// Parses one block, or skips a part of a block that is not needed.
     fn step(&mut self) -> Result<BlockStep, PcapFileError> {
         if !self.finish_skip() {
             return Ok(BlockStep::Incomplete);
@@ -304,7 +305,8 @@ impl<R: Read> PcapNgReader<R> {
         Ok(BlockStep::Done)
     }
 
-    /// Skips the available bytes of a block that is being skipped; returns whether none is left.
+    /// Skips the available bytes of a block that is being skipped; returns whether all of them were
+    /// skipped.
     fn finish_skip(&mut self) -> bool {
         let Some(skipped) = &mut self.skipped else {
             return true;
@@ -320,7 +322,7 @@ impl<R: Read> PcapNgReader<R> {
         is_done
     }
 
-    /// Checks that no incomplete block is left at the end of the source.
+    /// Checks that the source does not end inside a block.
     fn check_end(&self) -> Result<(), PcapFileError> {
         let available = self.buffer.unread().len() as u64;
         if let Some(Skipped { offset, len, left }) = self.skipped {
@@ -347,6 +349,6 @@ impl<R: Read> PcapNgReader<R> {
     }
 }
 
-/// Maximum number of interfaces of a section, which bounds memory: the number that the obsolete
-/// packet block can address.
+/// Maximum number of interfaces of a section, which bounds memory; it is the number of interfaces
+/// that an obsolete packet block can refer to.
 const MAX_INTERFACES: usize = 1 << 16;

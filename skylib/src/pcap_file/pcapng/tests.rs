@@ -7,7 +7,7 @@ use crate::packet::PacketRef;
 use crate::pcap_file::MAX_RECORD_LEN;
 use crate::pcap_file::tests::{Drip, Written, any_packets};
 
-/// Builder of a file, in one byte order at a time.
+/// Builder of a file with sections of either byte order.
 #[derive(Default)]
 struct File {
     bytes: Vec<u8>,
@@ -263,7 +263,7 @@ fn damage_names_the_block() {
         let body = [&file.word(0x1a2b_3c4d)[..], &[2, 0, 1, 0], &[0; 8]].concat();
         file.block(0x0a0d_0d0a, &body);
     });
-    let text = "byte 92: version 2.1 of the pcapng format is not supported, only 1";
+    let text = "byte 92: version 2.1 of the pcapng format is not supported; expected 1";
     assert_eq!(version, (1, text.to_owned()));
 }
 

@@ -9,7 +9,7 @@ use crate::pcap_file::{MAX_RECORD_LEN, PcapFileError};
 /// Writer of a pcapng file in little-endian byte order with times in nanoseconds.
 ///
 /// The first packet of each link type adds an interface to the file. Each packet causes three small
-/// writes; use a [`BufWriter`](std::io::BufWriter) as the target where that matters.
+/// writes; if that affects performance, use a [`BufWriter`](std::io::BufWriter) as the target.
 ///
 /// ```
 /// use skylib::packet::{LinkType, PacketRef};
@@ -32,11 +32,11 @@ pub struct PcapNgWriter<W> {
 }
 
 impl<W: Write> PcapNgWriter<W> {
-    /// Returns a writer to `target`; writes the section header.
+    /// Creates a writer to `target` and writes the section header.
     ///
     /// # Errors
     ///
-    /// Fails if the target fails.
+    /// Returns an error if the target fails.
     pub fn new(target: W) -> Result<Self, PcapFileError> {
         let mut writer = Self {
             output: Output::new(target),
@@ -54,8 +54,8 @@ impl<W: Write> PcapNgWriter<W> {
     ///
     /// # Errors
     ///
-    /// Fails without writing if the format cannot store the time or the length of the packet. Fails
-    /// if the target fails.
+    /// Returns an error without writing if the format cannot store the time or the length of the
+    /// packet. Returns an error if the target fails.
     pub fn write(&mut self, packet: &PacketRef<'_>) -> Result<(), PcapFileError> {
         let Ok(ticks) = u64::try_from(packet.timestamp.as_ns()) else {
             let seconds = packet.timestamp.as_ns().div_euclid(1_000_000_000);
@@ -101,7 +101,8 @@ impl<W: Write> PcapNgWriter<W> {
     ///
     /// # Errors
     ///
-    /// Fails as [`PcapNgWriter::write`] does, after writing the packets before the failing one.
+    /// Returns the errors of [`PcapNgWriter::write`]; the packets before the failure have been
+    /// written.
     pub fn write_batch(&mut self, batch: &PacketBatch<'_>) -> Result<(), PcapFileError> {
         batch.iter().try_for_each(|packet| self.write(&packet))
     }
@@ -110,7 +111,7 @@ impl<W: Write> PcapNgWriter<W> {
     ///
     /// # Errors
     ///
-    /// Fails if the target fails.
+    /// Returns an error if the target fails.
     pub fn flush(&mut self) -> Result<(), PcapFileError> {
         self.output.flush()
     }
@@ -125,7 +126,8 @@ impl<W: Write> PcapNgWriter<W> {
         self.output.written
     }
 
-    /// Returns the number of the interface of a link type; writes its description if it is new.
+    /// Returns the number of the interface of a link type; writes the description of the interface
+    /// if it is new.
     fn interface(&mut self, link_type: LinkType) -> Result<u32, PcapFileError> {
         if let Some(number) = self.link_types.iter().position(|known| *known == link_type) {
             return Ok(number as u32);

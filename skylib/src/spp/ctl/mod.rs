@@ -1,4 +1,4 @@
-//! `SppCtl`: the table of processes and the operations of SPP's REST API.
+//! `SppCtl`: table of processes, and the operations of SPP's REST API.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,23 +18,23 @@ use super::secondary::Secondary;
 use super::{FlowTap, PcapSpec, Ports, SppError};
 use crate::time::Clock;
 
-/// The table of processes by id, with a method for each operation of SPP's REST API.
+/// Table of processes by id, with a method for each operation of SPP's REST API.
 ///
-/// Calls may block, with timeouts, until files are written or a connected process answers. Calls that
-/// only read the state of instances of this library do not block.
+/// Calls may block, with timeouts, until files are written or a connected process replies. Calls
+/// that only read the state of instances of this library do not block.
 pub struct SppCtl {
     ports: Ports,
     clock: Arc<dyn Clock>,
     tap: Option<Arc<dyn FlowTap>>,
     /// Folder below which launched instances write; `None` disables the virtual primary.
     launch_root: Option<PathBuf>,
-    /// Counters of the virtual primary when they were last cleared.
+    /// Counters of the virtual primary at the time they were last cleared.
     cleared: Mutex<Option<PrimaryStatus>>,
-    /// In insertion order. Ids are unique.
+    /// Processes in insertion order. Ids are unique.
     processes: RwLock<Vec<Process>>,
 }
 
-/// A process in the table.
+/// Process in the table.
 #[derive(Clone)]
 enum Process {
     Pcap(Arc<PcapProcess>),
@@ -79,7 +79,8 @@ impl SppCtl {
         self
     }
 
-    /// Enables the virtual primary, through which clients launch instances that write below a folder.
+    /// Enables the virtual primary, through which clients launch instances that write to `folder`
+    /// or a folder below it.
     #[must_use]
     pub fn with_launch_root(mut self, folder: impl Into<PathBuf>) -> Self {
         self.launch_root = Some(folder.into());
@@ -89,7 +90,7 @@ impl SppCtl {
     /// Adds an idle instance.
     ///
     /// # Errors
-    /// Returns an error if the settings are invalid or another process uses the id.
+    /// Returns an error if the settings are invalid or if another process uses the id.
     pub fn add(&self, spec: PcapSpec) -> Result<(), SppError> {
         let process = PcapProcess::new(spec, &self.ports, Arc::clone(&self.clock))?;
         let process = process.with_tap(self.tap.clone());
@@ -140,11 +141,11 @@ impl SppCtl {
         primary.into_iter().chain(others).collect()
     }
 
-    /// Returns the status of a process as JSON. The id is text of the form `-?[0-9]+`.
+    /// Returns the status of a process as JSON. The id is a string of the form `-?[0-9]+`.
     ///
     /// # Errors
     /// Returns [`SppError::NoProcess`] if there is no such process, and [`SppError::NoAnswer`] if a
-    /// connected process does not answer.
+    /// connected process does not reply.
     pub fn pcap(&self, id: &str) -> Result<Box<RawValue>, SppError> {
         match self.find(id)? {
             Process::Pcap(process) => Ok(as_json(&process.status())),
@@ -162,8 +163,8 @@ impl SppCtl {
     /// Starts or stops a capture, according to the body of the request.
     ///
     /// # Errors
-    /// Returns, in this order of precedence, [`SppError::NoProcess`], an error of the body, or the
-    /// error of the action.
+    /// Returns, in this order of precedence, [`SppError::NoProcess`], an error for an invalid body,
+    /// or the error of the action.
     pub fn capture(&self, id: &str, body: &[u8]) -> Result<(), SppError> {
         let process = self.find(id)?;
         let action = Action::parse(body)?;
@@ -201,11 +202,11 @@ impl SppCtl {
         Ok(())
     }
 
-    /// Returns the processors that each process uses.
+    /// Returns the logical CPUs that each process uses.
     #[must_use]
     pub fn cpu_usage(&self) -> Vec<CpuUsage> {
         let processes = self.processes.read().clone();
-        // In parallel: a process that does not answer must not delay the others.
+        // In parallel: a process that does not reply must not delay the others.
         thread::scope(|scope| {
             let queries: Vec<_> = processes
                 .iter()
@@ -224,13 +225,13 @@ impl SppCtl {
         })
     }
 
-    /// Returns the processors of this machine; empty if the kernel does not report them.
+    /// Returns the CPU layout of this machine; empty if the kernel does not report it.
     #[must_use]
     pub fn cpu_layout(&self) -> Vec<SocketLayout> {
         cpu::layout(Path::new("/sys/devices/system/cpu"))
     }
 
-    /// Returns the error for processes of other kinds, of which there are none.
+    /// Returns the error for processes of other types, which do not exist here.
     #[must_use]
     pub fn no_process(&self, id: &str) -> SppError {
         SppError::NoProcess(normalized(id))
@@ -260,7 +261,7 @@ impl SppCtl {
         })
     }
 
-    /// Resets the counters of the virtual primary. Those of the kernel do not change.
+    /// Resets the counters of the virtual primary. The kernel's counters are not changed.
     ///
     /// # Errors
     /// Returns [`SppError::NoPrimary`] if it is disabled.
@@ -277,8 +278,8 @@ impl SppCtl {
     /// Adds an instance, according to the body of the request.
     ///
     /// # Errors
-    /// Returns, in this order of precedence, the error of a missing key, [`SppError::NoPrimary`], or
-    /// the error of an invalid value.
+    /// Returns, in this order of precedence, the error for a missing key, [`SppError::NoPrimary`],
+    /// or the error for an invalid value.
     pub fn launch(&self, body: &[u8]) -> Result<(), SppError> {
         let launch = Launch::parse(body)?;
         let root = self.launch_root.as_ref().ok_or(SppError::NoPrimary)?;
@@ -289,7 +290,7 @@ impl SppCtl {
         if bytes > MAX_RING_BYTES {
             let (bytes, most) = (bytes >> 20, MAX_RING_BYTES >> 20);
             return Err(SppError::Spec(format!(
-                "the rings of all writers would use {bytes} MiB, {most} MiB are allowed to launch"
+                "the rings of all writers would use {bytes} MiB, more than the limit of {most} MiB"
             )));
         }
         self.add(spec)
@@ -311,7 +312,7 @@ impl SppCtl {
         })
     }
 
-    /// Returns the process with an id.
+    /// Returns the process with an id; `id` need not be in canonical form.
     fn find(&self, id: &str) -> Result<Process, SppError> {
         let id = normalized(id);
         let number: Option<u8> = id.parse().ok();
@@ -330,7 +331,8 @@ impl SppCtl {
         processes.len() < before
     }
 
-    /// Sends a command to a connected process. One that does not answer is removed; it connects again.
+    /// Sends a command to a connected process. A process that does not reply is removed; it then
+    /// connects again.
     fn command(&self, process: &Arc<Secondary>, command: &str) -> Result<Reply, SppError> {
         match process.command(command) {
             Ok(reply) => match reply.refusal() {
@@ -344,7 +346,7 @@ impl SppCtl {
         }
     }
 
-    /// Returns the processors of a connected process; `None` if it does not answer.
+    /// Returns the logical CPUs of a connected process; `None` if the process does not reply.
     fn query_usage(&self, process: &Arc<Secondary>) -> Option<CpuUsage> {
         let info = self.command(process, "status").ok()?.info?;
         let cores: Cores = serde_json::from_str(info.get()).ok()?;
@@ -371,7 +373,7 @@ impl SppCtl {
     }
 }
 
-/// Returns the processors of an instance.
+/// Returns the logical CPUs of an instance.
 fn usage_of(process: &PcapProcess) -> CpuUsage {
     let spec = process.spec();
     CpuUsage {
@@ -395,7 +397,7 @@ fn normalized(id: &str) -> String {
 }
 
 fn as_json(value: &impl Serialize) -> Box<RawValue> {
-    // Cannot fail: all keys are texts.
+    // Cannot fail: all keys are strings.
     to_raw_value(value).unwrap_or_default()
 }
 
@@ -411,7 +413,7 @@ pub struct ProcessEntry {
     pub client_id: Option<u8>,
 }
 
-/// Processors that a process uses.
+/// Logical CPUs that a process uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CpuUsage {
@@ -421,24 +423,24 @@ pub struct CpuUsage {
     /// Id of the process.
     #[serde(rename = "client-id")]
     pub client_id: u8,
-    /// First processor, which SPP calls the master.
+    /// Number of the first logical CPU (SPP's master lcore).
     #[serde(rename = "master-lcore")]
     pub master_lcore: u32,
-    /// All processors, the master first.
+    /// Numbers of all logical CPUs, the master first.
     pub lcores: Vec<u32>,
 }
 
 /// Type name of capture processes.
 const PCAP: &str = "pcap";
 
-/// Limit of the total ring size in bytes for launching an instance; rings cannot be swapped out. It
-/// allows a writer for each id.
+/// Maximum total size of all rings at which an instance can be launched, in bytes; rings cannot be
+/// swapped out. The limit allows one writer for each id.
 const MAX_RING_BYTES: u64 = 1 << 30;
 
-/// Longest wait of a stop request for the files to be written.
+/// Maximum time that a stop request waits for the files to be written.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest wait of a delete request for the files to be written.
+/// Maximum time that a delete request waits for the files to be written.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

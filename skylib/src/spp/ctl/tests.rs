@@ -123,7 +123,10 @@ fn what_is_launched_cannot_take_all_memory() {
     launch(1, "1-66").unwrap();
     launch(2, "1-66").unwrap();
     let refusal = launch(3, "1-3").unwrap_err().to_string();
-    assert!(refusal.contains("1032 MiB, 1024 MiB"), "{refusal}");
+    assert!(
+        refusal.contains("1032 MiB, more than the limit of 1024 MiB"),
+        "{refusal}"
+    );
     ctl.delete("2").unwrap();
     for id in 2..=65 {
         launch(id, "1-3").unwrap();
@@ -134,7 +137,7 @@ fn what_is_launched_cannot_take_all_memory() {
 fn what_is_deleted_does_not_start_any_more() {
     let ctl = ctl();
     ctl.add(spec(1)).unwrap();
-    // A request that has found it before another one deletes it.
+    // A request finds the process before another request deletes it.
     let found = ctl.instances().remove(0);
     assert!(matches!(
         found.start(),

@@ -20,17 +20,18 @@ use crate::time::Timestamp;
 
 /// Names of the files of one writer in one recording.
 ///
-/// COMPAT: scripts that look for SPP's files.
+/// COMPAT: scripts that search for SPP's files.
 #[derive(Clone, Debug)]
 pub(super) struct FileNames {
     folder: PathBuf,
-    /// File name before the number of the file.
+    /// Part of the file name before the number of the file.
     beginning: String,
     ending: &'static str,
 }
 
 impl FileNames {
-    /// Creates the names for a writer (from 1) of a recording that began at a time in Unix seconds.
+    /// Creates the names for a recording. `began` is its start, in Unix seconds; `writer` is the
+    /// number of the writer, from 1.
     pub(super) fn new(spec: &PcapSpec, began: i64, writer: usize) -> Self {
         let port = spec.port.file_part();
         Self {
@@ -54,7 +55,7 @@ impl FileNames {
         folder.join(format!("{beginning}.{number}{ending}"))
     }
 
-    /// Returns whether the name of the first file is unused.
+    /// Returns whether the names of the first file, temporary and final, are unused.
     pub(super) fn are_free(&self) -> bool {
         let name = self.file(1);
         // A dangling symbolic link uses the name too.
@@ -64,7 +65,7 @@ impl FileNames {
     }
 }
 
-/// Returns a Unix time in the local time zone as `20240312101502`; UTC if the zone is unknown.
+/// Returns a Unix time as a local time such as `20240312101502`; UTC if the zone is unknown.
 fn stamp(unix_seconds: i64) -> String {
     match jiff::Timestamp::from_second(unix_seconds) {
         Ok(time) => time
@@ -75,14 +76,14 @@ fn stamp(unix_seconds: i64) -> String {
     }
 }
 
-/// Returns the name of a file until it is complete.
+/// Returns the temporary name of a file, which is used until the file is complete.
 fn temporary_name(name: &Path) -> PathBuf {
     let mut name = name.as_os_str().to_owned();
     name.push(".tmp");
     PathBuf::from(name)
 }
 
-/// A writer of packets to files. The next file starts once the current one exceeds its size.
+/// Writer of packets to files. The next file starts once the current one exceeds its size.
 #[derive(Debug)]
 pub(super) struct Recorder {
     names: FileNames,
@@ -96,13 +97,14 @@ pub(super) struct Recorder {
     open: Option<OpenFile>,
     /// Number of the current or last file, from 1.
     number: u32,
-    /// Complete records not written yet: `len <= BLOCK_SIZE`, except for a single longer record.
+    /// Complete records that have not been written yet; `len <= BLOCK_SIZE`, except for a single
+    /// longer record.
     block: Vec<u8>,
     /// Number of records in `block`.
     block_records: u64,
     /// Timestamp of the first record in `block`.
     block_began: Timestamp,
-    /// Packets written to files, or in `block`.
+    /// Number of packets written to files or buffered in `block`.
     written: u64,
 }
 
@@ -110,7 +112,7 @@ pub(super) struct Recorder {
 struct OpenFile {
     file: BlockFile,
     name: PathBuf,
-    /// Size as counted by SPP: LZ4 frame header and records before compression.
+    /// Size as counted by SPP, in bytes: LZ4 frame header and records before compression.
     bytes: u64,
 }
 
@@ -154,8 +156,8 @@ impl Recorder {
     /// Writes a packet.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be written. The file has then been completed after its last
-    /// whole block, and the recorder accepts nothing more.
+    /// Returns an error if the file cannot be written. The file has then been completed after its
+    /// last complete block, and the recorder must not be used again.
     pub(super) fn write(&mut self, packet: &PacketRef<'_>) -> Result<(), SppError> {
         let len = (RECORD_HEADER_LEN + packet.data.len()) as u64;
         if self
@@ -188,7 +190,7 @@ impl Recorder {
     /// Writes the buffered records if the first one is more than a second older than `newest`.
     ///
     /// # Errors
-    /// Returns an error like [`Recorder::write`].
+    /// Returns the errors of [`Recorder::write`].
     pub(super) fn write_old(&mut self, newest: Timestamp) -> Result<(), SppError> {
         if newest.duration_since(self.block_began) > IN_MEMORY {
             self.write_block()
@@ -200,7 +202,7 @@ impl Recorder {
     /// Writes the buffered records.
     ///
     /// # Errors
-    /// Returns an error like [`Recorder::write`].
+    /// Returns the errors of [`Recorder::write`].
     pub(super) fn write_block(&mut self) -> Result<(), SppError> {
         let Some(open) = &mut self.open else {
             return Ok(());
@@ -220,7 +222,7 @@ impl Recorder {
     /// Completes the file and renames it to its final name.
     ///
     /// # Errors
-    /// Returns an error like [`Recorder::write`].
+    /// Returns the errors of [`Recorder::write`].
     pub(super) fn finish(&mut self) -> Result<(), SppError> {
         self.write_block()?;
         let Some(open) = &mut self.open else {
@@ -248,7 +250,7 @@ impl Recorder {
         });
         let file = made.map_err(|source| {
             if source.kind() != io::ErrorKind::AlreadyExists {
-                // A file whose header could not be written is useless.
+                // A file whose header could not be written cannot be used.
                 fs::remove_file(&path).ok();
             }
             SppError::File { path, source }
@@ -262,7 +264,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// Truncates the file to its last whole block, and renames it if that succeeds.
+    /// Truncates the file to its last complete block, and renames it if that succeeds.
     fn give_up(&mut self, error: io::Error) -> SppError {
         let failure = self.failure(error);
         let cut = self.open.as_mut().map(|open| open.file.cut());
@@ -309,7 +311,7 @@ impl Recorder {
         SppError::File { path, source }
     }
 
-    /// Removes the file, to which nothing was recorded.
+    /// Removes the file, which contains no packets.
     pub(super) fn discard(mut self) {
         if let Some(open) = self.open.take() {
             fs::remove_file(temporary_name(&open.name)).ok();
@@ -318,13 +320,13 @@ impl Recorder {
     }
 }
 
-/// Creates a new file; with `no_links`, fails if its path contains a symbolic link.
+/// Creates a new file; with `no_links`, returns an error if its path contains a symbolic link.
 fn create(path: &Path, no_links: bool) -> io::Result<File> {
     if no_links {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(MODE);
         match openat2(CWD, path, flags, mode, ResolveFlags::NO_SYMLINKS) {
-            // Kernels before 5.6 lack openat2.
+            // Kernels before 5.6 do not have `openat2`.
             Err(Errno::NOSYS) => {}
             outcome => return Ok(outcome?.into()),
         }
@@ -339,7 +341,7 @@ fn create(path: &Path, no_links: bool) -> io::Result<File> {
 /// Renames a file without replacing another one.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems do not support it.
+        // Some file systems do not support `RENAME_NOREPLACE`.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             if fs::symlink_metadata(to).is_ok() {
                 return Err(io::ErrorKind::AlreadyExists.into());
@@ -353,15 +355,15 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// Permissions of files: owner read and write, group read.
 const MODE: u32 = 0o640;
 
-/// Snap length of recordings in bytes, also in the file headers.
+/// Snap length of recordings and in the file headers, in bytes.
 pub(super) const SNAP_LEN: u32 = 65_535;
 
 /// Initial value of a file's size: the LZ4 frame header, also for uncompressed files.
 ///
-/// COMPAT: scripts that expect SPP's files. The header of the capture file is not counted.
+/// COMPAT: scripts that expect files of SPP's size. The header of the capture file is not counted.
 const FRAME_HEADER_LEN: u64 = 7;
 
-/// Longest time that packets are only in memory while others arrive.
+/// Maximum time for which packets are only in memory while other packets arrive.
 const IN_MEMORY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn the_next_file_begins_when_there_is_more_than_fsize() {
     let folder = folder("rotation");
     let stats = Arc::default();
     let mut recorder = open(&spec(&folder).with_fsize(1024), &stats).unwrap();
-    // 7 + 9 · 116 = 1051 bytes are the first that are more.
+    // 7 + 9 · 116 = 1051 bytes is the first size above the limit.
     for i in 0..20 {
         recorder.write(&packet(&[1; 100], i * 1_000)).unwrap();
     }

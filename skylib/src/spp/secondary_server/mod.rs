@@ -1,4 +1,4 @@
-//! `SecondaryServer`: the listener for SPP processes.
+//! `SecondaryServer`: a listener for SPP processes.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,11 +13,12 @@ use super::secondary::Secondary;
 use crate::sys::eventfd::{EventFd, wait_readable};
 use crate::sys::timerfd::TimerFd;
 
-/// A listener for SPP processes (`spp_pcap`, usually on port 6666), which adds them to an [`SppCtl`].
+/// Listener for SPP processes (`spp_pcap`, usually on port 6666), which adds the processes to an
+/// [`SppCtl`].
 ///
-/// There is no authentication: listen on an address that only SPP processes can reach. A process whose
-/// id is in use is rejected; in SPP the two would replace each other endlessly. Dropping the server
-/// stops it.
+/// Connections are not authenticated: listen on an address that only SPP processes can reach. A
+/// process whose id is in use is rejected; in SPP, the two processes would replace each other
+/// endlessly. Dropping the server stops it.
 #[derive(Debug)]
 pub struct SecondaryServer {
     address: SocketAddr,
@@ -29,7 +30,7 @@ impl SecondaryServer {
     /// Starts to listen on an address.
     ///
     /// # Errors
-    /// Returns an error if the address is in use, or the system has no thread or file descriptor left.
+    /// Returns an error if the address is in use, or if no thread or file descriptor is available.
     pub fn start(address: SocketAddr, ctl: Arc<SppCtl>) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
@@ -51,7 +52,7 @@ impl SecondaryServer {
         })
     }
 
-    /// Returns the address on which it listens.
+    /// Returns the address of the listener.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -67,7 +68,7 @@ impl Drop for SecondaryServer {
     }
 }
 
-/// Accepts processes until a stop is raised.
+/// Accepts processes until `stop` is raised.
 fn listen(listener: &TcpListener, ctl: &Arc<SppCtl>, stop: &EventFd) -> io::Result<()> {
     let greetings = Arc::new(AtomicUsize::new(0));
     let pause = TimerFd::new()?;
@@ -84,7 +85,8 @@ fn listen(listener: &TcpListener, ctl: &Arc<SppCtl>, stop: &EventFd) -> io::Resu
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
-                // For example, no descriptors left: wait instead of retrying in a tight loop.
+                // For example, no file descriptor is available: waits instead of retrying in a
+                // tight loop.
                 tracing::warn!(%error, "cannot accept an SPP process");
                 pause.once(PAUSE)?;
                 wait_readable([pause.as_fd(), stop.as_fd()])?;
@@ -94,8 +96,8 @@ fn listen(listener: &TcpListener, ctl: &Arc<SppCtl>, stop: &EventFd) -> io::Resu
     }
 }
 
-/// Queries a new process on a separate thread, because it may not answer; at most [`MAX_GREETINGS`] at
-/// a time.
+/// Queries a new process on a separate thread, because the process may not reply; at most
+/// [`MAX_GREETINGS`] processes are queried concurrently.
 fn greet(
     stream: TcpStream,
     peer: SocketAddr,
@@ -103,7 +105,7 @@ fn greet(
     greetings: &Arc<AtomicUsize>,
 ) -> io::Result<()> {
     let slot = GreetingSlot::take(greetings)
-        .ok_or_else(|| io::Error::other("too many processes connect at the same time"))?;
+        .ok_or_else(|| io::Error::other("too many processes are connecting"))?;
     stream.set_nonblocking(false)?;
     let ctl = Arc::clone(ctl);
     let work = move || {
@@ -130,7 +132,7 @@ fn greet(
 struct GreetingSlot(Arc<AtomicUsize>);
 
 impl GreetingSlot {
-    /// Takes a slot; `None` if all are in use.
+    /// Takes a slot; returns `None` if all slots are in use.
     fn take(count: &Arc<AtomicUsize>) -> Option<Self> {
         let slot = Self(Arc::clone(count));
         (count.fetch_add(1, Ordering::Relaxed) < MAX_GREETINGS).then_some(slot)
@@ -143,7 +145,7 @@ impl Drop for GreetingSlot {
     }
 }
 
-/// Most processes that are queried at the same time.
+/// Maximum number of processes that are queried concurrently.
 const MAX_GREETINGS: usize = 128;
 /// Pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -6,13 +6,13 @@ use crate::spp::secondary::TIMEOUT;
 use crate::spp::{Ports, SppError};
 use crate::time::SystemClock;
 
-/// A process that answers commands by a rule, until it receives `exit` or the rule ends.
+/// Process that replies to commands according to a rule, until it receives `exit` or the rule ends.
 struct FakeProcess {
     stream: TcpStream,
     thread: Option<JoinHandle<Vec<String>>>,
 }
 
-/// Returns the rule of a real SPP process.
+/// Returns the rule of a typical SPP process.
 fn proper(id: u8) -> impl FnMut(&str) -> Option<Vec<u8>> + Send + 'static {
     let mut status = "idle";
     move |command| {
@@ -212,7 +212,7 @@ fn garbage_and_death_end_the_process_not_the_request() {
 #[test]
 fn silence_ends_after_a_while_and_holds_nobody_else_up() {
     let (ctl, server) = server();
-    // One says nothing at all, one nothing after its greeting.
+    // One process sends nothing at all; the other sends nothing after its greeting.
     let _mute = TcpStream::connect(server.address()).unwrap();
     let (let_go, held) = mpsc::channel::<()>();
     let mut others = proper(6);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A folder that is removed when this value is dropped.
+/// Folder that is removed when this value is dropped.
 pub(crate) struct Folder(PathBuf);
 
 /// Creates a new, empty folder.

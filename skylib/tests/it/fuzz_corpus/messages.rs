@@ -8,6 +8,8 @@ mod envelope;
 mod flow_message;
 #[path = "../../../../fuzz/checks/ws_message.rs"]
 mod ws_message;
+#[path = "../../../../fuzz/checks/ws_session.rs"]
+mod ws_session;
 
 #[test]
 fn messages_of_publishers() {
@@ -22,6 +24,50 @@ fn protobuf_envelopes() {
 #[test]
 fn flows_of_agents() {
     replay("flow_message", flow_message::check, &flow_message_seeds());
+}
+
+#[test]
+fn sessions_of_clients() {
+    replay("ws_session", ws_session::check, &ws_session_seeds());
+}
+
+/// Endpoint and encoding, and messages after their length.
+fn ws_session_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let session = |kind: u8, messages: &[&[u8]]| {
+        let mut bytes = vec![kind];
+        for message in messages {
+            bytes.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
+            bytes.extend(*message);
+        }
+        bytes
+    };
+    let json = |kind: &str, object: &str| {
+        format!(r#"{{"Namespace":"Graph","Type":"{kind}","Obj":{object}}}"#).into_bytes()
+    };
+    let node = r#"{"ID":"a","Metadata":{"Name":"a","Type":"host"},"Origin":"x.y"}"#;
+    let add = json("NodeAdded", node);
+    let delete = json("NodeDeleted", node);
+    let filter = json(
+        "SyncRequest",
+        r#"{"GremlinFilter":"G.V().Has('Type','host').SubGraph()"}"#,
+    );
+    let origin = json("OriginGraphDeleted", r#""x.y""#);
+    let live = br#"{"Namespace":"Live","Type":"Query","UUID":"q","Obj":{"GremlinQuery":"G.V()"}}"#;
+    let protobuf = [
+        &b"\x0a\x05Graph\x12\x09NodeAdded\x32"[..],
+        &[u8::try_from(node.len()).unwrap()],
+    ]
+    .concat();
+    let protobuf = [&protobuf, node.as_bytes()].concat();
+    let flow = b"\x0a\x06\x0a\x04abcd";
+    vec![
+        ("publisher", session(0, &[&filter, &add, &delete])),
+        ("agent", session(2, &[&add, &origin, &delete])),
+        ("protobuf", session(1, &[&protobuf, &protobuf])),
+        ("agent_protobuf", session(3, &[&protobuf])),
+        ("live", session(0, &[live, &add])),
+        ("flows", session(4, &[flow, flow])),
+    ]
 }
 
 /// Envelopes, one per line.

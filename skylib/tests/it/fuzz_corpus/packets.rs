@@ -7,6 +7,9 @@ mod app_message;
 #[cfg(feature = "pcap")]
 #[path = "../../../../fuzz/checks/bpf.rs"]
 mod bpf;
+#[cfg(feature = "pcap")]
+#[path = "../../../../fuzz/checks/bpf_text.rs"]
+mod bpf_text;
 #[path = "../../../../fuzz/checks/packet.rs"]
 mod packet;
 #[path = "../../../../fuzz/checks/reassembly.rs"]
@@ -32,6 +35,33 @@ fn application_messages() {
 fn filter_texts_and_programs() {
     assert_eq!(bpf::text(&[38, 29, 77]), "udp port 53");
     replay("bpf", bpf::check, &bpf_seeds());
+}
+
+#[cfg(feature = "pcap")]
+#[test]
+fn arbitrary_filter_texts() {
+    let texts = [
+        (
+            "ports",
+            "tcp port 80 or portrange 1000-2000 and not port http".to_owned(),
+        ),
+        (
+            "addresses",
+            "host 192.0.2.1 or net 2001:db8::/32 or ether host 0:1:2:3:4:5".to_owned(),
+        ),
+        ("flags", "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0".to_owned()),
+        ("name", "host example.com".to_owned()),
+        ("proto", "ether proto \\ip and ip proto \\udp".to_owned()),
+        ("wlan", "type mgt subtype beacon".to_owned()),
+        ("expensive", "port 1 or ".repeat(900)),
+        (
+            "deep",
+            format!("{}tcp{}", "(".repeat(2000), ")".repeat(2000)),
+        ),
+        ("vlans", "vlan and ".repeat(30) + "tcp"),
+    ];
+    let seeds = texts.map(|(name, text)| (name, [b"\0", text.as_bytes()].concat()));
+    replay("bpf_text", bpf_text::check, &seeds);
 }
 
 /// Link type and packet, as hexadecimal text.

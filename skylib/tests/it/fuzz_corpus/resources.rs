@@ -5,6 +5,52 @@ use super::replay;
 #[path = "../../../../fuzz/checks/resource.rs"]
 mod resource;
 
+#[path = "../../../../fuzz/checks/patch.rs"]
+mod patch;
+
+#[test]
+fn patches_of_large_documents() {
+    let texts = [
+        (
+            0,
+            "wide",
+            r#"[{"op":"replace","path":"/Metadata/k5/a","value":{"b":[1,2]}}]"#.to_owned(),
+        ),
+        (
+            0,
+            "move",
+            r#"[{"op":"move","from":"/Metadata","path":"/ID"}]"#.to_owned(),
+        ),
+        (
+            1,
+            "deeper",
+            r#"[{"op":"copy","from":"/a","path":"/a/a/a/x"}]"#.to_owned(),
+        ),
+        (
+            2,
+            "insert",
+            r#"[{"op":"add","path":"/Metadata/L/0","value":"\u0000"}]"#.to_owned(),
+        ),
+        (3, "copies", copies(40)),
+        (2, "doubling", doubling(20)),
+        (3, "no_list", "{}".to_owned()),
+    ];
+    let seeds = texts.map(|(kind, name, text)| (name, [&[kind], text.as_bytes()].concat()));
+    replay("patch", patch::check, &seeds);
+}
+
+/// Returns a patch that copies a list into itself again and again.
+fn doubling(count: usize) -> String {
+    let copy = r#"{"op":"copy","from":"/Metadata/M","path":"/Metadata/M/-"}"#;
+    format!("[{}]", vec![copy; count].join(","))
+}
+
+/// Returns a patch that copies a long text.
+fn copies(count: usize) -> String {
+    let copy = |n| format!(r#"{{"op":"copy","from":"/Metadata/A","path":"/Metadata/c{n}"}}"#);
+    format!("[{}]", (0..count).map(copy).collect::<Vec<_>>().join(","))
+}
+
 #[test]
 fn bodies_and_patches() {
     replay("resource", resource::check, &seeds());

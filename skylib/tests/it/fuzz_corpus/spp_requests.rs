@@ -5,6 +5,26 @@ use super::replay;
 #[path = "../../../../fuzz/checks/spp.rs"]
 mod spp;
 
+#[path = "../../../../fuzz/checks/spp_secondary.rs"]
+mod spp_secondary;
+
+#[test]
+fn pieces_of_replies() {
+    let whole = br#"{"results":[{"result":"success"}],"client_id":3,"process_type":"pcap"}"#;
+    let refusal = br#"{"results":[{"result":"error","error_details":{"message":"no"}}]}"#;
+    let in_pieces = |size: u8, bytes: &[u8]| [&[size], bytes].concat();
+    let seeds = [
+        ("whole", in_pieces(255, whole)),
+        ("bytes", in_pieces(1, whole)),
+        ("zeros", in_pieces(9, b"{\0\"client_id\":5}\0\0")),
+        ("refusal", in_pieces(20, refusal)),
+        ("nonsense", in_pieces(4, b"nonsense")),
+        ("two", in_pieces(200, b"{}{}")),
+        ("blank", in_pieces(64, &[b' '; 300])),
+    ];
+    replay("spp_secondary", spp_secondary::check, &seeds);
+}
+
 #[test]
 fn requests_and_replies_of_spp() {
     replay("spp", spp::check, &spp_seeds());

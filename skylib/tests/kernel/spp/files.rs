@@ -189,6 +189,26 @@ fn frames_are_recorded_as_they_were_on_the_wire() {
     });
 }
 
+/// The loopback interface shows each frame twice, as sent and as received.
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn two_writers_record_no_sent_frames() {
+    in_new_namespace(|| {
+        ip("link set lo up");
+        let folder = folder("two-writers");
+        let lo = Ports::new(["lo"]);
+        let process = PcapProcess::new(spec(&folder, 2), &lo, Arc::new(SystemClock)).unwrap();
+        process.start().unwrap();
+        let socket = sender("lo");
+        for number in 0..20 {
+            send(&socket, &numbered(number));
+        }
+        process.stop(LONG).unwrap();
+        assert_eq!(stats(&process).written, 20);
+        assert_eq!(read_all(&folder).len(), 20);
+    });
+}
+
 #[test]
 #[ignore = "needs root: creates network namespaces"]
 fn one_queue_of_several_is_captured_alone() {

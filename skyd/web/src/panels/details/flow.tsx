@@ -2,21 +2,22 @@
 
 import { useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { flowName, flowProtocol } from "../../flow/flow.ts";
+import { flowDirections, flowName, flowProtocol } from "../../flow/flow.ts";
 import { literal } from "../../net/gremlin.ts";
 import { errorText, query } from "../../net/rest.ts";
 import { downloadPackets } from "../../net/packets.ts";
+import { now } from "../../parts/clock.ts";
 import { CopyButton } from "../../parts/copy.tsx";
 import { type Json, member, numberOf, textOf } from "../../parts/json.ts";
 import { label } from "../../parts/names.ts";
 import { Tabs } from "../../parts/tabs.tsx";
-import { dateTime } from "../../parts/units.ts";
+import { amount, byteRate, bytes, dateTime } from "../../parts/units.ts";
 import { watchFlows } from "../../state/flow_table.ts";
 import { selectedFlow } from "../../state/selected.ts";
 import { path } from "../../state/marks.ts";
 import { notify } from "../../state/notices.ts";
 import { pastTime, select, tab } from "../../state/view.ts";
-import { Raw, ValueTable, flatten } from "./tables.tsx";
+import { Grid, Raw, ValueTable, flatten } from "./tables.tsx";
 
 interface Hop {
   id: string;
@@ -88,12 +89,31 @@ export function FlowDetails({ uuid }: { uuid: string }) {
         open={tab.value}
         onOpen={(name) => (tab.value = name)}
         sections={[
-          { name: "Overview", content: () => <ValueTable name="Record" rows={record(flow)} /> },
+          {
+            name: "Overview",
+            content: () => (
+              <>
+                <Directions flow={flow} />
+                <ValueTable name="Record" rows={record(flow)} />
+              </>
+            ),
+          },
           { name: "Raw", content: () => <Raw value={flow} /> },
         ]}
       />
     </>
   );
+}
+
+/** Both directions of a flow. */
+function Directions({ flow }: { flow: Json }) {
+  const rows = flowDirections(flow, pastTime.value ?? now.value).map(({ from, to, packets, bytes: size, rate }) => [
+    `${from} → ${to}`,
+    amount(packets),
+    bytes(size),
+    byteRate(rate),
+  ]);
+  return <Grid name="Directions" columns={["Direction", "Packets", "Bytes", "Rate"]} rows={rows} />;
 }
 
 /** Returns the values of a flow; times as dates. */

@@ -3,6 +3,7 @@
 import { model, structureVersion } from "../../state/session.ts";
 import { flowOf, linkOf } from "../../state/selected.ts";
 import { selection } from "../../state/view.ts";
+import { Splitter } from "../../parts/splitter.tsx";
 import { FlowDetails } from "./flow.tsx";
 import { LinkDetails } from "./link.tsx";
 import { NodeDetails } from "./node.tsx";
@@ -21,8 +22,11 @@ export function Details() {
       node && <NodeDetails key={node.id} node={node} />
     );
   return content ? (
-    <aside class="details" aria-label="Details">
-      {content}
-    </aside>
+    <>
+      <Splitter name="Width of the details" variable="--details-width" isAfter initial={400} min={240} max={900} />
+      <aside class="details" aria-label="Details">
+        {content}
+      </aside>
+    </>
   ) : null;
 }

@@ -17,6 +17,8 @@ import { Captures } from "./captures.tsx";
 import { Links } from "./links.tsx";
 import { Metrics } from "./metrics.tsx";
 import { NodeFlows } from "./flows.tsx";
+import { Rules, rulesOf } from "./rules.tsx";
+import { Sockets, socketsOf } from "./sockets.tsx";
 
 export function NodeDetails({ node }: { node: GraphNode }) {
   contentVersion.value;
@@ -61,6 +63,7 @@ const KNOWN = [
   "Metric",
   "LastUpdateMetric",
   "Captures",
+  "Sockets",
 ];
 
 function sections(node: GraphNode): Section[] {
@@ -81,6 +84,8 @@ function sections(node: GraphNode): Section[] {
   add("Metrics", isObject(member(metadata, "Metric")), () => <Metrics node={node} />);
   add("Flows", node.isCaptured, () => <NodeFlows node={node} />);
   add("Captures", has("Captures"), () => <Captures captures={listOf(metadata, "Captures")} />);
+  add("Sockets", socketsOf(model, node).length > 0, () => <Sockets node={node} />);
+  add("Rules", node.family === "bridge" && rulesOf(model, node).length > 0, () => <Rules node={node} />);
   add("Features", has("Features"), () => <Features node={node} />);
   for (const [key, value] of Object.entries(metadata)) {
     const isList = Array.isArray(value) && value.some((item) => typeof item === "object");

@@ -6,6 +6,7 @@ import type { GraphNode } from "../../graph/model.ts";
 import { CopyButton } from "../../parts/copy.tsx";
 import { type Json, isObject, listOf, member, numberOf, textOf, textsOf } from "../../parts/json.ts";
 import { compareNatural, label } from "../../parts/names.ts";
+import { SaveTable } from "../../parts/table_csv.tsx";
 import { Value, valueText } from "../../parts/value.tsx";
 
 /** Most rows of a table; the rest is in the section `Raw`. */
@@ -14,25 +15,28 @@ const MAX_ROWS = 500;
 /** A table of keys and values, each with a button that copies it. */
 export function ValueTable({ name, rows }: { name: string; rows: [string, Json][] }) {
   return (
-    <table class="values" aria-label={name}>
-      <tbody>
-        {rows.slice(0, MAX_ROWS).map(([key, value]) => (
-          <tr key={key}>
-            <th scope="row">{label(key, 80)}</th>
-            <td>
-              <Value value={value} /> <CopyButton name={label(key, 40)} text={valueText(value)} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <div class="table">
+      <table class="values" aria-label={name}>
+        <tbody>
+          {rows.slice(0, MAX_ROWS).map(([key, value]) => (
+            <tr key={key}>
+              <th scope="row">{label(key, 80)}</th>
+              <td>
+                <Value value={value} /> <CopyButton name={label(key, 40)} text={valueText(value)} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <SaveTable name={name} />
+    </div>
   );
 }
 
 /** A table with a header and rows of text. */
 export function Grid({ name, columns, rows }: { name: string; columns: string[]; rows: ComponentChildren[][] }) {
   return (
-    <>
+    <div class="table">
       <table class="grid" aria-label={name}>
         <thead>
           <tr>
@@ -54,7 +58,8 @@ export function Grid({ name, columns, rows }: { name: string; columns: string[];
         </tbody>
       </table>
       {rows.length > MAX_ROWS && <p class="note">{rows.length - MAX_ROWS} more rows are in the section Raw.</p>}
-    </>
+      <SaveTable name={name} />
+    </div>
   );
 }
 

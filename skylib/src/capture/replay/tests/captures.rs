@@ -7,7 +7,7 @@ use crate::packet::{LinkType, PacketRef};
 use crate::pcap_file::{PcapNgWriter, PcapWriter, Resolution};
 use crate::time::Timestamp;
 
-/// Returns a file of UDP packets, given their times in ms and source ports.
+/// Returns a file of UDP packets, given their times in milliseconds and their source ports.
 pub(super) fn file(packets: &[(i64, u16)]) -> Vec<u8> {
     let (link_type, resolution) = (LinkType::ETHERNET, Resolution::Microseconds);
     let mut writer = PcapWriter::new(Vec::new(), link_type, resolution).expect("in memory");
@@ -25,7 +25,7 @@ pub(super) fn file(packets: &[(i64, u16)]) -> Vec<u8> {
     writer.into_inner()
 }
 
-/// Returns a file with flows that are in the table at the end, flows that expired, and one that
+/// Returns a file with flows that are in the table at the end, flows that expired, and a flow that
 /// resumed after its expiry.
 pub(super) fn long_capture() -> Vec<u8> {
     let mut packets = vec![(0, 1), (1, 2), (2, 2)];

@@ -12,7 +12,7 @@ pub(super) struct Sent {
     pub(super) at: i64,
     /// Port of the client, which identifies the conversation.
     pub(super) port: u16,
-    /// Whether it opens a connection or answers that.
+    /// Whether the packet opens a connection or answers such a packet.
     pub(super) is_syn: bool,
     pub(super) frame: Vec<u8>,
 }
@@ -28,9 +28,9 @@ impl Random {
     }
 }
 
-/// Returns the packets of ten conversations, in the order of their times: TCP connections that follow
-/// each other on the same ports, with lost, repeated and overtaken segments and long silences, and
-/// UDP.
+/// Returns the packets of ten conversations, in the order of their times: TCP connections that
+/// follow each other on the same ports, with lost, repeated, and overtaken segments and long
+/// silences, and UDP.
 pub(super) fn conversations(seed: u32) -> Vec<Sent> {
     let mut random = Random(seed.wrapping_mul(2_654_435_761));
     let mut all = Vec::new();

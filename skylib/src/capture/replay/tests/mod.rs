@@ -246,7 +246,7 @@ fn packets_of_a_long_file_reach_their_threads_unchanged() {
 
 #[test]
 fn a_source_that_does_not_share_its_buffer_gives_the_same() {
-    /// A file that does not share its buffer.
+    /// File that does not share its buffer.
     struct Private(PcapFile);
     impl PacketSource for Private {
         fn link_type(&self) -> LinkType {
@@ -337,7 +337,7 @@ fn plain_headers_steer_like_decoded_ones() {
     assert!(plain > 3000);
 }
 
-/// An endless source of packets of one shard.
+/// Endless source of packets of one shard.
 struct Endless(PacketHeader, Vec<u8>);
 
 impl PacketSource for Endless {
@@ -421,7 +421,7 @@ fn more_threads_collect_the_same_flows() {
     );
 }
 
-/// Returns the result of work that has to finish within a minute.
+/// Returns the result of work that must finish within a minute.
 fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(work()));
@@ -454,7 +454,7 @@ fn no_thread_waits_for_one_that_waits_for_it() {
 
 #[test]
 fn a_panic_of_one_thread_ends_all() {
-    /// A sink that panics.
+    /// Sink that panics.
     struct Broken;
     impl FlowSink for Broken {
         fn flows(&mut self, _: Vec<Flow>) {

@@ -1,4 +1,5 @@
-//! What does not change the flows of a capture (rules D1, D4 and E1 to E3 of `docs/flows.md`).
+//! Changes to a capture that do not affect its flows (rules D1, D4, and E1 to E3 of
+//! `docs/flows.md`).
 
 use super::conversations::{Sent, capture, conversations};
 use super::*;
@@ -10,7 +11,7 @@ fn options() -> FlowTableOptions {
         .with_extra_rtt_metric(true)
 }
 
-/// Returns the flows of packets, in a stable order, without the last interval: it depends on the
+/// Returns the flows of packets, in a stable order, without the last interval, which depends on the
 /// timers, which follow the whole file.
 fn flows(packets: &[Sent], replay: &Replay) -> Vec<Flow> {
     let mut flows = Vec::new();
@@ -45,7 +46,7 @@ fn the_flows_of_a_part_are_those_of_the_whole() {
             let wanted = whole.iter().filter(|flow| by_port(flow, port));
             assert_eq!(alone, wanted.cloned().collect::<Vec<_>>(), "seed {seed}");
         }
-        // Half of the conversations less changes nothing for the others.
+        // Removing half of the conversations has no effect on the others.
         let half = flows(&of(&packets, |port| port % 2 == 0), &replay);
         let wanted = whole.iter().filter(|flow| half.contains(flow));
         assert_eq!(half.len(), wanted.count(), "seed {seed}");
@@ -156,8 +157,8 @@ fn slight_reordering_changes_no_counter() {
     for seed in 0..30 {
         let packets = conversations(seed);
         let mut disordered = packets.clone();
-        // Neighbors up to half a second apart change places, as in captures of several queues. An
-        // answer before its SYN would belong to the former connection of the ports.
+        // Neighbors up to half a second apart are swapped, as in captures of several queues. An
+        // answer before its SYN would belong to the earlier connection of the ports.
         for at in (1..disordered.len()).step_by(2) {
             let (one, two) = (&disordered[at - 1], &disordered[at]);
             if two.at - one.at < 500 && !one.is_syn && !two.is_syn {

@@ -117,7 +117,7 @@ fn tunnels_make_a_chain() {
         outer.metric.unwrap().ab_bytes - inner.metric.unwrap().ab_bytes,
         50
     );
-    // The same traffic outside the tunnel is another flow with the same tracking identifier.
+    // The same traffic outside the tunnel is another flow with the same tracking ID.
     feed(&mut table, 3, &tcp(A, B, ACK));
     let bare = &self::flows(&table)[2];
     assert_eq!(
@@ -273,7 +273,7 @@ fn a_reply_before_its_request_is_no_round_trip_time() {
 
 #[test]
 fn a_reply_joins_the_label_path_of_its_request() {
-    // A10: two paths to B carry echoes of one identifier; B's labels differ from both.
+    // A10: two paths to B carry echoes with the same identifier; B's labels differ from both.
     let labeled = |label: u32, frame: &[u8]| {
         let mut mpls = (label << 12 | 0x1ff).to_be_bytes().to_vec();
         mpls.extend(&frame[14..]);

@@ -3,12 +3,12 @@
 use super::*;
 use crate::flow::ExtraLayers;
 
-/// Returns the first flow that a test accepts.
+/// Returns the first flow for which a test is true.
 fn find(table: &FlowTable, is_wanted: impl Fn(&Flow) -> bool) -> Flow {
     flows(table).into_iter().find(is_wanted).unwrap()
 }
 
-/// Returns an ICMP error from end 2 to end 1 about this IP packet.
+/// Returns an ICMP error from end 2 to end 1 that refers to an IP packet.
 fn icmp_error(kind: u8, code: u8, mtu: u8, packet: &[u8]) -> Vec<u8> {
     let message = [&[kind, code, 0, 0, 0, 0, 5, mtu][..], packet].concat();
     ethernet(2, 1, 0x0800, &ipv4(9, 1, 1, &message))
@@ -139,7 +139,7 @@ fn syn(from: End, to: End, flags: u8, options: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Returns a TCP segment with a payload of this length.
+/// Returns a TCP segment with a payload of `len` bytes.
 fn data(from: End, to: End, len: u16) -> Vec<u8> {
     let mut frame = tcp(from, to, ACK);
     frame.resize(54 + usize::from(len), 0);
@@ -191,7 +191,7 @@ fn errors_from_another_machine_find_the_flow() {
             .collect();
         assert_eq!(uuids, vec![flow.uuid; uuids.len()]);
     }
-    // A flow that begins later is found too, and one that left is not.
+    // A flow that begins later is found too, and one that was removed is not.
     let later = udp(A, End(3, 9), &[0; 4]);
     feed(&mut table, 4, &later);
     let mut error = icmp_error(3, 1, 0, &later[14..42]);

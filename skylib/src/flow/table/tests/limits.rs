@@ -106,9 +106,23 @@ fn a_flow_takes_about_two_hundred_bytes() {
 }
 
 #[test]
+fn flows_of_several_capture_points_take_as_little() {
+    let mut table = FlowTable::new(FlowTableOptions::default().with_max_bytes(64 << 20));
+    let count = 1 << 17;
+    for number in 0..count {
+        let [_, net, port @ ..] = u32::to_be_bytes(number);
+        let frame = tcp(End(net, u16::from_be_bytes(port)), B, ACK);
+        feed_at_point(&mut table, CapturePoint::new(number % 3), &frame);
+    }
+    assert_eq!((table.len(), table.stats().evicted), (count as usize, 0));
+    let each = table.stats().bytes / count as usize;
+    assert!(each <= 256, "{each}");
+}
+
+#[test]
 fn without_updates_the_touched_list_is_empty() {
     let mut table = FlowTable::new(FlowTableOptions::default().with_final_only(true));
-    // The last packet arrives at a flow that an update has already visited.
+    // The last packet belongs to a flow that an update has already visited.
     for now in [1, 2, 3] {
         feed(&mut table, now, &tcp(A, B, ACK));
         feed(&mut table, now, &tcp(End(7, now as u16), B, ACK));

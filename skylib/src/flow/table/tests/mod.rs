@@ -107,13 +107,22 @@ fn feed(table: &mut FlowTable, at: i64, frame: &[u8]) {
 
 /// Feeds a frame that was longer on the wire than captured.
 fn feed_long(table: &mut FlowTable, at: i64, frame: &[u8], wire_len: u32) {
+    feed_header(table, at, frame, wire_len, CapturePoint::ONLY);
+}
+
+/// Feeds a frame of one of several capture points.
+fn feed_at_point(table: &mut FlowTable, point: CapturePoint, frame: &[u8]) {
+    feed_header(table, 1, frame, u32::try_from(frame.len()).unwrap(), point);
+}
+
+fn feed_header(table: &mut FlowTable, at: i64, frame: &[u8], wire_len: u32, point: CapturePoint) {
     let captured_len = u32::try_from(frame.len()).unwrap();
     let header = PacketHeader {
         timestamp: ms(at),
         offset: 0,
         captured_len,
         wire_len,
-        point: CapturePoint::ONLY,
+        point,
     };
     let link_type = LinkType::ETHERNET;
     table.process(&PacketBatch {

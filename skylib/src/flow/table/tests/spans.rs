@@ -1,8 +1,8 @@
-//! Which flow of a key a packet belongs to.
+//! Assignment of packets to the flows with their key.
 
 use super::*;
 
-/// Returns start, packets of both sides, and finish type of the flows, by start.
+/// Returns start, packets of both sides, and finish type of the flows, sorted by start.
 fn spans(table: &FlowTable) -> Vec<(i64, i64, i64, FinishType)> {
     let mut spans: Vec<_> = flows(table)
         .iter()
@@ -28,7 +28,7 @@ fn silence_beyond_the_hold_begins_a_flow() {
         spans(&table),
         [(0, 2, 0, NotFinished), (1_200_001, 1, 0, NotFinished)]
     );
-    // The original's value: timers decide, and none ran.
+    // Skydive's value: timers decide, and none ran.
     let mut table = recorded();
     for at in [0, 600_000, 1_200_001] {
         feed(&mut table, at, &udp(A, B, &[]));
@@ -57,7 +57,8 @@ fn a_wrong_date_is_a_flow_of_its_own() {
             (9 * hour, 2, 0, NotFinished)
         ]
     );
-    // Never more than two of a key take packets; all are counted and leave.
+    // At most two flows with the same key receive packets; all packets are counted, and all flows
+    // are sent.
     for day in 1..50 {
         feed(&mut table, day * 86_400_000, &udp(A, B, &[]));
     }
@@ -86,13 +87,13 @@ fn a_new_connection_begins_a_flow() {
     let syn = |number| tcp_numbered(A, B, SYN, number, 0);
     feed(&mut table, 0, &syn(100));
     feed(&mut table, 5, &tcp_numbered(B, A, RST | ACK, 0, 101));
-    // The same number is the same attempt (C11), and is measured once (B3).
+    // The same number is the same attempt (C11), which is measured once (B3).
     feed(&mut table, 1_000, &syn(100));
     assert_eq!(spans(&table), [(0, 2, 1, TcpRst)]);
     assert_eq!(only(&table).metric.unwrap().rtt, 5_000_000);
     feed(&mut table, 2_000, &syn(200));
     feed(&mut table, 2_001, &syn(300));
-    // Attempts that nobody answered are one flow (C12).
+    // Unanswered attempts are one flow (C12).
     assert_eq!(
         spans(&table),
         [(0, 2, 1, TcpRst), (2_000, 2, 0, NotFinished)]
@@ -119,7 +120,7 @@ fn a_syn_into_an_open_connection_is_an_attempt_beside_it() {
         spans(&table),
         [(0, 2, 2, NotFinished), (10, 1, 0, NotFinished)]
     );
-    // Its answer makes it the connection (C13).
+    // The answer turns the attempt into the connection (C13).
     let taken = [
         (20, tcp_numbered(B, A, SYN | ACK, 700, 901)),
         (21, tcp_numbered(A, B, ACK, 901, 701)),
@@ -132,6 +133,33 @@ fn a_syn_into_an_open_connection_is_an_attempt_beside_it() {
 }
 
 #[test]
+fn attempts_beside_a_connection_are_one_flow() {
+    let mut table = table();
+    for (at, frame) in [
+        (0, tcp_numbered(A, B, SYN, 100, 0)),
+        (1, tcp_numbered(B, A, SYN | ACK, 500, 101)),
+        (2, tcp_numbered(A, B, ACK, 101, 501)),
+        (10, tcp_numbered(A, B, SYN, 900, 0)),
+        (11, tcp_numbered(B, A, RST | ACK, 0, 901)),
+    ] {
+        feed(&mut table, at, &frame);
+    }
+    let first = (0, 2, 1, NotFinished);
+    assert_eq!(spans(&table), [first, (10, 1, 1, TcpRst)]);
+    // Neither the timers nor its own silence end the attempt while the connection is open.
+    update(&mut table, 60_000);
+    expire(&mut table, 60_001);
+    expire(&mut table, 90_000);
+    feed(&mut table, 100_000, &tcp_numbered(A, B, SYN, 950, 0));
+    assert_eq!(spans(&table), [first, (10, 2, 1, TcpRst)]);
+    // Its end is the end of the connection.
+    update(&mut table, 600_002);
+    assert_eq!(table.len(), 2);
+    update(&mut table, 600_003);
+    assert_eq!(spans(&table), [first]);
+}
+
+#[test]
 fn a_step_of_the_clock_ends_no_flow() {
     let mut table = FlowTable::new(
         FlowTableOptions::default()
@@ -140,7 +168,7 @@ fn a_step_of_the_clock_ends_no_flow() {
     );
     let hour = 3_600_000;
     feed(&mut table, hour, &tcp_numbered(A, B, SYN, 9, 0));
-    // The clock is set ahead by a day: the answer has another date.
+    // The clock is set ahead by a day, so that the answer has a later date.
     table.step_clock(ms(hour + 5), 24 * hour);
     feed(
         &mut table,
@@ -156,7 +184,7 @@ fn a_step_of_the_clock_ends_no_flow() {
         (times.ab_syn_start, times.ba_syn_start),
         (hour, 25 * hour + 8)
     );
-    // The timers go on in the table's time, and back again.
+    // The timers continue in steady time. The clock is then set back again.
     let sent = update(&mut table, hour + 60_000);
     let interval = sent[0].last_update_metric.unwrap();
     assert_eq!((interval.start, interval.last), (hour, 25 * hour + 60_000));
@@ -166,7 +194,7 @@ fn a_step_of_the_clock_ends_no_flow() {
     assert_eq!((flow.start, flow.last), (hour, hour + 90_000));
     assert!(expire(&mut table, hour + 100_000).is_empty());
     assert_eq!(table.stats().clock_steps, 2);
-    // The original's value: the flow has the packets' dates.
+    // Skydive's value: the flow has the packets' dates.
     let mut table = recorded();
     table.step_clock(ms(5), 24 * hour);
     assert_eq!(table.stats().clock_steps, 0);
@@ -217,7 +245,7 @@ fn ends_of_a_silent_flow_outlive_a_finished_one() {
     feed(&mut table, 1, &tcp(A, B, FIN | ACK));
     feed(&mut table, 100_000, &tcp_numbered(A, B, SYN, 7, 0));
     feed(&mut table, 100_001, &tcp_numbered(B, A, SYN | ACK, 9, 8));
-    // The server speaks first after a long silence.
+    // The server sends first after a long silence.
     feed(&mut table, 800_000, &tcp(B, A, ACK));
     let last = flows(&table)
         .into_iter()
@@ -225,4 +253,47 @@ fn ends_of_a_silent_flow_outlive_a_finished_one() {
         .unwrap();
     assert_eq!(last.transport.unwrap().a, i64::from(A.1));
     assert_eq!(last.initiator.unwrap().by.as_str(), "KEPT");
+}
+
+#[test]
+fn ends_of_a_flow_before_a_finished_one_are_forgotten() {
+    let mut table = table();
+    let connection = [
+        (0, tcp_numbered(A, B, SYN, 100, 0)),
+        (1, tcp_numbered(B, A, SYN | ACK, 500, 101)),
+        (2, tcp_numbered(A, B, ACK, 101, 501)),
+    ];
+    for (at, frame) in &connection {
+        feed(&mut table, *at, frame);
+    }
+    // The latest flow of the key is an attempt that was refused.
+    feed(&mut table, 10, &tcp_numbered(A, B, SYN, 900, 0));
+    feed(&mut table, 11, &tcp_numbered(B, A, RST | ACK, 0, 901));
+    feed(&mut table, 700_000, &tcp(B, A, ACK));
+    let opener = |table: &FlowTable| {
+        let flows = flows(table).into_iter();
+        let last = flows.max_by_key(|flow| flow.start).unwrap();
+        let by = last.initiator.unwrap().by;
+        (last.transport.unwrap().a, by.as_str().to_owned())
+    };
+    let by_port = (i64::from(B.1), "PORT".to_owned());
+    assert_eq!(opener(&table), by_port);
+    // Also if the earlier flow leaves the table after it.
+    let mut sent: Vec<Flow> = Vec::new();
+    table.flush(&mut sent);
+    for (at, frame) in &connection {
+        feed(&mut table, 1_000_000 + at, frame);
+    }
+    feed(&mut table, 1_700_000, &tcp_numbered(A, B, SYN, 900, 0));
+    feed(
+        &mut table,
+        1_700_001,
+        &tcp_numbered(B, A, RST | ACK, 0, 901),
+    );
+    update(&mut table, 1_800_000);
+    expire(&mut table, 1_800_001);
+    expire(&mut table, 1_800_002);
+    assert!(table.is_empty());
+    feed(&mut table, 1_900_000, &tcp(B, A, ACK));
+    assert_eq!(opener(&table), by_port);
 }

@@ -1,0 +1,279 @@
+//! HTTP client: requests one after the other on one connection, and responses as streams.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use anyhow::Context;
+use bytes::Bytes;
+use flate2::write::MultiGzDecoder;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+
+use super::connect::connect;
+use super::failure::Refusal;
+use super::target::Target;
+
+/// Body of a request.
+type RequestBody = BoxBody<Bytes, io::Error>;
+
+/// A client of one server.
+pub(super) struct HttpClient {
+    target: Target,
+    /// The connection of the last request, if it can be used again.
+    connection: Option<SendRequest<RequestBody>>,
+    /// Whether to print each request.
+    is_verbose: bool,
+}
+
+/// A request, without what is equal in all requests.
+pub(super) struct Call<'a> {
+    /// Method.
+    pub(super) method: Method,
+    /// Path, percent-encoded.
+    pub(super) path: &'a str,
+    /// Body; empty for none.
+    pub(super) body: RequestBody,
+    /// Value of the header `Accept`.
+    pub(super) accept: &'a str,
+    /// Value of the header `X-Resource-TTL`.
+    pub(super) ttl: Option<String>,
+}
+
+impl<'a> Call<'a> {
+    /// Returns a request for JSON without a body.
+    pub(super) fn new(method: Method, path: &'a str) -> Self {
+        Self {
+            method,
+            path,
+            body: text_body(String::new()),
+            accept: JSON,
+            ttl: None,
+        }
+    }
+
+    /// Sets a JSON text as the body.
+    pub(super) fn with_json(self, text: String) -> Self {
+        let body = text_body(text);
+        Self { body, ..self }
+    }
+}
+
+impl HttpClient {
+    /// Creates a client; it connects at its first request.
+    pub(super) const fn new(target: Target, is_verbose: bool) -> Self {
+        Self {
+            target,
+            connection: None,
+            is_verbose,
+        }
+    }
+
+    /// Returns the server.
+    pub(super) const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Sends a request and returns the response once its headers were received.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, or the connection ends before the headers.
+    pub(super) async fn send(&mut self, call: Call<'_>) -> anyhow::Result<Answer> {
+        let text = format!("{} {}", call.method, call.path);
+        let mut request = Request::builder()
+            .method(call.method)
+            .uri(call.path)
+            .header(HOST, self.target.address.to_string())
+            .header(CONTENT_TYPE, JSON)
+            .header(ACCEPT, call.accept)
+            .header(ACCEPT_ENCODING, GZIP);
+        if let Some(value) = &self.target.authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        if let Some(ttl) = call.ttl {
+            request = request.header("x-resource-ttl", ttl);
+        }
+        let request = request
+            .body(call.body)
+            .context("cannot create the request")?;
+        let response = self.connection().await?.send_request(request).await;
+        let address = &self.target.address;
+        let response = response.with_context(|| format!("{address} sent no response to {text}"))?;
+        if self.is_verbose {
+            writeln!(io::stderr(), "{text}: {}", response.status()).ok();
+        }
+        let (head, body) = response.into_parts();
+        let is_compressed = head
+            .headers
+            .get(CONTENT_ENCODING)
+            .is_some_and(|name| name == GZIP);
+        Ok(Answer {
+            status: head.status,
+            body,
+            decoder: is_compressed.then(|| MultiGzDecoder::new(Vec::new())),
+        })
+    }
+
+    /// Returns a connection that is ready for a request.
+    async fn connection(&mut self) -> anyhow::Result<&mut SendRequest<RequestBody>> {
+        let is_ready = match &mut self.connection {
+            Some(connection) => connection.ready().await.is_ok(),
+            None => false,
+        };
+        if !is_ready {
+            self.connection = None;
+        }
+        if self.connection.is_none() {
+            let stream = TokioIo::new(connect(&self.target).await?);
+            let (sender, connection) = hyper::client::conn::http1::handshake(stream)
+                .await
+                .context("cannot start HTTP")?;
+            // Its errors are those of the requests on it.
+            drop(tokio::spawn(connection));
+            self.connection = Some(sender);
+        }
+        self.connection.as_mut().context("no connection")
+    }
+}
+
+/// A response whose body is received in pieces.
+pub(super) struct Answer {
+    /// Status code.
+    pub(super) status: StatusCode,
+    body: Incoming,
+    decoder: Option<MultiGzDecoder<Vec<u8>>>,
+}
+
+impl Answer {
+    /// Returns the next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// If the connection ends inside the body, or the body is not compressed as declared.
+    pub(super) async fn piece(&mut self) -> anyhow::Result<Option<Bytes>> {
+        loop {
+            let Some(frame) = self.body.frame().await else {
+                let Some(mut decoder) = self.decoder.take() else {
+                    return Ok(None);
+                };
+                decoder
+                    .try_finish()
+                    .context("the answer is not compressed as declared")?;
+                let rest = std::mem::take(decoder.get_mut());
+                return Ok((!rest.is_empty()).then(|| rest.into()));
+            };
+            let frame = frame.context("the connection ended inside the answer")?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            let Some(decoder) = &mut self.decoder else {
+                return Ok(Some(data));
+            };
+            decoder
+                .write_all(&data)
+                .context("the answer is not compressed as declared")?;
+            let plain = std::mem::take(decoder.get_mut());
+            if !plain.is_empty() {
+                return Ok(Some(plain.into()));
+            }
+        }
+    }
+
+    /// Reads the whole body as text, or its first bytes up to a limit.
+    ///
+    /// # Errors
+    /// If the connection ends inside the body.
+    pub(super) async fn text(&mut self, limit: usize) -> anyhow::Result<String> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.piece().await? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() >= limit {
+                bytes.truncate(limit);
+                break;
+            }
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Reads the response as the reason of a refusal.
+    ///
+    /// # Errors
+    /// If the connection ends inside the body.
+    pub(super) async fn refusal(mut self) -> anyhow::Result<Refusal> {
+        let body = self.text(MAX_REASON_BYTES).await?;
+        Ok(Refusal {
+            status: self.status,
+            body: body.trim_end().to_owned(),
+        })
+    }
+}
+
+/// Returns a body with a text.
+fn text_body(text: String) -> RequestBody {
+    Full::new(Bytes::from(text))
+        .map_err(|never| match never {})
+        .boxed()
+}
+
+/// Returns a body with the content of a file, which is read while it is sent.
+///
+/// # Errors
+/// If the length of the file cannot be determined.
+pub(super) fn file_body(file: File) -> io::Result<RequestBody> {
+    let left = file.metadata()?.len();
+    Ok(FileBody { file, left }.boxed())
+}
+
+/// Body that reads a file.
+struct FileBody {
+    file: File,
+    /// Bytes that are not sent yet.
+    left: u64,
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let wanted = usize::try_from(self.left).map_or(PIECE, |left| left.min(PIECE));
+        let mut piece = vec![0; wanted];
+        let frame = match self.file.read(&mut piece) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(length) => {
+                piece.truncate(length);
+                self.left -= length as u64;
+                Ok(Frame::data(piece.into()))
+            }
+            Err(error) => Err(error),
+        };
+        Poll::Ready(Some(frame))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// Media type of JSON.
+pub(super) const JSON: &str = "application/json";
+const GZIP: &str = "gzip";
+/// Longest text of a refusal, in bytes; the rest is not shown.
+const MAX_REASON_BYTES: usize = 64 << 10;
+/// Bytes of a file that are read at a time.
+const PIECE: usize = 64 << 10;

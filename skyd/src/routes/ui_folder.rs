@@ -1,0 +1,124 @@
+//! `/ui_v2/`: a folder with the web interface of another project, such as Skydive's UI v2, unmodified
+//! and beside the page of the daemon (`ui.path`).
+//!
+//! Only regular files below the folder are served: a path with `..`, an empty segment, or a symbolic
+//! link to a file outside is not found.
+
+use std::path::{Path, PathBuf};
+
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+
+use crate::handler::Call;
+use crate::response::{self, Response};
+
+/// Answers `GET` and `HEAD` of a file of the folder; the folder itself is its `index.html`.
+pub(crate) async fn file(call: Call) -> Response {
+    let config = &call.app.config;
+    let folder = config.text("ui.path");
+    if folder.is_empty() || !config.flag("ui.enabled") {
+        return response::not_found();
+    }
+    let wanted = if call.id.is_empty() { INDEX } else { &call.id }.to_owned();
+    let is_head = call.request.method() == Method::HEAD;
+    let read = tokio::task::spawn_blocking(move || {
+        let path = find(Path::new(&folder), &wanted)?;
+        let bytes = std::fs::read(&path).ok()?;
+        Some((content_type(&path), bytes))
+    });
+    let Ok(Some((content_type, bytes))) = read.await else {
+        return response::not_found();
+    };
+    let bytes = if is_head { Vec::new() } else { bytes };
+    let mut response = response::typed(StatusCode::OK, content_type, bytes);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+    ] {
+        let name = HeaderName::from_static(name);
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Returns the file of a path below a folder; `None` if there is none, it is too long, or it is outside.
+fn find(folder: &Path, path: &str) -> Option<PathBuf> {
+    let is_plain = |segment: &str| !matches!(segment, "" | "." | "..") && !segment.contains('\\');
+    if !path.split('/').all(is_plain) || path.contains('\0') {
+        return None;
+    }
+    let folder = folder.canonicalize().ok()?;
+    let file = folder.join(path).canonicalize().ok()?;
+    let metadata = file.metadata().ok()?;
+    let is_served = file.starts_with(&folder) && metadata.is_file() && metadata.len() <= MAX_BYTES;
+    is_served.then_some(file)
+}
+
+/// Returns the content type of a file by its extension.
+fn content_type(path: &Path) -> &'static str {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let found = TYPES.iter().find(|(known, _)| Some(*known) == extension);
+    found.map_or("application/octet-stream", |(_, content_type)| content_type)
+}
+
+const INDEX: &str = "index.html";
+/// Longest file that is served: a file is read as a whole.
+const MAX_BYTES: u64 = 32 << 20;
+/// COMPAT: the bundle of UI v2 evaluates strings as scripts and sets styles in attributes.
+const POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' \
+                      'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; \
+                      connect-src 'self' ws: wss:; base-uri 'none'; frame-ancestors 'none'";
+const TYPES: &[(&str, &str)] = &[
+    ("css", "text/css; charset=utf-8"),
+    ("html", "text/html; charset=utf-8"),
+    ("ico", "image/x-icon"),
+    ("js", "text/javascript; charset=utf-8"),
+    ("json", "application/json"),
+    ("map", "application/json"),
+    ("png", "image/png"),
+    ("svg", "image/svg+xml"),
+    ("txt", "text/plain; charset=utf-8"),
+    ("woff", "font/woff"),
+    ("woff2", "font/woff2"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_below_the_folder_are_found() {
+        let root = std::env::temp_dir().join(format!("skyd-ui-folder-{}", std::process::id()));
+        let folder = root.join("ui");
+        std::fs::create_dir_all(folder.join("js")).unwrap();
+        std::fs::write(root.join("secret"), "x").unwrap();
+        std::fs::write(folder.join("index.html"), "x").unwrap();
+        std::fs::write(folder.join("js/app.js"), "x").unwrap();
+        std::os::unix::fs::symlink(root.join("secret"), folder.join("link")).unwrap();
+        for (path, is_found) in [
+            ("index.html", true),
+            ("js/app.js", true),
+            ("js", false),
+            ("link", false),
+            ("../secret", false),
+            ("js/../index.html", false),
+            ("js//app.js", false),
+            ("/etc/passwd", false),
+            ("none", false),
+            ("a\0b", false),
+        ] {
+            assert_eq!(find(&folder, path).is_some(), is_found, "{path:?}");
+        }
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn content_types_are_those_of_the_extensions() {
+        let of = |path: &str| content_type(Path::new(path));
+        assert_eq!(of("a/b.min.js"), "text/javascript; charset=utf-8");
+        assert_eq!(of("js"), "application/octet-stream");
+    }
+}

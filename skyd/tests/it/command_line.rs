@@ -1,0 +1,252 @@
+//! `skyd client` against a daemon. The cases of the original's client are in `tests/python/cases`.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::client::{post, query};
+use crate::daemon::{Daemon, Folder};
+
+/// What a command printed, and its exit code.
+pub(crate) struct Output {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    code: i32,
+}
+
+fn command(daemon: &Daemon, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_skyd"));
+    command.arg("client").args(words).stdin(Stdio::null());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SKYD")) {
+        command.env_remove(name);
+    }
+    command.env("SKYDIVE_ANALYZER", daemon.address.to_string());
+    command
+}
+
+/// Runs `skyd client` with these words.
+pub(crate) fn run(daemon: &Daemon, words: &[&str]) -> Output {
+    let output = command(daemon, words).output().unwrap();
+    Output {
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        code: output.status.code().unwrap(),
+    }
+}
+
+fn add_node(daemon: &Daemon, id: &str, name: &str) {
+    let node = json!({"ID": id, "Metadata": {"Name": name, "Type": "t"}});
+    assert_eq!(post(daemon, "/api/node", &node.to_string()).status, 201);
+}
+
+#[test]
+fn hostile_names_never_reach_the_terminal() {
+    let daemon = Daemon::start();
+    let name = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}\r\u{7f}\u{2028}x";
+    add_node(&daemon, "n\u{1b}[2J", name);
+    for format in ["json", "ndjson", "table"] {
+        for words in [
+            &["query", "G.V()"][..],
+            &["node", "list"],
+            &["topology", "query"],
+        ] {
+            let output = run(&daemon, &[words, &["--format", format]].concat());
+            assert_eq!(output.code, 0, "{words:?}: {}", output.stderr);
+            let harmless = |c: char| matches!(c, '\n' | '\t' | ' '..='~');
+            assert!(
+                output.stdout.chars().all(harmless),
+                "{words:?}: {:?}",
+                output.stdout
+            );
+            assert!(output.stdout.contains("owned"), "{:?}", output.stdout);
+            if format == "json" {
+                let text: Value = serde_json::from_str(&output.stdout).unwrap();
+                assert!(
+                    text.to_string().contains(&json!(name).to_string()),
+                    "the value is unchanged"
+                );
+            }
+        }
+    }
+    let refused = run(&daemon, &["node", "get", "\u{1b}[2Jx\u{9b}"]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("\\u{1b}[2Jx\\u{9b}"),
+        "{:?}",
+        refused.stderr
+    );
+    assert!(!refused.stderr.contains('\u{1b}'), "{:?}", refused.stderr);
+}
+
+#[test]
+fn a_long_list_is_printed_while_it_is_received() {
+    let daemon = Daemon::start();
+    let count = 3_000;
+    let nodes: Vec<Value> = (0..count)
+        .map(|n| json!({"ID": format!("n{n}"), "Metadata": {"Name": "x".repeat(200), "Type": "t"}}))
+        .collect();
+    let folder = Folder::new();
+    let file = folder.0.join("graph.json");
+    std::fs::write(&file, json!([{ "Nodes": nodes }]).to_string()).unwrap();
+    let import = run(
+        &daemon,
+        &["topology", "import", "--file", file.to_str().unwrap()],
+    );
+    assert_eq!((import.code, import.stderr.as_str()), (0, ""));
+    // The import ends when the server has processed everything.
+    assert_eq!(query(&daemon, "G.V().Count()"), count);
+    for words in [
+        &["node", "list", "--format", "ndjson"][..],
+        &["query", "G.V()", "--format=ndjson"],
+    ] {
+        let lines = run(&daemon, words).stdout;
+        assert_eq!(lines.lines().count(), count);
+        assert!(
+            lines
+                .lines()
+                .all(|line| serde_json::from_str::<Value>(line).is_ok())
+        );
+    }
+    assert_eq!(
+        run(&daemon, &["node", "list", "--format", "table"])
+            .stdout
+            .lines()
+            .count(),
+        count + 1
+    );
+    // The reader of the output closes it, as `head` does.
+    let mut process = command(&daemon, &["query", "G.V()"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut start = [0; 9];
+    process
+        .stdout
+        .take()
+        .unwrap()
+        .read_exact(&mut start)
+        .unwrap();
+    assert_eq!(&start, b"[\n\t{\n\t\t\"I");
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stderr, b"");
+}
+
+#[test]
+fn an_exported_graph_is_imported_with_its_edges() {
+    let daemon = Daemon::start();
+    for id in ["a", "b"] {
+        add_node(&daemon, id, id);
+    }
+    let words = [
+        "edge",
+        "create",
+        "--parent",
+        "a",
+        "--child",
+        "b",
+        "--edge-type",
+        "layer2",
+    ];
+    assert_eq!(run(&daemon, &words).code, 0);
+    let folder = Folder::new();
+    let file = folder.0.join("graph.json");
+    std::fs::write(&file, run(&daemon, &["topology", "export"]).stdout).unwrap();
+    let other = Daemon::start();
+    let import = run(
+        &other,
+        &["topology", "import", "--file", file.to_str().unwrap()],
+    );
+    assert_eq!((import.code, import.stderr.as_str()), (0, ""));
+    assert_eq!(query(&other, "G.V('a').Out().Values('Name')"), json!(["b"]));
+    let refused = run(
+        &other,
+        &[
+            "topology",
+            "import",
+            "--endpoint",
+            "/nothing",
+            "--file",
+            file.to_str().unwrap(),
+        ],
+    );
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("404 Not Found"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn results_are_tables_on_request() {
+    let daemon = Daemon::start();
+    add_node(&daemon, "n1", "eth0");
+    let table = run(&daemon, &["query", "G.V()", "--format", "table"]).stdout;
+    let lines: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines[0], ["ID", "NAME", "TYPE", "STATE", "HOST", "IPV4"]);
+    assert_eq!(lines[1][..3], ["n1", "eth0", "t"]);
+    let status = run(&daemon, &["status", "--format", "table"]).stdout;
+    assert!(
+        status
+            .lines()
+            .any(|line| line.starts_with("Alerts.IsMaster")),
+        "{status}"
+    );
+    let node = run(&daemon, &["node", "get", "n1", "--format", "table"]).stdout;
+    assert!(
+        node.lines().any(|line| line == "Metadata.Name  eth0"),
+        "{node}"
+    );
+}
+
+#[test]
+fn a_deletion_shows_what_could_not_be_deleted() {
+    let daemon = Daemon::start();
+    add_node(&daemon, "n1", "x");
+    let output = run(&daemon, &["node", "delete", "n1", "none"]);
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    assert!(
+        output
+            .stderr
+            .contains("404 Not Found: Node 'none' not found"),
+        "{}",
+        output.stderr
+    );
+    assert!(output.stderr.contains("1 of 2 failed"), "{}", output.stderr);
+    let output = run(&daemon, &["query", "G.V().Count()", "--delete"]);
+    assert_eq!(output.code, 1, "a number cannot be deleted");
+}
+
+#[test]
+fn commands_beside_the_client_need_no_server() {
+    let run = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_skyd"))
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{words:?}: {:?}", output.stderr);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run(&["completion", shell]);
+        assert!(
+            script.contains("node-rule") && script.contains("samplingrate"),
+            "{shell}"
+        );
+    }
+    assert!(run(&["version"]).starts_with("skyd "));
+    assert!(run(&["man"]).contains(".TH skyd"));
+    let folder = Folder::new();
+    run(&["man", folder.0.to_str().unwrap()]);
+    let page = std::fs::read_to_string(folder.0.join("skyd-client-capture-create.1")).unwrap();
+    assert!(page.contains("reassamble"), "{page}");
+    let text = run(&["bash-completion", folder.0.to_str().unwrap()]);
+    assert!(text.contains("skydive-bash-completion.sh"), "{text}");
+    assert!(folder.0.join("skydive-bash-completion.sh").exists());
+}

@@ -1,0 +1,312 @@
+//! `HubReader`: answers the flow queries of a [`FlowHub`], each until it is interrupted.
+//!
+//! Live queries are sent to all flow tables at once and their answers merged; queries about the past
+//! are answered by the flow store. Every wait for other threads is cut into pieces of
+//! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns within
+//! milliseconds.
+
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::hub::FlowHub;
+use crate::capture::{CaptureHandle, POLL_INTERVAL, PendingFlows};
+use crate::engine::monotonic;
+use crate::flow::{
+    FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, MergeOptions, PacketsByFlow,
+};
+use crate::store::FlowStore;
+use crate::time::TimeSlice;
+use crate::value::Text;
+
+/// The flows of a hub for one query.
+pub(crate) struct HubReader<'a> {
+    hub: &'a FlowHub,
+    is_interrupted: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl<'a> HubReader<'a> {
+    /// Returns a reader whose queries end once `is_interrupted` returns `true`.
+    pub(super) const fn new(
+        hub: &'a FlowHub,
+        is_interrupted: &'a (dyn Fn() -> bool + Sync),
+    ) -> Self {
+        Self {
+            hub,
+            is_interrupted,
+        }
+    }
+
+    /// Returns the store for flows.
+    fn past(&self) -> Result<&dyn FlowStore, FlowQueryError> {
+        self.hub.store().ok_or(FlowQueryError::NoStorage)
+    }
+
+    /// Sends a request to all tables and waits for the answers until one common deadline. A table
+    /// that does not answer in time is counted and skipped.
+    fn fan_out<T>(
+        &self,
+        start: impl Fn(&CaptureHandle) -> Result<PendingFlows, FlowQueryError>,
+        finish: impl Fn(PendingFlows) -> Result<T, FlowQueryError>,
+    ) -> Result<Vec<T>, FlowQueryError> {
+        let deadline = monotonic::now() + self.hub.options().table_timeout;
+        let mut started = Vec::new();
+        for table in self.hub.tables() {
+            started.push(self.start(deadline, || start(&table))?);
+        }
+        let mut answers = Vec::with_capacity(started.len());
+        for pending in started {
+            match pending.and_then(|pending| finish(self.wait(pending, deadline)?)) {
+                Ok(answer) => answers.push(answer),
+                Err(FlowQueryError::Source { reason }) => {
+                    self.hub.count_table_timeout();
+                    tracing::warn!(reason, "skipped a flow table that did not answer a query");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Waits for the answer of one table until a deadline.
+    fn wait(
+        &self,
+        mut pending: PendingFlows,
+        deadline: Instant,
+    ) -> Result<PendingFlows, FlowQueryError> {
+        loop {
+            let left = deadline.saturating_duration_since(monotonic::now());
+            if pending.receive(left.min(POLL_INTERVAL)) {
+                return Ok(pending);
+            }
+            if (self.is_interrupted)() {
+                return Err(FlowQueryError::Interrupted);
+            }
+            if left.is_zero() {
+                return Err(PendingFlows::no_answer());
+            }
+        }
+    }
+
+    /// Starts the query of one table, and tries again until a deadline if its queue is full.
+    ///
+    /// # Errors
+    /// [`FlowQueryError::Interrupted`]; the result has the errors of the table.
+    fn start<T>(
+        &self,
+        deadline: Instant,
+        start: impl Fn() -> Result<T, FlowQueryError>,
+    ) -> Result<Result<T, FlowQueryError>, FlowQueryError> {
+        loop {
+            let started = start();
+            let is_full = matches!(started, Err(FlowQueryError::Source { .. }));
+            if !is_full || monotonic::now() >= deadline {
+                return Ok(started);
+            }
+            if (self.is_interrupted)() {
+                return Err(FlowQueryError::Interrupted);
+            }
+        }
+    }
+}
+
+impl FlowSource for HubReader<'_> {
+    /// Queries all tables at once and merges their answers in the query's order. A table that does
+    /// not answer before the timeout counts as empty.
+    fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        let _slot = self.hub.fetches().begin(self.is_interrupted)?;
+        if query.time.is_some() {
+            return self.past()?.query(query);
+        }
+        // A table may omit flows after the range, but which flows are before the range is known only
+        // after the merge.
+        let part = FlowQuery {
+            range: query.range.map(|(_, to)| (0, to)),
+            ..query.clone()
+        };
+        let order = MergeOptions {
+            sort: part.sort,
+            dedup: part.dedup,
+        };
+        let mut merged = FlowSet::default();
+        for set in self.fan_out(
+            |table| table.start_query(&part, POLL_INTERVAL),
+            PendingFlows::into_flows,
+        )? {
+            merged.merge(set, &order)?;
+        }
+        if !self.hub.remote().is_empty() {
+            merged.merge(self.hub.remote().query(&part)?, &order)?;
+        }
+        if let Some((from, to)) = query.range {
+            merged.slice(from, to);
+        }
+        Ok(merged)
+    }
+
+    /// Sums the counts of the tables, unless the query's order, deduplication, or range requires
+    /// the flows themselves.
+    fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+        if query.time.is_some() {
+            return self.past()?.count(query);
+        }
+        if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
+            return Ok(self.query(query)?.flows.len() as u64);
+        }
+        let counts = self.fan_out(
+            |table| table.start_count(query, POLL_INTERVAL),
+            PendingFlows::into_count,
+        )?;
+        Ok(counts.into_iter().sum::<u64>() + self.hub.remote().count(query)?)
+    }
+
+    fn metrics(
+        &self,
+        uuids: &[Text],
+        time: TimeSlice,
+    ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError> {
+        Ok(self.past()?.metrics(uuids, time))
+    }
+
+    fn stored_packets(&self, uuids: &[Text]) -> PacketsByFlow {
+        self.hub
+            .store()
+            .map_or_else(Vec::new, |store| store.raw_packets(uuids))
+    }
+}
+
+/// Flow queries that copy flows now. Their size is known, and charged to their clients, only
+/// afterwards, so few run at a time.
+#[derive(Default)]
+pub(super) struct Fetches {
+    running: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// Slot of a query that copies flows.
+struct Fetch<'a>(&'a Fetches);
+
+impl Fetches {
+    /// Waits until fewer than [`MAX_FETCHES`] queries copy flows.
+    fn begin(&self, is_interrupted: &dyn Fn() -> bool) -> Result<Fetch<'_>, FlowQueryError> {
+        let mut running = self.running.lock();
+        while *running >= MAX_FETCHES {
+            if is_interrupted() {
+                return Err(FlowQueryError::Interrupted);
+            }
+            self.ended.wait_for(&mut running, POLL_INTERVAL);
+        }
+        *running += 1;
+        Ok(Fetch(self))
+    }
+}
+
+impl Drop for Fetch<'_> {
+    fn drop(&mut self) {
+        *self.0.running.lock() -= 1;
+        self.0.ended.notify_one();
+    }
+}
+
+/// Flow queries that copy flows at a time.
+const MAX_FETCHES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crossbeam_channel::{Receiver, Sender, bounded};
+
+    use super::*;
+    use crate::capture::{Batch, Capture, CaptureError, CaptureStats, PacketSource};
+    use crate::engine::flow::FlowOptions;
+    use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions};
+    use crate::packet::LinkType;
+    use crate::time::SystemClock;
+
+    /// A source that reports that it hangs, and hangs until its other end is dropped.
+    struct Hanging(Sender<()>, Receiver<()>);
+
+    impl PacketSource for Hanging {
+        fn link_type(&self) -> LinkType {
+            LinkType::ETHERNET
+        }
+
+        fn next_batch(&mut self, _: Duration) -> Result<Batch<'_>, CaptureError> {
+            self.0.send(()).ok();
+            self.1.recv().ok();
+            Ok(Batch::End)
+        }
+
+        fn stats(&mut self) -> CaptureStats {
+            CaptureStats::default()
+        }
+    }
+
+    struct Nowhere;
+
+    impl FlowSink for Nowhere {
+        fn flows(&mut self, _: Vec<Flow>) {}
+    }
+
+    /// Calls a function with a hub of ten tables that answer no query.
+    fn with_hanging_tables(timeout: Duration, test: impl FnOnce(&FlowHub)) {
+        let hub = FlowHub::new(FlowOptions::default().with_table_timeout(timeout));
+        // Dropped last: a capture ends when its source does.
+        let captures: Vec<Capture>;
+        let (_hold, held) = bounded(0);
+        let (hangs, hanging) = bounded(10);
+        let start = |_| {
+            let table = FlowTable::new(FlowTableOptions::default());
+            let source = Hanging(hangs.clone(), held.clone());
+            let capture =
+                Capture::start("x", source, table, Nowhere, Arc::new(SystemClock)).unwrap();
+            hub.add_table(capture.handle().clone());
+            capture
+        };
+        captures = (0..10).map(start).collect();
+        assert_eq!(hanging.iter().take(captures.len()).count(), 10);
+        test(&hub);
+    }
+
+    #[test]
+    fn tables_that_do_not_answer_share_one_timeout() {
+        let timeout = Duration::from_millis(200);
+        with_hanging_tables(timeout, |hub| {
+            let began = monotonic::now();
+            assert_eq!(hub.count(&FlowQuery::default()).unwrap(), 0);
+            let took = began.elapsed();
+            assert!(took >= timeout && took < 5 * timeout, "{took:?}");
+            assert_eq!(hub.table_timeouts(), 10);
+        });
+    }
+
+    #[test]
+    fn a_query_that_waits_for_tables_is_interrupted() {
+        with_hanging_tables(Duration::from_secs(3600), |hub| {
+            let reader = hub.reader(&|| true);
+            let query = FlowQuery::default();
+            assert_eq!(reader.query(&query), Err(FlowQueryError::Interrupted));
+            assert_eq!(reader.count(&query), Err(FlowQueryError::Interrupted));
+            // Queues that are full are no reason to wait longer.
+            for _ in 0..100 {
+                assert_eq!(reader.count(&query), Err(FlowQueryError::Interrupted));
+            }
+            assert_eq!(hub.table_timeouts(), 0);
+        });
+    }
+
+    #[test]
+    fn a_query_that_waits_for_others_is_interrupted() {
+        let fetches = Fetches::default();
+        let slots: Vec<_> = (0..MAX_FETCHES).map(|_| fetches.begin(&|| true)).collect();
+        assert!(slots.iter().all(Result::is_ok));
+        assert_eq!(
+            fetches.begin(&|| true).err(),
+            Some(FlowQueryError::Interrupted)
+        );
+        drop(slots);
+        assert!(fetches.begin(&|| true).is_ok());
+    }
+}
