@@ -160,5 +160,5 @@ impl LayerNames {
     }
 }
 
-/// Largest number of stored packets per flow, as for captures.
+/// Maximum number of stored packets per flow, as for captures.
 const MAX_RAW_PACKETS: u32 = 10;
