@@ -19,7 +19,7 @@ pub(super) struct LineEditor<'a> {
     history: &'a Path,
 }
 
-/// What a user entered.
+/// Input of a user.
 pub(super) enum Entered {
     /// A line.
     Line(String),

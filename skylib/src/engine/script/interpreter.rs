@@ -14,12 +14,12 @@ use super::runtime::{PRELUDE, STACK_BYTES, evaluate, text_of, wait};
 use super::stop::Stop;
 use crate::time::SystemClock;
 
-/// What an [`Interpreter`] uses: a server and a terminal.
+/// Server and terminal of an [`Interpreter`].
 pub trait ScriptHost {
     /// Sends an HTTP request to the server; returns the status and the body of the response.
     ///
     /// # Errors
-    /// The reason why there is no response.
+    /// Returns the reason why there is no response.
     fn send(&self, method: &str, path: &str, body: &str) -> Result<(u16, String), String>;
 
     /// Prints a line.
@@ -91,7 +91,7 @@ impl Interpreter {
     /// A promise is waited for, and a query that was built is run.
     ///
     /// # Errors
-    /// What the script threw.
+    /// Returns the text of the exception that the script threw.
     pub fn evaluate(&self, source: &str) -> Result<Option<String>, String> {
         self.context.with(|ctx| {
             let result = self.run(&ctx, source).catch(&ctx);
@@ -299,7 +299,7 @@ mod tests {
             ("null", "null"),
             (
                 "function g() { return g() } g()",
-                "! InternalError: stack overflow",
+                "! RangeError: Maximum call stack size exceeded",
             ),
             ("x", "5"),
         ] {

@@ -173,5 +173,5 @@ pub(super) fn text_of(error: &CaughtError<'_>) -> String {
 pub(super) const PRELUDE: &str = include_str!("prelude.js");
 /// Stack that a script may use, in bytes.
 pub(super) const STACK_BYTES: usize = 1 << 20;
-/// Longest wait for a timer at once, in milliseconds.
+/// Maximum duration of one wait for a timer, in milliseconds.
 const MAX_WAIT_MS: f64 = 86_400_000.0;

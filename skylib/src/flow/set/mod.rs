@@ -39,10 +39,10 @@ wire_message!(FlowSet { 1 => flows, 2 => start, 3 => end });
 /// Direction of a sort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortOrder {
-    /// Smallest first.
+    /// Ascending order: smallest first.
     #[default]
     Ascending,
-    /// Largest first.
+    /// Descending order: largest first.
     Descending,
 }
 

@@ -343,16 +343,16 @@ impl FlowTable {
     }
 }
 
-/// Flow around an encapsulation, as the encapsulation sees it.
+/// Flow that encloses an encapsulation.
 #[derive(Clone, Copy, Debug)]
 struct Enclosing {
-    /// Its index among the pending ones; [`NONE`] if there is none.
+    /// Index of the enclosing flow among the pending flows; [`NONE`] if there is none.
     slot: u32,
-    /// What represents it in the keys of the flows inside; 0 if there is none.
+    /// Hash of the enclosing flow in the keys of the flows inside; 0 if there is none.
     hash: u64,
-    /// Hash of its one-way identifier; 0 if it has none.
+    /// Hash of the one-way identifier of the enclosing flow; 0 if it has none.
     one_way: u64,
-    /// What represents the flow around it in its own key.
+    /// Hash of the next outer flow in the key of the enclosing flow.
     around: u64,
 }
 

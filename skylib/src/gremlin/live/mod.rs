@@ -80,7 +80,7 @@ pub struct LiveQuery {
     delivered: Delivered,
     /// Sequence number of the graph that the last run saw; 0 before the first run.
     ran_at: u64,
-    /// Largest sequence number applied. Events at or below `ran_at` are ignored.
+    /// Maximum sequence number applied. Events at or below `ran_at` are ignored.
     applied: u64,
     /// Whether the current answer is unknown without running the query. While true, events are not
     /// applied to the baseline.

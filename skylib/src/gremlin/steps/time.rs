@@ -22,7 +22,7 @@ enum Instant {
     FromNow(i64),
     /// Date and time in the time zone of the query.
     Local(DateTime),
-    /// Most recent occurrence of a time of day in the time zone of the query.
+    /// Latest occurrence of a time of day in the time zone of the query.
     TimeOfDay(civil::Time),
 }
 

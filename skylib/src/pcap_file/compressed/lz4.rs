@@ -25,7 +25,7 @@ pub(super) struct Lz4<R> {
     unread: usize,
     /// End of the decompressed bytes in `content`.
     end: usize,
-    /// Most recently read block, still compressed.
+    /// Latest block read, still compressed.
     block: Vec<u8>,
     /// Damage to report after all content before it has been returned.
     failure: Option<String>,
