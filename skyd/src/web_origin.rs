@@ -145,6 +145,9 @@ impl WebOrigins {
         let Some(names) = &self.hosts else {
             return true;
         };
+        if is_local_name(host) {
+            return true;
+        }
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let address = host.trim_start_matches('[').trim_end_matches(']');
         // RFC 6761, 6.3: names below `localhost` resolve to the loopback interface.
@@ -153,6 +156,14 @@ impl WebOrigins {
             || address.parse::<IpAddr>().is_ok()
             || names.contains(&host)
     }
+}
+
+/// Returns whether a host name has no dot, as the names of containers and of machines in a local
+/// network. Such a name cannot be used for DNS rebinding, because no site can register one: ICANN
+/// prohibits addresses for top-level domains.
+fn is_local_name(host: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    !host.is_empty() && host.bytes().all(is_letter)
 }
 
 /// Returns the hosts that a request names: the host of its URI, if there is one, and those of its
@@ -314,7 +325,10 @@ mod tests {
             ("evil.example:8082", "refused"),
             ("box.lan.evil.example", "refused"),
             ("127.0.0.1.evil.example", "refused"),
-            ("xlocalhost", "refused"),
+            ("xlocalhost", "-"),
+            ("skyd-1:8082", "-"),
+            ("evil.", "refused"),
+            ("evil.localhost.example", "refused"),
             ("", "refused"),
         ] {
             assert_eq!(

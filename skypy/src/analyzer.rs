@@ -28,7 +28,7 @@ use crate::signals::interruptible;
 /// `with` block.
 ///
 /// `host` is the identity of this host in the graph, by default its name. Without `probes`, the graph is
-/// empty. `history` is for how long the past is kept in memory, in seconds or as a text such as "10m";
+/// empty. `history` is the retention of the past in memory, in seconds or as a string such as "10m";
 /// 0 for no history. `update` and `expire` are the intervals of flows, as in `flows`.
 #[pyclass(frozen, subclass, module = "skypy._skypy")]
 pub(crate) struct Analyzer {

@@ -38,7 +38,7 @@ pub(crate) struct Graph {
 
 impl Graph {
     /// Locks the graph. A query polls for signals while it has the lock, for which it needs the
-    /// interpreter; so nobody may hold the interpreter while waiting for the lock.
+    /// interpreter; so no thread may hold the interpreter while it waits for the lock.
     fn lock(&self) -> MutexGuard<'_, skylib::Graph> {
         let guard = Python::attach(|py| self.graph.lock_py_attached(py));
         guard.unwrap_or_else(PoisonError::into_inner)

@@ -62,7 +62,7 @@ fn with_context<T>(
 ) -> PyResult<T> {
     let query = Query::parse(text).map_err(|error| query_error(text, &error))?;
     let view = GraphView::open(graph);
-    // The process serves nobody else, so the query may use all memory.
+    // The process serves no other clients, so the query may use all memory.
     let limits = Limits::default()
         .with_max_elements(usize::MAX)
         .with_max_bytes(usize::MAX);

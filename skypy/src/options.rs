@@ -128,7 +128,7 @@ impl Seconds {
         match duration.filter(|duration| !duration.is_zero()) {
             Some(duration) => Ok(duration),
             None => invalid(format!(
-                "{option} must be greater than zero, in seconds or a text such as 90s or 5m"
+                "{option} must be greater than zero, in seconds or a string such as 90s or 5m"
             )),
         }
     }
@@ -152,7 +152,7 @@ impl LayerNames {
         for name in names {
             layers = layers.with(ExtraLayers::parse(name.trim()).ok_or_else(|| {
                 PyValueError::new_err(format!(
-                    "extra_layer must be DNS, DHCPv4, VRRP or all, not {name}"
+                    "extra_layer must be DNS, DHCPv4, VRRP, or all, not {name}"
                 ))
             })?);
         }
@@ -160,5 +160,5 @@ impl LayerNames {
     }
 }
 
-/// Largest number of stored packets per flow, as for captures.
+/// Maximum number of stored packets per flow, as for captures.
 const MAX_RAW_PACKETS: u32 = 10;

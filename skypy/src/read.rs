@@ -185,6 +185,6 @@ fn answer(mut source: Box<dyn PacketSource>, replay: &Replay, text: &str) -> PyR
         end.map_err(|failure| from_capture(CaptureError::from(failure)))?;
         Ok(flows)
     })?;
-    // A capture file has flows only: the graph is empty.
+    // A capture file contains only flows, so the graph is empty.
     gremlin::run(text, &skylib::Graph::new(), &flows)
 }

@@ -11,7 +11,7 @@ use skylib::packet::LinkType;
 
 use crate::error::from_capture;
 
-/// What to read.
+/// Input of a reader.
 pub(crate) enum Input {
     Paths(Vec<PathBuf>),
     Bytes(PyBackedBytes),

@@ -28,7 +28,7 @@ pub(crate) struct FlowStream {
     flows: Untaken,
 }
 
-/// The flows that nobody has taken yet; `None` after their end, or after an Arrow stream has taken them.
+/// Flows that have not been taken yet; `None` after their end, or after an Arrow stream has taken them.
 type Untaken = Arc<Mutex<Option<Incoming>>>;
 
 /// Receiving end of the thread that reads the files.
@@ -62,7 +62,7 @@ impl FlowStream {
                 let outcome = replay.run_while(&mut *source, &mut sink, proceed);
                 sink.send();
                 if let Err(error) = outcome {
-                    // Fails if the stream was dropped: nobody wants the error.
+                    // Fails if the stream was dropped; then the error is not needed.
                     sink.sender.send(Message::Error(error.into())).ok();
                 }
             })?;
@@ -120,7 +120,7 @@ impl FlowStream {
 }
 
 /// Locks flows. A thread that waits for flows has the lock, and polls for signals with the interpreter; so
-/// nobody may hold the interpreter while waiting for the lock.
+/// no thread may hold the interpreter while it waits for the lock.
 fn lock<'a>(
     flows: &'a Mutex<Option<Incoming>>,
     py: Python<'_>,

@@ -295,7 +295,7 @@ fn automation(page: &mut MetricsPage, engine: &Status) {
     );
     let help = "Calls of workflows over the HTTP interface.";
     page.counter("skyd_workflow_calls_total", help, scripts.calls);
-    let help = "Calls of workflows that failed or were rejected because of a limit.";
+    let help = "Calls of workflows that failed or exceeded a limit.";
     page.counter("skyd_workflow_failures_total", help, scripts.failures);
 }
 

@@ -221,11 +221,17 @@ fn an_invalid_filter_is_answered_with_the_text_of_the_original() {
         200,
         "the view is as before"
     );
-    let bad = [("X-Client-Type", "test"), ("X-Gremlin-Filter", "G.V(")];
-    let mut refused = WebSocket::try_open(&daemon, "/ws/subscriber", &bad).expect("101");
-    let (code, reason, ends) = refused.closed_because();
-    assert_eq!((code, ends), (Some(1008), true));
-    assert!(reason.starts_with("X-Gremlin-Filter: "), "{reason}");
+    // COMPAT: a client that names its type is a client of Skydive, which closes with 1000.
+    let bad = ("X-Gremlin-Filter", "G.V(");
+    for (headers, wanted) in [
+        (&[("X-Client-Type", "test"), bad][..], 1000),
+        (&[bad], 1008),
+    ] {
+        let mut refused = WebSocket::try_open(&daemon, "/ws/subscriber", headers).expect("101");
+        let (code, reason, ends) = refused.closed_because();
+        assert_eq!((code, ends), (Some(wanted), true));
+        assert!(reason.starts_with("X-Gremlin-Filter: "), "{reason}");
+    }
 }
 
 #[test]

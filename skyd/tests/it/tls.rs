@@ -274,7 +274,7 @@ fn the_command_line_client_uses_tls_as_its_options_say() {
     }
     assert_eq!(run(&plain, &["--insecure"]).0, "0\n");
     for (daemon, options, advice) in [
-        (&daemon, &[][..], "The server speaks TLS"),
+        (&daemon, &[][..], "The server requires TLS"),
         (&daemon, &["--cacert", wrong.as_str()], "--cacert FILE"),
         (&daemon, &identity, "--cacert FILE"),
         (&plain, &["--cacert", ca.as_str()], "does not use TLS"),

@@ -147,10 +147,11 @@ test("rows of flows have ends, rate, and order", () => {
 
 test("100 000 rows of flows are filtered and sorted", () => {
   const records = Array.from({ length: 100_000 }, (_, index) => flow(index % 60_000, 10_000, index));
-  const start = performance.now();
+  const before = process.cpuUsage();
   const rows = records.map((record) => flowRow(record, 10_000));
   const found = arrangeFlows(rows, "udp :53", "bytes", true);
-  assert.ok(performance.now() - start < 5000);
+  const { user } = process.cpuUsage(before);
+  assert.ok(user < 3e6, `${user / 1000} ms of processor time`);
   assert.equal(found.length, 100_000);
 });
 

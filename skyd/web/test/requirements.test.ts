@@ -18,6 +18,9 @@ test("each requirement is shown by a test that exists", () => {
     Array.from({ length: REQUIREMENTS }, (_, index) => index + 1),
   );
   for (const row of rows) {
+    if (/\| Reason: .+ \|$/.test(row)) {
+      continue;
+    }
     const tests = [...(row.split(" | ").at(-1) ?? "").matchAll(/`([^`]+?): ([^`]*)`/g)];
     assert.ok(tests.length > 0, `${row} names no test`);
     for (const [, file = "", name = ""] of tests) {

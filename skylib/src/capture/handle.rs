@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, bounded,
+};
 
 use super::{CaptureReport, Waker};
 use crate::flow::{FlowQuery, FlowQueryError, FlowScan, FlowSet, FlowSource};
@@ -158,7 +160,15 @@ impl PendingFlows {
     /// Waits for the answer for at most `timeout`. Returns whether it arrived or the capture has
     /// ended.
     pub(crate) fn receive(&mut self, timeout: Duration) -> bool {
-        match self.answer.recv_timeout(timeout) {
+        // Even without time to wait, `recv_timeout` would yield the processor several times.
+        let received = match timeout.is_zero() {
+            true => self.answer.try_recv().map_err(|error| match error {
+                TryRecvError::Empty => RecvTimeoutError::Timeout,
+                TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+            }),
+            false => self.answer.recv_timeout(timeout),
+        };
+        match received {
             Ok(scan) => self.scan = Some(scan),
             Err(RecvTimeoutError::Disconnected) => {}
             Err(RecvTimeoutError::Timeout) => return false,

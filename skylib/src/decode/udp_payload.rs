@@ -10,8 +10,8 @@ pub(super) fn layer(source: u16, destination: u16, options: &DecoderOptions) -> 
 }
 
 #[inline]
+#[expect(clippy::manual_contains, reason = "`contains` is not inlined")]
 fn by_port(port: u16, options: &DecoderOptions) -> Option<Layer> {
-    // Not `contains`, which is a call.
     if options.mpls_udp_ports.iter().any(|mpls| *mpls == port) {
         return Some(Layer::MPLS);
     }

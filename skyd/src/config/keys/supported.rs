@@ -402,7 +402,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         List,
         "",
         "Host names with which clients may address the server if no password protects the API, in \
-         addition to IP addresses, localhost, and the names of the machine. \"*\": all names.",
+         addition to IP addresses, localhost, names without a dot, and the names of the machine. \
+         \"*\": all names.",
     ),
     // Alerts and workflows.
     key(

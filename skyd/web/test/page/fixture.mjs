@@ -4,15 +4,12 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, test } from "node:test";
 import { startBrowser } from "./browser.mjs";
 import { startDaemon } from "./daemon.mjs";
 
 let browser;
 
-before(async () => {
-  browser = await startBrowser();
-});
 after(() => browser?.close());
 
 /** Defines a test with a fresh daemon and page. Afterwards, the page must have no errors and must not
@@ -21,6 +18,7 @@ export function pageTest(name, run, options = {}) {
   test(name, { timeout: 180_000 }, async () => {
     const { settings } = options;
     const daemon = await startDaemon(typeof settings === "function" ? settings() : settings, options.role);
+    browser ??= await startBrowser();
     const page = await browser.page(options);
     try {
       await page.open(daemon.url + (options.fragment ?? ""));

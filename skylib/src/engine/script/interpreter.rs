@@ -63,7 +63,11 @@ impl Interpreter {
     /// Starts an interpreter.
     ///
     /// # Errors
-    /// If there is not enough memory.
+    /// Returns an error if there is not enough memory.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "functions of the interpreter hold the host"
+    )]
     pub fn new(host: Rc<dyn ScriptHost>) -> Result<Self, String> {
         let runtime = Runtime::new().map_err(|error| error.to_string())?;
         runtime.set_max_stack_size(STACK_BYTES);
