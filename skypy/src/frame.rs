@@ -63,9 +63,9 @@ fn write_frame(frame: &mut [u8], opcode: u8, payload: &[u8], key: [u8; KEY_BYTES
     }
     let (words, rest) = payload.as_chunks::<KEY_BYTES>();
     let (masked_words, masked_rest) = body.as_chunks_mut::<KEY_BYTES>();
-    let mask = u32::from_ne_bytes(key);
+    let mask = u32::from_le_bytes(key);
     for (masked, word) in masked_words.iter_mut().zip(words) {
-        *masked = (u32::from_ne_bytes(*word) ^ mask).to_ne_bytes();
+        *masked = (u32::from_le_bytes(*word) ^ mask).to_le_bytes();
     }
     for ((masked, byte), key) in masked_rest.iter_mut().zip(rest).zip(key) {
         *masked = byte ^ key;

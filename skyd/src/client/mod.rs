@@ -63,7 +63,7 @@ pub(crate) fn run(args: ClientArgs, client: &clap::Command) -> ExitCode {
         command,
     } = args;
     let result = match command {
-        Some(command) => start(connection, command),
+        Some(command) => start(&connection, command),
         None => Err(HelpNeeded::group(&[])),
     };
     match result {
@@ -72,9 +72,9 @@ pub(crate) fn run(args: ClientArgs, client: &clap::Command) -> ExitCode {
     }
 }
 
-fn start(connection: ConnectionArgs, command: Command) -> anyhow::Result<()> {
+fn start(connection: &ConnectionArgs, command: Command) -> anyhow::Result<()> {
     let environment = Environment::of_process();
-    let target = Target::new(&connection, &environment)?;
+    let target = Target::new(connection, &environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -82,9 +82,7 @@ fn flows() -> FlowSet {
         flow.with_node_tid(format!("t{n}"))
             .with_tracking_id(format!("{}", n % 1000))
     };
-    let mut set = FlowSet::default();
-    set.flows = (0..FLOWS).map(flow).collect();
-    set
+    FlowSet::from_flows((0..FLOWS).map(flow).collect())
 }
 
 /// Returns the CPU time of this thread, which other threads do not affect.

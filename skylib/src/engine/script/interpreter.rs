@@ -292,15 +292,9 @@ mod tests {
                 "new Promise(done => setTimeout(done, 5, 'late'))",
                 r#""late""#,
             ),
-            (
-                "x.y.z",
-                "! TypeError: cannot read property 'z' of undefined",
-            ),
+            ("x.y.z", "! TypeError"),
             ("null", "null"),
-            (
-                "function g() { return g() } g()",
-                "! RangeError: Maximum call stack size exceeded",
-            ),
+            ("function g() { return g() } g()", "! RangeError"),
             ("x", "5"),
         ] {
             let text = shown(&interpreter, source);

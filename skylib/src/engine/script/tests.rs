@@ -369,7 +369,7 @@ fn resources_are_created_with_the_checks_of_the_api() {
         let found = run(&engine, body).unwrap();
         match result.as_str() {
             Some("UnmarshalError") => {
-                assert!(found.as_str().unwrap().starts_with("UnmarshalError"))
+                assert!(found.as_str().unwrap().starts_with("UnmarshalError"));
             }
             _ => assert_eq!(found, result, "{body}"),
         }
