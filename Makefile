@@ -4,7 +4,7 @@ SHELL := /bin/bash
 VENV  := target/venv
 DATA  := skyd-data
 
-.PHONY: deps run test web test-page python bench bench-fanout fuzz attack soak
+.PHONY: deps run test web test-page python wheel bench bench-fanout fuzz attack soak
 
 # Installs missing system packages as root or with passwordless sudo; else prints the command to run.
 deps:
@@ -34,6 +34,10 @@ test-page:
 # the Python tests.
 python:
 	@scripts/python $(VENV)
+
+# Builds a Python wheel that needs no system library, into target/wheels.
+wheel:
+	@scripts/wheel $(VENV)
 
 bench:
 	cargo bench -p benches

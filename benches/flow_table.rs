@@ -226,8 +226,8 @@ fn frame(flow: u32, is_reply: bool) -> Vec<u8> {
     frame
 }
 
-/// Returns a number of flow numbers with a Zipf distribution: the nth flow about 1/n as often as
-/// the first.
+/// Returns `packets` flow numbers with a Zipf distribution: the nth flow is about 1/n as frequent
+/// as the first.
 fn zipf(flows: u32, packets: usize) -> impl Iterator<Item = u32> {
     let mut state = 0x1234_5678_9abc_def0_u64;
     let span = f64::from(flows).ln();

@@ -1,5 +1,5 @@
-//! Benchmark of complete queries, from text to answer, on the datacenter of the benchmark `graph`;
-//! and of the parser alone.
+//! Benchmark of complete queries, from query string to answer, on the datacenter of the benchmark
+//! `graph`, and of the parser alone.
 
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -22,7 +22,8 @@ const COUNT_INDEXED: &str = "G.V().Has('Type','bridge').Count()";
 const COUNT_SCANNED: &str = "G.V().Has('MTU',Gt(1500)).Count()";
 const COUNT_NESTED: &str = "G.V().Has('Docker.Labels.app','app7').Count()";
 const TWO_HOPS: &str = "G.V().Has('Type','bridge').Both().Both().Dedup().Count()";
-/// There is one path with `layer2` edges only, and others of the same length through the hosts.
+/// Query for the shortest path. One path has only `layer2` edges; other paths of the same length
+/// pass through the hosts.
 const SHORTEST_PATH: &str = "G.V().Has('Name','veth000000')\
     .ShortestPathTo(Metadata('Name','veth000900'),Metadata('RelationType','layer2'))";
 const BY_NAME: &str = "G.V().Has('Name','veth000900')";

@@ -1,4 +1,4 @@
-//! Benchmark of the history: cost of recording a change, and of a query in the past.
+//! Benchmark of the history: cost of recording a change and of a query about the past.
 
 use std::hint::black_box;
 
@@ -9,7 +9,8 @@ use skylib::graph::{Edge, Graph, GraphView, Metadata, MetadataOp, Node, NodeId, 
 use skylib::gremlin::{Answer, Context, Query};
 use skylib::time::Timestamp;
 
-/// Numbers of nodes and of revisions of each: a million revisions, of many nodes and of few.
+/// Number of nodes and number of revisions per node: a million revisions of many nodes, and of few
+/// nodes.
 const SHAPES: [(i64, i64); 2] = [(100_000, 10), (10_000, 100)];
 
 struct NoFlows;

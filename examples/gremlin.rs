@@ -1,4 +1,4 @@
-//! A small graph, questions about it, and how they are answered:
+//! A small graph, queries on it, and how they are answered:
 //! `cargo run --example gremlin -- "G.V().Count()"`
 
 use anyhow::Result;
@@ -30,7 +30,7 @@ fn main() -> Result<()> {
         println!("{}", query.explain(&context));
     }
 
-    // The same in Rust instead of text.
+    // A query written in Rust instead of a string.
     let jumbo = graph
         .traversal()
         .v()

@@ -1,4 +1,5 @@
-//! Flows of a live interface as they are updated and end, for a minute, as root:
+//! Prints the flows of a live interface when they are updated and when they end, for one minute;
+//! requires root:
 //! `cargo run --example live_capture -- eth0`
 
 use std::sync::Arc;

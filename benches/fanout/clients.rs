@@ -19,7 +19,7 @@ pub(crate) struct Clients {
 
 struct Client {
     stream: TcpStream,
-    /// Bytes received and not parsed yet.
+    /// Bytes received but not parsed yet.
     buffer: Box<[u8]>,
     filled: usize,
     /// Number of the next message.

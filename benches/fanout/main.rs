@@ -8,12 +8,9 @@
 //! the ratio of two consecutive runs.
 //!
 //! Environment: `SKYD` and `FANOUT_PEER` are the programs, `FANOUT_PAIRS` is the number of pairs of
-//! runs (5), `FANOUT_CLIENTS` are the numbers of clients (`1,10,100`). See `make bench-fanout`.
+//! runs (5), `FANOUT_CLIENTS` is a list of client counts (`1,10,100`). See `make bench-fanout`.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark runs by the real clock"
-)]
+#![expect(clippy::disallowed_methods, reason = "a benchmark uses the real clock")]
 
 mod clients;
 mod feed;
@@ -53,7 +50,7 @@ impl Progress {
 /// Send rate of the feed.
 #[derive(Clone, Copy)]
 enum Pace {
-    /// As fast as the slowest client receives, with this number of messages in flight at most.
+    /// As fast as the slowest client receives, with at most this number of messages in flight.
     Window(u64),
     /// Messages per second.
     Rate(f64),
@@ -97,8 +94,8 @@ fn run(kind: Kind, clients: usize, messages: u64, pace: Pace) -> Run {
     }
 }
 
-/// Checks that the others receive everything, in bounded memory of the server, if one client never
-/// reads.
+/// Checks that, if one client never reads, the other clients receive everything and the memory of
+/// the server remains bounded.
 fn run_frozen(clients: usize) {
     let server = Server::start(Kind::Skyd);
     let mut listening = Clients::connect(&server, clients - 1, None);
@@ -142,7 +139,7 @@ fn main() {
         return;
     }
     if std::env::var_os("SKYD").is_none() {
-        println!("fanout: left out, as SKYD names no daemon; `make bench-fanout` does");
+        println!("fanout: skipped, because SKYD is not set; use `make bench-fanout`");
         return;
     }
     let pairs: usize = setting("FANOUT_PAIRS", "5").parse().expect("FANOUT_PAIRS");
@@ -193,7 +190,7 @@ fn main() {
 fn report(name: &str, clients: usize, runs: &[Run]) {
     let of = |value: fn(&Run) -> f64| median(runs.iter().map(value).collect());
     println!(
-        "{clients:>4} clients, {name:<17} {:>8.0} k frames/s, {:.2} µs of processor a frame",
+        "{clients:>4} clients, {name:<17} {:>8.0} k frames/s, {:.2} µs of CPU time per frame",
         of(|run| run.frames_per_second) / 1e3,
         of(|run| run.cpu_us_per_frame),
     );
@@ -203,7 +200,7 @@ fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-/// Length of the payload of a frame in bytes.
+/// Length of the payload of a frame, in bytes.
 pub(crate) const FRAME: usize = 1_000;
 /// Number of frames delivered in a run.
 const FRAMES: u64 = 1_000_000;

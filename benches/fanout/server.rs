@@ -111,7 +111,7 @@ impl Server {
         stream
     }
 
-    /// Returns the processor time of all threads so far.
+    /// Returns the CPU time that all threads have used so far.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let text = self.proc_file("stat");
         // The fields follow the name in parentheses; 14 and 15 are user and system time (proc(5)).
@@ -160,5 +160,5 @@ impl Drop for Server {
     }
 }
 
-/// Clock ticks per second of processor times in `/proc`; 100 on all common architectures.
+/// Clock ticks per second of CPU times in `/proc`; 100 on all common architectures.
 const USER_HZ: f64 = 100.0;

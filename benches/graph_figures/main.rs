@@ -49,7 +49,7 @@ struct Elements {
     edges: Vec<Edge>,
 }
 
-/// Names, in generated files, of two distant nodes.
+/// Names of two distant nodes in generated files.
 #[derive(Deserialize)]
 struct Truth {
     path_from: String,

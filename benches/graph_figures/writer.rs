@@ -12,7 +12,7 @@ use skylib::proto::JsonStream;
 use crate::{Answer, Elements, Truth, row};
 
 const CHANGES_A_SECOND: u32 = 5_000;
-/// Measures each query alone and concurrently with the writer.
+/// Duration of the measurement of each query, alone and concurrently with the writer.
 const PERIOD: Duration = Duration::from_secs(2);
 
 pub fn figures(json: &[u8], truth: &Truth) {

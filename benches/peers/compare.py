@@ -19,7 +19,7 @@ import time
 
 
 def run(command, cores):
-    """Returns elapsed seconds, processor seconds, and the end of the output of a command."""
+    """Returns elapsed seconds, CPU seconds, and the end of the output of a command."""
     started = time.perf_counter()
     child = subprocess.Popen(
         ["taskset", "-c", cores, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -1,4 +1,4 @@
-"""Prints the names that the DNS queries of a capture file are about, and how often.
+"""Prints the names in the DNS queries of a capture file, and the number of queries for each.
 
 Usage: python dns_names.py [FILE]
 

@@ -1,4 +1,4 @@
-"""Prints the changes of the graph of a running skyd (or Skydive analyzer) until Ctrl-C.
+"""Prints the changes to the graph of a running skyd (or Skydive analyzer) until Ctrl-C.
 
 Usage: python watch_graph.py [URL]        for example http://127.0.0.1:8082
 """

@@ -1,9 +1,9 @@
-//! Checks of filter texts and filter programs.
+//! Checks of filter expressions and filter programs.
 //!
-//! The first byte selects a link type, the second is the number of words of the text. Each
-//! following byte selects a word, the rest is a packet. Only words of the filter language are used,
-//! as libpcap would resolve any other word as a host name. If the first byte is 255, the rest is a
-//! program with eight bytes for each instruction.
+//! The first byte selects a link type, the second is the number of words of the expression. Each
+//! following byte selects a word; the rest is a packet. Only words of the filter language are used,
+//! because libpcap would resolve any other word as a host name. If the first byte is 255, the rest
+//! is a program with eight bytes for each instruction.
 
 use pcap::{Capture, Linktype};
 use skylib::capture::{BpfInstruction, BpfProgram, CaptureError};
@@ -22,7 +22,7 @@ pub(crate) fn check(input: &[u8]) {
     }
 }
 
-/// Returns the filter text for these bytes.
+/// Returns the filter expression for these bytes.
 pub(crate) fn text(words: &[u8]) -> String {
     let words = words
         .iter()
@@ -46,7 +46,7 @@ fn check_text(kind: u8, text: &str, packet: &[u8]) {
             }
         }
         (Err(error), Err(_)) => assert!(!error.to_string().is_empty()),
-        // It reads uninitialized memory, or is longer than the kernel accepts.
+        // The program reads uninitialized memory or is longer than the kernel accepts.
         (Err(CaptureError::Program { .. }), Ok(_)) => {}
         _ => panic!("{text:?}: {:?}, libpcap says otherwise", ours.err()),
     }
@@ -74,7 +74,7 @@ fn check_program(bytes: &[u8]) {
     }
 }
 
-/// Snap length: programs return packets uncut.
+/// Snap length, in bytes: programs return packets untruncated.
 const MAX_PACKET: u32 = 262_144;
 
 /// Link types with their numbers in libpcap.
@@ -88,7 +88,7 @@ const LINK_TYPES: &[(LinkType, i32)] = &[
     (LinkType::IPV6, 229),
 ];
 
-/// Words of the filter texts.
+/// Words of the filter expressions.
 const WORDS: &[&str] = &[
     "",
     "and",

@@ -1,6 +1,7 @@
 //! Checks of queries on a small graph and its history, and of live queries.
 //!
-//! The first byte is the number of changes of the graph, three bytes for each; the rest is a query.
+//! The first byte is the number of changes to the graph, which are three bytes each; the rest is a
+//! query.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,9 +16,9 @@ use skylib::gremlin::{Answer, Context, Limits, Query, QueryError, QueryErrorKind
 use skylib::packet::{LinkType, PacketRef};
 use skylib::time::Timestamp;
 
-/// Panics if a run does, exceeds its limits, or gives another result the second time; if a count
-/// differs from the number of elements; or if the updates of the live query do not lead to its
-/// answer.
+/// Panics if a run panics, exceeds its limits, or has a different result the second time; if a
+/// count differs from the number of elements; or if the updates of the live query do not lead to
+/// its answer.
 pub(crate) fn check(input: &[u8]) {
     let Some((changes, rest)) = input.split_first() else {
         return;
@@ -78,7 +79,7 @@ impl World {
         };
         Self {
             graph: Graph::new().with_journal(),
-            // So small that some of the history is dropped.
+            // Small enough that a part of the history is dropped.
             history: MemoryHistory::new(HistoryLimits::default().with_max_bytes(16 << 10)),
             flows: Flows((0..4).map(flow).collect()),
             now: BEGIN,
@@ -249,7 +250,7 @@ impl FlowSource for Flows {
     }
 }
 
-/// Filter that matches packets which begin with its text.
+/// Filter that matches packets that begin with its expression.
 struct AnyText;
 
 impl PacketFilterCompiler for AnyText {
@@ -269,7 +270,7 @@ impl PacketFilterCompiler for AnyText {
     }
 }
 
-/// Maximum number of changes; more do not make a graph more interesting.
+/// Maximum number of changes; more changes would not cover more cases.
 const MAX_CHANGES: u8 = 64;
 const MAX_ELEMENTS: usize = 2_000;
 const MAX_BYTES: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! Checks of query texts.
+//! Checks of query strings.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use skylib::graph::{Edge, Graph, GraphView, Node};
 use skylib::gremlin::{Answer, Context, Limits, Query, QueryError, QueryErrorKind};
 use skylib::time::Timestamp;
 
-/// Panics if the parser or a run does, if a query changes when it is printed and parsed again, or
+/// Panics if the parser or a run panics, if a query changes when it is printed and parsed again, or
 /// if a run exceeds its limits.
 pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
@@ -26,7 +26,7 @@ pub(crate) fn check(input: &[u8]) {
             assert_eq!(printed, again.to_string());
             assert_eq!(outcome, run(&again, &printed));
         }
-        // With the blanks behind its commas, a printed query may be too long.
+        // Because of the blanks after its commas, a printed query may be too long.
         Err(error) => assert!(printed.len() > 60_000, "{error}"),
     }
     if let Outcome::Answer(answer @ (Answer::Nodes(_) | Answer::Edges(_) | Answer::Flows(_))) =

@@ -24,7 +24,7 @@ pub(crate) fn check(input: &[u8]) {
         (encapsulations, result)
     };
     let (fast, fast_result) = decode(data.len() as u32);
-    // Without a length on the wire, all packets take the general path.
+    // Without an original length, all packets take the general path.
     let (general, general_result) = decode(0);
     assert_eq!(fast_result, general_result);
     assert_eq!(fast.len(), general.len());

@@ -39,7 +39,7 @@ pub(crate) fn check(input: &[u8]) {
             table.replay(&batch, &mut sent);
         }
         let stats = table.stats();
-        // Slabs and lists grow by chunks.
+        // Slabs and lists grow in chunks.
         assert!(stats.bytes <= MAX_BYTES + (1 << 20), "{}", stats.bytes);
         table.flush(&mut sent);
         check_counts(&table, &sent, recorded);

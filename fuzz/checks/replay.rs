@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use skylib::capture::{PcapFile, Replay};
 use skylib::flow::{Flow, FlowTableOptions, FlowTableStats};
 
-/// Panics if reading or a flow table does, if two threads give another result than one, or if a
-/// flow is lost. Packet times that slow the replay down cause a timeout of the fuzzer.
+/// Panics if reading or a flow table does, if two threads produce a different result than one, or
+/// if a flow is lost. Packet times that slow the replay down cause a timeout of the fuzzer.
 pub(crate) fn check(input: &[u8]) {
     let (Some(one), Some(two)) = (flows(input, 1), flows(input, 2)) else {
         return;
@@ -17,8 +17,8 @@ pub(crate) fn check(input: &[u8]) {
     assert_eq!(one.0.created, one.1.len() as u64);
 }
 
-/// Returns the flows found by a number of threads, in an order independent of it; `None` if the
-/// input is not a capture file.
+/// Returns the flows found by a number of threads, in an order that does not depend on that number;
+/// `None` if the input is not a capture file.
 fn flows(input: &[u8], threads: usize) -> Option<(FlowTableStats, Vec<Flow>)> {
     let mut file = PcapFile::from_reader("bytes", Cursor::new(input.to_vec())).ok()?;
     let options = FlowTableOptions::default()

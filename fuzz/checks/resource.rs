@@ -1,5 +1,5 @@
-//! Checks of the body of a resource and of a JSON patch of it. The first byte selects the kind, a
-//! line feed separates body and patch.
+//! Checks of the body of a resource and of a JSON patch of it. The first byte selects the kind; a
+//! line feed separates the body and the patch.
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use skylib::spp::{Action, Launch, PortId, Reply};
 
-/// Panics if parsing does, if an error repeats more than a bounded piece of the request, or if an
+/// Panics if parsing does, if an error repeats more than a bounded part of the request, or if an
 /// instance would write outside its root.
 pub(crate) fn check(input: &[u8]) {
     let Some((kind, body)) = input.split_first() else {
@@ -49,10 +49,10 @@ fn check_launch(body: &[u8]) {
 }
 
 fn is_short(error: &skylib::spp::SppError) {
-    // The system limits the length of the folder in the text.
+    // The operating system limits the length of the path in the message.
     assert!(error.to_string().len() <= MAX_ERROR_LEN + 8192);
 }
 
-/// Maximum length of an error in bytes: 64 characters of up to four bytes or an escape each, and
-/// text.
+/// Maximum length of an error message, in bytes: 64 characters of up to four bytes or an escape
+/// each, and fixed text.
 const MAX_ERROR_LEN: usize = 64 * 10 + 200;

@@ -1,4 +1,4 @@
-//! Target `bpf`: a filter text with a packet, or a filter program.
+//! Target `bpf`: a filter expression with a packet, or a filter program.
 
 #![no_main]
 

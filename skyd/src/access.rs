@@ -1,4 +1,5 @@
-//! Access control before every handler: the rule of a route, and the responses if it refuses.
+//! Access control before every handler: the access rules of routes, and the responses to denied
+//! requests.
 
 use std::net::SocketAddr;
 
@@ -23,7 +24,7 @@ pub(crate) enum Access {
         object: &'static str,
         /// Action of the permission: `read` or `write`.
         action: &'static str,
-        /// Whether the refusal names the missing permission.
+        /// Whether the response to a denied request names the missing permission.
         says_why: bool,
     },
     /// Authenticated users with the permission for the WebSocket endpoint of the path.
@@ -32,12 +33,12 @@ pub(crate) enum Access {
     Cluster,
 }
 
-/// Requires the permission to read an object; the refusal has no text.
+/// Requires the permission to read an object; the response to a denied request has no body.
 pub(crate) const fn read(object: &'static str) -> Access {
     granted("read", object)
 }
 
-/// Requires the permission to change an object; the refusal has no text.
+/// Requires the permission to change an object; the response to a denied request has no body.
 pub(crate) const fn write(object: &'static str) -> Access {
     granted("write", object)
 }
@@ -51,9 +52,9 @@ const fn granted(action: &'static str, object: &'static str) -> Access {
 }
 
 impl Access {
-    /// Returns the same rule, but with a refusal that names the missing permission.
+    /// Returns the same rule, but with a response that names the missing permission.
     ///
-    /// COMPAT: Skydive does so when a resource is created, shown or deleted.
+    /// COMPAT: Skydive names it when a resource is created, shown, or deleted.
     pub(crate) const fn with_reason(self) -> Self {
         match self {
             Self::Granted { object, action, .. } => Self::Granted {
@@ -69,7 +70,7 @@ impl Access {
 /// Checks the access rule of a route. Returns the user if the API backend authenticated one.
 ///
 /// # Errors
-/// The response to a request that is refused.
+/// Returns the response to a denied request.
 pub(crate) async fn admit(
     app: &App,
     access: Access,
@@ -107,7 +108,7 @@ pub(crate) async fn admit(
     }
 }
 
-/// Returns the reason why a user may not read stored packets; `None` if it may.
+/// Returns the reason why a user may not read stored packets; `None` if the user may.
 pub(crate) fn packets_denial(app: &App, user: &User) -> Option<String> {
     app.auth.policy.missing(user, "capture", "rawpackets")
 }
@@ -115,11 +116,11 @@ pub(crate) fn packets_denial(app: &App, user: &User) -> Option<String> {
 /// Checks a client of the cluster endpoints.
 async fn cluster(app: &App, request: &Request<Incoming>, peer: SocketAddr) -> Result<(), Response> {
     let auth = &app.auth;
-    // Behind a proxy, the address of the client says nothing: only a password does.
+    // Behind a proxy, the peer address does not identify the client, so a password is required.
     let has_password = matches!(&auth.cluster, Cluster::Backend(backend) if !backend.is_open());
     if let Err(header) = app.web_origins.check_cluster(request, has_password) {
         let text = format!(
-            "requests with the header {header} are refused at this endpoint: agents connect \
+            "requests with the header {header} are rejected at this endpoint: agents connect \
              directly (set analyzer.auth.cluster.backend to accept them behind a proxy)"
         );
         return Err(forbidden(&text, peer));
@@ -128,7 +129,7 @@ async fn cluster(app: &App, request: &Request<Incoming>, peer: SocketAddr) -> Re
     let backend = match &auth.cluster {
         Cluster::Backend(backend) => backend,
         Cluster::Local(_) if !peer.ip().to_canonical().is_loopback() => {
-            let text = "agents and analyzers of other machines are refused: set \
+            let text = "agents and analyzers on other machines are rejected: set \
                         analyzer.auth.cluster.backend to accept them";
             return Err(forbidden(text, peer));
         }
@@ -150,7 +151,7 @@ async fn cluster(app: &App, request: &Request<Incoming>, peer: SocketAddr) -> Re
     }
 }
 
-/// Returns a refusal with a reason that closes the connection.
+/// Returns status 403 with a reason, which closes the connection.
 fn forbidden(text: &str, peer: SocketAddr) -> Response {
     tracing::debug!(%peer, "{text}");
     let mut response = response::error_text(StatusCode::FORBIDDEN, text);
@@ -158,8 +159,8 @@ fn forbidden(text: &str, peer: SocketAddr) -> Response {
     response
 }
 
-/// Returns the credentials of a request. A form in its body is read only if there are none in
-/// headers and query.
+/// Returns the credentials of a request. A form in the body is read only if neither the headers nor
+/// the query contain credentials.
 async fn credentials(
     app: &App,
     request: &mut Request<Incoming>,
@@ -175,7 +176,7 @@ async fn credentials(
 
 /// Returns the response to a client without valid credentials.
 ///
-/// COMPAT: there is no `WWW-Authenticate`, with which browsers would open their own password dialog,
+/// COMPAT: no `WWW-Authenticate` header, which would make browsers open their own password dialog,
 /// and no line feed.
 pub(crate) fn refused(denied: &Denied, peer: SocketAddr) -> Response {
     tracing::debug!(%peer, "{denied}");
@@ -186,7 +187,7 @@ pub(crate) fn refused(denied: &Denied, peer: SocketAddr) -> Response {
     response::typed(status, "text/plain; charset=utf-8", denied.to_string())
 }
 
-/// Returns the response to a user without the permission.
+/// Returns the response to a user without the required permission.
 ///
 /// COMPAT: status 405, by which the web UI recognizes a missing permission.
 pub(crate) fn no_permission(missing: &str, says_why: bool) -> Response {

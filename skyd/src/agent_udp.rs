@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::flow_transport::FlowTransport;
 use crate::trusted_senders::TrustedSenders;
 
-/// Receives datagrams until `stop` is set. Invalid ones are counted and dropped.
+/// Receives datagrams until `stop` is set. Invalid datagrams are counted and dropped.
 pub(crate) async fn receive(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let FlowTransport::Udp(socket) = &app.flow_transport else {
         return;
@@ -27,7 +27,7 @@ pub(crate) async fn receive(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             Ok((_, peer)) if !accepts_all && !senders.trusts(peer, Instant::now()) => {
                 tracing::debug!(
                     %peer,
-                    "dropped a datagram of another machine or user: analyzer.auth.cluster.backend is not set"
+                    "dropped a datagram from another machine or user: analyzer.auth.cluster.backend is not set"
                 );
                 app.clients.count_dropped(1);
             }
@@ -46,5 +46,5 @@ pub(crate) async fn receive(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Longest possible UDP datagram.
+/// Maximum size of a UDP datagram, in bytes.
 const MAX_DATAGRAM_BYTES: usize = 65_535;

@@ -32,7 +32,7 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
-    /// Limit on the memory of everything that clients cause, shared with the engine.
+    /// Limit on the memory used on behalf of clients, shared with the engine.
     pub(crate) memory: MemoryBudget,
     pub(crate) uploads: Uploads,
     pub(crate) requests: RequestCounters,
@@ -44,7 +44,7 @@ pub(crate) struct App {
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     pub(crate) queries: QuerySlots,
     pub(crate) selections: Selections,
-    /// Holds one permit for each further patch of a resource that may run.
+    /// Semaphore with one permit for each resource patch that may still start.
     pub(crate) patch_slots: Arc<Semaphore>,
 }
 
@@ -96,11 +96,11 @@ impl App {
         options
     }
 
-    /// Runs blocking work with the engine in a query slot. All subscriptions together count as one
-    /// client, so that they leave slots to requests.
+    /// Runs blocking work with the engine in a query slot on behalf of a subscription. All
+    /// subscriptions together count as one client, so that they leave slots to requests.
     ///
     /// # Errors
-    /// See [`QuerySlots::run`].
+    /// Returns the errors of [`QuerySlots::run`].
     pub(crate) async fn run_query<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Engine, &Interrupt) -> T + Send + 'static,
@@ -108,10 +108,10 @@ impl App {
         self.run_once(&SUBSCRIPTIONS.into(), work).await
     }
 
-    /// Runs the blocking work of a client in a query slot, once.
+    /// Runs the blocking work of a client in a query slot; the work is never restarted.
     ///
     /// # Errors
-    /// See [`QuerySlots::run`].
+    /// Returns the errors of [`QuerySlots::run`].
     pub(crate) async fn run_once<T: Send + 'static>(
         &self,
         client: &ClientKey,
@@ -120,10 +120,11 @@ impl App {
         self.queries.run(client, &self.engine, work).await
     }
 
-    /// Runs the blocking work of a client's request in a query slot, possibly twice.
+    /// Runs the blocking work of a client's request in a query slot; the work may be interrupted
+    /// and restarted once.
     ///
     /// # Errors
-    /// See [`QuerySlots::run_repeatable`].
+    /// Returns the errors of [`QuerySlots::run_repeatable`].
     pub(crate) async fn run_request<T: Send + 'static>(
         &self,
         client: &ClientKey,
@@ -135,7 +136,7 @@ impl App {
     }
 }
 
-/// Patches of resources that run at a time; others wait.
+/// Maximum number of resource patches that run concurrently; others wait.
 const PATCHES: usize = 4;
 
 /// Service type that the daemon reports to its clients, in both roles.

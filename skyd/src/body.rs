@@ -1,4 +1,4 @@
-//! Reading of request bodies into memory, with limits on length, time and total memory.
+//! Reading of request bodies into memory, with limits on length, time, and total memory.
 
 use std::ops::Deref;
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::app::App;
 use crate::response::{self, Response};
 
-/// A request body as text, with the charge for its memory.
+/// Request body as a string, with the charge for its memory.
 #[derive(Debug)]
 pub(crate) struct BodyText {
     text: String,
@@ -27,10 +27,10 @@ impl Deref for BodyText {
     }
 }
 
-/// Reads a request body as text; bytes that are not UTF-8 become U+FFFD.
+/// Reads a request body as a string; bytes that are not UTF-8 become U+FFFD.
 ///
 /// # Errors
-/// The response to a client whose body is too long, too slow or broken off.
+/// Returns the response to a client whose body is too long, arrives too slowly, or ends early.
 pub(crate) async fn read_text(app: &App, body: Incoming) -> Result<BodyText, Response> {
     let (bytes, memory) = read_bytes(app, body, app.limits.body_bytes).await?;
     Ok(BodyText {
@@ -39,7 +39,7 @@ pub(crate) async fn read_text(app: &App, body: Incoming) -> Result<BodyText, Res
     })
 }
 
-/// Returns bytes as text, without a copy if they are UTF-8.
+/// Returns bytes as a string; does not copy them if they are UTF-8.
 fn text_of(bytes: Bytes) -> String {
     String::from_utf8(bytes.into())
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
@@ -48,7 +48,7 @@ fn text_of(bytes: Bytes) -> String {
 /// Reads an HTML form and leaves `body` empty.
 ///
 /// # Errors
-/// The response to a client whose body is too long, too slow or broken off.
+/// Returns the response to a client whose body is too long, arrives too slowly, or ends early.
 pub(crate) async fn read_form(app: &App, body: &mut Incoming) -> Result<String, Response> {
     let limit = app.limits.body_bytes.min(MAX_FORM_BYTES);
     let (bytes, _memory) = read_bytes(app, body, limit).await?;
@@ -76,7 +76,7 @@ where
             Err(_) => response::error_text(StatusCode::REQUEST_TIMEOUT, TOO_SLOW),
         },
     };
-    // The rest of the body stays unread, so the start of a next request could not be found.
+    // The rest of the body stays unread, so the start of the next request could not be found.
     response::close(refusal.headers_mut());
     Err(refusal)
 }
@@ -106,7 +106,7 @@ where
     Ok((whole.freeze(), memory))
 }
 
-/// Error of a body that arrives at less than the lowest rate.
+/// Error returned if a body arrives more slowly than `http.limits.transfer_rate`.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the request body arrives too slowly (http.limits.transfer_rate)")]
 struct TooSlow;
@@ -118,14 +118,15 @@ fn too_long(limit: usize) -> Response {
     response::error_text(StatusCode::PAYLOAD_TOO_LARGE, &text)
 }
 
-/// Error text for a body that does not arrive in time.
+/// Error message for a body that does not arrive in time.
 pub(crate) const TOO_SLOW: &str =
     "timed out waiting for the request body (http.limits.body_timeout)";
 
-/// Length up to which a body does not count: the connection limit bounds the number of short ones.
+/// Length up to which a body is not charged, in bytes: the connection limit bounds the number of
+/// short bodies.
 const FREE_BYTES: usize = 4 << 10;
-/// Capacity of a buffer that grows by doubling, in proportion to its content.
+/// Maximum ratio of the capacity of a buffer that grows by doubling to the length of its content.
 const BUFFER_FACTOR: usize = 2;
 
-/// Longest form: it holds a user name and a password, or a token.
+/// Maximum length of a form, in bytes; a form contains a user name and a password, or a token.
 const MAX_FORM_BYTES: usize = 64 << 10;

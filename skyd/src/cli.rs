@@ -26,7 +26,8 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Options before the command, for the daemon and the client. COMPAT: Skydive accepts them there.
+/// Options of the daemon and the client before the command. COMPAT: Skydive accepts these options
+/// there.
 #[derive(Args, Debug, Default)]
 pub(crate) struct CommonArgs {
     /// YAML configuration file of the daemon or the client; repeatable.
@@ -49,14 +50,14 @@ pub(crate) struct CommonArgs {
     verbose: bool,
 }
 
-/// A backend of the configuration.
+/// Backend of the configuration.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ConfigBackend {
     File,
 }
 
 impl CommonArgs {
-    /// Returns the options of a daemon, in addition to those behind its role.
+    /// Returns the options of a daemon, combined with those after its role.
     pub(crate) fn for_daemon(mut self, args: DaemonArgs) -> DaemonArgs {
         self.files.extend(args.files);
         DaemonArgs {
@@ -65,7 +66,7 @@ impl CommonArgs {
         }
     }
 
-    /// Returns the options of the client, in addition to those behind `client`.
+    /// Returns the options of the client, combined with those after `client`.
     pub(crate) fn for_client(mut self, mut args: ClientArgs) -> ClientArgs {
         self.files.append(&mut args.connection.files);
         args.connection.files = self.files;
@@ -109,10 +110,10 @@ pub(crate) enum Command {
     /// Print the completion script for a shell.
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),
-    /// Write the completion script for bash into a file.
+    /// Write the completion script for bash to a file.
     #[command(hide = true)]
     BashCompletion(BashCompletionArgs),
-    /// Print the manual page, or write the pages of all commands into a folder.
+    /// Print the manual page, or write the pages of all commands to a folder.
     #[command(after_help = MAN_EXAMPLES)]
     Man(ManArgs),
     /// Print the version.

@@ -26,30 +26,31 @@ pub(crate) struct ClientSocket {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Start of the current wait for the peer.
     waiting_since: Option<Instant>,
-    /// Waits for the peer, added up until they reach the write timeout.
+    /// Total of the waits for the peer, until it reaches the write timeout.
     waited: Duration,
-    /// Bytes that the peer accepted meanwhile.
+    /// Number of bytes that the peer accepted during `waited`.
     accepted: u64,
     linger: Linger,
-    /// Timer of the lingering close; `Some` once our side is shut down while the peer still sends.
+    /// Timer of the lingering close; `Some` after the sending direction was shut down, until the
+    /// peer stops sending.
     lingering: Option<Pin<Box<Sleep>>>,
     _permit: Permit,
 }
 
-/// Limits of a peer that does not read.
+/// Limits on a peer that does not read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WriteLimits {
-    /// Longest time in which the peer accepts no byte.
+    /// Maximum time in which the peer accepts no byte.
     pub(crate) timeout: Duration,
-    /// Lowest average rate, in bytes per second of waiting; 0 for none.
+    /// Minimum average rate, in bytes per second of waiting; 0 for no minimum.
     pub(crate) rate: u64,
 }
 
 /// Flag that requests a lingering close: data that the peer still sends is read and discarded.
 /// Clones share the flag.
 ///
-/// Closing a socket with unread data makes the kernel reset the connection, and the reset can
-/// overtake the response to a request that was refused before its body had arrived.
+/// If a socket with unread data is closed, the kernel resets the connection, and the reset can
+/// overtake the response to a request that was rejected before its body had arrived.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Linger(Arc<AtomicBool>);
 
@@ -102,10 +103,10 @@ impl ClientSocket {
         Poll::Pending
     }
 
-    /// Shuts down our side and discards what the peer still sends.
+    /// Shuts down the sending direction and discards what the peer still sends.
     ///
     /// # Errors
-    /// If the connection is broken.
+    /// Returns an error if the connection is broken.
     pub(crate) async fn close(&mut self) -> Result<()> {
         self.linger.request();
         self.shutdown().await
@@ -148,8 +149,9 @@ impl ClientSocket {
 }
 
 impl ClientSocket {
-    /// Ends a wait for the peer. Returns whether it was too slow, each time the waits have reached the
-    /// write timeout. Time in which there is nothing to write does not count.
+    /// Ends a wait for the peer. Each time the total of the waits reaches the write timeout, checks
+    /// the rate and returns whether the peer was too slow. Time in which there is nothing to write
+    /// does not count.
     fn is_too_slow(&mut self) -> bool {
         if let Some(since) = self.waiting_since.take() {
             self.waited += since.elapsed();
@@ -209,7 +211,7 @@ impl AsyncWrite for ClientSocket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        // TLS buffers encrypted records, so a full window may only show here.
+        // TLS buffers encrypted records, so a full window may become visible only here.
         let flushed = self.stream().poll_flush(cx);
         self.check_stall(cx, flushed)
     }
@@ -226,12 +228,12 @@ impl AsyncWrite for ClientSocket {
     }
 }
 
-/// Time in which a peer can read the last response and shut down its side.
+/// Time for a peer to read the last response and shut down its side.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Reads of a lingering close before it yields to other tasks.
+/// Number of reads of a lingering close before it yields to other tasks.
 const READS_IN_A_ROW: usize = 16;
 
-/// Byte stream under a client socket. Complete by definition.
+/// Transport of a client connection: TCP with or without TLS.
 #[derive(Debug)]
 pub(crate) enum Transport {
     /// TCP without encryption.
@@ -240,20 +242,21 @@ pub(crate) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A stream that can be read and written.
+/// Stream that can be read and written.
 trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> ByteStream for T {}
 
-/// Counter of client connections with a limit, of which each address has a share.
+/// Counter of client connections with a limit; each address may use a share of the limit.
 #[derive(Debug)]
 pub(crate) struct Connections {
     open: AtomicUsize,
     refused: AtomicUsize,
-    /// Most open connections; `open` may exceed it by those that are being closed as idle.
+    /// Maximum number of open connections; `open` may exceed it by the connections that are being
+    /// closed as idle.
     limit: usize,
-    /// Connections of each address other than the loopback interface, where all clients and those
-    /// behind a local proxy have the same one.
+    /// Number of connections of each address other than the loopback addresses, which all local
+    /// clients and all clients behind a local proxy share.
     by_address: Mutex<HashMap<ClientKey, usize>>,
     websockets: AtomicUsize,
     idle: Arc<IdleConnections>,
@@ -272,9 +275,9 @@ impl Connections {
         })
     }
 
-    /// Counts a new connection. At the limit, the longest idle connection is closed in its favor;
-    /// returns `None` if all are busy. The same holds for the connections of one address at its share,
-    /// three quarters of the limit.
+    /// Counts a new connection. At the limit, closes the connection that has been idle longest in
+    /// its favor; returns `None` if all are busy. The same applies to the connections of one
+    /// address, which may use three quarters of the limit.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         let open = self.open.fetch_add(1, Ordering::Relaxed);
         let address = (!peer.to_canonical().is_loopback()).then(|| address_key(peer));
@@ -297,8 +300,8 @@ impl Connections {
         None
     }
 
-    /// Counts a connection that becomes a WebSocket; returns `None` if the rest of the connections, an
-    /// eighth of the limit, is reserved for requests.
+    /// Counts a connection that becomes a WebSocket; returns `None` if only the connections
+    /// reserved for requests, an eighth of the limit, are left.
     pub(crate) fn admit_websocket(self: &Arc<Self>) -> Option<WebSocketPermit> {
         let permit = WebSocketPermit(Arc::clone(self));
         let others = self.websockets.fetch_add(1, Ordering::Relaxed);

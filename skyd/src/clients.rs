@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use skylib::time::Timestamp;
 
-/// WebSocket endpoint; each has its own set of client ids. Complete by definition.
+/// WebSocket endpoint; each endpoint has its own set of client ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Endpoint {
     /// `/ws/subscriber`
@@ -45,12 +45,12 @@ pub(crate) struct ClientIdentity {
     pub(crate) host_id: String,
     /// Type of the client, such as `agent`; empty if the client declares none.
     pub(crate) client_type: String,
-    /// Requested encoding as it was written: `json`, `protobuf`, or empty for JSON.
+    /// Requested encoding, unparsed: `json`, `protobuf`, or empty for JSON.
     pub(crate) protocol: String,
 }
 
 impl ClientIdentity {
-    /// Returns the length of the longest text, in bytes.
+    /// Returns the length of the longest member, in bytes.
     pub(crate) fn longest(&self) -> usize {
         let texts = [&self.host_id, &self.client_type, &self.protocol];
         texts.map(String::len).into_iter().max().unwrap_or_default()
@@ -73,7 +73,8 @@ pub(crate) struct ClientStatus {
 }
 
 impl Clients {
-    /// Registers a client as not yet connected. Returns `None` if its host id is registered already.
+    /// Registers a client as not yet connected. Returns `None` if its host id is already
+    /// registered.
     pub(crate) fn reserve(
         &self,
         endpoint: Endpoint,
@@ -96,7 +97,7 @@ impl Clients {
             remote_host: identity.host_id.clone(),
         };
         clients.insert(key.clone(), status);
-        // 0 means no connection as the author of an event.
+        // As the author of an event, 0 means no connection.
         let id = 1 + self.0.connections.fetch_add(1, Ordering::Relaxed);
         Some(Registration {
             clients: self.clone(),
@@ -153,7 +154,7 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Returns the unique id of the connection, which marks it as the author of graph events.
+    /// Returns the unique id of the connection, which identifies it as the author of graph events.
     pub(crate) const fn id(&self) -> u64 {
         self.id
     }

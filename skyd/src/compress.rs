@@ -11,7 +11,7 @@ use hyper::header::{
 
 use crate::response::{Body, Response};
 
-/// Content coding. Complete by definition: those that clients of Skydive request.
+/// Content coding that clients of Skydive request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     /// gzip, RFC 1952.
@@ -41,7 +41,7 @@ impl Coding {
         })
     }
 
-    /// Returns the name in headers.
+    /// Returns the name that headers use.
     const fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -119,9 +119,11 @@ impl Encoder {
     }
 }
 
-/// Shorter bodies fit into one network packet uncompressed.
+/// Minimum length of a compressed body, in bytes. Shorter bodies fit into one network packet
+/// uncompressed.
 const MIN_BYTES: usize = 1_000;
-/// Longer bodies are compressed while they are sent.
+/// Maximum length of a body that is compressed at once, in bytes. Longer bodies are compressed
+/// while they are sent.
 const MAX_BYTES_AT_ONCE: usize = 64 << 10;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Cross-origin requests (CORS).
 //!
-//! Which origins may send requests is decided by [`crate::web_origin`]; with passwords, all may.
+//! [`crate::web_origin`] decides which origins may send requests; if passwords are required, all
+//! origins may.
 
 use hyper::StatusCode;
 use hyper::header::{
@@ -12,7 +13,7 @@ use hyper::header::{
 use crate::response::{self, Response};
 
 /// Answers `OPTIONS` requests, which never reach a route. `origin` is the origin that may read the
-/// response; `None` for the daemon's own pages, which need no permission.
+/// response; `None` for the pages of the daemon itself, which need no CORS headers.
 pub(crate) fn preflight(headers: &HeaderMap, origin: Option<&HeaderValue>) -> Response {
     if !headers.contains_key(ORIGIN) {
         return response::bare(StatusCode::OK);
@@ -64,16 +65,16 @@ pub(crate) fn allow(response: &mut Response, origin: &HeaderValue) {
     }
 }
 
-/// Methods that pages of other origins may use.
+/// HTTP methods that pages of other origins may use.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-/// Headers that must be named in the response to be allowed.
+/// Request headers that are allowed only if the response names them.
 const ALLOWED: &[&str] = &[
     "X-Requested-With",
     "Content-Type",
     "Authorization",
     "X-Auth-Token",
 ];
-/// Headers that browsers allow without being named.
+/// Request headers that browsers allow even if the response does not name them.
 const SAFE: &[&str] = &["Accept", "Accept-Language", "Content-Language", "Origin"];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Life cycle of the daemon: build all parts, serve until a signal, drain.
+//! Life cycle of the daemon: build all parts, serve until a signal arrives, drain.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ use crate::{agent_udp, auth, engine_options, log, process_tuning, server, spp_se
 /// Runs a daemon with the settings of its command line until a signal ends it.
 ///
 /// # Errors
-/// If a setting is invalid, or a file, a socket or the data folder cannot be opened.
+/// Returns an error if a setting is invalid, or a file, a socket, or the data folder cannot be
+/// opened.
 pub(crate) fn start(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
     let config = Config::load(&Sources {
         files: args.files,
@@ -44,20 +45,21 @@ pub(crate) fn start(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
         .build()
         .context("cannot start the async runtime")?;
     let result = runtime.block_on(async {
-        // Before anything is visible from outside: a signal that arrives earlier would be lost.
+        // Installed before the process is visible from outside: a signal that arrived earlier would
+        // be lost.
         let mut signals = Signals::new().context("cannot install signal handlers")?;
         let daemon = Daemon::build(role, &config).await?;
         let signal = daemon.run(&mut signals).await;
-        tracing::info!("received {signal}, shutting down");
+        tracing::info!("received {signal}; shutting down");
         let limit = daemon.shutdown_timeout();
         tokio::select! {
             () = daemon.drain() => {}
             signal = signals.end() => {
-                tracing::warn!("received {signal} again, ending at once");
+                tracing::warn!("received {signal} again; ending immediately");
                 return Ok(Duration::ZERO);
             }
             () = tokio::time::sleep(limit) => {
-                tracing::warn!("not everything stopped within {limit:?}, ending anyway");
+                tracing::warn!("not all parts stopped within {limit:?}; ending anyway");
             }
         }
         Ok(RUNTIME_TIMEOUT)
@@ -68,23 +70,24 @@ pub(crate) fn start(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
     result.map(drop)
 }
 
-/// A running daemon.
+/// Running daemon.
 pub(crate) struct Daemon {
     app: Arc<App>,
-    /// Set to `true` to end the accept loops and the connections.
+    /// Flag that ends the accept loops and the connections when set to `true`.
     stop: watch::Sender<bool>,
-    /// The accept loop of the main listener.
+    /// Task of the accept loop of the main listener.
     serving: JoinHandle<()>,
 }
 
 impl Daemon {
-    /// Opens the listeners, starts the engine and begins to accept connections.
+    /// Opens the listeners, starts the engine, and begins to accept connections.
     ///
     /// # Errors
-    /// If a setting is invalid, or a file, a socket or the data folder cannot be opened.
+    /// Returns an error if a setting is invalid, or a file, a socket, or the data folder cannot be
+    /// opened.
     pub(crate) async fn build(role: Role, config: &Config) -> anyhow::Result<Self> {
         let Some(address) = config.address("analyzer.listen") else {
-            bail!("analyzer.listen: no address is configured, expected host:port");
+            bail!("analyzer.listen: no address is configured; expected host:port");
         };
         let replaced_backends = engine_options::replaced_backends(config)?;
         let auth = auth::from_config(config, &engine_options::data_folder(config))?;
@@ -115,8 +118,8 @@ impl Daemon {
         })
     }
 
-    /// Reloads files at SIGHUP, at most once per [`RELOAD_INTERVAL`], and returns free memory to the
-    /// system; returns the name of the signal that ends the daemon.
+    /// Reloads files at SIGHUP, at most once per [`RELOAD_INTERVAL`], and returns free memory to
+    /// the system. Returns the name of the signal that ends the daemon.
     pub(crate) async fn run(&self, signals: &mut Signals) -> &'static str {
         let (mut is_due, mut earliest) = (false, Instant::now());
         let mut returning = tokio::time::interval(process_tuning::RETURN_INTERVAL);
@@ -136,7 +139,7 @@ impl Daemon {
         }
     }
 
-    /// Returns the time in which the daemon ends, whatever its parts do.
+    /// Returns the time after which the daemon ends even if parts of it have not stopped.
     fn shutdown_timeout(&self) -> Duration {
         match self.app.spp {
             Some(_) => RECORDINGS_TIMEOUT + CONNECTIONS_TIMEOUT,
@@ -144,14 +147,15 @@ impl Daemon {
         }
     }
 
-    /// Stops accepting, ends recordings and the engine, and lets connections send what is queued;
-    /// each part has a timeout.
+    /// Stops accepting connections, ends recordings and the engine, and lets connections send their
+    /// queued data; each part has a timeout.
     pub(crate) async fn drain(self) {
         let Self { app, stop, serving } = self;
         stop.send_replace(true);
         let recordings = app.spp.clone();
         let recorded = spawn_blocking(move || stop_recordings(recordings.as_deref()));
-        // Subscribers still receive the last flows of the captures: the engine ends their queues.
+        // The engine ends the queues of the subscribers, which therefore still receive the last
+        // flows of the captures.
         let engine = app.engine.clone();
         let ended = spawn_blocking(move || engine.stop());
         if tokio::time::timeout(ENGINE_TIMEOUT, ended).await.is_err() {
@@ -176,7 +180,7 @@ impl Daemon {
     }
 }
 
-/// Returns whether all recordings are completely written.
+/// Stops all recordings; returns whether they are completely written.
 fn stop_recordings(recordings: Option<&SppCtl>) -> bool {
     recordings.is_none_or(|recordings| recordings.stop(RECORDINGS_TIMEOUT))
 }
@@ -228,11 +232,11 @@ fn announce_spp(spp: &Spp, main_address: SocketAddr, has_passwords: bool) -> any
     Ok(())
 }
 
-/// Reads certificates and password files again.
+/// Reloads certificates and password files.
 fn reload(app: &App) {
     match app.auth.reload() {
         Ok(()) => tracing::info!("SIGHUP: reloaded the users"),
-        Err(error) => tracing::error!(error, "SIGHUP: cannot reload the users, using the old ones"),
+        Err(error) => tracing::error!(error, "SIGHUP: cannot reload the users; using the old ones"),
     }
     match app.tls.as_ref().map(Tls::reload) {
         None => {}
@@ -241,17 +245,18 @@ fn reload(app: &App) {
             let error = format!("{error:#}");
             tracing::error!(
                 error,
-                "SIGHUP: cannot reload the TLS certificates, using the old ones"
+                "SIGHUP: cannot reload the TLS certificates; using the old ones"
             );
         }
     }
 }
 
-/// How long recordings may take to write their files, in parallel with the other parts.
+/// Time for recordings to write their files, concurrently with the other parts.
 const RECORDINGS_TIMEOUT: Duration = Duration::from_millis(2_500);
-/// The other parts end one after the other, in less than two seconds together.
+/// Time for the engine to stop. The other parts end one after the other, in less than two seconds
+/// in total.
 const ENGINE_TIMEOUT: Duration = Duration::from_millis(1_200);
 const CONNECTIONS_TIMEOUT: Duration = Duration::from_millis(300);
 const RUNTIME_TIMEOUT: Duration = Duration::from_millis(200);
-/// Shortest time between two reloads: a storm of SIGHUP must not fill the log.
+/// Minimum time between two reloads: many SIGHUP signals must not fill the log.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);

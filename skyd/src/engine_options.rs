@@ -19,7 +19,7 @@ use crate::machine_memory;
 /// Builds the options of the engine and opens the resource store.
 ///
 /// # Errors
-/// If a setting is invalid, or a store cannot be opened.
+/// Returns an error if a setting is invalid, or a store cannot be opened.
 pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<EngineOptions> {
     let folder = data_folder(config);
     let store = open_store(&folder, "meta.redb")?;
@@ -70,7 +70,7 @@ fn open_store(folder: &Path, file: &str) -> anyhow::Result<RedbStore> {
         format!("storage.local.path: cannot open the store in {folder}")
     })?;
     if let Some(aside) = store.set_aside() {
-        tracing::error!(file = %aside.display(), "the store was damaged: moved it to this file and started with an empty one");
+        tracing::error!(file = %aside.display(), "the store was damaged; moved it to this file and started with an empty store");
     }
     Ok(store)
 }
@@ -100,13 +100,13 @@ fn resource_limits(config: &Config) -> ResourceLimits {
     limits
 }
 
-/// Returns the layer key mode of captures that do not choose one.
+/// Returns the layer key mode of captures that do not specify one.
 fn layer_key_mode(config: &Config) -> LayerKeyMode {
     let name = config.text("flow.default_layer_key_mode");
     name.to_ascii_uppercase().parse().unwrap_or_default()
 }
 
-/// Configured store backend that is not supported.
+/// Configured store backend that this daemon does not support.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReplacedBackend {
     /// Key of the setting.
@@ -115,11 +115,11 @@ pub(crate) struct ReplacedBackend {
     pub(crate) wanted: String,
 }
 
-/// Returns the configured store backends that Skydive has and the daemon does not: `local` replaces
-/// them, and the status reports it.
+/// Returns the configured store backends that Skydive supports and this daemon does not. The daemon
+/// uses `local` instead of each, logs a warning, and lists them in the status.
 ///
 /// # Errors
-/// If a backend is unknown.
+/// Returns an error if a backend is unknown.
 pub(crate) fn replaced_backends(config: &Config) -> anyhow::Result<Vec<ReplacedBackend>> {
     let mut replaced = Vec::new();
     for key in [TOPOLOGY_BACKEND, FLOW_BACKEND] {
@@ -129,12 +129,12 @@ pub(crate) fn replaced_backends(config: &Config) -> anyhow::Result<Vec<ReplacedB
             "local" | "memory" => {}
             "clickhouse" | "elasticsearch" | "orientdb" => {
                 tracing::warn!(
-                    "{key}: the backend {driver} is not supported yet, using local instead"
+                    "{key}: the backend {driver} is not supported yet; using local instead"
                 );
                 replaced.push(ReplacedBackend { key, wanted: name });
             }
             _ => bail!(
-                "{key}: {name:?} is not allowed, expected one of local, memory, clickhouse, \
+                "{key}: {name:?} is not allowed; expected one of local, memory, clickhouse, \
                  elasticsearch, orientdb, or a storage.<name> with such a driver"
             ),
         }
@@ -177,7 +177,8 @@ fn flow_store(config: &Config, expire: Duration) -> Option<Arc<dyn FlowStore>> {
     Some(Arc::new(MemoryFlowStore::new(limits)))
 }
 
-/// Returns the size under a key, in bytes; for 0, a quarter of the memory of the machine.
+/// Returns the size configured under a key, in bytes; if the size is 0, a quarter of the memory of
+/// the machine, at most [`MAX_DEFAULT_MEMORY`].
 fn share_of_machine(config: &Config, key: &str) -> usize {
     match config.bytes(key) {
         0 => {
@@ -189,12 +190,13 @@ fn share_of_machine(config: &Config, key: &str) -> usize {
     }
 }
 
-/// Part of the memory for clients that one query may hold: one in this number.
+/// Divisor of `http.limits.memory` that gives the memory limit of one query.
 const QUERY_SHARE: usize = 4;
-/// Largest default of `http.limits.memory` and of `graph.max_bytes`, in bytes.
+/// Maximum default of `http.limits.memory` and `graph.max_bytes`, in bytes.
 const MAX_DEFAULT_MEMORY: u64 = 2 << 30;
 
-/// Returns the memory limit of one store: both share `storage.local.max_bytes` equally.
+/// Returns the memory limit of one store, in bytes: the two stores share `storage.local.max_bytes`
+/// equally.
 fn history_bytes(config: &Config) -> usize {
     let backends = [TOPOLOGY_BACKEND, FLOW_BACKEND];
     let stores = backends.map(|key| usize::from(driver(config, key) != "memory"));
@@ -238,7 +240,7 @@ fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
             .with_context(|| format!("{key}: expected port: name"))?;
         for (port, name) in ports {
             let (Ok(port), Some(name)) = (port.parse::<u16>(), name.as_str()) else {
-                bail!("{key}: {port}: {name} is not allowed, expected a port and a name");
+                bail!("{key}: {port}: {name} is not allowed; expected a port and a name");
             };
             table.application_ports.set(protocol, port, name);
         }
@@ -246,7 +248,7 @@ fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
     Ok(table)
 }
 
-/// Returns the configured identity of the host, or else its host name.
+/// Returns the configured host id, or the host name if none is configured.
 fn host_id(config: &Config) -> String {
     match config.text("host_id") {
         empty if empty.is_empty() => rustix::system::uname()
@@ -257,7 +259,7 @@ fn host_id(config: &Config) -> String {
     }
 }
 
-/// Returns the names by which clients may address this machine: its host name, whole and without
+/// Returns the names by which clients may address this machine: its host name with and without
 /// domain, the host id, and the configured address.
 pub(crate) fn host_names(config: &Config) -> Vec<String> {
     let system = rustix::system::uname()
@@ -275,7 +277,7 @@ pub(crate) fn host_names(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Returns the configured data folder, or else the usual one of the user.
+/// Returns the configured data folder, or the default folder of the user.
 pub(crate) fn data_folder(config: &Config) -> PathBuf {
     let configured = config.text("storage.local.path");
     if !configured.is_empty() {
@@ -316,7 +318,7 @@ fn startup_capture(config: &Config) -> anyhow::Result<Option<CaptureSpec>> {
         name => Some(name.parse::<CaptureType>().ok().with_context(|| {
             let names = CaptureType::ALL.map(CaptureType::name).join(", ");
             let key = "analyzer.startup.capture_type";
-            format!("{key}: {name:?} is not allowed, expected one of {names}")
+            format!("{key}: {name:?} is not allowed; expected one of {names}")
         })?),
     };
     let spec = CaptureSpec::new(query)

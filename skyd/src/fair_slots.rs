@@ -1,8 +1,9 @@
-//! Slots that are shared fairly between clients: a bounded number of holders at a time.
+//! Bounded set of slots that is shared fairly between clients.
 //!
-//! A free slot goes to the waiting client that holds the fewest slots, and no client holds more than
-//! its share. Among requests of equal clients, the order of the slots decides. Granting a slot is a
-//! scan of the waiting requests, O(waiting); clients are bounded by `http.limits.connections`.
+//! A free slot goes to the waiting client that holds the fewest slots, and no client holds more
+//! than its share. Among requests of clients with equally many slots, [`Order`] decides. Granting a
+//! slot scans the waiting requests: O(waiting), where `http.limits.connections` bounds the number
+//! of clients.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +14,8 @@ use tokio::sync::oneshot;
 /// Key of a client: the name of its user or, without passwords, its address.
 pub(crate) type ClientKey = Arc<str>;
 
-/// Returns the key of the client at an address: one IPv6 host has a whole /64.
+/// Returns the key of the client at an address. For IPv6, the key is the /64 prefix, because one
+/// host may use all addresses in it.
 pub(crate) fn address_key(peer: IpAddr) -> ClientKey {
     match peer.to_canonical() {
         IpAddr::V4(address) => address.to_string().into(),
@@ -26,25 +28,26 @@ pub(crate) fn address_key(peer: IpAddr) -> ClientKey {
 pub(crate) struct FairSlots {
     state: Mutex<State>,
     count: usize,
-    /// Most slots of one client; `1 <= share <= count`, or both are 0.
+    /// Maximum number of slots of one client; `1 <= share <= count`, or both are 0.
     share: usize,
     order: Order,
 }
 
-/// Order in which requests of clients with equally many slots are served. Complete by definition.
+/// Order in which requests of clients with equally many slots are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// The request that has waited longest is first.
+    /// The request that has waited longest is served first.
     OldestFirst,
-    /// The latest request is first: one that waits long is served elsewhere.
+    /// The latest request is served first: a request that waits long is served by another set of
+    /// slots.
     NewestFirst,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Slots that are held; at most `count`.
+    /// Number of held slots; at most `count`.
     held: usize,
-    /// Slots of each client that holds some; the sum is `held`.
+    /// Number of slots of each client that holds any; the sum is `held`.
     by_client: HashMap<ClientKey, usize>,
     /// Requests in the order of their arrival.
     waiting: Vec<Waiting>,
@@ -56,7 +59,7 @@ struct Waiting {
     grant: oneshot::Sender<FairSlot>,
 }
 
-/// A held slot, released when dropped.
+/// Held slot; released when dropped.
 #[derive(Debug)]
 pub(crate) struct FairSlot {
     /// `None` if the slot was never received.
@@ -65,7 +68,7 @@ pub(crate) struct FairSlot {
 }
 
 impl FairSlots {
-    /// Creates `count` slots, of which one client can hold `share`.
+    /// Creates `count` slots, of which one client can hold at most `share`.
     pub(crate) fn new(count: usize, share: usize, order: Order) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
@@ -80,7 +83,7 @@ impl FairSlots {
         self.lock().held
     }
 
-    /// Waits for a slot. The request ends when the future is dropped.
+    /// Waits for a slot. Dropping the future cancels the request.
     pub(crate) async fn acquire(self: &Arc<Self>, client: &ClientKey) -> FairSlot {
         if self.count == 0 {
             return std::future::pending().await;
@@ -91,7 +94,7 @@ impl FairSlots {
                 return self.grant(&mut state, client);
             }
             let (grant, receiver) = oneshot::channel();
-            // Requests that were dropped meanwhile.
+            // Removes requests that were cancelled in the meantime.
             state.waiting.retain(|waiting| !waiting.grant.is_closed());
             let client = Arc::clone(client);
             state.waiting.push(Waiting { client, grant });
@@ -99,7 +102,7 @@ impl FairSlots {
         };
         match receiver.await {
             Ok(slot) => slot,
-            // The sender is dropped only with the whole set.
+            // The sender is dropped only together with the set of slots.
             Err(_) => std::future::pending().await,
         }
     }

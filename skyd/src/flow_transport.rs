@@ -21,8 +21,8 @@ pub(crate) enum FlowTransport {
 impl FlowTransport {
     /// Returns the transport of a protocol, `websocket` or `udp`; opens the UDP socket at `address`.
     ///
-    /// The daemon is useful without flows of agents, so a socket that cannot be opened is logged and
-    /// reported in the status instead of being an error.
+    /// The daemon is useful without the flows of agents. Therefore, failure to open the socket is
+    /// logged and reported in the status, but is not an error.
     pub(crate) fn open(protocol: &str, address: SocketAddr) -> Self {
         if protocol == "websocket" {
             return Self::WebSocket;
@@ -70,8 +70,8 @@ impl FlowTransport {
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
-    // A burst waits in the kernel while other threads have the processor. FORCE exceeds
-    // net.core.rmem_max and needs CAP_NET_ADMIN; the plain option is the fallback.
+    // A burst waits in the kernel while other threads use the CPU. FORCE exceeds net.core.rmem_max
+    // and needs CAP_NET_ADMIN; the plain option is the fallback.
     let enlarged = sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)
         .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER));
     if let Err(error) = enlarged {
@@ -80,5 +80,5 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket)
 }
 
-/// Bytes of datagrams that may wait in the kernel.
+/// Size of the kernel's receive buffer, in bytes.
 const RECEIVE_BUFFER: usize = 4 << 20;

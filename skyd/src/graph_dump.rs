@@ -1,4 +1,5 @@
-//! Snapshot of the whole graph: handles are collected quickly and sent at the pace of the client.
+//! Snapshot of the whole graph: handles are collected quickly, and the elements are sent at the
+//! pace of the client.
 
 use std::sync::Arc;
 
@@ -23,23 +24,23 @@ pub(crate) struct GraphDump {
 /// Reason why there is no dump.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum DumpError {
-    /// The graph changes so fast that it expires several snapshots in a row.
-    #[error("{0}")]
+    /// The graph changes so fast that several snapshots in a row expired.
+    #[error(transparent)]
     Graph(#[from] GraphError),
-    /// There is no memory for the handles now.
-    #[error("{0}")]
+    /// The memory budget does not allow for the handles at present.
+    #[error(transparent)]
     Memory(#[from] MemoryExhausted),
-    /// Nobody waits for the dump any more.
+    /// The client no longer waits for the dump.
     #[error("the query was interrupted")]
     Interrupted,
 }
 
 impl GraphDump {
-    /// Collects the handles. Blocks for some milliseconds if the graph is large.
+    /// Collects the handles. Blocks for several milliseconds if the graph is large.
     ///
     /// # Errors
-    /// [`DumpError`] if the graph changes too fast, there is no memory, or `is_interrupted` returns
-    /// `true`.
+    /// Returns [`DumpError`] if the graph changes too fast, the memory budget is exhausted, or
+    /// `is_interrupted` returns `true`.
     pub(crate) fn collect(
         engine: &Engine,
         is_interrupted: &dyn Fn() -> bool,
@@ -83,7 +84,7 @@ impl GraphDump {
     }
 }
 
-/// Elements between two polls of the interrupt.
+/// Number of elements between two polls of the interrupt.
 const CHECK_INTERVAL: usize = 4096;
-/// Snapshots that are tried.
+/// Maximum number of snapshots that are tried.
 const ATTEMPTS: u32 = 3;

@@ -12,13 +12,13 @@ use crate::auth::User;
 use crate::fair_slots::{ClientKey, address_key};
 use crate::response::Response;
 
-/// A request with everything that its handler needs.
+/// Request with everything that its handler needs.
 pub(crate) struct Call {
     /// State of the daemon.
     pub(crate) app: Arc<App>,
-    /// The request itself.
+    /// HTTP request.
     pub(crate) request: Request<Incoming>,
-    /// Percent-decoded part of the path that the route leaves open, such as the id of a resource.
+    /// Percent-decoded variable part of the path, such as the id of a resource.
     pub(crate) id: String,
     /// Address of the client.
     pub(crate) peer: SocketAddr,
@@ -27,7 +27,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Returns the key by which the client shares slots with others.
+    /// Returns the key that identifies the client when slots are shared fairly.
     pub(crate) fn client_key(&self) -> ClientKey {
         match &self.user {
             Some(user) if !self.app.auth.is_open() => format!("user {}", user.name).into(),

@@ -1,7 +1,7 @@
-//! A client for single HTTP requests, to Keystone and to webhooks.
+//! HTTP client for single requests to Keystone and to webhooks.
 //!
-//! It uses hyper's connection API with one connection for each request: a pooling client would need a
-//! second TLS connector and save a handshake, which is not worth the dependencies.
+//! It uses hyper's connection API with one connection for each request: a pooling client would save
+//! handshakes but need a second TLS connector, which is not worth the dependencies.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::tls;
 pub(crate) struct Server {
     host: String,
     port: u16,
-    /// `host:port` for the header `Host`, as it was written.
+    /// `host:port` for the `Host` header, as configured.
     authority: String,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
@@ -32,7 +32,8 @@ impl Server {
     /// Returns the server of a URL; `connector` is called for `https`.
     ///
     /// # Errors
-    /// If the URL has no host or another scheme than `http` and `https`, or `connector` fails.
+    /// Returns an error if the URL has no host or a scheme other than `http` and `https`, or
+    /// `connector` fails.
     pub(crate) fn of(
         uri: &Uri,
         connector: impl FnOnce() -> anyhow::Result<TlsConnector>,
@@ -59,10 +60,10 @@ impl Server {
         })
     }
 
-    /// Sends a request on a new connection and reads the response, up to a length of its body.
+    /// Sends a request on a new connection and reads the response, whose body has a maximum length.
     ///
     /// # Errors
-    /// If the server cannot be reached, or its response is invalid or too long.
+    /// Returns an error if the server cannot be reached, or its response is invalid or too long.
     pub(crate) async fn send(
         &self,
         mut request: Request<Full<Bytes>>,
@@ -99,7 +100,7 @@ async fn exchange(
     tokio::pin!(exchange);
     tokio::select! {
         answer = &mut exchange => answer,
-        // The connection may end together with the response, which is then complete.
+        // The connection may end at the same time as the response, which is then complete.
         ended = connection => {
             ended?;
             exchange.await
@@ -107,10 +108,10 @@ async fn exchange(
     }
 }
 
-/// Returns a TLS connector that trusts the authorities of the system and further ones.
+/// Returns a TLS connector that trusts the authorities of the system and the given ones.
 ///
 /// # Errors
-/// If no authority is trusted.
+/// Returns an error if no authority is trusted.
 pub(crate) fn connector(authorities: Option<RootCertStore>) -> anyhow::Result<TlsConnector> {
     let mut roots = authorities.unwrap_or_else(RootCertStore::empty);
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

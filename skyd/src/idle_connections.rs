@@ -1,6 +1,7 @@
 //! Registry of idle keep-alive connections, the first to be closed at the connection limit.
 //!
-//! A FIFO ordered by the time at which each connection became idle; every operation is O(log n).
+//! The registry is a FIFO queue ordered by the time at which each connection became idle; every
+//! operation is O(log n).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,8 @@ use tokio::sync::Notify;
 
 use crate::fair_slots::ClientKey;
 
-/// Connections that wait for their next request, in the order in which they became idle.
+/// Registry of the connections that wait for their next request, in the order in which they became
+/// idle.
 #[derive(Debug, Default)]
 pub(crate) struct IdleConnections {
     /// Idle connections by ascending sequence number; the first has been idle longest.
@@ -42,8 +44,8 @@ impl IdleConnections {
         connection
     }
 
-    /// Closes the connection that has been idle longest, among all, or among the connections of an address. Returns
-    /// `false` if none is idle.
+    /// Closes the connection that has been idle longest, among the connections of an address or,
+    /// for `None`, among all. Returns `false` if none is idle.
     pub(crate) fn close_oldest_of(&self, address: Option<&ClientKey>) -> bool {
         let mut idle = self.lock();
         let is_of = |connection: &IdleConnection| {
@@ -70,17 +72,19 @@ impl IdleConnections {
     }
 }
 
-/// One registered connection, idle or busy.
+/// Registered connection, idle or busy.
 #[derive(Debug)]
 pub(crate) struct TrackedConnection {
     registry: Arc<IdleConnections>,
-    /// Key in the registry while idle; `None` while busy or once it was closed as idle.
+    /// Key in the registry while idle; `None` while busy or after the connection was closed as
+    /// idle.
     sequence: Mutex<Option<u64>>,
     connection: IdleConnection,
 }
 
 impl TrackedConnection {
-    /// Marks the connection as busy until the guard is dropped, at the end of the response.
+    /// Marks the connection as busy until the returned guard is dropped, at the end of the
+    /// response.
     pub(crate) fn begin_request(self: &Arc<Self>) -> BusyGuard {
         self.mark_busy();
         BusyGuard(Arc::clone(self))

@@ -1,4 +1,4 @@
-//! The part of the daemon that other programs can use: reading and checking its configuration.
+//! Part of the daemon that other programs can use: reading and checking its configuration.
 //!
 //! The daemon itself is the binary `skyd` of this package.
 

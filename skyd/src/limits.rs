@@ -1,10 +1,10 @@
-//! Limits of what clients may do, from the keys `http.limits.*` and `http.ws.*`.
+//! Limits on clients, from the configuration keys `http.limits.*` and `http.ws.*`.
 
 use std::time::Duration;
 
 use crate::config::Config;
 
-/// Limits of clients. Each field is the value of the configuration key in its comment.
+/// Limits on clients. Each field is the value of the configuration key in its comment.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// `http.limits.header_bytes`
@@ -58,7 +58,8 @@ impl Limits {
         }
     }
 
-    /// Returns the time in which a body of more than `received` bytes must continue to arrive.
+    /// Returns the time, from the start of a body, until which more than `received` bytes must have
+    /// arrived.
     pub(crate) fn time_for_body(&self, received: usize) -> Duration {
         match (received as u64).checked_div(self.transfer_rate) {
             Some(seconds) => (BODY_GRACE + Duration::from_secs(seconds)).min(self.body_timeout),
@@ -67,7 +68,7 @@ impl Limits {
     }
 }
 
-/// Time in which a body need not arrive at the lowest rate.
+/// Time at the start of a body during which the minimum transfer rate is not enforced.
 const BODY_GRACE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -12,15 +12,15 @@ pub(crate) fn start(level: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
-        // A log file on a full disk: the default reports the failure on standard error again, and panics
-        // if that fails, too.
+        // By default, a failure (such as a log file on a full disk) is reported on standard error,
+        // with a panic if that fails too.
         .log_internal_errors(false)
         .with_writer(|| OneLine(io::stderr()))
         .init();
 }
 
-/// Writer that escapes line breaks within an event, so that text of a client, such as a query, cannot
-/// imitate another event. Each `write` must be one event.
+/// Writer that escapes line breaks within an event, so that input from a client, such as a query,
+/// cannot imitate another event. Each call of `write` must receive one whole event.
 struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
@@ -47,7 +47,7 @@ impl<W: Write> Write for OneLine<W> {
     }
 }
 
-/// Returns the `tracing` level of a Skydive level.
+/// Returns the `tracing` level that corresponds to a Skydive log level.
 fn name(level: &str) -> &'static str {
     match level.to_ascii_uppercase().as_str() {
         "ERROR" => "error",

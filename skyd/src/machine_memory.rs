@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// Returns the memory that the process may use, in bytes; `None` if the kernel does not say.
+/// Returns the memory that the process may use, in bytes; `None` if the kernel does not report it.
 pub(crate) fn bytes() -> Option<u64> {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let groups = text("/proc/self/cgroup");
@@ -11,19 +11,20 @@ pub(crate) fn bytes() -> Option<u64> {
     limit.into_iter().chain(total).min()
 }
 
-/// Returns `MemTotal` of `/proc/meminfo`, in bytes.
+/// Parses `MemTotal` of `/proc/meminfo`; returns it in bytes.
 fn total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
 
-/// Returns the path of the control group, version 2, in `/proc/self/cgroup`.
+/// Returns the path of the version 2 control group in `/proc/self/cgroup`.
 fn own_group(cgroup: &str) -> Option<&str> {
     cgroup.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
-/// Returns the lowest limit of a control group and those above it, in bytes.
+/// Returns the lowest memory limit of a control group and its ancestors, in bytes; `None` if there
+/// is none.
 fn limit_of(group: &str, text: &impl Fn(&str) -> String) -> Option<u64> {
     let ends = group.match_indices('/').map(|(at, _)| at);
     let parents = ends.chain([group.len()]).map(|end| &group[..end]);

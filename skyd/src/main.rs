@@ -1,4 +1,4 @@
-//! The daemon and command line of `skylib`: configuration, HTTP, WebSocket and process life cycle.
+//! The daemon and command line of `skylib`: configuration, HTTP, WebSocket, and process life cycle.
 
 mod access;
 mod agent_udp;
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
 
 fn run_client(args: ClientArgs) -> ExitCode {
     let mut definition = Cli::command();
-    // Sets the names of commands for their usage lines, such as `skyd client alert`.
+    // Sets the command names for usage lines, such as `skyd client alert`.
     definition.build();
     match definition.find_subcommand("client") {
         Some(client) => client::run(args, client),

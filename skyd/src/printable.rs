@@ -1,16 +1,16 @@
-//! Text that a terminal shows and does not execute.
+//! Escaping of characters that a terminal would interpret instead of showing.
 //!
-//! Names of interfaces, processes, and nodes are chosen by others. A terminal executes control
-//! characters in them (ECMA-48 escape sequences), and reorders text at bidirectional controls.
+//! Names of interfaces, processes, and nodes are untrusted. A terminal interprets control
+//! characters in them (ECMA-48 escape sequences) and reorders text at bidirectional controls.
 
 use std::borrow::Cow;
 
-/// Returns a text in which characters that are not [safe](is_safe) are shown as `\u{1b}`.
+/// Returns a string in which characters that are not [safe](is_safe) are escaped, as in `\u{1b}`.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_safe)
 }
 
-/// Returns a text as [`printable`] does, but with its line breaks.
+/// Returns a string as [`printable`] does, except that line breaks are kept.
 pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |letter| letter == '\n' || is_safe(letter))
 }
@@ -30,9 +30,8 @@ fn escaped(text: &str, is_allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Returns whether a terminal shows a character where it is written: it is neither a control
-/// character, nor a line separator, nor a format character that is invisible or changes the
-/// direction of text.
+/// Returns whether a terminal shows a character at its position: false for control characters, line
+/// separators, and format characters that are invisible or change the direction of text.
 pub(crate) const fn is_safe(letter: char) -> bool {
     !matches!(letter,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'

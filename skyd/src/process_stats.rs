@@ -5,7 +5,7 @@ use std::fs;
 /// Statistics of the process; `None` for values that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct ProcessStats {
-    /// Processor time in user and kernel mode, in seconds.
+    /// CPU time in user and kernel mode, in seconds.
     pub(crate) cpu_seconds: Option<f64>,
     /// Start time, in seconds since the Unix epoch.
     pub(crate) start_seconds: Option<f64>,
@@ -17,7 +17,7 @@ pub(crate) struct ProcessStats {
     pub(crate) threads: Option<u64>,
     /// Number of open file descriptors.
     pub(crate) descriptors: Option<usize>,
-    /// Limit of open file descriptors; `None` also if there is no limit.
+    /// Maximum number of open file descriptors; `None` if there is no limit or it cannot be read.
     pub(crate) max_descriptors: Option<u64>,
 }
 
@@ -35,8 +35,8 @@ impl ProcessStats {
 
     /// Parses `/proc/self/stat` and `/proc/stat`; `ticks` is the number of clock ticks per second.
     fn parse(own: &str, machine: &str, ticks: u64) -> Self {
-        // The name in parentheses may itself contain blanks and parentheses, so the fields are counted
-        // after the last one: the state is field 3.
+        // The name in parentheses may itself contain blanks and parentheses, so the fields are
+        // counted from the last closing parenthesis: the next field, the state, is field 3.
         let fields: Vec<&str> = match own.rsplit_once(')') {
             Some((_, rest)) => rest.split_whitespace().collect(),
             None => Vec::new(),

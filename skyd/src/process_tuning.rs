@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Raises the soft limit of open files to the hard one: every client needs a descriptor, and the
+/// Raises the soft limit on open files to the hard limit: every client needs a descriptor, and the
 /// usual soft limit is 1024.
 pub(crate) fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "cannot raise the limit of open files");
+        tracing::debug!(%error, "cannot raise the limit on open files");
     }
 }
 
-/// Returns how many client connections the limit of open files allows, at most `wanted`. Descriptors
-/// that are open and a reserve for files, captures, and probes do not count.
+/// Returns the number of client connections that the limit on open files allows, at most `wanted`.
+/// Descriptors that are already open and a reserve for files, captures, and probes are subtracted.
 pub(crate) fn connection_limit(wanted: usize) -> usize {
     let Some(files) = getrlimit(Resource::Nofile).current else {
         return wanted;
@@ -32,38 +32,40 @@ pub(crate) fn connection_limit(wanted: usize) -> usize {
     allowed.min(wanted)
 }
 
-/// Returns the number of descriptors for clients.
+/// Returns the number of descriptors that are available for clients.
 fn room(files: usize, open: usize) -> usize {
     let reserve = (files / 4).clamp(MIN_RESERVE, MAX_RESERVE);
     files.saturating_sub(open + reserve).max(1)
 }
 
-/// Fewest and most descriptors that are reserved.
+/// Minimum and maximum number of reserved descriptors.
 const MIN_RESERVE: usize = 16;
 const MAX_RESERVE: usize = 1024;
 
 /// Allows or forbids transparent huge pages for the memory of this process.
 ///
-/// An idle daemon has one or two megabytes of heap. In huge pages that becomes eight, and clearing
-/// them is most of the processor time of a quiet capture. The flows of a large file are faster with
-/// huge pages.
+/// The heap of an idle daemon takes one or two megabytes. With huge pages, it takes eight
+/// megabytes, and clearing the pages takes most of the CPU time of a quiet capture. Large capture
+/// files are processed faster with huge pages.
 pub(crate) fn allow_huge_pages(are_allowed: bool) {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(!are_allowed) {
         tracing::debug!(%error, "cannot change the transparent huge page setting");
     }
 }
 
-/// Returns free memory of the heap to the system.
+/// Returns free heap memory to the system.
 ///
-/// The allocator (mimalloc 3) returns freed pages after a second, but only when a thread frees another
-/// large block. Without this call, an idle daemon would hold the memory of its last burst of work.
+/// The allocator (mimalloc 3) returns freed pages after a second, but only when a thread frees
+/// another large block. Without this call, an idle daemon would retain the memory of its last burst
+/// of work.
 pub(crate) fn return_free_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BLOCK)));
 }
 
 /// Time between two calls of [`return_free_memory`].
 pub(crate) const RETURN_INTERVAL: Duration = Duration::from_secs(2);
-/// Size of a block that the allocator does not keep for the thread, in bytes. It is never touched.
+/// Size of a block that the allocator does not retain for the thread, in bytes. Its memory is never
+/// accessed.
 const LARGE_BLOCK: usize = 16 << 20;
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::fmt::{Display, Write};
 /// Content type of the format.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Text of a scrape: metric families one after the other.
+/// Content of a scrape: metric families one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct MetricsPage(String);
 
-/// Type of a metric family. Complete by definition: the types that the daemon uses.
+/// Type of a metric family.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum MetricKind {
     /// Value that rises and falls.
@@ -19,7 +19,7 @@ pub(crate) enum MetricKind {
 }
 
 impl MetricsPage {
-    /// Begins a family and returns it for its samples.
+    /// Begins a family and returns a writer for its samples.
     pub(crate) fn family(
         &mut self,
         kind: MetricKind,
@@ -47,13 +47,13 @@ impl MetricsPage {
             .sample(&[], value);
     }
 
-    /// Returns the text.
+    /// Returns the content.
     pub(crate) fn into_text(self) -> String {
         self.0
     }
 }
 
-/// A family of a [`MetricsPage`] that receives its samples.
+/// Writer for the samples of one family of a [`MetricsPage`].
 pub(crate) struct MetricFamily<'a> {
     page: &'a mut MetricsPage,
     name: &'static str,

@@ -1,9 +1,10 @@
-//! Query slots: run blocking queries with a bounded number at a time, a timeout and cancellation.
+//! Query slots: run blocking queries with a limit on concurrency, a timeout, and cancellation.
 //!
-//! A query takes a free slot. While all are occupied, it may begin in one of a few reserved slots, where
-//! it has a short time; if that is not enough, it is interrupted and starts again once it gets another
-//! slot (a multilevel feedback queue of two levels). So a short query never waits for the end of long
-//! ones. Slots are shared fairly between clients, see [`FairSlots`].
+//! A query takes a free slot. While all slots are occupied, a query may begin in one of a few
+//! reserved slots with a short time limit; if it exceeds the limit, it is interrupted and starts
+//! again once it gets a regular slot (a multilevel feedback queue with two levels). Therefore, a
+//! short query never waits for the end of long queries. Slots are shared fairly between clients;
+//! see [`FairSlots`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,19 +19,20 @@ use crate::fair_slots::{ClientKey, FairSlot, FairSlots, Order};
 /// Bounded set of slots in which queries run.
 #[derive(Clone, Debug)]
 pub(crate) struct QuerySlots {
-    /// Slots whose time is limited by the timeout only.
+    /// Regular slots, in which only the timeout limits the time of a query.
     ///
-    /// A query holds its slot until its work returns, even if no caller waits for it any more:
-    /// otherwise queries that ignore the interrupt could exceed the limit.
+    /// A query holds its slot until its work returns, even if no caller waits for the result any
+    /// more: otherwise, queries that ignore the interrupt could exceed the limit.
     long: Arc<FairSlots>,
-    /// Reserved slots, for queries that have not yet proved to be long.
+    /// Reserved slots, for queries that have not yet turned out to be long.
     short: Arc<FairSlots>,
     timeout: Duration,
 }
 
 impl QuerySlots {
-    /// Creates `count` slots; an eighth of them is reserved for short queries, and one client can hold
-    /// three quarters of the others. `timeout` bounds the wait for a slot and the time in it, each.
+    /// Creates `count` slots; an eighth of them is reserved for short queries, and one client can
+    /// hold at most three quarters of the others. `timeout` limits both the wait for a slot and the
+    /// time in it.
     pub(crate) fn new(count: usize, timeout: Duration) -> Self {
         let short = count / 8;
         let long = count - short;
@@ -52,7 +54,8 @@ impl QuerySlots {
     /// is dropped.
     ///
     /// # Errors
-    /// [`QueryFailure`] if no slot gets free in time, or the work exceeds the timeout or panics.
+    /// Returns [`QueryFailure`] if no slot becomes free in time, or the work exceeds the timeout or
+    /// panics.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         client: &ClientKey,
@@ -65,11 +68,11 @@ impl QuerySlots {
         Ok(result)
     }
 
-    /// Runs work like [`QuerySlots::run`], but possibly twice: if only a reserved slot is free, at first
-    /// for a short time. The work must have no effect except its result.
+    /// Runs work like [`QuerySlots::run`], but possibly twice: if only a reserved slot is free, the
+    /// first run has a short time limit. The work must have no effect other than its result.
     ///
     /// # Errors
-    /// As [`QuerySlots::run`].
+    /// Returns the errors of [`QuerySlots::run`].
     pub(crate) async fn run_repeatable<T: Send + 'static>(
         &self,
         client: &ClientKey,
@@ -100,7 +103,8 @@ impl QuerySlots {
         Ok(run_in(slot, None).await?.0)
     }
 
-    /// Runs work in a slot. Returns its result, and whether the work was not interrupted by `limit`.
+    /// Runs work in a slot. Returns its result, and whether the work ended without being
+    /// interrupted by `limit`.
     async fn run_in<T: Send + 'static>(
         &self,
         slot: FairSlot,
@@ -125,18 +129,19 @@ impl QuerySlots {
     }
 }
 
-/// Flag by which a running query learns that it should stop.
+/// Flag that tells a running query to stop.
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     stop: Arc<AtomicBool>,
-    /// Limit of the time in a reserved slot, with the times of its start; `None` for no limit.
+    /// Time limit of a reserved slot, with the start as wall-clock time and as CPU time; `None` for
+    /// no limit.
     limit: Option<(TimeLimit, Instant, Duration)>,
-    /// Whether the query has learned that it exceeded the limit.
+    /// Whether [`Interrupt::is_set`] has reported to the query that it exceeded the limit.
     exceeded: AtomicBool,
 }
 
-/// Time of a query in a reserved slot. On a busy machine, a query gets little of the processor: it may
-/// stay beyond `wall` until it has had `processor`, but not beyond `longest`.
+/// Time limit of a query in a reserved slot. On a busy machine, a query gets little CPU time: it
+/// may exceed `wall` until it has used `processor`, but must not exceed `longest`.
 #[derive(Clone, Copy, Debug)]
 struct TimeLimit {
     wall: Duration,
@@ -144,9 +149,10 @@ struct TimeLimit {
     longest: Duration,
 }
 
-/// Client in whose name all subscriptions together run queries, so that they leave slots to requests.
+/// Client key under which all subscriptions together run queries, so that they leave slots to
+/// requests.
 pub(crate) const SUBSCRIPTIONS: &str = "subscriptions";
-/// Limit of short queries.
+/// Time limit of short queries.
 const SHORT: TimeLimit = TimeLimit {
     wall: Duration::from_millis(100),
     processor: Duration::from_millis(50),
@@ -157,7 +163,7 @@ const SHORT: TimeLimit = TimeLimit {
 pub(crate) struct InterruptGuard(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Creates a flag and the guard that sets it.
+    /// Creates a flag and the guard that sets it when dropped.
     pub(crate) fn new() -> (Self, InterruptGuard) {
         let stop = Arc::new(AtomicBool::new(false));
         let guard = InterruptGuard(Arc::clone(&stop));
@@ -169,7 +175,7 @@ impl Interrupt {
         (interrupt, guard)
     }
 
-    /// Starts the time of a limit. Must be called on the thread of the query.
+    /// Starts the clocks of a time limit. Must be called on the thread of the query.
     fn with_limit(mut self, limit: Option<TimeLimit>) -> Self {
         self.limit = limit.map(|limit| (limit, Instant::now(), processor_time()));
         self
@@ -194,7 +200,7 @@ impl Interrupt {
     }
 }
 
-/// Returns the processor time of this thread.
+/// Returns the CPU time of this thread.
 fn processor_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime)
         .try_into()

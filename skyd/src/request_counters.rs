@@ -32,7 +32,7 @@ impl RequestCounters {
     }
 }
 
-/// Methods with counters of their name.
+/// Methods that have their own counters.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 #[cfg(test)]

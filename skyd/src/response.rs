@@ -1,6 +1,6 @@
 //! HTTP responses in the form that clients of Skydive expect, and the mapping of errors to statuses.
 //!
-//! Errors are plain text, never JSON: a message with a line feed, or a status without body.
+//! Errors are plain text, never JSON: a message with a line feed, or a status without a body.
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -22,15 +22,16 @@ use crate::idle_connections::BusyGuard;
 /// Response of a handler.
 pub(crate) type Response = hyper::Response<Body>;
 
-/// Response body: whole, or made piece by piece while it is sent; optionally compressed.
+/// Response body: whole, or produced piece by piece while it is sent; optionally compressed.
 pub(crate) struct Body {
     pieces: Pieces,
     encoder: Option<Encoder>,
-    /// Marks the connection as busy until the body is sent or dropped.
+    /// Guard that marks the connection as busy until the body is sent or dropped.
     busy: Option<BusyGuard>,
     /// Charges for the memory of the body, held until it is sent or dropped.
     memory: Vec<MemoryCharge>,
-    /// Registration of the revisions that the pieces hold. Once it ends, so does the connection.
+    /// Registration of the revisions that the pieces hold. When the registration is revoked, the
+    /// connection ends.
     pin: Option<RevisionPin>,
 }
 
@@ -41,7 +42,7 @@ enum Pieces {
 }
 
 impl Body {
-    /// Creates a body from bytes that are all present.
+    /// Creates a body whose bytes are all available.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         Self {
             pieces: Pieces::Whole(bytes.into()),
@@ -52,8 +53,8 @@ impl Body {
         }
     }
 
-    /// Creates a body of pieces, each made once the client has received those before. The iterator
-    /// runs on an async thread and must not block.
+    /// Creates a body whose pieces are produced on demand: the first two now, each other one when
+    /// the connection is ready to send it. The iterator runs on an async thread and must not block.
     pub(crate) fn lazy(mut pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
         let first = pieces.next().unwrap_or_default();
         match pieces.next() {
@@ -71,7 +72,7 @@ impl Body {
         }
     }
 
-    /// Returns the bytes if they are all present and not compressed while sending.
+    /// Returns the bytes if they are all available and are not compressed while they are sent.
     pub(crate) fn as_whole(&self) -> Option<&Bytes> {
         match (&self.pieces, &self.encoder) {
             (Pieces::Whole(bytes), None) => Some(bytes),
@@ -87,25 +88,26 @@ impl Body {
         self.busy = Some(guard);
     }
 
-    /// Holds the charge for memory that the body uses until it is sent or dropped.
+    /// Holds a charge for the memory of the body until the body is sent or dropped.
     pub(crate) fn hold_memory(&mut self, charge: MemoryCharge) {
         if charge.bytes() > 0 {
             self.memory.push(charge.into_use(MemoryUse::Responses));
         }
     }
 
-    /// Holds the registration of the revisions that the pieces hold, until the body is sent.
+    /// Holds the registration of the revisions that the pieces hold, until the body is sent or
+    /// dropped.
     pub(crate) fn hold_pin(&mut self, pin: RevisionPin) {
         if matches!(self.pieces, Pieces::Lazy(_)) {
             self.pin = Some(pin);
         }
     }
 
-    /// Charges the memory in which the body waits for the client. Short bodies are free: the
-    /// connection limit bounds their number.
+    /// Charges the memory that the body uses while it waits for the client. Short bodies are not
+    /// charged: the connection limit bounds their number.
     ///
     /// # Errors
-    /// [`MemoryExhausted`] if it does not fit.
+    /// Returns [`MemoryExhausted`] if the body does not fit into the budget.
     pub(crate) fn charge(&mut self, budget: &MemoryBudget) -> Result<(), MemoryExhausted> {
         let bytes = match &self.pieces {
             Pieces::Whole(bytes) if bytes.len() > SLICE => bytes.len() + STREAM_BYTES,
@@ -150,10 +152,10 @@ impl Body {
     }
 }
 
-/// Bytes that are compressed at a time.
+/// Number of bytes that are compressed in one step.
 const SLICE: usize = 64 << 10;
-/// Memory for sending a body in pieces: the piece being made, those that wait for the socket, and the
-/// state of the compressor.
+/// Memory charged for sending a body in pieces, in bytes: the piece being produced, the pieces that
+/// wait for the socket, and the state of the compressor.
 const STREAM_BYTES: usize = 512 << 10;
 
 impl hyper::body::Body for Body {
@@ -230,7 +232,7 @@ pub(crate) fn with_body(status: StatusCode, content_type: &'static str, body: Bo
     response
 }
 
-/// Returns an error with a plain text.
+/// Returns an error response with a plain-text message.
 pub(crate) fn error_text(status: StatusCode, message: &str) -> Response {
     let mut response = typed(status, "text/plain; charset=utf-8", format!("{message}\n"));
     let no_sniff = HeaderValue::from_static("nosniff");
@@ -240,7 +242,7 @@ pub(crate) fn error_text(status: StatusCode, message: &str) -> Response {
     response
 }
 
-/// Returns status 503 for a request for which there is no memory now.
+/// Returns status 503 for a request that exceeds the memory budget at present.
 pub(crate) fn memory_exhausted(error: MemoryExhausted) -> Response {
     try_later(&error.to_string())
 }
@@ -253,14 +255,14 @@ pub(crate) fn try_later(message: &str) -> Response {
     response
 }
 
-/// Returns a response without body.
+/// Returns a response without a body.
 pub(crate) fn bare(status: StatusCode) -> Response {
     let mut response = Response::new(Body::whole(Bytes::new()));
     *response.status_mut() = status;
     response
 }
 
-/// Returns a response without body that closes the connection.
+/// Returns a response without a body that closes the connection.
 pub(crate) fn bare_and_close(status: StatusCode) -> Response {
     let mut response = bare(status);
     close(response.headers_mut());
@@ -293,7 +295,7 @@ pub(crate) fn moved(location: &str) -> Response {
 
 /// Returns the response for an unknown path.
 ///
-/// COMPAT: the text of Go's servers.
+/// COMPAT: the message of Go's servers.
 pub(crate) fn not_found() -> Response {
     error_text(StatusCode::NOT_FOUND, "404 page not found")
 }
@@ -315,7 +317,7 @@ pub(crate) fn failed(what: &str, error: &dyn std::error::Error) -> Response {
     error_text(StatusCode::INTERNAL_SERVER_ERROR, &text)
 }
 
-/// Returns the response for a resource that could not be created, changed or deleted.
+/// Returns the response for a resource that could not be created, changed, or deleted.
 pub(crate) fn resource_error(error: &ResourceError) -> Response {
     match error {
         ResourceError::Duplicate => error_text(StatusCode::CONFLICT, &error.to_string()),
@@ -338,7 +340,7 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
     }
 }
 
-/// Returns a plain text as spp-ctl sends it.
+/// Returns a plain-text response as spp-ctl sends it.
 ///
 /// COMPAT: no line feed and no charset, for SPP's command line and scripts.
 pub(crate) fn spp_text(status: StatusCode, text: impl Into<Bytes>) -> Response {
@@ -347,7 +349,7 @@ pub(crate) fn spp_text(status: StatusCode, text: impl Into<Bytes>) -> Response {
 
 /// Returns the response for a failed request of the SPP API.
 ///
-/// COMPAT: SPP's command line handles 400, 404 and 500 and reports any other status as unknown.
+/// COMPAT: SPP's command line handles 400, 404, and 500 and reports any other status as unknown.
 pub(crate) fn spp_error(error: &SppError) -> Response {
     let (status, prefix) = match error {
         SppError::NoProcess(_) | SppError::NoPrimary => (StatusCode::NOT_FOUND, ""),
@@ -360,7 +362,7 @@ pub(crate) fn spp_error(error: &SppError) -> Response {
     spp_text(status, format!("{prefix}{error}"))
 }
 
-/// Returns the texts of an error and its causes, separated by colons.
+/// Returns the messages of an error and its causes, separated by colons.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

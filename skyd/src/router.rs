@@ -1,10 +1,10 @@
-//! Dispatch table: method and path → access rule and handler, and the answers for other paths.
+//! Dispatch table: method and path → access rule and handler, and the responses for other paths.
 //!
-//! The matching is implemented here, without a router crate such as `matchit`, because
-//! it reproduces Go's request multiplexer, which clients of Skydive rely on: unclean paths and
+//! The matching is implemented here, without a router crate such as `matchit`, because it
+//! reproduces Go's request multiplexer, which clients of Skydive rely on: unclean paths and
 //! trailing slashes are redirected, 405 takes precedence over 404, and an id is everything below a
-//! path, slashes included. A router crate would only serve the exact paths. A linear scan over some
-//! 60 routes takes about a microsecond.
+//! path, slashes included. A router crate would only serve the exact paths. A linear scan over
+//! about 60 routes takes about a microsecond.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::routes::resource;
 use crate::urlencoded::percent_decoded;
 use crate::{routes, ws};
 
-/// A row of the dispatch table.
+/// Row of the dispatch table.
 #[derive(Clone, Copy)]
 struct Route {
     /// Method in upper case; `None` for any.
@@ -32,10 +32,10 @@ struct Route {
     handler: Handler,
 }
 
-/// Paths that a route matches. Complete by definition.
+/// Paths that a route matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PathScope {
-    /// The path itself.
+    /// Exactly the path.
     Exact,
     /// Everything below the path, slashes included, but not the path itself.
     Below,
@@ -143,7 +143,7 @@ fn api_routes() -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().chain(RESOURCES.iter().copied().flatten())
 }
 
-/// Returns the routes of an address of the web page.
+/// Returns the routes of one address of the web page.
 ///
 /// COMPAT: the addresses of Skydive's web interface, which bookmarks may contain.
 const fn page(path: &'static str) -> [Route; 2] {
@@ -293,7 +293,7 @@ pub(crate) async fn route(
 
 /// Result of matching a request against the table.
 enum Resolution {
-    /// The route, and the decoded part of the path that it leaves open.
+    /// Route, and the decoded variable part of the path.
     Found(&'static Route, String),
     /// Redirect to this path.
     Moved(String),
@@ -340,8 +340,8 @@ fn routes_at(path: &str) -> impl Iterator<Item = &'static Route> {
 }
 
 impl Route {
-    /// Returns the part of a path that this route leaves open; `None` if the route does not match
-    /// the path or leaves nothing open.
+    /// Returns the variable part of a path; `None` if the route does not match the path or has no
+    /// variable part.
     fn open_part<'a>(&self, path: &'a str) -> Option<&'a str> {
         let rest = path.strip_prefix(self.path)?.strip_prefix('/')?;
         match self.scope {
@@ -364,7 +364,7 @@ fn is_clean(path: &str) -> bool {
         && (inner.is_empty() || segments.all(|segment| !matches!(segment, "" | "." | "..")))
 }
 
-/// Returns a path without empty, `.` and `..` segments; a trailing slash remains.
+/// Returns a path without empty, `.`, and `..` segments; a trailing slash remains.
 ///
 /// COMPAT: the paths to which Go's request multiplexer redirects.
 fn cleaned(path: &str) -> String {
@@ -382,11 +382,12 @@ fn cleaned(path: &str) -> String {
     if clean.len() > 1 && (path.ends_with('/') || path.ends_with("/.")) {
         clean.push('/');
     }
-    // Browsers read a backslash as a slash: `/\\host` would be a redirect to another server.
+    // Browsers treat a backslash as a slash: `/\\host` would be a redirect to another server.
     clean.replace('\\', "%5C")
 }
 
-/// Returns method and path of the routes of the API: `{}` for the open part, `None` for any method.
+/// Returns the method and path of each route of the API: `{}` for the variable part, `None` for any
+/// method.
 #[cfg(test)]
 pub(crate) fn table() -> impl Iterator<Item = (Option<&'static str>, String)> {
     api_routes().map(|route| {

@@ -1,7 +1,8 @@
 //! Results of WebSocket filters, shared by all subscribers with the same filter.
 //!
-//! A filter that is not decided node by node runs again after changes of the graph. Of the
-//! subscribers that need a newer result, the first runs the query and the others wait for it.
+//! A filter that cannot be decided node by node is run again after changes to the graph. Of the
+//! subscribers that need a newer result, the first runs the query and the others wait for its
+//! result.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,23 +16,23 @@ use skylib::proto::Selection;
 use crate::graph_dump::{DumpError, GraphDump};
 use crate::queries::{Interrupt, QueryFailure, QuerySlots, SUBSCRIPTIONS};
 
-/// Filters in use, by their text.
+/// Filters in use, by their query strings.
 #[derive(Debug, Default)]
 pub(crate) struct Selections(Mutex<HashMap<String, Weak<SharedFilter>>>);
 
-/// A filter and its newest result.
+/// Filter and its newest result.
 pub(crate) struct SharedFilter {
     query: Query,
-    /// The newest result, for as long as a subscriber holds it. Locked while the query runs.
+    /// Newest result, available as long as any subscriber holds it. Locked while the query runs.
     newest: tokio::sync::Mutex<Weak<Selected>>,
 }
 
 /// Result of a filter at one sequence number.
 #[derive(Debug)]
 pub(crate) struct Selected {
-    /// The selected elements in the order of the result.
+    /// Selected elements in the order of the result.
     pub(crate) graph: GraphDump,
-    /// The same elements by their ids.
+    /// Same elements by id.
     pub(crate) selection: Arc<Selection>,
     _memory: MemoryCharge,
 }
@@ -45,16 +46,16 @@ pub(crate) enum SelectionError {
     /// The result is not a graph.
     #[error("the query did not return a graph")]
     NoGraph,
-    /// There is no memory for the result now.
-    #[error("{0}")]
+    /// The graph changes too fast, or the memory budget does not allow for the result at present.
+    #[error(transparent)]
     Dump(#[from] DumpError),
     /// The query timed out or was stopped.
-    #[error("{0}")]
+    #[error(transparent)]
     Stopped(#[from] QueryFailure),
 }
 
 impl SelectionError {
-    /// Returns whether the same filter may have a result later.
+    /// Returns whether the same filter may succeed later.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Query(error) => matches!(
@@ -68,7 +69,8 @@ impl SelectionError {
 }
 
 impl Selections {
-    /// Returns the filter with this text, shared with all who use it.
+    /// Returns the shared filter of a query; all subscribers with the same query use the same
+    /// filter.
     pub(crate) fn filter(&self, query: &Query) -> Arc<SharedFilter> {
         let mut filters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         filters.retain(|_, filter| filter.strong_count() > 0);
@@ -89,7 +91,7 @@ impl SharedFilter {
     /// Returns a result that is not older than a sequence number.
     ///
     /// # Errors
-    /// [`SelectionError`] if the query fails, or there is no memory or slot for it.
+    /// Returns [`SelectionError`] if the query fails, or no memory or query slot is available.
     pub(crate) async fn at_least(
         &self,
         sequence: u64,
@@ -135,7 +137,7 @@ impl Selected {
         })
     }
 
-    /// Returns the result of a filter that fails.
+    /// Returns an empty result, used if a filter fails.
     pub(crate) fn nothing(sequence: u64, engine: &Engine) -> Self {
         Self {
             graph: GraphDump {
@@ -147,10 +149,10 @@ impl Selected {
         }
     }
 
-    /// Returns the elements for a reply, with a separate charge and registration.
+    /// Returns the elements for a reply, with their own memory charge and registration.
     ///
     /// # Errors
-    /// [`DumpError`] if there is no memory for the handles.
+    /// Returns [`DumpError`] if the memory budget does not allow for the handles.
     pub(crate) fn dump(&self, engine: &Engine) -> Result<GraphDump, DumpError> {
         let GraphDump { nodes, edges, .. } = &self.graph;
         let memory = engine.memory().charge(MemoryUse::Responses);

@@ -33,22 +33,23 @@ use crate::response::{self, Response};
 use crate::router::route;
 use crate::routes;
 
-/// Opens a listening socket. Of the addresses of a host name, the first that can be bound is used.
+/// Opens a listening socket. If a host name has several addresses, uses the first one that can be
+/// bound.
 ///
 /// # Errors
-/// If no address can be bound; the error names `key`.
+/// Returns an error if no address can be bound; the error names `key`.
 pub(crate) async fn listen(key: &str, address: &ServiceAddress) -> anyhow::Result<TcpListener> {
     bind(address)
         .await
         .with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
-/// API that a listener serves. Complete by definition.
+/// API that a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListenerKind {
-    /// The whole API, with access control.
+    /// Whole API, with access control.
     Main,
-    /// Only the SPP API, without access control.
+    /// SPP API only, without access control.
     Spp,
 }
 
@@ -74,7 +75,7 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections until `stop` is set. Open connections then finish their responses.
+/// Accepts connections until `stop` is set. Open connections then complete their responses.
 pub(crate) async fn serve(
     listener: TcpListener,
     listener_kind: ListenerKind,
@@ -91,12 +92,12 @@ pub(crate) async fn serve(
             Ok((stream, peer)) => accept(stream, peer, listener_kind, &app, &stop),
             Err(error) if is_of_one_client(error.kind()) => {}
             Err(error) if is_out_of_descriptors(&error) && app.connections.close_idle() => {
-                // The connection that was closed needs a moment to release its descriptor.
+                // The closed connection needs a moment to release its descriptor.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             Err(error) => {
-                // Out of descriptors or memory: retrying at once would only burn processor time.
-                tracing::error!(%error, "cannot accept connections, retrying in 100 ms");
+                // Out of descriptors or memory: retrying immediately would only waste CPU time.
+                tracing::error!(%error, "cannot accept connections; retrying in 100 ms");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -113,7 +114,8 @@ fn accept(
 ) {
     match app.connections.admit(peer.ip()) {
         Some(permit) => {
-            // Without it, Nagle's algorithm delays small messages until earlier ones are acknowledged.
+            // Without TCP_NODELAY, Nagle's algorithm delays small messages until earlier ones are
+            // acknowledged.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
             }
@@ -201,8 +203,8 @@ async fn connection(
     }
 }
 
-/// Performs the TLS handshake. A client that sends plain HTTP gets a readable response, because
-/// browsers and scripts would show only a broken connection.
+/// Performs the TLS handshake. A client that sends plain HTTP receives a readable response, because
+/// browsers and scripts would otherwise show only a broken connection.
 async fn handshake(mut stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<Transport> {
     let mut first = [0];
     stream.peek(&mut first).await?;
@@ -220,7 +222,7 @@ const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
 
 /// Waits until the daemon shuts down.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that the sender was dropped, which is the end, too.
+    // An error means that the sender was dropped, which also means shutdown.
     drop(stop.wait_for(|stop| *stop).await);
 }
 
@@ -268,10 +270,10 @@ async fn answer(
     response
 }
 
-/// Checks what all routes require of a request. Returns the web origin that may read the response.
+/// Checks the requirements of all routes. Returns the web origin that may read the response.
 ///
 /// # Errors
-/// Returns the status and the text of the response if the request is refused.
+/// Returns the status and the message of the response if the request is rejected.
 fn admitted(
     app: &App,
     request: &Request<Incoming>,
@@ -279,10 +281,10 @@ fn admitted(
 ) -> Result<Option<HeaderValue>, (StatusCode, Cow<'static, str>)> {
     let refuse = |status, text: &'static str| Err((status, text.into()));
     if !names_one_host(request) {
-        return refuse(StatusCode::BAD_REQUEST, "exactly one Host header expected");
+        return refuse(StatusCode::BAD_REQUEST, "expected exactly one Host header");
     }
     if request.method() == Method::CONNECT {
-        return refuse(StatusCode::NOT_IMPLEMENTED, "this server is no proxy");
+        return refuse(StatusCode::NOT_IMPLEMENTED, "this server is not a proxy");
     }
     if !is_plainly_framed(request) {
         let text = "no transfer coding except chunked is supported";
@@ -297,8 +299,8 @@ fn admitted(
         })
 }
 
-/// Returns whether the body has no transfer coding except `chunked` (RFC 9112, 6.1): the HTTP library
-/// would pass a body with others on without decoding it.
+/// Returns whether the body has no transfer coding except `chunked` (RFC 9112, 6.1): the HTTP
+/// library would pass on a body with other codings without decoding it.
 fn is_plainly_framed(request: &Request<Incoming>) -> bool {
     let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
     codings.next().is_none_or(|coding| {
@@ -310,14 +312,14 @@ fn is_plainly_framed(request: &Request<Incoming>) -> bool {
     })
 }
 
-/// Returns whether a request names exactly one host (RFC 9112, 3.2): a proxy before the daemon must
-/// not choose another one.
+/// Returns whether a request names exactly one host (RFC 9112, 3.2): a proxy in front of the daemon
+/// must not choose a different host than the daemon does.
 fn names_one_host(request: &Request<Incoming>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     request.version() < Version::HTTP_11 || hosts.next().is_some() && hosts.next().is_none()
 }
 
-/// Runs the handler; a panic in it becomes status 500 for this request only.
+/// Runs the handler; a panic becomes status 500 for this request only.
 async fn guarded(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response {
     let request_line = format!("{} {}", request.method(), request.uri().path());
     let memory = app.memory.clone();
@@ -334,7 +336,7 @@ async fn guarded(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) ->
     })
 }
 
-/// Answers 503 to a connection above the limit.
+/// Sends status 503 to a connection above the connection limit.
 async fn reject(mut stream: TcpStream) {
     let answer =
         b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -359,10 +361,10 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// Connections that may wait to be accepted, limited by `net.core.somaxconn`: after a restart, all
-/// clients reconnect at the same time.
+/// Maximum number of connections that wait to be accepted, also limited by `net.core.somaxconn`:
+/// after a restart, all clients reconnect at the same time.
 const BACKLOG: u32 = 4096;
-/// Smallest buffer that hyper accepts.
+/// Minimum buffer size that hyper accepts, in bytes.
 const MIN_BUFFER: usize = 8192;
 
 #[cfg(test)]

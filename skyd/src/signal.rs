@@ -14,21 +14,21 @@ pub(crate) struct Signals {
     has_terminal: bool,
 }
 
-/// Action that a signal requests. Complete by definition.
+/// Action that a signal requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Shut down; with the name of the signal.
+    /// Shut down; contains the name of the signal.
     End(&'static str),
     /// Reload certificates and password files.
     Reload,
 }
 
 impl Signals {
-    /// Installs the handlers. Call it before the process is visible from outside: the default action
-    /// of an earlier SIGHUP ends the process.
+    /// Installs the handlers. Must be called before the process is visible from outside, because
+    /// the default action of an earlier SIGHUP ends the process.
     ///
     /// # Errors
-    /// If a handler cannot be installed.
+    /// Returns an error if a handler cannot be installed.
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -52,7 +52,8 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Request::End("SIGTERM"),
             _ = self.interrupt.recv() => Request::End("SIGINT"),
-            // Closing the terminal in which the daemon runs sends SIGHUP, too: that ends it.
+            // Closing the terminal in which the daemon runs also sends SIGHUP, which then ends the
+            // daemon.
             _ = self.hang_up.recv() => match self.has_terminal && !stderr().is_terminal() {
                 true => Request::End("SIGHUP"),
                 false => Request::Reload,

@@ -20,7 +20,7 @@ use crate::server::{self, ListenerKind};
 
 /// Running SPP part of the daemon.
 pub(crate) struct Spp {
-    /// Controller of the recording processes.
+    /// Controller of the SPP processes.
     pub(crate) ctl: Arc<SppCtl>,
     /// Listener of the SPP API; `None` if only the main listener serves it.
     pub(crate) listener: Option<TcpListener>,
@@ -33,17 +33,17 @@ impl Spp {
     pub(crate) async fn serve(self, app: Arc<App>, mut stop: watch::Receiver<bool>) {
         match self.listener {
             Some(listener) => server::serve(listener, ListenerKind::Spp, app, stop).await,
-            // The other listener remains open meanwhile.
+            // Meanwhile, the other listener remains open.
             None => drop(stop.wait_for(|stop| *stop).await),
         }
     }
 }
 
-/// Starts the configured parts; `None` if no `spp` key requires any. If the API has passwords, the
-/// listener without authentication is opened only if it is configured.
+/// Starts the configured parts; returns `None` if no `spp` key is set. If the API requires
+/// passwords, the listener, which has no authentication, is opened only if it is configured.
 ///
 /// # Errors
-/// If a setting is invalid or an address cannot be bound; the error names the key.
+/// Returns an error if a setting is invalid or an address cannot be bound; the error names the key.
 pub(crate) async fn start(
     config: &Config,
     engine: &Engine,
@@ -95,7 +95,7 @@ pub(crate) async fn start(
     }))
 }
 
-/// Opens the listener of the SPP API at the configured or else the default address.
+/// Opens the listener of the SPP API at the configured address, or at [`DEFAULT_ADDRESS`].
 async fn open_listener(address: Option<ServiceAddress>) -> anyhow::Result<TcpListener> {
     let address = match address {
         Some(address) => address,
@@ -106,7 +106,7 @@ async fn open_listener(address: Option<ServiceAddress>) -> anyhow::Result<TcpLis
     server::listen("spp.listen", &address).await
 }
 
-/// Returns the first socket address of a host name.
+/// Resolves a host name and returns its first socket address.
 fn resolved(address: &ServiceAddress) -> anyhow::Result<SocketAddr> {
     let mut found = (address.host.as_str(), address.port).to_socket_addrs()?;
     found
@@ -137,7 +137,7 @@ fn ports(tree: Option<&Json>) -> anyhow::Result<Ports> {
     for (number, interface) in entry.ring {
         let number = number
             .parse()
-            .map_err(|_| anyhow!("spp.ports.ring: {number} is not allowed, expected a number"))?;
+            .map_err(|_| anyhow!("spp.ports.ring: {number} is not allowed; expected a number"))?;
         ports = ports.with_ring(number, interface);
     }
     Ok(ports)

@@ -22,7 +22,8 @@ pub(crate) struct Tls {
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
-    /// Authorities that must have signed client certificates; `None` if clients need none.
+    /// File of the authorities that must have signed client certificates; `None` if clients need no
+    /// certificate.
     client_authorities: Option<PathBuf>,
 }
 
@@ -30,7 +31,8 @@ impl Tls {
     /// Reads the files that the configuration names; `None` if TLS is not configured.
     ///
     /// # Errors
-    /// If a key is missing that another one requires, or a file is invalid; the error names the key.
+    /// Returns an error if a key is missing that another key requires, or a file is invalid; the
+    /// error names the key.
     pub(crate) fn from_config(config: &Config) -> anyhow::Result<Option<Self>> {
         let path = |key: &str| Some(config.text(key)).filter(|text| !text.is_empty());
         let authorities = path(CA_CERT);
@@ -45,7 +47,8 @@ impl Tls {
             (None, Some(_)) => {
                 bail!("{SERVER_CERT}: not set, but {SERVER_KEY} requires its certificate")
             }
-            // Skydive takes this as a request for TLS, too, but cannot serve it without a certificate.
+            // Skydive also treats this as a request for TLS, but cannot serve it without a
+            // certificate.
             (None, None) if is_client && authorities.is_some() => {
                 bail!(
                     "{SERVER_CERT}, {SERVER_KEY}: not set, but {CLIENT_CERT} and {CA_CERT} require them"
@@ -76,10 +79,10 @@ impl Tls {
         TlsAcceptor::from(Arc::clone(&current))
     }
 
-    /// Reads the files again; later connections use them.
+    /// Reloads the files; later connections use them.
     ///
     /// # Errors
-    /// If a file is invalid. The old certificates then remain in use.
+    /// Returns an error if a file is invalid. The old certificates then remain in use.
     pub(crate) fn reload(&self) -> anyhow::Result<()> {
         let new = Arc::new(self.files.read()?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
@@ -113,10 +116,10 @@ impl Files {
     }
 }
 
-/// Reads the configured file with trusted authorities; `None` if none is configured.
+/// Reads the configured file of trusted authorities; `None` if no file is configured.
 ///
 /// # Errors
-/// See [`roots`]; the error names the key.
+/// Returns the errors of [`roots`], with the name of the key.
 pub(crate) fn configured_roots(config: &Config) -> anyhow::Result<Option<RootCertStore>> {
     match config.text(CA_CERT) {
         path if path.is_empty() => Ok(None),
@@ -129,7 +132,7 @@ pub(crate) fn configured_roots(config: &Config) -> anyhow::Result<Option<RootCer
 /// Reads a file with the certificates of trusted authorities.
 ///
 /// # Errors
-/// If the file cannot be read, is empty, or contains an unsuitable certificate.
+/// Returns an error if the file cannot be read, is empty, or contains an unsuitable certificate.
 pub(crate) fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
@@ -143,7 +146,7 @@ pub(crate) fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
 /// Reads the certificates of a PEM file.
 ///
 /// # Errors
-/// If the file cannot be read or contains no certificate.
+/// Returns an error if the file cannot be read or contains no certificate.
 pub(crate) fn certificates(path: &PathBuf) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)?.collect();
     let all = all?;
@@ -158,7 +161,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Key of the file with trusted authorities.
+/// Configuration key of the file with trusted authorities.
 pub(crate) const CA_CERT: &str = "tls.ca_cert";
 const CLIENT_CERT: &str = "tls.client_cert";
 const CLIENT_KEY: &str = "tls.client_key";

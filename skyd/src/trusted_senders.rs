@@ -1,7 +1,8 @@
-//! Owners of the sockets that send flow datagrams on this machine, from `/proc/net/udp` (`proc(5)`).
+//! `TrustedSenders`: owners of the sockets on this machine that send flow datagrams, from
+//! `/proc/net/udp` (`proc(5)`).
 //!
-//! A datagram carries no credentials. Where agents need the key file, which only its owner can read,
-//! datagrams are therefore accepted from sockets of the same owner and of root only.
+//! A datagram carries no credentials. If agents need the key file, which only its owner can read,
+//! datagrams are therefore accepted only from sockets of the same owner and of root.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,10 +13,11 @@ use std::time::Duration;
 use rustix::process::geteuid;
 use tokio::time::Instant;
 
-/// Cache of the senders that were looked up.
+/// Cache of senders that have been looked up.
 #[derive(Debug)]
 pub(crate) struct TrustedSenders {
-    /// Whether a sender is trusted, and until when that is known; at most [`MAX_SENDERS`].
+    /// Whether each sender is trusted, and the time at which the entry expires; at most
+    /// [`MAX_SENDERS`] entries.
     known: HashMap<SocketAddr, (bool, Instant)>,
     /// Start of the second in which `lookups` are counted.
     second: Instant,
@@ -32,8 +34,8 @@ impl TrustedSenders {
         }
     }
 
-    /// Returns whether a datagram comes from a socket on this machine that belongs to root or to the
-    /// user of the daemon.
+    /// Returns whether a datagram comes from a socket on this machine that belongs to root or to
+    /// the user of the daemon.
     pub(crate) fn trusts(&mut self, sender: SocketAddr, now: Instant) -> bool {
         if !sender.ip().to_canonical().is_loopback() {
             return false;
@@ -56,7 +58,7 @@ impl TrustedSenders {
         trusted
     }
 
-    /// Returns whether another lookup is allowed in this second.
+    /// Returns whether another lookup is allowed in the current second.
     fn may_look_up(&mut self, now: Instant) -> bool {
         if now.duration_since(self.second) >= Duration::from_secs(1) {
             (self.second, self.lookups) = (now, 0);
@@ -65,7 +67,8 @@ impl TrustedSenders {
     }
 }
 
-/// Returns whether there are sockets at a UDP port, and all belong to root or to the user of the daemon.
+/// Returns whether a UDP port has sockets, all of which belong to root or to the user of the
+/// daemon.
 fn is_ours(port: u16) -> bool {
     let user = geteuid().as_raw();
     let mut owners = ["/proc/self/net/udp", "/proc/self/net/udp6"]
@@ -77,7 +80,7 @@ fn is_ours(port: u16) -> bool {
     owners.peek().is_some() && owners.all(|owner| owner == 0 || owner == user)
 }
 
-/// Returns the owner in a line of the table if its socket has this port.
+/// Returns the owner of the socket in a line of the table if the socket has this port.
 fn owner_at(line: &str, port: u16) -> Option<u32> {
     let mut columns = line.split_ascii_whitespace();
     let (_, found) = columns.nth(1)?.rsplit_once(':')?;
@@ -87,11 +90,12 @@ fn owner_at(line: &str, port: u16) -> Option<u32> {
     columns.nth(5)?.parse().ok()
 }
 
-/// Senders in the cache.
+/// Maximum number of senders in the cache.
 const MAX_SENDERS: usize = 1024;
 /// Time after which the owner of a sender is looked up again.
 const LIFETIME: Duration = Duration::from_secs(10);
-/// Reads of the table, which takes longer the more sockets there are.
+/// Maximum number of reads of the table per second; the cost of a read grows with the number of
+/// sockets.
 const LOOKUPS_PER_SECOND: u32 = 50;
 
 #[cfg(test)]

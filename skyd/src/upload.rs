@@ -19,20 +19,21 @@ use crate::response::{self, Response};
 /// Limits on uploads, with one slot for each upload in progress.
 #[derive(Debug)]
 pub(crate) struct Uploads {
-    /// Holds one permit for each further upload that may start.
+    /// Semaphore with one permit for each upload that may still start.
     slots: Arc<Semaphore>,
     limits: UploadLimits,
     refused: AtomicU64,
 }
 
-/// Limits of uploads.
+/// Limits on uploads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UploadLimits {
-    /// Uploads at a time.
+    /// Maximum number of concurrent uploads.
     pub(crate) count: usize,
-    /// Bytes of one upload, as they are sent.
+    /// Maximum size of one upload as sent, in bytes.
     pub(crate) bytes: u64,
-    /// Time for the first bytes; further ones must arrive at an average of at least [`MIN_RATE`].
+    /// Timeout of the first bytes; further bytes must arrive at an average rate of at least
+    /// [`MIN_RATE`].
     pub(crate) timeout: Duration,
 }
 
@@ -56,7 +57,8 @@ impl Uploads {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Returns an upload slot, held until it is dropped; `None`, which is counted, if all are occupied.
+    /// Returns an upload slot, held until it is dropped; returns `None` and counts the rejection if
+    /// all slots are occupied.
     pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok();
         if slot.is_none() {
@@ -68,7 +70,7 @@ impl Uploads {
     /// Returns the response to an upload that was not admitted.
     pub(crate) fn too_many(&self) -> Response {
         let text = format!(
-            "limit of {} uploads at a time reached (http.limits.uploads); try again later",
+            "the limit of {} concurrent uploads is reached (http.limits.uploads); try again later",
             self.limits.count
         );
         response::error_text(StatusCode::SERVICE_UNAVAILABLE, &text)
@@ -77,11 +79,12 @@ impl Uploads {
     /// Forwards a body until it ends or the reader is dropped.
     ///
     /// # Errors
-    /// The response to a client that sends too much or too slowly.
+    /// Returns the response to a client that sends too much or too slowly.
     pub(crate) async fn pump(&self, body: &mut Incoming, target: Sender) -> Result<(), Response> {
         let UploadLimits { bytes, timeout, .. } = self.limits;
         let mut sent = 0;
-        // Only the time spent waiting for the client counts, not that for a slow reader.
+        // Only the time spent waiting for the client counts, not the time spent waiting for a slow
+        // reader.
         let mut waited = Duration::ZERO;
         loop {
             let allowed = timeout + Duration::from_secs(sent / MIN_RATE);
@@ -150,9 +153,9 @@ impl Sender {
         self.0.send(Some(data)).await.is_ok()
     }
 
-    /// Marks the end of the data. Dropping a sender without it makes the reader fail.
+    /// Marks the end of the data. If a sender is dropped without this call, the reader fails.
     async fn end(self) {
-        // A dropped reader needs no end mark.
+        // If the reader was dropped, no end mark is needed.
         self.0.send(None).await.unwrap_or_default();
     }
 }
@@ -184,11 +187,11 @@ impl Read for Receiver {
     }
 }
 
-/// Pieces in the queue; each is as long as one read of the socket.
+/// Maximum number of pieces in the queue; each contains the bytes of one read of the socket.
 const PIECES: usize = 8;
-/// Bytes per second that a client must send on average.
+/// Minimum average rate of a client, in bytes per second.
 const MIN_RATE: u64 = 8 << 10;
-/// Bytes that [`drain`] discards at most.
+/// Maximum number of bytes that [`drain`] discards.
 const MAX_DRAINED_BYTES: usize = 16 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -2,13 +2,13 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// Returns `text` with `%41` replaced by `A`. A `%` that begins no valid escape is preserved, and
-/// bytes that are not UTF-8 become U+FFFD.
+/// Returns `text` with `%41` replaced by `A`. A `%` that does not begin a valid escape is
+/// preserved, and bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn percent_decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Returns `text` encoded as a single path segment. The dot is encoded, too, so that the result is
+/// Returns `text` encoded as a single path segment. Dots are also encoded, so that the result is
 /// never `.` or `..`.
 pub(crate) fn path_segment(text: &str) -> String {
     utf8_percent_encode(text, PATH_SEGMENT).to_string()
@@ -24,7 +24,7 @@ pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Returns the first value of a name, which is compared case-sensitively.
+/// Returns the first value of a name; names are case-sensitive.
 pub(crate) fn value(pairs: &[(String, String)], name: &str) -> Option<String> {
     let found = pairs.iter().find(|(key, _)| key == name);
     found.map(|(_, value)| value.clone())

@@ -1,9 +1,9 @@
-//! Protection against web pages of other servers: which origins and host names requests may have.
+//! Protection against web pages of other servers: checks the origins and host names of requests.
 //!
-//! A browser sends the requests of any page to any address that it can reach, the loopback interface
-//! included. Where no password protects the API, two checks replace it: `Origin` and the fetch
-//! metadata identify requests of foreign pages, and `Host` identifies DNS rebinding, by which a
-//! foreign page gives its own name to the address of the daemon.
+//! A browser sends the requests of any page to any address that it can reach, the loopback
+//! interface included. If no password protects the API, two checks replace it: `Origin` and the
+//! fetch metadata identify requests of foreign pages, and `Host` identifies DNS rebinding, by which
+//! a foreign page makes its own host name resolve to the address of the daemon.
 
 use std::net::IpAddr;
 
@@ -15,24 +15,24 @@ use crate::config::Config;
 /// Origins of web pages and host names that requests may have (`http.cors.origins`, `http.hosts`).
 #[derive(Clone, Debug)]
 pub(crate) struct WebOrigins {
-    /// Origins besides that of the daemon itself; `None` for any.
+    /// Allowed origins in addition to that of the daemon itself; `None` for any.
     origins: Option<Vec<String>>,
-    /// Host names in lower case besides those of this machine; `None` for any.
+    /// Allowed host names in lower case, in addition to those of this machine; `None` for any.
     hosts: Option<Vec<String>>,
 }
 
-/// Reason to refuse the requests of a web page.
+/// Reason to reject a request that a foreign web page may have sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ForeignPage {
     /// The request is from a page of another origin.
     #[error(
-        "requests of web pages from {0:?} are refused; add that origin to http.cors.origins to \
+        "requests of web pages from {0:?} are rejected; add that origin to http.cors.origins to \
          accept them"
     )]
     Origin(String),
-    /// The request names a host that is not this machine.
+    /// The request names a host other than this machine.
     #[error(
-        "requests to the host name {0:?} are refused, because no password is required and another \
+        "requests to the host name {0:?} are rejected, because no password is required and another \
          site could have given this name to the address of the server; use the address of the \
          server, or add the name to http.hosts"
     )]
@@ -68,7 +68,7 @@ impl WebOrigins {
     /// request is not from a page of another origin.
     ///
     /// # Errors
-    /// [`ForeignPage`] if the request is from a page that may not use the API.
+    /// Returns [`ForeignPage`] if the request is from a page that may not use the API.
     pub(crate) fn check<B>(
         &self,
         request: &Request<B>,
@@ -79,7 +79,7 @@ impl WebOrigins {
         let Some(listed) = &self.origins else {
             return Ok(any());
         };
-        // COMPAT: with passwords, the page of the web UI may be on another server, as in Skydive.
+        // COMPAT: with passwords, the web UI may be served by another server, as in Skydive.
         if has_password && listed.is_empty() {
             return Ok(any());
         }
@@ -110,11 +110,11 @@ impl WebOrigins {
         Err(ForeignPage::Origin(shortened(&text)))
     }
 
-    /// Checks a request to an endpoint of agents and analyzers, which no page uses.
+    /// Checks a request to an endpoint of agents and analyzers, which web pages never use.
     ///
     /// # Errors
-    /// The name of a header that only browsers send or, unless `may_be_forwarded`, that a proxy has
-    /// added.
+    /// Returns the name of a header that only browsers send or, unless `may_be_forwarded`, that a
+    /// proxy has added.
     pub(crate) fn check_cluster<B>(
         &self,
         request: &Request<B>,
@@ -147,7 +147,7 @@ impl WebOrigins {
         };
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let address = host.trim_start_matches('[').trim_end_matches(']');
-        // RFC 6761, 6.3: names below `localhost` are those of the loopback interface.
+        // RFC 6761, 6.3: names below `localhost` resolve to the loopback interface.
         host == "localhost"
             || host.ends_with(".localhost")
             || address.parse::<IpAddr>().is_ok()
@@ -155,7 +155,8 @@ impl WebOrigins {
     }
 }
 
-/// Returns the hosts that a request names: that of its URI, if it has one, and those of `Host`.
+/// Returns the hosts that a request names: the host of its URI, if there is one, and those of its
+/// `Host` headers.
 fn hosts<B>(request: &Request<B>) -> Vec<String> {
     let of_uri = request
         .uri()
@@ -193,8 +194,9 @@ fn is_same_origin(origin: &str, hosts: &[String]) -> bool {
             .all(|host| with_port(host) == with_port(authority))
 }
 
-/// Returns whether a request without `Origin` was made by a page of another origin, according to the
-/// fetch metadata that browsers add. A link to the API that the user opens is no such request.
+/// Returns whether a request without `Origin` was made by a page of another origin, according to
+/// the fetch metadata that browsers add. A link to the API that the user opens is not such a
+/// request.
 fn is_from_other_page(method: &Method, headers: &HeaderMap) -> bool {
     let is = |name: &str, value: &str| headers.get(name).is_some_and(|found| found == value);
     let is_link = *method == Method::GET && is("sec-fetch-mode", "navigate");
@@ -216,14 +218,14 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-/// Returns the start of a header for an error text.
+/// Returns the start of a header value for an error message.
 fn shortened(text: &str) -> String {
     text.chars().take(100).collect()
 }
 
-/// Value of the settings that accepts everything.
+/// Value of the settings that allows everything.
 const ANY: &str = "*";
-/// Headers by which proxies pass on the address of a client.
+/// Headers with which proxies pass on the address of a client.
 const FORWARDED: &[&str] = &[
     "forwarded",
     "x-forwarded-for",

@@ -15,12 +15,12 @@ use crate::http_client::{self, Server};
 /// Client for webhooks, on the daemon's async runtime.
 pub(crate) struct Webhooks {
     runtime: Handle,
-    /// Authorities that are trusted in addition to those of the system.
+    /// Authorities trusted in addition to those of the system.
     authorities: Option<RootCertStore>,
 }
 
 impl Webhooks {
-    /// Returns a client on a runtime.
+    /// Returns a client that uses a runtime.
     pub(crate) const fn new(runtime: Handle, authorities: Option<RootCertStore>) -> Self {
         Self {
             runtime,
@@ -62,7 +62,7 @@ async fn post(url: &str, json: Bytes, authorities: Option<RootCertStore>) -> any
         .as_u16())
 }
 
-/// Longest body of a response.
+/// Maximum length of the body of a response, in bytes.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// Posts to a URL and returns the outcome.
+    /// Sends a message to a URL and returns the outcome.
     async fn outcome(url: String, timeout: Duration) -> Result<u16, String> {
         let (send, receive) = tokio::sync::oneshot::channel();
         let webhooks = Webhooks::new(Handle::current(), None);

@@ -85,6 +85,10 @@ pub enum Error {
     /// A node or an edge violates its schema.
     #[error(transparent)]
     Schema(#[from] crate::graph::schema::SchemaError),
+    /// A script has no result.
+    #[cfg(feature = "scripting")]
+    #[error(transparent)]
+    Script(#[from] crate::engine::ScriptError),
     /// An SPP recording cannot be controlled.
     #[cfg(feature = "spp")]
     #[error(transparent)]

@@ -31,7 +31,7 @@ create_exception!(
 /// Returns the exception for an error of a query.
 pub(crate) fn query_error(query: &str, error: &gremlin::QueryError) -> PyErr {
     let before = error.offset().and_then(|offset| query.get(..offset));
-    // Python counts characters.
+    // Positions in Python are counted in characters.
     let position = before.map(|before| before.chars().count());
     let exception = QueryError::new_err(error.to_string());
     Python::attach(|py| {
@@ -51,6 +51,11 @@ pub(crate) fn from_capture(capture: skylib::capture::CaptureError) -> PyErr {
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         let system = error.downcast_ref::<io::Error>();
+        let inner = system.and_then(io::Error::get_ref);
+        if let Some(python) = inner.and_then(|inner| inner.downcast_ref::<PyErr>()) {
+            // An exception of a Python file.
+            return Python::attach(|py| python.clone_ref(py));
+        }
         os_error = system
             .filter(|error| error.raw_os_error().is_some())
             .map(io::Error::kind);

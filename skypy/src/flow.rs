@@ -1,26 +1,33 @@
 //! `Flows`: flows from capture files.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PySlice};
+use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList, PySlice};
 use skylib::flow::Flow;
 
-/// Flows of capture files, in the order in which the flow table sent them; with `top`, the largest first.
+use crate::arrow;
+
+/// Flows of capture files, in the order in which they left the flow table; with `top`, the largest
+/// first.
 ///
 /// A sequence of dicts with the keys of a flow's JSON; each dict is created when it is accessed.
 #[pyclass(frozen, sequence, module = "skypy")]
 pub(crate) struct Flows {
-    flows: Vec<Flow>,
+    flows: Arc<Vec<Flow>>,
     packets: u64,
 }
 
 impl Flows {
     /// Creates the sequence from the flows of a number of packets.
-    pub(crate) const fn new(flows: Vec<Flow>, packets: u64) -> Self {
-        Self { flows, packets }
+    pub(crate) fn new(flows: Vec<Flow>, packets: u64) -> Self {
+        Self {
+            flows: Arc::new(flows),
+            packets,
+        }
     }
 }
 
@@ -35,7 +42,7 @@ impl Flows {
     /// Returns all flows as a list of dicts.
     fn to_dicts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let list = PyList::empty(py);
-        for flow in &self.flows {
+        for flow in self.flows.iter() {
             list.append(to_dict(py, flow)?)?;
         }
         Ok(list)
@@ -65,7 +72,7 @@ impl Flows {
         Ok(all)
     }
 
-    const fn __len__(&self) -> usize {
+    fn __len__(&self) -> usize {
         self.flows.len()
     }
 
@@ -105,12 +112,51 @@ impl Flows {
         }
     }
 
+    /// Returns the flows as an Arrow stream.
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        // A consumer may request another schema, and converts if it does not get it.
+        drop(requested_schema);
+        arrow::rows_capsule(py, arrow::FLOWS, SharedFlows(Arc::clone(&self.flows)))
+    }
+
+    /// Returns the flows as a `polars.DataFrame`; needs polars.
+    fn to_polars<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let polars = slf.py().import("polars")?;
+        polars.call_method1("DataFrame", (slf,))
+    }
+
+    /// Returns the flows as a `pandas.DataFrame`; needs pandas and pyarrow.
+    fn to_pandas<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let table = slf.py().import("pyarrow")?.call_method1("table", (slf,))?;
+        table.call_method0("to_pandas")
+    }
+
+    /// Returns the first flows as a table for notebooks.
+    fn _repr_html_<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let html = slf.py().import("skypy._graph")?;
+        html.call_method1("flow_table", (slf,))
+    }
+
     fn __repr__(&self) -> String {
         format!(
             "<skypy.Flows: {} flows of {} packets>",
             self.flows.len(),
             self.packets
         )
+    }
+}
+
+/// Flows that an Arrow stream shares with their sequence.
+struct SharedFlows(Arc<Vec<Flow>>);
+
+impl AsRef<[Flow]> for SharedFlows {
+    fn as_ref(&self) -> &[Flow] {
+        &self.0
     }
 }
 
@@ -121,7 +167,7 @@ enum Index<'py> {
     Many(Bound<'py, PySlice>),
 }
 
-/// Iterator over flows. Several threads may share it.
+/// Iterator over flows; several threads may share it.
 #[pyclass(frozen, module = "skypy")]
 pub(crate) struct FlowsIterator {
     flows: Py<Flows>,
@@ -146,7 +192,7 @@ impl FlowsIterator {
 }
 
 /// Returns a flow as a dict, parsed from its JSON.
-fn to_dict<'py>(py: Python<'py>, flow: &Flow) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn to_dict<'py>(py: Python<'py>, flow: &Flow) -> PyResult<Bound<'py, PyDict>> {
     let json =
         serde_json::to_vec(flow).map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok(loads(py, &json)?.cast_into::<PyDict>()?)

@@ -8,9 +8,10 @@ import pytest
 
 import skydive.encoder
 import skypy
+import skypy._traversal
 import skypy.client
 
-OBJECTS = [skypy.Traversal, skydive.encoder.JSONEncoder]
+OBJECTS = [skypy.Graph, skypy.FlowTable, skypy.Traversal, skydive.encoder.JSONEncoder]
 
 
 @pytest.mark.parametrize("documented", OBJECTS)

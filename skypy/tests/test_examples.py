@@ -37,7 +37,15 @@ def test_top_talkers(tmp_path):
 
 
 def test_dns_names(tmp_path):
+    pytest.importorskip("skypy")
     assert run("dns_names.py", cwd=tmp_path).split() == ["2", "example.org", "1", "example.net"]
+
+
+def test_graph_queries(tmp_path):
+    output = run("graph_queries.py", cwd=tmp_path)
+    assert "interfaces of br0: ['eth0', 'eth1', 'eth2']" in output
+    assert "jumbo frames: ['eth1', 'eth2']" in output
+    assert "error at position 6" in output
 
 
 def test_topology(daemon, tmp_path):
@@ -60,4 +68,10 @@ def test_examples_have_types():
     pytest.importorskip("mypy")
     done = subprocess.run([sys.executable, "-m", "mypy", "--strict", *map(str, sorted(EXAMPLES.glob("*.py")))],
                           capture_output=True, text=True, cwd=EXAMPLES)
+    assert done.returncode == 0, done.stdout
+
+
+def test_stubs_are_those_of_the_module():
+    pytest.importorskip("mypy")
+    done = subprocess.run([sys.executable, "-m", "mypy.stubtest", "skypy._skypy"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -164,7 +164,7 @@ def test_fragments_are_joined_and_their_contents_read(tmp_path):
         assert flow["LayersPath"] == "Ethernet/IPv4/Fragment/UDP/DNS"
         assert flow["DNS"]["questions"] == [{"name": "a.io", "type": "A", "class": "IN"}]
         assert flow["IPMetric"] == {"Fragments": 1, "FragmentErrors": 0}
-    with pytest.raises(ValueError, match="extra_layer must be DNS, DHCPv4, VRRP or all, not HTTP"):
+    with pytest.raises(ValueError, match="extra_layer must be DNS, DHCPv4, VRRP, or all, not HTTP"):
         skypy.flows(path, extra_layer="DNS,HTTP")
     with pytest.raises(TypeError):
         skypy.flows(path, extra_layer=7)

@@ -29,10 +29,10 @@ pub(crate) struct Basic {
     checks: CheckQueue,
 }
 
-/// Names and passwords at one time; replaced as a whole by a reload.
+/// Snapshot of names and passwords; a reload replaces the whole snapshot.
 struct Users {
     stored: HashMap<String, StoredPassword>,
-    /// Cost of the slowest hash; every check takes as long.
+    /// Cost of the slowest hash; every check takes as long as that hash.
     cost: u32,
     recent: Recent,
 }
@@ -41,7 +41,7 @@ impl Basic {
     /// Creates a backend of users from the configuration.
     ///
     /// # Errors
-    /// If the system provides no random bytes.
+    /// Returns an error if the operating system provides no random bytes.
     pub(crate) fn with_users(
         users: Vec<(String, String)>,
         default_role: String,
@@ -57,7 +57,7 @@ impl Basic {
     /// Creates a backend of the users of an `htpasswd` file.
     ///
     /// # Errors
-    /// If the file cannot be read or is invalid.
+    /// Returns an error if the file cannot be read or is invalid.
     pub(crate) fn with_file(
         file: PathBuf,
         default_role: String,
@@ -77,10 +77,11 @@ impl Basic {
         }
     }
 
-    /// Reloads the file. Sessions of users that were removed or have a new password end.
+    /// Reloads the file. Ends the sessions of users that were removed or have a new password.
     ///
     /// # Errors
-    /// If the file cannot be read or is invalid. The users then remain as they were.
+    /// Returns an error if the file cannot be read or is invalid. The previous users then remain
+    /// valid.
     pub(crate) fn reload(&self) -> Result<(), String> {
         let Some(file) = &self.file else {
             return Ok(());
@@ -97,7 +98,7 @@ impl Basic {
     /// Checks a password and begins a session.
     ///
     /// # Errors
-    /// [`Denied`] if name or password is wrong or cannot be checked.
+    /// Returns [`Denied`] if the name or password is wrong or cannot be checked.
     pub(crate) async fn login(
         &self,
         name: &str,
@@ -118,7 +119,7 @@ impl Basic {
     /// Returns the user of a secret: the token of a session, or the Base64 of `user:password`.
     ///
     /// # Errors
-    /// [`Denied`] if it is neither, or cannot be checked.
+    /// Returns [`Denied`] if the secret is neither of them or cannot be checked.
     pub(crate) async fn verify(&self, secret: &str, peer: IpAddr) -> Result<User, Denied> {
         if let Some(name) = self.sessions.user(secret, Instant::now()) {
             return Ok(self.user(&name));
@@ -133,7 +134,7 @@ impl Basic {
         Ok(self.user(name))
     }
 
-    /// Ends the session of a token, if there is one.
+    /// Ends the session of a token, if it exists.
     pub(crate) fn logout(&self, token: &str) {
         self.sessions.end(token);
     }
@@ -145,7 +146,8 @@ impl Basic {
         }
     }
 
-    /// Checks a password with the permit of its address and name; slow hashes on a blocking thread.
+    /// Checks a password with the permit of its address and name. Slow hashes are checked on a
+    /// blocking thread.
     async fn check(&self, name: &str, password: &str, peer: IpAddr) -> Result<(), Denied> {
         if password.len() > MAX_PASSWORD_BYTES {
             return Err(Denied::Credentials);
@@ -158,7 +160,7 @@ impl Basic {
         }
         let mut permit = self.checks.permit(peer, name, is_slow).await?;
         let checked = match permit.take_slot() {
-            // Another request of the same user was checked meanwhile.
+            // Meanwhile, another request from the same user was checked.
             Some(_) if users.recent.contains(name, password, now) => Ok(()),
             None => users.verify(name, password),
             Some(slot) => {
@@ -216,8 +218,8 @@ impl Users {
     }
 }
 
-/// Cache of recently verified passwords, as keyed digests: a client that sends its password with every
-/// request does not wait for a slow hash each time.
+/// Cache of recently verified passwords, as keyed digests, so that a client that sends its password
+/// with every request does not wait for a slow hash each time.
 struct Recent {
     key: hmac::Key,
     digests: Mutex<HashMap<Vec<u8>, Instant>>,
@@ -227,7 +229,7 @@ impl Recent {
     fn new() -> Result<Self, String> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
         Ok(Self {
-            key: key.map_err(|_| "the system provides no random bytes".to_owned())?,
+            key: key.map_err(|_| "the operating system provides no random bytes".to_owned())?,
             digests: Mutex::default(),
         })
     }
@@ -258,11 +260,12 @@ impl Recent {
     }
 }
 
-/// How long a verified password is accepted without another check.
+/// Time for which a verified password is accepted without another check.
 const RECENT: Duration = Duration::from_secs(60);
-/// Longest password: hashing one as long as a whole header would occupy a thread.
+/// Maximum length of a password, in bytes: hashing one as long as a whole header would occupy a
+/// thread.
 const MAX_PASSWORD_BYTES: usize = 1024;
-/// Part of the password file that is read.
+/// Maximum number of bytes that are read from the password file.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]

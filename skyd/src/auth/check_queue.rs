@@ -1,8 +1,8 @@
 //! Queue of password checks: shared fairly between addresses, and slower after failures.
 //!
 //! The checks of one address and one user name run one after the other, each after a delay that
-//! doubles with every failure. So a guesser neither guesses faster with more connections nor occupies
-//! the slots of others.
+//! doubles with every failure. Therefore, a client that guesses passwords cannot guess faster with
+//! more connections and cannot occupy the slots of other clients.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -23,9 +23,9 @@ pub(crate) struct CheckQueue {
     checks: Arc<FairSlots>,
     /// Latest failures of each pair; at most [`MAX_PAIRS`].
     failures: Mutex<HashMap<ClientKey, Failures>>,
-    /// Longest wait for a permit.
+    /// Maximum time to wait for a permit.
     timeout: Duration,
-    /// Delay after the first failure that is not free.
+    /// Delay after the first failure beyond [`FREE_FAILURES`].
     min_delay: Duration,
 }
 
@@ -36,7 +36,7 @@ struct Failures {
     last: Instant,
 }
 
-/// Permission for one check; the next one of the same pair waits for its end.
+/// Permission for one check; the next check of the same pair waits until the permit is dropped.
 #[derive(Debug)]
 pub(crate) struct CheckPermit {
     pair: ClientKey,
@@ -71,7 +71,7 @@ impl CheckQueue {
     /// Waits for the permit of a check; only slow checks wait for a slot.
     ///
     /// # Errors
-    /// [`Denied::Busy`] if there is no permit in time.
+    /// Returns [`Denied::Busy`] if no permit becomes available in time.
     pub(crate) async fn permit(
         &self,
         peer: IpAddr,
@@ -99,7 +99,7 @@ impl CheckQueue {
         permit.map_err(|_| Denied::Busy)
     }
 
-    /// Records the result of a check, by which the next permit of the pair is delayed.
+    /// Records the result of a check, which determines the delay of the next permit of the pair.
     pub(crate) fn record(&self, permit: &CheckPermit, is_right: bool) {
         let now = Instant::now();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,7 +137,8 @@ impl CheckQueue {
     }
 }
 
-/// Returns the delay after a number of failures: none for mistyped passwords, then twice as much each.
+/// Returns the delay after a number of failures: zero for the first [`FREE_FAILURES`], then
+/// doubling with each failure.
 fn delay_after(failures: u32, min_delay: Duration) -> Duration {
     match failures.checked_sub(FREE_FAILURES) {
         None => Duration::ZERO,
@@ -145,17 +146,17 @@ fn delay_after(failures: u32, min_delay: Duration) -> Duration {
     }
 }
 
-/// Slow checks that may run at a time. One slot remains for other addresses.
+/// Maximum number of slow checks that run concurrently. One slot remains for other addresses.
 const CHECKS_AT_A_TIME: usize = 4;
-/// Longest wait for a permit.
+/// Maximum time to wait for a permit.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Failures of a pair without delay.
+/// Number of failures of a pair that cause no delay.
 const FREE_FAILURES: u32 = 4;
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(4);
-/// How long failures count.
+/// Time for which failures are counted.
 const MEMORY: Duration = Duration::from_secs(600);
-/// Most pairs whose failures are recorded.
+/// Maximum number of pairs whose failures are recorded.
 const MAX_PAIRS: usize = 10_000;
 
 #[cfg(test)]
@@ -208,7 +209,7 @@ mod tests {
         assert_eq!(more.unwrap_err(), Denied::Busy, "after the timeout");
         let other = "192.0.2.2".parse().unwrap();
         assert!(queue.permit(other, "ann", true).await.is_ok());
-        // The same pair does not run twice at a time.
+        // Two checks of the same pair do not run concurrently.
         let first = queue.permit(other, "bob", false).await.unwrap();
         assert!(queue.permit(other, "bob", false).await.is_err());
         drop(first);

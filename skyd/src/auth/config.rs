@@ -18,7 +18,8 @@ use crate::tls;
 /// the data folder unless another one is configured.
 ///
 /// # Errors
-/// If a setting is missing or invalid, or the key file cannot be used; the error names the key.
+/// Returns an error if a setting is missing or invalid, or the key file cannot be used; the error
+/// names the key.
 pub(crate) fn from_config(config: &Config, data_folder: &Path) -> anyhow::Result<Auth> {
     let (api, cluster, policy) = parts(config)?;
     let cluster = match cluster {
@@ -35,13 +36,13 @@ pub(crate) fn from_config(config: &Config, data_folder: &Path) -> anyhow::Result
 /// Checks the settings of authentication and permissions; creates no file.
 ///
 /// # Errors
-/// If a setting is missing or invalid; the error names the key.
+/// Returns an error if a setting is missing or invalid; the error names the key.
 pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
     parts(config).map(drop)
 }
 
-/// Builds the backend of the API, that of the cluster, and the policy. There is no backend of the
-/// cluster if the API has passwords and none is configured.
+/// Builds the backend of the API, the backend of the cluster, and the policy. The cluster backend
+/// is `None` if the API requires passwords and no cluster backend is configured.
 fn parts(config: &Config) -> anyhow::Result<(Backend, Option<Backend>, Policy)> {
     let api = backend(config, API_KEY)?;
     let has_cluster = config.is_set(CLUSTER_KEY) || api.is_open();
@@ -74,7 +75,7 @@ fn backend(config: &Config, key: &str) -> anyhow::Result<Backend> {
         "basic" => Ok(Backend::Basic(basic(config, &name, role, idle)?)),
         "keystone" => Ok(Backend::Keystone(keystone(config, &name, role)?)),
         other => bail!(
-            "{key}: unknown authentication backend {other:?}, expected noauth, basic, keystone or a \
+            "{key}: unknown authentication backend {other:?}; expected noauth, basic, keystone, or a \
              name with auth.<name>.type"
         ),
     }
@@ -97,7 +98,9 @@ fn keystone(config: &Config, name: &str, role: String) -> anyhow::Result<Keyston
     let text = |key: &str| config.text(&format!("auth.{name}.{key}"));
     let address = text("auth_url");
     if address.is_empty() {
-        bail!("auth.{name}.auth_url: not set, expected the URL of Keystone: http://host:5000");
+        bail!(
+            "auth.{name}.auth_url: not set; expected the URL of Keystone, such as http://host:5000"
+        );
     }
     // An empty domain selects version 2 of the API.
     let (project, domain) = (text("tenant_name"), text("domain_name"));
@@ -135,7 +138,7 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
             continue;
         };
         if plain(&lines(configured).join("")) != plain(supported) {
-            bail!("{key}: not supported, expected {supported}");
+            bail!("{key}: not supported; expected {supported}");
         }
     }
     let Some(configured) = config.tree("rbac.policy") else {
@@ -148,7 +151,7 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
     Ok(policy)
 }
 
-/// Returns the lines of a list or of a text.
+/// Returns the lines of a list or of a string.
 fn lines(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => text.lines().map(str::to_owned).collect(),
@@ -157,13 +160,13 @@ fn lines(value: &Value) -> Vec<String> {
     }
 }
 
-/// Returns a part of the model without insignificant differences: blanks, and `.` for `_`.
+/// Returns a part of the model in normalized form: without blanks, and with `_` instead of `.`.
 fn plain(text: &str) -> String {
     let letters = text.chars().filter(|c| !c.is_whitespace());
     letters.map(|c| if c == '.' { '_' } else { c }).collect()
 }
 
-/// The supported model, by its parts.
+/// Parts of the supported model.
 ///
 /// COMPAT: the model of Skydive.
 const MODEL: &[(&str, &str)] = &[

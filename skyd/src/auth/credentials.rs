@@ -5,7 +5,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue}
 
 use crate::urlencoded;
 
-/// Returns the credentials of a request as they are written, from the first of these that has some:
+/// Returns the unparsed credentials of a request, from the first of these sources that has some:
 /// cookie `authtoken`, header `Authorization`, header `X-Auth-Token`, parameter `x-auth-token`.
 pub(crate) fn credentials(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     let header = |name: &str| headers.get(name).map(text).filter(|text| !text.is_empty());
@@ -20,7 +20,8 @@ pub(crate) fn parameter(text: &str) -> Option<String> {
     urlencoded::value(&urlencoded::pairs(text), "x-auth-token").filter(|value| !value.is_empty())
 }
 
-/// Returns whether the body of a request is a form, whose parameters count like those of the query.
+/// Returns whether the body of a request is a form, whose parameters are treated like query
+/// parameters.
 pub(crate) fn has_form(method: &Method, headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(text).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -28,7 +29,8 @@ pub(crate) fn has_form(method: &Method, headers: &HeaderMap) -> bool {
         && kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Returns the secret part of credentials: the text after the scheme, of any name, or else all.
+/// Returns the secret part of credentials: everything after the scheme, whatever its name, or the
+/// whole string if there is no scheme.
 pub(crate) fn secret(credentials: &str) -> &str {
     let credentials = credentials.trim();
     match credentials.split_once(' ') {
@@ -58,7 +60,8 @@ fn unquoted(value: &str) -> &str {
     inner.unwrap_or(value)
 }
 
-/// Returns a header as text. Bytes that are not UTF-8 become U+FFFD, so that the credentials are wrong.
+/// Returns a header value as a string. Bytes that are not UTF-8 become U+FFFD, so that the
+/// credentials are wrong.
 fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).trim().to_owned()
 }

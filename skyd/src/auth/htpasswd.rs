@@ -1,4 +1,4 @@
-//! StoredPassword passwords: clear text, or the hashes of Apache's `htpasswd`.
+//! Stored passwords: clear text, or the hashes of Apache's `htpasswd`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,7 +6,7 @@ use md5::{Digest, Md5};
 use ring::digest;
 use subtle::ConstantTimeEq;
 
-/// StoredPassword password of a user; compared in constant time. Complete by definition.
+/// Stored password of a user; compared in constant time.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum StoredPassword {
     /// Clear text.
@@ -19,7 +19,7 @@ pub(crate) enum StoredPassword {
         magic: &'static str,
         /// Salt of at most eight characters.
         salt: String,
-        /// The 22 characters after the salt.
+        /// Hash: the 22 characters after the salt.
         hash: String,
     },
     /// SHA-1 digest, `{SHA}…`.
@@ -30,7 +30,8 @@ impl StoredPassword {
     /// Parses the part of a line after the colon.
     ///
     /// # Errors
-    /// If the hash is invalid or of an unsupported type. The text does not quote it.
+    /// Returns an error if the hash is invalid or of an unsupported type. The error message does
+    /// not quote the hash.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         for magic in ["$apr1$", "$1$"] {
             let Some(rest) = text.strip_prefix(magic) else {
@@ -61,14 +62,15 @@ impl StoredPassword {
             return match cost {
                 4..=MAX_COST => Ok(Self::Bcrypt(text.to_owned(), cost)),
                 _ => Err(format!(
-                    "bcrypt cost {cost} is not allowed, expected 4 to {MAX_COST}"
+                    "bcrypt cost {cost} is not allowed; expected 4 to {MAX_COST}"
                 )),
             };
         }
-        Err("unsupported hash, expected bcrypt, apr1 or {SHA} (htpasswd -B, -m, -s)".to_owned())
+        Err("unsupported hash; expected bcrypt, apr1, or {SHA} (htpasswd -B, -m, -s)".to_owned())
     }
 
-    /// Returns whether this is the password. Takes up to seconds, depending on the cost of the hash.
+    /// Returns whether this is the password. Takes up to several seconds, depending on the cost of
+    /// the hash.
     pub(crate) fn verify(&self, password: &str) -> bool {
         match self {
             Self::Clear(clear) => is_same(clear.as_bytes(), password.as_bytes()),
@@ -87,7 +89,8 @@ impl StoredPassword {
         }
     }
 
-    /// Returns the cost of a check: 0 if it is negligible, 1 for MD5-crypt, else that of bcrypt.
+    /// Returns the cost of a check: 0 if it is negligible, 1 for MD5-crypt, or the cost of the
+    /// bcrypt hash.
     pub(crate) fn cost(&self) -> u32 {
         match self {
             Self::Clear(_) | Self::Sha1(_) => 0,
@@ -96,7 +99,7 @@ impl StoredPassword {
         }
     }
 
-    /// Returns a hash that costs as much to check and matches no password.
+    /// Returns a hash with the given cost that matches no password.
     pub(crate) fn never_matching(cost: u32) -> Self {
         match cost {
             0 => Self::Sha1(vec![0; digest::SHA1_OUTPUT_LEN]),
@@ -105,7 +108,7 @@ impl StoredPassword {
                 salt: "nobody..".to_owned(),
                 hash: "-".repeat(22),
             },
-            // The last character of a salt carries only two bits; a dot is a valid one.
+            // The last character of a salt carries only two bits; a dot is valid there.
             cost => Self::Bcrypt(
                 format!("$2y${cost:02}$......................{}", ".".repeat(31)),
                 cost,
@@ -121,10 +124,11 @@ pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
     digest(one).as_ref().ct_eq(digest(other).as_ref()).into()
 }
 
-/// Parses an `htpasswd` file. Of several lines of a user, the last counts.
+/// Parses an `htpasswd` file. If a user has several lines, the last one takes precedence.
 ///
 /// # Errors
-/// If a line is invalid; the text contains its number and the reason.
+/// Returns an error if a line is invalid; the error message contains the line number and the
+/// reason.
 pub(crate) fn parse(text: &str) -> Result<Vec<(String, StoredPassword)>, String> {
     let mut users: Vec<(String, StoredPassword)> = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -199,7 +203,7 @@ fn md5_crypt(password: &[u8], salt: &[u8], magic: &[u8]) -> String {
 
 /// Alphabet of the Base64 variant of crypt(3).
 const LETTERS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// Greatest accepted cost of bcrypt: a check already takes some seconds.
+/// Maximum accepted cost of bcrypt, at which a check already takes several seconds.
 const MAX_COST: u32 = 16;
 
 #[cfg(test)]
@@ -266,7 +270,7 @@ mod tests {
         for (line, wanted) in [
             (
                 "ann:hunter2",
-                "line 1: ann: unsupported hash, expected bcrypt, apr1 or {SHA}",
+                "line 1: ann: unsupported hash; expected bcrypt, apr1, or {SHA}",
             ),
             ("ann:$6$K2Su43zLgNhcSdWe$8J7TiLPrRKDDK", "unsupported hash"),
             ("ann:4Uyn.XX2JpP7I", "unsupported hash"),
@@ -292,7 +296,7 @@ mod tests {
             assert_eq!(hash.cost(), cost);
             assert!(!hash.verify("") && !hash.verify("nobody"));
         }
-        // As slow as a real one: the hash is computed, not refused for its form.
+        // As slow as a real hash: it is computed, not rejected because of its form.
         let StoredPassword::Bcrypt(hash, _) = StoredPassword::never_matching(5) else {
             panic!("bcrypt expected");
         };

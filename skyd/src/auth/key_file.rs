@@ -24,7 +24,8 @@ impl KeyFile {
     /// Reads the key from a file; creates the file, readable by its owner only, if it does not exist.
     ///
     /// # Errors
-    /// If the file cannot be created or read, is empty, or can be read by other users.
+    /// Returns an error if the file cannot be created or read, is empty, or can be read by other
+    /// users.
     pub(crate) fn open_or_create(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         match create(path) {
@@ -34,7 +35,7 @@ impl KeyFile {
         }
         let mut file = File::open(path).with_context(|| format!("cannot open {shown}"))?;
         if file.metadata()?.mode() & 0o077 != 0 {
-            bail!("{shown} can be used by other users: delete it, or run chmod 600 {shown}");
+            bail!("{shown} is accessible to other users: delete it, or run chmod 600 {shown}");
         }
         let mut text = String::new();
         let read = Read::by_ref(&mut file)
@@ -43,7 +44,9 @@ impl KeyFile {
         read.with_context(|| format!("cannot read {shown}"))?;
         match text.trim() {
             key if key.len() >= MIN_LENGTH => Ok(Self::new(key)),
-            _ => bail!("{shown} contains no key: delete it to create another one"),
+            _ => bail!(
+                "{shown} contains no key: delete it to have a new one created at the next start"
+            ),
         }
     }
 
@@ -79,22 +82,22 @@ fn create(path: &Path) -> std::io::Result<()> {
     let mut bytes = [0; 32];
     let filled = SystemRandom::new().fill(&mut bytes);
     let written = filled
-        .map_err(|_| std::io::Error::other("the system provides no random bytes"))
+        .map_err(|_| std::io::Error::other("the operating system provides no random bytes"))
         .and_then(|()| {
             let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             file.write_all(format!("{key}\n").as_bytes())?;
             file.sync_all()
         });
     if written.is_err() {
-        // An empty file would be refused at every further start.
+        // An empty file would make every later start fail.
         drop(fs::remove_file(path));
     }
     written
 }
 
-/// Shortest key that is accepted.
+/// Minimum length of a key, in bytes.
 const MIN_LENGTH: usize = 16;
-/// Part of the file that is read.
+/// Maximum number of bytes that are read from the file.
 const MAX_BYTES: u64 = 1024;
 
 #[cfg(test)]
@@ -123,7 +126,7 @@ mod tests {
         }
         fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
         let error = KeyFile::open_or_create(&path).unwrap_err().to_string();
-        assert!(error.contains("can be used by other users"), "{error}");
+        assert!(error.contains("is accessible to other users"), "{error}");
         fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         fs::write(&path, "\n").unwrap();
         let error = KeyFile::open_or_create(&path).unwrap_err().to_string();

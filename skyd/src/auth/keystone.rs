@@ -1,6 +1,6 @@
 //! The backend `keystone`: OpenStack's identity service authenticates users and issues tokens.
 //!
-//! Every request of a client has its token verified by Keystone; a token is valid in one project only.
+//! Keystone verifies the token of every client request; a token is valid in one project only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::policy::User;
 use crate::http_client::{self, Server};
 use crate::urlencoded::path_segment;
 
-/// A project of an identity service, in which tokens must be valid.
+/// Project of an identity service, in which tokens must be valid.
 pub(crate) struct Keystone {
     service: Service,
     project: String,
@@ -32,10 +32,10 @@ pub(crate) struct Keystone {
 
 impl Keystone {
     /// Creates a client of the service at `address`: `http://host:5000`, with or without a version.
-    /// Over `https`, `authorities` are trusted in addition to those of the system.
+    /// Over `https`, the client trusts `authorities` in addition to the authorities of the system.
     ///
     /// # Errors
-    /// If the address is invalid, or no authority is trusted.
+    /// Returns an error if the address is invalid, or no authority is trusted.
     pub(crate) fn new(
         address: &str,
         project: String,
@@ -57,7 +57,8 @@ impl Keystone {
     /// Obtains a token for a name and a password.
     ///
     /// # Errors
-    /// [`Denied`] if the service refuses, cannot be reached or sends an invalid response.
+    /// Returns [`Denied`] if the service rejects the credentials, cannot be reached, or sends an
+    /// invalid response.
     pub(crate) async fn login(&self, name: &str, password: &str) -> Result<Login, Denied> {
         let (path, body) = match &self.domain {
             Some(domain) => (
@@ -92,7 +93,8 @@ impl Keystone {
     /// Returns the user of a token.
     ///
     /// # Errors
-    /// [`Denied`] if the service does not accept it, or it belongs to another project.
+    /// Returns [`Denied`] if the service does not accept the token, or the token belongs to another
+    /// project.
     pub(crate) async fn verify(&self, token: &str) -> Result<User, Denied> {
         let secret = HeaderValue::from_str(token).map_err(|_| Denied::Credentials)?;
         if token.is_empty() {
@@ -110,7 +112,8 @@ impl Keystone {
         self.user(answer.body())
     }
 
-    /// Returns the user in a successful response, if its project and domain are the configured ones.
+    /// Returns the user in a successful response. Fails if the project or domain differs from the
+    /// configured one.
     fn user(&self, body: &Value) -> Result<User, Denied> {
         let text = |path: &str| body.pointer(path).and_then(Value::as_str);
         let (name, is_ours) = match &self.domain {
@@ -135,7 +138,8 @@ impl Keystone {
         })
     }
 
-    /// Sends a request within the limits of time and number; maps failures to [`Denied`].
+    /// Sends a request, subject to the timeout and the limit on concurrent requests; maps failures
+    /// to [`Denied`].
     async fn send(
         &self,
         request: Builder,
@@ -175,7 +179,7 @@ impl Keystone {
     }
 }
 
-/// Returns the body of a login with version 3 of the API.
+/// Returns the JSON body of a login request of the Keystone API, version 3.
 fn v3_credentials(name: &str, password: &str, project: &str, domain: &str) -> Value {
     json!({"auth": {
         "identity": {
@@ -209,7 +213,7 @@ impl Service {
     ) -> anyhow::Result<Self> {
         let uri: Uri = address.parse().context("expected http://host:port")?;
         let server = Server::of(&uri, || http_client::connector(authorities))?;
-        // The configured URL may contain a version, also the other one.
+        // The configured URL may contain a version, even the other one.
         let path = uri.path().trim_end_matches('/');
         let path = path
             .strip_suffix("/v3")
@@ -234,14 +238,16 @@ impl Service {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))?;
         let answer = self.server.send(request, MAX_RESPONSE_BYTES).await?;
-        // Error responses need not be JSON, and clients do not see them.
+        // Error responses need not be JSON, and are not passed on to clients.
         Ok(answer.map(|body| serde_json::from_slice(&body).unwrap_or_default()))
     }
 }
 
-/// Time for a response: tokens are verified with every request, which a hanging service would block.
+/// Timeout of a response: tokens are verified with every request, which an unresponsive service
+/// would block.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest response: the service catalog of a large cloud has some hundred kilobytes.
+/// Maximum size of a response, in bytes. The service catalog of a large cloud has several hundred
+/// kilobytes.
 const MAX_RESPONSE_BYTES: usize = 4 << 20;
-/// Requests that may be in progress at a time.
+/// Maximum number of requests in progress.
 const REQUESTS_AT_A_TIME: usize = 32;

@@ -1,4 +1,4 @@
-//! Result of a login, and the reasons to refuse one.
+//! Result of a login, and the reasons to deny it.
 
 use super::policy::User;
 
@@ -7,7 +7,7 @@ use super::policy::User;
 pub(crate) struct Login {
     /// The user who has logged in.
     pub(crate) user: User,
-    /// Token that replaces name and password from now on; empty if none is needed.
+    /// Token that replaces name and password in later requests; empty if no token is needed.
     pub(crate) token: String,
 }
 
@@ -16,13 +16,13 @@ pub(crate) struct Login {
 pub(crate) enum Denied {
     /// The credentials are missing or wrong.
     ///
-    /// COMPAT: the text of Skydive.
+    /// COMPAT: the message of Skydive.
     #[error("Wrong credentials")]
     Credentials,
-    /// The authentication service refused the credentials or cannot be reached.
+    /// The authentication service rejected the credentials or cannot be reached.
     #[error("{0}")]
     Backend(String),
     /// Too many checks are in progress.
-    #[error("credentials cannot be checked now, try again later")]
+    #[error("too many password checks are in progress; try again later")]
     Busy,
 }

@@ -57,7 +57,7 @@ impl Backend {
     /// Returns the user to whom the credentials of a request belong.
     ///
     /// # Errors
-    /// [`Denied`] if they are missing, wrong or cannot be checked.
+    /// Returns [`Denied`] if the credentials are missing, wrong, or cannot be checked.
     pub(crate) async fn verify(
         &self,
         credentials: Option<&str>,
@@ -106,7 +106,7 @@ impl Auth {
     /// Logs a user of the API in; returns a token and the permissions of the user.
     ///
     /// # Errors
-    /// [`Denied`] if name or password is wrong or cannot be checked.
+    /// Returns [`Denied`] if the name or password is wrong or cannot be checked.
     pub(crate) async fn login(
         &self,
         name: &str,
@@ -118,8 +118,8 @@ impl Auth {
         Ok((login, permissions))
     }
 
-    /// Ends the session of a request's credentials, if they are the token of one. Other credentials
-    /// remain valid: passwords, and tokens of OpenStack's identity service.
+    /// Ends a session if the credentials of a request are its token. Other credentials (passwords,
+    /// and tokens of Keystone) remain valid.
     pub(crate) fn logout(&self, credentials: &str) {
         if let Backend::Basic(basic) = &self.api {
             basic.logout(credentials::secret(credentials));
@@ -131,7 +131,7 @@ impl Auth {
         self.api.is_open()
     }
 
-    /// Returns whether flow datagrams are accepted from every address; they carry no credentials.
+    /// Returns whether flow datagrams, which carry no credentials, are accepted from every address.
     ///
     /// COMPAT: with a cluster backend, agents can send datagrams without authentication.
     pub(crate) const fn accepts_all_datagrams(&self) -> bool {
@@ -141,7 +141,8 @@ impl Auth {
     /// Reloads the password files.
     ///
     /// # Errors
-    /// If a file cannot be read or is invalid. Its users then remain as they were.
+    /// Returns an error if a file cannot be read or is invalid. The previous users of that file
+    /// then remain valid.
     pub(crate) fn reload(&self) -> Result<(), String> {
         self.api.reload()?;
         match &self.cluster {
@@ -151,7 +152,7 @@ impl Auth {
     }
 }
 
-/// Returns the user of requests without authentication.
+/// Returns the user that is assumed for requests without authentication.
 fn admin() -> User {
     User {
         name: ADMIN.to_owned(),

@@ -1,7 +1,7 @@
-//! Role-based permissions: rules that name a user or a role, an object and an action.
+//! Role-based permissions: rules that name a user or a role, an object, and an action.
 //!
-//! The rules of a user are its own and those of its roles, transitively. An action is allowed if at
-//! least one of them allows it and none denies it.
+//! The rules of a user are those for the user and those for its roles, transitively. An action is
+//! allowed if at least one of them allows it and none denies it.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ impl Policy {
     /// `g, user, role`. Empty lines and those that begin with `#` are ignored.
     ///
     /// # Errors
-    /// If the line has another form; the error describes the expected ones.
+    /// Returns an error if the line has neither form; the error message describes both forms.
     pub(crate) fn add(&mut self, line: &str) -> Result<(), String> {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -84,7 +84,7 @@ impl Policy {
             ["g", user, role] => self.roles.push(((*user).to_owned(), (*role).to_owned())),
             _ => {
                 return Err(format!(
-                    "{line:?} is not allowed, expected \"p, subject, object, action, allow|deny\" \
+                    "{line:?} is not allowed; expected \"p, subject, object, action, allow|deny\" \
                      or \"g, user, role\""
                 ));
             }
@@ -139,8 +139,8 @@ impl Policy {
         self.subjects(user).split_off(1)
     }
 
-    /// Returns the names whose rules apply to a user: its own and its roles, transitively. The default
-    /// role counts only if no line gives the user a role.
+    /// Returns the names whose rules apply to a user: its own name and its roles, transitively. The
+    /// default role applies only if no line gives the user a role.
     fn subjects<'a>(&'a self, user: &'a User) -> Vec<&'a str> {
         let mut subjects = vec![user.name.as_str()];
         if !self.roles.iter().any(|(name, _)| *name == user.name) {
@@ -168,7 +168,8 @@ pub(crate) struct User {
     pub(crate) default_role: String,
 }
 
-/// Object, actions, and the rule of `guest` for them (allow, deny or none); `admin` may do all.
+/// Objects, their actions, and the rule for `guest` (allow, deny, or none); `admin` may perform all
+/// actions.
 const BUILT_IN: &[(&str, &[&str], Option<bool>)] = &[
     ("alert", READ_WRITE, Some(false)),
     ("capture", READ_WRITE, Some(false)),

@@ -10,18 +10,18 @@ use tokio::time::Instant;
 
 /// Open sessions of a backend by their tokens.
 ///
-/// A session ends after a time without use, when its user exceeds the limit of sessions (LRU), and
-/// with the process.
+/// A session ends after the idle timeout, when its user exceeds the limit on sessions (least
+/// recently used first), and with the process.
 pub(crate) struct Sessions {
-    /// Time without use after which a session ends.
+    /// Time without use after which a session ends (idle timeout).
     idle: Duration,
-    /// Most sessions of one user.
+    /// Maximum number of sessions of one user.
     max_per_user: usize,
     random: SystemRandom,
     open: Mutex<HashMap<String, Session>>,
 }
 
-/// A session: its user and the time of its last use.
+/// Session: its user and the time of its last use.
 struct Session {
     user: String,
     used: Instant,
@@ -76,7 +76,7 @@ impl Sessions {
         Some(session.user.clone())
     }
 
-    /// Ends the session of a token, if there is one.
+    /// Ends the session of a token, if it exists.
     pub(crate) fn end(&self, token: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.remove(token);
@@ -89,7 +89,7 @@ impl Sessions {
     }
 }
 
-/// Most sessions of one user: scripts log in at each start and never log out.
+/// Maximum number of sessions of one user: scripts log in at each start and never log out.
 const MAX_PER_USER: usize = 1000;
 
 #[cfg(test)]

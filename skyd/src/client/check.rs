@@ -7,17 +7,17 @@ use skylib::capture::BpfCompiler;
 use skylib::gremlin::Query;
 use skylib::packet::LinkType;
 
-/// Returns the JSON text of a resource with these members, after checking them as the server does.
+/// Checks members as the server does, and returns the JSON text of the resource with them.
 ///
 /// # Errors
-/// The first violated rule, with the text of the original.
+/// Returns an error for the first violated rule, with Skydive's text.
 pub(super) fn checked<R: Resource>(members: Map<String, Value>) -> anyhow::Result<String> {
     let resource = R::read(&Value::Object(members).to_string(), &Defaults::default())?;
     resource.validate(&Parsers)?;
     serde_json::to_string(&resource).context("cannot encode the resource")
 }
 
-/// Checks expressions by parsing them.
+/// Checker of expressions, which parses them.
 struct Parsers;
 
 impl ExpressionChecker for Parsers {
@@ -34,7 +34,7 @@ impl ExpressionChecker for Parsers {
 
 /// Returns the members of a JSON object whose values are set.
 ///
-/// Empty texts count as unset: they are the defaults of the server.
+/// Empty strings count as unset, because they are the server's defaults.
 pub(super) fn members<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
     pairs
         .into_iter()

@@ -19,8 +19,8 @@ pub(super) fn of_kind(kind: &str) -> &'static [Column] {
     }
 }
 
-/// Returns the columns for an element of a query result; `None` if it is neither a node, nor an edge,
-/// nor a flow.
+/// Returns the columns for an element of a query result; `None` if it is not a node, an edge, or a
+/// flow.
 pub(super) fn of_element(element: &Value) -> Option<&'static [Column]> {
     let has = |key: &str| element.get(key).is_some();
     if has("Parent") && has("Child") {

@@ -11,7 +11,7 @@ use tokio_rustls::rustls;
 
 use super::target::{Security, Target};
 
-/// A stream of bytes in both directions.
+/// Bidirectional byte stream.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
@@ -19,7 +19,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 /// Opens a connection.
 ///
 /// # Errors
-/// If the server cannot be reached, or TLS cannot be agreed on.
+/// Returns an error if the server cannot be reached, or the TLS handshake fails.
 pub(super) async fn connect(target: &Target) -> anyhow::Result<Box<dyn Socket>> {
     match &target.security {
         Security::Plain => Ok(Box::new(open(target).await?)),
@@ -54,7 +54,7 @@ async fn encrypt(target: &Target, connector: &TlsConnector) -> anyhow::Result<Bo
     Ok(Box::new(stream))
 }
 
-/// Returns whether a server answered a TLS handshake with something else.
+/// Returns whether a server answered a TLS handshake with another protocol.
 fn is_not_tls(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let inner = cause
@@ -65,5 +65,5 @@ fn is_not_tls(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Time for a connection, and for its TLS handshake.
+/// Maximum time for opening a connection, and for its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! Errors of `skyd client`: their texts, what to do, and the exit code.
+//! Errors of `skyd client`: messages, advice, and exit codes.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -8,23 +8,23 @@ use tokio_rustls::rustls;
 
 use crate::printable::printable_lines;
 
-/// A response of the server with another status than expected.
+/// Response of the server with a status other than the expected one.
 ///
-/// COMPAT: the text is the status line and the body, as the original's client prints it.
+/// COMPAT: displayed as the status line and the body, as by Skydive's client.
 #[derive(Debug, thiserror::Error)]
 #[error("{status}{}{body}", if body.is_empty() { "" } else { ": " })]
 pub(super) struct Refusal {
     /// Status of the response.
     pub(super) status: StatusCode,
-    /// Text of the response, without blanks at its end.
+    /// Body of the response, without whitespace at its end.
     pub(super) body: String,
 }
 
-/// A request about a resource that the server refused.
+/// Request about a resource that the server rejected.
 #[derive(Debug, thiserror::Error)]
 #[error("Failed to {verb} {kind}, {refusal}")]
 pub(super) struct Failed {
-    /// What was requested: `list`, `get`, `create`, `update`, or `delete`.
+    /// Requested operation: `list`, `get`, `create`, `update`, or `delete`.
     pub(super) verb: &'static str,
     /// Kind of the resource.
     pub(super) kind: &'static str,
@@ -32,7 +32,7 @@ pub(super) struct Failed {
     pub(super) refusal: Refusal,
 }
 
-/// Ends a command whose failures have been printed.
+/// Error that ends a command whose failures have been printed.
 #[derive(Debug, thiserror::Error)]
 #[error("{failed} of {all} failed")]
 pub(super) struct SomeFailed {
@@ -47,13 +47,13 @@ pub(super) struct SomeFailed {
 #[error("cannot write the output")]
 pub(super) struct OutputFailed(#[source] pub(super) io::Error);
 
-/// Ends a command that needs another word: the help of a group, or the usage of a command.
+/// Request to print the help of a group or the usage of a command, because a word is missing.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct HelpNeeded {
-    /// What is missing; empty if the help itself was requested.
+    /// Description of the missing word; empty if the help itself was requested.
     pub(super) message: &'static str,
-    /// Words of the command behind `client`.
+    /// Words of the command after `client`.
     pub(super) command: &'static [&'static str],
 }
 
@@ -86,7 +86,7 @@ impl HelpNeeded {
     }
 }
 
-/// Prints why a command ended and what to do, and returns the exit code.
+/// Prints the error of a command with advice, and returns the exit code.
 pub(super) fn report(error: &anyhow::Error, client: &clap::Command) -> ExitCode {
     if let Some(help) = error.downcast_ref::<HelpNeeded>() {
         return help.print(client);
@@ -99,7 +99,7 @@ pub(super) fn report(error: &anyhow::Error, client: &clap::Command) -> ExitCode 
     ExitCode::FAILURE
 }
 
-/// Prints an error with its causes, and what to do.
+/// Prints an error with its causes and advice.
 pub(super) fn print(error: &anyhow::Error) {
     let text = format!("{error:#}");
     let mut stderr = io::stderr().lock();
@@ -118,7 +118,7 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
             return advice_on(refusal);
         }
-        // An I/O error of TLS has its cause inside, where the chain of sources does not lead.
+        // The cause of an I/O error from TLS is inside it and not in its chain of sources.
         let inner = cause
             .downcast_ref::<io::Error>()
             .and_then(|error| error.get_ref())
@@ -142,12 +142,14 @@ fn advice_on(refusal: &Refusal) -> Option<&'static str> {
         ),
         StatusCode::BAD_REQUEST if refusal.body.contains(" requires https") => Some(NEEDS_TLS),
         StatusCode::BAD_REQUEST if refusal.body.contains("to an HTTPS server") => Some(NEEDS_TLS),
-        StatusCode::METHOD_NOT_ALLOWED => Some("The role of this user does not allow it."),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Some("The role of this user does not allow this request.")
+        }
         _ => None,
     }
 }
 
-/// Returns whether an error is that the reader of the output has closed it.
+/// Returns whether an error means that the reader of the output has closed it.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let failed = error.downcast_ref::<OutputFailed>();
     failed.is_some_and(|OutputFailed(cause)| cause.kind() == io::ErrorKind::BrokenPipe)
@@ -158,11 +160,11 @@ const USAGE: u8 = 2;
 
 const NOBODY_LISTENS: &str = "Start `skyd analyzer` or `skyd allinone` there, or set its address with \
     --analyzer HOST:PORT or SKYDIVE_ANALYZER.";
-const UNTRUSTED: &str = "Name the file of the certificate authority with --cacert FILE; --insecure skips \
+const UNTRUSTED: &str = "Set the file of the certificate authority with --cacert FILE; --insecure skips \
     the check.";
 const NEEDS_TLS: &str =
-    "The server speaks TLS: name the file of its certificate authority with --cacert FILE.";
-const NOT_TLS: &str = "The server does not speak TLS: omit --cert, --key, and --cacert.";
+    "The server requires TLS: set the file of its certificate authority with --cacert FILE.";
+const NOT_TLS: &str = "The server does not use TLS: omit --cert, --key, and --cacert.";
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ pub(crate) enum Format {
     Ndjson,
     /// Aligned columns for people.
     Table,
-    /// Graphviz.
+    /// Graphviz (the DOT language).
     Dot,
     /// Capture file.
     Pcap,
@@ -36,7 +36,7 @@ impl Format {
         }
     }
 
-    /// Returns the chosen format, else a table for a terminal and JSON otherwise.
+    /// Returns the chosen format; without one, the table for a terminal, otherwise JSON.
     pub(super) fn or_default(chosen: Option<Self>) -> Self {
         chosen.unwrap_or_else(|| match io::stdout().is_terminal() {
             true => Self::Table,
@@ -45,7 +45,7 @@ impl Format {
     }
 }
 
-/// Parser of a format that is one of some.
+/// Parser that accepts some of the formats.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FormatParser(pub(super) &'static [Format]);
 
@@ -62,7 +62,7 @@ impl TypedValueParser for FormatParser {
         let found = self.0.iter().find(|format| format.name() == text);
         found.copied().ok_or_else(|| {
             let names: Vec<_> = self.0.iter().map(|format| format.name()).collect();
-            // COMPAT: the text begins as that of the original.
+            // COMPAT: the text begins as Skydive's does.
             let message = format!(
                 "Invalid output format {text:?}, expected one of {}\n",
                 names.join(", ")
@@ -94,7 +94,7 @@ pub(super) const QUERY_FORMATS: FormatParser = FormatParser(&[
 /// Output options of a command that prints a document.
 #[derive(Args, Debug, Default)]
 pub(crate) struct FormatArgs {
-    /// Output format; by default a table on a terminal, else JSON.
+    /// Output format; the default is table on a terminal, otherwise json.
     #[arg(long, value_name = "FORMAT", value_parser = DOCUMENT_FORMATS)]
     format: Option<Format>,
 }
@@ -106,7 +106,7 @@ impl FormatArgs {
     }
 }
 
-/// Output options of a command that prints a document and ignores further words.
+/// Output options of a command that prints a document and ignores additional words.
 #[derive(Args, Debug, Default)]
 pub(crate) struct OutputArgs {
     #[command(flatten)]
@@ -124,7 +124,7 @@ impl OutputArgs {
     }
 }
 
-/// Words that a command does not use. COMPAT: the original ignores them.
+/// Words that a command does not use. COMPAT: Skydive ignores them.
 #[derive(Args, Debug, Default)]
 pub(crate) struct ExtraWords {
     #[arg(hide = true, value_name = "WORD")]

@@ -1,4 +1,4 @@
-//! HTTP client: requests one after the other on one connection, and responses as streams.
+//! HTTP client: sequential requests on one connection, and responses as streams.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -23,7 +23,7 @@ use super::target::Target;
 /// Body of a request.
 type RequestBody = BoxBody<Bytes, io::Error>;
 
-/// A client of one server.
+/// HTTP client of one server.
 pub(super) struct HttpClient {
     target: Target,
     /// The connection of the last request, if it can be used again.
@@ -32,7 +32,7 @@ pub(super) struct HttpClient {
     is_verbose: bool,
 }
 
-/// A request, without what is equal in all requests.
+/// Request, without the parts that are equal in all requests.
 pub(super) struct Call<'a> {
     /// Method.
     pub(super) method: Method,
@@ -58,7 +58,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Sets a JSON text as the body.
+    /// Sets JSON as the body.
     pub(super) fn with_json(self, text: String) -> Self {
         let body = text_body(text);
         Self { body, ..self }
@@ -80,10 +80,15 @@ impl HttpClient {
         &self.target
     }
 
-    /// Sends a request and returns the response once its headers were received.
+    /// Closes the connection; the next request opens another one.
+    pub(super) fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
+    /// Sends a request and returns the response once its headers have been received.
     ///
     /// # Errors
-    /// If the server cannot be reached, or the connection ends before the headers.
+    /// Returns an error if the server cannot be reached, or the connection ends before the headers.
     pub(super) async fn send(&mut self, call: Call<'_>) -> anyhow::Result<Answer> {
         let text = format!("{} {}", call.method, call.path);
         let mut request = Request::builder()
@@ -134,7 +139,7 @@ impl HttpClient {
             let (sender, connection) = hyper::client::conn::http1::handshake(stream)
                 .await
                 .context("cannot start HTTP")?;
-            // Its errors are those of the requests on it.
+            // Requests on the connection report its errors.
             drop(tokio::spawn(connection));
             self.connection = Some(sender);
         }
@@ -142,7 +147,7 @@ impl HttpClient {
     }
 }
 
-/// A response whose body is received in pieces.
+/// Response whose body is received in pieces.
 pub(super) struct Answer {
     /// Status code.
     pub(super) status: StatusCode,
@@ -154,7 +159,8 @@ impl Answer {
     /// Returns the next piece of the body; `None` at its end.
     ///
     /// # Errors
-    /// If the connection ends inside the body, or the body is not compressed as declared.
+    /// Returns an error if the connection ends inside the body, or the body is not compressed as
+    /// declared.
     pub(super) async fn piece(&mut self) -> anyhow::Result<Option<Bytes>> {
         loop {
             let Some(frame) = self.body.frame().await else {
@@ -163,11 +169,11 @@ impl Answer {
                 };
                 decoder
                     .try_finish()
-                    .context("the answer is not compressed as declared")?;
+                    .context("the response is not compressed as declared")?;
                 let rest = std::mem::take(decoder.get_mut());
                 return Ok((!rest.is_empty()).then(|| rest.into()));
             };
-            let frame = frame.context("the connection ended inside the answer")?;
+            let frame = frame.context("the connection ended inside the response")?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
@@ -176,7 +182,7 @@ impl Answer {
             };
             decoder
                 .write_all(&data)
-                .context("the answer is not compressed as declared")?;
+                .context("the response is not compressed as declared")?;
             let plain = std::mem::take(decoder.get_mut());
             if !plain.is_empty() {
                 return Ok(Some(plain.into()));
@@ -184,10 +190,10 @@ impl Answer {
         }
     }
 
-    /// Reads the whole body as text, or its first bytes up to a limit.
+    /// Reads the body as a string, up to a maximum number of bytes.
     ///
     /// # Errors
-    /// If the connection ends inside the body.
+    /// Returns an error if the connection ends inside the body.
     pub(super) async fn text(&mut self, limit: usize) -> anyhow::Result<String> {
         let mut bytes = Vec::new();
         while let Some(piece) = self.piece().await? {
@@ -200,10 +206,10 @@ impl Answer {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Reads the response as the reason of a refusal.
+    /// Reads the response as an error response.
     ///
     /// # Errors
-    /// If the connection ends inside the body.
+    /// Returns an error if the connection ends inside the body.
     pub(super) async fn refusal(mut self) -> anyhow::Result<Refusal> {
         let body = self.text(MAX_REASON_BYTES).await?;
         Ok(Refusal {
@@ -213,7 +219,7 @@ impl Answer {
     }
 }
 
-/// Returns a body with a text.
+/// Returns a body with a string.
 fn text_body(text: String) -> RequestBody {
     Full::new(Bytes::from(text))
         .map_err(|never| match never {})
@@ -223,7 +229,7 @@ fn text_body(text: String) -> RequestBody {
 /// Returns a body with the content of a file, which is read while it is sent.
 ///
 /// # Errors
-/// If the length of the file cannot be determined.
+/// Returns an error if the length of the file cannot be determined.
 pub(super) fn file_body(file: File) -> io::Result<RequestBody> {
     let left = file.metadata()?.len();
     Ok(FileBody { file, left }.boxed())
@@ -232,7 +238,7 @@ pub(super) fn file_body(file: File) -> io::Result<RequestBody> {
 /// Body that reads a file.
 struct FileBody {
     file: File,
-    /// Bytes that are not sent yet.
+    /// Number of bytes that have not been sent.
     left: u64,
 }
 
@@ -273,7 +279,7 @@ impl Body for FileBody {
 /// Media type of JSON.
 pub(super) const JSON: &str = "application/json";
 const GZIP: &str = "gzip";
-/// Longest text of a refusal, in bytes; the rest is not shown.
+/// Maximum length of the body of an error response that is shown, in bytes.
 const MAX_REASON_BYTES: usize = 64 << 10;
-/// Bytes of a file that are read at a time.
+/// Maximum number of bytes of a file per read.
 const PIECE: usize = 64 << 10;

@@ -1,17 +1,17 @@
-//! The elements of a JSON list or object while it is received, one at a time.
+//! Iteration over the elements of a JSON list or object while it is received.
 
 use super::json_text::JsonTextError;
 
 /// Splitter of a JSON document into the elements of its outermost list or object.
 ///
-/// A document that is neither is one element. Elements are cut by brackets and strings only; the
-/// consumer parses them.
+/// Any other document is one element. Only brackets and strings are recognized; the consumer parses
+/// the elements.
 #[derive(Debug, Default)]
 pub(super) struct JsonElements {
     container: Option<Container>,
     /// Text of the current element.
     text: Vec<u8>,
-    /// Position of the colon behind the key in `text`, in an object.
+    /// In an object, position in `text` of the colon after the key.
     colon: Option<usize>,
     /// Number of containers that are open inside the outermost one.
     depth: usize,
@@ -20,7 +20,7 @@ pub(super) struct JsonElements {
     is_ended: bool,
 }
 
-/// The outermost value.
+/// Kind of the outermost value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Container {
     List,
@@ -29,7 +29,7 @@ enum Container {
     None,
 }
 
-/// An element of a list or an object.
+/// Element of a list or an object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Element<'a> {
     /// JSON text of the key; `None` outside of objects.
@@ -42,7 +42,8 @@ impl JsonElements {
     /// Splits the next piece of the document, and passes each complete element to `sink`.
     ///
     /// # Errors
-    /// If an element is too long or the text is not JSON, and the errors of `sink`.
+    /// Returns an error if an element is too long or the document is not JSON, or the errors of
+    /// `sink`.
     pub(super) fn push(
         &mut self,
         bytes: &[u8],
@@ -63,7 +64,9 @@ impl JsonElements {
                 self.outside(byte, sink)?;
             }
             if self.text.len() > MAX_ELEMENT_BYTES {
-                anyhow::bail!("an element of the answer is longer than {MAX_ELEMENT_BYTES} bytes");
+                anyhow::bail!(
+                    "an element of the response is longer than {MAX_ELEMENT_BYTES} bytes"
+                );
             }
         }
         Ok(())
@@ -72,7 +75,7 @@ impl JsonElements {
     /// Checks that the document is complete; passes a document without elements to `sink`.
     ///
     /// # Errors
-    /// If the document is not complete, and the errors of `sink`.
+    /// Returns an error if the document is not complete, or the errors of `sink`.
     pub(super) fn finish(
         &mut self,
         sink: &mut dyn FnMut(Element<'_>) -> anyhow::Result<()>,
@@ -102,7 +105,7 @@ impl JsonElements {
             }
         }
         if self.is_ended {
-            anyhow::bail!("the answer is more than one JSON value");
+            anyhow::bail!("the response contains more than one JSON value");
         }
         let is_split = self.container != Some(Container::None) && self.depth == 0;
         match byte {
@@ -147,7 +150,7 @@ impl JsonElements {
     }
 }
 
-/// Longest element, in bytes.
+/// Maximum length of an element, in bytes.
 const MAX_ELEMENT_BYTES: usize = 64 << 20;
 
 #[cfg(test)]

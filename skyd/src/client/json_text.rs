@@ -1,21 +1,22 @@
-//! Layout of JSON text while it is received: a document of any length is printed in little memory.
+//! Formatting of JSON while it is received: the memory does not depend on the length of the
+//! document.
 //!
-//! Keys, numbers, and their order are those of the server. Characters that a terminal would execute
-//! are written as JSON escapes, which leaves the value of the document unchanged.
+//! Keys, numbers, and their order are not changed. Control characters, which a terminal would
+//! interpret, are written as JSON escapes, which do not change the value of the document.
 
 use crate::printable::is_safe;
 
-/// Error of a text that is not one JSON document.
+/// Error returned if the text is not one JSON document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JsonTextError {
     /// The text is empty.
-    #[error("the answer is empty, expected JSON")]
+    #[error("the response is empty; expected JSON")]
     Empty,
     /// The text ends inside a value.
-    #[error("the answer ends inside its JSON text: the connection or the server failed")]
+    #[error("the response ends inside a JSON value: the connection or the server failed")]
     Truncated,
-    /// The text has a character where JSON allows none such.
-    #[error("the answer is not JSON: unexpected byte 0x{byte:02x} at offset {offset}")]
+    /// The text has a byte that JSON does not allow at this position.
+    #[error("the response is not JSON: unexpected byte 0x{byte:02x} at offset {offset}")]
     Unexpected {
         /// The byte.
         byte: u8,
@@ -23,22 +24,23 @@ pub(super) enum JsonTextError {
         offset: u64,
     },
     /// Values are nested too deeply.
-    #[error("the answer nests JSON values deeper than {MAX_DEPTH} levels")]
+    #[error("the response nests JSON values deeper than {MAX_DEPTH} levels")]
     TooDeep,
 }
 
 /// Whitespace between the tokens of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// One line without blanks.
+    /// One line without spaces.
     Compact,
-    /// One line for each value, indented by this text for each level.
+    /// One line for each value, indented by this string for each level.
     Indented(&'static str),
 }
 
 /// Formatter of a JSON document that is received in pieces.
 ///
-/// Checks that brackets match and that the document is complete. Literals are copied.
+/// Checks that brackets match and that the document is complete. Literals are copied without
+/// checks.
 #[derive(Debug)]
 pub(super) struct JsonText {
     layout: Layout,
@@ -49,7 +51,7 @@ pub(super) struct JsonText {
     state: State,
     /// Whether the last token was a value or a key, or ended one.
     is_after_value: bool,
-    /// The first `carried` bytes of a character that is not complete.
+    /// Bytes of an incomplete character; the first `carried` are in use.
     carry: [u8; 4],
     carried: usize,
     /// Number of bytes received.
@@ -84,7 +86,7 @@ impl JsonText {
     /// Formats the next piece of the document and appends it to `out`.
     ///
     /// # Errors
-    /// [`JsonTextError`] if the text is not one JSON document.
+    /// Returns [`JsonTextError`] if the text is not one JSON document.
     pub(super) fn push(
         &mut self,
         mut bytes: &[u8],
@@ -122,7 +124,7 @@ impl JsonText {
     /// Checks that the document is complete, and ends its last line.
     ///
     /// # Errors
-    /// [`JsonTextError`] if it is not.
+    /// Returns [`JsonTextError`] if the document is not complete.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), JsonTextError> {
         if !self.is_after_value && self.open.is_empty() {
             return Err(JsonTextError::Empty);
@@ -210,7 +212,7 @@ impl JsonText {
         Ok(())
     }
 
-    /// Handles an ASCII byte of a string that is not plain.
+    /// Handles an ASCII byte of a string that cannot be copied.
     fn in_string(&mut self, byte: u8, out: &mut Vec<u8>) {
         match byte {
             b'"' => {
@@ -225,7 +227,7 @@ impl JsonText {
         }
     }
 
-    /// Adds a byte to the character that is not complete, and writes the character when it is.
+    /// Adds a byte to the incomplete character, and writes the character once it is complete.
     fn carry(&mut self, byte: u8, out: &mut Vec<u8>) {
         self.carry[self.carried] = byte;
         self.carried += 1;
@@ -277,14 +279,14 @@ fn push_escape(letter: char, out: &mut Vec<u8>) {
     }
 }
 
-/// Deepest nesting, as deep as JSON readers usually accept.
+/// Maximum nesting of values.
 const MAX_DEPTH: usize = 512;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Formats a text that is received in pieces of `size` bytes.
+    /// Formats a text received in pieces of `size` bytes.
     fn format(text: &[u8], layout: Layout, size: usize) -> Result<String, JsonTextError> {
         let (mut formatter, mut out) = (JsonText::new(layout), Vec::new());
         for piece in text.chunks(size) {

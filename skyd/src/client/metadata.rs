@@ -1,4 +1,4 @@
-//! The metadata grammars of the command line.
+//! Metadata grammars of the command line.
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -6,11 +6,11 @@ use skylib::graph::Metadata;
 
 /// Adds the pairs of `--metadata "k1=v1, k2.k3=v2"` to metadata.
 ///
-/// COMPAT: values are texts, dots in keys nest, blanks around a pair and double quotes around a key or
-/// a value are removed. A value cannot contain a comma, nor an equals sign.
+/// COMPAT: values are strings, dots in keys separate levels, and spaces around a pair and double
+/// quotes around a key or a value are removed. A value cannot contain a comma or an equals sign.
 ///
 /// # Errors
-/// If a piece is no pair, or a key leads through a value that is not an object.
+/// Returns an error if a piece is not a pair, or a key leads through a value that is not an object.
 pub(super) fn add_pairs(text: &str, metadata: &mut Metadata) -> anyhow::Result<()> {
     if text.is_empty() {
         return Ok(());
@@ -22,7 +22,7 @@ pub(super) fn add_pairs(text: &str, metadata: &mut Metadata) -> anyhow::Result<(
         };
         let [key, value] = [key, value].map(|part| part.trim_matches('"'));
         if !metadata.set_path(key, value) {
-            bail!("attributes must be defined by pair k=v: {text}: {key:?} is no valid path");
+            bail!("attributes must be defined by pair k=v: {text}: {key:?} is not a valid path");
         }
     }
     Ok(())
@@ -30,10 +30,10 @@ pub(super) fn add_pairs(text: &str, metadata: &mut Metadata) -> anyhow::Result<(
 
 /// Returns the JSON patch of the options `--add k=v` and `--remove k`.
 ///
-/// COMPAT: a value is JSON if it parses, else a text; a slash in a key becomes a dot.
+/// COMPAT: a value that is not JSON is a string; a slash in a key becomes a dot.
 ///
 /// # Errors
-/// If a text of `--add` has no `=`.
+/// Returns an error if a value of `--add` has no `=`.
 pub(super) fn patch(added: &[String], removed: &[String]) -> anyhow::Result<Value> {
     let mut operations = Vec::new();
     for text in added {
@@ -94,7 +94,7 @@ mod tests {
         assert!(
             pairs("a=1,a.b=2")
                 .unwrap_err()
-                .contains("\"a.b\" is no valid path")
+                .contains("\"a.b\" is not a valid path")
         );
     }
 

@@ -1,8 +1,9 @@
-//! The subcommand `skyd client`: what `skydive client` does, over the REST and WebSocket interfaces.
+//! The subcommand `skyd client`: equivalent to `skydive client`, over the REST and WebSocket
+//! interfaces.
 //!
-//! A command checks its arguments, sends requests ([`rest`]), and prints the responses while they are
-//! received ([`printer`]). Data is printed on standard output, everything else on standard error. The
-//! exit code is 0 for success, 1 if the client or the server refuses, and 2 for a wrong command line.
+//! A command checks its arguments, sends requests ([`rest`]), and prints the responses while they
+//! are received ([`printer`]). Data is written to standard output, everything else to standard
+//! error. The exit code is 0 for success, 1 for a failure, and 2 for an invalid command line.
 
 mod args;
 mod check;
@@ -18,19 +19,21 @@ mod metadata;
 mod printer;
 mod publisher;
 mod rest;
+mod shell;
 mod table;
 mod target;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, Subcommand};
 
 pub(crate) use self::args::ConnectionArgs;
 use self::command::ClientCommand;
 use self::failure::{HelpNeeded, report};
 use self::http::HttpClient;
 use self::rest::Rest;
+use self::shell::ShellArgs;
 use self::target::{Environment, Target};
 
 /// Arguments of `skyd client`.
@@ -41,7 +44,16 @@ pub(crate) struct ClientArgs {
     pub(crate) connection: ConnectionArgs,
 
     #[command(subcommand)]
-    command: Option<ClientCommand>,
+    command: Option<Command>,
+}
+
+/// A command of the client, or its shell.
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Request(ClientCommand),
+    /// Run queries and JavaScript line by line.
+    Shell(ShellArgs),
 }
 
 /// Runs a command; `client` is its definition, for help texts.
@@ -60,7 +72,7 @@ pub(crate) fn run(args: ClientArgs, client: &clap::Command) -> ExitCode {
     }
 }
 
-fn start(connection: ConnectionArgs, command: ClientCommand) -> anyhow::Result<()> {
+fn start(connection: ConnectionArgs, command: Command) -> anyhow::Result<()> {
     let environment = Environment::of_process();
     let target = Target::new(&connection, &environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -68,5 +80,8 @@ fn start(connection: ConnectionArgs, command: ClientCommand) -> anyhow::Result<(
         .build()
         .context("cannot start the async runtime")?;
     let mut rest = Rest(HttpClient::new(target, connection.verbose));
-    runtime.block_on(command.run(&mut rest))
+    match command {
+        Command::Request(command) => runtime.block_on(command.run(&mut rest)),
+        Command::Shell(args) => args.run(rest, runtime),
+    }
 }

@@ -14,23 +14,23 @@ use super::json_text::{JsonText, Layout};
 use super::table::{self, Column, Table};
 use crate::printable::printable_lines;
 
-/// Printer in one format.
+/// Printer of responses in one format.
 pub(super) struct Printer {
     format: Format,
-    /// Indentation of JSON. COMPAT: tabs for query results, two blanks for everything else.
+    /// Indentation of JSON. COMPAT: tabs for query results, two spaces for everything else.
     indent: &'static str,
     is_terminal: bool,
     out: Box<dyn Write>,
 }
 
-/// What a JSON document is, which determines its table.
+/// Kind of a JSON document, which determines its table.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Document {
-    /// One object.
+    /// Single object.
     Object,
-    /// An object of objects with these columns, by id.
+    /// Object of objects with these columns, by ID.
     Map(&'static [Column]),
-    /// The result of a query.
+    /// Result of a query.
     Result,
 }
 
@@ -64,13 +64,13 @@ impl Printer {
         matches!(self.format, Format::Json | Format::Ndjson | Format::Table)
     }
 
-    /// Returns an error if the output would be bytes for a terminal.
+    /// Checks that a capture file is not written to a terminal.
     ///
     /// # Errors
-    /// If standard output is a terminal and the format is not text.
+    /// Returns an error if standard output is a terminal and the format is binary.
     pub(super) fn check_terminal(&self) -> anyhow::Result<()> {
         if self.is_terminal && self.format == Format::Pcap {
-            bail!("a capture file is not text: redirect standard output to a file");
+            bail!("a capture file is binary; redirect standard output to a file");
         }
         Ok(())
     }
@@ -78,7 +78,7 @@ impl Printer {
     /// Prints a response.
     ///
     /// # Errors
-    /// If the response is not complete, or the output cannot be written.
+    /// Returns an error if the response is not complete, or the output cannot be written.
     pub(super) async fn print(
         &mut self,
         mut answer: Answer,
@@ -91,10 +91,10 @@ impl Printer {
         sink.finish()
     }
 
-    /// Prints a document that is known as a whole.
+    /// Prints a complete document.
     ///
     /// # Errors
-    /// If the text is not JSON, or the output cannot be written.
+    /// Returns an error if the document is not JSON or the output cannot be written.
     pub(super) fn print_text(&mut self, text: &str, document: Document) -> anyhow::Result<()> {
         let mut sink = self.sink(document);
         sink.push(text.as_bytes())?;
@@ -104,7 +104,7 @@ impl Printer {
     /// Prints a line of text.
     ///
     /// # Errors
-    /// If the output cannot be written.
+    /// Returns an error if the output cannot be written.
     pub(super) fn print_line(&mut self, text: &str) -> anyhow::Result<()> {
         let written = writeln!(self.out, "{}", printable_lines(text));
         Ok(written
@@ -146,7 +146,7 @@ impl Printer {
 /// Destination of one document.
 struct Sink<'a> {
     out: &'a mut dyn Write,
-    /// Output that is not written yet.
+    /// Output that has not been written.
     buffer: Vec<u8>,
     form: Form,
 }
@@ -154,12 +154,12 @@ struct Sink<'a> {
 /// Conversion of a document.
 enum Form {
     Text(JsonText),
-    /// The elements, and whether to write their keys: the elements of maps contain their id.
+    /// Elements, and whether to write their keys; elements of maps contain their ID.
     Lines(JsonElements, bool),
-    /// The document as far as it is received.
+    /// Part of the document received so far.
     Object(Vec<u8>),
     Rows(JsonElements, Rows),
-    /// The text for a terminal, as far as it is received.
+    /// Part of the text for a terminal received so far.
     Lossy(Vec<u8>),
     Bytes,
 }
@@ -217,7 +217,8 @@ impl Sink<'_> {
     }
 }
 
-/// Writes an element as one line of JSON; an element of an object with its key, if that is needed.
+/// Writes an element as one line of JSON; with the key if the element has one and `needs_keys` is
+/// set.
 fn write_compact(element: &Element<'_>, needs_keys: bool, out: &mut Vec<u8>) -> anyhow::Result<()> {
     let mut text = JsonText::new(Layout::Compact);
     match element.key.filter(|_| needs_keys) {
@@ -241,10 +242,10 @@ fn write_object(text: &[u8], out: &mut Vec<u8>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The rows of a document: elements of several kinds become several tables.
+/// Rows of a document; elements of several kinds form several tables.
 struct Rows {
     table: Option<Table>,
-    /// Whether all elements belong into the first table.
+    /// Whether all elements belong to the first table.
     is_fixed: bool,
     is_empty: bool,
 }
@@ -303,7 +304,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Returns the table with these columns; ends another one.
+    /// Returns the table with these columns, after ending a table with other columns.
     fn table_of(
         &mut self,
         columns: &'static [Column],
@@ -342,7 +343,7 @@ impl Rows {
     }
 }
 
-/// Bytes of output that are written at a time, at least.
+/// Minimum number of bytes of output per write.
 const BUFFER: usize = 32 << 10;
 
 #[cfg(test)]
@@ -371,7 +372,7 @@ mod tests {
         }
     }
 
-    /// Returns what is printed of a text that is received in pieces.
+    /// Returns the output for a text received in pieces.
     fn printed(format: Format, document: Document, text: &[u8], size: usize) -> String {
         let memory = Memory::default();
         let mut printer = Printer {
@@ -385,7 +386,7 @@ mod tests {
         for piece in text.chunks(size) {
             result = result.and_then(|()| sink.push(piece));
         }
-        // What was printed before an error matters, too.
+        // The output before an error is also checked.
         let _result = result.and_then(|()| sink.finish());
         let bytes = memory.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

@@ -18,14 +18,15 @@ use super::connect::{Socket, connect};
 use super::failure::Refusal;
 use super::target::Target;
 
-/// A connection to a publisher endpoint.
+/// Connection to a publisher endpoint.
 pub(super) struct Publisher {
     sink: SplitSink<WebSocketStream<Box<dyn Socket>>, Message>,
-    /// Reads until the connection ends: answers pings, and returns why the server ended it.
+    /// Reader, which answers pings until the connection ends; returns the reason of the server for
+    /// the end.
     reader: JoinHandle<Option<String>>,
 }
 
-/// A message of the namespace `Graph`.
+/// Message of the namespace `Graph`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct GraphMessage<'a> {
@@ -39,11 +40,11 @@ struct GraphMessage<'a> {
 }
 
 impl Publisher {
-    /// Connects to an endpoint; elements that this client adds have the origin `CLI.<host>` and remain
-    /// after it disconnects.
+    /// Connects to an endpoint; elements that this client adds have the origin `CLI.<host>` and
+    /// remain after it disconnects.
     ///
     /// # Errors
-    /// If the server cannot be reached or refuses.
+    /// Returns an error if the server cannot be reached or rejects the connection.
     pub(super) async fn connect(
         target: &Target,
         endpoint: &str,
@@ -83,7 +84,7 @@ impl Publisher {
     /// Sends a message about an element.
     ///
     /// # Errors
-    /// If the connection ends.
+    /// Returns an error if the connection ends.
     pub(super) async fn send(
         &mut self,
         message_type: &str,
@@ -96,7 +97,7 @@ impl Publisher {
             status: 200,
             obj: object,
         })?;
-        // COMPAT: JSON in binary frames, as the original's client sends it.
+        // COMPAT: JSON in binary frames, as from Skydive's client.
         let message = Message::Binary(Bytes::from(text));
         if let Err(error) = self.sink.feed(message).await {
             return Err(self.reason(error).await);
@@ -104,21 +105,21 @@ impl Publisher {
         Ok(())
     }
 
-    /// Ends the connection after the server received everything.
+    /// Closes the connection after the server has received everything.
     ///
     /// # Errors
-    /// If the server does not confirm the end.
+    /// Returns an error if the server does not confirm the closure.
     pub(super) async fn close(mut self) -> anyhow::Result<()> {
         if let Err(error) = self.sink.close().await {
             return Err(self.reason(error).await);
         }
         match tokio::time::timeout(CLOSE_TIMEOUT, self.reader).await {
             Ok(_) => Ok(()),
-            Err(_) => bail!("the server did not confirm the end within {CLOSE_TIMEOUT:?}"),
+            Err(_) => bail!("the server did not confirm the closure within {CLOSE_TIMEOUT:?}"),
         }
     }
 
-    /// Returns the error of a connection that ended, with the reason of the server.
+    /// Returns the error of a connection that has ended, with the reason given by the server.
     async fn reason(&mut self, error: Error) -> anyhow::Error {
         let reason = tokio::time::timeout(REASON_TIMEOUT, &mut self.reader).await;
         match reason {
@@ -141,7 +142,7 @@ fn refusal(error: Error) -> anyhow::Error {
     }
 }
 
-/// Time for the server to process what it received.
+/// Maximum time for the server to process the messages received.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Time for the reason of the server to be received.
+/// Maximum time to wait for the reason of the server.
 const REASON_TIMEOUT: Duration = Duration::from_secs(1);

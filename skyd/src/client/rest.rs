@@ -10,14 +10,14 @@ use super::failure::{Failed, Refusal};
 use super::http::{Answer, Call, HttpClient, JSON};
 use crate::urlencoded::path_segment;
 
-/// A client of the REST API.
+/// Client of the REST API.
 pub(super) struct Rest(pub(super) HttpClient);
 
 impl Rest {
     /// Requests all resources of a kind.
     ///
     /// # Errors
-    /// [`Failed`] if the server refuses, and errors of the connection.
+    /// Returns [`Failed`] if the server rejects the request, or the errors of the connection.
     pub(super) async fn list(&mut self, kind: &'static str) -> anyhow::Result<Answer> {
         let path = format!("/api/{kind}");
         let answer = self.0.send(Call::new(Method::GET, &path)).await?;
@@ -27,16 +27,16 @@ impl Rest {
     /// Requests a resource.
     ///
     /// # Errors
-    /// [`Failed`] if the server refuses, and errors of the connection.
+    /// Returns [`Failed`] if the server rejects the request, or the errors of the connection.
     pub(super) async fn get(&mut self, kind: &'static str, id: &str) -> anyhow::Result<Answer> {
         let answer = self.0.send(Call::new(Method::GET, &path(kind, id))).await?;
         expect_ok("get", kind, answer).await
     }
 
-    /// Creates a resource from its JSON text, for a time or for ever.
+    /// Creates a resource from its JSON text, with or without a TTL.
     ///
     /// # Errors
-    /// [`Failed`] if the server refuses, and errors of the connection.
+    /// Returns [`Failed`] if the server rejects the request, or the errors of the connection.
     pub(super) async fn create(
         &mut self,
         kind: &'static str,
@@ -54,10 +54,10 @@ impl Rest {
         }
     }
 
-    /// Applies a JSON patch to a resource; returns `None` if that changes nothing.
+    /// Applies a JSON patch to a resource; returns `None` if the patch changes nothing.
     ///
     /// # Errors
-    /// [`Failed`] if the server refuses, and errors of the connection.
+    /// Returns [`Failed`] if the server rejects the request, or the errors of the connection.
     pub(super) async fn update(
         &mut self,
         kind: &'static str,
@@ -77,7 +77,7 @@ impl Rest {
     /// Deletes a resource.
     ///
     /// # Errors
-    /// [`Failed`] if the server refuses, and errors of the connection.
+    /// Returns [`Failed`] if the server rejects the request, or the errors of the connection.
     pub(super) async fn delete(&mut self, kind: &'static str, id: &str) -> anyhow::Result<()> {
         let path = path(kind, id);
         let answer = self.0.send(Call::new(Method::DELETE, &path)).await?;
@@ -90,7 +90,7 @@ impl Rest {
     /// Runs a Gremlin query; the response has the media type `accept`.
     ///
     /// # Errors
-    /// [`Refusal`] if the server refuses, and errors of the connection.
+    /// Returns [`Refusal`] if the server rejects the request, or the errors of the connection.
     pub(super) async fn query(&mut self, gremlin: &str, accept: &str) -> anyhow::Result<Answer> {
         let text = json!({ "GremlinQuery": gremlin }).to_string();
         let mut call = Call::new(Method::POST, "/api/topology").with_json(text);
@@ -101,7 +101,7 @@ impl Rest {
     /// Runs a Gremlin query and returns its whole result.
     ///
     /// # Errors
-    /// As [`query`](Self::query), and if the answer is not JSON.
+    /// Returns the errors of [`query`](Self::query), or an error if the response is not JSON.
     pub(super) async fn query_value(&mut self, gremlin: &str) -> anyhow::Result<serde_json::Value> {
         let mut answer = self.query(gremlin, JSON).await?;
         value(&mut answer).await
@@ -109,10 +109,10 @@ impl Rest {
 }
 
 impl HttpClient {
-    /// Sends a request and expects a status.
+    /// Sends a request that is expected to be answered with a status.
     ///
     /// # Errors
-    /// [`Refusal`] for another status, and errors of the connection.
+    /// Returns [`Refusal`] for another status, or the errors of the connection.
     pub(super) async fn send_expecting(
         &mut self,
         call: Call<'_>,
@@ -129,10 +129,10 @@ impl HttpClient {
 /// Reads a whole response as JSON.
 ///
 /// # Errors
-/// If it is not JSON or too long, and errors of the connection.
+/// Returns an error if the response is not JSON or too long, or the errors of the connection.
 pub(super) async fn value(answer: &mut Answer) -> anyhow::Result<serde_json::Value> {
     let text = answer.text(MAX_VALUE_BYTES).await?;
-    serde_json::from_str(&text).context("the answer is not JSON")
+    serde_json::from_str(&text).context("the response is not JSON")
 }
 
 async fn expect_ok(
@@ -164,5 +164,5 @@ fn path(kind: &str, id: &str) -> String {
     format!("/api/{kind}/{}", path_segment(id))
 }
 
-/// Longest response that is read as a whole, in bytes.
+/// Maximum length of a response that is not processed as a stream, in bytes.
 pub(super) const MAX_VALUE_BYTES: usize = 256 << 20;

@@ -1,4 +1,4 @@
-//! Tables for people: aligned columns of text, printed while rows are received.
+//! Tables of aligned columns, printed while rows are received.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -8,12 +8,12 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::printable::printable;
 
-/// A column: its title, and where its cells are in the JSON of an element.
+/// Column: its title, and the location of its cells in the JSON of an element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Column {
     /// Title.
     pub(super) title: &'static str,
-    /// JSON pointers; the first that leads to a value is used.
+    /// JSON pointers; the first that refers to a value is used.
     pub(super) pointers: &'static [&'static str],
 }
 
@@ -28,15 +28,15 @@ impl Column {
     }
 }
 
-/// A table that is written once enough rows are known to choose the widths of the columns.
+/// Table that is written once enough rows have been received to choose the widths of the columns.
 ///
-/// The first [`SAMPLE`] rows determine the widths; wider cells of later rows shift the rest of their
-/// row.
+/// The first [`SAMPLE`] rows determine the widths; wider cells of later rows shift the rest of
+/// their row.
 pub(super) struct Table {
     columns: &'static [Column],
-    /// Rows that are not written yet, beginning with the titles.
+    /// Rows that have not been written, beginning with the titles.
     waiting: Vec<Vec<String>>,
-    /// Widths in terminal cells; empty until they are chosen.
+    /// Widths in terminal cells; empty until chosen.
     widths: Vec<usize>,
 }
 
@@ -62,7 +62,7 @@ impl Table {
     /// Adds the row of an element.
     ///
     /// # Errors
-    /// If the output cannot be written.
+    /// Returns an error if the output cannot be written.
     pub(super) fn push(&mut self, element: &Value, out: &mut dyn Write) -> io::Result<()> {
         let row = self
             .columns
@@ -76,10 +76,10 @@ impl Table {
         Ok(())
     }
 
-    /// Writes the rows that are not written yet.
+    /// Writes the rows that have not been written.
     ///
     /// # Errors
-    /// If the output cannot be written.
+    /// Returns an error if the output cannot be written.
     pub(super) fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if self.widths.is_empty() {
             self.widths = (0..self.columns.len())
@@ -109,7 +109,7 @@ fn write_row(row: &[String], widths: &[usize], out: &mut dyn Write) -> io::Resul
 /// Writes an object as one line for each value, with the dotted path of its key.
 ///
 /// # Errors
-/// If the output cannot be written.
+/// Returns an error if the output cannot be written.
 pub(super) fn write_object(object: &Value, out: &mut dyn Write) -> io::Result<()> {
     let mut rows = Vec::new();
     flatten(String::new(), object, &mut rows);
@@ -136,8 +136,8 @@ fn flatten(key: String, value: &Value, rows: &mut Vec<[String; 2]>) {
     }
 }
 
-/// Returns the text of a value: strings as they are, lists of plain values without brackets, and
-/// everything else as JSON.
+/// Returns a value as a string: strings unchanged, lists of scalars without brackets, and all other
+/// values as JSON.
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -153,7 +153,7 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-/// Returns a text, or its beginning if it is wider than [`MAX_CELL`].
+/// Returns a string, or its beginning if the string is wider than [`MAX_CELL`].
 fn shorten(text: &str) -> Cow<'_, str> {
     if text.width() <= MAX_CELL {
         return Cow::Borrowed(text);
@@ -169,9 +169,9 @@ fn shorten(text: &str) -> Cow<'_, str> {
 
 /// Number of lines from which the widths of the columns are chosen.
 const SAMPLE: usize = 200;
-/// Blanks between columns.
+/// Number of spaces between columns.
 const GAP: usize = 2;
-/// Widest cell; the formats json and ndjson show whole values.
+/// Maximum width of a cell; the formats json and ndjson show complete values.
 const MAX_CELL: usize = 60;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The server of the client commands: its address, TLS, and credentials.
+//! Server of the client commands: address, TLS, and credentials.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,31 +25,32 @@ use super::args::ConnectionArgs;
 use crate::config::{self, Config, Sources};
 use crate::tls;
 
-/// A server and how to connect to it.
+/// Server, with the settings of connections to it.
 pub(super) struct Target {
     /// Host and port.
     pub(super) address: ServiceAddress,
-    /// Whether to encrypt.
+    /// TLS settings.
     pub(super) security: Security,
-    /// Value of the header `Authorization`; `None` without user name.
+    /// Value of the header `Authorization`; `None` without a user name.
     pub(super) authorization: Option<HeaderValue>,
 }
 
-/// Whether connections use TLS.
+/// Use of TLS by connections.
 pub(super) enum Security {
     /// Never.
     Plain,
     /// Always.
     Tls(TlsConnector),
-    /// If the server does.
+    /// Only if the server uses TLS.
     IfAvailable(TlsConnector),
 }
 
 impl Target {
-    /// Determines the server from options, environment, and configuration; earlier ones win.
+    /// Determines the server from options, environment, and configuration, in this order of
+    /// precedence.
     ///
     /// # Errors
-    /// If an address is invalid, a file cannot be read, or options are incomplete.
+    /// Returns an error if an address is invalid, a file cannot be read, or options are incomplete.
     pub(super) fn new(args: &ConnectionArgs, environment: &Environment) -> anyhow::Result<Self> {
         let config = configuration(args, environment)?;
         let chosen = args
@@ -79,7 +80,7 @@ impl Target {
     /// Returns the name that the certificate of the server must have.
     ///
     /// # Errors
-    /// If the host is no valid name.
+    /// Returns an error if the host is not a valid name.
     pub(super) fn server_name(&self) -> anyhow::Result<ServerName<'static>> {
         let host = self.address.host.clone();
         ServerName::try_from(host.clone())
@@ -91,12 +92,13 @@ impl Target {
 pub(super) struct Environment(Vec<(String, String)>);
 
 impl Environment {
-    /// Returns the variables of this process that configure it.
+    /// Returns the environment variables that configure this process.
     pub(super) fn of_process() -> Self {
         Self(config::environment())
     }
 
-    /// Returns the value of `SKYDIVE_<name>`, else of `SKYD_<name>`; an empty one counts as unset.
+    /// Returns the value of `SKYDIVE_<name>`, or else of `SKYD_<name>`; an empty value counts as
+    /// unset.
     fn value(&self, name: &str) -> Option<String> {
         ["SKYDIVE_", "SKYD_"].iter().find_map(|prefix| {
             let variable = format!("{prefix}{name}");
@@ -106,14 +108,14 @@ impl Environment {
     }
 }
 
-/// Reads the configuration. Errors count only in files that the command line names.
+/// Reads the configuration. Errors in files that are not named on the command line are ignored.
 fn configuration(args: &ConnectionArgs, environment: &Environment) -> anyhow::Result<Config> {
     if let Some(backend) = args
         .config_backend
         .as_deref()
         .filter(|name| *name != "file")
     {
-        bail!("Failed to initialize config: backend {backend:?} is not supported, expected file");
+        bail!("Failed to initialize config: backend {backend:?} is not supported; expected file");
     }
     let (config, errors) = Config::check(&Sources {
         files: args.files.clone(),
@@ -178,7 +180,7 @@ fn security(args: &ConnectionArgs) -> anyhow::Result<Security> {
     })
 }
 
-/// Returns the authorities of a file, or else those of the system.
+/// Returns the authorities of a file, or the authorities of the system without a file.
 fn trusted(cacert: Option<&PathBuf>) -> anyhow::Result<RootCertStore> {
     if let Some(path) = cacert {
         return tls::roots(path).with_context(|| format!("--cacert: {}", path.display()));
@@ -191,7 +193,7 @@ fn trusted(cacert: Option<&PathBuf>) -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// Verifier for `--insecure`: accepts every certificate, but only from the owner of its key.
+/// Verifier for `--insecure`: accepts every certificate whose private key the server has.
 #[derive(Debug)]
 struct NoCheck(Arc<CryptoProvider>);
 

@@ -1,5 +1,5 @@
-//! The subcommands `skyd completion`, `skyd bash-completion`, and `skyd man`: scripts for shells and
-//! manual pages, generated from the definitions of the command line.
+//! The subcommands `skyd completion`, `skyd bash-completion`, and `skyd man`: completion scripts
+//! and manual pages, generated from the definition of the command line.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ pub(crate) struct CompletionArgs {
 /// Arguments of `skyd bash-completion`.
 #[derive(Args, Debug)]
 pub(crate) struct BashCompletionArgs {
-    /// Folder in which the script is written.
+    /// Folder to which the script is written.
     #[arg(value_name = "FOLDER", default_value = ".")]
     folder: PathBuf,
 }
@@ -27,7 +27,8 @@ pub(crate) struct BashCompletionArgs {
 /// Arguments of `skyd man`.
 #[derive(Args, Debug)]
 pub(crate) struct ManArgs {
-    /// Folder in which a page for each command is written; by default, the page of skyd is printed.
+    /// Folder to which a page for each command is written. Without a folder, the page of skyd is
+    /// printed.
     #[arg(value_name = "FOLDER")]
     folder: Option<PathBuf>,
 }
@@ -35,18 +36,18 @@ pub(crate) struct ManArgs {
 /// Prints the completion script for a shell.
 ///
 /// # Errors
-/// If the output cannot be written.
+/// Returns an error if the output cannot be written.
 pub(crate) fn print_script(args: &CompletionArgs, mut command: Command) -> anyhow::Result<()> {
-    // Generation into memory cannot fail; clap_complete panics if the output is closed.
+    // Generate in memory, which cannot fail: clap_complete panics if the output is closed.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, NAME, &mut script);
     Ok(io::stdout().write_all(&script)?)
 }
 
-/// Writes the completion script for bash into a file. COMPAT: the file name is that of the original.
+/// Writes the completion script for bash to a file. COMPAT: Skydive's file name.
 ///
 /// # Errors
-/// If the file cannot be written.
+/// Returns an error if the file cannot be written.
 pub(crate) fn write_script(args: &BashCompletionArgs, mut command: Command) -> anyhow::Result<()> {
     let path = args.folder.join("skydive-bash-completion.sh");
     let mut script = Vec::new();
@@ -55,10 +56,10 @@ pub(crate) fn write_script(args: &BashCompletionArgs, mut command: Command) -> a
     Ok(writeln!(io::stdout(), "wrote {}", path.display())?)
 }
 
-/// Prints a manual page, or writes all pages into a folder.
+/// Prints a manual page, or writes all pages to a folder.
 ///
 /// # Errors
-/// If the output cannot be written.
+/// Returns an error if the output cannot be written.
 pub(crate) fn write_manual(args: &ManArgs, command: Command) -> anyhow::Result<()> {
     match &args.folder {
         None => Ok(clap_mangen::Man::new(command).render(&mut io::stdout())?),
@@ -71,9 +72,9 @@ pub(crate) fn write_manual(args: &ManArgs, command: Command) -> anyhow::Result<(
     }
 }
 
-/// Writes the pages of a command and of its commands: `skyd-client-query.1`.
+/// Writes the pages of a command and its subcommands, such as `skyd-client-query.1`.
 fn write_pages(mut command: Command, folder: &std::path::Path) -> anyhow::Result<()> {
-    // Sets the names of commands, such as `skyd-client`, and passes on options that are global.
+    // Sets the names of commands, such as `skyd-client`, and propagates global options.
     command.build();
     let mut pending = vec![command];
     while let Some(command) = pending.pop() {

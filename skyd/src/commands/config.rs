@@ -15,13 +15,13 @@ use crate::tls::Tls;
 /// Actions of `skyd config`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Print all configuration keys with their types, defaults and meanings.
+    /// Print all configuration keys with their types, defaults, and meanings.
     #[command(after_help = KEYS_EXAMPLES)]
     Keys(KeysArgs),
     /// Check configuration files without starting the daemon.
     ///
     /// Prints a warning for each key that is unknown or has no effect, and an error for each value
-    /// that its key does not accept. Exits with status 1 if there is an error.
+    /// that its key does not accept. Exits with status 1 if there are errors.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
     /// Print the configuration reference as Markdown (docs/CONFIGURATION.md).
@@ -39,7 +39,7 @@ const CHECK_EXAMPLES: &str = "Examples:
 /// Arguments of `skyd config keys`.
 #[derive(Args, Debug)]
 pub(crate) struct KeysArgs {
-    /// Print only keys whose names begin with this text.
+    /// Print only keys whose names begin with this prefix.
     #[arg(value_name = "PREFIX", default_value = "", hide_default_value = true)]
     prefix: String,
 
@@ -50,7 +50,7 @@ pub(crate) struct KeysArgs {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum KeysFormat {
-    /// Text for people.
+    /// Human-readable text.
     #[default]
     Text,
     /// A JSON array of objects.
@@ -60,11 +60,11 @@ enum KeysFormat {
 /// Arguments of `skyd config check`.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
-    /// YAML files, later ones override earlier ones; `-` reads standard input.
+    /// YAML files; later files override earlier ones, and `-` reads standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// A setting that overrides the files, as for the daemon.
+    /// Configuration setting that overrides files and environment, as for the daemon; repeatable.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }
@@ -72,7 +72,7 @@ pub(crate) struct CheckArgs {
 /// Runs the subcommand and returns its exit status.
 ///
 /// # Errors
-/// If the output cannot be written.
+/// Returns an error if the output cannot be written.
 pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     let out = &mut io::stdout().lock();
     match command {
@@ -148,8 +148,8 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!errors.is_empty())))
 }
 
-/// Returns what is wrong with values that are valid by themselves: missing files, unknown backends,
-/// keys that require others.
+/// Returns the problems of values that are valid individually: missing files, unknown backends,
+/// keys that require other keys.
 fn conflicts(config: &Config) -> Vec<String> {
     let checks = [
         engine_options::replaced_backends(config).err(),
@@ -185,8 +185,8 @@ mod tests {
         for wanted in [
             "warning: --set: unknown key no.such\n",
             "warning: etcd has no effect",
-            "error: --set: flow.update: \"never\" is not allowed, expected a duration",
-            "error: --set: http.limits.queries: \"0\" is not allowed, expected an integer from 1",
+            "error: --set: flow.update: \"never\" is not allowed; expected a duration",
+            "error: --set: http.limits.queries: \"0\" is not allowed; expected an integer from 1",
             "2 error(s), 2 warning(s)\n",
         ] {
             assert!(text.contains(wanted), "{wanted}\n{text}");

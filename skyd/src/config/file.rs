@@ -1,4 +1,5 @@
-//! Reads configuration files, with limits on length and time: a path may be a pipe without a writer.
+//! Reads configuration files, with limits on length and time, because a path may be a pipe without
+//! a writer.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -27,7 +28,7 @@ pub(super) fn read_file(path: &Path) -> Result<Value, ConfigError> {
 }
 
 /// Reads a file on a separate thread. Opening a pipe blocks until there is a writer; after the
-/// timeout that thread is abandoned and stays blocked.
+/// timeout, that thread is abandoned and remains blocked.
 fn read_in_time(path: &Path, timeout: Duration) -> io::Result<String> {
     let (send, text) = mpsc::channel();
     let path = path.to_owned();
@@ -35,12 +36,12 @@ fn read_in_time(path: &Path, timeout: Duration) -> io::Result<String> {
         .name("configuration".to_owned())
         .spawn(move || send.send(File::open(path).and_then(read_bounded)))?;
     text.recv_timeout(timeout).unwrap_or_else(|_| {
-        let reason = format!("timed out after {timeout:?} reading it");
+        let reason = format!("timed out after {timeout:?} while reading the file");
         Err(io::Error::new(io::ErrorKind::TimedOut, reason))
     })
 }
 
-/// Reads a whole source, up to the limit of [`MAX_BYTES`].
+/// Reads a source to its end; fails if it is longer than [`MAX_BYTES`].
 fn read_bounded(source: impl Read) -> io::Result<String> {
     let mut text = String::new();
     source.take(MAX_BYTES + 1).read_to_string(&mut text)?;
@@ -51,7 +52,7 @@ fn read_bounded(source: impl Read) -> io::Result<String> {
     Ok(text)
 }
 
-/// Longest configuration file.
+/// Maximum length of a configuration file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 

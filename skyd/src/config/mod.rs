@@ -1,8 +1,9 @@
-//! Configuration: defaults, then files, then environment variables, then `--set`; later ones win.
+//! Configuration: defaults, files, environment variables, and `--set`; each source overrides the
+//! sources before it.
 //!
 //! Files are YAML with the key names of Skydive, in upper or lower case. An unknown key, or a key
 //! without effect, is a warning. A value that its key does not accept is an error that names the
-//! key, the value and what is allowed.
+//! key, the value, and the allowed values.
 
 mod file;
 mod keys;
@@ -28,33 +29,34 @@ pub use self::value_type::ValueType;
 /// Sources of values in addition to the defaults.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// YAML files, `-` for standard input; without any, Skydive's default file if it exists.
+    /// YAML files, `-` for standard input; if empty, Skydive's default file is read if it exists.
     pub files: Vec<PathBuf>,
-    /// Environment variables; those without the prefix `SKYD_` or `SKYDIVE_` are ignored.
+    /// Environment variables; names without the prefix `SKYD_` or `SKYDIVE_` are ignored.
     pub environment: Vec<(String, String)>,
     /// `key=value` settings of the command line.
     pub settings: Vec<String>,
 }
 
-/// The checked values of all keys.
+/// Checked values of all keys.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Configured values by dotted key in lower case; defaults are not in it.
+    /// Configured values by dotted key in lower case, without defaults.
     values: BTreeMap<String, Value>,
-    /// Values configured by an old name, with their source; empty once all sources are read.
+    /// Values configured under an old name, with their source; empty once all sources are read.
     renamed: BTreeMap<&'static str, (String, Value)>,
     /// Warnings for the user, to be logged once the log is set up.
     pub warnings: Vec<String>,
 }
 
-/// A configuration while its sources are read, with all errors so far.
+/// Configuration whose sources are being read, with all errors so far.
 struct Loader {
     config: Config,
     errors: Vec<ConfigError>,
 }
 
 impl Config {
-    /// Parses one YAML text, without any other source; errors and warnings call it `source`.
+    /// Parses a YAML document without any other source; `source` is its name in errors and
+    /// warnings.
     ///
     /// ```
     /// use skyd::config::Config;
@@ -66,7 +68,7 @@ impl Config {
     /// ```
     ///
     /// # Errors
-    /// If the text is not YAML, or a key does not accept its value.
+    /// Returns an error if the document is not valid YAML, or a key does not accept its value.
     pub fn parse(source: &str, text: &str) -> Result<Self, ConfigError> {
         let mut loader = Loader::new();
         match yaml(text) {
@@ -82,20 +84,21 @@ impl Config {
     /// Reads all sources.
     ///
     /// # Errors
-    /// The first error: a file cannot be read or is not YAML, or a key does not accept its value.
+    /// Returns the first error: a file cannot be read or is not YAML, or a key does not accept its
+    /// value.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         Loader::load(sources).into_result()
     }
 
-    /// Reads all sources and returns the configuration with all errors. Values with errors are left
-    /// out.
+    /// Reads all sources and returns the configuration with all errors. The configuration does not
+    /// contain values with errors.
     #[must_use]
     pub fn check(sources: &Sources) -> (Self, Vec<ConfigError>) {
         let Loader { config, errors } = Loader::load(sources);
         (config, errors)
     }
 
-    /// Returns a text; empty if nothing is configured and there is no default.
+    /// Returns a string; empty if nothing is configured and there is no default.
     pub fn text(&self, name: &str) -> String {
         self.read(name, |_, value| value_type::text(value))
             .unwrap_or_default()
@@ -133,23 +136,24 @@ impl Config {
         self.read(name, |_, value| value_type::address(value))
     }
 
-    /// Returns a list of texts; empty if nothing is configured and there is no default.
+    /// Returns a list of strings; empty if nothing is configured and there is no default.
     pub fn list(&self, name: &str) -> Vec<String> {
         self.read(name, |_, value| value_type::list(value))
             .unwrap_or_default()
     }
 
-    /// Returns a tree as it is configured; `None` if it is not.
+    /// Returns a tree as configured; `None` if it is not configured.
     pub fn tree(&self, name: &str) -> Option<&Value> {
         self.values.get(&name.to_ascii_lowercase())
     }
 
-    /// Returns whether some source configures a key.
+    /// Returns whether any source configures a key.
     pub fn is_set(&self, name: &str) -> bool {
         self.values.contains_key(&name.to_ascii_lowercase())
     }
 
-    /// Returns the type of an authentication backend: its `type`, or else its own name.
+    /// Returns the type of an authentication backend: its `type`, or its name if no type is
+    /// configured.
     pub fn backend_type(&self, key: &str) -> String {
         let name = self.text(key);
         let configured = self.text(&format!("auth.{name}.type"));
@@ -160,7 +164,7 @@ impl Config {
         }
     }
 
-    /// Reads the configured value of a key, or else its default.
+    /// Reads the configured value of a key, or its default if the key is not configured.
     fn read<T>(&self, name: &str, read: impl Fn(ValueType, &Value) -> Option<T>) -> Option<T> {
         let name = name.to_ascii_lowercase();
         let path: Vec<String> = name.split('.').map(str::to_owned).collect();
@@ -193,7 +197,11 @@ impl Loader {
         if sources.files.is_empty() && default_file.exists() {
             match read_file(default_file) {
                 Ok(tree) => loader.add_tree(DEFAULT_FILE, &mut Vec::new(), tree),
-                Err(error) => loader.warn(format!("{error}; continuing without this file")),
+                Err(error) => {
+                    let cause = std::error::Error::source(&error);
+                    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+                    loader.warn(format!("{error}{cause}; continuing without this file"));
+                }
             }
         }
         for file in &sources.files {
@@ -232,7 +240,8 @@ impl Loader {
         self.config.warnings.push(warning);
     }
 
-    /// Adds the content of a file below `path`.
+    /// Adds the settings in `value` recursively. `path` is the key path of `value`; `location`
+    /// names the source in errors and warnings.
     fn add_tree(&mut self, location: &str, path: &mut Vec<String>, value: Value) {
         if value.is_null() {
             return;
@@ -249,7 +258,7 @@ impl Loader {
                 .insert(name, (location.to_owned(), value));
             return;
         }
-        // A free tree may contain keys with a type of their own, so a tree is descended first.
+        // A free tree may contain keys with their own types, so trees are descended into first.
         if !(value.is_object() && keys::is_branch(path)) {
             if let Some((key, segments)) = keys::find(path) {
                 return self.add(location, key, &path[..segments], &path[segments..], value);
@@ -305,7 +314,7 @@ impl Loader {
         merge(slot, value);
     }
 
-    /// Adds a value that is written as text.
+    /// Adds a value that is given as a string.
     fn add_text(&mut self, location: &str, name: &str, text: &str) {
         let mut path: Vec<String> = name.split('.').map(str::to_owned).collect();
         let value = match keys::find(&path) {
@@ -335,7 +344,8 @@ impl Loader {
         }
     }
 
-    /// Warns of each configured key that has no effect: files written for Skydive contain some.
+    /// Adds a warning for each configured key that has no effect; files written for Skydive contain
+    /// such keys.
     fn warn_of_ignored(&mut self) {
         let is_ignored = |name: &&String| {
             let path: Vec<String> = name.split('.').map(str::to_owned).collect();
@@ -348,7 +358,7 @@ impl Loader {
         self.config.warnings.extend(warnings);
     }
 
-    /// Moves values of old names to the new names that are not configured themselves.
+    /// Moves the values of old names to the new names that are not configured.
     fn apply_renamed(&mut self) {
         for (old, new_names) in RENAMED {
             let Some((location, value)) = self.config.renamed.remove(old) else {
@@ -356,7 +366,7 @@ impl Loader {
             };
             let location = format!("{location}: {old}");
             self.warn(format!(
-                "{old} is an old name, use {}",
+                "{old} is an old name; use {}",
                 new_names.join(", ")
             ));
             for name in *new_names {
@@ -369,8 +379,8 @@ impl Loader {
     }
 }
 
-/// Returns the environment of the process. Variables whose names are not UTF-8 are left out;
-/// invalid bytes in values become U+FFFD, which no key accepts.
+/// Returns the environment variables of the process, except variables whose names are not UTF-8.
+/// Invalid bytes in values become U+FFFD, which no key accepts.
 #[must_use]
 pub fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
@@ -381,10 +391,11 @@ pub fn environment() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Parses a YAML text; an empty one is null.
+/// Parses a YAML document; an empty document is null.
 ///
 /// # Errors
-/// A description with line and column. It never quotes the text, which may contain passwords.
+/// Returns a description of the error with line and column. The description never quotes the
+/// document, which may contain passwords.
 pub fn yaml(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
@@ -413,10 +424,10 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// Longest path of a key: values are built and read by recursion over it.
+/// Maximum number of segments of a key path: values are built and read by recursion over the path.
 const MAX_DEPTH: usize = 64;
 
-/// File that is read if no other one is given.
+/// Path of the file that is read if no file is given.
 const DEFAULT_FILE: &str = "/etc/skydive/skydive.yml";
 
 /// Error in a source of the configuration.
@@ -431,7 +442,7 @@ pub enum ConfigError {
         /// Error of the operating system.
         source: io::Error,
     },
-    /// A text is not YAML.
+    /// A document or value is not valid YAML.
     #[error("{location}: {reason}")]
     Yaml {
         /// File or setting.
@@ -442,9 +453,9 @@ pub enum ConfigError {
     /// A key has more segments than allowed.
     #[error("{location}: {key}...: the key has more than {MAX_DEPTH} segments")]
     TooDeep {
-        /// File, variable or option.
+        /// File, environment variable, or option that sets the key.
         location: String,
-        /// Its first segments.
+        /// First segments of the key.
         key: String,
     },
     /// `--set` has no equals sign.
@@ -453,19 +464,19 @@ pub enum ConfigError {
     /// A key that only groups other keys has a value.
     #[error("{location}: {key}: expected keys below it, not a value")]
     NoTree {
-        /// File, variable or option.
+        /// File, environment variable, or option that sets the key.
         location: String,
-        /// The key.
+        /// Name of the key.
         key: String,
     },
     /// A key does not accept its value.
-    #[error("{location}: {key}: {value} is not allowed, expected {allowed}")]
+    #[error("{location}: {key}: {value} is not allowed; expected {allowed}")]
     Value {
-        /// File, variable or option.
+        /// File, environment variable, or option that sets the key.
         location: String,
-        /// The key.
+        /// Name of the key.
         key: String,
-        /// The configured value, as JSON.
+        /// Configured value, as JSON.
         value: String,
         /// Description of the allowed values.
         allowed: String,

@@ -1,4 +1,4 @@
-//! Redaction: shows the configuration to clients without its secrets.
+//! Redaction of the secrets in the configuration that clients can read.
 
 use serde_json::{Map, Value};
 
@@ -10,8 +10,8 @@ impl Config {
     /// `None` if nothing is configured and there is no default.
     ///
     /// Names that contain dots become trees. Secrets are replaced by `"(hidden)"`: values of keys
-    /// whose name contains `password`, `token` or the like, the values of `auth.*.users` and of
-    /// `http.cookie`, and the password in a URL.
+    /// whose names contain `password`, `passwd`, `secret`, `token`, or `credential`, the values of
+    /// `auth.*.users` and `http.cookie`, and passwords in URLs.
     ///
     /// ```
     /// use skyd::config::Config;
@@ -81,8 +81,8 @@ fn insert<'a>(tree: &mut Value, path: impl Iterator<Item = &'a str>, value: Valu
     super::merge(slot, value);
 }
 
-/// Returns a value from the environment or the command line with the JSON type that it would have
-/// in a file.
+/// Converts a value from the environment or the command line to the JSON type that it would have in
+/// a file.
 fn typed(value_type: ValueType, value: Value) -> Value {
     let number = |value: &Value| {
         let number = value.as_str()?.trim().parse::<i64>().ok()?;
@@ -155,7 +155,7 @@ fn hide_all(value: &mut Value) {
     }
 }
 
-/// Returns whether the value at a path is a secret, by its own name or that of a parent.
+/// Returns whether the value at a path is a secret, according to its name or the name of a parent.
 fn is_secret(path: &[String]) -> bool {
     let lower: Vec<String> = path.iter().map(|name| name.to_ascii_lowercase()).collect();
     let names: Vec<&str> = lower.iter().map(String::as_str).collect();
@@ -176,7 +176,7 @@ fn without_password(text: &str) -> Option<String> {
     Some(format!("{scheme}://{user}:{HIDDEN}{host}"))
 }
 
-/// Parts of names whose values are secret.
+/// Substrings of the names of keys whose values are secret.
 const SECRETS: &[&str] = &["password", "passwd", "secret", "token", "credential"];
 const HIDDEN: &str = "(hidden)";
 

@@ -136,7 +136,7 @@ fn an_error_in_the_value_of_an_old_name_names_its_location() {
     assert_eq!(
         error.to_string(),
         "skydive.yml: agent.flow.pcapsocket.port_min: agent.flow.pcapsocket.min_port: \
-         \"x\" is not allowed, expected an integer from 1 to 65535"
+         \"x\" is not allowed; expected an integer from 1 to 65535"
     );
 }
 
@@ -164,18 +164,18 @@ fn an_unknown_key_is_one_warning() {
 fn a_bad_value_is_named_with_what_is_allowed() {
     assert_eq!(
         refused("flow: {update: 0}"),
-        "skydive.yml: flow.update: 0 is not allowed, expected a duration greater than zero: \
+        "skydive.yml: flow.update: 0 is not allowed; expected a duration greater than zero: \
          seconds, or 90s, 5m, 24h"
     );
     assert_eq!(
         refused("flow: {protocol: tcp}"),
-        "skydive.yml: flow.protocol: \"tcp\" is not allowed, expected one of udp, websocket"
+        "skydive.yml: flow.protocol: \"tcp\" is not allowed; expected one of udp, websocket"
     );
     assert_eq!(
         load("", &[("SKYDIVE_ANALYZER_LISTEN", "here")], &[])
             .unwrap_err()
             .to_string(),
-        "SKYDIVE_ANALYZER_LISTEN: analyzer.listen: \"here\" is not allowed, expected an \
+        "SKYDIVE_ANALYZER_LISTEN: analyzer.listen: \"here\" is not allowed; expected an \
          address: host:port, [v6]:port, :port or port"
     );
     assert_eq!(

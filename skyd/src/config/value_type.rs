@@ -1,4 +1,4 @@
-//! Types of configuration values, and how each is written.
+//! Types of configuration values and their notations.
 
 use std::time::Duration as Time;
 
@@ -10,38 +10,37 @@ use skylib::go_duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ValueType {
-    /// Any text.
+    /// Any string.
     Text,
-    /// Text that is never shown.
+    /// String that is never shown.
     Secret,
     /// True or false.
     Flag,
-    /// A whole number.
+    /// Integer.
     Count {
-        /// Smallest value.
+        /// Minimum value.
         min: i64,
-        /// Greatest value.
+        /// Maximum value.
         max: i64,
     },
-    /// A duration: seconds, or `90s`, `5m`, `24h`.
+    /// Duration: seconds, or `90s`, `5m`, `24h`.
     Duration,
-    /// A duration greater than zero.
+    /// Duration greater than zero.
     Interval,
-    /// A size: bytes, or `64KiB`, `512MiB`, `2GiB`.
+    /// Size: bytes, or `64KiB`, `512MiB`, `2GiB`.
     Bytes,
     /// Host and port.
     Address,
-    /// A list of texts.
+    /// List of strings.
     List,
-    /// One of these texts, in upper or lower case.
+    /// One of these strings, in upper or lower case.
     Choice(&'static [&'static str]),
-    /// Any tree; the code that reads it checks it.
+    /// Any tree; the code that reads the tree checks its content.
     Free,
 }
 
 impl ValueType {
-    /// Parses a value that was written as text: in the environment, on the command line or as a
-    /// default.
+    /// Parses a value given as a string: in the environment, on the command line, or as a default.
     pub(crate) fn parse(self, text: &str) -> Result<Value, String> {
         match self {
             Self::Free => super::yaml(text),
@@ -53,7 +52,7 @@ impl ValueType {
         }
     }
 
-    /// Checks a value; the error describes what is allowed.
+    /// Checks a value. Returns a description of the allowed values if this type does not accept it.
     pub(crate) fn check(self, value: &Value) -> Result<(), String> {
         let good = match self {
             Self::Text | Self::Secret => text(value).is_some(),
@@ -70,7 +69,7 @@ impl ValueType {
         if good { Ok(()) } else { Err(self.allowed()) }
     }
 
-    /// Describes the allowed values for an error text.
+    /// Describes the allowed values for an error message.
     fn allowed(self) -> String {
         match self {
             Self::Text | Self::Secret => "a text".to_owned(),
@@ -80,7 +79,7 @@ impl ValueType {
             Self::Interval => "a duration greater than zero: seconds, or 90s, 5m, 24h".to_owned(),
             Self::Bytes => "a size: bytes, or 64KiB, 512MiB, 2GiB".to_owned(),
             Self::Address => "an address: host:port, [v6]:port, :port or port".to_owned(),
-            Self::List => "a list of texts".to_owned(),
+            Self::List => "a list of strings".to_owned(),
             Self::Choice(names) => format!("one of {}", names.join(", ")),
             Self::Free => "a tree".to_owned(),
         }
@@ -129,7 +128,7 @@ impl ValueType {
     }
 }
 
-/// Reads a text, also if YAML parsed it as a number or a boolean.
+/// Reads a string, even if YAML parsed it as a number or a boolean.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -139,7 +138,7 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Reads a boolean as YAML, JSON or people write it.
+/// Reads a boolean in any notation that YAML, JSON, or users may use.
 pub(super) fn flag(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(flag) => Some(*flag),
@@ -157,7 +156,7 @@ pub(super) fn flag(value: &Value) -> Option<bool> {
     }
 }
 
-/// Reads a duration: a number of seconds, or a text with units.
+/// Reads a duration: a number of seconds, or a string with units.
 pub(super) fn time(value: &Value) -> Option<Time> {
     match value {
         Value::Number(number) => Time::try_from_secs_f64(number.as_f64()?).ok(),
@@ -213,11 +212,11 @@ fn port_named(name: &str) -> Option<u16> {
     })
 }
 
-/// Reads a list of texts, or one text separated by spaces.
+/// Reads a list of strings, or one string that is split at spaces.
 pub(super) fn list(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Array(items) => items.iter().map(text).collect(),
-        // COMPAT: Skydive accepts a text instead of a list.
+        // COMPAT: Skydive accepts a string instead of a list.
         Value::String(text) => Some(text.split_whitespace().map(str::to_owned).collect()),
         _ => None,
     }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// Returns the document as text.
+/// Returns the document as JSON.
 pub(crate) fn text() -> Bytes {
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
         let mut text = document().to_string();
@@ -20,7 +20,7 @@ pub(crate) fn text() -> Bytes {
 
 /// Builds the document.
 fn document() -> Value {
-    // The file is compiled in, and a test parses it: it is valid.
+    // The file is compiled in, and a test ensures that it is valid.
     let mut document: Value =
         serde_json::from_str(include_str!("document.json")).unwrap_or_default();
     document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
@@ -31,7 +31,7 @@ fn document() -> Value {
     document
 }
 
-/// Kind of resources.
+/// Resource kind.
 struct Kind {
     /// Name in paths.
     name: &'static str,
@@ -39,7 +39,7 @@ struct Kind {
     schema: &'static str,
     /// Schema of request bodies.
     input: &'static str,
-    /// Member that identifies a resource.
+    /// Name of the member that identifies a resource.
     id: &'static str,
     /// Returns a valid request body.
     example: fn() -> Value,
@@ -49,7 +49,7 @@ impl Kind {
     /// Returns the methods of `/api/<kind>`.
     fn all(&self) -> Value {
         let mut created = answer(
-            "Created; the stored resource is returned.",
+            "The resource has been created. The body is the stored resource.",
             &self.answered(),
         );
         for what in ["show", "update", "delete"] {
@@ -61,7 +61,7 @@ impl Kind {
         if self.id == "UUID" {
             parameters.push(json!({
                 "name": "X-Resource-TTL", "in": "header", "schema": {"type": "string"},
-                "description": "Time after which the resource is deleted, such as 30s, 5m or 1h30m.",
+                "description": "Time after which the resource is deleted, such as 30s, 5m, or 1h30m.",
             }));
         }
         json!({
@@ -102,7 +102,7 @@ impl Kind {
             },
             "patch": {
                 "tags": ["Resources"],
-                "summary": format!("Change a {} resource, if its kind supports that.", self.name),
+                "summary": format!("Change a {} resource, if its kind supports changes.", self.name),
                 "operationId": self.operation("update"),
                 "requestBody": {"required": true, "content": {
                     "application/json": {"schema": {"$ref": "#/components/schemas/Patch"}},
@@ -149,7 +149,7 @@ fn answer(description: &str, schema: &Value) -> Value {
     json!({"description": description, "content": {"application/json": {"schema": schema}}})
 }
 
-/// Adds the shared error responses of these statuses.
+/// Adds the shared error responses for these statuses.
 fn with_errors(mut responses: Value, statuses: &[&str]) -> Value {
     for status in statuses {
         let name = match *status {

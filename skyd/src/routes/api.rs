@@ -1,4 +1,4 @@
-//! `/api`: host, version and role of the daemon.
+//! `/api`: host, version, and role of the daemon.
 
 use hyper::StatusCode;
 use serde::Serialize;

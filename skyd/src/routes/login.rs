@@ -1,4 +1,5 @@
-//! `/login` exchanges name and password for a token; `/logout` ends the session of a token.
+//! `/login` exchanges a user name and a password for a token; `/logout` ends the session of a
+//! token.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -72,11 +73,11 @@ pub(crate) async fn logout(call: Call) -> Response {
     response
 }
 
-/// Returns the attributes of the token's cookie for the client of a request.
+/// Returns the attributes of the token's cookie for the client that sent a request.
 ///
-/// COMPAT: scripts of Skydive's web UI read and clear the cookie, so it is `HttpOnly` only for the page
-/// of the daemon, which sends the header `X-Requested-With: skyd`. `Lax` excludes it from requests of
-/// other sites.
+/// COMPAT: scripts of Skydive's web UI read and clear the cookie, so it is `HttpOnly` only for the
+/// page of the daemon, which sends the header `X-Requested-With: skyd`. `SameSite=Lax` excludes the
+/// cookie from requests from other sites.
 fn token_attributes(request: &HeaderMap, has_tls: bool) -> &'static str {
     let is_page = request
         .get("x-requested-with")
@@ -88,7 +89,7 @@ fn token_attributes(request: &HeaderMap, has_tls: bool) -> &'static str {
     }
 }
 
-/// Returns the response with token and permissions, in the body and as cookies.
+/// Returns the response with the token and the permissions, in the body and as cookies.
 fn answer(token: &str, permissions: &[Permission], attributes: &str) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]

@@ -1,4 +1,4 @@
-//! `/api/me`: who the user is and what it may do.
+//! `/api/me`: the user of the request, with roles and permissions.
 
 use hyper::StatusCode;
 use serde::Serialize;
@@ -16,7 +16,7 @@ pub(crate) async fn show(call: Call) -> Response {
         user: &'a str,
         roles: Vec<&'a str>,
         permissions: Vec<Permission>,
-        /// Whether users log in; otherwise everyone is `admin`.
+        /// Whether users must log in; otherwise every client is `admin`.
         needs_login: bool,
         version: &'static str,
     }

@@ -1,6 +1,6 @@
 //! `/metrics`: counters and gauges in the text format of Prometheus.
 //!
-//! Prometheus shows each help text alone, so each one names what is counted and the unit.
+//! Prometheus shows each help text alone, so each help text names what is counted and the unit.
 
 use hyper::StatusCode;
 use skylib::engine::{CaptureTotals, Status};
@@ -39,7 +39,7 @@ pub(crate) async fn show(call: Call) -> Response {
 /// Writes process statistics under the names that all Prometheus clients use.
 fn process(page: &mut MetricsPage, stats: &ProcessStats) {
     if let Some(seconds) = stats.cpu_seconds {
-        let help = "Total processor time in user and kernel mode, in seconds.";
+        let help = "Total user and system CPU time spent in seconds.";
         page.counter("process_cpu_seconds_total", help, seconds);
     }
     if let Some(seconds) = stats.start_seconds {
@@ -80,7 +80,7 @@ fn process(page: &mut MetricsPage, stats: &ProcessStats) {
     if let Some(most) = stats.max_descriptors {
         page.gauge(
             "process_max_fds",
-            "Limit of open file descriptors of the process.",
+            "Maximum number of open file descriptors of the process.",
             most,
         );
     }
@@ -96,9 +96,11 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     )
     .sample(&[("state", "active")], totals.active)
     .sample(&[("state", "error")], totals.failed);
-    let help = "Packets that passed the filters of captures, including dropped packets.";
+    let help = "Packets that passed the capture filter, including packets dropped because the ring \
+                was full.";
     page.counter("skyd_capture_packets_total", help, packets.received);
-    let help = "Packets that captures lost before processing, by component.";
+    let help =
+        "Packets dropped before processing, by reason: full ring, or dropped by the interface.";
     page.family(
         MetricKind::Counter,
         "skyd_capture_packets_dropped_total",
@@ -122,7 +124,7 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     .sample(&[("reason", "malformed")], stopped.malformed)
     .sample(&[("reason", "unknown_protocol")], stopped.unknown_protocol)
     .sample(&[("reason", "too_deep")], stopped.too_deep);
-    let help = "IPv4 fragments that flow tables have received, by outcome.";
+    let help = "IPv4 fragments processed, by outcome.";
     page.family(MetricKind::Counter, "skyd_flow_table_fragments_total", help)
         .sample(&[("outcome", "joined")], flows.fragments.joined)
         .sample(&[("outcome", "refused")], flows.fragments.refused)
@@ -144,7 +146,7 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     );
     let help = "Flows reported and removed early because a flow table was full.";
     page.counter("skyd_flow_table_evicted_total", help, flows.evicted);
-    let help = "Evicted flows lost because no reader collected the table in time.";
+    let help = "Evicted flows dropped because the queue of evicted flows was full.";
     page.counter(
         "skyd_flow_table_evicted_unsent_total",
         help,
@@ -152,11 +154,14 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     );
 }
 
-/// Writes what the flow tables of captures and uploaded files could not date or measure as usual.
+/// Writes counters of timestamp anomalies and of measurements skipped by the flow tables of
+/// captures and uploaded files.
 fn flow_tables(page: &mut MetricsPage, engine: &Status) {
     let mut stats = engine.capture_totals.flows;
     stats += engine.import_totals;
-    let help = "Packets in flow tables whose time is not in order with the neighboring packets.";
+    let help = "Packets of files with a timestamp out of order (back), far ahead of neighboring \
+                packets (ahead), or after removal of the flow (late). In live captures, back \
+                counts negative round-trip times.";
     page.family(
         MetricKind::Counter,
         "skyd_flow_table_packets_misdated_total",
@@ -165,16 +170,18 @@ fn flow_tables(page: &mut MetricsPage, engine: &Status) {
     .sample(&[("time", "back")], stats.time_back)
     .sample(&[("time", "ahead")], stats.time_ahead)
     .sample(&[("time", "late")], stats.late_packets);
-    let help = "Steps of the system clock that captures noticed. A step ends no flow.";
+    let help = "Steps of the system clock detected by live captures. Flows continue across a step.";
     page.counter("skyd_capture_clock_steps_total", help, stats.clock_steps);
-    let help = "Items that flow tables left out because a memory budget was used up, by kind.";
+    let help = "Requests not measured, stream gaps skipped, and messages and flow details dropped \
+                because a memory budget was exhausted, by kind.";
     page.family(MetricKind::Counter, "skyd_flow_table_left_out_total", help)
         .sample(&[("kind", "request")], stats.requests_unmeasured)
         .sample(&[("kind", "stream_gap")], stats.streams_cut)
-        .sample(&[("kind", "message")], stats.extra_messages_dropped);
+        .sample(&[("kind", "message")], stats.extra_messages_dropped)
+        .sample(&[("kind", "detail")], stats.details_dropped);
 }
 
-/// Writes the totals of each SPP recording process over all its recordings.
+/// Writes the totals of each SPP process over all its recordings.
 fn recordings(page: &mut MetricsPage, app: &App) {
     let Some(ctl) = &app.spp else {
         return;
@@ -187,7 +194,7 @@ fn recordings(page: &mut MetricsPage, app: &App) {
             family.sample(&[("client_id", &id)], figure(status));
         }
     };
-    let help = "Whether an SPP process is recording: 1 if so, else 0.";
+    let help = "1 if an SPP process is recording, 0 otherwise.";
     family(MetricKind::Gauge, "skyd_spp_running", help, |status| {
         u64::from(status.status == "running")
     });
@@ -198,7 +205,7 @@ fn recordings(page: &mut MetricsPage, app: &App) {
     family(counter, "skyd_spp_packets_written_total", help, |s| {
         s.totals.written
     });
-    let help = "Packets that an SPP process lost: full ring or failed write.";
+    let help = "Packets that an SPP process dropped because of a full ring or a failed write.";
     family(counter, "skyd_spp_packets_dropped_total", help, |s| {
         s.totals.drop
     });
@@ -206,11 +213,11 @@ fn recordings(page: &mut MetricsPage, app: &App) {
     family(counter, "skyd_spp_files_total", help, |s| s.totals.files);
 }
 
-/// Writes the totals of flows on their way to subscribers and the store.
+/// Writes the totals of flows that are delivered to subscribers and the store.
 fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
     let help = "Flow records dropped before delivery to subscribers and the store.";
     page.counter("skyd_flows_dropped_total", help, engine.flows_dropped);
-    let help = "Flow tables that did not answer a query in time.";
+    let help = "Queries that a flow table did not answer in time.";
     page.counter(
         "skyd_flow_tables_silent_total",
         help,
@@ -255,20 +262,20 @@ fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
     page.counter("skyd_flow_store_evicted_total", help, store.evicted);
 }
 
-/// Writes the work of rules, alerts and workflows.
+/// Writes the counters of rules, alerts, and workflows.
 fn automation(page: &mut MetricsPage, engine: &Status) {
     let (rules, alerts, scripts) = (&engine.rules, &engine.alerts, &engine.scripts);
-    let help = "Changes of the graph that node and edge rules have made.";
+    let help = "Changes made to the graph by node and edge rules.";
     page.counter("skyd_rule_changes_total", help, rules.changes);
-    let help = "Changes of the graph by node and edge rules that failed.";
+    let help = "Failed changes to the graph by node and edge rules.";
     page.counter("skyd_rule_failures_total", help, rules.failures);
-    let help = "Times that rules were suspended because they triggered each other without end.";
+    let help = "Suspensions of rules that triggered one another without end.";
     page.counter("skyd_rule_suspensions_total", help, rules.suspensions);
-    let help = "Evaluations of alert expressions.";
+    let help = "Evaluations of the expressions of alerts.";
     page.counter("skyd_alert_evaluations_total", help, alerts.evaluations);
     let help = "Evaluations of alert expressions that failed.";
     page.counter("skyd_alert_failures_total", help, alerts.failures);
-    let help = "Times that an alert fired.";
+    let help = "Number of times that an alert fired.";
     page.counter("skyd_alerts_fired_total", help, alerts.fired);
     page.gauge(
         "skyd_alert_actions_waiting",
@@ -286,13 +293,13 @@ fn automation(page: &mut MetricsPage, engine: &Status) {
         "Number of workflows that are running.",
         scripts.running,
     );
-    let help = "Calls of workflows.";
+    let help = "Calls of workflows over the HTTP interface.";
     page.counter("skyd_workflow_calls_total", help, scripts.calls);
-    let help = "Calls of workflows that failed, including those beyond a limit.";
+    let help = "Calls of workflows that failed or were rejected because of a limit.";
     page.counter("skyd_workflow_failures_total", help, scripts.failures);
 }
 
-/// Writes the size of the graph, its history and its stored resources.
+/// Writes the sizes of the graph, its history, and the resource store.
 fn topology(page: &mut MetricsPage, engine: &Status) {
     page.gauge(
         "skyd_graph_nodes",
@@ -307,7 +314,7 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
     let mut probes = page.family(
         MetricKind::Gauge,
         "skyd_probe_running",
-        "Whether a topology probe is running: 1 if so, else 0.",
+        "1 if a topology probe is running, 0 otherwise.",
     );
     for probe in &engine.probes {
         let is_running = probe.state.to_string() == "running";
@@ -318,7 +325,7 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
     for (kind, count) in &engine.resources {
         resources.sample(&[("kind", kind)], *count);
     }
-    let help = "Whether the last write to the resource store failed: 1 if so, else 0.";
+    let help = "1 if the last write to the resource store failed, 0 otherwise.";
     page.gauge(
         "skyd_store_failed",
         help,
@@ -338,7 +345,7 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
         .sample(&[("part", "index")], history.index_bytes);
     let help = "Revisions evicted from the topology history by age or size limit.";
     page.counter("skyd_history_evicted_total", help, history.evicted);
-    let help = "Queries aborted for delaying eviction from the topology history.";
+    let help = "Queries of the topology history aborted because of delayed eviction.";
     page.counter(
         "skyd_history_expired_readers_total",
         help,
@@ -346,7 +353,7 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
     );
 }
 
-/// Writes connections, requests and messages of clients.
+/// Writes counters of the connections, requests, and messages of clients.
 fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
     let help = "HTTP requests answered, by method and status code.";
     let mut requests = page.family(MetricKind::Counter, "skyd_http_requests_total", help);
@@ -358,7 +365,7 @@ fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
         "Number of open client connections.",
         app.connections.open(),
     );
-    let help = "Client connections rejected at the limit http.limits.connections.";
+    let help = "Client connections rejected because the limit http.limits.connections was reached.";
     page.counter(
         "skyd_connections_refused_total",
         help,
@@ -370,7 +377,7 @@ fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
         "Number of capture file uploads in progress.",
         app.uploads.running(),
     );
-    let help = "Capture file uploads rejected at the limit http.limits.uploads.";
+    let help = "Capture file uploads rejected because the limit http.limits.uploads was reached.";
     page.counter("skyd_uploads_refused_total", help, app.uploads.refused());
     let mut clients = page.family(
         MetricKind::Gauge,
@@ -397,17 +404,17 @@ fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
         .sample(&[("of", "flow")], engine.flow_subscribers_cut_off);
 }
 
-/// Writes the memory that clients cause.
+/// Writes the memory used on behalf of clients.
 fn memory(page: &mut MetricsPage, budget: &MemoryBudget) {
-    let help = "Limit on the memory that clients cause (http.limits.memory), in bytes.";
+    let help = "Limit on the memory used on behalf of clients (http.limits.memory), in bytes.";
     page.gauge("skyd_client_memory_limit_bytes", help, budget.limit());
-    let help = "Memory that clients cause, in bytes, by use.";
+    let help = "Memory used on behalf of clients, in bytes, by use.";
     let mut used = page.family(MetricKind::Gauge, "skyd_client_memory_bytes", help);
     for purpose in MemoryUse::ALL {
         used.sample(&[("use", purpose.name())], budget.used_for(purpose));
     }
     let help =
-        "Requests and messages rejected at the limit http.limits.memory, by use of the memory.";
+        "Requests and messages rejected because the limit http.limits.memory was reached, by use.";
     let name = "skyd_client_memory_refused_total";
     let mut refused = page.family(MetricKind::Counter, name, help);
     for purpose in MemoryUse::ALL {
@@ -415,7 +422,7 @@ fn memory(page: &mut MetricsPage, budget: &MemoryBudget) {
     }
 }
 
-/// Endpoints and the names they have in labels.
+/// Endpoints and their names in labels.
 const ENDPOINTS: &[(Endpoint, &str)] = &[
     (Endpoint::Subscriber, "subscriber"),
     (Endpoint::Publisher, "publisher"),

@@ -20,7 +20,7 @@ use crate::compress::Coding;
 use crate::handler::Call;
 use crate::response::{self, Response};
 
-/// Answers `GET` and `HEAD` of the addresses of the page.
+/// Answers `GET` and `HEAD` requests for the addresses of the page.
 #[expect(clippy::unused_async, reason = "handlers are async functions")]
 pub(crate) async fn show(call: Call) -> Response {
     match find(INDEX) {
@@ -31,7 +31,7 @@ pub(crate) async fn show(call: Call) -> Response {
     }
 }
 
-/// Answers `GET` and `HEAD` of the scripts and styles of the page.
+/// Answers `GET` and `HEAD` requests for the scripts and styles of the page.
 #[expect(clippy::unused_async, reason = "handlers are async functions")]
 pub(crate) async fn asset(call: Call) -> Response {
     match find(&format!("assets/{}", call.id)) {
@@ -48,7 +48,7 @@ pub(crate) async fn asset(call: Call) -> Response {
     }
 }
 
-/// File of the page, as it is embedded.
+/// File of the web page, as embedded in the binary.
 struct Embedded {
     /// Path below `dist`.
     path: &'static str,
@@ -56,12 +56,13 @@ struct Embedded {
     bytes: &'static [u8],
 }
 
-/// File of the page, ready to be sent.
+/// File of the web page with its gzip form and ETag.
 struct File {
     embedded: &'static Embedded,
     gzip: Bytes,
-    /// Quoted SHA-256 of the content; the compressed form has the same one, because both expand to
-    /// the same bytes and the responses vary by `Accept-Encoding`.
+    /// Weak ETag of the first 16 bytes of the SHA-256 hash of the content. The compressed form has
+    /// the same ETag, because both forms expand to the same bytes and the responses vary by
+    /// `Accept-Encoding`.
     etag: HeaderValue,
 }
 
@@ -127,11 +128,11 @@ fn find(path: &str) -> Option<&'static File> {
 /// Path of the page itself.
 const INDEX: &str = "index.html";
 
-/// The files that `npm run build` wrote in `skyd/web`.
+/// Files that `npm run build` wrote in `skyd/web`.
 const EMBEDDED: &[Embedded] = include!("../../web/dist/files.rs");
 
 /// Headers of the page and its assets: nothing is loaded from, sent to, or framed by other servers,
-/// and no text becomes a script.
+/// and no string is executed as a script.
 const SECURITY_HEADERS: [(&str, &str); 6] = [
     (
         "content-security-policy",

@@ -16,10 +16,10 @@ use crate::upload;
 
 /// Answers `POST /api/pcap`: stores the flows of the capture file in the body.
 ///
-/// The response is sent when the whole file has been processed. A file that ends within a packet, such
-/// as one that is still being written, is processed up to there.
+/// The response is sent when the whole file has been processed. A file that ends within a packet,
+/// such as one that is still being written, is processed up to that packet.
 ///
-/// COMPAT: the body of the response is empty, but its type is JSON.
+/// COMPAT: the body of the response is empty, but its content type is JSON.
 pub(crate) async fn upload(call: Call) -> Response {
     let Call { app, request, .. } = call;
     let Some(slot) = app.uploads.admit() else {
@@ -64,7 +64,7 @@ pub(crate) async fn upload(call: Call) -> Response {
     }
 }
 
-/// Returns the error in the file without its name, which clients do not know.
+/// Returns the cause of an error without the name of the file, which clients do not know.
 fn innermost(error: &CaptureError) -> &dyn std::error::Error {
     match error {
         CaptureError::File { source, .. } => source as &PcapFileError,
@@ -72,8 +72,8 @@ fn innermost(error: &CaptureError) -> &dyn std::error::Error {
     }
 }
 
-/// Closes the connection after a response that is sent before the whole body is read: the start of a
-/// next request could not be found.
+/// Closes the connection after a response that is sent before the whole body is read: the start of
+/// the next request could not be found.
 fn refused(mut refusal: Response) -> Response {
     response::close(refusal.headers_mut());
     refusal

@@ -1,4 +1,4 @@
-//! `/api/<kind>`: create, read, update and delete resources of every kind.
+//! `/api/<kind>`: create, read, update, and delete resources of every kind.
 
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
-    // Waits for a slot: each patch needs the memory of several copies of the document.
+    // Waits for a slot, because each patch needs the memory of several copies of the document.
     let Ok(slot) = Arc::clone(&app.patch_slots).acquire_owned().await else {
         return response::bare(StatusCode::SERVICE_UNAVAILABLE);
     };
@@ -112,14 +112,15 @@ pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
     }
 }
 
-/// Returns the charge for parsing a JSON text.
+/// Returns the memory charge for parsing a JSON document.
 fn parse_charge(app: &App, len: usize) -> Result<MemoryCharge, MemoryExhausted> {
     let memory = app.memory.charge(MemoryUse::Patches);
     memory.grow_in_steps(PARSED_FACTOR * len)?;
     Ok(memory)
 }
 
-/// Memory of parsed JSON in proportion to its text: the worst are lists of empty objects.
+/// Maximum ratio of the memory of parsed JSON to the length of the JSON; lists of empty objects
+/// have the highest ratio.
 const PARSED_FACTOR: usize = 16;
 
 /// Answers `DELETE /api/<kind>/{id}`.
@@ -153,7 +154,7 @@ fn from_yaml(headers: &HeaderMap, text: &str) -> Result<Option<String>, String> 
     }
 }
 
-/// Returns a kind as messages of Skydive spell it: `Capture`, `Noderule`.
+/// Returns the name of a kind as in the messages of Skydive: `Capture`, `Noderule`.
 fn title(kind: &str) -> String {
     let mut letters = kind.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
@@ -165,13 +166,13 @@ pub(crate) fn plural(kind: &str) -> String {
     title(kind) + "s"
 }
 
-/// Iterator over the pieces of `{"<id>":{…},…}`, each made when it is sent.
+/// Iterator over the pieces of `{"<id>":{…},…}`, each produced when it is sent.
 struct MapPieces<T> {
     items: std::vec::IntoIter<(String, Arc<T>)>,
     state: MapState,
 }
 
-/// Position in the text of a map.
+/// Position in the JSON of a map.
 enum MapState {
     Begin,
     Inside,
@@ -218,7 +219,7 @@ impl<T: Serialize> Iterator for MapPieces<T> {
     }
 }
 
-/// Bytes of one piece, at least.
+/// Minimum size of a piece, in bytes; the last one may be smaller.
 const PIECE: usize = 64 << 10;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! REST API of SPP, `/v1`: on a separate listener, and on the main one for users with permission.
 //!
-//! `docs/COMPAT.md` lists the texts that equal those of spp-ctl.
+//! `docs/COMPAT.md` lists the messages that are identical to those of spp-ctl.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
     })
 }
 
-/// Action of a route. Complete by definition: the actions of spp-ctl.
+/// Action of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SppAction {
     Processes,
@@ -64,7 +64,7 @@ enum SppAction {
     PrimaryStatus,
     ClearPrimary,
     Launch,
-    /// Action of a primary that the virtual primary does not support.
+    /// Action of a primary process that the virtual primary does not support.
     Primary,
     /// Action on a type of process that does not exist here.
     Other,
@@ -99,8 +99,8 @@ impl SppAction {
     }
 }
 
-/// Dispatch table: paths, and the action of each method, in the order of the header `Allow`. `#` matches
-/// an id, `*` any name.
+/// Dispatch table: paths, and the action of each method, in the order of the `Allow` header. `#`
+/// matches an id, `*` any name.
 const ROUTES: &[(&str, &[(&str, SppAction)])] = &[
     ("processes", &[("GET", SppAction::Processes)]),
     ("cpu_usage", &[("GET", SppAction::CpuUsage)]),
@@ -167,9 +167,9 @@ const ROUTES: &[(&str, &[(&str, SppAction)])] = &[
 /// Result of matching a request against the table.
 #[derive(Debug, PartialEq, Eq)]
 enum RouteMatch {
-    /// The action, and the first id in the path.
+    /// Action, and the first id in the path.
     Found(SppAction, String),
-    /// The path exists for these methods, the value of the header `Allow`.
+    /// Methods for which the path exists, as the value of the `Allow` header.
     WrongMethod(String),
     NotFound,
 }
@@ -244,8 +244,8 @@ fn wrong_method(allow: &str) -> Response {
     response
 }
 
-/// Reads the body, whatever its content type. A body that is too long counts as empty, because the check
-/// for a process of that id comes before the error about the JSON.
+/// Reads the body, whatever its content type. A body that is too long is treated as empty, because
+/// a nonexistent process must be reported before invalid JSON.
 async fn read_body(app: &App, body: Incoming) -> Result<Bytes, Response> {
     let whole = Limited::new(body, MAX_BODY_BYTES).collect();
     match tokio::time::timeout(app.limits.body_timeout, whole).await {
@@ -264,7 +264,7 @@ async fn read_body(app: &App, body: Incoming) -> Result<Bytes, Response> {
     }
 }
 
-/// Longest JSON body that spp-ctl accepts.
+/// Maximum length of a JSON body that spp-ctl accepts, in bytes.
 const MAX_BODY_BYTES: usize = 100 << 10;
 
 /// Returns whether a path exists for a method.

@@ -1,6 +1,6 @@
-//! `/api/status`: connected clients, running parts, queues and losses.
+//! `/api/status`: connected clients, running components, queues, and losses.
 //!
-//! COMPAT: the members of Skydive, with others added.
+//! COMPAT: the members of Skydive; further members are added.
 
 use std::collections::BTreeMap;
 
@@ -148,26 +148,31 @@ struct FlowRules {
     key_ignore: Vec<&'static str>,
 }
 
-/// What flow tables could not measure or date as usual, in captures and uploaded files.
+/// Counters of timestamp anomalies and of measurements skipped, in captures and uploaded files.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct FlowTables {
-    /// Packets of a file earlier than one before them, and negative round-trip times of captures.
+    /// Number of packets of files with a timestamp before that of an earlier packet, plus the
+    /// number of negative round-trip times in live captures.
     time_back: u64,
-    /// Largest step back, in milliseconds.
+    /// Maximum amount by which a packet of a file is older than the newest packet before it, in
+    /// milliseconds.
     furthest_back_ms: u64,
-    /// Packets of a file far ahead of the packets around them.
+    /// Number of packets of files with a timestamp far ahead of the neighboring packets.
     time_ahead: u64,
-    /// Packets of a file whose flow may have left the table before.
+    /// Number of packets of files that arrived so late that their flows may have left the table.
     late_packets: u64,
-    /// Steps of the system's clock that captures noticed; they ended no flow.
+    /// Number of steps of the system clock detected by live captures; flows continue across a step.
     clock_steps: u64,
-    /// Requests whose round-trip time was not measured, for lack of memory.
+    /// Number of requests whose round-trip time was not measured because of insufficient memory.
     requests_unmeasured: u64,
-    /// Times that a TCP stream gave up a gap, for lack of memory.
+    /// Number of times a TCP stream skipped missing data because of insufficient memory.
     streams_cut: u64,
-    /// Messages of extra layers dropped, for lack of memory.
+    /// Number of messages of extra layers dropped because of insufficient memory.
     messages_dropped: u64,
+    /// Number of flow details (ICMP errors, joined segments, DNS counters) dropped because of
+    /// insufficient memory.
+    details_dropped: u64,
 }
 
 impl FlowTables {
@@ -182,11 +187,12 @@ impl FlowTables {
             requests_unmeasured: stats.requests_unmeasured,
             streams_cut: stats.streams_cut,
             messages_dropped: stats.extra_messages_dropped,
+            details_dropped: stats.details_dropped,
         }
     }
 }
 
-/// State of a topology probe. Skydive does not show `Error`.
+/// State of a topology probe. Skydive's status has no `Error`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Probe {
@@ -222,16 +228,16 @@ struct Election {
     is_master: bool,
 }
 
-/// Memory that clients cause, in bytes.
+/// Memory used on behalf of clients, in bytes.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Memory {
-    /// The limit `http.limits.memory`.
+    /// Value of `http.limits.memory`.
     limit: usize,
     used: usize,
-    /// Bytes by use, under the names in `/metrics`.
+    /// Number of bytes by use, with the same names as in `/metrics`.
     uses: BTreeMap<&'static str, usize>,
-    /// Requests and messages rejected at the limit.
+    /// Number of requests and messages rejected because the limit was reached.
     refused: u64,
 }
 
@@ -254,15 +260,15 @@ struct Live {
 struct Automation {
     rule_changes: u64,
     rule_failures: u64,
-    /// Number of times that events were lost and all rules were applied again.
+    /// Number of times that events were lost, so that all rules were applied again.
     rule_overruns: u64,
-    /// Number of times that rules triggered each other without end.
+    /// Number of times that rules were suspended because they triggered each other endlessly.
     rule_suspensions: u64,
     alerts: usize,
     alert_evaluations: u64,
     alert_failures: u64,
     alerts_fired: u64,
-    /// Webhook calls and scripts that are queued or running.
+    /// Number of webhook calls and scripts that are queued or running.
     actions_waiting: usize,
     actions_done: u64,
     actions_failed: u64,
@@ -360,30 +366,30 @@ struct Store {
     /// Number of resources of each kind, such as `Captures`.
     #[serde(flatten)]
     resources: BTreeMap<String, usize>,
-    /// Number of stored edges that wait for a node that is not in the graph.
+    /// Number of stored edges that wait for nodes that are not in the graph.
     waiting: usize,
     /// Error of the last write to the store, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// Flows received from agents. Those dropped later are counted in `Queues.FlowsDropped`.
+/// Flows received from agents. Flows that are dropped later are counted in `Queues.FlowsDropped`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Ingestion {
     /// Transport: `udp` or `websocket`.
     transport: &'static str,
-    /// Reason why agents cannot send flows.
+    /// Reason why agents cannot send flows, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     messages: u64,
     flows: u64,
-    /// Messages that were invalid or too large.
+    /// Number of messages that were invalid or too large.
     refused: u64,
-    /// Datagrams dropped by the kernel because the receive buffer was full.
+    /// Number of datagrams that the kernel dropped because the receive buffer was full.
     #[serde(skip_serializing_if = "Option::is_none")]
     dropped_by_kernel: Option<u64>,
-    /// Flows that queries about the present return.
+    /// Number of flows that queries about the present can return.
     live_flows: usize,
     live_bytes: usize,
 }

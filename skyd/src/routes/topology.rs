@@ -104,7 +104,7 @@ pub(crate) async fn query(call: Call) -> Response {
     }
 }
 
-/// Answers with the execution plan of a query, always as JSON.
+/// Returns the execution plan of a query, always as JSON.
 async fn explain(app: &App, client: &ClientKey, query: String) -> Response {
     let name = Arc::clone(client);
     let work = move |engine: &Engine, stop: &Interrupt| {
@@ -121,12 +121,12 @@ async fn explain(app: &App, client: &ClientKey, query: String) -> Response {
     }
 }
 
-/// Returns whether a query reads stored packets. An invalid query reads nothing.
+/// Returns whether a query reads stored packets; `false` if the query is invalid.
 fn reads_packets(query: &str) -> bool {
     Query::parse(query).is_ok_and(|query| query.reads_packets())
 }
 
-/// Request in the body of a query.
+/// Query request in a request body.
 #[derive(Debug, PartialEq)]
 struct QueryRequest {
     query: String,
@@ -134,7 +134,7 @@ struct QueryRequest {
     is_explained: bool,
 }
 
-/// Parses the body of a query; `None` if it contains no query.
+/// Parses the body of a query request; `None` if it contains no query.
 fn query_of(body: &str) -> Result<Option<QueryRequest>, JsonError> {
     if matches!(body.trim_ascii(), "" | "null") {
         return Ok(None);
@@ -155,7 +155,7 @@ fn query_stopped(error: QueryFailure) -> Response {
     response::error_text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
 }
 
-/// Format of a result. Complete by definition: the formats of the Skydive API.
+/// Format of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Json,
@@ -184,11 +184,11 @@ impl Format {
         }
     }
 
-    /// Returns the body of the response, which is written while it is sent. `memory` is the charge for
-    /// the answer.
+    /// Returns the body of the response, which is produced while it is sent. `memory` is the charge
+    /// for the answer.
     ///
     /// # Errors
-    /// The reason why the result cannot be written in this format.
+    /// Returns the reason why the result cannot be written in this format.
     fn body(self, answer: Answer, memory: MemoryCharge) -> Result<Body, QueryError> {
         let mut body = match self {
             Self::Json => Body::lazy(JsonStream::answer(answer).between("", "\n")),

@@ -1,8 +1,8 @@
-//! `/ui_v2/`: a folder with the web interface of another project, such as Skydive's UI v2, unmodified
-//! and beside the page of the daemon (`ui.path`).
+//! `/ui_v2/`: folder of the web interface of another project, such as Skydive's UI v2 (`ui.path`),
+//! served unmodified in addition to the page of the daemon.
 //!
-//! Only regular files below the folder are served: a path with `..`, an empty segment, or a symbolic
-//! link to a file outside is not found.
+//! Only regular files in the folder are served: paths with `..` or an empty segment and symbolic
+//! links to files outside the folder are not found.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,8 @@ use hyper::{Method, StatusCode};
 use crate::handler::Call;
 use crate::response::{self, Response};
 
-/// Answers `GET` and `HEAD` of a file of the folder; the folder itself is its `index.html`.
+/// Answers `GET` and `HEAD` for a file in the folder, or for the folder itself with its
+/// `index.html`.
 pub(crate) async fn file(call: Call) -> Response {
     let config = &call.app.config;
     let folder = config.text("ui.path");
@@ -44,7 +45,8 @@ pub(crate) async fn file(call: Call) -> Response {
     response
 }
 
-/// Returns the file of a path below a folder; `None` if there is none, it is too long, or it is outside.
+/// Returns the file at a path in a folder; `None` if it does not exist, is too large, or is outside
+/// the folder.
 fn find(folder: &Path, path: &str) -> Option<PathBuf> {
     let is_plain = |segment: &str| !matches!(segment, "" | "." | "..") && !segment.contains('\\');
     if !path.split('/').all(is_plain) || path.contains('\0') {
@@ -57,7 +59,7 @@ fn find(folder: &Path, path: &str) -> Option<PathBuf> {
     is_served.then_some(file)
 }
 
-/// Returns the content type of a file by its extension.
+/// Returns the content type for the extension of a file.
 fn content_type(path: &Path) -> &'static str {
     let extension = path.extension().and_then(|extension| extension.to_str());
     let found = TYPES.iter().find(|(known, _)| Some(*known) == extension);
@@ -65,7 +67,7 @@ fn content_type(path: &Path) -> &'static str {
 }
 
 const INDEX: &str = "index.html";
-/// Longest file that is served: a file is read as a whole.
+/// Maximum size of a file that is served, in bytes; a file is read into memory.
 const MAX_BYTES: u64 = 32 << 20;
 /// COMPAT: the bundle of UI v2 evaluates strings as scripts and sets styles in attributes.
 const POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' \

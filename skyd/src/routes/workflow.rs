@@ -23,7 +23,7 @@ pub(crate) async fn call(call: Call) -> Response {
         Err(error) => return response::bad_request(&error),
     };
     let (send, result) = oneshot::channel();
-    // Nobody receives the result of a call whose client has disconnected.
+    // If the client has disconnected, the result is dropped.
     let done = move |result| drop(send.send(result));
     let running = match app.engine.call_workflow(&id, &arguments, done) {
         Ok(running) => running,

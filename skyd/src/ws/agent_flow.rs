@@ -1,4 +1,5 @@
-//! `/ws/agent/flow`: receives the flows of agents; each frame is a `flow.Message` without envelope.
+//! `/ws/agent/flow`: receives the flows of agents; each frame is a `flow.Message` without an
+//! envelope.
 
 use bytes::Bytes;
 use tokio::task::block_in_place;
@@ -6,7 +7,7 @@ use tokio::task::block_in_place;
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader};
 
-/// Receives flows until the connection ends; the agent gets no reply.
+/// Receives flows until the connection ends; the agent receives no reply.
 pub(crate) async fn run(client: &Client, connection: &mut Connection) -> ConnectionEnd {
     client.registration.set_connected();
     let Connection { reader, writer } = connection;
@@ -48,5 +49,6 @@ const fn is_long(frame: &Bytes) -> bool {
     frame.len() > 64 << 10
 }
 
-/// Longest message: agents send ten flows at a time, each with some raw packets.
+/// Maximum size of a message, in bytes: agents send ten flows per message, each with a few raw
+/// packets.
 pub(crate) const MESSAGE_BYTES: usize = 16 << 20;

@@ -21,9 +21,9 @@ pub(crate) struct Client {
     pub(crate) registration: Registration,
     /// Reason why the client may not use live queries; `None` if it may.
     pub(crate) query_denial: Option<String>,
-    /// Reason why the client may not read packets; `None` if it may.
+    /// Reason why the client may not read stored packets; `None` if it may.
     pub(crate) packets_denial: Option<String>,
-    /// Key by which the client shares slots with others.
+    /// Key that identifies the client when slots are shared fairly.
     pub(crate) key: ClientKey,
     pub(crate) _permit: WebSocketPermit,
     /// Earliest time of the next warning about a dropped message; `None` before the first one.
@@ -31,8 +31,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Counts a dropped message that is invalid or not permitted. The sender gets no reply, because the
-    /// protocol has none; the log gives the reason, once per [`LOG_INTERVAL`] and client.
+    /// Counts a dropped message that is invalid or not permitted. The sender receives no reply,
+    /// because the protocol has none; the reason is logged, at most once per [`LOG_INTERVAL`] and
+    /// client.
     pub(super) fn drop_message(&self, reason: &str) {
         self.registration.count_dropped(1);
         let client = &self.hello.identity.host_id;
@@ -48,7 +49,7 @@ impl Client {
     }
 }
 
-/// Shortest time between two warnings about the messages of one client.
+/// Minimum time between two warnings about the messages of one client.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest reason in the log, in characters.
+/// Maximum length of a reason in the log, in characters.
 const MAX_REASON: usize = 500;

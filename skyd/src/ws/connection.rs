@@ -1,9 +1,9 @@
 //! WebSocket connection: reads and writes frames, sends pings, and classifies how it ends.
 //!
-//! Pings and pongs do not wait for messages. The reader answers pings even while its messages wait to
-//! be processed ([`Reader::while_waiting`] reads on), and the writer sends a ping that is due between
-//! two pieces of a message or two events. They only wait for bytes that are already in the write
-//! buffer, and for a client that accepts none.
+//! Pings and pongs do not wait for messages. The reader answers pings even while its messages wait
+//! to be processed ([`Reader::while_waiting`] reads on), and the writer sends a ping that is due
+//! between two pieces of a message or two events. They wait only for bytes that are already in the
+//! write buffer, while the client does not accept data.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -36,31 +36,32 @@ pub(crate) struct Connection {
     pub(crate) writer: Writer,
 }
 
-/// Reason for the end of a connection. Complete by definition.
+/// Reason for the end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionEnd {
     /// The client sent a close frame, which has been echoed.
     Closed,
     /// The stream ended or failed without a close frame.
     Lost,
-    /// The client sent nothing within the timeout, not even a pong.
+    /// The client sent nothing after a ping within the timeout, not even a pong.
     Silent,
     /// The client accepted no data within the write timeout.
     Stuck,
-    /// The daemon is shutting down, or the queue of the client overflowed.
+    /// The daemon is shutting down, or the queue of the client has overflowed.
     Cut,
     /// The daemon closes the connection with this code.
     Close(CloseCode),
-    /// The daemon refuses the client with this code, for this reason, which the client receives.
+    /// The daemon rejects the client with this close code, for this reason, which is sent to the
+    /// client.
     Refuse(CloseCode, String),
 }
 
-/// Limit of the messages that a client may send. Complete by definition.
+/// Kind of messages that a client may send, which determines their maximum size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Traffic {
     /// Requests of at most [`REQUEST_BYTES`].
     Requests,
-    /// Data in messages of at most this number of bytes.
+    /// Data in messages of at most this many bytes.
     Bulk(usize),
 }
 
@@ -144,39 +145,40 @@ impl Connection {
     }
 }
 
-/// Returns the beginning of a text that fits into a close frame.
+/// Returns the beginning of a reason that fits into a close frame.
 fn close_reason(text: &str) -> &str {
     &text[..text.floor_char_boundary(CLOSE_REASON_BYTES)]
 }
 
-/// Longest reason in a close frame, in bytes (RFC 6455, 5.5.1: 125 bytes with the code).
+/// Maximum length of the reason in a close frame, in bytes (RFC 6455, 5.5.1: 125 bytes including
+/// the code).
 const CLOSE_REASON_BYTES: usize = 123;
 
 /// Reading half of a connection.
 pub(crate) struct Reader {
     stream: SplitStream<Socket>,
-    /// Memory charges of the messages returned and not yet processed.
+    /// Memory charges of the messages that have been returned but not yet processed.
     pending: PendingMessages,
-    /// Messages that were read while earlier ones waited, and the end of the connection if it follows
-    /// them; at most [`READ_AHEAD_MESSAGES`].
+    /// Messages that were read while an earlier message waited, followed by the end of the
+    /// connection if it has ended; at most [`READ_AHEAD_MESSAGES`].
     ahead: VecDeque<Result<Bytes, ConnectionEnd>>,
-    /// Charge for `ahead`, at most [`READ_AHEAD_BYTES`] and one message.
+    /// Charge for the memory of `ahead`: at most [`READ_AHEAD_BYTES`] and one message.
     ahead_memory: MemoryCharge,
     unanswered: UnansweredPing,
-    /// Longest time from a ping to any frame of the client.
+    /// Maximum time from a ping to the next frame of the client.
     timeout: Duration,
 }
 
-/// Time at which the oldest ping was sent to which the client has not yet responded by any frame;
-/// shared by both halves of a connection.
+/// Time at which the oldest unanswered ping was sent; any frame of the client counts as an answer.
+/// Shared by both halves of a connection.
 ///
-/// The time begins when the ping has left the write buffer: a daemon that is late with its ping does
-/// not blame the client.
+/// The time starts when the ping has left the write buffer, so that a busy daemon that sends its
+/// ping late does not disconnect the client.
 #[derive(Clone, Debug, Default)]
 struct UnansweredPing(Arc<Mutex<Option<Instant>>>);
 
 impl UnansweredPing {
-    /// Returns the time of the ping; `None` if there is none.
+    /// Returns the time of the ping; `None` if no ping is unanswered.
     fn since(&self) -> Option<Instant> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -194,11 +196,11 @@ impl UnansweredPing {
 }
 
 impl Reader {
-    /// Returns the next message, text or binary, and answers pings. The call implies that all earlier
-    /// messages have been processed.
+    /// Returns the next message, text or binary, and answers pings. By calling this method, the
+    /// caller confirms that it has processed all earlier messages.
     ///
     /// # Errors
-    /// The reason for the end of the connection.
+    /// Returns the reason for the end of the connection.
     pub(crate) async fn next(&mut self) -> Result<Bytes, ConnectionEnd> {
         if let Some(message) = self.take_ahead() {
             return message;
@@ -212,8 +214,8 @@ impl Reader {
         }
     }
 
-    /// Waits until work is done for which messages have to wait. Meanwhile reads on, so that pings are
-    /// answered; messages are returned by the next calls of [`Reader::next`].
+    /// Waits until work that delays messages is done. In the meantime, continues to read, so that
+    /// pings are answered; the next calls to [`Reader::next`] return the messages read.
     pub(crate) async fn while_waiting<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
@@ -230,7 +232,7 @@ impl Reader {
         }
     }
 
-    /// Returns whether a further message may be read before those in `ahead` are processed.
+    /// Returns whether a further message may be read before the messages in `ahead` are processed.
     fn can_read_ahead(&self) -> bool {
         let bytes = self.ahead.iter().flatten().map(Bytes::len).sum();
         self.ahead.len() < READ_AHEAD_MESSAGES
@@ -257,9 +259,9 @@ impl Reader {
             let until = since.unwrap_or_else(Instant::now) + self.timeout;
             match timeout_at(until, self.stream.next()).await {
                 Ok(frame) => break frame,
-                // No ping was waiting when the time began.
+                // No ping was unanswered when the wait began.
                 Err(_) if since.is_none() => {}
-                // This task may have been busy meanwhile, and the answer may have arrived.
+                // This task may have been busy in the meantime, and the answer may have arrived.
                 Err(_) => break timeout(LAST_LOOK, self.stream.next()).await.ok()?,
             }
         };
@@ -291,7 +293,7 @@ fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, Co
         // `LenientFrames` has turned text frames into binary ones.
         Some(Ok(Message::Text(text))) => Ok(Some(text.into())),
         Some(Ok(Message::Binary(bytes))) => Ok(Some(bytes)),
-        // After a close frame, the next read sends the echo and reaches the end.
+        // After a close frame, the next read sends the echo and reaches the end of the stream.
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => {
             Ok(None)
         }
@@ -360,15 +362,16 @@ impl Writer {
         self.sink.flush().await.map_err(|error| end_of(&error))
     }
 
-    /// Waits if the last flush was less than a millisecond ago, so that the messages of that time share
-    /// one system call, which is the expensive part.
+    /// Waits if the last flush was less than a millisecond ago, so that the messages of that
+    /// millisecond share one system call, which is the expensive part.
     pub(crate) async fn pace(&mut self) {
         if Instant::now() < self.next_flush {
             tokio::time::sleep_until(self.next_flush).await;
         }
     }
 
-    /// Sends one message as fragments, each made once the socket has accepted those before.
+    /// Sends one message as fragments, each produced when the socket has accepted the previous
+    /// ones.
     pub(crate) async fn send_pieces(
         &mut self,
         pieces: impl Iterator<Item = Bytes>,
@@ -398,7 +401,7 @@ impl Writer {
             .map_err(|error| end_of(&error))
     }
 
-    /// Waits for a future and sends the pings that become due.
+    /// Waits for a future and meanwhile sends the pings that become due.
     pub(crate) async fn ping_while<T>(
         &mut self,
         work: impl Future<Output = T>,
@@ -421,18 +424,20 @@ fn end_of(error: &Error) -> ConnectionEnd {
     }
 }
 
-/// Shortest time between two flushes of a stream.
+/// Minimum time between two flushes of a stream.
 const COALESCE: Duration = Duration::from_millis(1);
-/// Size of the write buffer.
+/// Size of the write buffer, in bytes.
 const WRITE_BUFFER: usize = 128 << 10;
-/// Memory for sending a message in pieces: the write buffer, the piece in it, and the next one.
+/// Memory charged for sending a message in pieces, in bytes: the write buffer, the piece in it, and
+/// the next one.
 pub(crate) const STREAM_BYTES: usize = WRITE_BUFFER + 3 * (64 << 10);
-/// Longest message of a client that only sends requests.
+/// Maximum size of a message of a client that only sends requests, in bytes.
 const REQUEST_BYTES: usize = 1 << 20;
-/// Messages that are read ahead while an earlier one waits.
+/// Maximum number of messages that are read ahead while an earlier message waits.
 const READ_AHEAD_MESSAGES: usize = 64;
+/// Maximum size of the messages that are read ahead, in bytes.
 const READ_AHEAD_BYTES: usize = 1 << 20;
-/// Time in which frames that have already arrived are read before a client is given up.
+/// Time for reading frames that have already arrived before a client is disconnected.
 const LAST_LOOK: Duration = Duration::from_millis(100);
 /// Time for a client to accept a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -7,7 +7,8 @@ use super::connection::{Connection, ConnectionEnd, Reader};
 
 /// Sends flows until the connection ends. Messages of the client are ignored.
 pub(crate) async fn run(client: &Client, connection: &mut Connection) -> ConnectionEnd {
-    // Without a namespace the client receives each flow once, and not again in that of its capture.
+    // A client without namespaces receives each flow once, and not again in the namespace of its
+    // capture.
     let namespaces = match &client.hello.namespaces {
         None if !client.hello.chose_namespaces => Some(vec![FLOW.to_owned(), STATS.to_owned()]),
         chosen => chosen.clone(),

@@ -1,4 +1,4 @@
-//! Replies with the graph, written while they are sent.
+//! Replies that contain the graph, written while they are sent.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) async fn send(
     let reply = move || JsonStream::sync_reply(encoding, &name, nodes, edges);
     let reply = match encoding {
         Encoding::Json => reply(),
-        // A pass over all elements counts the bytes first.
+        // A first pass over all elements counts the bytes.
         Encoding::Protobuf => {
             let counting = client.app.run_query(move |_, _| reply());
             match writer.ping_while(counting).await? {
@@ -51,7 +51,7 @@ pub(crate) async fn send(
     }
 }
 
-/// Sends a reply with a status and the text of an error.
+/// Sends a reply with a status and an error message.
 pub(crate) async fn refuse(
     client: &Client,
     writer: &mut Writer,

@@ -14,36 +14,37 @@ use crate::graph_dump::{DumpError, GraphDump};
 use crate::queries::{Interrupt, QueryFailure};
 use crate::selections::{self, Selected, SelectionError, SharedFilter};
 
-/// Filter with the state of the view that the subscriber has received.
+/// Filter together with the view that the subscriber has received.
 pub(crate) struct GremlinFilter {
-    /// The filter as the client wrote it.
+    /// Filter as the client wrote it.
     text: String,
     kind: FilterKind,
-    /// Nodes and edges that the subscriber knows.
+    /// Nodes and edges that the subscriber has received.
     view: FilteredView,
 }
 
-/// How later events are handled.
+/// Kind of a filter, which determines how later events are handled.
 enum FilterKind {
-    /// A filter on single nodes: events are decided without running the query. The view is not
-    /// shared, and has a charge.
+    /// Filter on single nodes: events are decided without running the query. The view is not shared
+    /// and has its own memory charge.
     Local(NodeFilter, MemoryCharge),
-    /// A filter that runs again, and the result from which the view was made.
+    /// Filter whose query is run again, and the result from which the view was created.
     Shared(Arc<SharedFilter>, Arc<Selected>),
 }
 
 /// Result of evaluating a filter.
 pub(crate) struct EvaluatedFilter {
-    /// The filter for later events; `None` if it selects everything.
+    /// Filter for later events; `None` if it selects everything.
     pub(crate) filter: Option<GremlinFilter>,
-    /// The selected part of the graph.
+    /// Selected part of the graph.
     pub(crate) graph: GraphDump,
 }
 
-/// Evaluates a filter at a time in Unix milliseconds, 0 for the present. An empty filter selects all.
+/// Evaluates a filter at a time, in Unix milliseconds; 0 means the present. An empty filter selects
+/// the whole graph.
 ///
 /// # Errors
-/// [`FilterError`] if the filter is invalid, fails, or selects no graph.
+/// Returns [`FilterError`] if the filter is invalid, fails, or selects no graph.
 pub(crate) async fn evaluate(
     app: &App,
     filter: &str,
@@ -63,7 +64,7 @@ pub(crate) async fn evaluate(
     }
 }
 
-/// Evaluates a filter without the precedence of errors.
+/// Evaluates a filter without enforcing the order in which errors take precedence.
 async fn evaluate_at(
     app: &App,
     filter: &str,
@@ -143,7 +144,7 @@ impl GremlinFilter {
         matches!(self.kind, FilterKind::Local(..))
     }
 
-    /// Applies an event to the view; returns the messages for the subscriber.
+    /// Applies an event to the view and returns the messages for the subscriber.
     pub(crate) fn follow(
         &mut self,
         app: &App,
@@ -155,13 +156,13 @@ impl GremlinFilter {
         let messages = self
             .view
             .follow(event, |node| filter.selects(node), |id| edges_of(app, id));
-        // The view follows the graph, whose size has its own limits.
+        // The view grows with the graph, whose size has its own limits.
         memory.count(self.view.len() * Selection::BYTES_PER_ELEMENT);
         messages
     }
 
-    /// Returns a result that is not older than a sequence number; `None` if the filter times out, or
-    /// there is no memory. A filter that fails selects nothing.
+    /// Returns a result that is not older than a sequence number; `None` if the filter times out or
+    /// memory is exhausted. A filter that fails selects nothing.
     pub(crate) async fn run_again(&self, app: &App, sequence: u64) -> Option<Arc<Selected>> {
         let FilterKind::Shared(filter, _) = &self.kind else {
             return None;
@@ -173,8 +174,8 @@ impl GremlinFilter {
         }
     }
 
-    /// Replaces the view by a new result after some events; returns the messages for the subscriber.
-    /// `own` is the connection whose own changes are left out.
+    /// Replaces the view with a new result after a batch of events and returns the messages for the
+    /// subscriber. `own` is the connection of the subscriber; its own changes are left out.
     pub(crate) fn replace(
         &mut self,
         result: Arc<Selected>,
@@ -215,16 +216,16 @@ pub(crate) enum FilterError {
     /// The result is not a graph.
     #[error("the query did not return a graph")]
     NoGraph,
-    /// There is no history.
-    #[error("no history")]
+    /// The daemon does not record a topology history.
+    #[error("the topology history is disabled")]
     NoHistory,
-    /// The graph changes faster than it can be read, or there is no memory.
-    #[error("{0}")]
+    /// The graph changes faster than it can be read, or the memory budget is exhausted.
+    #[error(transparent)]
     Dump(#[from] DumpError),
     /// The query timed out or was stopped.
-    #[error("{0}")]
+    #[error(transparent)]
     Stopped(#[from] QueryFailure),
-    /// Error with a text of Skydive.
+    /// Error with a message of Skydive.
     #[error("{0}")]
     Compatible(String),
 }
@@ -250,7 +251,7 @@ impl FilterError {
         }
     }
 
-    /// Returns the error with the text that clients of Skydive expect.
+    /// Returns the error with the message that clients of Skydive expect.
     pub(crate) fn for_client(self, filter: &str, client: &str) -> Self {
         match self {
             Self::Parse(_) => Self::Compatible(format!(

@@ -24,7 +24,7 @@ use crate::urlencoded;
 pub(crate) struct Hello {
     /// Declared identity.
     pub(crate) identity: ClientIdentity,
-    /// Whether the client named its host; otherwise its address stands for it.
+    /// Whether the client sent its host ID; otherwise its address is used.
     names_host: bool,
     /// Requested namespaces, sorted for binary search; `None` for all.
     pub(crate) namespaces: Option<Vec<String>>,
@@ -32,14 +32,15 @@ pub(crate) struct Hello {
     pub(crate) chose_namespaces: bool,
     /// Gremlin expression that selects the part of the graph to send; empty for all.
     pub(crate) filter: String,
-    /// Update policy as it was written: `full` or `partial`.
+    /// Requested update policy, unparsed: `full` or `partial`.
     pub(crate) policy: String,
-    /// Whether the elements that it publishes are deleted when it disconnects.
+    /// Whether the elements that the client publishes are deleted when it disconnects.
     pub(crate) deletes_on_disconnect: bool,
 }
 
 impl Hello {
-    /// Reads the headers, and the query string for those that are missing: browsers cannot set headers.
+    /// Reads the headers, and for missing headers the query string, because browsers cannot set
+    /// headers.
     pub(crate) fn of<B>(request: &Request<B>, peer: SocketAddr) -> Self {
         let headers = request.headers();
         let parameters = urlencoded::pairs(request.uri().query().unwrap_or_default());
@@ -56,7 +57,8 @@ impl Hello {
         if !names_host {
             host_id = peer.to_string();
         }
-        // COMPAT: the namespaces of headers and parameters add up, and commas do not separate them.
+        // COMPAT: namespaces of headers and parameters are combined, and commas do not separate
+        // them.
         let mut namespaces: Vec<String> = headers
             .get_all("x-websocket-namespace")
             .iter()
@@ -91,10 +93,11 @@ impl Hello {
     /// Returns the requested encoding.
     ///
     /// # Errors
-    /// [`Refusal`] if the encoding is unknown, or if the client names its host but not its type.
+    /// Returns [`Refusal`] if the encoding is unknown, or if the client sends its host ID but not
+    /// its type.
     pub(crate) fn encoding(&self) -> Result<Encoding, Refusal> {
-        // COMPAT: Skydive requires the type; here, only clients that name their host have an origin of
-        // their own, of which the type is a part.
+        // COMPAT: Skydive requires the type. Here, only clients that send their host ID have an
+        // origin of their own, which includes the type.
         if self.names_host && self.identity.client_type.is_empty() {
             return Err(Refusal::Type);
         }
@@ -106,15 +109,15 @@ impl Hello {
     /// Returns the requested update policy.
     ///
     /// # Errors
-    /// [`Refusal`] if the policy is unknown.
+    /// Returns [`Refusal`] if the policy is unknown.
     pub(crate) fn update_policy(&self) -> Result<UpdatePolicy, Refusal> {
         let refuse = |_| Refusal::Policy(self.policy.clone());
         self.policy.parse().map_err(refuse)
     }
 
-    /// Logs why the client is refused, and returns the end of its connection.
+    /// Logs why the client is rejected, and returns the reason for the end of its connection.
     pub(crate) fn refuse(&self, refusal: &Refusal) -> ConnectionEnd {
-        tracing::info!(client = self.identity.host_id, %refusal, "WebSocket refused");
+        tracing::info!(client = self.identity.host_id, %refusal, "WebSocket rejected");
         ConnectionEnd::Refuse(self.close_code(refusal), refusal.to_string())
     }
 
@@ -122,7 +125,7 @@ impl Hello {
     const fn close_code(&self, refusal: &Refusal) -> CloseCode {
         let is_plain = !self.names_host && self.identity.client_type.is_empty();
         match refusal {
-            // COMPAT: Skydive refuses its clients with a normal closure.
+            // COMPAT: Skydive rejects its clients with a normal closure.
             Refusal::Type | Refusal::Protocol(_) | Refusal::Policy(_) | Refusal::Filter(_)
                 if !is_plain =>
             {
@@ -150,16 +153,16 @@ impl Hello {
 /// Reason to close the connection right after the handshake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// The client names its host, but not its type.
-    #[error("X-Client-Type is missing; clients that send X-Host-ID have to send it, too")]
+    /// The client sends its host ID, but not its type.
+    #[error("X-Client-Type is missing; clients that send X-Host-ID must also send X-Client-Type")]
     Type,
     /// The requested encoding is unknown.
-    #[error("X-Client-Protocol {0:?} is not supported, expected json or protobuf")]
+    #[error("X-Client-Protocol {0:?} is not supported; expected json or protobuf")]
     Protocol(String),
     /// The requested update policy is unknown.
-    #[error("X-Update-Policy {0:?} is not supported, expected full or partial")]
+    #[error("X-Update-Policy {0:?} is not supported; expected full or partial")]
     Policy(String),
-    /// The client would write with the origin of the probes of a host.
+    /// The client would write with an origin that is reserved for the probes of a host.
     #[error("the origin {0} is reserved for probes; choose another X-Client-Type or X-Host-ID")]
     Origin(String),
     /// The filter is not a valid query for a graph.
@@ -167,7 +170,7 @@ pub(crate) enum Refusal {
     Filter(String),
 }
 
-/// Returns the accept key for a proper upgrade request; `None` for any other request.
+/// Returns the accept key for a valid upgrade request; `None` for any other request.
 pub(crate) fn accept_key<B>(request: &Request<B>) -> Option<String> {
     let headers = request.headers();
     let has = |name: HeaderName, token: &str| {
@@ -210,13 +213,13 @@ pub(crate) fn switching(accept_key: &str, server_id: &str) -> Response {
     response
 }
 
-/// Inserts a header; a text that is no valid value becomes `unknown`.
+/// Inserts a header; an invalid value becomes `unknown`.
 fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     let value = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
     headers.insert(name, value);
 }
 
-/// Returns a header as text; bytes that are not UTF-8 become U+FFFD.
+/// Returns a header value as a string; bytes that are not UTF-8 become U+FFFD.
 fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }

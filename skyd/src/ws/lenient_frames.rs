@@ -19,11 +19,11 @@ use super::pending_messages::PendingMessages;
 pub(crate) struct LenientFrames<S> {
     stream: S,
     position: FramePosition,
-    /// Whether the current frame ends a message: it is no control frame, and FIN is set.
+    /// Whether the current frame ends a message: it is not a control frame, and FIN is set.
     is_last: bool,
-    /// Whether the current frame belongs to a message: it is no control frame.
+    /// Whether the current frame belongs to a message: it is not a control frame.
     is_data: bool,
-    /// Payload and mask bytes of the current message so far.
+    /// Number of payload and mask bytes of the current message so far.
     length: usize,
     /// Memory charge of the current message.
     charge: MemoryCharge,
@@ -34,7 +34,7 @@ pub(crate) struct LenientFrames<S> {
 /// Meaning of the next byte of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FramePosition {
-    /// FIN, reserved bits and opcode.
+    /// FIN, reserved bits, and opcode.
     Opcode,
     /// Mask bit and length, or the size of an extended length.
     Length,
@@ -111,7 +111,7 @@ impl<S> LenientFrames<S> {
                     }
                 }
                 FramePosition::Payload(left) => {
-                    // `first` is a payload byte; skip as many of the following bytes as are payload.
+                    // `first` is a payload byte; skips the payload bytes that follow it.
                     let skip = usize::try_from(left - 1)
                         .unwrap_or(usize::MAX)
                         .min(rest.len());
@@ -188,9 +188,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for LenientFrames<S> {
     }
 }
 
-/// Length up to which a message does not count: the connection limit bounds the number of short ones.
+/// Length up to which a message is not charged, in bytes: the connection limit bounds the number of
+/// short messages.
 const FREE_BYTES: usize = 4 << 10;
-/// Capacity of a buffer that grows by doubling, in proportion to its content.
+/// Maximum ratio of the capacity of a buffer that grows by doubling to the length of its content.
 const BUFFER_FACTOR: usize = 2;
 /// Bit of the last frame of a message.
 const FIN: u8 = 0x80;

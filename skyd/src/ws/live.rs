@@ -19,11 +19,11 @@ use crate::queries::QueryFailure;
 /// Result of the first run of a query.
 type FirstRun = Result<Result<(), OpenFailure>, QueryFailure>;
 
-/// Reason why a live query cannot be opened. Complete by definition.
+/// Reason why a live query cannot be opened.
 enum OpenFailure {
     /// The query is invalid or fails.
     Query(QueryError),
-    /// The user lacks a permission, which the text names.
+    /// The user lacks the permission that the message names.
     Denied(String),
 }
 
@@ -31,7 +31,7 @@ enum OpenFailure {
 pub(crate) struct LiveQueries<'a> {
     client: &'a Client,
     queries: LiveClient,
-    /// First runs in progress, including those of cancelled queries until they end.
+    /// First runs in progress, including the runs of cancelled queries until they end.
     opening: JoinSet<FirstRun>,
     /// Names of the queries in their first run, without cancelled ones.
     names: Vec<(String, AbortHandle)>,
@@ -66,7 +66,8 @@ impl<'a> LiveQueries<'a> {
         }
     }
 
-    /// Returns whether too many first runs are in progress, cancelled ones included, to accept requests.
+    /// Returns whether new requests must be rejected, because too many first runs, including
+    /// cancelled ones, are in progress.
     pub(crate) fn is_crowded(&self) -> bool {
         self.opening.len() >= 2 * self.client.app.limits.live_queries
     }
@@ -84,7 +85,7 @@ impl<'a> LiveQueries<'a> {
         self.reply(name, "Cancelled", 404, Some(error))
     }
 
-    /// Starts the first run of a query; returns a reply only if it is refused.
+    /// Starts the first run of a query; returns a reply only if the query is rejected.
     fn open(
         &mut self,
         name: String,
@@ -139,7 +140,7 @@ impl<'a> LiveQueries<'a> {
             let message = tokio::select! {
                 Some(joined) = self.opening.join_next_with_id() => match joined {
                     Ok((task, opened)) => self.opened(task, opened),
-                    // The task was aborted by a cancellation; `run_query` reports panics as errors.
+                    // The task was aborted by a cancellation: `run_query` reports panics as errors.
                     Err(_) => None,
                 },
                 Some((name, event)) = self.queries.next() => Some(self.message(&name, event)),
@@ -151,9 +152,11 @@ impl<'a> LiveQueries<'a> {
         }
     }
 
-    /// Returns the error message of a first run; its answer arrives like any other update.
+    /// Returns the error message of a failed first run; the answer of a successful run arrives like
+    /// any other update.
     fn opened(&mut self, task: Id, opened: FirstRun) -> Option<JsonStream> {
-        // A cancelled query gets no message; its name may already belong to another query.
+        // The client receives no message for a cancelled query, whose name may already belong to
+        // another query.
         let at = self
             .names
             .iter()
@@ -161,7 +164,7 @@ impl<'a> LiveQueries<'a> {
         let (name, _) = self.names.swap_remove(at);
         match opened {
             Ok(Ok(())) => None,
-            // Cancelled at the end of its first run.
+            // The query was cancelled at the end of its first run.
             Ok(Err(OpenFailure::Query(error))) if error.kind() == QueryErrorKind::Interrupted => {
                 None
             }

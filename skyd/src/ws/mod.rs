@@ -1,7 +1,7 @@
 //! The WebSocket endpoints: from the upgrade request to the end of the session.
 //!
 //! ```text
-//! upgrade request ─ Hello ─ 409 id in use? 426 no upgrade? ─ 101 ─┬─ refused: close frame
+//! upgrade request ─ Hello ─ 409 id in use? 426 no upgrade? ─ 101 ─┬─ rejected: close frame
 //!                                                                 └─ session: Reader ⇄ Writer
 //! ```
 
@@ -51,7 +51,7 @@ pub(crate) async fn flow(call: Call) -> Response {
     open(call, Endpoint::Flow)
 }
 
-/// Answers `/ws/publisher`: receives changes of the graph from clients.
+/// Answers `/ws/publisher`: receives changes to the graph from clients.
 pub(crate) async fn publisher(call: Call) -> Response {
     open(call, Endpoint::Publisher)
 }
@@ -61,12 +61,12 @@ pub(crate) async fn pubsub(call: Call) -> Response {
     open(call, Endpoint::Pubsub)
 }
 
-/// Answers `/ws/agent/topology`: receives changes of the graph from agents.
+/// Answers `/ws/agent/topology`: receives changes to the graph from agents.
 pub(crate) async fn agent(call: Call) -> Response {
     open(call, Endpoint::Agent)
 }
 
-/// Answers `/ws/agent/flow`: receives flows from agents, unless they send datagrams.
+/// Answers `/ws/agent/flow`: receives flows from agents; status 404 if `flow.protocol` is `udp`.
 pub(crate) async fn agent_flow(call: Call) -> Response {
     match call.app.flow_transport {
         FlowTransport::WebSocket => open(call, Endpoint::AgentFlow),
@@ -92,7 +92,7 @@ pub(crate) async fn replication(call: Call) -> Response {
     response
 }
 
-/// Checks the handshake, registers the client and starts its session in a task.
+/// Checks the handshake, registers the client, and starts its session in a task.
 fn open(call: Call, endpoint: Endpoint) -> Response {
     let key = call.client_key();
     let Call {
@@ -105,7 +105,7 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let hello = Hello::of(&request, peer);
     if hello.identity.longest() > MAX_IDENTITY_BYTES {
         let text = format!(
-            "X-Host-ID, X-Client-Type and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
+            "X-Host-ID, X-Client-Type, and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
         );
         let mut refusal = response::error_text(StatusCode::BAD_REQUEST, &text);
         response::close(refusal.headers_mut());
@@ -135,7 +135,8 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let response = handshake::switching(&accept_key, app.engine.host());
     let upgrade = hyper::upgrade::on(request);
     let accepted = hello.encoding().and_then(|encoding| match endpoint {
-        // Elements with the origin of probes decide where captures run: clients must not write them.
+        // Elements with the origin of probes determine where captures run, so clients must not
+        // write them.
         Endpoint::Publisher | Endpoint::Pubsub if hello.origin().starts_with("agent.") => {
             Err(Refusal::Origin(hello.origin()))
         }
@@ -179,10 +180,11 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     response
 }
 
-/// Longest text by which a client identifies itself, in bytes: `/api/status` shows them all.
+/// Maximum length of each string with which a client identifies itself, in bytes: `/api/status`
+/// shows all of them.
 const MAX_IDENTITY_BYTES: usize = 256;
 
-/// Returns the response to a request that is no proper upgrade.
+/// Returns the response to a request that is not a valid upgrade.
 fn no_upgrade() -> Response {
     let mut response = response::bare_and_close(StatusCode::UPGRADE_REQUIRED);
     response
@@ -216,12 +218,13 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
         Endpoint::Pubsub => publisher::run_pubsub(&client, &mut connection).await,
     };
     tracing::debug!(client = name, ?endpoint, ?end, "WebSocket session ended");
-    // Releases the host id before the closing handshake, so that the client can reconnect at once.
+    // Releases the host id before the closing handshake, so that the client can reconnect
+    // immediately.
     drop(client);
     connection.finish(end).await;
 }
 
-/// Closes the connection of a refused client after the upgrade.
+/// Closes the connection of a rejected client after the upgrade.
 ///
 /// COMPAT: Skydive also completes the handshake first.
 async fn refuse(app: Arc<App>, upgrade: OnUpgrade, hello: Hello, refusal: Refusal) {

@@ -1,10 +1,11 @@
-//! Memory charges of messages that have been received and not yet processed.
+//! Memory charges of messages that have been received but not yet processed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use skylib::memory::MemoryCharge;
 
-/// Charges of messages that have been received and not yet processed. Clones share them.
+/// Memory charges of messages that have been received but not yet processed. Clones share the
+/// charges.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PendingMessages(Arc<Mutex<Vec<MemoryCharge>>>);
 
@@ -17,7 +18,7 @@ impl PendingMessages {
         }
     }
 
-    /// Releases all charges: the messages have been processed.
+    /// Releases all charges, after the messages have been processed.
     pub(crate) fn clear(&self) {
         let mut charges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         charges.clear();

@@ -1,4 +1,4 @@
-//! `/ws/publisher`, `/ws/pubsub` and `/ws/agent/topology`: clients that write to the graph.
+//! `/ws/publisher`, `/ws/pubsub`, and `/ws/agent/topology`: clients that write to the graph.
 //!
 //! Publishers write elements that follow the schema, with their own origin. Agents write elements
 //! without a schema and with any origin, because they forward the elements of their own publishers.
@@ -35,7 +35,7 @@ pub(crate) async fn run(
     end
 }
 
-/// Serves a client that is publisher and subscriber; the subscriber half answers its requests.
+/// Serves a client that is both publisher and subscriber; the subscriber half answers its requests.
 pub(crate) async fn run_pubsub(client: &Client, connection: &mut Connection) -> ConnectionEnd {
     // Only subscribers receive notifications about resources.
     let graph = client.hello.wants(GRAPH).then(|| GRAPH.to_owned());
@@ -55,16 +55,17 @@ pub(crate) async fn run_pubsub(client: &Client, connection: &mut Connection) -> 
     end
 }
 
-/// Origin of the elements that a client writes. Complete by definition.
+/// Origin of the elements that a client writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteOrigin {
-    /// The origin of the client; elements must follow the schema.
+    /// Origin of the client; elements must follow the schema.
     Client,
-    /// The origin in each message, except that of the daemon's own probes; for agents.
+    /// Origin given in each message, except the origin of the daemon's own probes; used for agents.
     AsSent,
 }
 
-/// Requests that may wait for a reply. While the queue is full, no further messages are processed.
+/// Maximum number of requests that wait for a reply. While the queue is full, no further messages
+/// are processed.
 const REQUESTS: usize = 4;
 
 /// Sends the whole graph to a publisher on request.
@@ -128,8 +129,8 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Applies messages until the connection ends. Messages that have already arrived are applied in one
-    /// transaction.
+    /// Applies messages until the connection ends. Messages that have already arrived are applied
+    /// together in one transaction.
     async fn read(
         &mut self,
         reader: &mut Reader,
@@ -163,7 +164,7 @@ impl<'a> Publisher<'a> {
             if let Some(end) = end {
                 return end;
             }
-            // A client that sends without a pause must not delay the pings of the other half.
+            // A client that sends continuously must not delay the pings of the other half.
             yield_now().await;
         }
     }
@@ -265,8 +266,9 @@ impl<'a> Publisher<'a> {
     }
 }
 
-/// Returns the reason why a client with this origin may not make a change; `None` if it may. Only the
-/// probes of a host may delete what they wrote, and change the keys on which captures rely.
+/// Returns the reason why a client with this origin may not make a change; `None` if it may. Only
+/// the probes of a host may delete the elements that they wrote and change the metadata keys on
+/// which captures rely.
 fn violation(change: &GraphMessage, graph: &Graph, origin: &str, probes: &str) -> Option<String> {
     if let Some(writer) = change.deleted_origin(graph)
         && *writer != *origin
@@ -292,6 +294,6 @@ enum Decoded {
     Nothing,
 }
 
-/// Messages in one transaction, which locks the graph for about a millisecond.
+/// Maximum number of messages in one transaction, which locks the graph for about a millisecond.
 const BATCH_MESSAGES: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;

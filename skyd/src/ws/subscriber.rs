@@ -1,9 +1,9 @@
 //! `/ws/subscriber`: sends graph events, and on request the whole graph or the results of live queries.
 //!
 //! A reply with the graph is a snapshot at one sequence number. Events up to that number are sent
-//! before the reply or, if they arrive too late for that, not at all; later events follow the reply. So
-//! a client that applies the events to the snapshot misses none, and no event reverts it to an older
-//! state.
+//! before the reply or, if they arrive too late for that, not at all; later events follow the
+//! reply. Therefore, a client that applies the events to the snapshot misses no event, and no event
+//! reverts the client to an older state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,8 @@ pub(crate) async fn run(client: &Client, connection: &mut Connection) -> Connect
     }
 }
 
-/// Requests that may wait for a reply. While the queue is full, no further messages are processed.
+/// Maximum number of requests that wait for a reply. While the queue is full, no further messages
+/// are processed.
 const REQUESTS: usize = 4;
 
 /// Queues requests and ignores other messages: a subscriber cannot write to the graph.
@@ -59,7 +60,8 @@ async fn read(
                     return ConnectionEnd::Cut;
                 }
             }
-            // Live queries are answered in any case: their messages are not a subscription.
+            // Live queries are always answered, because their messages do not depend on
+            // subscriptions.
             Ok(message) if message.namespace == LIVE => {
                 if reader.while_waiting(requests.send(message)).await.is_err() {
                     return ConnectionEnd::Cut;
@@ -71,14 +73,14 @@ async fn read(
     }
 }
 
-/// Sending half of a subscriber.
+/// Sending half of a subscriber connection.
 pub(crate) struct Subscriber<'a> {
     client: &'a Client,
     events: Subscription<BroadcastMessage>,
-    /// Event that was taken from the queue and is the first of the next batch.
+    /// Event that was taken from the queue and becomes the first of the next batch.
     held: Option<Arc<BroadcastMessage>>,
-    /// Sequence number of the last change that the client knows from a reply or that precedes its
-    /// connection. Events up to it are skipped.
+    /// Sequence number of the last change that is contained in a reply to the client or precedes
+    /// its connection. Events up to this number are skipped.
     known_sequence: u64,
     /// Filter that selects the part of the graph to send; `None` for all of it.
     filter: Option<GremlinFilter>,
@@ -89,7 +91,8 @@ impl<'a> Subscriber<'a> {
     /// Subscribes to events and evaluates the filter of the handshake.
     ///
     /// # Errors
-    /// The reason for the end of the connection, if the filter is invalid or the client has disconnected.
+    /// Returns the reason for the end of the connection, if the filter is invalid or the client has
+    /// disconnected.
     pub(crate) async fn open(
         client: &'a Client,
         writer: &mut Writer,
@@ -108,7 +111,8 @@ impl<'a> Subscriber<'a> {
         };
         let filter = &client.hello.filter;
         if !filter.is_empty() {
-            // Clients take the first ping as the start of the subscription, so the filter comes first.
+            // Clients treat the first ping as the start of the subscription, so the filter is
+            // evaluated before it.
             match gremlin_filter::evaluate(&client.app, filter, 0).await {
                 Ok(evaluated) => {
                     subscriber.filter = evaluated.filter;
@@ -188,7 +192,8 @@ impl<'a> Subscriber<'a> {
                 None => self.feed(writer, &event).await?,
                 Some(filter) if filter.is_local() => {
                     let messages = filter.follow(&self.client.app, &event);
-                    // The own changes of a client update its view but are not sent back to it.
+                    // Changes made by the client itself update its view but are not sent back to
+                    // it.
                     if event.author() != Some(self.client.registration.id()) {
                         for message in messages {
                             self.feed(writer, &message).await?;
@@ -238,7 +243,7 @@ impl<'a> Subscriber<'a> {
             batch.push(event);
         }
         let own = self.client.registration.id();
-        // Comparing large results takes long, and other connections share the thread.
+        // Comparing large results takes a long time, and other connections share the thread.
         let messages = block_in_place(|| filter.replace(result, &batch, own));
         for message in messages {
             self.feed(writer, &message).await?;
@@ -326,7 +331,8 @@ impl<'a> Subscriber<'a> {
         Ok(evaluated.graph)
     }
 
-    /// Sends the queued events that precede a reply; later arrivals up to it are skipped.
+    /// Sends the queued events that precede a reply. Events up to the reply that arrive later are
+    /// skipped.
     async fn deliver_until(
         &mut self,
         writer: &mut Writer,
@@ -347,13 +353,13 @@ impl<'a> Subscriber<'a> {
         Ok(())
     }
 
-    /// Returns whether the client already knows the change of an event from a reply.
+    /// Returns whether a reply to the client already contained the change of an event.
     fn is_known(&self, event: &BroadcastMessage) -> bool {
         event.event().is_some() && event.sequence() <= self.known_sequence
     }
 }
 
-/// Returns the held event, or else waits for the next one.
+/// Returns the held event; if there is none, waits for the next event.
 async fn next(
     held: &mut Option<Arc<BroadcastMessage>>,
     events: &mut Subscription<BroadcastMessage>,
@@ -364,10 +370,10 @@ async fn next(
     }
 }
 
-/// Longest time that an event needs from the graph to its subscribers.
+/// Maximum time to wait for an event on its way from the graph to the subscribers.
 const EVENT_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Events in one batch, between which requests are handled.
+/// Maximum number of events in one batch. Requests are handled between batches.
 const BATCH: usize = 1024;
-/// Events after which a ping is sent if it is due.
+/// Number of events after which a ping is sent if it is due.
 const EVENTS_BETWEEN_PINGS: usize = 64;

@@ -88,7 +88,7 @@ def test_a_foreign_page_can_do_nothing(tmp_path):
             browser.kill()
             browser.wait()
             server.shutdown()
-        # A response without permission to read it is "opaque": the page learns nothing from it.
+        # A response without permission to read it is "opaque": the page cannot read anything from it.
         assert set(results.values()) <= {"failed", "closed", "opaque"}, results
         assert json.loads(daemon.request("GET", "/api/capture")[2]) == {}
         assert list(json.loads(daemon.request("GET", "/api/node")[2])) == ["known"]

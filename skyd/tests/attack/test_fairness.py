@@ -1,4 +1,4 @@
-"""Greedy clients beside modest ones: the modest ones are served, whatever the greedy ones do."""
+"""Greedy and modest clients at the same time: the modest ones are served, whatever the greedy ones do."""
 
 import base64
 import contextlib
@@ -8,7 +8,7 @@ import time
 
 from attacker import LONG, Daemon, load_graph
 
-# Exceeds the limit of elements after a long time: all walks of some steps from every node.
+# Exceeds the limit on elements after a long time: all walks of several steps from every node.
 HEAVY = "G.V().Both().Both().Both().Both().Dedup().Count()"
 # bcrypt of "s3cret"
 HASH = "$2y$05$ViShHRlUaPXnRxu3Llz05.vnQYmJcmVjmrVaBJSyCKC63ngGMuWHK"

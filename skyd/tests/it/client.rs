@@ -64,7 +64,7 @@ impl Connection {
         }
     }
 
-    /// Sends bytes. Ignores errors: the reader notices if the daemon has already closed the connection.
+    /// Sends bytes. Ignores errors: if the daemon has already closed the connection, reading fails.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         drop(self.stream.write_all(bytes.as_ref()));
     }
@@ -74,7 +74,7 @@ impl Connection {
         self.answer_to("GET")
     }
 
-    /// Reads the response to a method: that to `HEAD` has no body.
+    /// Reads the response to a request with this method; a response to `HEAD` has no body.
     pub(crate) fn answer_to(&mut self, method: &str) -> Option<Answer> {
         let end = loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
@@ -151,7 +151,7 @@ impl Connection {
         self.buffer.drain(..length).collect()
     }
 
-    /// Reads some bytes. Returns `false` at the end of the stream.
+    /// Reads available bytes. Returns `false` at the end of the stream.
     fn more(&mut self) -> bool {
         let mut block = [0; 65_536];
         match self.stream.read(&mut block) {
@@ -216,6 +216,15 @@ pub(crate) fn post(daemon: &Daemon, path: &str, body: &str) -> Answer {
     request(daemon, "POST", path, &[], body.as_bytes())
 }
 
+/// Returns whether an error message ends with the same causes twice: `a: b: b`.
+pub(crate) fn repeats_a_cause(message: &str) -> bool {
+    let parts: Vec<_> = message.trim_end().split(": ").collect();
+    (1..=parts.len() / 2).any(|count| {
+        let (before, last) = parts.split_at(parts.len() - count);
+        before.ends_with(last)
+    })
+}
+
 /// Returns the result of a query.
 pub(crate) fn query(daemon: &Daemon, gremlin: &str) -> Value {
     let body = serde_json::json!({ "GremlinQuery": gremlin }).to_string();
@@ -238,7 +247,7 @@ pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// WebSocket client; it answers pings while it reads.
+/// WebSocket client that answers pings while it reads.
 pub(crate) struct WebSocket {
     pub(crate) connection: Connection,
     /// Fragments of the largest message so far.
@@ -255,7 +264,7 @@ impl WebSocket {
         socket
     }
 
-    /// Connects; the error is a response other than 101.
+    /// Connects. Returns the response as an error if its status is not 101.
     pub(crate) fn try_open(
         daemon: &Daemon,
         path: &str,

@@ -1,6 +1,6 @@
 //! `skyd client` against a daemon. The cases of the original's client are in `tests/python/cases`.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -221,6 +221,76 @@ fn a_deletion_shows_what_could_not_be_deleted() {
     assert!(output.stderr.contains("1 of 2 failed"), "{}", output.stderr);
     let output = run(&daemon, &["query", "G.V().Count()", "--delete"]);
     assert_eq!(output.code, 1, "a number cannot be deleted");
+}
+
+/// Runs `skyd client shell` with lines on its standard input.
+fn shell(daemon: &Daemon, options: &[&str], lines: &str) -> Output {
+    let mut process = command(daemon, &[&["shell"][..], options].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    process
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(lines.as_bytes())
+        .unwrap();
+    let output = process.wait_with_output().unwrap();
+    Output {
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        code: output.status.code().unwrap(),
+    }
+}
+
+#[test]
+fn the_shell_runs_queries_and_javascript() {
+    let daemon = Daemon::start();
+    add_node(&daemon, "n1", "eth0");
+    let lines = "G.V().Count()\nvar x = 2\n\nx * 21\nclient.G.V().Values('Name')\nx.y.z\n\
+                 console.log('\\u001b[2J')\nG.V().Nothing()\nPromise.resolve('p')\n";
+    let output = shell(&daemon, &[], lines);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    let mut printed = output.stdout.lines();
+    for wanted in ["1", "42", "[", "\t\"eth0\"", "]"] {
+        assert_eq!(printed.next(), Some(wanted), "{}", output.stdout);
+    }
+    let error = printed.next().unwrap();
+    assert!(
+        error.starts_with("Error while executing Javascript 'x.y.z': TypeError"),
+        "{error}"
+    );
+    assert_eq!(printed.next(), Some("\\u{1b}[2J"));
+    assert!(
+        printed
+            .next()
+            .unwrap()
+            .starts_with("Error while executing Javascript 'G.V().Nothing()'")
+    );
+    assert_eq!(printed.next(), Some("\"p\""));
+    assert_eq!(printed.next(), None);
+}
+
+#[test]
+fn a_script_of_the_shell_decides_its_exit_code() {
+    let daemon = Daemon::start();
+    let folder = Folder::new();
+    let file = folder.0.join("s.js");
+    let options = ["--script", file.to_str().unwrap()];
+    std::fs::write(&file, "var y = Gremlin('G.V().Count()')").unwrap();
+    let output = shell(&daemon, &options, "y");
+    assert_eq!(
+        (output.code, output.stdout.as_str()),
+        (0, "\"0\"\n"),
+        "{}",
+        output.stderr
+    );
+    std::fs::write(&file, "throw new Error('boo')").unwrap();
+    let output = shell(&daemon, &options, "1");
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    assert!(output.stderr.contains("Error: boo"), "{}", output.stderr);
 }
 
 #[test]

@@ -85,11 +85,11 @@ fn an_invalid_value_prevents_the_start_and_names_allowed_values() {
     for (setting, wanted) in [
         (
             "flow.update=soon",
-            "--set: flow.update: \"soon\" is not allowed, expected a duration greater than zero",
+            "--set: flow.update: \"soon\" is not allowed; expected a duration greater than zero",
         ),
         (
             "logging.level=LOUD",
-            "logging.level: \"LOUD\" is not allowed, expected one of ERROR, WARNING",
+            "logging.level: \"LOUD\" is not allowed; expected one of ERROR, WARNING",
         ),
         (
             "analyzer.flow.backend=nowhere",
@@ -126,7 +126,7 @@ fn an_unset_key_is_shown_as_an_empty_string() {
     let daemon = Daemon::start();
     for key in [
         "no.such",
-        "ui",
+        "ui.topology",
         "analyzer.startup.capture_gremlin",
         "%00",
         "a%20b",

@@ -56,7 +56,7 @@ impl Daemon {
         Self::spawn(command("analyzer", folder, settings))
     }
 
-    /// Starts the daemon of a command line.
+    /// Starts a daemon with this command line.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut process = command.spawn().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
@@ -114,7 +114,7 @@ impl Daemon {
         std::fs::read_dir(folder).unwrap().count()
     }
 
-    /// Sends SIGHUP and waits until the log contains a text.
+    /// Sends SIGHUP and waits until the log contains a string.
     pub(crate) fn hang_up(&self, text: &str) {
         let before = self.log().matches(text).count();
         kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
@@ -193,7 +193,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
-        // Polling without a pause would take processor time from the daemon.
+        // Polling without a pause would take CPU time from the daemon.
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }

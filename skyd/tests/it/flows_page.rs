@@ -21,7 +21,7 @@ fn the_examples_of_the_page_on_flows_are_right() {
     }
 }
 
-/// Returns the page with what its commands print now, and the number of commands.
+/// Returns the page with the current output of its commands, and the number of commands.
 fn with_outputs(page: &str) -> (String, usize) {
     let (mut text, mut commands, mut is_console) = (String::new(), 0, false);
     for line in page.lines() {
@@ -42,7 +42,7 @@ fn with_outputs(page: &str) -> (String, usize) {
     (text, commands)
 }
 
-/// Runs a command in the folder of the captures and returns what it prints.
+/// Runs a command in the folder of the captures and returns its output.
 fn output(command: &str) -> String {
     let words = shell_words::split(command).unwrap();
     let (program, arguments) = words.split_first().unwrap();

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use crate::client::{Connection, TEXT, WebSocket, get, post};
 use crate::daemon::{Daemon, TIMEOUT, until};
 
-/// Returns the status of the response to bytes on a new connection; 0 if the connection just ends.
+/// Sends bytes on a new connection and returns the status of the response; 0 if the connection ends
+/// without a response.
 fn status_of(daemon: &Daemon, bytes: impl AsRef<[u8]>) -> u16 {
     let mut connection = Connection::open(daemon);
     connection.send(bytes);
@@ -426,8 +427,9 @@ fn rejected_clients_leave_no_open_descriptors() {
     for _ in 0..75 {
         let token = ("X-Auth-Token", "YW5uOm9uZQ==");
         let who = ("X-Client-Type", "test");
-        // Without credentials; without a type, which is refused by a close frame; with an unknown
-        // protocol; no upgrade at all. All disconnect before they receive the response.
+        // Without credentials; without a type, which is rejected with a close frame; with an
+        // unknown protocol; no upgrade at all. All clients disconnect before they receive the
+        // response.
         let headers: [&[(&str, &str)]; 3] = [
             &[who],
             &[token],

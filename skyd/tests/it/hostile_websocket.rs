@@ -162,7 +162,7 @@ fn rejected_clients_leave_nothing_behind() {
             _ => vec![WHO, ("X-Gremlin-Filter", "G.V(")],
         };
         let socket = WebSocket::try_open(&daemon, ENDPOINTS[i % 3], &refused);
-        // Half of the clients disconnect, the others never read.
+        // Half of the clients disconnect; the others never read.
         if i % 2 == 0 {
             held.push(socket);
         }

@@ -351,7 +351,7 @@ fn an_unavailable_backend_is_replaced_and_shown() {
     assert!(
         daemon
             .log()
-            .contains("the backend elasticsearch is not supported yet, using local instead")
+            .contains("the backend elasticsearch is not supported yet; using local instead")
     );
     assert_eq!(query(&daemon, "G.V().Count()"), 0);
 }

@@ -73,7 +73,7 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the top-level modules that a source text names after `crate::`, except in comments and
+/// Returns the top-level modules that a source file names after `crate::`, except in comments and
 /// in the unit tests at its end.
 fn imports(source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]\nmod tests").next().unwrap();

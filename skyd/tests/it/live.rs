@@ -297,7 +297,7 @@ fn several_queries_and_the_graph_share_one_connection() {
     }
 }
 
-/// Protobuf envelopes contain objects as JSON text.
+/// Protobuf envelopes contain objects as JSON strings.
 #[test]
 fn the_protobuf_encoding_is_supported() {
     let daemon = Daemon::start();
@@ -321,8 +321,8 @@ fn the_protobuf_encoding_is_supported() {
     );
 }
 
-/// Queries cancelled while they wait for a slot leave nothing behind, not even an error under a name
-/// that another query uses by then.
+/// Queries cancelled while they wait for a slot have no further effect, not even an error under a
+/// name that another query uses by then.
 #[test]
 fn repeated_queries_and_cancellations_free_the_name() {
     let daemon = Daemon::with(&["http.limits.queries=1"]);

@@ -1,5 +1,5 @@
-//! Tests of `http.limits.memory` and of the limits of elements: what clients cause is charged, and a
-//! client that is refused does not affect others.
+//! Tests of `http.limits.memory` and of the limits on elements: memory used on behalf of clients is
+//! charged, and a rejected client does not affect others.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::client::{BINARY, Connection, WebSocket, get, post, query, request};
 use crate::daemon::{Daemon, until};
 use crate::http::node;
 
-/// Adds nodes with a text of some bytes each.
+/// Adds nodes whose metadata contains a string of `bytes` bytes.
 fn publish(daemon: &Daemon, count: usize, bytes: usize) -> WebSocket {
     let headers = [("X-Client-Type", "test"), ("X-Host-ID", "publisher")];
     let mut socket = WebSocket::open(daemon, "/ws/publisher", &headers);
@@ -59,7 +59,7 @@ fn used(daemon: &Daemon, purpose: &str) -> u64 {
     memory["Uses"][purpose].as_u64().unwrap()
 }
 
-/// Answers are written while they are sent: readers that wait need no memory for text.
+/// Answers are written while they are sent: slow readers need no memory for the serialized answer.
 #[test]
 fn answers_that_wait_for_their_readers_are_not_rendered() {
     let daemon = Daemon::with(&["http.limits.memory=64MiB"]);
@@ -147,7 +147,8 @@ fn the_graph_is_sent_in_pieces_in_both_encodings() {
     assert_eq!(object["Nodes"].as_array().unwrap().len(), 500);
 }
 
-/// Readers hold the revisions that the graph replaces meanwhile; the oldest reader is cut off.
+/// Readers hold the revisions that the graph replaces in the meantime; the oldest reader is
+/// disconnected.
 #[test]
 fn slow_readers_do_not_pin_revisions_without_bound() {
     // A quarter of the memory is for old revisions: 10 MiB, less than the graph.
@@ -168,7 +169,7 @@ fn slow_readers_do_not_pin_revisions_without_bound() {
         });
         until("the readers end", || used(&daemon, "revisions") <= 10 << 20);
     }
-    // What they hold is bounded, whatever the number of readers and changes.
+    // The memory that they hold is bounded, whatever the number of readers and changes.
     assert!(resident(&daemon) < 200 << 20, "{}", resident(&daemon));
     assert_eq!(query(&daemon, "G.V().Count()"), 200);
     drop(readers);
@@ -200,7 +201,7 @@ fn elements_are_limited_for_every_writer() {
     until("the rejections are counted", || {
         get(&daemon, "/api/status").json()["Queues"]["MessagesDropped"].as_u64() >= Some(30)
     });
-    // The same limits for REST, with the key in the text.
+    // The same limits for REST, with the configuration key in the message.
     let full = post(&daemon, "/api/node", &node("full").to_string());
     assert_eq!(
         (full.status, full.text().contains("http.limits.nodes")),
@@ -265,7 +266,7 @@ fn long_identities_are_refused() {
     WebSocket::open(&daemon, "/ws/subscriber", &headers);
 }
 
-/// libpcap cannot be interrupted: an expensive filter is refused before it is compiled.
+/// libpcap cannot be interrupted, so an expensive filter is rejected before it is compiled.
 #[test]
 fn packet_filters_are_limited_by_their_cost() {
     let daemon = Daemon::start();

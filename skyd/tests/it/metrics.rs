@@ -42,7 +42,8 @@ fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
     samples
 }
 
-/// Checks that a help text is understandable alone, because Prometheus shows it without the others.
+/// Checks that a help text is understandable alone, because Prometheus shows each help text without
+/// the others.
 fn check_help(help: &str) {
     assert!(help.ends_with('.'), "{help}");
     let words: Vec<&str> = help

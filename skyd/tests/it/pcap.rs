@@ -182,7 +182,7 @@ fn an_invalid_or_damaged_file_is_rejected_with_the_position() {
     assert_eq!(dns_flows(&daemon), 4);
 }
 
-/// Returns the peak resident memory of the daemon in kilobytes.
+/// Returns the peak resident memory of the daemon, in kibibytes.
 fn peak_kilobytes(daemon: &Daemon) -> u64 {
     let path = format!("/proc/{}/status", daemon.id());
     let status = std::fs::read_to_string(path).unwrap();

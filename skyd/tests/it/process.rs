@@ -37,11 +37,11 @@ fn an_invalid_setting_prevents_the_start_and_names_allowed_values() {
     for (setting, expected) in [
         (
             "flow.update=never",
-            "flow.update: \"never\" is not allowed, expected a duration",
+            "flow.update: \"never\" is not allowed; expected a duration",
         ),
         (
             "analyzer.flow.backend=none",
-            "analyzer.flow.backend: \"none\" is not allowed, expected one of",
+            "analyzer.flow.backend: \"none\" is not allowed; expected one of",
         ),
         (
             "analyzer.startup.capture_gremlin",
@@ -53,7 +53,7 @@ fn an_invalid_setting_prevents_the_start_and_names_allowed_values() {
         ),
         (
             "analyzer.auth.api.backend=nobody",
-            "analyzer.auth.api.backend: unknown authentication backend \"nobody\", expected noauth",
+            "analyzer.auth.api.backend: unknown authentication backend \"nobody\"; expected noauth",
         ),
         (
             "analyzer.auth.api.backend=basic",
@@ -65,7 +65,7 @@ fn an_invalid_setting_prevents_the_start_and_names_allowed_values() {
         ),
         (
             "rbac.model.matchers=true",
-            "rbac.model.matchers: not supported, expected g(r.sub, p.sub)",
+            "rbac.model.matchers: not supported; expected g(r.sub, p.sub)",
         ),
         (
             "storage.local.path=/proc/nothing",
@@ -77,7 +77,7 @@ fn an_invalid_setting_prevents_the_start_and_names_allowed_values() {
     }
     let said = refused("analyzer", &[], Some("analyzer:\n  listen: [1, 2]\n"));
     assert!(
-        said.contains("-: analyzer.listen: [1,2] is not allowed, expected an address"),
+        said.contains("-: analyzer.listen: [1,2] is not allowed; expected an address"),
         "{said}"
     );
     for users in [

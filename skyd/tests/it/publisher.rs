@@ -63,7 +63,7 @@ fn invalid_messages_have_no_effect() {
         log.contains("dropped a message of a client") && log.contains("Name is required"),
         "{log}"
     );
-    // A Go program that has nothing to show sends `null` for its lists.
+    // A Go program whose lists are empty sends `null` for them.
     publisher.send_graph("Sync", json!({"Nodes": null, "Edges": null}));
     let reply = publisher.sync(json!({}));
     assert_eq!(reply["Obj"]["Nodes"], json!([]));
@@ -226,7 +226,7 @@ fn only_probes_may_delete_what_they_wrote() {
         request(&daemon, "DELETE", "/api/edge/agent.here-e", &[], b"").status,
         403
     );
-    // The own element of a publisher, and the probes themselves.
+    // The publisher's own element, and the probes themselves.
     publisher.send_graph("NodeAdded", node("mine"));
     publisher.send_graph("NodeDeleted", node("mine"));
     here.send_graph("NodeDeleted", node("agent.here-a"));

@@ -107,8 +107,8 @@ fn requests_of_the_manual_are_answered_as_documented() {
     assert_eq!(body, "sec_id 1 not found.");
 }
 
-/// Returns the text that SPP's command line prints for `pcap 1; status`. Panics if a key that it reads
-/// is missing or has another type.
+/// Returns the output that SPP's command line prints for `pcap 1; status`. Panics if a key that it
+/// reads is missing or has another type.
 fn status_text(status: &Value) -> String {
     let master = status["master-lcore"].as_i64().unwrap();
     let cores = status["core"].as_array().unwrap();

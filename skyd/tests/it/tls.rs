@@ -185,7 +185,7 @@ fn a_tls_port_answers_plain_http_with_an_error_and_closes_other_connections() {
         let mut connection = Connection::open(&daemon);
         connection.send(start);
         let mut rest = Vec::new();
-        // At most a TLS alert, then the end.
+        // At most a TLS alert, then the end of the stream.
         drop(connection.stream.read_to_end(&mut rest));
         assert!(rest.is_empty() || rest[0] == 0x15, "{rest:?}");
     }
@@ -277,7 +277,7 @@ fn the_command_line_client_uses_tls_as_its_options_say() {
         (&daemon, &[][..], "The server speaks TLS"),
         (&daemon, &["--cacert", wrong.as_str()], "--cacert FILE"),
         (&daemon, &identity, "--cacert FILE"),
-        (&plain, &["--cacert", ca.as_str()], "does not speak TLS"),
+        (&plain, &["--cacert", ca.as_str()], "does not use TLS"),
     ] {
         let (stdout, stderr) = run(daemon, options);
         assert_eq!(stdout, "", "{options:?}");

@@ -28,7 +28,7 @@ fn truth_cases() {
     assert!(runs > 0 && faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Runs the command of a case with each of its argument lists; returns what differs.
+/// Runs the command of a case with each of its argument lists; returns the differences.
 fn run(folder: &Path, case: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let also = case["also_args"].as_array().into_iter().flatten();
@@ -224,7 +224,7 @@ fn at<'a>(record: &'a Value, path: &str) -> Option<&'a Value> {
     (!found.is_null()).then_some(found)
 }
 
-/// Returns whether a value is as the case wants it.
+/// Returns whether a value is as the case expects.
 fn same(want: &Value, got: Option<&Value>) -> bool {
     let is_empty = |value: &Value| {
         *value == json!(0) || *value == json!("") || *value == json!([]) || *value == json!({})

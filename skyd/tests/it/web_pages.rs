@@ -17,7 +17,7 @@ fn status(address: SocketAddr, start: &str, lines: &[String]) -> Answer {
     connection.answer().unwrap()
 }
 
-/// Whatever a page of another server requests of a daemon with default settings is refused.
+/// A daemon with default settings rejects all requests of pages of other servers.
 #[test]
 fn a_foreign_page_can_do_nothing() {
     let daemon = Daemon::start();
@@ -103,7 +103,7 @@ fn a_host_name_that_is_not_this_machine_is_refused() {
     assert_eq!(absolute.status, 403);
 }
 
-/// Clients that are no browsers need no setting; neither do pages of the daemon itself.
+/// Clients other than browsers need no setting; neither do pages of the daemon itself.
 #[test]
 fn own_pages_and_go_clients_are_accepted() {
     let daemon = Daemon::start();

@@ -35,7 +35,7 @@ fn a_refused_client_learns_why() {
         assert_eq!((code, ends), (Some(1008), true), "{path}");
         assert_eq!(
             reason,
-            "X-Client-Protocol \"xml\" is not supported, expected json or protobuf"
+            "X-Client-Protocol \"xml\" is not supported; expected json or protobuf"
         );
     }
     // Skydive's clients receive its close code.
@@ -110,8 +110,8 @@ fn pings_are_answered_between_fragments() {
     assert_eq!(socket.message()["UUID"], "f");
 }
 
-/// Replies of some megabytes fill the buffers of the sockets, so the requests behind the first few have
-/// to wait until the client reads.
+/// Replies of some megabytes fill the buffers of the sockets, so the requests behind the first few
+/// have to wait until the client reads.
 #[test]
 fn pings_are_answered_while_requests_wait() {
     let daemon = Daemon::start();

@@ -10,9 +10,7 @@ import pytest
 from daemon import binary
 
 FOLDER = Path(__file__).parent / "cases"
-# The shell does not exist yet.
-LATER = ("help-lists-the-commands", "shell-script")
-CASES = [case for case in json.loads((FOLDER / "cli-cases.json").read_text()) if case["name"] not in LATER]
+CASES = json.loads((FOLDER / "cli-cases.json").read_text())
 
 
 @pytest.mark.parametrize("area", sorted({case["area"] for case in CASES}))

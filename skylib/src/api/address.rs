@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// A host and a port. Complete by definition.
+/// A host and a port.
 ///
 /// COMPAT: a port alone (`8082` or `:8082`) means `localhost`, not every address of the machine;
 /// existing configurations rely on it. `0.0.0.0:8082` listens everywhere.
@@ -29,7 +29,7 @@ impl FromStr for ServiceAddress {
     /// Parses `host:port`, `[v6]:port`, `port`, or `:port`.
     ///
     /// # Errors
-    /// [`AddressError`] if the text has another form.
+    /// Returns [`AddressError`] if the string has another form.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let wrong = || AddressError(text.to_owned());
         let (host, port) = match text.strip_prefix('[') {
@@ -66,7 +66,7 @@ impl fmt::Display for ServiceAddress {
     }
 }
 
-/// Error of parsing a [`ServiceAddress`] from text.
+/// Error returned if a string is not a valid [`ServiceAddress`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an address; expected host:port, [v6]:port, :port, or port")]
 pub struct AddressError(String);

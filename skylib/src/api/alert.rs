@@ -35,8 +35,8 @@ json_object! {
         /// subscribers only.
         #[serde(skip_serializing_if = "String::is_empty")]
         pub action: String = "Action", with_action;
-        /// Trigger of the evaluation: `graph` or empty for every change of the graph,
-        /// `duration:5s` for every five seconds.
+        /// Trigger of the evaluation: `graph` or empty for every change to the graph, `duration:5s`
+        /// for every five seconds.
         #[serde(skip_serializing_if = "String::is_empty")]
         pub trigger: String = "Trigger", with_trigger;
         /// Time of creation.
@@ -45,7 +45,7 @@ json_object! {
 }
 
 impl AlertSpec {
-    /// Returns an alert that evaluates an expression after every change of the graph.
+    /// Returns an alert that evaluates an expression after every change to the graph.
     ///
     /// ```
     /// use skylib::api::AlertSpec;
@@ -90,14 +90,14 @@ impl Resource for AlertSpec {
             return Err(ValidationError::of_field("Action", MISMATCH).into());
         }
         if self.action.starts_with("file://") && !expressions.allows_alert_scripts() {
-            let text = "programs are switched off on this server (analyzer.alert.scripts)";
+            let text = "programs are disabled on this server (analyzer.alert.scripts)";
             return Err(ValidationError::of_field("Action", text).into());
         }
         Ok(self.check_trigger()?)
     }
 }
 
-/// Text of the original for a field that does not match its pattern. COMPAT.
+/// Message for a field that does not match its pattern. COMPAT: equal to that of Skydive.
 pub(super) const MISMATCH: &str = "regular expression mismatch";
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use crate::flow::{KeyIgnore, LayerKeyMode, UnknownNameError};
 json_object! {
     /// A capture on every node that a query returns.
     ///
-    /// Serialization gives the JSON of the API: keys in the order of the original; empty texts and
-    /// zero numbers are omitted where the original omits them.
+    /// Serialization gives the JSON of the API: keys in Skydive's order; empty strings and zero
+    /// numbers are omitted where Skydive omits them.
     ///
     /// ```
     /// use skylib::api::{CaptureSpec, Defaults, Resource};
@@ -77,7 +77,7 @@ json_object! {
         /// Whether flows have the statistics of their round-trip times.
         #[serde(skip_serializing_if = "is_zero")]
         pub extra_rtt_metric: bool = "ExtraRTTMetric", with_extra_rtt_metric;
-        /// Whether to reproduce the values of the original; `None`: as configured (`flow.recorded`).
+        /// Whether to reproduce the values of Skydive; `None`: as configured (`flow.recorded`).
         #[serde(skip_serializing_if = "Option::is_none")]
         pub recorded: Option<bool> = "Recorded", with_recorded;
         /// Parts of the flow key that are ignored; `None`: as configured (`flow.key.ignore`).
@@ -107,10 +107,10 @@ impl CaptureSpec {
         Self::default().with_gremlin_query(gremlin_query)
     }
 
-    /// Returns whether both captures would see the same packets, or compete for a node.
+    /// Returns whether both captures would receive the same packets, or compete for a node.
     ///
-    /// Captures differ in type, query, or filter; the filter counts only for types that can run
-    /// several times on one node.
+    /// The comparison covers type, query, and filter; the filter is compared only for types that
+    /// can run several times on one node.
     fn is_duplicate_of(&self, other: &Self) -> bool {
         let is_shared = self
             .capture_type
@@ -123,7 +123,7 @@ impl CaptureSpec {
     /// Checks every field, and that the capture type supports the requested features.
     ///
     /// # Errors
-    /// The first violated rule, with the text of the original.
+    /// Returns the first violated rule, with the message of Skydive.
     fn check(&self, expressions: &dyn ExpressionChecker) -> Result<(), ValidationError> {
         let refuse = |field, message: String| Err(ValidationError::of_field(field, message));
         // Lengths come first: they bound the cost of parsing.
@@ -164,7 +164,7 @@ impl CaptureSpec {
     /// Returns the parts of the flow key that are ignored; `None` if the capture does not set them.
     ///
     /// # Errors
-    /// The inner result: a name is unknown.
+    /// The inner result is an error if a name is unknown.
     #[must_use]
     pub fn ignored_key(&self) -> Option<Result<KeyIgnore, UnknownNameError>> {
         self.key_ignore
@@ -275,12 +275,13 @@ fn write_mode<S: Serializer>(mode: &LayerKeyMode, serializer: S) -> Result<S::Ok
     })
 }
 
-/// Longest Gremlin query, in bytes.
+/// Maximum length of a Gremlin query, in bytes.
 const MAX_QUERY_BYTES: usize = 64 << 10;
-/// Longest filter, name, and description, in bytes.
+/// Maximum length of a filter, name, or description, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 10;
 const MAX_RAW_PACKETS: i64 = 10;
-/// Number of bytes of a packet that can be captured; the lower bound is an Ethernet header.
+/// Allowed numbers of captured bytes per packet; the lower bound is the length of an Ethernet
+/// header.
 const HEADER_SIZES: std::ops::RangeInclusive<i64> = 14..=4096;
 
 fn is_zero<T: Default + PartialEq>(number: &T) -> bool {

@@ -1,11 +1,11 @@
-//! `CaptureType`: the ways to capture packets or flows.
+//! `CaptureType`: the methods of capturing packets or flows.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// A way to capture. Complete by definition: the types that the API accepts.
+/// A method of capturing packets or flows that the API accepts.
 ///
 /// ```
 /// use skylib::api::{CaptureType, ParseCaptureTypeError};
@@ -99,7 +99,7 @@ impl FromStr for CaptureType {
     /// Parses the name that clients use.
     ///
     /// # Errors
-    /// [`ParseCaptureTypeError`], which lists the valid names.
+    /// Returns [`ParseCaptureTypeError`], which lists the valid names, if the name is unknown.
     fn from_str(name: &str) -> Result<Self, ParseCaptureTypeError> {
         let mut all = Self::ALL.into_iter();
         all.find(|known| known.name() == name)
@@ -107,7 +107,7 @@ impl FromStr for CaptureType {
     }
 }
 
-/// Error of parsing a [`CaptureType`] from text. COMPAT: the text of the original.
+/// Error returned if a string is not the name of a [`CaptureType`]. COMPAT: Skydive's message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseCaptureTypeError(String);
 

@@ -1,4 +1,4 @@
-//! Errors of creating, changing, and storing resources.
+//! Errors from creating, changing, and storing resources.
 
 use super::go_json::JsonError;
 use super::patch::JsonPatchError;
@@ -15,7 +15,7 @@ use crate::store::StoreError;
 pub struct ValidationError {
     /// JSON key of the invalid field; `None` if the rule concerns several fields.
     pub field: Option<&'static str>,
-    /// Text of the rule. COMPAT: equal to the text of the original, if the original has the rule.
+    /// Message of the rule. COMPAT: equal to the message of Skydive, if Skydive has the rule.
     pub message: String,
 }
 
@@ -53,10 +53,10 @@ pub enum ResourceError {
     /// The graph rejects the node or the edge.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// An equivalent resource exists. COMPAT: clients of the original match this text.
+    /// An equivalent resource exists. COMPAT: clients of Skydive match this message.
     #[error("duplicated resource")]
     Duplicate,
-    /// Resources of this kind cannot be changed. COMPAT: clients of the original match this text.
+    /// Resources of this kind cannot be changed. COMPAT: clients of Skydive match this message.
     #[error("resource not updatable")]
     NotUpdatable,
     /// The number of resources of this kind has reached its limit.
@@ -64,18 +64,18 @@ pub enum ResourceError {
     Full {
         /// Kind of the resource.
         kind: &'static str,
-        /// Highest number of resources of this kind.
+        /// Maximum number of resources of this kind.
         limit: usize,
     },
-    /// The documents of this kind would exceed their limit in bytes.
+    /// The documents of this kind would exceed the limit on their total size.
     #[error("limit of {limit} bytes for {kind} resources reached")]
     TooLarge {
         /// Kind of the resource.
         kind: &'static str,
-        /// Highest total length of the documents of this kind, in bytes.
+        /// Maximum total size of the documents of this kind, in bytes.
         limit: usize,
     },
-    /// The element was written by probes, which alone can delete it.
+    /// The element was written by probes, and only they can delete it.
     #[error("elements of {origin} can only be deleted by its probes")]
     OfProbes {
         /// Origin of the element.
@@ -92,7 +92,7 @@ pub enum ResourceError {
     Store(#[from] StoreError),
 }
 
-/// Reason why a patch changed nothing. COMPAT: clients of the original match these texts.
+/// Reason why a patch changed nothing. COMPAT: clients of Skydive match these messages.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatchError {

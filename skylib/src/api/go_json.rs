@@ -1,4 +1,4 @@
-//! JSON decoding with the leniency of Go's `encoding/json`, which clients of the original rely on.
+//! JSON decoding with the leniency of Go's `encoding/json`, which clients of Skydive rely on.
 //!
 //! Keys match in any case, unknown keys are ignored, the last of equal keys wins, `null` leaves the
 //! default, and everything after the first value of a body is ignored. Values remain undecoded
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of a JSON object, in the order of the text, with undecoded values.
+/// Members of a JSON object, in the order of the document, with undecoded values.
 ///
 /// A lookup is a linear scan.
 ///
@@ -27,18 +27,18 @@ use serde_json::value::RawValue;
 pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// Parses the first JSON value of a text; the rest of the text is ignored.
+    /// Parses the first JSON value of a string; the rest of the string is ignored.
     ///
     /// # Errors
-    /// [`JsonError`] if the text is empty or not JSON, or the value is not an object.
+    /// Returns [`JsonError`] if the string is empty or not JSON, or the value is not an object.
     pub fn parse_first(text: &'a str) -> Result<Self, JsonError> {
         Self::from_value(first_value(text)?)
     }
 
-    /// Parses a text that must be one object and nothing else.
+    /// Parses a string that must be one object and nothing else.
     ///
     /// # Errors
-    /// [`JsonError::Syntax`] for any other text.
+    /// Returns [`JsonError::Syntax`] for any other string.
     pub fn parse_whole(text: &'a str) -> Result<Self, JsonError> {
         serde_json::from_str(text).map_err(JsonError::Syntax)
     }
@@ -46,12 +46,13 @@ impl<'a> Members<'a> {
     /// Parses a value whose syntax has been checked.
     ///
     /// # Errors
-    /// [`JsonError`] if the value is not an object.
+    /// Returns [`JsonError`] if the value is not an object.
     pub fn from_value(value: &'a RawValue) -> Result<Self, JsonError> {
         Self::parse_whole(object(value)?.get())
     }
 
-    /// Returns the last value of a key, which matches in any case.
+    /// Returns the last value of a key, which matches in any case; `None` if the object has no such
+    /// key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&'a RawValue> {
         self.0
@@ -64,7 +65,7 @@ impl<'a> Members<'a> {
     /// Decodes a member into a field; leaves the field unchanged if the member is absent or `null`.
     ///
     /// # Errors
-    /// [`JsonError::Member`] if the member has another type; the text names the key.
+    /// Returns [`JsonError::Member`] if the member has another type; the error names the key.
     pub fn read<T: Deserialize<'a>>(
         &self,
         key: &'static str,
@@ -131,10 +132,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for ObjectKey<'a> {
     }
 }
 
-/// Returns the undecoded object at the beginning of a text; the rest of the text is ignored.
+/// Returns the undecoded object at the beginning of a string; the rest of the string is ignored.
 ///
 /// # Errors
-/// [`JsonError`] if the text is empty or not JSON, or the value is not an object.
+/// Returns [`JsonError`] if the string is empty or not JSON, or the value is not an object.
 pub fn first_object(text: &str) -> Result<&RawValue, JsonError> {
     object(first_value(text)?)
 }
@@ -155,21 +156,21 @@ fn object(value: &RawValue) -> Result<&RawValue, JsonError> {
     }
 }
 
-/// Reason why a JSON text was refused.
+/// Reason why a JSON document was rejected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
-    /// The text is empty or white space. COMPAT: clients of the original match this text.
+    /// The document is empty or white space. COMPAT: clients of Skydive match this message.
     #[error("EOF")]
     Empty,
-    /// The value is `null`. COMPAT: clients of the original match this text.
+    /// The value is `null`. COMPAT: clients of Skydive match this message.
     #[error("unsupported type")]
     Null,
-    /// The text is not JSON; the error has the line and column.
+    /// The document is not JSON; the error contains the line and column.
     #[error("{0}")]
     Syntax(serde_json::Error),
     /// The value is not an object.
-    #[error("expected an object, got {0}")]
+    #[error("found {0}; expected an object")]
     NotAnObject(&'static str),
     /// A member has the wrong type.
     #[error("{key}: {reason}")]
@@ -181,7 +182,7 @@ pub enum JsonError {
     },
 }
 
-/// Returns the type of a value, for error texts.
+/// Returns the type of a value, for error messages.
 fn kind_of(value: &RawValue) -> &'static str {
     match value.get().as_bytes().first() {
         Some(b'{') => "an object",
@@ -193,8 +194,8 @@ fn kind_of(value: &RawValue) -> &'static str {
     }
 }
 
-/// Returns the error text without " at line 1 column 5", which counts from the start of the member
-/// and would mislead.
+/// Returns the error message without " at line 1 column 5", which counts from the start of the
+/// member and would mislead.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -219,10 +220,10 @@ mod tests {
         assert_eq!(refused(""), "EOF");
         assert_eq!(refused(" \n"), "EOF");
         assert_eq!(refused("null"), "unsupported type");
-        assert_eq!(refused("[1]"), "expected an object, got an array");
-        assert_eq!(refused("\"x\""), "expected an object, got a string");
-        assert_eq!(refused("-5"), "expected an object, got a number");
-        assert_eq!(refused("true"), "expected an object, got a boolean");
+        assert_eq!(refused("[1]"), "found an array; expected an object");
+        assert_eq!(refused("\"x\""), "found a string; expected an object");
+        assert_eq!(refused("-5"), "found a number; expected an object");
+        assert_eq!(refused("true"), "found a boolean; expected an object");
         assert!(refused("{").starts_with("EOF while parsing an object at line 1"));
         assert!(refused("hello").contains("line 1 column 1"));
     }

@@ -28,20 +28,19 @@ pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 's
     /// Path segment in the API and kind in the document store: `node` or `edge`.
     const KIND: &'static str;
 
-    /// Metadata keys by which a capture finds the interface to open. For elements of this server's
-    /// own probes, only the probes may change them.
+    /// Metadata keys by which a capture finds the interface to open. In elements that were added by
+    /// this host's probes, only these probes may change them.
     const DEFINING: &'static [&'static str];
 
     /// Metadata keys that a patch cannot change or remove.
     const PROTECTED: &'static [&'static str];
 
-    /// Parses the element at the beginning of a client's text and checks its schema.
+    /// Parses the element at the beginning of a client's document and checks its schema.
     ///
-    /// Absent times are set to `now`. The element is alive, even if the text has a time of
-    /// deletion.
+    /// Absent times are set to `now`. The time of deletion is ignored: the element exists.
     ///
     /// # Errors
-    /// [`ResourceError`] if the text is not such an element, or violates the schema.
+    /// Returns [`ResourceError`] if the document is not such an element, or violates the schema.
     fn read(text: &str, now: Timestamp) -> Result<Self, ResourceError> {
         let object = go_json::first_object(text)?;
         let mut element = Self::from_json(object.get().as_bytes(), now)?;
@@ -53,13 +52,13 @@ pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 's
     /// Parses the JSON of an element; absent times are set to `now`.
     ///
     /// # Errors
-    /// [`GraphError`] if the text is not such an element, with the text of the original.
+    /// Returns [`GraphError`] if the document is not such an element, with the message of Skydive.
     fn from_json(text: &[u8], now: Timestamp) -> Result<Self, GraphError>;
 
     /// Checks the metadata against the schema.
     ///
     /// # Errors
-    /// [`SchemaError`] with all violations.
+    /// Returns [`SchemaError`] with all violations if the metadata violate the schema.
     fn check(&self) -> Result<(), SchemaError>;
 
     /// Returns the identifier in the graph.
@@ -95,19 +94,19 @@ pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 's
     /// Returns all elements of a snapshot.
     ///
     /// # Errors
-    /// [`GraphError::ViewExpired`].
+    /// Returns [`GraphError::ViewExpired`] if the snapshot has expired.
     fn all(view: &GraphView<'_>) -> Result<Vec<Arc<Self>>, GraphError>;
 
     /// Adds the element to a graph.
     ///
     /// # Errors
-    /// [`GraphError`] if the id is in use, or an end of an edge does not exist.
+    /// Returns [`GraphError`] if the id is in use, or an end of an edge does not exist.
     fn add(self, graph: &mut Graph) -> Result<(), GraphError>;
 
     /// Replaces the metadata of an element; returns `false` if they were equal.
     ///
     /// # Errors
-    /// [`GraphError`] if the element does not exist.
+    /// Returns [`GraphError`] if the element does not exist.
     fn set_metadata(
         graph: &mut Graph,
         id: &str,
@@ -118,11 +117,11 @@ pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 's
     /// Deletes an element from a graph.
     ///
     /// # Errors
-    /// [`GraphError`] if the element does not exist.
+    /// Returns [`GraphError`] if the element does not exist.
     fn delete(graph: &mut Graph, id: &str, now: Timestamp) -> Result<(), GraphError>;
 }
 
-/// Implements [`GraphResource`] by the graph's functions for one type of element.
+/// Implements [`GraphResource`] with the graph's functions for one type of element.
 macro_rules! graph_resource {
     (
         $element:ident, $id:ident, $kind:literal,

@@ -26,9 +26,9 @@ json_object! {
     pub struct Injection {
         /// Identifier, assigned by the server.
         pub uuid: String = "UUID";
-        /// Gremlin query of the node that sends the packets.
+        /// Gremlin query for the node that sends the packets.
         pub src: String = "Src", with_src;
-        /// Gremlin query of the receiving node; empty if `dst_ip` is set.
+        /// Gremlin query for the receiving node; empty if `dst_ip` is set.
         pub dst: String = "Dst", with_dst;
         /// TCP or UDP source port.
         pub src_port: u16 = "SrcPort", with_src_port;
@@ -56,9 +56,9 @@ json_object! {
         pub interval: u64 = "Interval", with_interval;
         /// Variation between packets: `unique`, `random`, or empty for none.
         pub mode: String = "Mode", with_mode;
-        /// Growth of the payload from one packet to the next, in bytes.
+        /// Increase of the payload from one packet to the next, in bytes.
         pub increment_payload: i64 = "IncrementPayload", with_increment_payload;
-        /// Time of the first packet.
+        /// Time at which the first packet is sent.
         pub start_time: Rfc3339 = "StartTime", with_start_time;
         /// Base64 of a capture file whose packets are sent instead.
         pub pcap: Option<String> = "Pcap" via read_pcap, with_pcap;
@@ -82,7 +82,7 @@ impl Injection {
         Self::default().with_src(src).with_packet_type(packet_type)
     }
 
-    /// Returns the metadata key of a node's addresses in the IP version of the packets.
+    /// Returns the metadata key of a node's addresses for the IP version of the packets.
     fn address_key(&self) -> &'static str {
         if self.packet_type.ends_with('6') {
             "IPV6"
@@ -91,7 +91,7 @@ impl Injection {
         }
     }
 
-    /// Returns the destination IP address.
+    /// Returns the destination IP address: the given one, or that of the destination node.
     fn destination_ip(&self, node: Option<&Node>) -> Result<String, ValidationError> {
         if !self.dst_ip.is_empty() {
             return Ok(self.dst_ip.clone());
@@ -176,7 +176,7 @@ impl Resource for Injection {
     }
 }
 
-/// Reads a capture file, which must be Base64; the text is stored as it is.
+/// Reads a capture file, which must be Base64; the string is stored unchanged.
 fn read_pcap(
     members: &Members<'_>,
     key: &'static str,
@@ -192,7 +192,7 @@ fn read_pcap(
     Ok(())
 }
 
-/// Returns a metadata value that is a text, or the first text of a list; `None` if it is empty.
+/// Returns a metadata value that is a string, or the first string of a list; `None` if it is empty.
 fn first_text(node: &Node, key: &str) -> Option<String> {
     let text = match node.metadata.get_path(key)? {
         Value::List(items) => items.first()?.as_text()?,
@@ -201,7 +201,7 @@ fn first_text(node: &Node, key: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Parses an IP address, and ignores its prefix length.
+/// Parses an IP address, ignoring its prefix length.
 fn address(text: &str) -> Option<IpAddr> {
     let (address, _) = text.split_once('/').unwrap_or((text, ""));
     address.parse().ok()
@@ -220,7 +220,7 @@ fn is_ip_or_cidr(text: &str) -> bool {
     is_number && length.parse().is_ok_and(|length: u8| length <= longest)
 }
 
-/// Returns whether the text is a MAC address of 6, 8, or 20 bytes in hexadecimal.
+/// Returns whether the string is a MAC address of 6, 8, or 20 bytes in hexadecimal.
 ///
 /// Digits are grouped by two with colons or hyphens, or by four with dots.
 fn is_mac(text: &str) -> bool {

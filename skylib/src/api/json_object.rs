@@ -1,7 +1,7 @@
 //! `json_object!`: declares a struct and derives everything about its JSON form from one list.
 //!
-//! Each field is written once, together with the JSON key that clients use. From the list follow
-//! the struct, its serialization, the reader that is as lenient as Go's decoder (see
+//! Each field is written once, together with the JSON key that clients use. The macro generates
+//! from the list the struct, its serialization, the reader that is as lenient as Go's decoder (see
 //! [`go_json`](super::go_json)), the names that the OpenAPI document has to describe
 //! ([`JsonObject::MEMBERS`]), and a `with_…` setter for each field that names one.
 //!
@@ -39,7 +39,7 @@ pub trait JsonObject: Serialize {
     /// Overwrites the fields whose members are present and not `null`.
     ///
     /// # Errors
-    /// [`JsonError::Member`] for the first member of the wrong type.
+    /// Returns [`JsonError::Member`] for the first member of the wrong type.
     fn read_members(&mut self, members: &Members<'_>) -> Result<(), JsonError>;
 }
 
@@ -101,7 +101,7 @@ macro_rules! json_object {
 pub(super) use json_object;
 
 /// Implements [`Resource::id`](super::Resource::id) and
-/// [`Resource::set_id`](super::Resource::set_id) by the field `uuid`.
+/// [`Resource::set_id`](super::Resource::set_id) with the field `uuid`.
 macro_rules! uuid_is_id {
     () => {
         fn id(&self) -> &str {
@@ -119,7 +119,8 @@ pub(super) use uuid_is_id;
 /// Deserializes an object that is nested in another one, with the same leniency.
 ///
 /// # Errors
-/// If the value is not an object, or a member has the wrong type; the text names the member.
+/// Returns an error that names the member if a member has the wrong type, or an error if the value
+/// is not an object.
 pub(super) fn deserialize_object<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: JsonObject + Default,

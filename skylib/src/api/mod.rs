@@ -3,7 +3,7 @@
 //!
 //! A [`Resource`] is read from a client's JSON, validated, given an id, and added to a
 //! [`ResourceStore`], which stores it in a [`DocStore`](crate::store::DocStore) until it is deleted
-//! or its time to live is over. Nothing here reads a clock: `now` is an argument.
+//! or its time to live has ended. This module reads no clock: `now` is an argument.
 //!
 //! A new kind is one file: its fields in one `json_object!` declaration, and its rules in one
 //! `impl Resource`.

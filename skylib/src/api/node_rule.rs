@@ -73,7 +73,8 @@ impl Resource for NodeRule {
         let metadata = self.metadata.as_ref().unwrap_or(&none);
         if self.action == "create" {
             schema::check_node_metadata(metadata)?;
-            // The schema allows namespaces without a type; the id of the node needs both.
+            // The schema allows namespaces without a type, but the ID of the node requires a type
+            // and a name.
             for (key, text) in [
                 ("Type", "invalid schema: Metadata: Type is required"),
                 ("Name", "invalid schema: Metadata: Name is required"),

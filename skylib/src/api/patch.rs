@@ -10,8 +10,8 @@ use crate::memory::{MemoryCharge, MemoryExhausted};
 
 /// A list of operations on a JSON document (RFC 6902).
 ///
-/// The cost of a hostile patch is limited: by the number of operations, the number of bytes that they
-/// add, copy, and move, and the nesting depth.
+/// The cost of a malicious patch is limited: by the number of operations, the number of bytes that
+/// they add, copy, and move, and the nesting depth.
 ///
 /// ```
 /// use serde_json::json;
@@ -32,10 +32,11 @@ impl FromStr for JsonPatch {
     /// Parses a JSON list of operations.
     ///
     /// COMPAT: the Go client sends a `value` with every operation; it is ignored if the operation
-    /// has none.
+    /// uses none.
     ///
     /// # Errors
-    /// [`JsonPatchError`] if the text is not such a list, or has more than [`MAX_OPERATIONS`].
+    /// Returns [`JsonPatchError`] if the string is not such a list, or has more than
+    /// [`MAX_OPERATIONS`].
     fn from_str(text: &str) -> Result<Self, JsonPatchError> {
         let operations: Vec<PatchOperation> = serde_json::from_str(text)?;
         if operations.len() > MAX_OPERATIONS {
@@ -46,12 +47,12 @@ impl FromStr for JsonPatch {
 }
 
 impl JsonPatch {
-    /// Applies the operations in order; `memory` grows by what they add. An error leaves the document
-    /// partially patched.
+    /// Applies the operations in order; `memory` grows by the size of the added data. An error
+    /// leaves the document partially patched.
     ///
     /// # Errors
-    /// [`JsonPatchError`] of the first operation that fails: its path does not exist, its test does
-    /// not match, or it exceeds a limit.
+    /// Returns the [`JsonPatchError`] of the first operation that fails: its path does not exist,
+    /// its test does not match, or it exceeds a limit.
     pub fn apply(&self, document: &mut Value, memory: &MemoryCharge) -> Result<(), JsonPatchError> {
         let mut budget = Budget {
             bytes: MAX_PATCHED_BYTES,
@@ -74,12 +75,12 @@ impl JsonPatch {
 struct Budget<'a> {
     /// At most [`MAX_PATCHED_BYTES`]; only decreases.
     bytes: usize,
-    /// Grows by what the operations add.
+    /// Grows by the size of the data that the operations add.
     memory: &'a MemoryCharge,
 }
 
 impl Budget<'_> {
-    /// Subtracts what an operation adds.
+    /// Subtracts the size of the data that an operation adds.
     fn charge(
         &mut self,
         operation: &PatchOperation,
@@ -124,36 +125,37 @@ impl Budget<'_> {
     }
 }
 
-/// Highest number of operations of one patch.
+/// Maximum number of operations in one patch.
 pub const MAX_OPERATIONS: usize = 1_000;
 
-/// Highest number of bytes that the operations of one patch add, copy, and move in total.
+/// Maximum number of bytes that the operations of one patch add, copy, and move in total.
 const MAX_PATCHED_BYTES: usize = 16 << 20;
 
-/// Memory of one value without its text, in bytes, approximately; a member of an object needs most.
+/// Memory of one value without its string, in bytes, approximately; members of objects need the
+/// most.
 const VALUE_BYTES: usize = 96;
 
-/// Deepest nesting of a patched document, below the 128 levels that the JSON parser accepts.
+/// Maximum nesting depth of a patched document, below the 128 levels that the JSON parser accepts.
 const MAX_DEPTH: usize = 100;
 
-/// Reason why a patch was refused.
+/// Reason why a patch was rejected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonPatchError {
-    /// The text is not a list of operations; the error has the line and column.
-    #[error("{0}")]
+    /// The string is not a list of operations; the error contains the line and column.
+    #[error(transparent)]
     Syntax(#[from] serde_json::Error),
     /// The patch has more than [`MAX_OPERATIONS`] operations.
     #[error("more than {MAX_OPERATIONS} operations")]
     TooMany,
-    /// The operations add, copy, and move too much.
-    #[error("more than {MAX_PATCHED_BYTES} bytes added, copied and moved")]
+    /// The operations add, copy, and move too many bytes.
+    #[error("more than {MAX_PATCHED_BYTES} bytes added, copied, and moved")]
     TooLarge,
     /// There is no memory for the patched document now.
     #[error(transparent)]
     Memory(#[from] MemoryExhausted),
     /// The patched document would be nested too deeply.
-    #[error("values nested deeper than {MAX_DEPTH}")]
+    #[error("values nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     /// An operation failed.
     #[error("operation {number} at path {path:?}: {reason}")]
@@ -248,7 +250,7 @@ mod tests {
     fn repeated_doubling_is_limited() {
         let copy = json!({"op": "copy", "from": "/a", "path": "/a/-"});
         let error = patched(json!({"a": [1, 2, 3]}), &Value::Array(vec![copy; 60])).unwrap_err();
-        assert_eq!(error, "more than 16777216 bytes added, copied and moved");
+        assert_eq!(error, "more than 16777216 bytes added, copied, and moved");
     }
 
     #[test]
@@ -259,7 +261,7 @@ mod tests {
         });
         let document = json!({"a": "x".repeat(100_000)});
         let error = patched(document, &Value::Array(copies.collect())).unwrap_err();
-        assert_eq!(error, "more than 16777216 bytes added, copied and moved");
+        assert_eq!(error, "more than 16777216 bytes added, copied, and moved");
     }
 
     #[test]
@@ -286,10 +288,10 @@ mod tests {
         ];
         let patch: Vec<Value> = wrap.iter().cycle().take(600).cloned().collect();
         let error = patched(json!({"a": 1}), &Value::Array(patch)).unwrap_err();
-        assert_eq!(error, "values nested deeper than 100");
+        assert_eq!(error, "values nested deeper than 100 levels");
         let deep = "/a".repeat(200);
         let error = patched(json!({}), &json!([{"op": "add", "path": deep, "value": 1}]));
-        assert_eq!(error.unwrap_err(), "values nested deeper than 100");
+        assert_eq!(error.unwrap_err(), "values nested deeper than 100 levels");
     }
 
     #[test]

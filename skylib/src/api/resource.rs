@@ -1,4 +1,4 @@
-//! `Resource`: something that clients create, list, and delete under an id.
+//! `Resource`: an object that clients create, list, and delete under an id.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub trait Resource: Clone + Default + PartialEq + JsonObject + Send + Sync + 'st
     /// Parses a client's JSON, or a serialized resource.
     ///
     /// # Errors
-    /// [`JsonError`] if the text is not a JSON object, or a member has the wrong type.
+    /// Returns [`JsonError`] if the string is not a JSON object, or a member has the wrong type.
     fn read(text: &str, defaults: &Defaults) -> Result<Self, JsonError> {
         let members = Members::parse_first(text)?;
         let mut resource = Self::initial(defaults);
@@ -55,19 +55,19 @@ pub trait Resource: Clone + Default + PartialEq + JsonObject + Send + Sync + 'st
     /// Checks every field, and that the fields are consistent.
     ///
     /// # Errors
-    /// The first violated rule, with the text of the original.
+    /// Returns the first violated rule, with the message of Skydive.
     fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError>;
 
     /// Checks that the graph has the nodes that the resource refers to.
     ///
     /// # Errors
-    /// The first missing item, with the text of the original.
+    /// Returns an error for the first missing item, with the message of Skydive.
     fn check_nodes(&self, _nodes: &dyn NodeFinder) -> Result<(), ResourceError> {
         Ok(())
     }
 
-    /// Returns the reason why this resource cannot exist along with another one; `None` if both
-    /// can exist.
+    /// Returns the reason why this resource cannot coexist with another one; `None` if both can
+    /// exist.
     fn conflict_with(&self, _other: &Self) -> Option<ResourceError> {
         None
     }
@@ -100,21 +100,21 @@ impl Defaults {
     }
 }
 
-/// A checker of texts in languages that this layer cannot parse; implemented by the engine.
+/// Checker of expressions in languages that this layer cannot parse; implemented by the engine.
 pub trait ExpressionChecker {
     /// Checks that a Gremlin query can be parsed.
     ///
     /// # Errors
-    /// The reason, with the position of the error.
+    /// Returns the reason, with the position of the error, if the query cannot be parsed.
     fn check_gremlin(&self, query: &str) -> Result<(), String>;
 
     /// Checks that a packet filter can be compiled.
     ///
     /// # Errors
-    /// The reason.
+    /// Returns the reason if the filter cannot be compiled.
     fn check_bpf(&self, filter: &str) -> Result<(), String>;
 
-    /// Returns whether alerts may run programs of the server.
+    /// Returns whether alerts may run programs on the server.
     fn allows_alert_scripts(&self) -> bool {
         true
     }
@@ -122,7 +122,8 @@ pub trait ExpressionChecker {
     /// Checks that a field is a Gremlin query.
     ///
     /// # Errors
-    /// [`ValidationError`] of the field, with the text of the original.
+    /// Returns a [`ValidationError`] for the field, with the message of Skydive, if the query is
+    /// invalid.
     fn check_query(&self, field: &'static str, query: &str) -> Result<(), ValidationError> {
         let checked = match query {
             "" => Err("it is empty".to_owned()),

@@ -16,9 +16,10 @@ use crate::memory::{MemoryBudget, MemoryUse};
 use crate::store::{DocStore, StoreError};
 use crate::time::Timestamp;
 
-/// The resources of one kind.
+/// Resources of one kind.
 ///
-/// A change is durable before it returns. Reads are served from memory and never wait for the disk.
+/// A change is durable before the call returns. Reads are served from memory and never wait for the
+/// disk.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -41,9 +42,9 @@ use crate::time::Timestamp;
 /// ```
 pub struct ResourceStore<R> {
     documents: Arc<dyn DocStore>,
-    /// Highest number of resources.
+    /// Maximum number of resources.
     limit: usize,
-    /// Highest total length of the documents, in bytes.
+    /// Maximum total size of the documents, in bytes.
     max_bytes: usize,
     /// Serializes changes; held for a whole change, including the write to disk.
     write_lock: Mutex<()>,
@@ -58,13 +59,14 @@ type ResourcesById<R> = BTreeMap<String, StoredResource<R>>;
 struct StoredResource<R> {
     resource: Arc<R>,
     expires_at: Option<Timestamp>,
-    /// Position in the order of creation, unique and ascending; 0 in documents of earlier versions.
+    /// Position in the order of creation, unique and ascending; 0 in documents from earlier
+    /// versions.
     number: u64,
     /// Length of the document, in bytes.
     bytes: usize,
 }
 
-/// A document that is not a resource of its kind; it stays in the document store.
+/// A document that is not a resource of its kind; it remains in the document store.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct UnreadableDocument {
@@ -85,10 +87,10 @@ impl<R> fmt::Debug for ResourceStore<R> {
 }
 
 impl<R: Resource> ResourceStore<R> {
-    /// Loads all documents of this kind, and returns those that could not be read as well.
+    /// Loads all documents of this kind; also returns the documents that could not be read.
     ///
     /// # Errors
-    /// [`StoreError`] if the document store fails.
+    /// Returns [`StoreError`] if the document store fails.
     pub fn open(
         documents: Arc<dyn DocStore>,
     ) -> Result<(Self, Vec<UnreadableDocument>), StoreError> {
@@ -102,7 +104,7 @@ impl<R: Resource> ResourceStore<R> {
                 Err(reason) => unreadable.push(UnreadableDocument { id, reason }),
             }
         }
-        // Later resources have greater numbers than these documents ever get.
+        // Resources created later have greater numbers than these documents.
         let unnumbered = resources.values_mut().filter(|stored| stored.number == 0);
         for (number, stored) in (1..).zip(unnumbered) {
             stored.number = number;
@@ -118,13 +120,13 @@ impl<R: Resource> ResourceStore<R> {
         Ok((store, unreadable))
     }
 
-    /// Sets the highest number of resources; loaded resources above the limit are retained.
+    /// Sets the maximum number of resources; loaded resources above the limit are retained.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 
-    /// Sets the highest total length of the documents, in bytes.
+    /// Sets the maximum total size of the documents, in bytes.
     #[must_use]
     pub fn with_max_bytes(self, max_bytes: usize) -> Self {
         Self { max_bytes, ..self }
@@ -135,8 +137,8 @@ impl<R: Resource> ResourceStore<R> {
     /// The time to live is truncated to whole seconds, but at least one second; zero means none.
     ///
     /// # Errors
-    /// [`ResourceError`] if the resource conflicts with another one, a limit is reached, or the
-    /// document store fails; nothing has changed then.
+    /// Returns [`ResourceError`] if the resource conflicts with another one, a limit is reached, or
+    /// the document store fails; nothing has changed in that case.
     pub fn create(
         &self,
         mut resource: R,
@@ -154,14 +156,14 @@ impl<R: Resource> ResourceStore<R> {
         self.store(id, resource, expires_at, number.unwrap_or(0) + 1)
     }
 
-    /// Changes a resource by a JSON patch, and returns the changed resource; `None` if it is equal
+    /// Applies a JSON patch to a resource, and returns the changed resource; `None` if it is equal
     /// to the previous one.
     ///
     /// The patched document is parsed and validated like a new resource.
     ///
     /// # Errors
-    /// [`PatchError`] if the id is unknown, the patch fails, or the patched resource is invalid or
-    /// cannot be stored; nothing has changed then.
+    /// Returns [`PatchError`] if the id is unknown, the patch fails, or the patched resource is
+    /// invalid or cannot be stored; nothing has changed in that case.
     pub fn patch(
         &self,
         id: &str,
@@ -182,7 +184,8 @@ impl<R: Resource> ResourceStore<R> {
         let unreadable = |error: JsonError| PatchError::Creating(error.into());
         let document = serde_json::to_value(&*before);
         let mut document = document.map_err(|error| unreadable(JsonError::Syntax(error)))?;
-        // Resources are small, and one patch at a time runs: the limit of the patch suffices.
+        // Resources are small, and only one patch runs at any time: the limit of the patch
+        // suffices.
         let memory = MemoryBudget::unlimited().charge(MemoryUse::Patches);
         patch
             .apply(&mut document, &memory)
@@ -261,7 +264,7 @@ impl<R: Resource> ResourceStore<R> {
     /// Deletes a resource and returns it; `None` if the id is unknown.
     ///
     /// # Errors
-    /// [`StoreError`] if the document store fails; the resource still exists then.
+    /// Returns [`StoreError`] if the document store fails; the resource still exists in that case.
     pub fn delete(&self, id: &str) -> Result<Option<Arc<R>>, StoreError> {
         let _guard = self.lock_writes();
         if !self.read().contains_key(id) {
@@ -271,9 +274,10 @@ impl<R: Resource> ResourceStore<R> {
         Ok(self.write().remove(id).map(|stored| stored.resource))
     }
 
-    /// Deletes the resources whose time to live is over, and returns them.
+    /// Deletes the resources whose time to live has ended, and returns them.
     ///
-    /// Stops at the first failure of the document store; the next call tries the others again.
+    /// Stops at the first failure of the document store; the next call retries the remaining
+    /// resources.
     pub fn expire(&self, now: Timestamp) -> (Vec<Arc<R>>, Result<(), StoreError>) {
         let is_due = |stored: &StoredResource<R>| stored.expires_at.is_some_and(|end| end <= now);
         let ids: Vec<String> = self
@@ -318,8 +322,8 @@ impl<R: Resource> ResourceStore<R> {
             .collect()
     }
 
-    /// Returns all resources in the order of their creation, each with its position: a number that
-    /// it retains for its lifetime.
+    /// Returns all resources in the order of their creation, each with its position, a number that
+    /// never changes.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -372,7 +376,7 @@ impl<R: Resource> ResourceStore<R> {
         outcome
     }
 
-    // Each change of the map is a single call, so a panic of another thread leaves it consistent:
+    // Each change to the map is a single call, so a panic of another thread leaves it consistent:
     // poisoned locks are usable.
 
     fn lock_writes(&self) -> MutexGuard<'_, ()> {
@@ -422,7 +426,7 @@ fn write_document<R: Resource>(
 /// Parses a document that [`write_document`] returned.
 ///
 /// # Errors
-/// The reason why it is not such a document.
+/// Returns the reason if the bytes are not such a document.
 fn read_document<R: Resource>(bytes: &[u8]) -> Result<StoredResource<R>, String> {
     let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
     let members = Members::parse_whole(text).map_err(|e| e.to_string())?;

@@ -1,4 +1,4 @@
-//! `Rfc3339`: a point in time as resources show it.
+//! `Rfc3339`: a point in time as represented in resources.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,7 +26,7 @@ use crate::time::Timestamp;
 pub struct Rfc3339(String);
 
 impl Rfc3339 {
-    /// Returns the text as it was written.
+    /// Returns the string as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -40,7 +40,8 @@ impl FromStr for Rfc3339 {
     /// `Z`. The fraction may have any number of digits.
     ///
     /// # Errors
-    /// [`ParseRfc3339Error`] if the text has another form, or names a day that does not exist.
+    /// Returns [`ParseRfc3339Error`] if the string has another form, or names a day that does not
+    /// exist.
     fn from_str(text: &str) -> Result<Self, ParseRfc3339Error> {
         if is_rfc3339(text) {
             Ok(Self(text.to_owned()))
@@ -50,15 +51,15 @@ impl FromStr for Rfc3339 {
     }
 }
 
-/// Error of parsing an [`Rfc3339`] from text.
+/// Error returned if a string is not a valid [`Rfc3339`] date and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a date in RFC 3339 format")]
 pub struct ParseRfc3339Error;
 
-/// Returns whether the text is a date, `T`, a time without leap second, and an offset.
+/// Returns whether the string is a date, `T`, a time without leap second, and an offset.
 ///
-/// `jiff` alone would accept other forms of ISO 8601 (a space for the `T`, `+01`), which the
-/// original refuses, and would refuse a fraction of more than nine digits, which it accepts.
+/// `jiff` alone would accept other forms of ISO 8601 (a space for the `T`, `+01`), which Skydive
+/// rejects, and would reject a fraction of more than nine digits, which Skydive accepts.
 fn is_rfc3339(text: &str) -> bool {
     let Some((date_time, rest)) = text.split_at_checked("0000-00-00T00:00:00".len()) else {
         return false;
@@ -85,7 +86,7 @@ fn is_offset(text: &str) -> bool {
         })
 }
 
-/// Returns whether the text equals the shape, if a `0` in the shape stands for any digit.
+/// Returns whether the string has the shape, where a `0` in the shape stands for any digit.
 fn has_shape(text: &str, shape: &str) -> bool {
     let fits = |(byte, wanted): (u8, u8)| match wanted {
         b'0' => byte.is_ascii_digit(),

@@ -102,7 +102,7 @@ fn duplicate(name: &str) -> ResourceError {
     ValidationError::of_resource(format!("Duplicate workflow, name={name}")).into()
 }
 
-/// Names of the workflows that the original includes. COMPAT: its clients rely on them.
+/// Names of the workflows that Skydive includes. COMPAT: its clients rely on them.
 const BUILT_IN: [&str; 4] = [
     "CheckConnectivity",
     "CheckMTU",
@@ -132,7 +132,7 @@ impl<'de> Deserialize<'de> for WorkflowChoice {
 /// ```
 ///
 /// # Errors
-/// If the text is not a JSON object, or `Params` is not a list.
+/// Returns [`JsonError`] if the string is not a JSON object, or `Params` is not a list.
 pub fn workflow_arguments(text: &str) -> Result<Vec<Json>, JsonError> {
     let mut arguments = Vec::new();
     Members::parse_first(text)?.read("Params", &mut arguments)?;

@@ -157,7 +157,8 @@ impl PendingFlows {
         }
     }
 
-    /// Waits for the answer for at most `timeout`. Returns whether it arrived or the capture has ended.
+    /// Waits for the answer for at most `timeout`. Returns whether it arrived or the capture has
+    /// ended.
     pub(crate) fn receive(&mut self, timeout: Duration) -> bool {
         // Even without time to wait, `recv_timeout` would yield the processor several times.
         let received = match timeout.is_zero() {
@@ -213,7 +214,7 @@ fn failure(reason: &str) -> FlowQueryError {
 /// Maximum number of requests queued for one capture.
 pub(super) const QUEUED_REQUESTS: usize = 64;
 
-/// Longest time between two polls of the interrupt of a query that waits for a flow table.
+/// Maximum time between two polls of the interrupt by a query that waits for a flow table.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Timeout of [`FlowSource`] queries.

@@ -149,8 +149,8 @@ impl Marks {
         self
     }
 
-    /// Returns the capture point or interface index as a number; `None` if other identifiers are known.
-    /// A table stores the number for each flow, because the whole value would be too large.
+    /// Returns the capture point or interface index as a number; `None` if other identifiers are
+    /// known. A table stores the number for each flow, because the whole value would be too large.
     pub(crate) fn capture_origin(&self) -> Option<NonZeroU32> {
         let number = match self.known {
             KNOWN_POINT => self.point.index().checked_add(1)?,
@@ -166,7 +166,7 @@ impl Marks {
         NonZeroU32::new(number | kind).filter(|_| is_small)
     }
 
-    /// Returns the marks of a number that [`capture_origin`](Self::capture_origin) returned.
+    /// Returns the identifiers for a number returned by [`capture_origin`](Self::capture_origin).
     pub(crate) fn of_capture_origin(origin: NonZeroU32) -> Self {
         let mut marks = Self::default();
         let number = origin.get() & !ORIGIN_IF_INDEX;
@@ -339,7 +339,8 @@ impl PartialEq for Marks {
 
 impl Eq for Marks {}
 
-/// Bit of a capture origin that is an interface index; otherwise it is the index of a capture point + 1.
+/// Bit that is set in a capture origin that is an interface index; otherwise, the origin is the
+/// index of a capture point plus 1.
 const ORIGIN_IF_INDEX: u32 = 1 << 31;
 
 const KNOWN_LINK_TAG: u16 = 0x01;

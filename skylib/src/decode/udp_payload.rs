@@ -11,7 +11,8 @@ pub(super) fn layer(source: u16, destination: u16, options: &DecoderOptions) -> 
 
 #[inline]
 fn by_port(port: u16, options: &DecoderOptions) -> Option<Layer> {
-    if options.mpls_udp_ports.contains(&port) {
+    // Not `contains`, which is a call.
+    if options.mpls_udp_ports.iter().any(|mpls| *mpls == port) {
         return Some(Layer::MPLS);
     }
     well_known(port, options.recorded)

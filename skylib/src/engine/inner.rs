@@ -47,7 +47,7 @@ pub(super) struct Inner {
     pub(super) live: Arc<LiveHub>,
     pub(super) rules: Arc<RuleHub>,
     pub(super) alerts: Arc<AlertHub>,
-    /// The live queries of alerts.
+    /// Live queries of alerts.
     pub(super) alert_live: Arc<LiveHub>,
     pub(super) actions: Arc<ActionQueue>,
     #[cfg(feature = "scripting")]
@@ -119,7 +119,7 @@ impl Inner {
         };
         #[cfg(not(feature = "scripting"))]
         let evaluator: Option<Arc<dyn Evaluator>> = None;
-        // The live query of a changed alert ends only after that of the new one has begun.
+        // The live query of a changed alert ends only after the new live query has begun.
         let max_queries = options.resources.alerts.saturating_mul(2);
         let live = options.live.with_max_queries(max_queries);
         let alert_live = Arc::new(LiveHub::new(live, queries.clone(), &options.memory));
@@ -204,21 +204,21 @@ impl Inner {
         counts
     }
 
-    /// Returns why the last change of a resource or an element could not be stored, if it could not.
+    /// Returns the reason if the last change to a resource or an element could not be stored.
     pub(super) fn store_problem(&self) -> Option<String> {
         let persister = self.persister.as_ref();
         let unwritten = || persister.and_then(|persister| persister.problem());
         self.registry.store_problem().or_else(unwritten)
     }
 
-    /// Stops probes, captures, and threads, in this order, and waits for their end.
+    /// Stops probes, captures, and threads, in this order, and waits until they have ended.
     pub(super) fn stop(&self) {
         let threads = std::mem::take(&mut *self.threads.lock());
         self.mailbox.stop();
         if let Some(mut probes) = self.probes.lock().take() {
             probes.stop();
         }
-        // The batcher must outlive the captures: it takes their last flows.
+        // The batcher must outlive the captures: it receives their last flows.
         let (reconciler, others): (Vec<_>, Vec<_>) = threads
             .into_iter()
             .partition(|thread| thread.thread().name() == Some(RECONCILER));
@@ -244,7 +244,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Of the last handle; a second stop does nothing.
+        // When the last handle is dropped; a second stop does nothing.
         self.stop();
     }
 }

@@ -11,14 +11,14 @@
 //! | `flow-batch` | groups flows for subscribers and stores them |
 //! | `reconciler` | starts and stops captures |
 //! | `rules` | applies node and edge rules |
-//! | `alerts`, `alert-live`, `alert-events` | watch the expressions of alerts |
+//! | `alerts`, `alert-live`, `alert-events` | evaluate the expressions of alerts |
 //! | `alert-actions`, `alert-script` | call webhooks and run scripts of alerts |
 //! | `workflow`, `alert-script-js` | run JavaScript |
 //! | `housekeeping` | deletes expired resources, enforces retention |
 //! | `graph-persister` | writes nodes and edges of clients to the store |
 //!
-//! In addition there is one thread for each capture, and those of the probes. No thread waits for a
-//! subscriber longer than [`READ_TIMEOUT`], and none sends while it holds the graph.
+//! In addition, each capture has one thread, and probes have their own. No thread waits for a
+//! subscriber longer than [`READ_TIMEOUT`], and no thread sends while it holds the graph.
 //!
 //! ```
 //! use skylib::engine::{Engine, EngineOptions};
@@ -61,7 +61,7 @@ pub use query::QueryOptions;
 pub use resource::{Collection, GraphElements, ResourceLimits, Resources};
 pub use rule::RuleStatus;
 #[cfg(feature = "scripting")]
-pub use script::{ScriptError, ScriptOptions, ScriptStatus, WorkflowCall};
+pub use script::{Interpreter, ScriptError, ScriptHost, ScriptOptions, ScriptStatus, WorkflowCall};
 pub use status::Status;
 
 use std::fmt;
@@ -90,7 +90,7 @@ use crate::topology::ProbeSet;
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
-/// Error of starting an engine.
+/// Error returned if an engine cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -166,7 +166,8 @@ impl Engine {
             let persister = Arc::clone(persister);
             self.spawn("graph-persister", move || persister.run())?;
         }
-        // After the stored elements have been loaded: a new limit deletes none of them.
+        // After the stored elements have been loaded, so that a new limit does not delete any of
+        // them.
         let limits = WriteLimits::new(inner.origin.as_str())
             .with_max_bytes(options.max_graph_bytes)
             .with_max_element_bytes(options.max_element_bytes)
@@ -233,7 +234,7 @@ impl Engine {
         self.0.role
     }
 
-    /// Returns the limit on the memory of everything that clients cause.
+    /// Returns the limit on the memory used on behalf of clients.
     #[must_use]
     pub fn memory(&self) -> &MemoryBudget {
         &self.0.memory
@@ -279,7 +280,8 @@ impl Engine {
     /// Parses and runs a query and returns how it was executed, see [`Query::explain_timed`].
     ///
     /// # Errors
-    /// Returns an error if the query is invalid. A query that fails later is explained up to there.
+    /// Returns an error if the query is invalid. A query that fails later is explained up to the
+    /// failure.
     pub fn explain(
         &self,
         text: &str,
@@ -295,13 +297,13 @@ impl Engine {
         LiveClient::new(&self.0.live, max_queries)
     }
 
-    /// Reads a capture file of any supported format and stores its flows. They are found by queries
-    /// about the time of the packets; without a store for flows, they are live for as long as flows
+    /// Reads a capture file of any supported format and stores its flows. Queries about the time of
+    /// the packets find them; without a store for flows, they are live for as long as flows
     /// received from agents. Subscribers do not receive them.
     ///
-    /// Blocks until the end of the file. The memory used is that of one flow table, whatever the
-    /// size of the file. `name` identifies the file in errors. A file that ends within a record is
-    /// used up to there, see [`ImportSummary::truncated`].
+    /// Blocks until the end of the file. Memory use is bounded by one flow table, regardless of the
+    /// size of the file. `name` identifies the file in errors. If the file ends within a record,
+    /// the complete records are used; see [`ImportSummary::truncated`].
     ///
     /// ```
     /// use skylib::engine::{Engine, EngineOptions};
@@ -329,11 +331,11 @@ impl Engine {
         self.import_with(name, file, ImportOptions::default())
     }
 
-    /// Imports a capture file like [`Engine::import`], with an option for cancellation. What was
-    /// read until then is stored.
+    /// Imports a capture file as [`Engine::import`] does, with options to interrupt the import and
+    /// to charge its memory. An interrupted import stores the flows of the packets read before.
     ///
     /// # Errors
-    /// See [`Engine::import`].
+    /// Returns the errors of [`Engine::import`], and an error if the memory budget is exhausted.
     pub fn import_with(
         &self,
         name: &str,
@@ -418,7 +420,7 @@ impl Engine {
         &self.0.registry.edges
     }
 
-    /// Subscribes to changes of the graph and to notifications about resources.
+    /// Subscribes to changes to the graph and to notifications about resources.
     #[must_use]
     pub fn subscribe_graph(&self, options: SubscribeOptions) -> Subscription<BroadcastMessage> {
         self.0.graph_bus.subscribe(options)
@@ -470,8 +472,8 @@ impl Engine {
         status
     }
 
-    /// Calls a workflow with arguments, on another thread, which then calls `done` with the result as
-    /// JSON text. Dropping the returned value cancels the call.
+    /// Calls a workflow with arguments on another thread, which then calls `done` with the result
+    /// as JSON. Dropping the returned value cancels the call.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -490,7 +492,7 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if no workflow has this id, or too many calls wait for a thread.
+    /// Returns an error if no workflow has this ID, or if too many calls wait for a thread.
     #[cfg(feature = "scripting")]
     pub fn call_workflow(
         &self,
@@ -503,8 +505,8 @@ impl Engine {
         self.0.scripts.call(&workflow, arguments, done)
     }
 
-    /// Stops the probes, the captures (their last flows reach the subscribers), and the threads, and
-    /// waits for their end. A second call does nothing.
+    /// Stops the probes, the captures (their last flows reach the subscribers), and the threads,
+    /// and waits until they have ended. A second call does nothing.
     pub fn stop(&self) {
         self.0.stop();
     }

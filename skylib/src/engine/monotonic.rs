@@ -1,4 +1,4 @@
-//! The monotonic clock, by which threads of the engine wait.
+//! Monotonic clock for timeouts of the engine's threads.
 
 use std::time::Instant;
 

@@ -22,7 +22,7 @@ use crate::store::{DocStore, FlowStore, MemoryDocStore};
 use crate::time::{Clock, SystemClock};
 use crate::value::Map;
 
-/// Role of an engine. The enum is complete by definition.
+/// Role of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Serves a graph that clients and agents fill; runs no probes.
@@ -53,7 +53,7 @@ pub struct EngineOptions {
     pub host: String,
     /// Store for API resources.
     pub documents: Arc<dyn DocStore>,
-    /// Store for nodes and edges that clients create; with `None` they end with the process.
+    /// Store for nodes and edges that clients create; with `None`, they end with the process.
     pub elements: Option<Arc<dyn DocStore>>,
     /// Store for the graph's past; with `None`, queries about the past are rejected.
     pub history: Option<Arc<dyn History>>,
@@ -61,7 +61,7 @@ pub struct EngineOptions {
     pub flow_store: Option<Arc<dyn FlowStore>>,
     /// Clock of timestamps and deadlines.
     pub clock: Arc<dyn Clock>,
-    /// Time zone of dates and times of day in queries that name none.
+    /// Time zone of dates and times of day in queries that do not name one.
     pub time_zone: TimeZone,
     /// Settings of each capture's flow table that the capture does not set.
     pub table: FlowTableOptions,
@@ -77,9 +77,10 @@ pub struct EngineOptions {
     pub host_metadata: Map,
     /// Limits of one query.
     pub limits: Limits,
-    /// Limit on the memory of everything that clients cause.
+    /// Limit on the memory used on behalf of clients.
     pub memory: MemoryBudget,
-    /// Maximum size of the nodes and edges that are not of the own probes, in bytes, approximately.
+    /// Maximum size of the nodes and edges that were not added by this host's probes, in bytes,
+    /// approximately.
     pub max_graph_bytes: usize,
     /// Maximum size of one such node or edge, in bytes, approximately.
     pub max_element_bytes: usize,
@@ -91,18 +92,19 @@ pub struct EngineOptions {
     pub resources: ResourceLimits,
     /// Maximum number of captures active on nodes, each with a packet ring and a flow table.
     pub max_active_captures: usize,
-    /// Bytes of the packet ring of one capture; less while many captures are active.
+    /// Size of the packet ring of one capture, in bytes; smaller while many captures are active.
     pub ring_bytes: u64,
-    /// Bytes of the packet rings of all captures together.
+    /// Maximum size of the packet rings of all captures together, in bytes.
     pub ring_bytes_total: u64,
     /// Whether this engine opens captures on the nodes of its host. Otherwise it only stores them
     /// for agents.
     pub local_captures: bool,
     /// Capture to create at the start, unless an equal one is stored.
     pub startup_capture: Option<CaptureSpec>,
-    /// Client that sends the messages of alerts to HTTP servers; with `None`, such actions fail.
+    /// Client that sends the messages of alerts to HTTP servers; if it is `None`, such actions
+    /// fail.
     pub webhooks: Option<Arc<dyn WebhookClient>>,
-    /// Whether alerts may run programs of this host.
+    /// Whether alerts may run programs on this host.
     pub alert_scripts: bool,
     /// Limits of workflows and of JavaScript in alerts.
     #[cfg(feature = "scripting")]
@@ -110,8 +112,7 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// Returns the options of an analyzer without any storage on disk, with the defaults of the
-    /// original.
+    /// Returns the options of an analyzer without storage on disk, with Skydive's defaults.
     pub fn new(host: impl Into<String>) -> Self {
         Self {
             role: Role::Analyzer,
@@ -174,7 +175,7 @@ setters! {
     "Sets the store for the graph's past." with_history(history: Arc<dyn History> as Some);
     "Sets the store for flows." with_flow_store(flow_store: Arc<dyn FlowStore> as Some);
     "Sets the clock of timestamps and deadlines." with_clock(clock: Arc<dyn Clock>);
-    "Sets the time zone of dates and times of day in queries that name none."
+    "Sets the time zone of dates and times of day in queries that do not name one."
     with_time_zone(time_zone: TimeZone);
     "Sets the settings of each capture's flow table that the capture does not set."
     with_table(table: FlowTableOptions);
@@ -187,11 +188,11 @@ setters! {
     with_netns_path(netns_path: Option<PathBuf>);
     "Sets additional metadata of the host node." with_host_metadata(host_metadata: Map);
     "Sets the limits of one query." with_limits(limits: Limits);
-    "Sets the limit on the memory of everything that clients cause."
+    "Sets the limit on the memory used on behalf of clients."
     with_memory(memory: MemoryBudget);
-    "Sets the maximum size of the nodes and edges that are not of the own probes, in bytes."
+    "Sets the maximum size of the nodes and edges not added by this host's probes, in bytes."
     with_max_graph_bytes(max_graph_bytes: usize);
-    "Sets the maximum size of one node or edge that is not of the own probes, in bytes."
+    "Sets the maximum size of one node or edge not added by this host's probes, in bytes."
     with_max_element_bytes(max_element_bytes: usize);
     "Sets the intervals and limits of live queries." with_live(live: LiveOptions);
     "Sets the mode of the flow keys of captures that do not set one."
@@ -200,8 +201,8 @@ setters! {
     with_resources(resources: ResourceLimits);
     "Sets the maximum number of captures active on nodes."
     with_max_active_captures(max_active_captures: usize);
-    "Sets the bytes of the packet ring of one capture." with_ring_bytes(ring_bytes: u64);
-    "Sets the bytes of the packet rings of all captures together."
+    "Sets the size of the packet ring of one capture, in bytes." with_ring_bytes(ring_bytes: u64);
+    "Sets the maximum size of all packet rings together, in bytes."
     with_ring_bytes_total(ring_bytes_total: u64);
     "Sets whether this engine opens captures on the nodes of its host."
     with_local_captures(local_captures: bool);
@@ -209,7 +210,7 @@ setters! {
     with_startup_capture(startup_capture: CaptureSpec as Some);
     "Sets the client that sends the messages of alerts to HTTP servers."
     with_webhooks(webhooks: Arc<dyn WebhookClient> as Some);
-    "Sets whether alerts may run programs of this host."
+    "Sets whether alerts may run programs on this host."
     with_alert_scripts(alert_scripts: bool);
 }
 

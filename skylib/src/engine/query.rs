@@ -51,15 +51,15 @@ impl<'a> QueryOptions<'a> {
         self
     }
 
-    /// Sets the charge for the memory of the query, which afterwards is that of the answer.
+    /// Sets the charge for the memory of the query; afterwards it covers the memory of the answer.
     #[must_use]
     pub fn with_memory(mut self, memory: &'a MemoryCharge) -> Self {
         self.memory = Some(memory);
         self
     }
 
-    /// Sets the name of the client in whose name the query runs: of each client, one packet filter is
-    /// compiled at a time.
+    /// Sets the name of the client on whose behalf the query runs: only one packet filter of each
+    /// client is compiled at any time.
     #[must_use]
     pub fn with_client(mut self, client: &'a str) -> Self {
         self.client = Some(client);
@@ -71,7 +71,7 @@ impl<'a> QueryOptions<'a> {
         self.client
     }
 
-    /// Returns whether the query is to be canceled.
+    /// Returns whether the query must be canceled.
     pub(super) fn is_interrupted(&self) -> bool {
         self.interrupt.is_some_and(|interrupt| interrupt())
     }
@@ -88,7 +88,7 @@ impl fmt::Debug for QueryOptions<'_> {
     }
 }
 
-/// What a query needs of the engine; cheap to clone.
+/// Parts of an engine that running a query requires; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct QueryRunner {
     pub(crate) graph: Arc<SharedGraph>,
@@ -102,7 +102,7 @@ pub(crate) struct QueryRunner {
 
 impl QueryRunner {
     /// Runs a query on a view of the graph. Steps that read the past use the history, whatever the
-    /// view.
+    /// view is.
     pub(super) fn run(
         &self,
         view: &GraphView<'_>,

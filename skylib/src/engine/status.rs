@@ -25,7 +25,7 @@ pub struct Status {
     pub resources: BTreeMap<&'static str, usize>,
     /// Number of stored edges that wait for a node that is not in the graph.
     pub edges_waiting: usize,
-    /// Whether flow tables reproduce the values of the original, unless a capture chooses otherwise.
+    /// Whether flow tables reproduce the values of Skydive, unless a capture chooses otherwise.
     pub recorded: bool,
     /// Parts of the flow key that flow tables ignore, unless a capture chooses otherwise.
     pub key_ignore: KeyIgnore,
@@ -33,7 +33,8 @@ pub struct Status {
     pub capture_totals: CaptureTotals,
     /// Counters of the flow tables of imported capture files.
     pub import_totals: FlowTableStats,
-    /// Why the last change of a resource or an element could not be stored; `None` if it was.
+    /// Reason why the last change to a resource or an element could not be stored; `None` if it
+    /// was.
     pub store_problem: Option<String>,
     /// Number of nodes in the graph.
     pub nodes: usize,

@@ -33,7 +33,7 @@ pub use self::network::{Ipv4Network, Ipv6Network, ParseNetworkError};
 pub use self::one_of::OneOf;
 use crate::value::{Text, Value};
 
-/// Tree of tests. Complete by definition: it mirrors the wire form of filters.
+/// Tree of tests; mirrors the wire form of filters.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter<K = Text> {
     /// Matches if all filters match; an empty list matches everything.
@@ -103,7 +103,7 @@ impl<K> Filter<K> {
         }
     }
 
-    /// Returns the list of equalities for which a set stands.
+    /// Returns the list of equalities that a set represents.
     pub(crate) fn alternatives(key: &K, set: &OneOf) -> Self
     where
         K: Clone,
@@ -145,15 +145,15 @@ pub trait Fields<K = Text> {
 
 /// Test of one value. An array satisfies it if one of its elements does.
 ///
-/// COMPAT: every Gremlin client: the type of the literal decides how values are compared. Text equals
-/// only text, booleans only booleans, and a number is compared with the value converted to an integer
-/// ([`Value::to_int`]), so `Int(42)` matches `"0x2a"`, `42.7`, and `42`.
+/// COMPAT: every Gremlin client: the type of the literal determines how values are compared. A
+/// string equals only a string, a boolean only a boolean, and a number is compared with the value
+/// converted to an integer ([`Value::to_int`]), so `Int(42)` matches `"0x2a"`, `42.7`, and `42`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Predicate {
     /// The field is present, with any value.
     Present,
-    /// Equal text.
+    /// Equal string.
     Text(Text),
     /// Equal integer, after conversion.
     Int(i64),
@@ -169,7 +169,7 @@ pub enum Predicate {
     Gt(i64),
     /// Greater than or equal.
     Gte(i64),
-    /// Text that matches the pattern.
+    /// String that matches the pattern.
     Regex(Pattern),
     /// IPv4 address inside a network; a prefix length after the address is ignored.
     Ipv4Range(Ipv4Network),
@@ -230,7 +230,7 @@ impl Predicate {
         }
     }
 
-    /// Returns whether the predicate parses texts, and so matches no other values.
+    /// Returns whether the predicate parses strings, and so matches no other values.
     const fn reads_text(&self) -> bool {
         matches!(
             self,
@@ -238,7 +238,7 @@ impl Predicate {
         )
     }
 
-    /// Returns whether a text satisfies the predicate.
+    /// Returns whether a string satisfies the predicate.
     #[must_use]
     pub fn matches_text(&self, text: &str) -> bool {
         match self {
@@ -275,7 +275,7 @@ impl PartialEq for Predicate {
     }
 }
 
-/// Regular expression that must match the whole text.
+/// Regular expression that must match the whole string.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
@@ -283,8 +283,8 @@ impl Pattern {
     /// Compiles a pattern, anchored at both ends.
     ///
     /// # Errors
-    /// A description of the error without the pattern: it is not a valid expression, or larger than 1 MiB
-    /// when compiled.
+    /// Returns a description of the error, without the pattern, if the pattern is not a valid
+    /// regular expression or is larger than 1 MiB when compiled.
     pub fn new(pattern: &str) -> Result<Self, String> {
         let compile = |text: &str| {
             let compiled = RegexBuilder::new(text)
@@ -304,7 +304,7 @@ impl Pattern {
     }
 }
 
-/// Largest compiled expression, in bytes.
+/// Maximum size of a compiled expression, in bytes.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 /// Returns the last line of an error, which describes it.

@@ -20,7 +20,7 @@ pub struct Ipv6Network {
     mask: u128,
 }
 
-/// Error of parsing an [`Ipv4Network`] from text.
+/// Error returned if a string is not an [`Ipv4Network`] or [`Ipv6Network`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a network in CIDR notation, such as 192.0.2.0/24 or 2001:db8::/32")]
 pub struct ParseNetworkError;
@@ -31,7 +31,8 @@ impl FromStr for Ipv4Network {
     /// Parses a network in CIDR notation, such as `192.0.2.0/24`; host bits are cleared.
     ///
     /// # Errors
-    /// [`ParseNetworkError`] if the text is not an IPv4 address with a prefix length of 0 to 32.
+    /// Returns [`ParseNetworkError`] if the string is not an IPv4 address with a prefix length of 0
+    /// to 32.
     fn from_str(cidr: &str) -> Result<Self, ParseNetworkError> {
         let (address, len) = cidr.split_once('/').ok_or(ParseNetworkError)?;
         let host_bits = 32_u32.checked_sub(length(len, 2).ok_or(ParseNetworkError)?);
@@ -51,7 +52,8 @@ impl FromStr for Ipv6Network {
     /// Parses a network in CIDR notation, such as `2001:db8::/32`; host bits are cleared.
     ///
     /// # Errors
-    /// [`ParseNetworkError`] if the text is not an IPv6 address with a prefix length of 0 to 128.
+    /// Returns [`ParseNetworkError`] if the string is not an IPv6 address with a prefix length of 0
+    /// to 128.
     fn from_str(cidr: &str) -> Result<Self, ParseNetworkError> {
         let (address, len) = cidr.split_once('/').ok_or(ParseNetworkError)?;
         let host_bits = 128_u32.checked_sub(length(len, 3).ok_or(ParseNetworkError)?);
@@ -109,7 +111,7 @@ impl fmt::Display for Ipv6Network {
     }
 }
 
-/// Returns the address of `address` or `address/length`; the length has at most `digits` digits.
+/// Returns the address in `address` or `address/length`; the length has at most `digits` digits.
 pub(super) fn address_of(text: &str, digits: usize) -> Option<IpAddr> {
     let (address, len) = text.split_once('/').unwrap_or((text, "0"));
     length(len, digits)?;

@@ -1,4 +1,4 @@
-//! `OneOf`: equality with any of many values, as hash sets.
+//! `OneOf`: equality with one of many values, as hash sets.
 //!
 //! `Within` with thousands of values is a list of equalities. Testing them one by one for each of a
 //! million elements takes minutes; a set takes the time of one test.
@@ -10,7 +10,7 @@ use hashbrown::{HashMap, HashSet};
 use super::{Filter, Predicate};
 use crate::value::{Text, Value};
 
-/// Set of values, one of which a value must equal.
+/// Set of values; a tested value matches if it equals one of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OneOf {
     texts: HashSet<Text>,
@@ -90,7 +90,8 @@ impl Filter {
         }
     }
 
-    /// Replaces equalities on the same key that are alternatives, and negated ones that must all hold.
+    /// Replaces equalities on the same key that are alternatives, and negated equalities that must
+    /// all hold.
     fn with_sets(&self) -> Self {
         match self {
             Self::Any(filters) => {
@@ -143,7 +144,7 @@ fn grouped<'a>(
     (sets.map(test).collect(), rest)
 }
 
-/// Number of equalities on one key from which on a set is faster than the list.
+/// Minimum number of equalities on one key for which a set replaces the list, because it is faster.
 const MIN_VALUES: usize = 16;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Flows: the traffic between two ends, with its packets, bytes, start, and end.
 //!
 //! A [`FlowTable`] aggregates packets into flows. A [`Flow`] is the record of a flow that clients
-//! receive. A [`FlowSet`] is the result of a [`FlowQuery`] on a [`FlowSource`]: a table, a store, or
-//! a remote agent. A [`FlowSink`] receives the records that a table sends.
+//! receive. A [`FlowSet`] is the result of a [`FlowQuery`] on a [`FlowSource`]: a table, a store,
+//! or a remote agent. A [`FlowSink`] receives the records that a table sends.
 //!
 //! Life of a flow:
 //!

@@ -40,19 +40,20 @@ pub trait GraphWriter: Send + Sync {
 pub trait Processor: Send {
     /// Processes one event of the transaction, in causal order.
     ///
-    /// Changes made here cause events that follow those already queued, and that every processor
-    /// receives too.
+    /// Changes made here cause further events, which are queued after the existing ones and passed
+    /// to every processor.
     fn process(&mut self, graph: &mut Graph, event: &GraphEvent, now: Timestamp);
 }
 
-/// Longest chain of events that processors cause in response to each other; ends endless chains.
+/// Maximum length of a chain of events that processors cause in response to each other; ends
+/// endless chains.
 const MAX_DEPTH: usize = 1000;
 
 impl Graph {
-    /// Passes the recorded events to every processor, then the events that these cause, until there
+    /// Passes the recorded events to every processor, then the events that result, until there
     /// are none; returns all events in order.
     ///
-    /// For the owner of a graph with a journal, at the end of each transaction.
+    /// To be called by the owner of a graph with a journal, at the end of each transaction.
     pub fn settle(
         &mut self,
         processors: &mut [Box<dyn Processor>],

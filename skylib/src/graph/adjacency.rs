@@ -11,7 +11,7 @@ use super::storage::{EdgeIndex, NodeIndex, Storage, Walker, is_repeated_loop, si
 pub(super) struct AdjacencyCursor<I> {
     from: I,
     direction: Direction,
-    /// Number of nodes taken from `from`.
+    /// Number of nodes of `from` whose edges have been read, including the current one.
     begun: usize,
     /// Position within a side, if the last batch ended there.
     paused: Option<Paused>,

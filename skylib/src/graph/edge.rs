@@ -39,7 +39,7 @@ pub struct Edge {
     pub updated_at: Timestamp,
     /// Time of deletion; `None` while the edge exists.
     pub deleted_at: Option<Timestamp>,
-    /// Number of this revision: 1 for a new edge, incremented with each change of its metadata.
+    /// Number of this revision: 1 for a new edge, incremented with each change to its metadata.
     pub revision: i64,
 }
 
@@ -88,7 +88,7 @@ impl Edge {
         }
     }
 
-    /// Returns the same edge with an owner.
+    /// Returns the same edge with this origin and its host.
     #[must_use]
     pub fn with_origin(self, origin: Origin) -> Self {
         let (origin, host) = origin.into_parts();

@@ -8,7 +8,7 @@ use crate::id::Id;
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// Declares an id type: any text, stored in 16 bytes if it is a UUID.
+/// Declares an id type: any string, stored in 16 bytes if it is a UUID.
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -25,13 +25,14 @@ macro_rules! id_type {
                 Self(Id::random())
             }
 
-            /// Returns the id that is derived from a text (UUID version 5 in the OID namespace).
+            /// Returns the id derived from a string (UUID version 5 in the OID namespace).
             #[must_use]
             pub fn derived(text: &str) -> Self {
                 Self(Id::derived(text))
             }
 
-            /// Returns whether the text is empty, which an element of a graph must not have.
+            /// Returns whether the id is the empty string, which an element of a graph must not
+            /// have.
             #[must_use]
             pub fn is_empty(&self) -> bool {
                 self.0.is_empty()
@@ -100,7 +101,8 @@ id_type! {
 }
 
 impl EdgeId {
-    /// Returns the id of an edge without an explicit id, which is derived from its two ends.
+    /// Returns the id of an edge without an explicit id, which is derived from the ids of its two
+    /// ends.
     ///
     /// ```
     /// use skylib::graph::{EdgeId, NodeId};

@@ -2,7 +2,7 @@
 
 /// Error of a graph operation.
 ///
-/// COMPAT: every client: the texts are part of HTTP and WebSocket replies.
+/// COMPAT: every client: the messages are part of HTTP and WebSocket replies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
@@ -33,10 +33,10 @@ pub enum GraphError {
     /// The edge has no child id.
     #[error("child ID wrong format")]
     MissingChild,
-    /// The document is not a graph element; the text contains the position.
+    /// The document is not a graph element; the message contains the position.
     #[error("{0}")]
     Malformed(String),
-    /// The element is larger than the limit for elements that are not of the own probes.
+    /// The element is larger than the limit for elements that were not added by this host's probes.
     #[error(
         "the element has {bytes} bytes, more than the limit of {limit} bytes \
          (graph.max_element_bytes)"
@@ -47,20 +47,20 @@ pub enum GraphError {
         /// Limit, in bytes.
         limit: usize,
     },
-    /// The elements that are not of the own probes have reached their size limit.
+    /// The elements that were not added by this host's probes have reached their size limit.
     #[error("limit of {limit} bytes for nodes and edges reached (graph.max_bytes)")]
     TooManyBytes {
         /// Limit, in bytes.
         limit: usize,
     },
-    /// The graph has reached its number of nodes or edges.
+    /// The graph has reached the maximum number of nodes or edges.
     #[error("limit of {limit} nodes or edges reached (http.limits.nodes, http.limits.edges)")]
     TooManyElements {
-        /// Limit of elements of this kind.
+        /// Maximum number of elements of this kind.
         limit: usize,
     },
     /// The graph has 2^31 nodes or edges, the maximum.
-    #[error("the graph is full")]
+    #[error("the graph has reached the maximum of 2^31 nodes or edges")]
     Full,
     /// The revisions that the snapshot needs have been dropped, because too much has changed since it
     /// was opened ([`Graph::set_past_limits`](super::Graph::set_past_limits)).

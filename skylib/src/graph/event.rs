@@ -1,13 +1,13 @@
-//! `GraphEvent`: one change of a graph.
+//! `GraphEvent`: one change to a graph.
 
 use std::sync::Arc;
 
 use super::{Edge, MetadataOp, Node};
 
-/// One change of a graph. Complete by definition: it mirrors the messages on the wire.
+/// One change to a graph; mirrors the messages on the wire.
 ///
 /// A deletion contains the last revision with `deleted_at` set. The edges of a deleted node are
-/// deleted before it. The `ops` of an update are the changes of the metadata; `None` if operations
+/// deleted before it. The `ops` of an update are the changes to the metadata; `None` if operations
 /// cannot express them (a literal key with a dot): then the whole metadata is new.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GraphEvent {
@@ -17,7 +17,7 @@ pub enum GraphEvent {
     NodeUpdated {
         /// New revision.
         node: Arc<Node>,
-        /// Changes of the metadata.
+        /// Changes to the metadata.
         ops: Option<Arc<[MetadataOp]>>,
     },
     /// A node was deleted, after its edges.
@@ -28,7 +28,7 @@ pub enum GraphEvent {
     EdgeUpdated {
         /// New revision.
         edge: Arc<Edge>,
-        /// Changes of the metadata.
+        /// Changes to the metadata.
         ops: Option<Arc<[MetadataOp]>>,
     },
     /// An edge was deleted.

@@ -1,7 +1,7 @@
 //! Secondary indexes: hash indexes from a value of a metadata key to the nodes that have it.
 //!
 //! A lookup costs one hash and, for a value of a single node, one read of that node; the nodes of a
-//! value with several of them are in a posting list.
+//! value shared by several nodes are in a posting list.
 
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
@@ -26,8 +26,8 @@ pub(super) struct Indexes {
 
 /// Index of one key.
 ///
-/// It contains what equality can find: texts as they are, and every value that counts as an integer
-/// as that integer; a list is entered under each of its elements.
+/// It contains the values that equality can find: strings unchanged, and every value that counts as
+/// an integer as that integer; a list is entered under each of its elements.
 struct Index {
     key: Text,
     /// Path of the key with its cache, which only one thread at a time may use.
@@ -104,7 +104,7 @@ impl Indexes {
         }
     }
 
-    /// Updates a node whose metadata have changed; `nodes` may have either version.
+    /// Updates a node whose metadata have changed; `nodes` may have either revision.
     pub(super) fn update(
         &mut self,
         index: u32,
@@ -226,7 +226,7 @@ impl Index {
     ) {
         let hash = Hash::of(value, hasher);
         let many = &self.many;
-        // A node that is the only one of an entry has one value: the one to be removed.
+        // A node that is the only one of an entry has one value: the value to be removed.
         let is_it = |entry: &Entry| {
             entry.hash == hash.0
                 && match entry.many().and_then(|position| many.get(position)) {
@@ -290,12 +290,12 @@ fn enter(value: &Value, values: &mut Vec<Value>) {
     values.extend(value.to_int().map(Value::Int));
 }
 
-/// Compares texts and integers.
+/// Compares strings and integers.
 fn order(a: &Value, b: &Value) -> Ordering {
     (a.as_int(), a.as_text()).cmp(&(b.as_int(), b.as_text()))
 }
 
-/// Returns whether an entry is that of a value.
+/// Returns whether an entry belongs to a value.
 fn is_value(
     many: &[(Value, PostingList)],
     path: &Path,
@@ -341,7 +341,7 @@ fn add_list(
 }
 
 impl Entry {
-    /// Returns the position in [`Index::many`]; `None` for a single node.
+    /// Returns the position in [`Index::many`]; `None` if the target is a single node.
     const fn many(self) -> Option<usize> {
         match self.target & MANY {
             0 => None,
@@ -364,7 +364,7 @@ impl Hash {
         Self((whole >> 32) as u32)
     }
 
-    /// Returns a hash of 64 bits for the table.
+    /// Returns the 64-bit hash for the table.
     const fn whole(self) -> u64 {
         (self.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }

@@ -1,8 +1,8 @@
 //! Choice of the index that finds the nodes that match a filter.
 //!
-//! A filter is answered by the posting lists of equalities: of a conjunction those of the most
-//! selective test, of a disjunction those of all tests, if each is an equality on an indexed key.
-//! Several posting lists are combined by a k-way merge in `O(n log k)`.
+//! A filter is answered by the posting lists of equalities: a conjunction by those of its most
+//! selective test, a disjunction by those of all its tests, if each is an equality on an indexed
+//! key. Several posting lists are combined by a k-way merge in `O(n log k)`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -65,7 +65,7 @@ pub(super) fn probe(filter: &Filter<ElementKey>, storage: &Storage) -> Option<In
     }
 }
 
-/// Most values in a probe; more of them cost more than a scan.
+/// Maximum number of values in a probe; for more values, a scan is cheaper.
 const MAX_VALUES: usize = 1024;
 
 impl IndexProbe {

@@ -1,7 +1,7 @@
 //! Interning: equal parts of elements share memory.
 //!
-//! Key lists and texts are interned in hash sets, values in a direct-mapped cache: one hash and one
-//! comparison per value.
+//! Key lists and strings are interned in hash sets, values in a direct-mapped cache: one hash and
+//! one comparison per value.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -16,7 +16,8 @@ use crate::value::{ShapeTable, Text, Value};
 /// of a few relation types; and the objects and arrays in the metadata of nodes, which are the same
 /// for many interfaces (features, the routes of a new namespace).
 ///
-/// All tables are bounded: an evicted entry costs memory, not correctness.
+/// All tables are bounded: after an eviction, equal parts may be stored twice, but no result
+/// changes.
 #[derive(Default)]
 pub(super) struct Interner {
     shapes: ShapeTable,
@@ -101,8 +102,8 @@ const fn is_shared(value: &Value) -> bool {
     matches!(value, Value::Map(_) | Value::List(_))
 }
 
-/// Hashes a value; equal values have equal hashes if their key lists and inner objects are interned,
-/// because those are hashed by address.
+/// Hashes a value; equal values have equal hashes if their key lists and inner objects are
+/// interned, because those are hashed by address.
 fn hash(value: &Value, state: &mut impl Hasher) {
     match value {
         Value::Null => state.write_u8(0),

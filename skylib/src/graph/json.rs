@@ -1,4 +1,4 @@
-//! JSON of nodes and edges, with the key order and the input rules of the original.
+//! JSON of nodes and edges, with the key order and the input rules of Skydive.
 
 use std::fmt;
 
@@ -72,7 +72,7 @@ fn write_id(id: &Id, out: &mut JsonWriter) {
 
 /// Element with a fast JSON writer.
 pub(crate) trait WriteJson {
-    /// Writes the same text as [`serde_json`].
+    /// Writes the same JSON as [`serde_json`].
     fn write_json(&self, out: &mut JsonWriter);
 }
 
@@ -101,7 +101,7 @@ impl<'de> serde::Deserialize<'de> for Ms {
     }
 }
 
-/// Keys in the order of the original.
+/// Keys in Skydive's order.
 const KEYS: [&str; 10] = [
     "ID",
     "Metadata",
@@ -242,7 +242,7 @@ macro_rules! json {
         }
 
         impl<'de> serde::Deserialize<'de> for $name {
-            /// Missing times become zero; see `stamp`.
+            /// Deserializes an element; missing times become zero (see `stamp`).
             fn deserialize<D: serde::Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
                 Self::try_from(Wire::deserialize(de)?).map_err(D::Error::custom)
             }
@@ -252,9 +252,9 @@ macro_rules! json {
             /// Parses one element from JSON; missing times become `now`.
             ///
             /// # Errors
-            /// [`GraphError::MissingId`], [`GraphError::MissingParent`], or
-            /// [`GraphError::MissingChild`] if one of these is missing or empty;
-            /// [`GraphError::Malformed`] if the text is not the JSON of an element.
+            /// Returns [`GraphError::MissingId`], [`GraphError::MissingParent`], or
+            /// [`GraphError::MissingChild`] if one of these is missing or empty, and
+            /// [`GraphError::Malformed`] if `json` is not the JSON of an element.
             pub fn from_json(json: &[u8], now: Timestamp) -> Result<Self, GraphError> {
                 let wire: Wire = serde_json::from_slice(json)
                     .map_err(|error| GraphError::Malformed(error.to_string()))?;

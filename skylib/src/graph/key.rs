@@ -45,8 +45,8 @@ pub enum ElementKey {
 }
 
 impl ElementKey {
-    /// Parses the name of a field. A name that is not one of the others is a metadata key, with or
-    /// without the prefix `Metadata.`.
+    /// Parses the name of a field. A name that is not a field is a metadata key, with or without
+    /// the prefix `Metadata.`.
     #[must_use]
     pub fn parse(name: &str) -> Self {
         match name {
@@ -65,13 +65,14 @@ impl ElementKey {
         }
     }
 
-    /// Returns the same filter on parsed keys.
+    /// Returns the same filter with parsed keys.
     #[must_use]
     pub fn compile(filter: &Filter) -> Filter<Self> {
         filter.compile(&mut |key| Self::parse(key))
     }
 
-    /// Returns the text that every match of the filter has in a field, if the filter requires one.
+    /// Returns the string that a field has in every match of the filter, if the filter requires
+    /// one.
     ///
     /// ```
     /// use skylib::filter::{Filter, Predicate};
@@ -176,8 +177,8 @@ impl Field<'_> {
     }
 }
 
-/// Returns whether an element matches a filter; `metadata` is the element's own, which the caller
-/// has loaded already.
+/// Returns whether an element matches a filter; `metadata` is the element's own metadata, which the
+/// caller has loaded already.
 #[inline]
 pub(super) fn matches<E: Element>(
     filter: &Filter<ElementKey>,
@@ -186,7 +187,7 @@ pub(super) fn matches<E: Element>(
 ) -> bool {
     let element = WithMetadata(element, metadata);
     match filter {
-        // Most scans test one field: no recursive call for every element.
+        // Most scans test one field: avoid a recursive call for every element.
         Filter::Test(key, predicate) => element.test(key, predicate),
         filter => filter.matches(&element),
     }

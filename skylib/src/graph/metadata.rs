@@ -1,4 +1,4 @@
-//! Changes of metadata: operations on dotted paths, and the difference of two states.
+//! Changes to metadata: operations on dotted paths, and the difference of two states.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::value::{MAX_DEPTH, Map, Text, Value};
 /// Metadata of a node or an edge: an object with values of any depth.
 pub type Metadata = Map;
 
-/// One change of metadata. Complete by definition: it mirrors the wire form.
+/// One change to metadata; mirrors the wire form.
 ///
 /// Keys are dotted paths: setting `ExtID.iface-id` creates the object `ExtID` if it is missing, and
 /// deleting it removes `ExtID` if that becomes empty.
@@ -75,7 +75,7 @@ impl MetadataOp {
     }
 }
 
-/// Applies operations one after the other; returns those that have changed anything.
+/// Applies operations in order; returns the operations that changed anything.
 pub(super) fn apply_all(ops: &[MetadataOp], metadata: &mut Metadata) -> Vec<MetadataOp> {
     if ops.len() <= FEW {
         return ops
@@ -84,14 +84,14 @@ pub(super) fn apply_all(ops: &[MetadataOp], metadata: &mut Metadata) -> Vec<Meta
             .cloned()
             .collect();
     }
-    // Each change of a map copies it: many changes are made on a mutable tree.
+    // Each change to a map copies it, so many changes are made to a mutable tree.
     let mut draft = Draft::from(&*metadata);
     let done = ops.iter().filter(|op| draft.apply(op)).cloned().collect();
     *metadata = draft.into_map();
     done
 }
 
-/// Most operations that are applied to the map itself.
+/// Maximum number of operations that are applied to the map itself.
 const FEW: usize = 8;
 
 /// Mutable form of metadata: a tree that is converted level by level as it is changed, so that
@@ -203,7 +203,7 @@ impl Branch {
 /// Returns the operations on top-level keys that change `old` to `new`, by a merge of the two sorted
 /// key lists.
 ///
-/// `None` if a changed key contains a dot, because an operation would take it for a path.
+/// Returns `None` if a changed key contains a dot, because an operation would take it for a path.
 pub(super) fn difference(old: &Metadata, new: &Metadata) -> Option<Vec<MetadataOp>> {
     let mut ops = Vec::new();
     let (mut before, mut after) = (old.iter().peekable(), new.iter().peekable());
@@ -262,7 +262,7 @@ impl<'de> serde::Deserialize<'de> for MetadataOp {
             }),
             DELETE => Ok(Self::Delete { key: wire.key }),
             other => Err(serde::de::Error::custom(format!(
-                "metadata operation {other} is neither 1 (set) nor 2 (delete)"
+                "unknown metadata operation {other}; expected 1 (set) or 2 (delete)"
             ))),
         }
     }

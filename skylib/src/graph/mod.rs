@@ -94,8 +94,6 @@ use crate::time::Timestamp;
 use crate::value::{Text, Value};
 
 /// Direction in which the edges of a node are followed.
-///
-/// Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From parent to child: the edges whose parent is the node.
@@ -166,14 +164,14 @@ impl Graph {
 
     /// Sets the limits of the old revisions that are stored for open views.
     ///
-    /// Beyond one of them, the oldest view expires. The defaults are 262 144 revisions and deleted
-    /// elements, and 128 MiB.
+    /// Beyond either of them, the oldest view expires. The defaults are 262 144 revisions and
+    /// deleted elements, and 128 MiB.
     pub const fn set_past_limits(&mut self, revisions: usize, bytes: usize) {
         self.storage
             .set_past_limits(PastLimits { revisions, bytes });
     }
 
-    /// Limits the elements that are added and changed from now on. Those in the graph count.
+    /// Limits the elements that are added and changed from now on. Elements in the graph count.
     pub fn set_write_limits(&mut self, limits: WriteLimits) {
         self.written.limit(limits);
         self.storage
@@ -193,8 +191,9 @@ impl Graph {
     /// Adds a node; its times and revision are stored unchanged.
     ///
     /// # Errors
-    /// [`GraphError::NodeConflict`] if a node with the same id exists, [`GraphError::MissingId`] if
-    /// the id is empty, [`GraphError::Full`] beyond 2^31 nodes, and the errors of [`WriteLimits`].
+    /// Returns [`GraphError::NodeConflict`] if a node with the same id exists,
+    /// [`GraphError::MissingId`] if the id is empty, [`GraphError::Full`] beyond 2^31 nodes, and
+    /// the errors of [`WriteLimits`].
     pub fn add_node(&mut self, node: Node) -> Result<(), GraphError> {
         if node.id.is_empty() {
             return Err(GraphError::MissingId);
@@ -215,9 +214,10 @@ impl Graph {
     /// Adds an edge; its times and revision are stored unchanged.
     ///
     /// # Errors
-    /// [`GraphError::EdgeConflict`] if an edge with the same id exists, [`GraphError::MissingId`] if
-    /// the id is empty, [`GraphError::ParentNotFound`] or [`GraphError::ChildNotFound`] if an end
-    /// does not exist, [`GraphError::Full`] beyond 2^31 edges, and the errors of [`WriteLimits`].
+    /// Returns [`GraphError::EdgeConflict`] if an edge with the same id exists,
+    /// [`GraphError::MissingId`] if the id is empty, [`GraphError::ParentNotFound`] or
+    /// [`GraphError::ChildNotFound`] if an end does not exist, [`GraphError::Full`] beyond 2^31
+    /// edges, and the errors of [`WriteLimits`].
     pub fn add_edge(&mut self, edge: Edge) -> Result<(), GraphError> {
         if edge.id.is_empty() {
             return Err(GraphError::MissingId);
@@ -238,7 +238,8 @@ impl Graph {
     /// Replaces the metadata of a node; returns `false` and adds no revision if it is equal already.
     ///
     /// # Errors
-    /// [`GraphError::NodeNotFound`] if no node has this id.
+    /// Returns [`GraphError::NodeNotFound`] if no node has this id, and the errors of
+    /// [`WriteLimits`].
     pub fn set_node_metadata(
         &mut self,
         id: &NodeId,
@@ -250,9 +251,9 @@ impl Graph {
         self.revise_node(index, change)
     }
 
-    /// Replaces the metadata of a node like [`Graph::set_node_metadata`], without a new revision
-    /// number. The numbers of a node from another graph count the changes there: with a new number
-    /// here, the next update from there would be ignored as known.
+    /// Replaces the metadata of a node as [`Graph::set_node_metadata`] does, without a new revision
+    /// number. The revision of a node from another graph counts the changes there: if it were
+    /// incremented here, the next update from there would be ignored as already applied.
     #[cfg(feature = "engine")]
     pub(crate) fn annotate_node(
         &mut self,
@@ -271,7 +272,8 @@ impl Graph {
     /// if no operation changes anything.
     ///
     /// # Errors
-    /// [`GraphError::NodeNotFound`] if no node has this id.
+    /// Returns [`GraphError::NodeNotFound`] if no node has this id, and the errors of
+    /// [`WriteLimits`].
     pub fn patch_node(
         &mut self,
         id: &NodeId,
@@ -283,12 +285,14 @@ impl Graph {
         self.revise_node(index, change.filter(|c| !c.is_idle()))
     }
 
-    /// Replaces a node by a revision from another graph: metadata, revision, and update time.
+    /// Replaces a node with a revision from another graph: metadata, revision, and update time.
     ///
-    /// Returns `false` and changes nothing unless that revision is greater than the present one.
+    /// Returns `false` and changes nothing unless the given revision is greater than the present
+    /// one.
     ///
     /// # Errors
-    /// [`GraphError::NodeNotFound`] if no node has this id.
+    /// Returns [`GraphError::NodeNotFound`] if no node has this id, and the errors of
+    /// [`WriteLimits`].
     pub fn sync_node(&mut self, node: &Node) -> Result<bool, GraphError> {
         let (index, held) = self.storage.find_node(&node.id)?;
         let change = (node.revision > held.revision).then(|| {
@@ -304,10 +308,12 @@ impl Graph {
 
     /// Applies a partial update of a node from another graph.
     ///
-    /// Returns `false` and changes nothing unless that revision is greater than the present one.
+    /// Returns `false` and changes nothing unless the revision of the update is greater than the
+    /// present one.
     ///
     /// # Errors
-    /// [`GraphError::NodeNotFound`] if no node has this id.
+    /// Returns [`GraphError::NodeNotFound`] if no node has this id, and the errors of
+    /// [`WriteLimits`].
     pub fn sync_patch_node(
         &mut self,
         id: &NodeId,
@@ -324,7 +330,8 @@ impl Graph {
     /// Replaces the metadata of an edge; returns `false` and adds no revision if it is equal already.
     ///
     /// # Errors
-    /// [`GraphError::EdgeNotFound`] if no edge has this id.
+    /// Returns [`GraphError::EdgeNotFound`] if no edge has this id, and the errors of
+    /// [`WriteLimits`].
     pub fn set_edge_metadata(
         &mut self,
         id: &EdgeId,
@@ -339,7 +346,8 @@ impl Graph {
     /// Applies operations to the metadata of an edge; see [`Graph::patch_node`].
     ///
     /// # Errors
-    /// [`GraphError::EdgeNotFound`] if no edge has this id.
+    /// Returns [`GraphError::EdgeNotFound`] if no edge has this id, and the errors of
+    /// [`WriteLimits`].
     pub fn patch_edge(
         &mut self,
         id: &EdgeId,
@@ -351,10 +359,11 @@ impl Graph {
         self.revise_edge(index, change.filter(|c| !c.is_idle()))
     }
 
-    /// Takes over another graph's revision of an edge, as [`Graph::sync_node`].
+    /// Replaces an edge with a revision from another graph, as [`Graph::sync_node`] does.
     ///
     /// # Errors
-    /// [`GraphError::EdgeNotFound`] if no edge has this id.
+    /// Returns [`GraphError::EdgeNotFound`] if no edge has this id, and the errors of
+    /// [`WriteLimits`].
     pub fn sync_edge(&mut self, edge: &Edge) -> Result<bool, GraphError> {
         let (index, held) = self.storage.find_edge(&edge.id)?;
         let change = (edge.revision > held.revision).then(|| {
@@ -368,10 +377,11 @@ impl Graph {
         self.revise_edge(index, change)
     }
 
-    /// Takes over another graph's partial update of an edge, as [`Graph::sync_patch_node`].
+    /// Applies a partial update of an edge from another graph, as [`Graph::sync_patch_node`] does.
     ///
     /// # Errors
-    /// [`GraphError::EdgeNotFound`] if no edge has this id.
+    /// Returns [`GraphError::EdgeNotFound`] if no edge has this id, and the errors of
+    /// [`WriteLimits`].
     pub fn sync_patch_edge(
         &mut self,
         id: &EdgeId,
@@ -388,7 +398,7 @@ impl Graph {
     /// Deletes a node and its edges; the events of the edges precede that of the node.
     ///
     /// # Errors
-    /// [`GraphError::NodeNotFound`] if no node has this id.
+    /// Returns [`GraphError::NodeNotFound`] if no node has this id.
     pub fn delete_node(&mut self, id: &NodeId, now: Timestamp) -> Result<(), GraphError> {
         let (index, _) = self.storage.find_node(id)?;
         let (edges, node) = self.storage.delete_node(index);
@@ -406,7 +416,7 @@ impl Graph {
     /// Deletes an edge.
     ///
     /// # Errors
-    /// [`GraphError::EdgeNotFound`] if no edge has this id.
+    /// Returns [`GraphError::EdgeNotFound`] if no edge has this id.
     pub fn delete_edge(&mut self, id: &EdgeId, now: Timestamp) -> Result<(), GraphError> {
         let (index, _) = self.storage.find_edge(id)?;
         if let Some(edge) = self.storage.delete_edge(index) {
@@ -445,13 +455,13 @@ impl Graph {
 
 /// Reads.
 impl Graph {
-    /// Returns the node with an id.
+    /// Returns the node with this id; `None` if there is none.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<&Arc<Node>> {
         self.storage.find_node(id).ok().map(|(_, node)| node)
     }
 
-    /// Returns the edge with an id.
+    /// Returns the edge with this id; `None` if there is none.
     #[must_use]
     pub fn edge(&self, id: &EdgeId) -> Option<&Arc<Edge>> {
         self.storage.find_edge(id).ok().map(|(_, edge)| edge)
@@ -494,8 +504,9 @@ impl Graph {
 
     /// Iterates over the nodes that have a value at a metadata key, in insertion order.
     ///
-    /// Values are compared as filters do: text equals only text, and a list equals a value if one of
-    /// its elements does. An indexed key costs a lookup, any other a scan of all nodes.
+    /// Values are compared as filters do: a string equals only a string, and a list equals a value
+    /// if one of its elements does. An indexed key costs a lookup, any other key a scan of all
+    /// nodes.
     pub fn find_nodes<'a>(
         &'a self,
         key: &str,
@@ -514,7 +525,7 @@ impl Graph {
         Box::new(self.nodes().filter(move |node| node.test(&key, &wanted)))
     }
 
-    /// Returns the first edge from a parent to a child that `accept` returns true for.
+    /// Returns the first edge from a parent to a child for which `accept` returns true.
     #[must_use]
     pub fn find_edge(
         &self,

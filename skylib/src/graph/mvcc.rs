@@ -54,7 +54,7 @@ pub(super) struct OldRevisions<E: Element> {
     former: HashMap<u32, Former<E>>,
     /// Indexes of deleted elements by id; an id may have been reused since.
     deleted: HashMap<E::Id, Vec<u32>>,
-    /// All that is stored, in the order of the changes that ended it.
+    /// All stored revisions and deletions, in the order of the changes that ended them.
     queue: VecDeque<Ended>,
     /// Sum of the bytes in `queue`.
     bytes: usize,
@@ -69,7 +69,7 @@ struct Former<E> {
 
 /// A revision that has been replaced, or an element that has been deleted.
 struct Ended {
-    /// Sequence number of that change.
+    /// Sequence number of the replacement or deletion.
     at: u64,
     index: u32,
     bytes: u32,
@@ -96,7 +96,7 @@ impl<E: Element> OldRevisions<E> {
             .push(index);
     }
 
-    /// Drops the first of the queue if it ended at or before `oldest`, the oldest open view.
+    /// Drops the first entry of the queue if it ended at or before `oldest`, the oldest open view.
     pub(super) fn drop_one(&mut self, oldest: u64) -> Dropped {
         let Some(ended) = self.queue.pop_front_if(|ended| ended.at <= oldest) else {
             return Dropped::Nothing;
@@ -158,7 +158,7 @@ impl<E: Element> OldRevisions<E> {
         self.former.contains_key(&index)
     }
 
-    /// Returns the indexes of deleted elements with an id.
+    /// Returns the indexes of deleted elements with this id.
     pub(super) fn deleted(&self, id: &E::Id) -> &[u32] {
         self.deleted.get(id).map_or(&[], Vec::as_slice)
     }
@@ -169,7 +169,7 @@ impl<E: Element> OldRevisions<E> {
         self.queue.range(from..).map(|ended| ended.index)
     }
 
-    /// Returns the sequence number of the first of the queue.
+    /// Returns the sequence number of the first entry of the queue.
     pub(super) fn oldest_end(&self) -> Option<u64> {
         self.queue.front().map(|ended| ended.at)
     }
@@ -179,7 +179,7 @@ impl<E: Element> OldRevisions<E> {
         self.queue.len()
     }
 
-    /// Returns the stored bytes; shared parts count as if owned.
+    /// Returns the size of the stored revisions in bytes; shared parts count as if owned.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -217,7 +217,7 @@ impl<E: Element> Default for OldRevisions<E> {
 /// Result of [`OldRevisions::drop_one`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dropped {
-    /// Nothing: an open view needs the first of the queue, or the queue is empty.
+    /// Nothing: an open view needs the first entry of the queue, or the queue is empty.
     Nothing,
     /// An old revision.
     Revision,

@@ -1,10 +1,10 @@
-//! `Node`: a thing in the network.
+//! `Node`: an object in the network.
 
 use super::{Metadata, NodeId, Origin};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// One revision of a thing in the network: a host, an interface, a container…
+/// One revision of an object in the network: a host, an interface, a container…
 ///
 /// ```
 /// use skylib::graph::{Metadata, Node, Origin};
@@ -38,7 +38,7 @@ pub struct Node {
     pub updated_at: Timestamp,
     /// Time of deletion; `None` while the node exists.
     pub deleted_at: Option<Timestamp>,
-    /// Number of this revision: 1 for a new node, incremented with each change of its metadata.
+    /// Number of this revision: 1 for a new node, incremented with each change to its metadata.
     pub revision: i64,
 }
 
@@ -57,7 +57,7 @@ impl Node {
         }
     }
 
-    /// Returns the same node with an owner.
+    /// Returns the same node with this origin and its host.
     #[must_use]
     pub fn with_origin(self, origin: Origin) -> Self {
         let (origin, host) = origin.into_parts();

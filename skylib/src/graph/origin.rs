@@ -1,13 +1,13 @@
-//! `Origin`: the owner of a graph element.
+//! `Origin`: the service and the host that a graph element comes from.
 
 use std::fmt;
 
 use crate::value::Text;
 
-/// Owner of a node or an edge: the service that added it, and the host it belongs to.
+/// Origin of a node or an edge: the service that added it, and the host it belongs to.
 ///
 /// The wire format has two fields for it: `Origin`, which is `<service>.<host>`, and `Host`. An
-/// element without an owner (the default) has neither.
+/// element without an origin (the default) has neither.
 ///
 /// ```
 /// use skylib::graph::{Metadata, Node, Origin};
@@ -34,7 +34,7 @@ impl Origin {
         }
     }
 
-    /// Returns an origin from the text of the wire's `Origin` field, without a host.
+    /// Returns an origin with this value of the wire's `Origin` field, without a host.
     pub fn from_text(text: impl Into<Text>) -> Self {
         Self {
             text: text.into(),
@@ -51,7 +51,7 @@ impl Origin {
         }
     }
 
-    /// Returns the text of the wire's `Origin` field: `<service>.<host>`.
+    /// Returns the value of the wire's `Origin` field: `<service>.<host>`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -63,7 +63,7 @@ impl Origin {
         &self.host
     }
 
-    /// Returns `Origin` and `Host` of the wire.
+    /// Returns the values of the wire's `Origin` and `Host` fields.
     pub(super) fn into_parts(self) -> (Text, Text) {
         (self.text, self.host)
     }

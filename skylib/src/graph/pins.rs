@@ -1,4 +1,4 @@
-//! `Pins`: the old revisions that answers hold while they are sent.
+//! `Pins`: the old revisions that answers hold while they are being sent.
 //!
 //! An answer shares its elements with the graph, so it costs almost nothing until the graph replaces
 //! them. A pin registers the sequence number of an answer's snapshot. When a change replaces a
@@ -35,12 +35,13 @@ struct State {
 
 /// A pin in the registry.
 struct Holder {
-    /// Bytes of the revisions of which this is the newest pin, by the sequence number of the oldest.
+    /// Bytes of the revisions of which this is the newest pin, by the sequence number of the oldest
+    /// pin.
     bytes: BTreeMap<u64, usize>,
     end: Arc<End>,
 }
 
-/// Whether the answer of a pin must be abandoned.
+/// State of a pin's answer: whether it must be abandoned, and the function to call then.
 #[derive(Default)]
 struct End {
     is_reached: AtomicBool,
@@ -73,8 +74,8 @@ impl End {
 
 /// Registration of an answer that holds the elements of a snapshot; drop it with the answer.
 ///
-/// While old revisions that answers hold exceed a part of the memory for clients, the pins of the
-/// oldest answers end, and their senders must stop.
+/// When the old revisions that answers hold exceed a quarter of the memory for clients, the pins of
+/// the oldest answers end, and their senders must stop.
 ///
 /// ```
 /// use skylib::graph::{Graph, GraphView, Metadata, Node, NodeId};
@@ -106,7 +107,7 @@ impl RevisionPin {
     }
 
     /// Sets a function that is called once the answer must be abandoned. It runs while the graph is
-    /// locked, so it must only pass the news on.
+    /// locked, so it must only pass the notification on.
     pub fn on_end(&self, notify: impl Fn() + Send + 'static) {
         self.end.set_notify(Box::new(notify));
     }
@@ -126,7 +127,7 @@ impl fmt::Debug for RevisionPin {
 }
 
 impl Pins {
-    /// Registers an answer of a snapshot.
+    /// Registers an answer that holds elements of a snapshot.
     pub(super) fn pin(self: &Arc<Self>, sequence: u64, memory: &MemoryBudget) -> RevisionPin {
         let key = (sequence, self.made.fetch_add(1, Ordering::Relaxed));
         let end = Arc::<End>::default();
@@ -148,7 +149,7 @@ impl Pins {
         }
     }
 
-    /// Notes that the revision that the change `made` has made is replaced; `bytes` returns its size.
+    /// Records that the revision made by the change `made` is replaced; `bytes` returns its size.
     #[inline]
     pub(super) fn replaced(&self, made: u64, bytes: impl FnOnce() -> usize) {
         if self.any.load(Ordering::Relaxed) {
@@ -178,7 +179,7 @@ impl State {
         self.set_bytes(self.bytes + bytes);
     }
 
-    /// Ends a pin: what an older one may hold, too, is counted there.
+    /// Removes a pin; revisions that an older pin may also hold are counted there.
     fn remove(&mut self, key: (u64, u64)) {
         let Some(ended) = self.pins.remove(&key) else {
             return;
@@ -196,7 +197,7 @@ impl State {
         self.set_bytes(self.bytes - freed);
     }
 
-    /// Counts the bytes. Beyond their part of the memory, ends the oldest pins.
+    /// Sets the size of the held revisions. Ends the oldest pins beyond the share of memory.
     fn set_bytes(&mut self, bytes: usize) {
         self.bytes = bytes;
         let Some(charge) = &self.charge else {
@@ -223,7 +224,7 @@ impl Default for Pins {
     }
 }
 
-/// Part of the memory for clients that old revisions may use: one in this number.
+/// Divisor of the memory for clients: old revisions may use one part in `SHARE`.
 const SHARE: usize = 4;
 
 #[cfg(test)]

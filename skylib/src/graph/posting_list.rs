@@ -15,7 +15,7 @@ pub(super) struct PostingList {
     len: usize,
 }
 
-/// Longest chunk.
+/// Maximum number of entries in a chunk.
 const CHUNK: usize = 512;
 
 impl PostingList {

@@ -1,4 +1,4 @@
-//! `GraphReader`: what can be read from a snapshot of a graph, of the present or of the past.
+//! `GraphReader`: reads of a snapshot of a graph, of the present or of the past.
 
 use std::fmt;
 use std::ops::Deref;
@@ -14,12 +14,13 @@ use crate::value::Text;
 ///
 /// Implemented by [`GraphView`](super::GraphView), the present, and
 /// [`PastView`](super::history::PastView), the past; it can be used as `&dyn GraphReader`. The
-/// iterators read a batch of 256 elements at a time and hold no lock in between, so the caller may
-/// take its time and use the reader meanwhile.
+/// iterators read batches of 256 elements and hold no lock between batches, so the caller may use
+/// the reader while iterating and need not hurry.
 ///
 /// # Errors
-/// Every method and every iterator fails with [`GraphError::ViewExpired`] once the snapshot has been
-/// dropped because too much has changed since it was opened. An iterator ends after an error.
+/// Every method and every iterator returns [`GraphError::ViewExpired`] once revisions that the
+/// snapshot needs have been dropped, because too much has changed since it was opened. An iterator
+/// ends after an error.
 ///
 /// ```
 /// use skylib::filter::{Filter, Predicate};
@@ -44,10 +45,10 @@ use crate::value::Text;
 /// # Ok::<(), GraphError>(())
 /// ```
 pub trait GraphReader: sealed::Sealed {
-    /// Returns the node with an id.
+    /// Returns the node with this id; `None` if there is none.
     fn node_by_id(&self, id: &NodeId) -> Result<Option<NodeRef>, GraphError>;
 
-    /// Returns the edge with an id.
+    /// Returns the edge with this id; `None` if there is none.
     fn edge_by_id(&self, id: &EdgeId) -> Result<Option<EdgeRef>, GraphError>;
 
     /// Iterates over the nodes that match a filter, in insertion order; uses an index if one helps.
@@ -93,7 +94,7 @@ pub trait GraphReader: sealed::Sealed {
     /// numbers.
     ///
     /// Reads the structure of the graph only, neither nodes nor edges: for paths, and for several
-    /// hops of which only the last one is looked at ([`GraphReader::nodes_at`]).
+    /// hops of which only the last one is read ([`GraphReader::nodes_at`]).
     fn hops<'a>(&'a self, from: &'a [u32], direction: Direction) -> Hops<'a>;
 
     /// Iterates over the nodes with these numbers, in this order; unknown numbers are skipped.
@@ -105,7 +106,7 @@ pub trait GraphReader: sealed::Sealed {
     /// Iterates over the parent and the child of each edge, in this order.
     fn ends_of<'a>(&'a self, edges: &'a [EdgeRef]) -> SnapshotIter<'a, EdgeEnds>;
 
-    /// Returns which numbers stand for revisions of the same element, if there are several.
+    /// Returns the map from revisions to elements; the identity except in an interval of the past.
     fn identities(&self) -> Identities {
         Identities::default()
     }
@@ -117,7 +118,7 @@ pub trait GraphReader: sealed::Sealed {
 }
 
 pub(super) mod sealed {
-    /// Limits the implementations to the two of this crate, so that methods can be added.
+    /// Restricts the implementations to those in this crate, so that methods can be added.
     #[expect(
         unnameable_types,
         reason = "a sealed trait cannot be named outside of the crate"
@@ -174,7 +175,7 @@ impl<E> Deref for ElementRef<E> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Neighbor {
-    /// Position in the given list of the node at which the edge was found.
+    /// Position, in the given list, of the node at which the edge was found.
     pub from: usize,
     /// The edge.
     pub edge: EdgeRef,
@@ -192,7 +193,7 @@ impl Neighbor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hop {
-    /// Position in the given list of the node at which the edge was found.
+    /// Position, in the given list, of the node at which the edge was found.
     pub from: usize,
     /// Number of the edge.
     pub edge: u32,
@@ -281,11 +282,11 @@ pub type Neighbors<'a> = SnapshotIter<'a, Neighbor>;
 /// Iterator over the neighbors of nodes as numbers.
 pub type Hops<'a> = SnapshotIter<'a, Hop>;
 
-/// Number of elements that an iterator reads at a time; few in tests, so that small graphs have
-/// many batches.
+/// Number of elements that an iterator reads in one batch; small in tests, so that small graphs
+/// have many batches.
 pub(super) const BATCH_SIZE: usize = if cfg!(test) { 3 } else { 256 };
 
-/// Iterator over what a [`GraphReader`] finds; reads a batch at a time and ends after an error.
+/// Iterator over the results of a [`GraphReader`]; reads in batches and ends after an error.
 pub struct SnapshotIter<'a, T> {
     batch: vec::IntoIter<T>,
     /// `None` once all batches have been read.

@@ -73,8 +73,8 @@ impl<'f, K: ElementIndex> FullScan<'f, K> {
         sink: &mut impl Sink<K::Element>,
     ) -> Result<bool, GraphError> {
         view.with_storage(|storage| {
-            // Two passes: the tests wait for memory, and the less there is between two of them, the
-            // more of these waits overlap.
+            // Two passes: each test waits for memory, and the less work there is between two tests,
+            // the more their waits overlap.
             let mut seen = Vec::with_capacity(BATCH_SIZE);
             let more = self.gather(storage, view.sequence, &mut seen);
             if !self.filter.is_everything() {
@@ -102,7 +102,7 @@ impl<'f, K: ElementIndex> FullScan<'f, K> {
                     seen.push(found);
                     self.last = at;
                 }
-                // All that follow are younger than the view.
+                // All elements that follow are younger than the view.
                 None if K::is_younger(storage, index, sequence) => return false,
                 None => {}
             }

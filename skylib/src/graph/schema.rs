@@ -2,9 +2,9 @@
 //!
 //! Agents, replication, `Sync` messages, and partial updates are not checked.
 //!
-//! The texts are those of the JSON Schema validator of the original, one line for each violated rule
-//! and each schema around it, sorted. The alternative for a node that its type, path, or UUID suggests
-//! is described.
+//! The messages are those of Skydive's JSON Schema validator, one line for each violated rule and
+//! each schema around it, sorted. For a node, the messages describe the alternative that its type,
+//! path, or UUID suggests.
 //!
 //! ```
 //! use skylib::graph::schema;
@@ -37,7 +37,7 @@ pub struct SchemaError {
 /// Checks the JSON document of a node.
 ///
 /// # Errors
-/// [`SchemaError`] with all violations.
+/// Returns [`SchemaError`] with all violations if the document violates the schema.
 pub fn check_node(document: &Value) -> Result<(), SchemaError> {
     let mut faults = Faults::default();
     if let Some(node) = faults.element(document) {
@@ -49,7 +49,7 @@ pub fn check_node(document: &Value) -> Result<(), SchemaError> {
 /// Checks the JSON document of an edge.
 ///
 /// # Errors
-/// [`SchemaError`] with all violations.
+/// Returns [`SchemaError`] with all violations if the document violates the schema.
 pub fn check_edge(document: &Value) -> Result<(), SchemaError> {
     let mut faults = Faults::default();
     if let Some(edge) = faults.element(document) {
@@ -64,7 +64,7 @@ pub fn check_edge(document: &Value) -> Result<(), SchemaError> {
 /// Checks new metadata of a node.
 ///
 /// # Errors
-/// [`SchemaError`] with all violations.
+/// Returns [`SchemaError`] with all violations if the metadata violate the schema.
 pub fn check_node_metadata(metadata: &Metadata) -> Result<(), SchemaError> {
     let mut faults = Faults::default();
     faults.node_metadata(metadata);
@@ -74,7 +74,7 @@ pub fn check_node_metadata(metadata: &Metadata) -> Result<(), SchemaError> {
 /// Checks new metadata of an edge.
 ///
 /// # Errors
-/// [`SchemaError`] with all violations.
+/// Returns [`SchemaError`] with all violations if the metadata violate the schema.
 pub fn check_edge_metadata(metadata: &Metadata) -> Result<(), SchemaError> {
     let mut faults = Faults::default();
     faults.edge_metadata(metadata);
@@ -91,7 +91,8 @@ impl Faults {
         if self.messages.is_empty() {
             return Ok(());
         }
-        // Each document is the conjunction of what all elements have and of what its kind has.
+        // Each document is the conjunction of the rules for all elements and the rules for its
+        // kind.
         self.add(ROOT, ALL_OF);
         self.messages.sort_unstable();
         Err(SchemaError {
@@ -133,7 +134,7 @@ impl Faults {
         }
     }
 
-    /// Checks for a name and for what identifies the node: a type; in addition a path for a
+    /// Checks for a name and for the keys that identify the node: a type; in addition a path for a
     /// namespace and a UUID for an Open vSwitch port; either of these for a node without a type.
     fn node_metadata(&mut self, metadata: &Map) {
         let before = self.messages.len();
@@ -163,7 +164,7 @@ impl Faults {
         }
     }
 
-    /// Requires a text that is not empty.
+    /// Requires a string that is not empty.
     fn require_text(&mut self, object: &str, map: &Map, key: &str) {
         match map.get(key) {
             Some(Value::Text(text)) if text.is_empty() => self.add(
@@ -174,7 +175,7 @@ impl Faults {
         }
     }
 
-    /// Requires a text, which may be empty.
+    /// Requires a string, which may be empty.
     fn require_any_text(&mut self, object: &str, map: &Map, key: &str) {
         match map.get(key) {
             Some(Value::Text(_)) => {}

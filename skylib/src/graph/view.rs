@@ -1,4 +1,4 @@
-//! `GraphView`: the graph as it was at one moment, for queries that take their time.
+//! `GraphView`: the graph as it was at one moment, for queries of any duration.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::memory::MemoryBudget;
 
 /// A snapshot of a graph at one sequence number, which later changes do not affect (MVCC).
 ///
-/// Reading takes the graph's lock for one batch of 256 elements at a time and releases it in
-/// between, so a long query does not block writers. The graph stores the revisions that open views
-/// need: drop a view soon. A view that would make the graph store too much expires, and all its
-/// methods fail with [`GraphError::ViewExpired`] from then on.
+/// Reading takes the graph's lock for one batch of 256 elements and releases it between batches, so
+/// a long query does not block writers. The graph stores the revisions that open views need: drop a
+/// view soon. A view that would make the graph store too much expires; then all its methods return
+/// [`GraphError::ViewExpired`].
 ///
 /// ```
 /// use skylib::filter::{Filter, Predicate};
@@ -132,7 +132,8 @@ impl GraphReader for GraphView<'_> {
         if filter.is_everything() {
             return Ok(self.node_count);
         }
-        // The index describes the newest revisions: its count is the view's if nothing has changed.
+        // The index describes the newest revisions: its count is that of the view if nothing has
+        // changed.
         let known = self.with_storage(|storage| {
             let probe = index_probe::probe(filter, storage)?;
             (storage.sequence() == self.sequence)
@@ -249,7 +250,8 @@ impl GraphView<'_> {
         let mut work = Some(work);
         let mut result = None;
         self.access.read(&mut |graph| {
-            // Checked under the lock: what this view needs is not dropped while the lock is held.
+            // Checked under the lock: revisions that this view needs are not dropped while the lock
+            // is held.
             if !self.views.is_expired(self.sequence)
                 && let Some(work) = work.take()
             {
@@ -259,7 +261,7 @@ impl GraphView<'_> {
         result.ok_or(GraphError::ViewExpired)
     }
 
-    /// Iterates over what `read` returns for each item.
+    /// Iterates over the results of `read` for each item.
     fn fetch<'a, T, R>(
         &'a self,
         items: &'a [T],
@@ -277,7 +279,7 @@ impl GraphView<'_> {
         })
     }
 
-    /// Iterates over what `read` returns for each edge of the given nodes: its arguments are the
+    /// Iterates over the results of `read` for each edge of the given nodes: its arguments are the
     /// position of the node, the edge, and the node at the other end.
     fn walk<'a, R>(
         &'a self,

@@ -1,10 +1,10 @@
-//! `WriteLimits`: limits on the elements that a graph takes from others than its own probes.
+//! `WriteLimits`: limits on the elements of a graph that were not added by this host's probes.
 
 use super::GraphError;
 use super::element::{Element, size};
 use crate::value::Text;
 
-/// Limits on the elements of all origins but one.
+/// Limits on the elements of all origins except one.
 ///
 /// ```
 /// use skylib::graph::{Graph, GraphError, Metadata, Node, WriteLimits};
@@ -26,9 +26,9 @@ pub struct WriteLimits {
     pub max_bytes: usize,
     /// Maximum size of one element, in bytes, approximately.
     pub max_element_bytes: usize,
-    /// Maximum number of nodes of all origins: others are added below it only.
+    /// Maximum number of nodes of all origins; only the exempt origin can add nodes beyond it.
     pub max_nodes: usize,
-    /// Maximum number of edges of all origins: others are added below it only.
+    /// Maximum number of edges of all origins; only the exempt origin can add edges beyond it.
     pub max_edges: usize,
 }
 
@@ -72,11 +72,11 @@ impl WriteLimits {
     }
 }
 
-/// The limits of a graph and the size of what they limit.
+/// Limits of a graph and the size of the elements they apply to.
 #[derive(Default)]
 pub(super) struct Written {
     limits: Option<WriteLimits>,
-    /// Size of the elements of all origins but the exempt one, in bytes; 0 without limits.
+    /// Size of the elements of all origins except the exempt one, in bytes; 0 without limits.
     bytes: usize,
 }
 
@@ -85,7 +85,7 @@ impl Written {
         self.bytes
     }
 
-    /// Sets the limits. The elements in the graph are to be counted again.
+    /// Sets the limits. The caller must count the elements in the graph again.
     pub(super) fn limit(&mut self, limits: WriteLimits) {
         self.limits = Some(limits);
         self.bytes = 0;
@@ -107,7 +107,7 @@ impl Written {
     /// Counts a new element; `count` is the number of elements of its kind before.
     ///
     /// # Errors
-    /// [`GraphError`] if the element exceeds a limit; it is not counted then.
+    /// Returns [`GraphError`] if the element exceeds a limit; the element is then not counted.
     pub(super) fn add<E: Element>(&mut self, element: &E, count: usize) -> Result<(), GraphError> {
         let Some(limits) = self.limits_of(element) else {
             return Ok(());
@@ -126,7 +126,7 @@ impl Written {
     /// Counts a new revision of an element.
     ///
     /// # Errors
-    /// [`GraphError`] if the element grows beyond a limit; it is not counted then.
+    /// Returns [`GraphError`] if the element grows beyond a limit; the change is then not counted.
     pub(super) fn revise<E: Element>(&mut self, old: &E, new: &E) -> Result<(), GraphError> {
         if let Some(limits) = self.limits_of(old) {
             self.bytes = self.bytes_with(limits, size(old), size(new))?;
@@ -134,7 +134,7 @@ impl Written {
         Ok(())
     }
 
-    /// Counts the end of an element.
+    /// Subtracts a deleted element.
     pub(super) fn remove<E: Element>(&mut self, element: &E) {
         if self.limits_of(element).is_some() {
             self.bytes = self.bytes.saturating_sub(size(element));

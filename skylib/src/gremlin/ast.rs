@@ -1,4 +1,4 @@
-//! Abstract syntax tree of a query: steps and their parameters, which print as query text.
+//! Abstract syntax tree of a query: steps and their parameters, with `Display` in query syntax.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::value::Text;
 
 /// One step of a query, with parameters that were checked as far as possible before it runs.
 ///
-/// Its `Display` text parses to the same step.
+/// Its `Display` output parses to the same step.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Step {
@@ -179,7 +179,7 @@ pub enum Predicate {
     Within,
     /// Equal to none of the values.
     Without,
-    /// The entire text matches a regular expression.
+    /// The entire string matches a regular expression.
     Regex,
     /// An address inside an IPv4 network.
     Ipv4Range,

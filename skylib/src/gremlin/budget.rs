@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::error::QueryError;
 use crate::memory::MemoryCharge;
 
-/// Limits on the memory that one query holds at a time.
+/// Limits on the memory that one query holds at any moment.
 ///
 /// ```
 /// use skylib::gremlin::Limits;

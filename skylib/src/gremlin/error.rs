@@ -1,13 +1,13 @@
-//! `QueryError`: why a query was not parsed or not run.
+//! `QueryError`: the reason why a query was not parsed or not run.
 
 use std::fmt;
 
 use crate::memory::MemoryExhausted;
 
-/// Error of parsing or running a query.
+/// Error returned if a query cannot be parsed or run.
 ///
-/// The first line of its text is exactly the original's, which clients match. A second line, for
-/// people, states the position in the query and what was expected.
+/// The first line of its message is exactly that of Skydive, which clients match. A second line,
+/// for people, states the position in the query and what was expected.
 ///
 /// ```
 /// use skylib::gremlin::Query;
@@ -28,7 +28,7 @@ pub struct QueryError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueryErrorKind {
-    /// The text is not a query.
+    /// The string is not a query.
     Parse,
     /// The query refers to something that does not exist, or a step cannot be applied.
     Execute,

@@ -1,6 +1,6 @@
-//! Go's `%v`, `%s`, and `%q` formats, which error texts of the language contain.
+//! Go's `%v`, `%s`, and `%q` formats, which error messages of the language contain.
 //!
-//! COMPAT: clients and their tests match these texts exactly.
+//! COMPAT: clients and their tests match these messages exactly.
 
 use std::fmt::Write as _;
 
@@ -28,7 +28,7 @@ fn value(param: &Param) -> String {
     match param {
         Param::Text(text) => text.as_str().to_owned(),
         Param::Float(number) => float(*number),
-        // COMPAT: the original printed the name of the next keyword in its table.
+        // COMPAT: Skydive printed the name of the next keyword in its table.
         Param::Order(SortOrder::Ascending) => "DESC".to_owned(),
         Param::Order(SortOrder::Descending) => "IPV4RANGE".to_owned(),
         Param::Forever => "NOW".to_owned(),

@@ -18,7 +18,7 @@ pub(super) enum Data {
     Graph,
     Nodes(Rows<NodeRef>),
     Edges(Rows<EdgeRef>),
-    /// Numbers of nodes, from source to target, per path.
+    /// Paths, each as the node numbers from source to target.
     Paths(Vec<Vec<u32>>),
     List(Vec<Value>),
     Scalar(Value),
@@ -85,7 +85,7 @@ impl<R> From<Vec<R>> for Rows<R> {
 
 /// Nodes or edges, for code that treats both alike.
 pub(super) trait ElementRow: Row {
-    /// The shared element without its number.
+    /// Shared element without its number.
     type Shared;
     /// Wraps elements into a result.
     fn data(rows: Rows<Self>) -> Data;

@@ -1,4 +1,4 @@
-//! Lexer: splits query text into tokens with their byte ranges.
+//! Lexer: splits a query into tokens with their byte ranges.
 
 use std::ops::Range;
 
@@ -61,7 +61,7 @@ impl<'a> Lexer<'a> {
             '.' => self.take(TokenKind::Dot, 1),
             '\'' | '"' => self.text(),
             '0'..='9' => self.number(1),
-            // An extension: the original had no negative numbers.
+            // An extension: Skydive had no negative numbers.
             '-' if chars.next().is_some_and(|c| c.is_ascii_digit()) => self.number(2),
             'a'..='z' | 'A'..='Z' => {
                 let len = self.run_length(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -86,7 +86,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Reads digits and dots, of which the first `head` bytes are known to belong to the number.
+    /// Reads digits and dots; the first `head` bytes are known to belong to the number.
     ///
     /// COMPAT: a letter directly after a number is an illegal token that replaces the number.
     fn number(&mut self, head: usize) -> Token<'a> {

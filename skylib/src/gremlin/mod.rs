@@ -27,19 +27,20 @@
 //!
 //! | To | Call |
 //! |---|---|
-//! | run a query text once or many times | [`Query::run_on`] |
+//! | run a query once or many times | [`Query::run_on`] |
 //! | write a query in Rust, checked by the compiler | [`Graph::traversal`](crate::Graph::traversal), [`Traversal::run`] |
 //! | set limits, history, packet filters, or an interrupt | [`Query::run`] with a [`Context`] |
-//! | receive changes of an answer | [`LiveQuery::advance`](live::LiveQuery::advance) |
+//! | receive changes to an answer | [`LiveQuery::advance`](live::LiveQuery::advance) |
 //! | see how a query was run | [`Query::explain`] |
 //! | query a running engine (feature `engine`) | `Engine::query`, `Engine::live_client` |
 //!
 //! `docs/gremlin.md` is the user's guide to the language.
 //!
-//! A lexer and a parser convert the text to [`Step`]s (which print as query text again). The planner
-//! checks which steps fit together, merges filters and pages into the steps that they narrow, and
-//! compiles filters. Untrusted queries are safe: length, number of steps, nesting, and number of
-//! regular expressions are bounded when parsing; [`Limits`] and an interrupt bound the run.
+//! A lexer and a parser convert the query to [`Step`]s (whose `Display` output is query syntax
+//! again). The planner checks which steps fit together, merges filters and pages into the steps
+//! that they narrow, and compiles filters. Untrusted queries are safe: length, number of steps,
+//! nesting, and number of regular expressions are bounded when parsing; [`Limits`] and an interrupt
+//! bound the run.
 
 mod answer;
 mod ast;
@@ -115,7 +116,7 @@ impl Query {
     /// Parses and plans a query.
     ///
     /// # Errors
-    /// Returns an error if the text is not a query. Some wrong parameters are reported only when
+    /// Returns an error if the string is not a query. Some wrong parameters are reported only when
     /// the query runs.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
         let steps = parser::parse(text)?;
@@ -127,7 +128,7 @@ impl Query {
         })
     }
 
-    /// Plans steps that a [`Traversal`] built. Errors refer to their text form.
+    /// Plans steps that a [`Traversal`] built. Errors refer to their query syntax.
     fn from_steps(steps: Vec<Step>) -> Result<Self, QueryError> {
         let mut text = String::from("G");
         let with_offset = |step: Step| {
@@ -154,7 +155,8 @@ impl Query {
         self.steps.iter().map(|(step, _)| step)
     }
 
-    /// Returns the names of the steps that can follow the query; none if the query fails on every graph.
+    /// Returns the names of the steps that can follow the query; empty if the query fails on every
+    /// graph.
     ///
     /// ```
     /// use skylib::gremlin::Query;
@@ -169,7 +171,7 @@ impl Query {
         self.plan.followers
     }
 
-    /// Returns whether the query reads stored packets, which contain what the hosts sent.
+    /// Returns whether the query reads stored packets, which contain data sent by hosts.
     ///
     /// ```
     /// use skylib::gremlin::Query;
@@ -247,8 +249,8 @@ impl fmt::Display for Query {
 ///
 /// let (graph, flows) = (Graph::new(), FlowSet::default());
 /// let view = GraphView::open(&graph);
-/// let is_cancelled = AtomicBool::new(true);
-/// let interrupt = || is_cancelled.load(Ordering::Relaxed);
+/// let is_canceled = AtomicBool::new(true);
+/// let interrupt = || is_canceled.load(Ordering::Relaxed);
 /// let context = Context::new(&view, &flows, Timestamp::ZERO)
 ///     .with_limits(Limits::default().with_max_elements(1000))
 ///     .with_interrupt(&interrupt);
@@ -273,8 +275,9 @@ pub struct Context<'a> {
     pub time_zone: Option<&'a TimeZone>,
     /// Limits of one run.
     pub limits: Limits,
-    /// Charge that grows with the memory of the run, and then shrinks to that of the answer. The query
-    /// ends with [`QueryErrorKind::Memory`] when its budget is exhausted; `None` charges nothing.
+    /// Charge that grows with the memory of the run, and then shrinks to that of the answer. The
+    /// query ends with [`QueryErrorKind::Memory`] when the charge's budget is exhausted; `None`
+    /// charges nothing.
     pub memory: Option<&'a MemoryCharge>,
     /// Function polled about every 256 elements; the query ends with
     /// [`QueryErrorKind::Interrupted`] once it returns `true`.

@@ -5,7 +5,7 @@ use crate::filter::Filter;
 use crate::graph::ElementKey;
 use crate::value::Text;
 
-/// Identity that every element matching a filter has. The variants are complete by definition.
+/// Identity that every element matching a filter has.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Lookup<'f> {
     /// The id of the only element that can match.

@@ -1,7 +1,7 @@
 //! Compiles parameters to filters.
 //!
-//! COMPAT: the error texts are the original's. Most are reported when a query runs, not when it is
-//! parsed.
+//! COMPAT: the error messages are those of Skydive. Most are reported when a query runs, not when
+//! it is parsed.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -225,7 +225,7 @@ fn equal(key: &Text, literal: &Param) -> Result<Filter, String> {
     Ok(Filter::test(key.clone(), test))
 }
 
-/// Returns a filter of equality with a text.
+/// Returns a filter of equality with a string.
 fn equal_text(key: &Text, text: &Text) -> Filter {
     let is = |text: Text| Filter::test(key.clone(), filter::Predicate::Text(text));
     let (layer, last) = key.rsplit_once('.').unwrap_or(("", key));
@@ -234,7 +234,7 @@ fn equal_text(key: &Text, text: &Text) -> Filter {
             Ok(address) => Filter::test(key.clone(), filter::Predicate::Address(address)),
             Err(_) => is(text.clone()),
         },
-        // Every spelling in use is an equality, which an index answers.
+        // Each common spelling becomes an equality, which an index can answer.
         (_, "MAC") | ("Link" | "ETHERNET", "A" | "B") if is_mac(text) => {
             let mut spellings = vec![text.clone()];
             for other in [text.to_ascii_lowercase(), text.to_ascii_uppercase()] {
@@ -248,13 +248,13 @@ fn equal_text(key: &Text, text: &Text) -> Filter {
     }
 }
 
-/// Returns whether a text is six bytes in hexadecimal, separated by colons.
+/// Returns whether a string is six bytes in hexadecimal, separated by colons.
 fn is_mac(text: &str) -> bool {
     let is_byte = |byte: &str| byte.len() == 2 && byte.bytes().all(|b| b.is_ascii_hexdigit());
     text.split(':').count() == 6 && text.split(':').all(is_byte)
 }
 
-/// Returns the equalities of `Within`: strings compare as strings, all others as integers.
+/// Returns the equalities of `Within`: strings compare as strings, all other values as integers.
 fn members(key: &Text, params: &[Param]) -> Result<Vec<Filter>, String> {
     let member = |literal: &Param| match literal {
         Param::Bool(bool) => Ok(Filter::test(
@@ -483,7 +483,7 @@ mod tests {
             assert!(finds(("Name", of(Predicate::Regex, &[text(name)])), node));
         }
         assert!(!finds(("Name", text("eth1")), node));
-        // A negation is about the name only.
+        // A negation applies to the name only.
         assert!(finds(("Name", of(Predicate::Ne, &[text("uplink")])), node));
         assert!(!finds(("Name", of(Predicate::Ne, &[text("eth0")])), node));
         assert!(!finds(("Type", text("uplink")), node));

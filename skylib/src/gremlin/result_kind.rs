@@ -1,12 +1,12 @@
-//! `ResultKind`: the type of a step's input, the steps that accept it, and errors for those that do
-//! not.
+//! `ResultKind`: the type of a step's input, the steps that accept it, and the errors of steps that
+//! do not.
 
 use super::ast::Step;
 use super::error::nearest;
 use super::step_params;
 use super::steps::time;
 
-/// ResultKind of result that a step receives.
+/// Kind of the result that a step receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResultKind {
     Graph,
@@ -26,7 +26,7 @@ pub(super) enum ResultKind {
 }
 
 impl ResultKind {
-    /// Returns the kind in words, for help texts.
+    /// Returns the kind in words, for help messages.
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Graph => "the graph",
@@ -62,8 +62,8 @@ impl ResultKind {
         }
     }
 
-    /// Returns the help text for a failed step: how it is written if it can follow this kind,
-    /// otherwise the steps that can.
+    /// Returns the help message for a failed step: its usage if it can follow this kind, otherwise
+    /// the steps that can.
     pub(super) fn help(self, step: &Step) -> String {
         let (name, kind, followers) = (step.name(), self.words(), self.followers());
         if self == Self::Flows && matches!(step, Step::Limit(_) | Step::Range(..)) {
@@ -85,9 +85,9 @@ impl ResultKind {
         }
     }
 
-    /// Returns the error text for a step that cannot follow this kind.
+    /// Returns the error message for a step that cannot follow this kind.
     ///
-    /// COMPAT: the original looked up some steps by name on its Go types, and its texts show both.
+    /// COMPAT: Skydive looked up some steps by name on its Go types, and its messages show both.
     pub(super) fn refuses(self, step: &Step) -> String {
         let method = match step {
             Step::Values(_) => "PropertyValues",

@@ -1,8 +1,8 @@
-//! `Scope`: what a query reads: a snapshot of the graph, in the present or the past, or a subgraph of
-//! it.
+//! `Scope`: the data that a query reads: a snapshot of the graph, in the present or the past, or a
+//! subgraph of it.
 //!
-//! The graph is locked for one batch of elements at a time, so filters that are expensive to test are
-//! split: a cheap part runs inside the batch, the rest outside ([`Scope::cheap_part`]).
+//! The graph is locked while a batch of elements is read, so expensive filters are split: a cheap
+//! part runs while the lock is held, the rest afterwards ([`Scope::cheap_part`]).
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use crate::graph::{
 };
 use crate::time::When;
 
-/// The elements that `V`, `E`, and walks can find.
+/// Elements that `V`, `E`, and walks can find.
 #[derive(Clone)]
 pub(super) struct Scope<'a> {
     source: Source<'a>,
@@ -29,7 +29,7 @@ pub(super) struct Scope<'a> {
     subgraph: Option<Rc<Subgraph>>,
 }
 
-/// The snapshot that a query reads.
+/// Snapshot that a query reads.
 #[derive(Clone)]
 enum Source<'a> {
     Live(&'a GraphView<'a>),
@@ -119,7 +119,7 @@ impl<'a> Scope<'a> {
         self.subgraph = Some(Rc::new(subgraph));
     }
 
-    /// Returns the node with an id.
+    /// Returns the node with this id; `None` if there is none.
     pub(super) fn node(&self, id: &str) -> Result<Option<NodeRef>, QueryError> {
         let found = self
             .reader()
@@ -128,7 +128,7 @@ impl<'a> Scope<'a> {
         Ok(found.filter(|node| self.has_node(node.index())))
     }
 
-    /// Returns the edge with an id.
+    /// Returns the edge with this id; `None` if there is none.
     pub(super) fn edge(&self, id: &str) -> Result<Option<EdgeRef>, QueryError> {
         let found = self
             .reader()

@@ -1,6 +1,8 @@
-//! Converts names and parameters to typed steps, checking what must hold before a query runs.
+//! Converts names and parameters to typed steps, and checks conditions that must hold before a
+//! query runs.
 //!
-//! COMPAT: the error texts are exactly the original's, including its grammar; clients match them.
+//! COMPAT: the error messages are exactly those of Skydive, including their grammar; clients match
+//! them.
 
 use std::net::IpAddr;
 
@@ -74,7 +76,7 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
     Some(step)
 }
 
-/// Returns the step on flows, or on what derives from nodes and flows, with an uppercase name.
+/// Returns the step on flows, or on data derived from nodes and flows, with an uppercase name.
 fn derived_step(name: &str, params: Vec<Param>) -> Option<Result<Step, String>> {
     let step = match name {
         "FLOWS" => flows(&params).map(|()| Step::Flows(params)),
@@ -105,7 +107,7 @@ pub(super) fn check(step: &Step) -> Result<(), String> {
     }
 }
 
-/// Returns how a step is written, for help texts.
+/// Returns the usage of a step, for help messages.
 pub(super) fn usage(word: &str) -> Option<&'static str> {
     USAGES
         .iter()

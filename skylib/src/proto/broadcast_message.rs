@@ -14,7 +14,7 @@ use crate::id::Id;
 use crate::memory::{MemoryBudget, MemoryCharge, MemoryUse};
 use crate::time::Timestamp;
 
-/// Content of the updates that a subscriber receives. Complete by definition.
+/// Content of the updates that a subscriber receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UpdatePolicy {
     /// The whole element.
@@ -30,7 +30,7 @@ impl FromStr for UpdatePolicy {
     /// Parses the value of the header `X-Update-Policy` in any case; an empty value means full.
     ///
     /// # Errors
-    /// [`ParseUpdatePolicyError`] for any other value than `full` and `partial`.
+    /// Returns [`ParseUpdatePolicyError`] for any value other than `full` and `partial`.
     fn from_str(name: &str) -> Result<Self, ParseUpdatePolicyError> {
         match name {
             "" => Ok(Self::Full),
@@ -41,7 +41,7 @@ impl FromStr for UpdatePolicy {
     }
 }
 
-/// Error of parsing an [`UpdatePolicy`] from text.
+/// Error returned if a string is not a valid [`UpdatePolicy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown update policy; expected full or partial")]
 pub struct ParseUpdatePolicyError;
@@ -90,15 +90,15 @@ enum Content {
 }
 
 impl BroadcastMessage {
-    /// Returns the message for a change of the graph.
+    /// Returns the message for a change to the graph.
     #[must_use]
     pub fn graph_event(event: GraphEvent) -> Self {
-        // The metadata are held once as values and once as encoded text.
+        // The metadata are held once as values and once as encoded bytes.
         let weight = BASE_WEIGHT + 2 * event.metadata_bytes();
         Self::new(Cow::Borrowed(GRAPH), Content::Graph(event), weight)
     }
 
-    /// Returns a message of any namespace with an object that is already JSON text.
+    /// Returns a message of any namespace with an object that is already JSON.
     #[must_use]
     pub fn object(
         namespace: impl Into<Cow<'static, str>>,
@@ -106,7 +106,7 @@ impl BroadcastMessage {
         json: impl Into<Bytes>,
     ) -> Self {
         let json = json.into();
-        // The text is held once alone and once inside the envelope.
+        // The JSON is held once alone and once inside the envelope.
         let weight = BASE_WEIGHT + 2 * json.len();
         Self::new(
             namespace.into(),
@@ -120,7 +120,7 @@ impl BroadcastMessage {
     }
 
     /// Sets the protobuf form of an object, which clients with that encoding receive instead of the
-    /// JSON text.
+    /// JSON.
     #[must_use]
     pub fn with_protobuf(mut self, bytes: impl Into<Bytes>) -> Self {
         if let Content::Object { protobuf, .. } = &mut self.content {
@@ -190,7 +190,7 @@ impl BroadcastMessage {
         self.sequence
     }
 
-    /// Returns the change of the graph; `None` for other messages.
+    /// Returns the change to the graph; `None` for other messages.
     #[must_use]
     pub const fn event(&self) -> Option<&GraphEvent> {
         match &self.content {

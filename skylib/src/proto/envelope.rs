@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-/// The message `websocket.StructMessage` of the original.
+/// The message `websocket.StructMessage` of Skydive.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Envelope {
     #[prost(string, tag = "1")]
@@ -22,7 +22,8 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// Returns the beginning of the message whose JSON object, of this length in bytes, follows.
+    /// Returns the beginning of the message, which is followed by the JSON object of this length in
+    /// bytes.
     pub(super) fn head(
         namespace: &str,
         kind: &str,
@@ -46,7 +47,7 @@ impl Envelope {
     }
 }
 
-/// Value of `format` for JSON text.
+/// Value of `format` for JSON.
 pub(super) const FORMAT_JSON: i32 = 0;
 /// Value of `format` for a protobuf message.
 pub(super) const FORMAT_PROTOBUF: i32 = 1;

@@ -11,7 +11,7 @@ use crate::gremlin::{Answer, Context, Query, Step};
 use crate::id::Id;
 use crate::time::Timestamp;
 
-/// The elements that a filter selects.
+/// Elements that a filter selects.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     nodes: HashMap<NodeId, Arc<Node>>,
@@ -47,16 +47,16 @@ impl Selection {
     }
 }
 
-/// The elements that a subscriber has been sent.
+/// Elements that have been sent to a subscriber.
 ///
 /// If the filter tests each node separately ([`NodeFilter`]), the view is updated event by event
 /// ([`FilteredView::follow`]) in constant time per event. Any other filter is run again after a
-/// batch of events, and the view is replaced by the result ([`FilteredView::replace`]), which the
+/// batch of events, and the view is replaced with the result ([`FilteredView::replace`]), which the
 /// subscribers with the same filter share.
 #[derive(Debug, Default)]
 pub struct FilteredView {
     selection: Arc<Selection>,
-    /// Elements of `selection` that the subscriber does not know: their deletion was sent, and the
+    /// Elements of `selection` that the subscriber does not have: their deletion was sent, and the
     /// event of their addition has not arrived yet. Nodes are marked by `true`.
     removed: HashSet<(bool, Id)>,
 }
@@ -140,12 +140,13 @@ impl FilteredView {
         messages
     }
 
-    /// Returns the selection to change it. A view that follows events does not share it.
+    /// Returns the selection for modification. A view that follows events does not share it.
     fn own(&mut self) -> &mut Selection {
         Arc::make_mut(&mut self.selection)
     }
 
-    /// Adds or removes a node according to the filter; returns whether it is in the view then.
+    /// Adds or removes a node according to the filter; returns whether the node is in the view
+    /// afterwards.
     fn follow_node(
         &mut self,
         node: &Arc<Node>,
@@ -170,7 +171,8 @@ impl FilteredView {
         true
     }
 
-    /// Adds an edge whose ends are both in the view; returns whether it is in the view then.
+    /// Adds an edge whose ends are both in the view; returns whether the edge is in the view
+    /// afterwards.
     fn follow_edge(&mut self, edge: &Arc<Edge>, messages: &mut Vec<Arc<BroadcastMessage>>) -> bool {
         let Selection { nodes, edges } = self.own();
         let has_ends = nodes.contains_key(&edge.parent) && nodes.contains_key(&edge.child);
@@ -186,7 +188,7 @@ impl FilteredView {
         messages.extend(removed.map(|edge| message_of(GraphEvent::EdgeDeleted(edge))));
     }
 
-    /// Replaces the view by the result of the filter after a batch of events, and returns the
+    /// Replaces the view with the result of the filter after a batch of events, and returns the
     /// messages to send, in order: added nodes, removed nodes, added edges, removed edges, and the
     /// updates of other elements.
     ///
@@ -214,7 +216,7 @@ impl FilteredView {
         messages
     }
 
-    /// Returns the messages about elements that are in one of the two views only.
+    /// Returns the messages about elements that are in only one of the two views.
     ///
     /// `nodes` and `edges` are the elements of this view in the order of the filter's result.
     fn differences(
@@ -389,7 +391,7 @@ pub struct NodeFilter {
 }
 
 impl NodeFilter {
-    /// Returns the filter of a query; `None` if its result depends on more than one node at a time.
+    /// Returns the filter of a query; `None` if the result for a node depends on other nodes.
     #[must_use]
     pub fn from_query(query: &Query) -> Option<Self> {
         let steps: Vec<&Step> = query

@@ -1,4 +1,4 @@
-//! Flows that agents send: a `flow.Message` without envelope in a frame or a datagram.
+//! Flows that agents send: a `flow.Message` without an envelope in a frame or a datagram.
 
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -22,8 +22,8 @@ use crate::flow::{Flow, FlowMessage};
 /// ```
 ///
 /// # Errors
-/// [`ProtoError`] if the bytes are not such a message, or a flow or the whole message exceeds a
-/// limit; no flow is returned then.
+/// Returns [`ProtoError`] if the bytes are not such a message, or a flow or the whole message
+/// exceeds a limit; no flow is returned in that case.
 pub fn decode_flow_message(bytes: &[u8]) -> Result<FlowMessage, ProtoError> {
     let mut message = FlowMessage::default();
     let mut weight = 0;
@@ -85,11 +85,11 @@ fn check_size(mut record: &[u8]) -> Result<(), ProtoError> {
 const FLOWS: u32 = 1;
 const RAW_PACKETS: u32 = 36;
 
-/// Longest record without its raw packets, in bytes; DNS content is the largest part.
+/// Maximum size of a record without its raw packets, in bytes; DNS content is the largest part.
 const MAX_RECORD_BYTES: usize = 64 << 10;
-/// Highest number of raw packets of one flow.
+/// Maximum number of raw packets of one flow.
 const MAX_PACKETS: usize = 65_536;
-/// Highest memory of the flows of one message, in bytes.
+/// Maximum memory of the flows of one message, in bytes.
 const MAX_WEIGHT: usize = 64 << 20;
 
 #[cfg(test)]

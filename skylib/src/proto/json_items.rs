@@ -16,12 +16,13 @@ pub(super) trait Item: fmt::Debug + Send + Sync + 'static {
     fn write(&self, json: &mut JsonWriter);
 }
 
-/// Items that are not written yet.
+/// Items that have not been written yet.
 pub(super) trait Items: fmt::Debug + Send + Sync {
     /// Writes items, separated by commas, until the buffer is full; returns whether any may be left.
     fn fill(&mut self, json: &mut JsonWriter) -> bool;
 
-    /// Returns the length of the text that is not written yet, in bytes. `json` is a buffer for it.
+    /// Returns the length of the JSON that has not been written yet, in bytes. `json` is a buffer
+    /// for it.
     fn text_len(&self, json: &mut JsonWriter) -> u64;
 }
 
@@ -52,7 +53,7 @@ impl Item for (Text, Value) {
     }
 }
 
-/// Implements [`Item`] for types that `serde` writes.
+/// Implements [`Item`] for types that `serde` serializes.
 macro_rules! serialized_items {
     ($($item:ty),*) => {$(
         impl Item for $item {
@@ -105,11 +106,11 @@ impl<T: Item> Items for Series<T> {
 #[derive(Debug)]
 pub(super) struct Groups<T> {
     groups: vec::IntoIter<(Option<Text>, Vec<T>)>,
-    /// Items left of the group whose opening bracket is the last one written.
+    /// Remaining items of the group whose opening bracket is the last one written.
     open: Option<Series<T>>,
     /// Whether a group has been written, so that the next needs a comma.
     needs_comma: bool,
-    /// Text of a group without items.
+    /// JSON of a group without items.
     empty: &'static str,
 }
 
@@ -124,7 +125,7 @@ impl<T> Groups<T> {
     }
 }
 
-/// Writes what precedes the list of a group.
+/// Writes the beginning of a group: the comma, the key, and the opening brackets.
 fn begin_group(key: Option<&Text>, needs_comma: &mut bool, json: &mut JsonWriter) {
     if std::mem::replace(needs_comma, true) {
         json.constant(b",");
@@ -221,12 +222,12 @@ fn len_of<T: Item>(items: &[T], mut needs_comma: bool, json: &mut JsonWriter) ->
     len
 }
 
-/// Clears the buffer; returns the length of its text, in bytes.
+/// Clears the buffer; returns the length of its content, in bytes.
 fn taken(json: &mut JsonWriter) -> u64 {
     let len = json.len() as u64;
     json.clear();
     len
 }
 
-/// Length of buffered text after which no further item is written, in bytes.
+/// Length of the buffered content from which on no further item is written, in bytes.
 pub(super) const BUFFER_BYTES: usize = 4 << 10;

@@ -1,8 +1,8 @@
-//! `JsonStream`: JSON of many elements, produced one chunk at a time while it is being sent.
+//! `JsonStream`: JSON of many elements, produced chunk by chunk while it is being sent.
 //!
-//! Elements are first written to a small buffer that stays in the processor's cache, then copied to
-//! the chunk. A message in protobuf needs the length of its JSON object first: a first pass over the
-//! elements counts it, so that no format ever needs the whole text in memory.
+//! Elements are first written to a small buffer that stays in the CPU cache, then copied to the
+//! chunk. A message in protobuf needs the length of its JSON object first: a first pass over the
+//! elements computes it, so that no encoding ever needs the whole JSON in memory.
 
 use std::sync::Arc;
 use std::vec;
@@ -19,11 +19,11 @@ use crate::gremlin::Answer;
 use crate::gremlin::live::Change;
 use crate::value::{JsonWriter, Text, Value};
 
-/// The JSON text of a graph or an answer, also inside a message, as an iterator of chunks of
+/// The JSON of a graph or an answer, also inside a message, as an iterator of chunks of
 /// approximately 64 KiB.
 ///
 /// The stream holds only shared handles of the elements. So the first chunk of a graph of any size
-/// is available immediately, and a slow reader occupies no memory for text.
+/// is available immediately, and a slow reader occupies no memory for JSON.
 ///
 /// ```
 /// use skylib::proto::{Encoding, JsonStream};
@@ -37,11 +37,11 @@ pub struct JsonStream {
     /// Segments after the current one.
     segments: vec::IntoIter<Segment>,
     current: Option<Segment>,
-    /// Text that is not part of a chunk yet; empty between calls of `next`.
+    /// JSON that is not part of a chunk yet; empty between calls of `next`.
     json: JsonWriter,
 }
 
-/// A literal text, or the elements of a list that are not written yet.
+/// A literal string, or the elements of a list that have not been written yet.
 #[derive(Debug)]
 enum Segment {
     Text(Vec<u8>),
@@ -50,7 +50,7 @@ enum Segment {
 
 impl JsonStream {
     /// Returns a `SyncReply` of status 200 with its envelope; an empty `uuid` is omitted. For
-    /// protobuf, the call takes as long as writing the text.
+    /// protobuf, the call takes as long as writing the JSON.
     #[must_use]
     pub fn sync_reply(
         encoding: Encoding,
@@ -104,30 +104,30 @@ impl JsonStream {
         }
     }
 
-    /// Returns a list of changes of an answer.
+    /// Returns a list of changes to an answer.
     pub(super) fn changes(changes: Vec<Change>) -> Self {
         Self::array(changes)
     }
 
-    /// Returns the text of a small object.
+    /// Returns the JSON of a small object.
     pub(super) fn object(object: &impl Serialize) -> Self {
         let mut json = JsonWriter::with_room(0);
         json.serialized(object);
         Self::from_text(json.as_bytes().to_vec())
     }
 
-    /// Returns a stream of one text.
+    /// Returns a stream of this JSON.
     pub(super) fn from_text(text: Vec<u8>) -> Self {
         Self::new(vec![Segment::Text(text)])
     }
 
-    /// Adds text before and after the text of the stream.
+    /// Adds strings before and after the content of the stream.
     #[must_use]
     pub fn between(self, before: &str, after: &str) -> Self {
         self.around(before.as_bytes().to_vec(), after)
     }
 
-    /// Puts the text into the envelope of a message; an empty `uuid` is omitted.
+    /// Puts the JSON into the envelope of a message; an empty `uuid` is omitted.
     pub(super) fn enveloped(
         self,
         encoding: Encoding,
@@ -193,14 +193,14 @@ impl JsonStream {
         }
     }
 
-    /// Returns the length of the text that is not written yet, in bytes.
+    /// Returns the length of the JSON that has not been written yet, in bytes.
     fn text_len(&self) -> u64 {
         let mut json = JsonWriter::with_room(2 * BUFFER_BYTES);
         let segments = self.current.iter().chain(self.segments.as_slice());
         segments.map(|segment| segment.text_len(&mut json)).sum()
     }
 
-    /// Returns the whole text.
+    /// Returns the whole JSON.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.fold(Vec::new(), |mut text, chunk| {
@@ -239,7 +239,7 @@ impl Segment {
         }
     }
 
-    /// Returns the length of the text that is not written yet, in bytes.
+    /// Returns the length of the JSON that has not been written yet, in bytes.
     fn text_len(&self, json: &mut JsonWriter) -> u64 {
         match self {
             Self::Text(text) => text.len() as u64,
@@ -272,7 +272,7 @@ impl Iterator for JsonStream {
     }
 }
 
-/// Least length of a chunk other than the last, in bytes.
+/// Minimum length of a chunk other than the last, in bytes.
 const CHUNK_BYTES: usize = 64 << 10;
 /// Capacity for a chunk and the element that completed it.
 const CHUNK_CAPACITY: usize = CHUNK_BYTES + 2 * BUFFER_BYTES;

@@ -9,7 +9,7 @@ use crate::api::go_json::Members;
 use crate::gremlin::QueryError;
 use crate::gremlin::live::Update;
 
-/// Namespace of messages about live queries, which the original does not have.
+/// Namespace of messages about live queries, which Skydive does not have.
 ///
 /// The UUID of each message is the name of the query, which the client chooses.
 pub const LIVE: &str = "Live";
@@ -32,7 +32,7 @@ pub enum LiveRequest {
     Query {
         /// Name that the client chose.
         name: String,
-        /// Text of the Gremlin query.
+        /// Gremlin query.
         text: String,
         /// Time between two runs of a query that reads flows or history; `None` for the default.
         interval: Option<Duration>,
@@ -48,7 +48,7 @@ impl LiveRequest {
     /// Decodes a message of the namespace [`LIVE`].
     ///
     /// # Errors
-    /// [`ProtoError`] if the name or the query is missing, or the type is unknown.
+    /// Returns [`ProtoError`] if the name or the query is missing, or the type is unknown.
     pub fn decode(message: &Message) -> Result<Self, ProtoError> {
         let name = message.uuid.clone().unwrap_or_default();
         if name.is_empty() || name.len() > MAX_NAME_BYTES {
@@ -126,7 +126,7 @@ pub fn live_error(
     JsonStream::object(&object).enveloped(encoding, LIVE, kind, name, status)
 }
 
-/// Returns the reply to a request; `error` is the reason why the request was refused.
+/// Returns the reply to a request; `error` is the reason why the request was rejected.
 #[must_use]
 pub fn live_reply(
     encoding: Encoding,
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn errors_of_requests_name_the_problem() {
         let wrong = |text: &str| request(text).unwrap_err().to_string();
-        let name = "expected a UUID of 1 to 128 bytes, which names the live query";
+        let name = "invalid name of a live query; expected a UUID of 1 to 128 bytes";
         assert_eq!(
             wrong(r#"{"Type":"Query","Obj":{"GremlinQuery":"G"}}"#),
             name
@@ -188,7 +188,7 @@ mod tests {
             wrong(&format!(r#"{{"Type":"Cancel","UUID":"{long}"}}"#)),
             name
         );
-        let query = "missing GremlinQuery, the text of the query";
+        let query = "GremlinQuery is missing; expected a query";
         assert_eq!(wrong(r#"{"Type":"Query","UUID":"a"}"#), query);
         assert_eq!(
             wrong(r#"{"Type":"Query","UUID":"a","Obj":{"GremlinQuery":""}}"#),

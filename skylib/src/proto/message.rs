@@ -29,7 +29,7 @@ pub struct Message {
     pub namespace: String,
     /// Type of the message, such as `SyncRequest`; case-sensitive.
     pub kind: String,
-    /// Identifier that the reply repeats: any text; `None` if absent or empty.
+    /// Identifier that the reply repeats: any string; `None` if absent or empty.
     pub uuid: Option<String>,
     /// Status code with the meaning of HTTP; 0 if absent.
     pub status: i64,
@@ -41,14 +41,14 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Object {
-    /// JSON text; `null` if the message has no object.
+    /// JSON; `null` if the message has no object.
     Json(Bytes),
     /// A protobuf message, whose type follows from the type of the envelope.
     Protobuf(Bytes),
 }
 
 impl Message {
-    /// Returns a message without identifier and status.
+    /// Returns a message without an identifier or a status.
     #[must_use]
     pub fn new(namespace: impl Into<String>, kind: impl Into<String>, object: Object) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl Message {
     /// are replaced by U+FFFD.
     ///
     /// # Errors
-    /// [`ProtoError`] if the frame is not exactly one envelope.
+    /// Returns [`ProtoError`] if the frame is not exactly one envelope.
     pub fn decode(frame: &Bytes, encoding: Encoding) -> Result<Self, ProtoError> {
         match encoding {
             Encoding::Json => match String::from_utf8_lossy(frame) {
@@ -149,10 +149,10 @@ impl Message {
 }
 
 impl Object {
-    /// Returns the JSON text.
+    /// Returns the object as JSON.
     ///
     /// # Errors
-    /// [`ProtoError::NotJson`] if the object is protobuf, or not UTF-8.
+    /// Returns [`ProtoError::NotJson`] if the object is protobuf, or not UTF-8.
     pub fn json(&self) -> Result<&str, ProtoError> {
         match self {
             Self::Json(text) => std::str::from_utf8(text).map_err(|_| ProtoError::NotJson),
@@ -161,7 +161,7 @@ impl Object {
     }
 }
 
-/// Returns an encoded message; `object` appends the JSON text of its object.
+/// Returns an encoded message; `object` appends the JSON of its object.
 ///
 /// An empty `uuid` and a zero `status` are omitted; `Obj` is always present.
 ///
@@ -207,7 +207,7 @@ pub fn write_message(
     }
 }
 
-/// Returns a message in protobuf with an object that is protobuf, too.
+/// Returns a message in protobuf whose object is also protobuf.
 pub(super) fn write_protobuf(
     namespace: &str,
     kind: &str,
@@ -249,7 +249,7 @@ pub(super) fn write_json_head(
     out.extend_from_slice(b",\"Obj\":");
 }
 
-/// Appends the JSON text of plain data, whose serialization into memory cannot fail.
+/// Appends the JSON of plain data, whose serialization into memory cannot fail.
 pub(super) fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, object: &T) {
     drop(serde_json::to_writer(out, object));
 }

@@ -39,7 +39,7 @@ use std::str::FromStr;
 use crate::api::go_json::JsonError;
 use crate::graph::GraphError;
 
-/// Encoding of the messages of a connection. Complete by definition: the two protocols.
+/// Encoding of the messages of a connection.
 ///
 /// ```
 /// use skylib::proto::{Encoding, ParseEncodingError};
@@ -62,7 +62,7 @@ impl FromStr for Encoding {
     /// Parses the value of the header `X-Client-Protocol`; an empty value means JSON.
     ///
     /// # Errors
-    /// [`ParseEncodingError`] for any other value than `json` and `protobuf`.
+    /// Returns [`ParseEncodingError`] for any value other than `json` and `protobuf`.
     fn from_str(name: &str) -> Result<Self, ParseEncodingError> {
         match name {
             "" | "json" => Ok(Self::Json),
@@ -72,7 +72,7 @@ impl FromStr for Encoding {
     }
 }
 
-/// Error of parsing an [`Encoding`] from text.
+/// Error returned if a string is not a valid [`Encoding`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown encoding; expected json or protobuf")]
 pub struct ParseEncodingError;
@@ -84,7 +84,7 @@ pub const FLOW: &str = "flow";
 /// Namespace of the statistics of captures.
 pub const STATS: &str = "stats";
 
-/// Longest name of a live query, in bytes.
+/// Maximum length of the name of a live query, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 
 /// Reason why a message was not decoded. The server drops such a message without a reply.
@@ -92,22 +92,22 @@ pub const MAX_NAME_BYTES: usize = 128;
 #[non_exhaustive]
 pub enum ProtoError {
     /// The envelope or its object is not JSON, or a member has the wrong type.
-    #[error("{0}")]
+    #[error(transparent)]
     Json(#[from] JsonError),
     /// The envelope is not a protobuf message of its type.
-    #[error("{0}")]
+    #[error(transparent)]
     Protobuf(#[from] prost::DecodeError),
     /// The object is not a valid node or edge.
-    #[error("{0}")]
+    #[error(transparent)]
     Element(#[from] GraphError),
-    /// The object is protobuf, but its type has JSON objects only.
+    /// The object is protobuf, but its type has only JSON objects.
     #[error("the object of this message has no protobuf form")]
     NotJson,
     /// The name of a live query is missing or too long.
-    #[error("expected a UUID of 1 to {MAX_NAME_BYTES} bytes, which names the live query")]
+    #[error("invalid name of a live query; expected a UUID of 1 to {MAX_NAME_BYTES} bytes")]
     InvalidName,
     /// The request for a live query has no query.
-    #[error("missing GremlinQuery, the text of the query")]
+    #[error("GremlinQuery is missing; expected a query")]
     MissingQuery,
     /// The type of a request about a live query is unknown.
     #[error("unknown Type {0:?}; expected Query or Cancel")]

@@ -1,4 +1,4 @@
-//! Protection of what the probes wrote against other writers: the metadata that captures rely on,
+//! Protection of data that probes wrote against other writers: the metadata that captures rely on,
 //! and the existence of the elements.
 
 use super::{GraphMessage, PartialUpdate};
@@ -11,8 +11,8 @@ impl GraphMessage {
     /// `None` if the message changes no such key.
     ///
     /// Captures rely on the metadata that the probes of their host wrote: the interface that a node
-    /// represents, and the path of its namespace. Other writers may add metadata to these
-    /// elements, but not change these keys ([`GraphResource::DEFINING`]).
+    /// represents, and the path of its namespace. Other writers may add metadata to these elements,
+    /// but not change these keys ([`GraphResource::DEFINING`]).
     #[must_use]
     pub fn changed_protected_key(&self, graph: &Graph, origin: &str) -> Option<&'static str> {
         let node = |id: &NodeId| graph.node(id).filter(|held| &*held.origin == origin);
@@ -38,8 +38,8 @@ impl GraphMessage {
         }
     }
 
-    /// Returns the origin of the element that this message would delete, as the graph has it; `None`
-    /// if the message deletes no single element of the graph.
+    /// Returns the origin, according to the graph, of the element that this message would delete;
+    /// `None` if the message deletes no single element of the graph.
     ///
     /// An element of an agent, whose probes wrote it, can only be deleted by its origin: the probes
     /// would not write it again.

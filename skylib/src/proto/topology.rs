@@ -15,7 +15,7 @@ use crate::value::Text;
 pub struct SyncRequest {
     /// Time of the snapshot, in Unix milliseconds; 0 for the current time.
     pub time_ms: i64,
-    /// Gremlin filter of the connection: `Some("")` removes it, another text replaces it, `None`
+    /// Gremlin filter of the connection: `Some("")` removes it, another string replaces it, `None`
     /// leaves it unchanged.
     pub filter: Option<String>,
 }
@@ -24,7 +24,7 @@ impl SyncRequest {
     /// Decodes the object of a `SyncRequest`; `null` and absent members mean defaults.
     ///
     /// # Errors
-    /// [`ProtoError`] if the object is not a JSON object, or a member has another type.
+    /// Returns [`ProtoError`] if the object is not a JSON object, or a member has another type.
     pub fn decode(object: &Object) -> Result<Self, ProtoError> {
         let mut request = Self::default();
         let text = object.json()?;
@@ -37,7 +37,7 @@ impl SyncRequest {
     }
 }
 
-/// A change that a publisher makes to its part of the graph. Complete by definition.
+/// A change that a publisher makes to its part of the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GraphMessage {
     /// Replaces everything that the publisher has sent before.
@@ -83,7 +83,7 @@ impl GraphMessage {
     /// Decodes a message of the namespace `Graph`; returns `None` if its type is not a change.
     ///
     /// # Errors
-    /// [`ProtoError`] if the object does not have the form that the type requires.
+    /// Returns [`ProtoError`] if the object does not have the form that the type requires.
     pub fn decode(message: &Message) -> Result<Option<Self>, ProtoError> {
         let object = &message.object;
         Ok(Some(match message.kind.as_str() {
@@ -115,7 +115,7 @@ impl GraphMessage {
     /// Checks a single complete element; a `Sync` and partial updates have no schema.
     ///
     /// # Errors
-    /// [`SchemaError`] with all violations.
+    /// Returns [`SchemaError`] with all violations if the element violates the schema.
     pub fn check_schema(&self) -> Result<(), SchemaError> {
         match self {
             Self::NodeAdded(node) | Self::NodeUpdated(node) | Self::NodeDeleted(node) => {
@@ -174,8 +174,9 @@ impl GraphMessage {
     /// in the graph, are ignored.
     ///
     /// # Errors
-    /// [`GraphError`] if an element or an end of an edge does not exist, or a limit is reached. A
-    /// `Sync` omits such elements, and returns the first limit that it reached.
+    /// Returns [`GraphError`] if an element or an end of an edge does not exist, or a limit is
+    /// reached. A `Sync` omits such elements, and returns the error of the first limit that it
+    /// reached.
     pub fn apply(self, graph: &mut Graph, origin: &str, now: Timestamp) -> Result<(), GraphError> {
         match self {
             Self::Sync { nodes, edges } => {

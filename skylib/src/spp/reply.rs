@@ -86,7 +86,7 @@ impl Reply {
     }
 }
 
-/// Bytes of a reply while they arrive. Its only delimiter is the end of its JSON object.
+/// Buffer for the bytes of a reply. The only delimiter of a reply is the end of its JSON object.
 ///
 /// ```
 /// use skylib::spp::ReplyBuffer;
@@ -99,15 +99,15 @@ impl Reply {
 pub struct ReplyBuffer(Vec<u8>);
 
 impl ReplyBuffer {
-    /// Longest reply in bytes.
+    /// Maximum length of a reply, in bytes.
     pub const LIMIT: usize = 64 << 10;
 
     /// Appends received bytes; returns the reply once it is complete.
     ///
     /// # Errors
-    /// Returns a description if the bytes are no reply, or exceed the limit.
+    /// Returns a description if the bytes are not a reply or exceed the maximum length.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Option<Reply>, String> {
-        // Some processes also send the terminating zero byte of the text.
+        // Some processes also send the terminating zero byte of the string.
         self.0.extend(bytes.iter().filter(|byte| **byte != 0));
         if self.0.len() > Self::LIMIT {
             return Err("the reply is too long".to_owned());
@@ -130,7 +130,7 @@ impl ReplyBuffer {
         self.0.len()
     }
 
-    /// Returns whether no byte of the reply was received.
+    /// Returns whether no byte of the reply has been received.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -9,17 +9,18 @@ use crate::value::Text;
 /// Stores flows and their metrics over time.
 ///
 /// A table puts a record of a flow with each update and one when the flow ends. The store holds the
-/// newest record of each UUID, and the metric of every update: what was counted since the update
-/// before.
+/// newest record of each UUID, and the metric of every update: the counts since the previous
+/// update.
 pub trait FlowStore: Send + Sync {
-    /// Stores records. `now` is the time of the recorder's clock, by which records age.
+    /// Stores records. `now` is the time of the recorder's clock, which determines the age of
+    /// records.
     fn put(&self, flows: Vec<Flow>, now: Timestamp);
 
     /// Returns the flows that were active in [`FlowQuery::time`], or all stored flows without a
     /// time.
     ///
-    /// Their raw packets are those captured in that time; if the time is an instant, those captured
-    /// until then.
+    /// The result includes only raw packets captured in that time; if the time is an instant, those
+    /// captured until then.
     ///
     /// # Errors
     /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field by which to sort or
@@ -33,14 +34,14 @@ pub trait FlowStore: Send + Sync {
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError>;
 
     /// Returns the metrics of these flows within a time slice, oldest first; if the slice is an
-    /// instant, those until then. Flows without metrics are omitted.
+    /// instant, the metrics until then. Flows without metrics are omitted.
     fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)>;
 
     /// Returns the raw packets of these flows, ordered by index. Flows without packets are omitted.
     fn raw_packets(&self, uuids: &[Text]) -> PacketsByFlow;
 
-    /// Drops records that are too old at `now`. To be called regularly: [`FlowStore::put`] drops
-    /// records, too, but may not be called for a long time.
+    /// Drops records that are too old at `now`. Must be called regularly: [`FlowStore::put`] also
+    /// drops records, but may not be called for a long time.
     fn expire(&self, now: Timestamp);
 
     /// Returns the number and the size of the stored flows.
@@ -102,7 +103,7 @@ impl FlowStoreLimits {
 pub struct FlowStoreStatus {
     /// Number of stored flows.
     pub flows: usize,
-    /// Memory used by them, in bytes, approximately.
+    /// Memory used by the stored flows, in bytes, approximately.
     pub bytes: usize,
     /// Time since which the store is complete: every flow updated later is stored. `None` before
     /// the first flow.

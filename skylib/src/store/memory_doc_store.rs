@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{DocStore, Document, StoreError};
 
-/// Documents in memory, for tests and for users who want nothing on disk. They are lost at the end
-/// of the process.
+/// Documents in memory, for tests and for users who do not want files on the disk. They are lost at
+/// the end of the process.
 #[derive(Debug, Default)]
 pub struct MemoryDocStore {
     /// Documents by kind, then by id.

@@ -1,8 +1,8 @@
 //! Storage behind two traits: documents by kind and id, and flows by time.
 //!
-//! [`DocStore`] stores what users configure (captures, rules, alerts …): small JSON documents, which
-//! must survive a crash once their creation was acknowledged. [`MemoryDocStore`] loses them at the end
-//! of the process; `RedbStore` (feature `store-local`) stores them in one file.
+//! [`DocStore`] stores user configuration (captures, rules, alerts …): small JSON documents, which
+//! must survive a crash once their creation was acknowledged. [`MemoryDocStore`] loses them at the
+//! end of the process; `RedbStore` (feature `store-local`) stores them in one file.
 //!
 //! [`FlowStore`] stores flows after they have left the flow tables; [`MemoryFlowStore`] holds a
 //! bounded number of them in memory.
@@ -30,7 +30,7 @@ pub use redb_store::RedbStore;
 
 use std::path::PathBuf;
 
-/// The id of a document and its content.
+/// Id of a document and its content.
 pub type Document = (String, Vec<u8>);
 
 /// Stores documents by kind and id. When a call returns successfully, its change is durable.
@@ -50,20 +50,20 @@ pub trait DocStore: Send + Sync {
     /// Adds or replaces a document.
     ///
     /// # Errors
-    /// Returns an error if the storage cannot be written; the document is unchanged then.
+    /// Returns an error if the storage cannot be written; the document is unchanged in that case.
     fn put(&self, kind: &str, id: &str, document: &[u8]) -> Result<(), StoreError>;
 
     /// Removes a document. Returns whether it existed.
     ///
     /// # Errors
-    /// Returns an error if the storage cannot be written; the document is unchanged then.
+    /// Returns an error if the storage cannot be written; the document is unchanged in that case.
     fn delete(&self, kind: &str, id: &str) -> Result<bool, StoreError>;
 
     /// Makes many changes, in one transaction if the storage supports that.
     ///
     /// # Errors
     /// Returns an error if the storage cannot be written. Without transactions, some changes may
-    /// have been made then.
+    /// have been made in that case.
     fn apply(&self, changes: &[DocumentChange]) -> Result<(), StoreError> {
         for change in changes {
             match &change.document {
@@ -75,7 +75,7 @@ pub trait DocStore: Send + Sync {
     }
 }
 
-/// A change of one document.
+/// A change to one document.
 #[derive(Clone, Debug)]
 pub struct DocumentChange {
     /// Kind of the document.
@@ -118,7 +118,7 @@ pub enum StoreError {
     },
     /// The database reported an error.
     #[cfg(feature = "store-local")]
-    #[error("the database failed")]
+    #[error("database error")]
     Database(#[source] Box<redb::Error>),
 }
 

@@ -14,9 +14,9 @@ use super::{DocStore, Document, DocumentChange, StoreError};
 /// Documents in a `redb` file. A change is on the disk when the call returns, and a crash at any time
 /// leaves either the old or the new document.
 ///
-/// If the file is damaged (by a failing disk, or because it is not a `redb` file), it is renamed when
-/// the store is opened, and a new one is created; [`RedbStore::set_aside`] returns its new path. A
-/// file that fails later is left as it is.
+/// If the file is damaged (by a failing disk, or because it is not a `redb` file), it is renamed
+/// when the store is opened, and a new one is created; [`RedbStore::set_aside`] returns its new
+/// path. A file that fails later is not renamed.
 ///
 /// After a temporary failure, such as a full disk, the file is opened again by the next call.
 #[derive(Debug)]
@@ -45,7 +45,8 @@ impl RedbStore {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|e| file_error("create folder", folder, e))?;
         }
-        // redb would take an empty file, which some file systems leave after a crash, for a new one.
+        // redb would treat an empty file, which some file systems leave after a crash, as a new
+        // file.
         let is_empty = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0);
         let opened = (!is_empty).then(|| create(path));
         let (database, set_aside) = match opened {
@@ -72,8 +73,8 @@ impl RedbStore {
         self.set_aside.as_deref()
     }
 
-    /// Runs `work` on the database. After an I/O error, redb refuses all operations until the file is
-    /// closed and opened again; in that case this is done first.
+    /// Runs `work` on the database. After an I/O error, redb rejects all operations until the file
+    /// is closed and opened again; in that case, this function reopens it first.
     fn with<T>(&self, work: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
         let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = &*database {
@@ -307,7 +308,7 @@ mod tests {
         let folder = Folder::new();
         let store = RedbStore::open(&folder.file()).unwrap();
         store.put("capture", "a", b"1").unwrap();
-        // The state that a killed process leaves: the bytes of the file at this time.
+        // State after a process was killed: the bytes of the file at this time.
         let copy = folder.0.join("copy.redb");
         fs::copy(folder.file(), &copy).unwrap();
         let again = RedbStore::open(&copy).unwrap();

@@ -28,9 +28,9 @@ pub struct HostInfo {
     pub kernel_version: String,
     /// Kernel command line.
     pub kernel_cmdline: String,
-    /// Logical processors.
+    /// Logical CPUs.
     pub cpus: Vec<Cpu>,
-    /// Processors excluded from scheduling (`isolcpus`).
+    /// Logical CPUs excluded from scheduling (`isolcpus`).
     pub isolated_cpus: Vec<u32>,
     /// Instance id from cloud-init; empty if there is none.
     pub instance_id: String,
@@ -58,7 +58,8 @@ impl HostInfo {
         }
     }
 
-    /// Returns the properties from the files below a root folder, without those from `uname`.
+    /// Returns the properties from the files below a root folder, excluding properties from
+    /// `uname`.
     fn read_files(root: &Path) -> Self {
         let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
         let cpuinfo = read("proc/cpuinfo");
@@ -140,9 +141,9 @@ pub(crate) fn boot_id() -> Option<String> {
     Some(text.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
-/// Returns the metadata of a processor.
+/// Returns the metadata of a logical CPU.
 ///
-/// COMPAT: every client; zero and empty values are omitted, including the number of processor 0.
+/// COMPAT: every client; zero and empty values are omitted, including the number of CPU 0.
 fn cpu_metadata(cpu: &Cpu) -> Map {
     let numbers = [
         ("CPU", cpu.number),
@@ -170,7 +171,7 @@ fn cpu_metadata(cpu: &Cpu) -> Map {
         .collect()
 }
 
-/// Returns the kernel command line as a map: `key=value` as a text, a single word as `true`. The
+/// Returns the kernel command line as a map: `key=value` as a string, a single word as `true`. The
 /// last of equal keys wins.
 fn cmdline_metadata(cmdline: &str) -> Map {
     let words = cmdline

@@ -1,10 +1,10 @@
 //! `KnownTids`: the TIDs of the interfaces and namespaces of this host, unique at any time, and the
 //! same after a rename or a restart of the daemon.
 //!
-//! A TID is derived from the first name of an interface. So that another interface with this name gets
-//! another TID, and that a renamed interface has the same one after a restart, the table maps what the
-//! kernel never changes during a boot (namespace and interface index) to the TID, and stores this
-//! mapping. Lookups cost `O(log n)`.
+//! A TID is derived from the first name of an interface. The table maps properties that the kernel
+//! never changes during a boot (namespace and interface index) to the TID, and stores this mapping.
+//! Thus another interface with this name gets another TID, and a renamed interface has the same TID
+//! after a restart. Lookups cost `O(log n)`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::id::Id;
 use crate::sys::netns::NetnsId;
 use crate::value::Text;
 
-/// What identifies an interface or a namespace as long as the kernel runs.
+/// Properties that identify an interface or a namespace until the next boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct KernelId {
     pub(crate) namespace: NetnsId,
@@ -25,7 +25,7 @@ pub(crate) struct KernelId {
     pub(crate) index: u32,
 }
 
-/// What the TID of an interface or a namespace is derived from.
+/// Properties that the TID of an interface or a namespace is derived from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TidSource<'a> {
     /// TID of the owner: the host, or the namespace of the interface.
@@ -36,7 +36,7 @@ pub(crate) struct TidSource<'a> {
     pub(crate) kind: &'a str,
 }
 
-/// Receiver of the entries that have to survive a restart.
+/// Receiver of the entries that must survive a restart.
 pub(crate) trait TidStore: Send + Sync {
     /// Stores a document, or deletes it. Does not block.
     fn put(&self, id: String, document: Option<Vec<u8>>);
@@ -101,7 +101,7 @@ impl KnownTids {
     }
 
     /// Returns the path at which a namespace was last found. The kernel reuses the identities of
-    /// namespaces: if the path refers to another one now, the entry has to be forgotten.
+    /// namespaces: if the path now refers to another namespace, the entry must be removed.
     pub(crate) fn path_of(&self, namespace: NetnsId) -> Option<Text> {
         let entry = self
             .state()
@@ -126,17 +126,17 @@ impl KnownTids {
         self.assign(&mut self.state(), key, source)
     }
 
-    /// Sets the path of a namespace that is no longer found at the former one.
+    /// Sets the path of a namespace that is no longer found at the previous path.
     pub(crate) fn move_namespace(&self, namespace: NetnsId, path: &str) {
         self.set_path(&mut self.state(), KernelId::of(namespace), path);
     }
 
-    /// Forgets an interface, or a namespace (index 0), that was deleted.
+    /// Removes the entry of an interface, or of a namespace (index 0), that was deleted.
     pub(crate) fn forget(&self, key: KernelId) {
         self.remove(&mut self.state(), key);
     }
 
-    /// Forgets the interfaces of a namespace that are not among the present ones.
+    /// Removes the entries of the interfaces of a namespace that no longer exist.
     pub(crate) fn retain(&self, namespace: NetnsId, is_present: impl Fn(u32) -> bool) {
         let mut state = self.state();
         let key = |index| KernelId { namespace, index };
@@ -196,7 +196,7 @@ impl KnownTids {
         }
     }
 
-    /// Locks the state, even after a panic: each change of an entry leaves both maps consistent.
+    /// Locks the state, even after a panic: each change to an entry leaves both maps consistent.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -217,8 +217,8 @@ impl State {
         self.entries.insert(key, entry);
     }
 
-    /// Returns the TID that is derived from the name, or one that the index is mixed into, if another
-    /// interface has that TID.
+    /// Returns the TID derived from the name, or, if another interface has that TID, a TID that
+    /// also depends on the index.
     fn free_tid(&self, key: KernelId, source: TidSource<'_>) -> Text {
         let TidSource { owner, name, kind } = source;
         let number = match key.index {

@@ -1,8 +1,8 @@
-//! Named network namespaces, as `ip netns` shows them, as nodes with all their links.
+//! Named network namespaces, as listed by `ip netns`, as nodes with all their links.
 //!
 //! The probe watches a folder with inotify, usually `/var/run/netns`. A file appears there shortly
 //! before the namespace is mounted on it, and inotify does not report mounts. Therefore the probe
-//! checks such a file again with exponential backoff, and after each change of the mount table. It
+//! checks such a file again with exponential backoff, and after each change to the mount table. It
 //! blocks in `poll` otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,8 +69,8 @@ struct Watcher<'a> {
     run_path: &'a Path,
     context: &'a ProbeContext,
     folder: Folder,
-    /// Mount table, whose changes `poll` reports; `None` if the system cannot report them, so that
-    /// pending files are checked until they are namespaces.
+    /// Mount table, whose changes `poll` reports; `None` if the system cannot report them. In that
+    /// case, pending files are checked until they are namespaces.
     mounts: Option<File>,
     timer: TimerFd,
     /// Files that are not namespaces (yet), with the number of checks. Disjoint from `known`.
@@ -222,7 +222,7 @@ impl<'a> Watcher<'a> {
 
     /// Sets the time of the next check of pending files, with exponential backoff.
     ///
-    /// After [`TRIES`] checks, only a change of the mount table triggers another check, if the
+    /// After [`TRIES`] checks, only a change to the mount table triggers another check, if the
     /// system reports such changes.
     fn set_timer(&self) {
         let tries = self
@@ -339,11 +339,11 @@ fn wait(fds: &mut [(PollFd<'_>, &mut bool)]) -> io::Result<()> {
 /// Time before the second check of a file; doubles with each check, up to one second.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
 
-/// Number of checks, which take some 0.6 s, after which a file is logged.
+/// Number of checks, which take about 0.6 s, after which a file is logged.
 const TRIES_BEFORE_LOG: u32 = 6;
 
-/// Number of checks after which a file waits for the next change of the mount table.
+/// Number of checks after which a file waits for the next change to the mount table.
 const TRIES: u32 = 10;
 
-/// Time from a change of the mount table to the scan.
+/// Time from a change to the mount table to the scan.
 const MOUNT_DELAY: Duration = Duration::from_millis(50);

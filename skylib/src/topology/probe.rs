@@ -62,7 +62,7 @@ pub trait Probe: Send {
     /// [`ProbeContext::stop`]).
     ///
     /// # Errors
-    /// [`ProbeError`] if the probe cannot work at all. Partial failures are reported by
+    /// Returns [`ProbeError`] if the probe cannot work at all. Partial failures are reported by
     /// [`ProbeContext::problem`] instead.
     fn run(&mut self, context: &ProbeContext) -> Result<(), ProbeError>;
 }
@@ -103,7 +103,7 @@ impl ProbeError {
 pub struct ProbeTarget {
     /// Graph to update.
     pub graph: Arc<dyn GraphWriter>,
-    /// Owner of the elements that probes add: `agent.<host id>`.
+    /// Origin of the elements that probes add: `agent.<host id>`.
     pub origin: Origin,
     /// Node of the host, which must be in the graph.
     pub root: NodeId,
@@ -124,7 +124,7 @@ impl ProbeTarget {
     /// ```
     ///
     /// # Errors
-    /// [`GraphError`] if the graph does not accept the node.
+    /// Returns [`GraphError`] if the graph does not accept the node.
     pub fn for_host(graph: Arc<dyn GraphWriter>, host: &str) -> Result<Self, GraphError> {
         let id = tid::node_id(&tid::of_host(host).to_string());
         let target = Self::new(graph, Origin::new("agent", host), id);
@@ -160,8 +160,8 @@ impl ProbeTarget {
     }
 }
 
-/// A graph without an engine: transactions run under the lock, at the time of the system clock. If the
-/// graph has a journal, its owner takes the events regularly.
+/// A graph without an engine: transactions run under the lock, at the time of the system clock. If
+/// the graph has a journal, its owner must take the events regularly.
 impl GraphWriter for Mutex<Graph> {
     fn update(&self, work: &mut dyn FnMut(&mut Graph, Timestamp)) {
         let mut graph = self.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,7 +213,7 @@ impl ProbeContext {
         &self.stop
     }
 
-    /// Waits for a time, and returns whether the probe has to stop, which ends the wait.
+    /// Waits for a time, or until the probe has to stop; returns whether it has to stop.
     #[must_use]
     pub fn wait(&self, timeout: Duration) -> bool {
         wait_for_stop(&self.stop, timeout)
@@ -259,7 +259,7 @@ impl ProbeContext {
     }
 }
 
-/// State of a probe. Complete by definition: `/api/status` shows these four.
+/// State of a probe; `/api/status` shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProbeState {
     /// The initial state is not in the graph yet.
@@ -297,7 +297,7 @@ pub struct ProbeStatus {
     pub error: Option<String>,
 }
 
-/// The probes of one host, each on its own thread; stopped on drop.
+/// Probes of one host, each on its own thread; stopped on drop.
 ///
 /// ```
 /// use skylib::topology::{Probe, ProbeContext, ProbeError, ProbeSet, ProbeState};
@@ -335,7 +335,7 @@ impl ProbeSet {
     /// Starts a probe on a separate thread; its result is shown in [`ProbeSet::status`].
     ///
     /// # Errors
-    /// The error of the system if it has no more threads or file descriptors.
+    /// Returns the system error if no thread or file descriptor can be created.
     pub fn start(&mut self, mut probe: impl Probe + 'static) -> io::Result<()> {
         let name = probe.name();
         let context = ProbeContext::new()?;
@@ -371,7 +371,8 @@ impl ProbeSet {
             if let Some(thread) = probe.thread.take() {
                 // `ReportEnd` has reported a panic.
                 let _ended = thread.join();
-                // A thread that had ended before it was signaled would show "stopping" forever.
+                // A thread that had ended before it was signaled would have the status "stopping"
+                // forever.
                 probe.context.set_state(ProbeState::Stopped);
             }
         }
@@ -393,13 +394,13 @@ impl Drop for ProbeSet {
     }
 }
 
-/// Waits for a time, and returns whether `stop` was raised, which ends the wait.
+/// Waits for a time, or until `stop` is raised; returns whether it was raised.
 pub(super) fn wait_for_stop(stop: &EventFd, timeout: Duration) -> bool {
     let waited = TimerFd::new().and_then(|timer| {
         timer.once(timeout)?;
         wait_readable([stop.as_fd(), timer.as_fd()])
     });
-    // Without a timer there is no pause, and a loop without a pause would occupy a processor.
+    // Without a timer there is no pause, and a loop without a pause would fully load a CPU.
     waited.map_or(true, |[stopped, _]| stopped)
 }
 

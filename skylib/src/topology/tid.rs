@@ -11,8 +11,8 @@
 //! | with `Probe` `fabric` | nothing: it is the node's id |
 //! | any other | TID of its only owner, `Name`, `Type` |
 //!
-//! Interfaces and namespaces get their TIDs when their nodes are added, from the table of known TIDs,
-//! which adds what makes them unique.
+//! Interfaces and namespaces get their TIDs when their nodes are added, from the table of known
+//! TIDs, which ensures that they are unique.
 
 use crate::graph::{Direction, Edge, Graph, GraphEvent, MetadataOp, Node, NodeId, Processor};
 use crate::id::Id;
@@ -168,8 +168,8 @@ pub(crate) fn of_host(name: &str) -> Id {
     Id::derived(name)
 }
 
-/// Returns the id of a discovered node, which is derived from its TID, so that it is the same after a
-/// restart.
+/// Returns the id of a discovered node, which is derived from its TID and is therefore the same
+/// after a restart.
 #[cfg_attr(
     not(feature = "netlink"),
     allow(dead_code, reason = "only probes and the engine use it")

@@ -1,8 +1,8 @@
-//! `JsonWriter`: the same JSON as `serde_json`, several times as fast.
+//! `JsonWriter`: writes the same JSON as `serde_json`, several times as fast.
 //!
-//! Most of a topology's JSON is short text, numbers, and a few keys. They are written as blocks of
-//! fixed size, of which only the beginning is used, into an initialized buffer: short copies compile
-//! to single stores, and eight bytes at a time are checked for escapes (SWAR).
+//! Most of a topology's JSON consists of short strings, numbers, and a few keys. They are written
+//! as blocks of fixed size, of which only the beginning is used, into an initialized buffer: short
+//! copies compile to single stores, and blocks of eight bytes are checked for escapes (SWAR).
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Map, Text, Value};
 
-/// Growing JSON text.
+/// JSON document under construction.
 #[derive(Debug)]
 pub(crate) struct JsonWriter {
     /// Buffer; the bytes from `at` on are arbitrary. `at <= text.len()`.
@@ -19,7 +19,7 @@ pub(crate) struct JsonWriter {
 }
 
 impl JsonWriter {
-    /// Returns an empty text with a capacity in bytes.
+    /// Returns an empty document with a capacity in bytes.
     pub(crate) fn with_room(bytes: usize) -> Self {
         Self {
             text: vec![0; bytes],
@@ -32,17 +32,17 @@ impl JsonWriter {
         self.at
     }
 
-    /// Returns the text.
+    /// Returns the document.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.text[..self.at]
     }
 
-    /// Removes the text and retains the capacity.
+    /// Removes the content and retains the capacity.
     pub(crate) const fn clear(&mut self) {
         self.at = 0;
     }
 
-    /// Writes text that is JSON already.
+    /// Writes bytes that are already JSON.
     pub(crate) fn raw(&mut self, json: &[u8]) {
         copy(self.room(json.len()), json);
         self.at += json.len();
@@ -104,7 +104,7 @@ impl JsonWriter {
         self.digits(low, high > 0);
     }
 
-    /// Writes a number below [`SIXTEEN_DIGITS`], with leading zeros if it is `whole`.
+    /// Writes a number below [`SIXTEEN_DIGITS`], padded with zeros to 16 digits if `whole` is true.
     fn digits(&mut self, number: u64, whole: bool) {
         let (high, low) = (number / EIGHT_DIGITS, number % EIGHT_DIGITS);
         let digits = u128::from(eight_digits(high)) | (u128::from(eight_digits(low)) << 64);
@@ -182,7 +182,7 @@ impl JsonWriter {
         self.constant(b"}");
     }
 
-    /// Writes a rare type of value by `serde_json`.
+    /// Writes a value with `serde_json`, for types that are not worth a separate function.
     pub(crate) fn serialized<T: Serialize + ?Sized>(&mut self, value: &T) {
         // Infallible: writing strings and numbers to a `Vec` never fails.
         let text = serde_json::to_vec(value).unwrap_or_default();
@@ -266,7 +266,7 @@ fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
     true
 }
 
-/// Returns whether text needs no escapes.
+/// Returns whether a string needs no escapes.
 fn is_plain(text: &[u8]) -> bool {
     match text.last_chunk() {
         Some(tail) => text.as_chunks().0.iter().all(is_plain_word) && is_plain_word(tail),
@@ -274,11 +274,11 @@ fn is_plain(text: &[u8]) -> bool {
     }
 }
 
-/// Returns [`is_plain`] of eight bytes at once (SWAR).
+/// Returns the result of [`is_plain`] for eight bytes at once (SWAR).
 const fn is_plain_word(bytes: &[u8; 8]) -> bool {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const TOPS: u64 = ONES << 7;
-    /// Returns a word with the top bit set in some byte if any byte is below `bound`.
+    /// Returns a word in which the top bit of a byte is set if any byte is below `bound`.
     const fn below(word: u64, bound: u8) -> u64 {
         word.wrapping_sub(ONES * bound as u64) & !word
     }
@@ -316,7 +316,7 @@ fn hex(bytes: [u8; 4]) -> [u8; 8] {
     (digits + 0x3030_3030_3030_3030 + letters * gap).to_le_bytes()
 }
 
-/// Smallest capacity after growth, in bytes.
+/// Minimum capacity after growth, in bytes.
 const MIN_CAPACITY: usize = 256;
 
 #[cfg(test)]

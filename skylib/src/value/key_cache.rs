@@ -21,7 +21,8 @@ thread_local! {
 #[derive(Default)]
 struct KeyCache {
     keys: HashSet<ArcStr>,
-    /// Key lists that consist of these keys, so that they can be compared by the addresses of the keys.
+    /// Key lists that consist of these keys, so that they can be compared by the addresses of the
+    /// keys.
     shapes: HashTable<Shape>,
     /// Key lists by the order in which the keys were read, which most objects of a kind share.
     orders: HashTable<KeyOrder>,
@@ -36,12 +37,12 @@ struct KeyOrder {
     positions: Rc<[u16]>,
 }
 
-/// Most keys, key lists, and orders per thread: clients choose the keys, so the cache is bounded and
-/// cleared beyond.
+/// Maximum number of keys, of key lists, and of orders per thread: clients choose the keys, so the
+/// cache is bounded and cleared when it is full.
 const MAX_ENTRIES: usize = 2048;
-/// Longest key that is cached, in bytes.
+/// Maximum length of a cached key, in bytes.
 const MAX_LENGTH: usize = 64;
-/// Longest key list that is cached.
+/// Maximum number of keys in a cached key list.
 const MAX_KEYS: usize = 64;
 /// Initial capacity for the keys of an object.
 const USUAL_KEYS: usize = 16;
@@ -77,7 +78,7 @@ impl KeyCache {
             position.and_then(|position| u16::try_from(position).ok())
         };
         let positions: Option<Rc<[u16]>> = shape.keys().iter().map(position).collect();
-        // A key that was read twice is in the list once: such an order is not cached.
+        // A key that was read twice is in the list only once: such an order is not cached.
         let Some(positions) = positions.filter(|p| p.len() == read.len() && is_cacheable(&read))
         else {
             return;

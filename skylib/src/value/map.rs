@@ -13,8 +13,8 @@ use super::{Value, key_cache};
 /// JSON object with sorted keys; clones share its memory until they are changed (copy-on-write).
 ///
 /// Elements of one kind have the same keys, so a [`ShapeTable`] makes them share one key list (the
-/// [`Shape`]). A query then searches a key once per key list instead of once per element ([`Path`](super::Path)).
-/// A lookup is a binary search, a change of a shared map copies it.
+/// [`Shape`]). A query then searches a key once per key list instead of once per element
+/// ([`Path`](super::Path)). A lookup is a binary search; a change to a shared map copies the map.
 ///
 /// ```
 /// use skylib::value::{Map, Value};
@@ -38,7 +38,8 @@ impl Map {
         Self(None)
     }
 
-    /// Returns the object with a literal key set to a value of any kind; dots have no special meaning.
+    /// Returns the object with a literal key set to a value of any kind; dots have no special
+    /// meaning.
     ///
     /// ```
     /// use skylib::graph::Metadata;
@@ -51,7 +52,7 @@ impl Map {
         self
     }
 
-    /// Returns an object of pairs in any order; the last of equal keys is used.
+    /// Returns an object with these pairs, given in any order; the last of equal keys is used.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (ArcStr, Value)>) -> Self {
         let mut pairs: Vec<(ArcStr, Value)> = pairs.into_iter().collect();
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -66,7 +67,7 @@ impl Map {
         Self::from_parts(Shape::new(keys), values.into_iter())
     }
 
-    /// Returns an object of a key list and the same number of values.
+    /// Returns an object with this key list and the same number of values.
     pub(super) fn from_parts(shape: Shape, values: impl ExactSizeIterator<Item = Value>) -> Self {
         if values.len() == 0 {
             return Self::new();
@@ -95,7 +96,7 @@ impl Map {
         })
     }
 
-    /// Returns the address of the allocation, which maps that share memory have in common.
+    /// Returns the address of the allocation, which is equal for maps that share memory.
     pub(crate) fn address(&self) -> *const std::ffi::c_void {
         self.0.as_ref().map_or(std::ptr::null(), ThinArc::ptr)
     }
@@ -111,7 +112,7 @@ impl Map {
         self.values().len()
     }
 
-    /// Returns whether there is no key.
+    /// Returns whether there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
@@ -372,7 +373,7 @@ impl fmt::Debug for Shape {
 /// Interning table of key lists: the owner of many maps passes each through [`ShapeTable::intern`].
 ///
 /// Lists and keys that no map uses are dropped when the table has doubled since the last sweep, so
-/// keys from a hostile client do not accumulate.
+/// keys from a malicious client do not accumulate.
 #[derive(Default)]
 pub struct ShapeTable {
     shapes: HashSet<Shape>,
@@ -384,12 +385,13 @@ pub struct ShapeTable {
 }
 
 impl ShapeTable {
-    /// Returns the same map on interned key lists, at every depth.
+    /// Returns the same map with interned key lists at every depth.
     pub fn intern(&mut self, map: &Map) -> Map {
         self.intern_owned(map.clone())
     }
 
-    /// Returns the same map on interned key lists, without copying if it has these already.
+    /// Returns the same map with interned key lists, without copying if its key lists are already
+    /// interned.
     pub(crate) fn intern_owned(&mut self, map: Map) -> Map {
         if self.is_interned(&map) {
             return map;
@@ -463,7 +465,7 @@ impl ShapeTable {
         self.shapes.len()
     }
 
-    /// Returns whether there is no key list.
+    /// Returns whether there are no key lists.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.shapes.is_empty()
@@ -481,10 +483,10 @@ impl fmt::Debug for ShapeTable {
     }
 }
 
-/// Fewest key lists at which a sweep is worth its cost.
+/// Minimum number of key lists for which a sweep is worth its cost.
 const MIN_SWEEP: usize = 1024;
 
-/// Most parts of a path that can be set.
+/// Maximum number of parts of a path that can be set.
 pub(crate) const MAX_DEPTH: usize = 64;
 
 fn split_path(dotted: &str) -> (&str, Option<&str>) {

@@ -1,4 +1,4 @@
-//! Metadata values of nodes, edges, and query literals.
+//! Values in the metadata of nodes and edges, and in query literals.
 //!
 //! A [`Value`] takes 16 bytes. Objects are [`Map`]s that share their key lists, short strings are
 //! stored inline ([`Text`]), and a dotted key is compiled once into a [`Path`]. Values are received
@@ -28,7 +28,7 @@ pub use text::Text;
 
 use std::fmt;
 
-/// Metadata value. Complete by definition: the types of JSON, with integers as a separate type.
+/// Metadata value: the types of JSON, with integers as a separate type.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
     /// JSON `null`.
@@ -36,7 +36,7 @@ pub enum Value {
     Null,
     /// JSON `true` or `false`.
     Bool(bool),
-    /// A whole number. A float without a fraction becomes one when it is read.
+    /// A whole number. A float without a fraction becomes an integer when it is read.
     Int(i64),
     /// Any other number.
     Float(f64),
@@ -106,7 +106,8 @@ impl Value {
         }
     }
 
-    /// Converts the value to an integer, as comparisons and sums do; `None` for a value that has none.
+    /// Converts the value to an integer, as comparisons and sums do; `None` if no conversion is
+    /// defined.
     ///
     /// Floats are truncated, booleans are 0 or 1, and null is 0. Numeric strings may have a base prefix
     /// (`0x10`, `010`, `0b1`), `_` between digits, and a fraction of zeros, which is ignored.

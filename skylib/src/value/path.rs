@@ -27,15 +27,15 @@ pub struct Path {
 
 struct Part {
     key: String,
-    /// Caches of increasing size, of which only that at `level` is read.
+    /// Caches of increasing size; only the cache at `level` is read.
     caches: [OnceCell<PositionCache>; LEVELS],
-    /// Incremented when two key lists have had the same slot; `level < LEVELS`.
+    /// Incremented when two key lists share a slot; `level < LEVELS`.
     level: Cell<usize>,
 }
 
 /// Number of cache sizes, each four times as large as the previous one.
 const LEVELS: usize = 4;
-/// Number of slots of the smallest cache.
+/// Number of slots in the smallest cache.
 const SLOTS: usize = 16;
 
 /// Positions of a part in key lists. A read writes nothing, not even a borrow flag, because a scan does
@@ -54,7 +54,7 @@ struct KnownPosition {
     position: u32,
 }
 
-/// Position of a part that is not in a key list; no map has that many keys.
+/// Position of a part that is not in a key list; no map has this many keys.
 const ABSENT: u32 = u32::MAX;
 
 impl PositionCache {
@@ -139,7 +139,8 @@ impl Path {
         self.parts.len()
     }
 
-    /// Returns the position of a part in a key list; beyond the end of every list if it is not there.
+    /// Returns the position of a part in a key list; beyond the end of every list if the part is
+    /// absent.
     #[inline]
     pub(super) fn position(&self, depth: usize, shape: &Shape) -> usize {
         let Some(part) = self.parts.get(depth) else {
@@ -151,7 +152,7 @@ impl Path {
     }
 }
 
-/// Result of a lookup by [`Path`]. Complete by definition.
+/// Result of a lookup by [`Path`].
 #[derive(Debug)]
 pub enum PathMatch<'a> {
     /// One value, at a path through objects only.

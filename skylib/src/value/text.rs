@@ -10,8 +10,8 @@ use arcstr::ArcStr;
 /// Immutable string in 16 bytes: up to 14 bytes are stored inline, longer strings are shared by
 /// reference count.
 ///
-/// Most metadata values are short words (`veth`, `UP`, `eth0`), which need no allocation this way, and
-/// no global interning table that hostile input could fill.
+/// Most metadata values are short words (`veth`, `UP`, `eth0`), which therefore need no allocation,
+/// and no global interning table that malicious input could fill.
 ///
 /// ```
 /// use skylib::value::Text;
@@ -27,7 +27,7 @@ enum Repr {
     Shared(ArcStr),
 }
 
-/// Longest inline string, in bytes.
+/// Maximum length of an inline string, in bytes.
 const INLINE: usize = 14;
 
 impl Text {

@@ -1,7 +1,7 @@
-//! Recorded cases of the original flow engine (`tests/data/flow-cases.json`, or `FLOW_CASES`).
+//! Recorded cases of Skydive's flow engine (`tests/data/flow-cases.json`, or `FLOW_CASES`).
 //!
 //! Captures are read from the folder `SHARED_PCAP`, by default `shared/pcap` next to the repository.
-//! A case fails if its capture is missing or if it has a field that this runner does not know.
+//! A case fails if its capture is missing or if it has a field that is unknown to this runner.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -63,7 +63,7 @@ fn flow_cases() {
     assert_eq!(failed, 0);
 }
 
-/// Returns the fields of a case that this runner does not know.
+/// Returns the fields of a case that are unknown to this runner.
 fn unknown_fields(case: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let mut check = |what: &str, object: &Value, known: &[&str]| {
@@ -318,7 +318,8 @@ fn comparable(flow: &Flow) -> Value {
 
 /// Returns the differences between a golden value and ours, field by field.
 fn differences(path: &str, wanted: &Value, found: &Value, faults: &mut Vec<String>) {
-    // A truncated IP header has no addresses: the original records this value, we record none.
+    // A truncated IP header has no addresses: Skydive records this value; this library records
+    // none.
     if path == ".Network" && wanted["A"] == "<nil>" && found["A"].is_null() && found["B"].is_null()
     {
         return;

@@ -1,8 +1,8 @@
 //! Tests of recorded queries and answers: every case of `tests/data/gremlin-cases.json`, or of the
 //! file named by the environment variable `GREMLIN_CASES`.
 //!
-//! A case passes with its `expect` or with one of its `also_ok`. No case is skipped, and a field that
-//! this test does not know is an error, because it could be essential to the case.
+//! A case passes with its `expect` or with one of its `also_ok`. No case is skipped, and an unknown
+//! field is an error, because it could be essential to the case.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -486,5 +486,5 @@ fn texts(list: &Json) -> Vec<String> {
         .collect()
 }
 
-/// Time later than everything in the histories.
+/// Time later than all times in the histories.
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);

@@ -8,7 +8,7 @@ use skylib::graph::{Edge, Graph, GraphView, Node};
 use skylib::gremlin::{Answer, Context, Explanation, Query, QueryError};
 use skylib::time::Timestamp;
 
-/// A fenced block: its info string and its text.
+/// A fenced block: its info string and its content.
 struct Block<'a> {
     kind: &'a str,
     text: &'a str,

@@ -148,7 +148,7 @@ fn walks_multiply_revisions_and_steps_by_id_do_not() {
         ("G.At(NOW).V()", "a3 b2"),
         ("G.V()", "a3 b2"),
         ("G.At(1700000060, 60).At(1700000025).V()", "a3 b1"),
-        // Steps that remember elements belong to the graph before them.
+        // Steps that refer to stored elements belong to the graph before them.
         (
             "G.V().As('x').G.At(1700000025).V().Select('x')",
             "Key x not registered. Need to be registered using 'As' step",

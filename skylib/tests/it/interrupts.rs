@@ -87,12 +87,12 @@ fn flows() -> FlowSet {
     set
 }
 
-/// Returns the processor time of this thread, which other threads do not affect.
+/// Returns the CPU time of this thread, which other threads do not affect.
 fn now() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
-/// Longest processor time between two polls. Tests are built without optimization; in a release build,
+/// Maximum CPU time between two polls. Tests are built without optimization; in a release build,
 /// the same queries stay below a tenth of it.
 const LONGEST: Duration = Duration::from_millis(300);
 

@@ -24,7 +24,23 @@ const PRIVATE_WORDS: &[(&str, &str)] = &[
     ("has gone", "was removed"),
 ];
 
-/// The least share of documented functions whose documentation begins with a third-person verb.
+/// Phrases that reviews rejected, with better ones.
+const REJECTED_PHRASES: &[(&str, &str)] = &[
+    (
+        "complete by definition",
+        "omit, or \"New variants are a breaking change.\"",
+    ),
+    ("clients cause", "used on behalf of clients"),
+    ("of the own", "of this host, of the client itself"),
+    ("for lack of", "because of insufficient"),
+    ("some hundred", "several hundred, a few hundred"),
+];
+
+/// First words that the documentation of types, fields, and constants must not have: it begins with
+/// a noun phrase, and limits with "Maximum" or "Minimum".
+const REJECTED_BEGINNINGS: &[&str] = &["What", "How", "Most", "Longest", "Largest", "Highest"];
+
+/// Minimum share of documented functions whose documentation begins with a third-person verb.
 const LEAST_VERB_SHARE: f64 = 0.75;
 
 /// A doc comment: where it begins, its text, and whether it documents a function.
@@ -33,6 +49,7 @@ struct Doc {
     line: usize,
     text: String,
     documents_function: bool,
+    documents_module: bool,
     is_public: bool,
 }
 
@@ -50,6 +67,48 @@ fn documentation_has_no_private_vocabulary() {
     assert!(
         found.is_empty(),
         "private words in doc comments:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn documentation_has_no_rejected_phrases() {
+    let mut found = Vec::new();
+    for doc in docs() {
+        let text = doc.text.to_lowercase();
+        for (phrase, better) in REJECTED_PHRASES {
+            if contains_word(&text, phrase) {
+                found.push(format!("{}: \"{phrase}\" ({better})", doc.place()));
+            }
+        }
+        if has_error_of_action(&text) {
+            found.push(format!(
+                "{}: \"error of …ing\" (error from …ing, error returned if …)",
+                doc.place()
+            ));
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "rejected phrases in doc comments:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn documentation_of_data_begins_with_a_noun_phrase() {
+    let found: Vec<_> = docs()
+        .filter(|doc| !doc.documents_function && !doc.documents_module)
+        .filter(|doc| {
+            let first = doc.text.split_whitespace().next().unwrap_or("");
+            REJECTED_BEGINNINGS.contains(&first)
+        })
+        .map(|doc| format!("{}: {}", doc.place(), doc.text))
+        .collect();
+    assert!(
+        found.is_empty(),
+        "docs of types, fields, or constants that begin with {}:\n{}",
+        REJECTED_BEGINNINGS.join(", "),
         found.join("\n")
     );
 }
@@ -147,6 +206,7 @@ fn docs_of(file: &Path, text: &str) -> Vec<Doc> {
                 line: number + 1,
                 text: String::new(),
                 documents_function: false,
+                documents_module: line.starts_with("//!"),
                 is_public: false,
             });
             if comment.starts_with("```") {
@@ -199,6 +259,17 @@ fn begins_with_verb(text: &str) -> bool {
             "This", "Its", "Thus", "Bytes", "Packets", "Flows", "Nodes", "Edges",
         ]
         .contains(&word)
+}
+
+/// Returns whether the text contains "error of" followed by a gerund: "error of parsing a file".
+fn has_error_of_action(text: &str) -> bool {
+    text.split("error of ").skip(1).any(|rest| {
+        let word = rest
+            .split(|c: char| !c.is_alphabetic())
+            .next()
+            .unwrap_or("");
+        word.len() > 5 && word.ends_with("ing")
+    })
 }
 
 fn contains_word(text: &str, word: &str) -> bool {

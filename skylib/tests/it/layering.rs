@@ -89,7 +89,7 @@ impl Layer {
     }
 }
 
-/// The layers of one folder of modules, and imports refused although the layers allow them.
+/// Layers of one folder of modules, and imports rejected although the layers allow them.
 struct Rules {
     layers: &'static [Layer],
     /// Importing module, imported module, reason.
@@ -161,8 +161,8 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the paths that a source text of a module names through `crate`, `super` or `self`,
-/// imports in groups and over several lines included.
+/// Returns the paths in the source code of a module that begin with `crate`, `super` or `self`,
+/// including imports in groups and over several lines.
 fn paths(text: &str, module: &ModulePath) -> BTreeSet<ModulePath> {
     let mut found = BTreeSet::new();
     // Inline modules around the current line, each with its indentation. Formatted code closes a
@@ -254,12 +254,12 @@ fn tree(text: &mut &str, mut path: ModulePath, found: &mut BTreeSet<ModulePath>)
     found.insert(path);
 }
 
-/// Returns whether a name is that of a module, by its case.
+/// Returns whether a name is the name of a module, judging by its case.
 fn is_module_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-/// Returns the imports of a module's submodules that its rules refuse. `depth` is the number of
+/// Returns the imports of a module's submodules that its rules forbid. `depth` is the number of
 /// segments in the module's own path.
 fn violations(rules: &Rules, sources: &[Source], depth: usize) -> Vec<String> {
     let mut checked = 0;

@@ -1,7 +1,7 @@
 //! Integration tests of the library in one binary.
 //!
-//! `gremlin_cases` and `flow_cases` run recorded cases of the original: those in `tests/data`, or
-//! in the file that the environment variable `GREMLIN_CASES` or `FLOW_CASES` names.
+//! `gremlin_cases` and `flow_cases` run recorded cases of Skydive: those in `tests/data`, or in the
+//! file that the environment variable `GREMLIN_CASES` or `FLOW_CASES` names.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

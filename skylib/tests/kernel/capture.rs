@@ -75,7 +75,7 @@ fn every_packet_of_both_directions_arrives_once_and_is_counted() {
     });
 }
 
-/// Returns what does not depend on the time of a capture, of each flow, sorted.
+/// Returns the properties of each flow that do not depend on the time of the capture, sorted.
 fn timeless(flows: &[Flow]) -> Vec<String> {
     let mut lines: Vec<String> = flows
         .iter()

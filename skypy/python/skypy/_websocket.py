@@ -1,7 +1,7 @@
 """WebSocket client (RFC 6455) as a protocol of `asyncio`, with the callbacks of autobahn.
 
-The class reads many frames per call and writes many frames per system call, because the work per call
-of `asyncio`, not the masking, limits the messages per second.
+The class reads many frames per call and writes many frames per system call, because the work per call of
+`asyncio` limits the messages per second. Masked frames are created by the compiled module.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ import logging
 import os
 import urllib.parse
 
+from ._skypy import websocket_frames
+
 LOG = logging.getLogger("skydive.websocket.client")
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
@@ -19,18 +21,6 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MAX_HEAD_BYTES = 1 << 16
 _CLOSE_CODES = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 _PEER_DROPPED = "peer dropped the TCP connection without previous WebSocket closing handshake"
-_KEY_POOL = 1 << 12
-_keys = []
-
-
-def _mask_key():
-    """Returns a random key. One system call creates many, because frames may be short."""
-    if not _keys:
-        random = os.urandom(_KEY_POOL)
-        _keys.extend(random[at:at + 4] for at in range(0, _KEY_POOL, 4))
-    return _keys.pop()
-
-
 _OPEN_TIMEOUT = "WebSocket opening handshake timeout (peer did not finish the opening handshake in time)"
 _CLOSE_TIMEOUT = "WebSocket closing handshake timeout (peer did not finish the closing handshake in time)"
 _DROPPED = "I dropped the WebSocket TCP connection"
@@ -101,7 +91,6 @@ class WebSocketClientProtocol(asyncio.Protocol):
     _message_opcode = 0
     _message_parts = ()
     _message_size = 0
-    _corked = None
     _writable = True
     _failure = None
     _close_sent = False
@@ -145,6 +134,11 @@ class WebSocketClientProtocol(asyncio.Protocol):
             raise TypeError(f"a message must be bytes, not {type(payload).__name__}")
         if self.state == self.STATE_OPEN:
             self._send_frame(_BINARY if isBinary else _TEXT, bytes(payload))
+
+    def send_texts(self, payloads):
+        """Sends text messages, which are bytes, together. Does nothing if the connection is not open."""
+        if self.state == self.STATE_OPEN:
+            self._send_frames(_TEXT, payloads)
 
     def sendPing(self, payload=None):
         """Sends a ping with at most 125 bytes."""
@@ -395,23 +389,11 @@ class WebSocketClientProtocol(asyncio.Protocol):
     # Sent frames.
 
     def _send_frame(self, opcode, payload):
-        """Sends one frame. The size decides the length of its header."""
-        size = len(payload)
-        if size < 126:
-            head = bytes((_FINAL | opcode, 0x80 | size))
-        elif size < 1 << 16:
-            head = bytes((_FINAL | opcode, 0xFE)) + size.to_bytes(2, "big")
-        else:
-            head = bytes((_FINAL | opcode, 0xFF)) + size.to_bytes(8, "big")
-        key = _mask_key()
-        # Whole messages are masked as one number, which is much faster than byte by byte.
-        keys = (key * (size // 4 + 1))[:size]
-        number = int.from_bytes(payload, "little") ^ int.from_bytes(keys, "little")
-        frame = head + key + number.to_bytes(size, "little")
-        if self._corked is not None:
-            self._corked.append(frame)
-        else:
-            self.transport.write(frame)
+        self._send_frames(opcode, [payload])
+
+    def _send_frames(self, opcode, payloads):
+        """Sends one frame per payload, with one system call."""
+        self.transport.write(websocket_frames(opcode, payloads, os.urandom(4 * len(payloads))))
 
     def _send_control(self, opcode, payload):
         payload = payload or b""
@@ -425,15 +407,6 @@ class WebSocketClientProtocol(asyncio.Protocol):
         self._send_frame(_CLOSE, payload)
         self.state = self.STATE_CLOSING
         self._close_sent = True
-
-    def cork(self):
-        """Collects frames until `uncork`, which writes them together."""
-        self._corked = []
-
-    def uncork(self):
-        frames, self._corked = self._corked, None
-        if frames and self.state not in (self.STATE_CLOSED, self.STATE_CONNECTING):
-            self.transport.write(b"".join(frames))
 
     def _close_after_drain(self):
         """Limits the time until the end of the closing handshake, if all bytes are sent."""

@@ -21,7 +21,7 @@ pub(crate) enum AlertCommand {
     Get(GetArgs),
     /// Delete alerts.
     Delete(DeleteArgs),
-    /// Change alerts. The trigger is always set, by default to `graph`.
+    /// Change alerts. The trigger is always set; the default is `graph`.
     Update(UpdateArgs),
 }
 
@@ -62,11 +62,11 @@ struct AlertArgs {
     )]
     expression: String,
 
-    /// When to evaluate the expression: `graph` for every change of the graph, or `duration:5s`.
+    /// Time of evaluation: `graph` for every change to the graph, or `duration:5s` for an interval.
     #[arg(long, default_value = "graph")]
     trigger: String,
 
-    /// What receives the result: URL of a webhook (http:, https:), or of a program (file:).
+    /// Receiver of the result: URL of a webhook (http:, https:) or of a program (file:).
     #[arg(
         long,
         value_name = "URL",
@@ -116,7 +116,8 @@ impl AlertCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// If the server refuses or cannot be reached, or the output cannot be written.
+    /// Returns an error if the server rejects the request or cannot be reached, or the output
+    /// cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         const KIND: &str = AlertSpec::KIND;
         match self {

@@ -80,7 +80,7 @@ pub(crate) struct CreateArgs {
     )]
     description: String,
 
-    /// Capture type, such as afpacket or pcap; by default one that suits the node.
+    /// Capture type, such as afpacket or pcap; the default depends on the node.
     #[arg(
         long = "type",
         value_name = "TYPE",
@@ -89,7 +89,7 @@ pub(crate) struct CreateArgs {
     )]
     capture_type: String,
 
-    /// UDP port of sFlow and NetFlow captures; 0 for any.
+    /// UDP port of sFlow and NetFlow captures; 0 for any free port.
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
 
@@ -110,7 +110,7 @@ pub(crate) struct CreateArgs {
     )]
     header_size: i64,
 
-    /// Number of packets stored with each flow, up to 10.
+    /// Number of packets stored with each flow; at most 10.
     #[arg(
         long = "rawpacket-limit",
         value_name = "N",
@@ -119,7 +119,7 @@ pub(crate) struct CreateArgs {
     )]
     raw_packet_limit: i64,
 
-    /// Add times and TTL of SYN, FIN, and RST to TCP flows.
+    /// Add the times and TTLs of SYN, FIN, and RST packets to TCP flows.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true,
           value_name = "BOOL", value_parser = go_bool, hide_possible_values = true)]
@@ -131,7 +131,7 @@ pub(crate) struct CreateArgs {
           value_name = "BOOL", value_parser = go_bool, hide_possible_values = true)]
     ip_defrag: bool,
 
-    // COMPAT: the spelling of the original.
+    // COMPAT: Skydive's spelling.
     /// Reassemble TCP streams.
     #[arg(long = "reassamble-tcp", alias = "reassemble-tcp", action = ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true",
@@ -143,7 +143,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "MODE", default_value = "L2")]
     layer_key_mode: String,
 
-    /// Contents to add to flows: VRRP, DNS, or DHCPv4; repeatable.
+    /// Application protocols whose content is added to flows: VRRP, DNS, or DHCPv4; repeatable.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     extra_layer: Vec<String>,
 
@@ -179,7 +179,7 @@ impl CreateArgs {
         let query = match (self.gremlin.as_str(), self.node.as_str()) {
             (query, "") => query.to_owned(),
             ("", tid) => format!("G.V().Has('TID', '{tid}')"),
-            _ => bail!("--gremlin and --node exclude each other: set one of them"),
+            _ => bail!("--gremlin and --node cannot be used together"),
         };
         checked::<CaptureSpec>(members([
             ("GremlinQuery", query.into()),
@@ -211,7 +211,7 @@ fn extra_layers(names: &[String]) -> anyhow::Result<Value> {
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name));
         let (_, bit) = known.with_context(|| {
-            format!("Extra layer not supported: {name}, expected VRRP, DNS, or DHCPv4")
+            format!("Extra layer not supported: {name}; expected VRRP, DNS, or DHCPv4")
         })?;
         mask |= bit;
     }
@@ -225,8 +225,8 @@ impl CaptureCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// If an argument is invalid, the server refuses or cannot be reached, or the output cannot be
-    /// written.
+    /// Returns an error if an argument is invalid, the server rejects the request or cannot be
+    /// reached, or the output cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         const KIND: &str = CaptureSpec::KIND;
         match self {
@@ -294,7 +294,10 @@ mod tests {
     fn mistakes_are_found_before_anything_is_sent() {
         for (words, wanted) in [
             (&[][..], "GremlinQuery: Not a valid Gremlin expression"),
-            (&["--gremlin", "G.V()", "--node", "x"], "exclude each other"),
+            (
+                &["--gremlin", "G.V()", "--node", "x"],
+                "cannot be used together",
+            ),
             (
                 &["--gremlin", "G.V()", "--bpf", "port port"],
                 "BPFFilter: Not a valid BPF expression",

@@ -51,7 +51,7 @@ pub(crate) struct CreateArgs {
     )]
     edge_type: String,
 
-    /// Further metadata: k1=v1, k2.k3=v2. Values are texts.
+    /// Further metadata: k1=v1, k2.k3=v2. Values are strings.
     #[arg(
         long,
         value_name = "PAIRS",
@@ -60,7 +60,7 @@ pub(crate) struct CreateArgs {
     )]
     metadata: String,
 
-    /// Host of the edge; by default the name of this machine.
+    /// Host of the edge; the default is the name of this machine.
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
 
@@ -83,7 +83,7 @@ impl CreateArgs {
         Ok(serde_json::to_string(&edge)?)
     }
 
-    /// Checks that a node exists.
+    /// Checks that an end of the edge exists.
     async fn find(end: &str, id: &str, rest: &mut Rest) -> anyhow::Result<()> {
         if id.is_empty() {
             bail!("Could not find {end} node: --{end} is empty");
@@ -100,8 +100,8 @@ impl EdgeCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// If an argument is invalid, the server refuses or cannot be reached, or the output cannot be
-    /// written.
+    /// Returns an error if an argument is invalid, the server rejects the request or cannot be
+    /// reached, or the output cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         const KIND: &str = Edge::KIND;
         match self {

@@ -12,7 +12,7 @@ use super::super::metadata::add_pairs;
 use super::super::rest::Rest;
 use super::resource::{self, DeleteArgs, GetArgs, ListArgs};
 
-/// Commands about rules of edges.
+/// Commands about edge rules.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EdgeRuleCommand {
     /// Create a rule.
@@ -79,7 +79,7 @@ pub(crate) struct CreateArgs {
     )]
     relation_type: String,
 
-    /// Further metadata of the edge: k1=v1, k2.k3=v2. Values are texts.
+    /// Further metadata of the edge: k1=v1, k2.k3=v2. Values are strings.
     #[arg(
         long,
         value_name = "PAIRS",
@@ -117,8 +117,8 @@ impl EdgeRuleCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// If an argument is invalid, the server refuses or cannot be reached, or the output cannot be
-    /// written.
+    /// Returns an error if an argument is invalid, the server rejects the request or cannot be
+    /// reached, or the output cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         const KIND: &str = EdgeRule::KIND;
         match self {

@@ -1,4 +1,4 @@
-//! What the commands about nodes and about edges have in common.
+//! Common parts of the commands about nodes and edges.
 
 use anyhow::bail;
 use clap::{ArgAction, Args};
@@ -17,7 +17,7 @@ pub(crate) struct UpdateArgs {
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
 
-    /// Metadata to set; the value is JSON, or else a text. Repeatable.
+    /// Metadata to set; a value that is not JSON is a string. Repeatable.
     #[arg(long = "add", short = 'a', value_name = "KEY=VALUE")]
     added: Vec<String>,
 
@@ -30,11 +30,11 @@ pub(crate) struct UpdateArgs {
 }
 
 impl UpdateArgs {
-    /// Changes the metadata of elements and prints the last one.
+    /// Changes the metadata of elements and prints the last element.
     ///
     /// # Errors
-    /// If an argument is invalid, the server refuses or cannot be reached, or the output cannot be
-    /// written.
+    /// Returns an error if an argument is invalid, the server rejects the request or cannot be
+    /// reached, or the output cannot be written.
     pub(super) async fn run(self, kind: &'static str, rest: &mut Rest) -> anyhow::Result<()> {
         let patch = metadata::patch(&self.added, &self.removed)?;
         resource::update(kind, &self.ids, &patch, &self.format, rest).await
@@ -48,7 +48,7 @@ pub(crate) struct DeleteArgs {
     #[arg(required = true, value_name = "ID|QUERY")]
     words: Vec<String>,
 
-    /// The words are Gremlin queries of the elements to delete.
+    /// Interpret the words as Gremlin queries for the elements to delete.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true,
           value_name = "BOOL", value_parser = go_bool, hide_possible_values = true)]
@@ -59,7 +59,8 @@ impl DeleteArgs {
     /// Deletes elements.
     ///
     /// # Errors
-    /// If a query fails or returns other elements, or an element could not be deleted.
+    /// Returns an error if a query fails or returns other elements, or an element could not be
+    /// deleted.
     pub(super) async fn run(self, kind: &'static str, rest: &mut Rest) -> anyhow::Result<()> {
         if !self.gremlin {
             return resource::delete(kind, &self.words, rest).await;
@@ -69,7 +70,9 @@ impl DeleteArgs {
             let result = rest.query_value(query).await?;
             for (found, id) in elements(&result)? {
                 if found != kind {
-                    bail!("{query} returns an element that is no {kind}: nothing was deleted");
+                    bail!(
+                        "{query} returns an element that is not of kind {kind}; nothing was deleted"
+                    );
                 }
                 ids.push(id);
             }
@@ -78,11 +81,11 @@ impl DeleteArgs {
     }
 }
 
-/// Returns the kinds and identifiers of the nodes and edges of a query result, each one once; edges
-/// before nodes, because edges are deleted with their nodes.
+/// Returns the kinds and identifiers of the nodes and edges of a query result, without duplicates;
+/// edges before nodes, because edges are deleted with their nodes.
 ///
 /// # Errors
-/// If the result contains anything else.
+/// Returns an error if the result contains other values.
 pub(super) fn elements(result: &Value) -> anyhow::Result<Vec<(&'static str, String)>> {
     let mut found = std::collections::BTreeSet::new();
     add_elements(result, &mut found)?;
@@ -104,7 +107,7 @@ fn add_elements(
     }
     let id = value.get("ID").and_then(Value::as_str);
     let (Some(id), true) = (id, value.get("Metadata").is_some()) else {
-        bail!("the query returns something else than nodes and edges: nothing was deleted");
+        bail!("the query returns values other than nodes and edges; nothing was deleted");
     };
     let is_edge = value.get("Parent").is_some();
     found.insert((if is_edge { "edge" } else { "node" }, id.to_owned()));

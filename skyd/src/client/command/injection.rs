@@ -38,7 +38,7 @@ const EXAMPLES: &str = "Examples:
 /// Arguments of `injection create`.
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
-    /// Gremlin query of the node that sends.
+    /// Gremlin query of the sending node.
     #[arg(
         long,
         value_name = "QUERY",
@@ -47,7 +47,7 @@ pub(crate) struct CreateArgs {
     )]
     src: String,
 
-    /// Gremlin query of the node that receives.
+    /// Gremlin query of the receiving node.
     #[arg(
         long,
         value_name = "QUERY",
@@ -56,7 +56,7 @@ pub(crate) struct CreateArgs {
     )]
     dst: String,
 
-    /// Source IP address; by default that of the sending node.
+    /// Source IP address; the default is the address of the sending node.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -65,7 +65,7 @@ pub(crate) struct CreateArgs {
     )]
     src_ip: String,
 
-    /// Destination IP address; by default that of the receiving node.
+    /// Destination IP address; the default is the address of the receiving node.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -74,7 +74,7 @@ pub(crate) struct CreateArgs {
     )]
     dst_ip: String,
 
-    /// Source MAC address; by default that of the sending node.
+    /// Source MAC address; the default is the address of the sending node.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -83,7 +83,7 @@ pub(crate) struct CreateArgs {
     )]
     src_mac: String,
 
-    /// Destination MAC address; by default that of the next hop or the receiving node.
+    /// Destination MAC address; the default is the address of the next hop or the receiving node.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -92,11 +92,11 @@ pub(crate) struct CreateArgs {
     )]
     dst_mac: String,
 
-    /// Source port of TCP and UDP; 0 for a random one.
+    /// Source port of TCP and UDP packets; 0 for a random port.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     src_port: u16,
 
-    /// Destination port of TCP and UDP; 0 for a random one.
+    /// Destination port of TCP and UDP packets; 0 for a random port.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     dst_port: u16,
 
@@ -114,7 +114,7 @@ pub(crate) struct CreateArgs {
     )]
     payload: String,
 
-    /// Capture file whose packets are sent instead.
+    /// Capture file whose packets are sent, instead of packets described by other options.
     #[arg(
         long,
         value_name = "FILE",
@@ -127,7 +127,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     id: u16,
 
-    /// Growth of the payload from one packet to the next, in bytes.
+    /// Number of bytes by which the payload of each packet is longer than that of the previous one.
     #[arg(
         long = "inc-payload",
         value_name = "BYTES",
@@ -159,7 +159,7 @@ pub(crate) struct CreateArgs {
 impl CreateArgs {
     /// Returns the JSON text of the injection.
     fn text(&self) -> anyhow::Result<String> {
-        // COMPAT: texts of the original's client, which differ from those of the server.
+        // COMPAT: error texts of Skydive's client, which differ from those of the server.
         if !PACKET_TYPES.contains(&self.packet_type.as_str()) {
             bail!(
                 "Type: regular expression mismatch, expected one of {}",
@@ -207,7 +207,7 @@ impl CreateArgs {
         Ok(BASE64.encode(bytes).into())
     }
 
-    /// Returns the time for which the injection exists. COMPAT: as the original computes it.
+    /// Returns the time for which the injection exists. COMPAT: computed as in Skydive.
     fn lifetime(&self) -> Duration {
         Duration::from_secs(5).saturating_add(Duration::from_millis(
             self.count.saturating_mul(self.interval),
@@ -234,8 +234,8 @@ impl InjectionCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// If an argument is invalid, the server refuses or cannot be reached, or the output cannot be
-    /// written.
+    /// Returns an error if an argument is invalid, the server rejects the request or cannot be
+    /// reached, or the output cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         const KIND: &str = Injection::KIND;
         match self {

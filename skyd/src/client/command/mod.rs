@@ -15,6 +15,8 @@ mod status;
 mod topology;
 mod workflow;
 
+pub(super) use self::query::print_result;
+
 use clap::{Args, Subcommand};
 
 use super::failure::HelpNeeded;
@@ -23,9 +25,9 @@ use super::rest::Rest;
 /// Commands of `skyd client`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
-    /// Manage alerts: expressions that the server watches.
+    /// Manage alerts, which send a message when the result of an expression changes.
     Alert(Group<alert::AlertCommand>),
-    /// Manage captures: flows from the packets of network interfaces.
+    /// Manage captures, which convert packets of network interfaces to flows.
     Capture(Group<capture::CaptureCommand>),
     /// Manage edges of the graph.
     Edge(Group<edge::EdgeCommand>),
@@ -51,7 +53,7 @@ pub(crate) enum ClientCommand {
     Workflow(Group<workflow::WorkflowCommand>),
 }
 
-/// A command that is a group of commands. COMPAT: alone, it prints its help.
+/// Group of commands. COMPAT: without a further word, its help is printed.
 #[derive(Args, Debug)]
 pub(crate) struct Group<C: Subcommand> {
     #[command(subcommand)]
@@ -68,8 +70,8 @@ impl ClientCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// If an argument is invalid, the server refuses or cannot be reached, or the output cannot be
-    /// written.
+    /// Returns an error if an argument is invalid, the server rejects the request or cannot be
+    /// reached, or the output cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         match self {
             Self::Alert(group) => group.command(&["alert"])?.run(rest).await,

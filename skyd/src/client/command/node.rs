@@ -52,7 +52,7 @@ pub(crate) struct CreateArgs {
     )]
     node_type: String,
 
-    /// Further metadata: k1=v1, k2.k3=v2. Values are texts.
+    /// Further metadata: k1=v1, k2.k3=v2. Values are strings.
     #[arg(
         long,
         value_name = "PAIRS",
@@ -61,7 +61,7 @@ pub(crate) struct CreateArgs {
     )]
     metadata: String,
 
-    /// Host of the node; by default the name of this machine.
+    /// Host of the node; the default is the name of this machine.
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
 
@@ -90,8 +90,8 @@ impl NodeCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// If an argument is invalid, the server refuses or cannot be reached, or the output cannot be
-    /// written.
+    /// Returns an error if an argument is invalid, the server rejects the request or cannot be
+    /// reached, or the output cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         const KIND: &str = Node::KIND;
         match self {

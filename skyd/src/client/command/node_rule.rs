@@ -12,7 +12,7 @@ use super::super::metadata::add_pairs;
 use super::super::rest::Rest;
 use super::resource::{self, DeleteArgs, GetArgs, ListArgs};
 
-/// Commands about rules of nodes.
+/// Commands about node rules.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeRuleCommand {
     /// Create a rule.
@@ -22,7 +22,7 @@ pub(crate) enum NodeRuleCommand {
     List(ListArgs),
     /// Show a rule.
     Get(GetArgs),
-    /// Delete rules, and what they created or set.
+    /// Delete rules, the nodes that they created, and the metadata that they set.
     Delete(DeleteArgs),
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct CreateArgs {
     )]
     description: String,
 
-    /// What the rule does: `create` a node, or `update` the nodes of --query.
+    /// Action of the rule: `create` a node, or `update` the nodes of --query.
     #[arg(
         long,
         value_name = "ACTION",
@@ -89,7 +89,7 @@ pub(crate) struct CreateArgs {
     )]
     query: String,
 
-    /// Metadata of the node, or to set: k1=v1, k2.k3=v2. Values are texts.
+    /// Metadata of the created node, or metadata to set: k1=v1, k2.k3=v2. Values are strings.
     #[arg(
         long,
         value_name = "PAIRS",
@@ -130,8 +130,8 @@ impl NodeRuleCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// If an argument is invalid, the server refuses or cannot be reached, or the output cannot be
-    /// written.
+    /// Returns an error if an argument is invalid, the server rejects the request or cannot be
+    /// reached, or the output cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         const KIND: &str = NodeRule::KIND;
         match self {

@@ -28,7 +28,8 @@ impl PcapArgs {
     /// Sends the capture file.
     ///
     /// # Errors
-    /// If the file cannot be read, or the server refuses it or cannot be reached.
+    /// Returns an error if the file cannot be read, or the server rejects the file or cannot be
+    /// reached.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         let Some(path) = self.trace.filter(|path| !path.as_os_str().is_empty()) else {
             let message = "You need to specify a PCAP file";
@@ -46,7 +47,8 @@ impl PcapArgs {
         let answer = rest.0.send(call).await?;
         if answer.status != StatusCode::ACCEPTED {
             let refusal = answer.refusal().await?;
-            // COMPAT: the original shows the text only; without a text, the status explains more.
+            // COMPAT: Skydive's client shows only the body. An empty body is replaced with the
+            // status.
             match refusal.body.is_empty() {
                 true => bail!("Failed to import {name}: {refusal}"),
                 false => bail!("Failed to import {name}: {}", refusal.body),

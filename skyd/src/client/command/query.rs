@@ -22,8 +22,8 @@ pub(crate) struct QueryArgs {
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     gremlin: String,
 
-    /// Output format; by default a table on a terminal, else JSON. `dot` requires a graph, `pcap` the
-    /// step RawPackets.
+    /// Output format; the default is table on a terminal, otherwise json. `dot` requires a graph as
+    /// the result; `pcap` requires the step RawPackets.
     #[arg(long, value_name = "FORMAT", value_parser = QUERY_FORMATS)]
     format: Option<Format>,
 
@@ -41,8 +41,8 @@ impl QueryArgs {
     /// Runs the query and prints its result.
     ///
     /// # Errors
-    /// If the query fails, the server cannot be reached, the output cannot be written, or an element
-    /// could not be deleted.
+    /// Returns an error if the query fails, the server cannot be reached, the output cannot be
+    /// written, or an element could not be deleted.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         self.extra.warn();
         match self.delete {
@@ -55,8 +55,9 @@ impl QueryArgs {
 /// Runs a query and prints its result in a format; `None` selects the default.
 ///
 /// # Errors
-/// If the query fails, the server cannot be reached, or the output cannot be written.
-pub(super) async fn print_result(
+/// Returns an error if the query fails, the server cannot be reached, or the output cannot be
+/// written.
+pub(in super::super) async fn print_result(
     gremlin: &str,
     format: Option<Format>,
     rest: &mut Rest,
@@ -97,7 +98,7 @@ async fn print_and_delete(
     }
 }
 
-/// Returns the printer of query results. COMPAT: their JSON is indented by tabs.
+/// Returns the printer of query results. COMPAT: JSON is indented with tabs.
 fn printer(format: Option<Format>) -> Printer {
     Printer::to_stdout(Format::or_default(format)).with_indent("\t")
 }

@@ -1,4 +1,4 @@
-//! Commands that all kinds of resources have: list, get, and delete.
+//! Commands common to all kinds of resources: list, get, and delete.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ impl ListArgs {
     /// Prints all resources of a kind.
     ///
     /// # Errors
-    /// If the server refuses or cannot be reached, or the output cannot be written.
+    /// Returns an error if the server rejects the request or cannot be reached, or the output
+    /// cannot be written.
     pub(super) async fn run(self, kind: &'static str, rest: &mut Rest) -> anyhow::Result<()> {
         let mut printer = self.output.printer();
         let answer = rest.list(kind).await?;
@@ -45,7 +46,8 @@ impl GetArgs {
     /// Prints a resource.
     ///
     /// # Errors
-    /// If the server refuses or cannot be reached, or the output cannot be written.
+    /// Returns an error if the server rejects the request or cannot be reached, or the output
+    /// cannot be written.
     pub(super) async fn run(self, kind: &'static str, rest: &mut Rest) -> anyhow::Result<()> {
         let mut printer = self.output.printer();
         let answer = rest.get(kind, &self.id).await?;
@@ -65,16 +67,16 @@ impl DeleteArgs {
     /// Deletes resources.
     ///
     /// # Errors
-    /// If any of them could not be deleted.
+    /// Returns an error if a resource could not be deleted.
     pub(super) async fn run(self, kind: &'static str, rest: &mut Rest) -> anyhow::Result<()> {
         delete(kind, &self.ids, rest).await
     }
 }
 
-/// Deletes resources; tries all and prints each failure.
+/// Deletes resources. After a failure, which is printed, the others are still deleted.
 ///
 /// # Errors
-/// If any of them could not be deleted.
+/// Returns an error if a resource could not be deleted.
 pub(super) async fn delete(
     kind: &'static str,
     ids: &[String],
@@ -101,7 +103,8 @@ pub(super) async fn delete(
 /// Creates a resource and prints it.
 ///
 /// # Errors
-/// If the server refuses or cannot be reached, or the output cannot be written.
+/// Returns an error if the server rejects the request or cannot be reached, or the output cannot be
+/// written.
 pub(super) async fn create(
     kind: &'static str,
     text: String,
@@ -114,10 +117,11 @@ pub(super) async fn create(
     printer.print(answer, Document::Object).await
 }
 
-/// Applies a patch to resources one after the other, and prints the last result.
+/// Applies a patch to resources in sequence, and prints the last result.
 ///
 /// # Errors
-/// If the server refuses or cannot be reached, or the output cannot be written.
+/// Returns an error if the server rejects the request or cannot be reached, or the output cannot be
+/// written.
 pub(super) async fn update(
     kind: &'static str,
     ids: &[String],

@@ -19,7 +19,8 @@ impl StatusArgs {
     /// Prints the status, with sorted keys.
     ///
     /// # Errors
-    /// If the server refuses or cannot be reached, or the output cannot be written.
+    /// Returns an error if the server rejects the request or cannot be reached, or the output
+    /// cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         let mut printer = self.output.printer();
         let call = Call::new(Method::GET, "/api/status");

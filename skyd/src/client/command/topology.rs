@@ -21,7 +21,7 @@ use super::query;
 pub(crate) enum TopologyCommand {
     /// Print the graph in the form that `import` reads.
     Export(ExportArgs),
-    /// Add the nodes and edges of an exported graph. Those that exist are left unchanged.
+    /// Add the nodes and edges of an exported graph. Existing nodes and edges are not changed.
     Import(ImportArgs),
     /// Run a Gremlin query (deprecated: use `query`).
     Query(QueryArgs),
@@ -56,7 +56,7 @@ pub(crate) struct QueryArgs {
     #[arg(long, default_value = "G", value_parser = NonEmptyStringValueParser::new())]
     gremlin: String,
 
-    /// Output format; by default a table on a terminal, else JSON.
+    /// Output format; the default is table on a terminal, otherwise json.
     #[arg(long, value_name = "FORMAT", value_parser = QUERY_FORMATS)]
     format: Option<Format>,
 
@@ -64,7 +64,7 @@ pub(crate) struct QueryArgs {
     extra: ExtraWords,
 }
 
-/// A graph as `topology export` prints it.
+/// Graph in the form that `topology export` prints.
 #[derive(Deserialize)]
 struct GraphText<'a> {
     #[serde(borrow, rename = "Nodes", default)]
@@ -106,7 +106,8 @@ impl TopologyCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// If a file is invalid, the server refuses or cannot be reached, or the output cannot be written.
+    /// Returns an error if a file is invalid, the server rejects the request or cannot be reached,
+    /// or the output cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         match self {
             Self::Export(args) => {

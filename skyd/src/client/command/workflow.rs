@@ -37,7 +37,8 @@ const EXAMPLES: &str = "Example: whether the path between two nodes has the same
 /// Arguments of `workflow create`.
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
-    /// YAML file with the members of a workflow: Name, Title, Abstract, Description, Parameters, Source.
+    /// YAML file with the members of a workflow: Name, Title, Abstract, Description, Parameters,
+    /// Source.
     #[arg(long, value_name = "FILE")]
     path: PathBuf,
 
@@ -51,7 +52,7 @@ pub(crate) struct CallArgs {
     /// Identifier of the workflow.
     id: String,
 
-    /// Arguments of the workflow; each is a text.
+    /// Arguments of the workflow, as strings.
     #[arg(value_name = "PARAM", allow_negative_numbers = true)]
     parameters: Vec<String>,
 
@@ -83,8 +84,8 @@ impl WorkflowCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// If an argument is invalid, the server refuses or cannot be reached, or the output cannot be
-    /// written.
+    /// Returns an error if an argument is invalid, the server rejects the request or cannot be
+    /// reached, or the output cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         const KIND: &str = Workflow::KIND;
         match self {

@@ -17,13 +17,14 @@ use skylib::packet::LinkType;
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct FlowsArgs {
-    /// Capture files or quoted patterns such as 'trace*.pcap.lz4'; `-` for standard input. Formats are
-    /// pcap and pcapng, also compressed with gzip, LZ4 or zstd. Several files are read as one, in the
-    /// order of their first packets.
+    /// Capture files or quoted patterns such as 'trace*.pcap.lz4'; `-` for standard input. Formats
+    /// are pcap and pcapng, also compressed with gzip, LZ4, or zstd. Several files are read as one,
+    /// in the order of their first packets.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 
-    /// Merge the packets of several files by time, for files that overlap, such as one for each direction.
+    /// Merge the packets of several files by time, for files that overlap, such as one file per
+    /// direction.
     #[arg(long)]
     pub(super) merge: bool,
 
@@ -32,18 +33,18 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "GREMLIN")]
     pub(super) query: Option<String>,
 
-    /// Output format of flows: one JSON array, one JSON object per line, CSV, or a table of the largest
-    /// flows for people. The default is a table on a terminal, else json.
+    /// Output format of flows: one JSON array, one JSON object per line, CSV, or a human-readable
+    /// table of the largest flows. The default is table on a terminal, else json.
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<Format>,
 
-    /// Print only the N largest flows, the largest first. The default is 20 for a table and with --by,
-    /// else all.
+    /// Print only the N largest flows, the largest first. The default is 20 for a table and with
+    /// --by, otherwise all flows.
     #[arg(long, value_name = "N")]
     pub(super) top: Option<NonZeroUsize>,
 
-    /// What makes a flow large: bytes (default), packets, rtt, or retransmissions, which implies
-    /// --reassemble-tcp. Flows without the value are left out.
+    /// Value by which flows are compared: bytes (default), packets, rtt, or retransmissions, which
+    /// implies --reassemble-tcp. Flows without the value are left out.
     #[arg(long, value_name = "MEASURE")]
     pub(super) by: Option<FlowMeasure>,
 
@@ -51,7 +52,8 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "TEXT")]
     pub(super) bpf: Option<String>,
 
-    /// Link type of all packets, instead of that in the files: a number or name of the LINKTYPE_ list.
+    /// Link type of all packets, instead of the link types of the files: a number or name of the
+    /// LINKTYPE_ list.
     #[arg(long, value_name = "N|NAME")]
     pub(super) link_type: Option<LinkType>,
 
@@ -64,13 +66,14 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "L2|L3", default_value = "L2")]
     pub(super) layer_key: LayerKeyMode,
 
-    /// Silence after which a flow ends and the next packet begins a new one, such as 600s or 10m.
+    /// Idle time after which a flow ends and the next packet begins a new flow, such as 600s or
+    /// 10m.
     #[arg(long, value_name = "DURATION", default_value = "600s", value_parser = duration)]
     pub(super) expire: Duration,
 
-    /// Print active flows at this interval of capture time, too, as a live capture does, with
-    /// `LastUpdateMetric`. By default, each flow is printed once. The clock of a file is 15 packets behind,
-    /// so that a wrong date does not move it.
+    /// Also print active flows at this interval of capture time, as a live capture does, with
+    /// `LastUpdateMetric`. By default, each flow is printed once. The clock of a file is 15 packets
+    /// behind, so that a wrong timestamp does not advance it.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(super) update: Option<Duration>,
 
@@ -78,15 +81,16 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "NAMES", default_value = "")]
     pub(super) ports: ApplicationPorts,
 
-    /// Packets to store with each flow (0 to 10), for the query step `RawPackets`.
+    /// Maximum number of packets to store with each flow (0 to 10), for the query step
+    /// `RawPackets`.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(..=10))]
     pub(super) raw_packets: u32,
 
-    /// Add the content of these layers to flows: DNS, DHCPv4, VRRP, or all.
+    /// Add the contents of these layers to flows: DNS, DHCPv4, VRRP, or all.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = extra_layers)]
     pub(super) extra_layer: Vec<ExtraLayers>,
 
-    /// Add times and TTL of SYN, FIN and RST to TCP flows.
+    /// Add the times of SYN, FIN, and RST and the TTL of SYN to TCP flows.
     #[arg(long)]
     pub(super) extra_tcp_metric: bool,
 
@@ -102,11 +106,12 @@ pub(crate) struct FlowsArgs {
     #[arg(long)]
     pub(super) reassemble_tcp: bool,
 
-    /// Memory for flows in the table; at the limit, the least recently used flows are printed early.
+    /// Maximum memory for flows in the table, in bytes; at the limit, the least recently used flows
+    /// are printed early.
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 30)]
     pub(super) max_bytes: usize,
 
-    /// Reproduce the values of Skydive, including those that are corrected by default.
+    /// Reproduce the values of Skydive exactly, including its known defects.
     #[arg(long)]
     pub(super) recorded: bool,
 
@@ -129,7 +134,7 @@ pub(super) enum Format {
 }
 
 impl FlowsArgs {
-    /// Rejects options that contradict each other.
+    /// Returns an error if options contradict each other.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         if self.query.is_some() && self.format.is_some_and(|format| format != Format::Json) {
             bail!("--format cannot be used with --query: the result of a query is JSON");
@@ -141,7 +146,9 @@ impl FlowsArgs {
             );
         }
         if self.update.is_some() && (is_top || self.format == Some(Format::Table)) {
-            bail!("--update cannot be used with --top, --by or a table: they show each flow once");
+            bail!(
+                "--update cannot be used with --top, --by, or --format table: they show each flow only once"
+            );
         }
         if self.query.is_some() && self.update.is_some() {
             bail!("--update cannot be used with --query: a query covers each flow once");
@@ -172,13 +179,13 @@ impl FlowsArgs {
         self.reassemble_tcp || self.by == Some(FlowMeasure::Retransmissions)
     }
 
-    /// Returns the layers of all `--extra-layer`.
+    /// Returns the layers of all `--extra-layer` options.
     fn extra_layers(&self) -> ExtraLayers {
         let layers = self.extra_layer.iter();
         layers.fold(ExtraLayers::NONE, |all, layers| all.with(*layers))
     }
 
-    /// Returns the columns of CSV: what the options measure.
+    /// Returns the CSV columns that the options request.
     pub(super) fn columns(&self) -> CsvColumns {
         CsvColumns::default()
             .with_tcp_metric(self.extra_tcp_metric)
@@ -212,10 +219,10 @@ impl FlowsArgs {
     }
 }
 
-/// Number of flows in a table, or with `--by`, without `--top`.
+/// Number of flows that are printed in a table or with `--by` if `--top` is not given.
 const DEFAULT_TOP: usize = 20;
 
-/// Text of `--help` behind the options.
+/// Text of `--help` after the options.
 pub(super) const AFTER_HELP: &str = "\
 Examples:
   skyd flows trace.pcap
@@ -237,7 +244,7 @@ Exit codes:
   1  a file is damaged (the flows before and in other files are printed), or the query failed
   2  an argument is invalid";
 
-/// Parses a duration: seconds, or a text with units.
+/// Parses a duration: seconds, or a string with units.
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -251,5 +258,5 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Parses a name of `--extra-layer`.
 fn extra_layers(name: &str) -> Result<ExtraLayers, &'static str> {
-    ExtraLayers::parse(name).ok_or("expected DNS, DHCPv4, VRRP or all")
+    ExtraLayers::parse(name).ok_or("expected DNS, DHCPv4, VRRP, or all")
 }

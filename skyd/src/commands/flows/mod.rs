@@ -48,7 +48,7 @@ pub(crate) fn run(args: &FlowsArgs) -> ExitCode {
     }
     match outcome {
         Ok(()) => {}
-        // The reader of the output has closed it, as `head` does.
+        // The reader closed the pipe, as `head` does.
         Err(error) if is_broken_pipe(&error) => {}
         Err(error) => {
             writeln!(stderr, "skyd: {error:#}").ok();
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &FlowsArgs) -> ExitCode {
     code
 }
 
-/// Messages for standard error at the end.
+/// Messages that are written to standard error at the end.
 #[derive(Debug, Default)]
 struct Report {
     notes: Vec<String>,
@@ -84,12 +84,12 @@ impl Report {
     }
 }
 
-/// What a replay of the files gave.
+/// Outcome of a replay of the files.
 struct Outcome {
-    /// Whether the output could be written.
+    /// Error of the output, if it could not be written.
     output: anyhow::Result<()>,
     stats: FlowTableStats,
-    /// Whether all files could be read.
+    /// Error of the input, if not all files could be read.
     end: Result<(), ReplayError>,
 }
 
@@ -227,7 +227,7 @@ fn pass_flows(
     }
 }
 
-/// Fails if no packet has a link type that can be decoded.
+/// Returns an error if no packet has a link type that can be decoded.
 fn refuse_unknown_link_types(stats: &FlowTableStats) -> anyhow::Result<()> {
     let passed = stats.packets.saturating_sub(stats.filtered);
     if passed == 0 || stats.stopped.link_type < passed {
@@ -237,10 +237,14 @@ fn refuse_unknown_link_types(stats: &FlowTableStats) -> anyhow::Result<()> {
     let errors: Vec<String> = link_types
         .map(|(link_type, _)| DecodeError::LinkType(link_type.0).to_string())
         .collect();
-    bail!("{} (--link-type N sets another one)", errors.join(", "))
+    bail!(
+        "{} (--link-type N sets another link type)",
+        errors.join(", ")
+    )
 }
 
-/// Opens the capture files or standard input. Returns them with the replay that the options describe.
+/// Opens the capture files or standard input. Returns the files and the replay that the options
+/// describe.
 fn open(args: &FlowsArgs) -> anyhow::Result<(CaptureFiles, Replay)> {
     let mut files = CaptureFileSet::new(&args.files).with_merge(args.merge);
     if let Some(link_type) = args.link_type {
@@ -255,7 +259,8 @@ fn open(args: &FlowsArgs) -> anyhow::Result<(CaptureFiles, Replay)> {
     };
     let filter = BpfFilter::parse(text.as_str())?;
     if args.recorded {
-        // COMPAT: recorded values of the original, whose clock sees only packets that pass.
+        // COMPAT: the recorded values of Skydive, whose clock is driven only by packets that pass
+        // the filter.
         return Ok((files.with_filter(filter).open()?, replay));
     }
     let files = files.open()?;
@@ -266,10 +271,10 @@ fn open(args: &FlowsArgs) -> anyhow::Result<(CaptureFiles, Replay)> {
 
 /// Runs a query and writes its result.
 fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::Result<()> {
-    // A capture file has flows only: the graph is empty.
+    // A capture file contains only flows, so the graph is empty.
     let graph = Graph::new();
     let view = GraphView::open(&graph);
-    // The process serves nothing else, so the query may use all memory.
+    // The process does nothing else, so the query may use all memory.
     let limits = Limits::default()
         .with_max_elements(usize::MAX)
         .with_max_bytes(usize::MAX);
@@ -284,7 +289,7 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
     Ok(out.flush()?)
 }
 
-/// Returns the text of an error and its causes.
+/// Returns the messages of an error and its causes, separated by colons.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -295,7 +300,7 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// Returns whether an error is that the reader of the output has closed it.
+/// Returns whether an error means that the reader closed the output.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let cause = error
         .chain()

@@ -7,12 +7,12 @@ use skylib::flow::{CsvColumns, CsvWriter, Flow, FlowSink};
 
 use super::args::Format;
 
-/// Sink that prints each flow. After an error of the output, it discards further flows.
+/// Sink that prints each flow. After a write error, the sink discards further flows.
 pub(super) struct FlowPrinter<'a> {
     writer: FormatWriter<BufWriter<&'a mut (dyn Write + Send)>>,
     first: bool,
     error: Option<io::Error>,
-    /// Set at the first error, so that the reader of the file stops.
+    /// Flag that is set at the first write error, so that the reader of the files stops.
     failed: &'a AtomicBool,
 }
 
@@ -21,7 +21,7 @@ enum FormatWriter<W: Write> {
     Json(W),
     Ndjson(W),
     Csv(CsvWriter<W>),
-    /// No output: the header of the columns could not be written, or the format is no stream.
+    /// No output: the column headers could not be written, or the format cannot be streamed.
     Nothing,
 }
 
@@ -56,7 +56,7 @@ impl<'a> FlowPrinter<'a> {
     /// Writes the end of the output and flushes it.
     ///
     /// # Errors
-    /// The first error of the output.
+    /// Returns the first write error.
     pub(super) fn finish(mut self) -> io::Result<()> {
         if let Some(error) = self.error {
             return Err(error);
@@ -102,5 +102,5 @@ impl FlowSink for FlowPrinter<'_> {
     }
 }
 
-/// Size of the output buffer.
+/// Size of the output buffer, in bytes.
 const BUFFER: usize = 256 << 10;

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use skylib::capture::FileProgress;
 
-/// Progress bar on standard error; invisible if that is no terminal.
+/// Progress bar on standard error; hidden if standard error is not a terminal.
 pub(super) struct Progress {
     file: FileProgress,
     bar: ProgressBar,
@@ -22,7 +22,7 @@ impl Progress {
                 "{binary_bytes}, {binary_bytes_per_sec}",
             ),
         };
-        // An invalid template leaves the default style.
+        // If the template is invalid, the default style remains.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -11,7 +11,7 @@ pub(super) fn summary(stats: &FlowTableStats, files: &CaptureFiles) -> String {
     let packets = stats.packets.saturating_sub(stats.filtered);
     let (flows, peak) = (stats.created, peak_rss_bytes());
     let mut line = format!("flows {flows} packets {packets} peak_rss_bytes {peak}");
-    // Partly decoded packets still count for the flow of the decoded part.
+    // Partly decoded packets still count in the flow of the decoded part.
     let stopped = &stats.stopped;
     let left_out = [
         ("filtered", files.filtered() + stats.filtered),
@@ -45,7 +45,8 @@ pub(super) fn summary(stats: &FlowTableStats, files: &CaptureFiles) -> String {
     line
 }
 
-/// Adds the packets of each interface that has packets, if the files have named or several ones.
+/// Adds the packet count of each interface that has packets, if the files have named or several
+/// interfaces.
 fn add_interfaces(line: &mut String, points: &[CapturePointStats]) {
     let has_names = points
         .iter()
@@ -69,7 +70,7 @@ fn add_interfaces(line: &mut String, points: &[CapturePointStats]) {
     }
 }
 
-/// Returns a name as one word without characters that a terminal would execute.
+/// Returns a name as one word without characters that a terminal would interpret.
 fn word(name: &str) -> String {
     let is_plain = |letter: &char| letter.is_alphanumeric() || "-_.:@".contains(*letter);
     let letters = name.chars();
@@ -78,7 +79,7 @@ fn word(name: &str) -> String {
         .collect()
 }
 
-/// Largest number of interfaces on the last line.
+/// Maximum number of interfaces on the last line.
 const MAX_INTERFACES: usize = 16;
 
 /// Returns the peak resident memory of the process in bytes; 0 if the kernel does not report it.
@@ -89,7 +90,7 @@ fn peak_rss_bytes() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// Returns a time in its largest unit, such as 28 h.
+/// Formats a duration, given in milliseconds, in its largest unit, such as `28 h`.
 pub(super) fn rough_time(ms: u64) -> String {
     let units = [
         (3 * 86_400_000, 86_400_000, "days"),

@@ -1,4 +1,4 @@
-//! Table of flows for people: aligned columns, and numbers with units.
+//! Human-readable table of flows: aligned columns, and numbers with units.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -42,7 +42,7 @@ pub(super) fn write(out: &mut dyn Write, flows: &[Flow], has_streams: bool) -> i
     Ok(())
 }
 
-/// A column of the table.
+/// Column of the table.
 struct Column {
     name: &'static str,
     /// Whether cells are aligned to the right.
@@ -106,7 +106,7 @@ const COLUMNS: [Column; 9] = [
     }),
 ];
 
-/// Returns an end of a flow: its innermost address, and the port.
+/// Returns one end of a flow: the innermost address and the port.
 fn end(flow: &Flow, is_a: bool) -> String {
     let address = [&flow.network, &flow.link]
         .into_iter()
@@ -126,7 +126,7 @@ fn end(flow: &Flow, is_a: bool) -> String {
     }
 }
 
-/// Returns a number of bytes in its largest decimal unit.
+/// Formats a number of bytes in its largest decimal unit.
 fn bytes(count: i64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     if count < 1000 {
@@ -142,7 +142,7 @@ fn bytes(count: i64) -> String {
     format!("{value:.1} {}", units[unit])
 }
 
-/// Returns a duration, given in seconds, in its largest unit.
+/// Formats a duration, given in seconds, in its largest unit.
 fn duration(seconds: f64) -> String {
     let units = [
         (86_400.0, "d"),

@@ -32,7 +32,7 @@ impl Trace {
         Self(folder)
     }
 
-    /// What the command prints and says for this file with further arguments.
+    /// Standard output and standard error of the command for this file with further arguments.
     fn run(&self, arguments: &[&str]) -> (String, Report, Option<String>) {
         let path = self.0.join("trace.pcap");
         let line = [&["flows", path.to_str().unwrap()], arguments].concat();

@@ -21,8 +21,8 @@ const fn free(name: &'static str, help: &'static str) -> ConfigKey {
 
 const PORT: ValueType = Count { min: 1, max: 65535 };
 
-/// Keys that only parts of Skydive read that are not here. A key of type [`Free`] also covers the
-/// keys below it.
+/// Keys that are read only by parts of Skydive that do not exist here. A key of type [`Free`] also
+/// covers the keys below it.
 pub(super) const IGNORED: &[ConfigKey] = &[
     unread(
         "analyzers",
@@ -34,13 +34,13 @@ pub(super) const IGNORED: &[ConfigKey] = &[
         "analyzer.auth.cluster.username",
         Text,
         "",
-        "User name of an analyzer at other analyzers.",
+        "User name with which an analyzer logs in to other analyzers.",
     ),
     unread(
         "analyzer.auth.cluster.password",
         Secret,
         "",
-        "Password of an analyzer at other analyzers.",
+        "Password with which an analyzer logs in to other analyzers.",
     ),
     unread(
         "agent.listen",
@@ -58,13 +58,13 @@ pub(super) const IGNORED: &[ConfigKey] = &[
         "agent.auth.cluster.username",
         Text,
         "",
-        "User name of an agent at its analyzers.",
+        "User name with which an agent logs in to its analyzers.",
     ),
     unread(
         "agent.auth.cluster.password",
         Secret,
         "",
-        "Password of an agent at its analyzers.",
+        "Password with which an agent logs in to its analyzers.",
     ),
     free("storage.*", "Settings of other storage drivers."),
     unread(
@@ -123,8 +123,11 @@ pub(super) const IGNORED: &[ConfigKey] = &[
         "true",
         "Whether WebSocket messages are compressed.",
     ),
-    free("http.ws.bulk_maxmsgs", "Messages in one bulk message."),
-    free("http.ws.bulk_maxdelay", "Delay of a bulk message."),
+    free(
+        "http.ws.bulk_maxmsgs",
+        "Maximum number of messages in one bulk message.",
+    ),
+    free("http.ws.bulk_maxdelay", "Maximum delay of a bulk message."),
     unread(
         "http.rest.debug",
         Flag,
@@ -140,10 +143,6 @@ pub(super) const IGNORED: &[ConfigKey] = &[
     free("rbac", "Other settings of the permission model."),
     free("etcd", "Settings of etcd."),
     free("ovs", "Settings of Open vSwitch."),
-    free(
-        "ui",
-        "Settings of the web interface, which reads them over the API.",
-    ),
     free("dpdk", "Settings of DPDK captures."),
     free("cache", "Settings of the caches."),
     free("plugin", "Settings of plugins."),
@@ -168,7 +167,7 @@ pub(super) const IGNORED: &[ConfigKey] = &[
     ),
 ];
 
-/// Old names and the new names that take over their value, unless a new name has its own.
+/// Old names, each with the new names that receive its value unless they have values of their own.
 pub(crate) const RENAMED: &[(&str, &[&str])] = &[
     (
         "auth.type",

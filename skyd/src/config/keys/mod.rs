@@ -1,8 +1,8 @@
-//! Table of the configuration keys: type, default and help text of each.
+//! Table of the configuration keys: type, default, and help text of each key.
 //!
 //! Names are those of Skydive, so that its files remain valid. `*` stands for a part that the user
-//! chooses. Keys that only other parts of Skydive read are known, too, so that a warning can name
-//! them; many are trees of type [`ValueType::Free`], whose content is not checked.
+//! chooses. The table also contains keys that only other parts of Skydive read, so that a warning
+//! can name them; many of them are trees of type [`ValueType::Free`], whose content is not checked.
 
 mod ignored;
 mod supported;
@@ -15,7 +15,7 @@ use super::value_type::ValueType;
 
 pub(crate) use self::ignored::RENAMED;
 
-/// A configuration key.
+/// Configuration key.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ConfigKey {
@@ -23,7 +23,7 @@ pub struct ConfigKey {
     pub name: &'static str,
     /// Type of its values.
     pub value_type: ValueType,
-    /// Value if nothing is configured, as a user would write it; empty for none.
+    /// Value if the key is not configured, as a user would write it; empty for none.
     pub default: &'static str,
     /// Meaning of the key: what it sets, and what an empty value means.
     pub help: &'static str,
@@ -46,14 +46,14 @@ const fn key(
     }
 }
 
-/// Returns all keys: those that the daemon reads, then those that have no effect.
+/// Returns all keys: first the keys that the daemon reads, then the keys that have no effect.
 pub fn keys() -> impl Iterator<Item = &'static ConfigKey> {
     SUPPORTED.iter().chain(IGNORED)
 }
 
 /// Returns the key that a path belongs to, and the number of path segments that its name takes.
 ///
-/// Of several keys, the longest name wins, then one without `*`.
+/// If several keys match, the longest name takes precedence, then a name without `*`.
 pub(crate) fn find(path: &[String]) -> Option<(&'static ConfigKey, usize)> {
     let matches = |key: &&ConfigKey| {
         let mut path = path.iter();
@@ -82,8 +82,8 @@ pub(crate) fn is_branch(path: &[String]) -> bool {
     keys().any(|key| continues(key.name)) || RENAMED.iter().any(|(name, _)| continues(name))
 }
 
-/// Returns the names of all keys and old names without `*`, with the spelling that they have in
-/// environment variables after the prefix, such as `ANALYZER_LISTEN`.
+/// Returns all key names and old names without `*`, each with its spelling in environment variables
+/// after the prefix, such as `ANALYZER_LISTEN`.
 pub(crate) fn variable_names() -> &'static [(String, &'static str)] {
     static NAMES: LazyLock<Vec<(String, &'static str)>> = LazyLock::new(|| {
         let names = keys()

@@ -3,7 +3,7 @@
 use super::ValueType::{Address, Bytes, Choice, Count, Duration, Flag, Free, Interval, List, Text};
 use super::{ConfigKey, ValueType, key};
 
-/// A positive number.
+/// Positive integer.
 const SOME: ValueType = Count {
     min: 1,
     max: 1 << 40,
@@ -18,7 +18,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "host_id",
         Text,
         "",
-        "Identity of this host in the graph and towards clients. Empty: the host name.",
+        "Identity of this host in the graph and for clients. Empty: the host name.",
     ),
     key(
         "analyzer.listen",
@@ -47,7 +47,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "analyzer.auth.cluster.key_file",
         Text,
         "",
-        "File with the key of the agents on this machine, needed if passwords protect the API and \
+        "File with the key of the agents on this machine, used if passwords protect the API and \
          analyzer.auth.cluster.backend is not set. It is created at the first start, readable by \
          its owner only. Empty: agent.key in the data folder.",
     ),
@@ -61,20 +61,20 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "auth.*.file",
         Text,
         "",
-        "Path of an htpasswd file with the users of a basic backend: bcrypt, apr1 or SHA-1 \
-         hashes. SIGHUP reloads it. Set either this key or users.",
+        "Path of an htpasswd file with the users of a basic backend: bcrypt, apr1, or SHA-1 \
+         hashes. SIGHUP reloads the file. Set either this key or users.",
     ),
     key(
         "auth.*.users",
         Free,
         "",
-        "Users of a basic backend as name: password. Set either this key or file.",
+        "Users of a basic backend, each as name: password. Set either this key or file.",
     ),
     key(
         "auth.*.role",
         Text,
         "admin",
-        "Role of users to whom rbac.policy gives no role.",
+        "Role of the users to whom rbac.policy gives no role.",
     ),
     key(
         "auth.*.auth_url",
@@ -100,8 +100,9 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "rbac.policy",
         Free,
         "",
-        "Rules and roles added to the built-in ones, a list of lines: \"p, subject, object, \
-         action, allow|deny\" or \"g, user, role\". A rule that denies overrides all others.",
+        "Rules and role assignments in addition to the built-in ones, as a list of lines: \"p, \
+         subject, object, action, allow|deny\" or \"g, user, role\". A rule that denies an action \
+         overrides all rules that allow it.",
     ),
     key(
         "rbac.model.request_definition",
@@ -133,8 +134,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "rbac.model.matchers",
         Free,
         "",
-        "Matcher part of the permission model. Only the value of Skydive is supported: subject \
-         or role, object and action are equal.",
+        "Matcher part of the permission model. Only the value of Skydive is supported: subject or \
+         role, object, and action are equal.",
     ),
     // TLS.
     key(
@@ -142,20 +143,20 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Text,
         "",
         "Path of the PEM file with the certificate of the daemon and the intermediate \
-         certificates. Empty: no TLS. SIGHUP reloads it.",
+         certificates. Empty: no TLS. SIGHUP reloads the file.",
     ),
     key(
         "tls.server_key",
         Text,
         "",
-        "Path of the PEM file with the private key of tls.server_cert. SIGHUP reloads it.",
+        "Path of the PEM file with the private key of tls.server_cert. SIGHUP reloads the file.",
     ),
     key(
         "tls.ca_cert",
         Text,
         "",
-        "Path of the PEM file with certificate authorities: for client certificates and for a \
-         Keystone service over https.",
+        "Path of the PEM file with the certificate authorities that are trusted for client \
+         certificates and for a Keystone service over https.",
     ),
     key(
         "tls.require_client_cert",
@@ -167,8 +168,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "tls.client_cert",
         Text,
         "",
-        "Client certificate of Skydive agents. Only checked for consistency: it requires \
-         tls.server_cert if tls.ca_cert is set.",
+        "Client certificate of Skydive agents. Only checked for consistency: if tls.ca_cert is \
+         also set, tls.server_cert is required.",
     ),
     key(
         "tls.client_key",
@@ -182,30 +183,30 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Text,
         "local",
         "Store of the topology history and of published nodes and edges: local, memory (no \
-         history, nothing survives a restart), or a storage.<name> with such a driver. \
-         clickhouse, elasticsearch and orientdb fall back to local with a warning.",
+         history, nothing survives a restart), or a storage.<name> with one of these drivers. \
+         clickhouse, elasticsearch, and orientdb fall back to local with a warning.",
     ),
     key(
         "analyzer.flow.backend",
         Text,
         "local",
         "Store of past flows: local, memory (queries about past flows are rejected), or a \
-         storage.<name> with such a driver. clickhouse, elasticsearch and orientdb fall back to \
-         local with a warning.",
+         storage.<name> with one of these drivers. clickhouse, elasticsearch, and orientdb fall \
+         back to local with a warning.",
     ),
     key(
         "analyzer.flow.max_buffer_size",
         SOME,
         "100000",
-        "Flow records that may wait to be stored and sent to subscribers. Further records are \
-         dropped and counted.",
+        "Maximum number of flow records that wait to be stored and sent to subscribers. Further \
+         records are dropped and counted.",
     ),
     key(
         "storage.local.path",
         Text,
         "",
-        "Folder of the stored resources. Empty: /var/lib/skyd as root, else $XDG_DATA_HOME/skyd \
-         or ~/.local/share/skyd.",
+        "Folder of the stored resources (the data folder). Empty: /var/lib/skyd as root, else \
+         $XDG_DATA_HOME/skyd or ~/.local/share/skyd.",
     ),
     key(
         "storage.local.max_age",
@@ -217,8 +218,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "storage.local.max_bytes",
         Bytes,
         "512MiB",
-        "Memory for the topology history and past flows together. The oldest entries are evicted \
-         first.",
+        "Maximum memory for the topology history and past flows together. The oldest entries are \
+         evicted first.",
     ),
     key(
         "storage.*.driver",
@@ -244,14 +245,14 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "analyzer.startup.capture_type",
         Text,
         "",
-        "Capture type of the startup capture, such as afpacket. Empty: chosen by the type of the \
-         interface.",
+        "Capture type of the startup capture, such as afpacket. Empty: selected according to the \
+         type of the interface.",
     ),
     key(
         "agent.metadata",
         Free,
         "",
-        "Metadata added to the node of this host, a tree of keys and values.",
+        "Metadata added to the node of this host, as a tree of keys and values.",
     ),
     key(
         "agent.topology.netlink.metrics_update",
@@ -269,22 +270,23 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "agent.capture.max_active",
         SOME,
         "256",
-        "Captures that may be active on nodes at a time; each has a packet ring and a flow \
-         table.",
+        "Maximum number of active captures on nodes. Each has a packet ring and a flow table. \
+         Further captures wait until another one ends.",
     ),
     key(
         "agent.capture.ring_bytes",
         Bytes,
         "8MiB",
         "Memory of the packet ring of one capture. Rings are smaller while many captures are \
-         active: a new one takes at most 1/64 of what is left of agent.capture.ring_bytes_total.",
+         active: a new ring takes at most 1/64 of the unused part of \
+         agent.capture.ring_bytes_total.",
     ),
     key(
         "agent.capture.ring_bytes_total",
         Bytes,
         "512MiB",
-        "Memory of the packet rings of all captures together. Without free memory, a capture waits \
-         for others to end, and the node shows the reason.",
+        "Maximum memory of the packet rings of all captures together. Without free memory, a \
+         capture waits for others to end, and its node shows the reason.",
     ),
     key(
         "agent.capture.stats_update",
@@ -304,14 +306,14 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Interval,
         "600",
         "Idle time after which a flow leaves its flow table. The check runs once per interval of \
-         this length, so a flow leaves after one to two of them.",
+         this length, so a flow leaves after one to two intervals.",
     ),
     key(
         "flow.max_entries",
         SOME,
         "500000",
-        "Flows in one flow table. When it is full, the least recently used flows are evicted and \
-         counted.",
+        "Maximum number of flows in one flow table. When the table is full, the least recently \
+         used flows are evicted and counted.",
     ),
     key(
         "flow.protocol",
@@ -324,83 +326,288 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "flow.default_layer_key_mode",
         Choice(&["L2", "L3"]),
         "L2",
-        "Lowest layer that distinguishes flows, for captures that do not choose one.",
+        "Lowest layer that distinguishes flows, for captures that do not specify one.",
     ),
     key(
         "flow.recorded",
         Flag,
         "false",
-        "Whether captures and uploads reproduce the values of the original exactly, including its \
-         known defects. A capture can choose otherwise with its option Recorded.",
+        "Whether captures and uploads reproduce the values of Skydive exactly, including its \
+         known defects. A capture can override this setting with its option Recorded.",
     ),
     key(
         "flow.key.ignore",
         List,
         "",
-        "Parts of the flow key that do not distinguish flows: vlan, mpls, interface. For networks \
-         in which the two directions of a flow have different tags or pass different interfaces. \
-         A capture can choose otherwise with its option KeyIgnore.",
+        "Parts of the flow key that do not distinguish flows: vlan, mpls, interface. Useful for \
+         networks in which the two directions of a flow have different tags or pass through \
+         different interfaces. A capture can override this setting with its option KeyIgnore.",
     ),
     key(
         "flow.application_ports.tcp",
         Free,
         "",
-        "Application names by TCP port, as port: NAME. They extend the built-in table.",
+        "Application names by TCP port, as port: NAME, in addition to the built-in table.",
     ),
     key(
         "flow.application_ports.udp",
         Free,
         "",
-        "Application names by UDP port, as port: NAME. They extend the built-in table.",
+        "Application names by UDP port, as port: NAME, in addition to the built-in table.",
     ),
     key(
         "flow.application_timeout.arp",
         Duration,
         "10",
-        "Idle time after which an ARP flow ends, at the next flow.update. 0: as flow.expire.",
+        "Idle time after which an ARP flow ends, at the next flow.update. 0: same as flow.expire.",
     ),
     key(
         "flow.application_timeout.dns",
         Duration,
         "10",
-        "Idle time after which a DNS flow ends, at the next flow.update. 0: as flow.expire.",
+        "Idle time after which a DNS flow ends, at the next flow.update. 0: same as flow.expire.",
     ),
     // WebSocket.
     key(
         "http.ws.ping_delay",
         Interval,
         "2",
-        "Interval at which WebSocket clients are pinged.",
+        "Interval at which pings are sent to WebSocket clients.",
     ),
     key(
         "http.ws.pong_timeout",
         Interval,
         "5",
-        "Time after a due ping in which a WebSocket client must send something; otherwise it is \
-         disconnected.",
+        "Time after a ping within which a WebSocket client must send any frame; otherwise, the \
+         client is disconnected.",
     ),
     key(
         "http.ws.queue_size",
         SOME,
         "100000",
-        "Messages in the queue of one WebSocket client. A client whose queue is full and that \
-         has stopped reading is disconnected and counted.",
+        "Maximum number of messages in the queue of one WebSocket client. A client whose queue is \
+         full and that has stopped reading is disconnected and counted.",
     ),
     // Web pages of other servers.
     key(
         "http.cors.origins",
         List,
         "",
-        "Origins of web pages, such as https://ui.example:3000, that may use the API in addition to \
-         those of the server itself. \"*\": all of them, and any host name, as in Skydive. Empty: \
-         none; if passwords protect the API, all.",
+        "Origins of web pages, such as https://ui.example:3000, that may use the API in addition \
+         to the origin of the server itself. \"*\": all origins and any host name, as in Skydive. \
+         Empty: no others; if passwords protect the API, all origins.",
     ),
     key(
         "http.hosts",
         List,
         "",
-        "Names by which clients may address the server if no password protects the API, in \
-         addition to addresses, localhost, and the names of the machine. \"*\": all names.",
+        "Host names with which clients may address the server if no password protects the API, in \
+         addition to IP addresses, localhost, and the names of the machine. \"*\": all names.",
+    ),
+    // Alerts and workflows.
+    key(
+        "analyzer.alert.scripts",
+        Flag,
+        "true",
+        "Whether the action of an alert may be a program on this machine (file:///path), which runs as \
+         the user of skyd. false: such alerts are rejected with status 400.",
+    ),
+    key(
+        "workflow.max_time",
+        Interval,
+        "5m",
+        "Maximum duration of a workflow call. A longer call ends with an error.",
+    ),
+    key(
+        "workflow.max_memory",
+        Bytes,
+        "64MiB",
+        "Maximum memory of one running workflow, and of the JavaScript of one alert. A script that \
+         needs more ends with an error.",
+    ),
+    key(
+        "workflow.max_running",
+        SOME,
+        "16",
+        "Maximum number of workflows that run concurrently. Further calls wait; while 64 calls wait, \
+         further calls are rejected with status 503.",
+    ),
+    key(
+        "workflow.can_write",
+        Flag,
+        "true",
+        "Whether workflows and the JavaScript of alerts may create, change, and delete resources. \
+         CheckConnectivity and FlowValidation require this, because they create captures.",
+    ),
+    // Limits of the HTTP and WebSocket API.
+    key(
+        "http.limits.captures",
+        SOME,
+        "1000",
+        "Maximum number of stored capture resources. Further resources are rejected with status \
+         403.",
+    ),
+    key(
+        "http.limits.injectpackets",
+        SOME,
+        "1000",
+        "Maximum number of stored packet injection resources. Further resources are rejected with \
+         status 403.",
+    ),
+    key(
+        "http.limits.alerts",
+        SOME,
+        "1000",
+        "Maximum number of stored alert resources. Further resources are rejected with status 403.",
+    ),
+    key(
+        "http.limits.workflows",
+        SOME,
+        "1000",
+        "Maximum number of stored workflow resources. Further resources are rejected with status \
+         403.",
+    ),
+    key(
+        "http.limits.noderules",
+        SOME,
+        "10000",
+        "Maximum number of stored node rule resources. Further resources are rejected with status \
+         403.",
+    ),
+    key(
+        "http.limits.edgerules",
+        SOME,
+        "10000",
+        "Maximum number of stored edge rule resources. Further resources are rejected with status \
+         403.",
+    ),
+    key(
+        "http.limits.resource_bytes",
+        Bytes,
+        "64MiB",
+        "Maximum total size of all stored resources. Further resources are rejected with status \
+         403.",
+    ),
+    key(
+        "http.limits.nodes",
+        SOME,
+        "1000000",
+        "Number of nodes in the graph up to which clients, publishers, and agents may add nodes. \
+         Further nodes are rejected with status 403, or dropped and counted.",
+    ),
+    key(
+        "http.limits.edges",
+        SOME,
+        "4000000",
+        "Number of edges in the graph up to which clients, publishers, and agents may add edges. \
+         Further edges are rejected with status 403, or dropped and counted.",
+    ),
+    key(
+        "http.limits.connections",
+        SOME,
+        "10000",
+        "Maximum number of open client connections. At the limit, the connection that has been \
+         idle longest is closed in favor of a new one; if none is idle, the new connection is \
+         rejected with status 503.",
+    ),
+    key(
+        "http.limits.header_bytes",
+        Bytes,
+        "64KiB",
+        "Maximum size of the header of a request.",
+    ),
+    key(
+        "http.limits.header_timeout",
+        Interval,
+        "30",
+        "Maximum time for a TLS handshake and for the header of a request to arrive.",
+    ),
+    key(
+        "http.limits.body_bytes",
+        Bytes,
+        "16MiB",
+        "Maximum size of the body of a request, except uploads. Requests with larger bodies are \
+         rejected with status 413.",
+    ),
+    key(
+        "http.limits.body_timeout",
+        Interval,
+        "60",
+        "Maximum time for the body of a request to arrive. An upload has one additional second \
+         for each 8 KiB.",
+    ),
+    key(
+        "http.limits.write_timeout",
+        Interval,
+        "10",
+        "Time after which a client that accepts no data is disconnected.",
+    ),
+    key(
+        "http.limits.transfer_rate",
+        Bytes,
+        "1KiB",
+        "Minimum average rate, in bytes per second, at which a request body must arrive after its \
+         first 10 seconds, and at which a client must accept data. Slower clients are \
+         disconnected. 0: no minimum.",
+    ),
+    key(
+        "http.limits.memory",
+        Bytes,
+        "0",
+        "Maximum memory used on behalf of clients: bodies, messages, uploads, running queries, \
+         responses, filters, live queries, queues, and patches. Requests that exceed the limit \
+         are rejected with status 503, WebSocket messages with close code 1013; /metrics shows \
+         the use. 0: a quarter of the memory of the machine, at most 2 GiB.",
+    ),
+    key(
+        "http.limits.uploads",
+        SOME,
+        "4",
+        "Maximum number of concurrent uploads of capture files. Further uploads are rejected with \
+         status 503.",
+    ),
+    key(
+        "http.limits.upload_bytes",
+        Bytes,
+        "16GiB",
+        "Maximum size of an uploaded capture file. Larger files are rejected with status 413.",
+    ),
+    key(
+        "http.limits.session_idle",
+        Interval,
+        "168h",
+        "Time without use after which the token of a login expires.",
+    ),
+    key(
+        "http.limits.queries",
+        SOME,
+        "64",
+        "Maximum number of queries that run concurrently. Further queries wait for a slot.",
+    ),
+    key(
+        "http.limits.query_timeout",
+        Interval,
+        "60",
+        "Maximum time that a query may wait for a slot, and maximum time that it may run.",
+    ),
+    key(
+        "http.limits.live_queries",
+        SOME,
+        "16",
+        "Maximum number of live queries of one WebSocket connection.",
+    ),
+    key(
+        "http.limits.ws_queue_bytes",
+        Bytes,
+        "64MiB",
+        "Maximum total size of the messages in the queue of one WebSocket client.",
+    ),
+    key(
+        "http.limits.ws_message_bytes",
+        Bytes,
+        "256MiB",
+        "Maximum size of a message that a WebSocket client sends. A larger message ends the \
+         connection with close code 1009.",
     ),
     // The web page.
     key(
@@ -416,226 +623,38 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Folder with another web interface, such as Skydive's UI v2, which is served unmodified at \
          /ui_v2/. Empty: none.",
     ),
-    // Alerts and workflows.
     key(
-        "analyzer.alert.scripts",
-        Flag,
-        "true",
-        "Whether the action of an alert may be a program of this machine (file:///path), which runs as \
-         the user of skyd. false: such alerts are rejected with status 400.",
-    ),
-    key(
-        "workflow.max_time",
-        Interval,
-        "5m",
-        "Time after which the call of a workflow ends with an error.",
-    ),
-    key(
-        "workflow.max_memory",
-        Bytes,
-        "64MiB",
-        "Memory of one running workflow, and of the JavaScript of one alert. A script that needs more \
-         ends with an error.",
-    ),
-    key(
-        "workflow.max_running",
-        SOME,
-        "16",
-        "Workflows that run at a time. Further calls wait; with 64 waiting, they are rejected with \
-         status 503.",
-    ),
-    key(
-        "workflow.can_write",
-        Flag,
-        "true",
-        "Whether workflows and the JavaScript of alerts may create, change and delete resources. \
-         CheckConnectivity and FlowValidation need it, because they create captures.",
-    ),
-    // Limits of the HTTP and WebSocket API.
-    key(
-        "http.limits.captures",
-        SOME,
-        "1000",
-        "Stored capture resources. Further ones are rejected with status 403.",
-    ),
-    key(
-        "http.limits.injectpackets",
-        SOME,
-        "1000",
-        "Stored packet injection resources. Further ones are rejected with status 403.",
-    ),
-    key(
-        "http.limits.alerts",
-        SOME,
-        "1000",
-        "Stored alert resources. Further ones are rejected with status 403.",
-    ),
-    key(
-        "http.limits.workflows",
-        SOME,
-        "1000",
-        "Stored workflow resources. Further ones are rejected with status 403.",
-    ),
-    key(
-        "http.limits.noderules",
-        SOME,
-        "10000",
-        "Stored node rule resources. Further ones are rejected with status 403.",
-    ),
-    key(
-        "http.limits.edgerules",
-        SOME,
-        "10000",
-        "Stored edge rule resources. Further ones are rejected with status 403.",
-    ),
-    key(
-        "http.limits.resource_bytes",
-        Bytes,
-        "64MiB",
-        "Size of all stored resources together. Further ones are rejected with status 403.",
-    ),
-    key(
-        "http.limits.nodes",
-        SOME,
-        "1000000",
-        "Nodes in the graph up to which clients, publishers and agents may add more. Further ones \
-         are rejected with status 403, or dropped and counted.",
-    ),
-    key(
-        "http.limits.edges",
-        SOME,
-        "4000000",
-        "Edges in the graph up to which clients, publishers and agents may add more. Further ones \
-         are rejected with status 403, or dropped and counted.",
-    ),
-    key(
-        "http.limits.connections",
-        SOME,
-        "10000",
-        "Open connections of clients. The longest idle connection is closed for a new one; if \
-         none is idle, the new one is rejected with status 503.",
-    ),
-    key(
-        "http.limits.header_bytes",
-        Bytes,
-        "64KiB",
-        "Size of the header of a request.",
-    ),
-    key(
-        "http.limits.header_timeout",
-        Interval,
-        "30",
-        "Time for a TLS handshake and for the header of a request to arrive.",
-    ),
-    key(
-        "http.limits.body_bytes",
-        Bytes,
-        "16MiB",
-        "Size of the body of a request, uploads excepted. Larger ones are rejected with status \
-         413.",
-    ),
-    key(
-        "http.limits.body_timeout",
-        Interval,
-        "60",
-        "Time for the body of a request to arrive. An upload gets one more second for each 8 \
-         KiB.",
-    ),
-    key(
-        "http.limits.write_timeout",
-        Interval,
-        "10",
-        "Time after which a client that takes no bytes is disconnected.",
-    ),
-    key(
-        "http.limits.transfer_rate",
-        Bytes,
-        "1KiB",
-        "Lowest average rate, in bytes per second, at which a request body must arrive after its \
-         first 10 seconds, and at which a client must take what is sent to it. Slower clients are \
-         disconnected. 0: none.",
-    ),
-    key(
-        "http.limits.memory",
-        Bytes,
-        "0",
-        "Memory for everything that clients cause: bodies, messages, uploads, running queries, \
-         responses, filters, live queries, queues and patches. What does not fit is rejected with \
-         status 503, or close code 1013; /metrics shows the use. 0: a quarter of the memory of the \
-         machine, at most 2 GiB.",
-    ),
-    key(
-        "http.limits.uploads",
-        SOME,
-        "4",
-        "Capture files that may be uploaded at a time. Further ones are rejected with status \
-         503.",
-    ),
-    key(
-        "http.limits.upload_bytes",
-        Bytes,
-        "16GiB",
-        "Size of an uploaded capture file. Larger ones are rejected with status 413.",
-    ),
-    key(
-        "http.limits.session_idle",
-        Interval,
-        "168h",
-        "Time without use after which the token of a login expires.",
-    ),
-    key(
-        "http.limits.queries",
-        SOME,
-        "64",
-        "Queries that may run at a time. Further ones wait for a slot.",
-    ),
-    key(
-        "http.limits.query_timeout",
-        Interval,
-        "60",
-        "Time that a query may wait for a slot, and time that it may run.",
-    ),
-    key(
-        "http.limits.live_queries",
-        SOME,
-        "16",
-        "Live queries of one WebSocket connection.",
-    ),
-    key(
-        "http.limits.ws_queue_bytes",
-        Bytes,
-        "64MiB",
-        "Size of the messages in the queue of one WebSocket client.",
-    ),
-    key(
-        "http.limits.ws_message_bytes",
-        Bytes,
-        "256MiB",
-        "Size of a message that a WebSocket client sends. A larger one ends the connection with \
-         close code 1009.",
+        "ui",
+        Free,
+        "",
+        "Other settings of the web page, which reads them over the API. topology.favorites: names of \
+         Gremlin queries. bandwidth_threshold (absolute or relative), bandwidth_absolute_active, \
+         _warning and _alert (kilobits per second), bandwidth_relative_active, _warning and _alert \
+         (parts of the speed): rates from which links are wider.",
     ),
     // Graph.
     key(
         "graph.max_bytes",
         Bytes,
         "0",
-        "Size of the nodes and edges that clients, publishers and agents write, approximately. \
-         Further ones are rejected and counted: REST requests with status 403, messages as dropped. \
-         0: a quarter of the memory of the machine, at most 2 GiB.",
+        "Approximate maximum total size of the nodes and edges that clients, publishers, and \
+         agents write. At the limit, REST requests are rejected with status 403, and WebSocket \
+         messages are dropped and counted. 0: a quarter of the memory of the machine, at most 2 \
+         GiB.",
     ),
     key(
         "graph.max_element_bytes",
         Bytes,
         "4MiB",
-        "Size of one node or edge that a client, publisher or agent writes, approximately. A larger \
-         one is rejected.",
+        "Approximate maximum size of one node or edge that a client, publisher, or agent writes. \
+         Larger elements are rejected.",
     ),
     // Live queries.
     key(
         "live.interval",
         Interval,
         "100ms",
-        "Shortest interval between two updates of a live query.",
+        "Minimum interval between two updates of a live query.",
     ),
     key(
         "live.timed_interval",
@@ -647,27 +666,27 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "live.max_time",
         Interval,
         "2",
-        "Time that one run of a live query may take. A query that exceeds it is ended with an \
+        "Maximum time of one run of a live query. A query that exceeds the time is ended with an \
          error.",
     ),
     key(
         "live.max_queries",
         SOME,
         "1000",
-        "Live queries of all clients together.",
+        "Maximum number of live queries of all clients together.",
     ),
     key(
         "live.max_items",
         SOME,
         "100000",
-        "Items in the answer of one live query.",
+        "Maximum number of items in the answer of one live query.",
     ),
     key(
         "live.max_bytes",
         Bytes,
         "256MiB",
-        "Approximate memory for the answers of all live queries together, without the graph \
-         elements they share.",
+        "Approximate maximum memory for the answers of all live queries together, excluding the \
+         graph elements that the answers share with the graph.",
     ),
     // SPP: recording to capture files.
     key(
@@ -675,21 +694,21 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Address,
         "",
         "Address on which the SPP API is served without authentication. Empty: 127.0.0.1:7777 if \
-         another spp key is set and no password protects the API, else only /v1 of \
-         analyzer.listen serves it.",
+         another spp key is set and no password protects the API; otherwise, the SPP API is \
+         available only under /v1 of analyzer.listen.",
     ),
     key(
         "spp.ports",
         Free,
         "",
-        "Interfaces behind the SPP port names: {phy: [eth0, eth1], ring: {\"0\": br0}}. Without \
-         phy: the network cards of this machine.",
+        "Interfaces that the SPP port names denote: {phy: [eth0, eth1], ring: {\"0\": br0}}. \
+         Without phy: the network cards of this machine.",
     ),
     key(
         "spp.pcaps",
         Free,
         "",
-        "Recording processes that exist from the start, a list of {client_id, port} with the \
+        "Recording processes that exist from the start, as a list of {client_id, port} with the \
          optional keys cores, out_dir, fsize, compress, outgoing, nanoseconds, sync, ring_bytes, \
          netns, flows.",
     ),
@@ -697,8 +716,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "spp.launch.root",
         Text,
         "",
-        "Folder below which processes that clients launch may write. Empty: clients cannot \
-         launch processes.",
+        "Folder below which recording processes launched by clients may write. Empty: clients \
+         cannot launch processes.",
     ),
     key(
         "spp.secondaries.listen",
@@ -712,6 +731,6 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         LEVELS,
         "INFO",
         "Level of the log on standard error. The environment variable SKYD_LOG overrides it with \
-         finer directives, such as info,skylib::engine=debug.",
+         finer-grained directives, such as info,skylib::engine=debug.",
     ),
 ];

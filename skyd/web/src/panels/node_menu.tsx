@@ -1,6 +1,6 @@
 // The menu of the selected node: right click, long press, M, or Shift-F10.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { label } from "../parts/names.ts";
 import { openMenu } from "../state/menu.ts";
 import { type NodeAction, nodeActions } from "../state/node_actions.ts";
@@ -15,7 +15,7 @@ export function NodeMenu() {
   const position = openMenu.value;
   const node = model.find(selection.value);
   // The focus returns to where it was, for example to the graph.
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!position) {
       return undefined;
     }

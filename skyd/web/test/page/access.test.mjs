@@ -94,7 +94,7 @@ const RUN =
 for (const dark of [false, true]) {
   pageTest(
     `no view violates WCAG 2.2 AA (${dark ? "dark" : "light"})`,
-    async ({ page }) => {
+    async ({ page, daemon }) => {
       await page.js(AXE);
       const check = async (view) => assert.deepEqual(await page.js(RUN), [], view);
       await check("first view");
@@ -117,8 +117,35 @@ for (const dark of [false, true]) {
       await page.press("Enter");
       await page.get("alert");
       await check("wrong query");
+      await page.press("Escape");
+      await (await page.get("application", "Topology graph")).focus();
+      await page.press("m");
+      await page.get("menu");
+      await check("menu");
+      await page.press("Escape");
+      for (const name of ["Favorites", "Keys"]) {
+        await page.click("button", name);
+        await page.get("dialog", name);
+        await check(`dialog ${name}`);
+        await page.press("Escape");
+      }
+      await daemon.kill();
+      await connected(page, "Reconnecting");
+      await check("lost");
     },
     { dark },
+  );
+}
+
+for (const dark of [false, true]) {
+  pageTest(
+    `the login does not violate WCAG 2.2 AA (${dark ? "dark" : "light"})`,
+    async ({ page }) => {
+      await page.get("form", "Log in");
+      await page.js(AXE);
+      assert.deepEqual(await page.js(RUN), []);
+    },
+    { dark, settings: AUTH },
   );
 }
 

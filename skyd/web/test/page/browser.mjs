@@ -27,6 +27,8 @@ const FLAGS = [
   "--remote-debugging-pipe",
   "--window-size=1440,900",
 ];
+/** Time between two looks at a page: each reads the whole accessibility tree. */
+const POLL_MS = 120;
 const KEY_CODES = {
   Enter: 13,
   Tab: 9,
@@ -167,7 +169,7 @@ class Page {
         return found;
       }
       assert.ok(performance.now() < end, `not within ${seconds} s: ${what}`);
-      await sleep(50);
+      await sleep(POLL_MS);
     }
   }
 

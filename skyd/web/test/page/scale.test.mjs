@@ -29,16 +29,19 @@ pageTest("10 000 nodes are a bounded document, searched and opened at once", asy
 
 pageTest("1 000 changes a second end with the last state", async ({ page, daemon, browser }) => {
   const { publisher } = await publish(page, browser, daemon, 30);
-  const end = performance.now() + 6000;
-  let slowest = 0;
-  while (performance.now() < end) {
+  // Processor time of the main thread: other load on the machine does not disturb it.
+  await page.call("Performance.enable", { timeDomain: "threadTicks" });
+  const busy = async () => {
+    const { metrics } = await page.call("Performance.getMetrics");
+    return metrics.find(({ name }) => name === "TaskDuration").value * 1000;
+  };
+  const [start, before] = [performance.now(), await busy()];
+  while (performance.now() < start + 6000) {
     await publisher.js("change(100)");
-    const start = performance.now();
-    await page.js("1 + 1");
-    slowest = Math.max(slowest, performance.now() - start);
     await sleep(100);
   }
-  assert.ok(slowest < 1500, `the page answered after ${slowest} ms`);
+  const [elapsed, used] = [performance.now() - start, (await busy()) - before];
+  assert.ok(used < elapsed / 2, `the page worked ${used} of ${elapsed} ms`);
   const [last] = await daemon.query("G.V('host-0-v1').Values('State')");
   await page.click("button", "Expand all");
   await page.get("treeitem", new RegExp(`^v1, veth, ${last.toLowerCase()}$`), 15).catch(async () => {

@@ -73,7 +73,7 @@ proxyTest("while the server is gone, attempts are few, and everything known stay
   assert.ok(sockets() - before <= 15, `${sockets() - before} attempts in 6 seconds`);
   await page.get("heading", "br0");
   await item(page, "v-red");
-  assert.equal(await page.js("getComputedStyle(document.querySelector('.graph')).opacity < 1"), true, "dimmed");
+  assert.equal(await page.js("getComputedStyle(document.querySelector('.graph-canvas')).opacity < 1"), true, "dimmed");
 });
 
 proxyTest("refused changes are explained beside the form", async ({ page, proxy }) => {

@@ -23,7 +23,7 @@ impl ExpressionChecker for WordChecker {
     }
 }
 
-/// Returns the error text of a body that must be refused.
+/// Returns the error message for a body that must be rejected.
 pub(in crate::api) fn refusal<R: Resource>(json: &str) -> String {
     match R::read(json, &Defaults::default()) {
         Ok(resource) => resource.validate(&WordChecker).unwrap_err().to_string(),

@@ -1,10 +1,10 @@
 //! `BpfCompiler`: compiles packet filters sequentially for each client, and each only once.
 //!
-//! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled. Each
-//! client compiles one filter at a time, and all clients together compile at most
+//! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled.
+//! Each client compiles one filter at a time, and all clients together compile at most
 //! [`MAX_COMPILATIONS`] at the same time, so that one client cannot delay the others; callers that
-//! wait can be interrupted. Programs are cached by expression and link type, so that a capture on many
-//! interfaces and a query over many packets compile their filter once.
+//! wait can be interrupted. Programs are cached by expression and link type, so that a capture on
+//! many interfaces and a query over many packets compile their filter once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -41,7 +41,7 @@ struct Shared {
     ended: Condvar,
 }
 
-/// Right of a client to compile one filter.
+/// Permission of a client to compile one filter, released on drop.
 struct CompilerSlot<'a>(&'a BpfCompiler);
 
 impl Drop for CompilerSlot<'_> {
@@ -80,8 +80,8 @@ struct Cache {
 type Key = (String, LinkType);
 
 impl BpfCompiler {
-    /// Returns a compiler with the same cache for another client. Clients do not wait for each other,
-    /// unless four of them compile.
+    /// Returns a compiler with the same cache for another client. Clients wait for each other only
+    /// while four of them compile filters.
     #[must_use]
     pub fn for_client(&self, client: impl Into<Arc<str>>) -> Self {
         Self {

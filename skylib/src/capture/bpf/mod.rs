@@ -101,9 +101,10 @@ impl BpfProgram {
     /// empty expression matches all packets.
     ///
     /// # Errors
-    /// Returns [`CaptureError::Filter`] with libpcap's message if the expression is invalid, or if it
-    /// would take too long to compile: it is too expensive, or has a host name, for which libpcap would
-    /// wait for a name server. Addresses and the names of ports and protocols are allowed.
+    /// Returns [`CaptureError::Filter`] with libpcap's message if the expression is invalid, or if
+    /// it would take too long to compile: it is too expensive, or contains a host name, for which
+    /// libpcap would wait for a name server. Addresses and the names of ports and protocols are
+    /// allowed.
     #[cfg(feature = "pcap")]
     pub fn compile(text: &str, link_type: LinkType, snap_len: u32) -> Result<Self, CaptureError> {
         let instructions = compile::compile(text, link_type)?;

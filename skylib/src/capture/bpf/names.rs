@@ -1,15 +1,15 @@
 //! Search for the words of an expression that libpcap would resolve as host names.
 //!
-//! libpcap asks the resolver of the system for every word of `host`, `net`, `gateway`, and `ether host`
-//! that is no address, so a filter could wait for a name server for many seconds, and nothing can
-//! interrupt it. Names of ports (`port http`) and protocols (`proto igmp`) come from files and remain
-//! allowed.
+//! libpcap resolves every value of `host`, `net`, `gateway`, and `ether host` that is not an
+//! address. Compilation of a filter could therefore wait for a name server for many seconds and
+//! cannot be interrupted. Names of ports (`port http`) and protocols (`proto igmp`) come from files
+//! and remain allowed.
 //!
-//! The words are those of libpcap's scanner (`scanner.l`, 1.10). The kind of a value is that of the
-//! last keyword before it: `port http or https`.
+//! Words are separated as by libpcap's scanner (`scanner.l`, version 1.10). The last keyword before
+//! a value determines its kind: `port http or https`.
 
-/// Returns the first word that libpcap would resolve as the name of a host or network; `None` if there
-/// is none.
+/// Returns the first word that libpcap would resolve as the name of a host or network; `None` if no
+/// word would be resolved.
 pub(super) fn host_name(text: &str) -> Option<&str> {
     let mut are_names_allowed = false;
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '_' | '-' | '\\');
@@ -34,14 +34,14 @@ pub(super) fn host_name(text: &str) -> Option<&str> {
     None
 }
 
-/// Kind of a word that is no value. Complete by definition.
+/// Kind of a keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keyword {
-    /// Joins values of the same kind.
+    /// Operator that joins values of the same kind.
     Operator,
-    /// The names of its values are in files: ports, protocols, types of frames, interfaces.
+    /// Keyword whose values have local names: ports, protocols, types of frames, interfaces.
     BeforeLocalNames,
-    /// Its values, if it has any, are addresses or names of hosts.
+    /// Keyword without values, or with addresses or host names as values.
     Other,
 }
 
@@ -243,7 +243,7 @@ const OTHERS: &[&str] = &[
 
 const CONSTANT_PREFIXES: &[&str] = &["tcp-", "icmp-", "icmp6-"];
 
-/// Rests of symbolic constants after their prefix.
+/// Symbolic constants without their prefix.
 const CONSTANTS: &[&str] = &[
     "fin",
     "syn",
@@ -350,7 +350,7 @@ mod tests {
         }
     }
 
-    /// libpcap must not know a keyword that this module takes for a name.
+    /// Verifies that libpcap has no keyword that this module considers a name.
     #[test]
     fn keywords_are_those_of_libpcap() {
         let handle = Capture::dead(Linktype::ETHERNET).unwrap();

@@ -1,8 +1,9 @@
-//! `ActionQueue`: calls webhooks and runs scripts, apart from the evaluation of alerts.
+//! `ActionQueue`: calls webhooks and runs scripts, separately from the evaluation of alerts.
 //!
-//! An alert has at most one action in progress, so its messages arrive in order, and one receiver at
-//! most [`PER_RECEIVER`], so a receiver that hangs delays no other. A webhook that cannot be reached
-//! is tried twice more. A full queue drops the newest message.
+//! An alert has at most one action in progress, so that its messages arrive in order. A receiver
+//! has at most [`PER_RECEIVER`] actions in progress, so that a receiver that hangs does not delay
+//! others. Calls of a webhook that cannot be reached are retried twice. A full queue drops the
+//! newest message.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -16,21 +17,21 @@ use parking_lot::{Condvar, Mutex};
 use super::{AlertStatus, script_action};
 use crate::engine::monotonic;
 
-/// Sends the messages of alerts to HTTP servers; implemented by the daemon.
+/// HTTP client for the messages of alerts; implemented by the daemon.
 pub trait WebhookClient: Send + Sync {
-    /// Sends JSON to a URL by `POST` and returns at once; calls `done` with the status of the
-    /// response, or with the reason why there is none after at most `timeout`.
+    /// Sends JSON to a URL by `POST` without waiting for the response. Calls `done` within
+    /// `timeout`, with the status of the response or the reason for its absence.
     fn post(&self, url: &str, json: Bytes, timeout: Duration, done: WebhookDone);
 }
 
-/// Receives the outcome of a webhook call.
+/// Callback for the outcome of a webhook call.
 pub type WebhookDone = Box<dyn FnOnce(Result<u16, String>) + Send>;
 
 /// Queue of the actions of all alerts.
 pub(crate) struct ActionQueue {
     webhooks: Option<Arc<dyn WebhookClient>>,
     state: Mutex<State>,
-    /// Wakes the action thread.
+    /// Notified when the action thread has work.
     changed: Condvar,
     done: AtomicU64,
     failed: AtomicU64,
@@ -41,7 +42,7 @@ pub(crate) struct ActionQueue {
 #[derive(Default)]
 struct State {
     queued: VecDeque<Action>,
-    /// Bytes of all messages that are queued or in progress.
+    /// Total size of the messages that are queued or in progress, in bytes.
     bytes: usize,
     /// Alerts with an action in progress.
     running: HashSet<String>,
@@ -50,12 +51,12 @@ struct State {
     is_stopped: bool,
 }
 
-/// A message on its way to a webhook or a script.
+/// Message to a webhook or a script that has not been delivered.
 struct Action {
     alert: String,
     target: Target,
     json: Bytes,
-    /// Number of attempts that have failed.
+    /// Number of failed attempts.
     failures: u32,
     /// Earliest time of the next attempt.
     earliest: Instant,
@@ -68,7 +69,7 @@ enum Target {
 }
 
 impl Target {
-    /// Returns what must not be overloaded: the server of a URL, or a program.
+    /// Returns the receiver whose load is limited: the server of a URL, or a program.
     fn receiver(&self) -> String {
         match self {
             Self::Webhook(url) => url.split('/').take(3).collect::<Vec<_>>().join("/"),
@@ -130,13 +131,14 @@ impl ActionQueue {
         }
     }
 
-    /// Ends the action thread. Scripts and calls in progress are not waited for.
+    /// Ends the action thread without waiting for scripts and calls in progress.
     pub(crate) fn stop(&self) {
         self.state.lock().is_stopped = true;
         self.changed.notify_all();
     }
 
-    /// Starts actions until [`ActionQueue::stop`] is called; the body of the thread `alert-actions`.
+    /// Starts actions until [`ActionQueue::stop`] is called; the body of the thread
+    /// `alert-actions`.
     pub(crate) fn run(self: &Arc<Self>) {
         while let Some(action) = self.next() {
             self.start(action);
@@ -167,12 +169,12 @@ impl ActionQueue {
         match target {
             Target::Webhook(url) => {
                 let finish = move |result: Result<u16, String>| {
-                    // COMPAT: the receiver's status does not matter.
+                    // COMPAT: the status of the response is ignored.
                     queue.finish(action, result.map(drop));
                 };
                 match &self.webhooks {
                     Some(client) => client.post(&url, json, WEBHOOK_TIMEOUT, Box::new(finish)),
-                    None => finish(Err("this program sends no webhooks".to_owned())),
+                    None => finish(Err("webhooks are not available in this program".to_owned())),
                 }
             }
             Target::Script(path) => {
@@ -183,7 +185,8 @@ impl ActionQueue {
                 };
                 let thread = std::thread::Builder::new().name("alert-script".to_owned());
                 if let Err(error) = thread.spawn(work) {
-                    // The action went with the closure: its alert has no other until a restart.
+                    // The action was dropped with the closure: no further action of the alert runs
+                    // until a restart.
                     self.failed.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%error, "cannot start a thread for the script of an alert");
                 }
@@ -226,15 +229,16 @@ impl ActionQueue {
 }
 
 impl Action {
-    /// Returns whether the action is tried again after a failure. A script is not: it may have done
-    /// its work.
+    /// Returns whether the action is retried after a failure. Scripts are not retried, because they
+    /// may have done their work.
     const fn is_repeatable(&self) -> bool {
         matches!(self.target, Target::Webhook(_)) && self.failures < RETRIES
     }
 }
 
 impl State {
-    /// Takes the first action that may start now, and marks its alert and its receiver as busy.
+    /// Removes and returns the first action that may start now, and marks its alert and receiver as
+    /// busy.
     fn take_ready(&mut self, now: Instant) -> Option<Action> {
         if self.running.len() >= MAX_RUNNING {
             return None;
@@ -257,7 +261,7 @@ impl State {
     }
 }
 
-/// Maximum number of queued actions, and of the bytes of their messages.
+/// Maximum number of queued actions, and maximum size of their messages in bytes.
 const MAX_QUEUED: usize = 10_000;
 const MAX_BYTES: usize = 64 << 20;
 /// Maximum number of actions in progress, of all alerts and of one receiver.
@@ -265,7 +269,7 @@ const MAX_RUNNING: usize = 64;
 const PER_RECEIVER: usize = 8;
 /// Time limit of a webhook call.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Number of further attempts after a failed call, and the time before the first of them.
+/// Number of retries after a failed call, and the time before the first retry.
 const RETRIES: u32 = 2;
 const BACKOFF: Duration = if cfg!(test) {
     Duration::from_millis(5)

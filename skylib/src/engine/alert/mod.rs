@@ -1,4 +1,4 @@
-//! Alerts: expressions that are watched, and messages when their results change.
+//! Alerts: expressions with a message that is sent when the result changes.
 //!
 //! ```text
 //! resource API ─ created, updated, deleted ─┐                      ┌ subscribers
@@ -7,14 +7,16 @@
 //! script threads ─ results ─────────────────┘
 //! ```
 //!
-//! The thread `alerts` owns the registrations. A Gremlin expression with the trigger `graph` is a live
-//! query of a hub of its own, so an event that cannot change the answer costs a check of its
-//! dependencies and no run. Any other expression is evaluated: Gremlin on this thread, JavaScript on
-//! the script threads, one evaluation of an alert at a time. After a change of the graph, JavaScript
-//! runs at most ten times a second; states that last less than 100 ms may be skipped.
+//! The thread `alerts` owns the registrations. A Gremlin expression with the trigger `graph` is a
+//! live query of a separate hub, so that an event that cannot change the answer costs only a check
+//! of its dependencies. Any other expression is evaluated: Gremlin on this thread, JavaScript on
+//! the script threads, with at most one evaluation per alert in progress. After a change to the
+//! graph, JavaScript runs at most ten times a second; states that last less than 100 ms may be
+//! skipped.
 //!
-//! An alert fires when its result differs from that of the last firing. Elements are compared by
-//! their ids, anything else by content, lists as sets. An empty result arms the alert again.
+//! An alert fires when its result differs from the result for which it last fired. Elements are
+//! compared by ID, all other values by content, and lists as sets. An empty result arms the alert
+//! again.
 
 mod action_queue;
 mod outcome;
@@ -51,13 +53,13 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AlertStatus {
-    /// Number of alerts that are watched.
+    /// Number of active alerts.
     pub active: usize,
     /// Number of evaluations, including updates of live queries.
     pub evaluations: u64,
     /// Number of evaluations that failed.
     pub failures: u64,
-    /// Number of times an alert fired.
+    /// Number of times that alerts fired.
     pub fired: u64,
     /// Number of webhook calls and scripts that are queued or running.
     pub actions_waiting: usize,
@@ -65,23 +67,23 @@ pub struct AlertStatus {
     pub actions_done: u64,
     /// Number of webhook calls and scripts that failed after all retries.
     pub actions_failed: u64,
-    /// Number of webhook calls that were tried again.
+    /// Number of retried webhook calls.
     pub actions_retried: u64,
     /// Number of webhook calls and scripts dropped because the queue was full.
     pub actions_dropped: u64,
 }
 
-/// Evaluates JavaScript expressions.
+/// Evaluator of JavaScript expressions.
 pub(super) trait Evaluator: Send + Sync {
-    /// Evaluates an expression on another thread, then calls `done` with its result: JSON text, or
-    /// `None` if the result does not make an alert fire.
+    /// Evaluates an expression on another thread, then calls `done` with the result: JSON text, or
+    /// `None` for a result for which an alert does not fire.
     fn evaluate(&self, name: &str, expression: &str, done: EvaluationDone);
 }
 
-/// Receives the result of an [`Evaluator`].
+/// Callback for the result of an [`Evaluator`].
 pub(super) type EvaluationDone = Box<dyn FnOnce(Result<Option<String>, String>) + Send>;
 
-/// Work of the alert thread, and its counters.
+/// Work queue and counters of the alert thread.
 pub(crate) struct AlertHub {
     queries: QueryRunner,
     store: Arc<ResourceStore<AlertSpec>>,
@@ -90,7 +92,7 @@ pub(crate) struct AlertHub {
     actions: Arc<ActionQueue>,
     evaluator: Option<Arc<dyn Evaluator>>,
     inbox: Arc<Inbox>,
-    /// Whether JavaScript is evaluated after changes of the graph.
+    /// Whether JavaScript is evaluated after changes to the graph.
     watches_graph: AtomicBool,
     active: AtomicUsize,
     evaluations: AtomicU64,
@@ -98,8 +100,8 @@ pub(crate) struct AlertHub {
     fired: AtomicU64,
 }
 
-/// Queue of the alert thread. Its length is bounded by the number of alerts: an alert has at most one
-/// live update and one evaluation in it.
+/// Queue of the alert thread. The number of alerts bounds its length: it contains at most one live
+/// update and one evaluation of each alert.
 #[derive(Default)]
 struct Inbox {
     state: Mutex<InboxState>,
@@ -114,7 +116,7 @@ struct InboxState {
 }
 
 enum Message {
-    /// An alert was created or changed: it starts anew.
+    /// An alert was created or changed; its state is reset.
     Registered(AlertSpec),
     Deleted(String),
     /// An event of the live query with this name.
@@ -127,7 +129,7 @@ enum Message {
 pub(super) struct AlertParts {
     pub(super) queries: QueryRunner,
     pub(super) store: Arc<ResourceStore<AlertSpec>>,
-    /// Live queries of the alerts only.
+    /// Live queries of alerts only.
     pub(super) live: Arc<LiveHub>,
     pub(super) bus: Arc<Bus<BroadcastMessage>>,
     pub(super) actions: Arc<ActionQueue>,
@@ -153,7 +155,7 @@ impl AlertHub {
         }
     }
 
-    /// Notes a change of the graph. Called by the dispatcher; never blocks.
+    /// Records a change to the graph. Called by the dispatcher; never blocks.
     pub(crate) fn graph_event(&self) {
         if !self.watches_graph.load(Ordering::Relaxed) {
             return;
@@ -182,8 +184,8 @@ impl AlertHub {
         self.inbox.filled.notify_all();
     }
 
-    /// Passes the events of live queries to the alert thread until the live queries stop; the body of
-    /// the thread `alert-events`.
+    /// Passes the events of live queries to the alert thread until the live queries stop; the body
+    /// of the thread `alert-events`.
     pub(crate) fn forward(&self, client: &LiveClient) {
         loop {
             match client.recv_timeout(Duration::from_secs(3600)) {
@@ -235,7 +237,7 @@ impl AlertHub {
     fn fire(&self, registration: &Registration, reason: Reason) {
         self.fired.fetch_add(1, Ordering::Relaxed);
         let spec = &registration.spec;
-        // Answers may be large: without a receiver, their text is not made.
+        // Answers may be large: without a receiver, they are not serialized.
         if spec.action.is_empty() && !self.bus.is_wanted(ALERT) {
             return;
         }
@@ -245,7 +247,7 @@ impl AlertHub {
             timestamp: Rfc3339::from(self.queries.clock.now()),
             reason_data: &reason,
         };
-        // Plain fields always serialize.
+        // Cannot fail: all fields can be serialized.
         let json = serde_json::to_vec(&message).unwrap_or_default();
         if self.bus.is_wanted(ALERT) {
             let message = BroadcastMessage::object(ALERT, ALERT, json.clone());
@@ -288,13 +290,12 @@ struct AlertMessage<'a> {
     reason_data: &'a RawValue,
 }
 
-/// The registrations, as the alert thread holds them.
+/// Registrations held by the alert thread.
 struct Alerts<'a> {
     hub: &'a AlertHub,
     client: &'a LiveClient,
     by_id: HashMap<String, Registration>,
-    /// Ids of the alerts by the number of their registration: events of earlier registrations are
-    /// ignored.
+    /// IDs of the alerts by registration number. Events of earlier registrations are ignored.
     by_number: HashMap<u64, String>,
     last_number: u64,
 }
@@ -326,7 +327,8 @@ impl Alerts<'_> {
         self.by_id.get_mut(self.by_number.get(&number)?)
     }
 
-    /// Registers an alert; an earlier registration ends, and with it the memory of its last firing.
+    /// Registers an alert. An earlier registration of it ends, together with the state of the last
+    /// firing.
     fn register(&mut self, spec: &AlertSpec) {
         self.remove(&spec.uuid);
         self.last_number += 1;
@@ -336,7 +338,7 @@ impl Alerts<'_> {
             let reserved = self.client.reserve(number.to_string());
             match reserved.map(|reserved| reserved.open_later(query.clone())) {
                 Ok(_) => {}
-                Err(error) => tracing::error!(alert = spec.uuid, %error, "cannot watch an alert"),
+                Err(error) => tracing::error!(alert = spec.uuid, %error, "cannot start an alert"),
             }
         }
         self.by_number.insert(number, spec.uuid.clone());
@@ -363,7 +365,7 @@ impl Alerts<'_> {
             .store(watches_graph, Ordering::Relaxed);
     }
 
-    /// Returns when the next evaluation is due.
+    /// Returns the time of the next evaluation.
     fn next_time(&self) -> Option<Instant> {
         self.by_id
             .values()
@@ -417,7 +419,7 @@ impl Alerts<'_> {
         }
     }
 
-    /// Fires an alert if an outcome differs from that of the last firing.
+    /// Fires an alert if its outcome differs from the outcome of the last firing.
     fn conclude(&mut self, number: u64, outcome: Option<Outcome>) {
         let hub = self.hub;
         let Some(outcome) = outcome else { return };

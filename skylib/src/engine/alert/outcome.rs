@@ -1,4 +1,4 @@
-//! `Outcome`: the result of an evaluation, and how results are compared.
+//! `Outcome`: the result of an evaluation, and the comparison of results.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -10,19 +10,19 @@ use crate::gremlin::{Query, QueryErrorKind};
 
 /// Result of an evaluation.
 pub(super) enum Outcome {
-    /// There is no result, so the alert is armed again.
+    /// No result: the alert is armed again.
     Empty,
-    /// A result that makes the alert fire, unless it fired for an equal one.
+    /// Result for which the alert fires, unless it last fired for an equal result.
     Value { fingerprint: u64, reason: Reason },
-    /// The evaluation failed; the state of the alert does not change.
+    /// Failed evaluation, which does not change the state of the alert.
     Failed(String),
 }
 
-/// The result that an alert shows when it fires.
+/// Result reported in the message of an alert.
 pub(super) enum Reason {
-    /// The answer of the alert's live query, which the registration holds.
+    /// Answer of the alert's live query, which the registration holds.
     Live,
-    /// An answer.
+    /// Answer of a query.
     Answer(AnswerReplica),
     /// JSON text.
     Json(String),
@@ -87,7 +87,7 @@ pub(super) fn run(query: &Query, queries: &QueryRunner) -> Outcome {
     }
 }
 
-/// Returns a hash of an answer as a set: elements by their ids, anything else by content.
+/// Returns a hash of an answer as a set: elements by ID, all other values by content.
 fn fingerprint(replica: &AnswerReplica) -> u64 {
     let mut hashes: Vec<u64> = replica
         .items()
@@ -108,7 +108,7 @@ fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
     hasher.finish()
 }
 
-/// Time limit of one run.
+/// Maximum duration of one run.
 const MAX_TIME: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

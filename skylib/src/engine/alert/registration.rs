@@ -1,4 +1,4 @@
-//! `Registration`: an alert that is watched.
+//! `Registration`: an active alert.
 
 use std::time::{Duration, Instant};
 
@@ -10,33 +10,33 @@ use crate::go_duration;
 use crate::gremlin::live::AnswerReplica;
 use crate::gremlin::{Query, QueryError};
 
-/// An alert that is watched, from its creation or its last change.
+/// Active alert, since its creation or last change.
 pub(super) struct Registration {
     pub(super) spec: AlertSpec,
     pub(super) number: u64,
     pub(super) watch: Watch,
-    /// Time of the next evaluation; `None` until something changes.
+    /// Time of the next evaluation; `None` until a change.
     due: Option<Instant>,
-    /// Earliest time of the next evaluation after a change of the graph.
+    /// Earliest time of the next evaluation after a change to the graph.
     earliest: Instant,
     /// Whether an evaluation runs on another thread.
     pub(super) is_running: bool,
-    /// Hash of the result for which the alert fired last; `None` if it is armed.
+    /// Hash of the result for which the alert last fired; `None` if the alert is armed.
     pub(super) last: Option<u64>,
-    /// Problem of the last evaluation, which is not logged twice.
+    /// Error message of the last evaluation; a repeated message is not logged.
     problem: Option<String>,
 }
 
-/// How an expression is watched.
+/// Method of evaluation of an expression.
 pub(super) enum Watch {
-    /// A live query.
+    /// Live query.
     Live {
         query: Query,
         replica: AnswerReplica,
     },
-    /// A query that runs periodically.
+    /// Query that runs periodically.
     Timed { query: Query, period: Duration },
-    /// JavaScript that is evaluated periodically, or after each change of the graph.
+    /// JavaScript that is evaluated periodically, or after each change to the graph.
     Script {
         source: String,
         period: Option<Duration>,
@@ -44,8 +44,8 @@ pub(super) enum Watch {
 }
 
 impl Registration {
-    /// Parses the expression: Gremlin if the parser accepts it, else JavaScript. It is evaluated at
-    /// once.
+    /// Parses the expression: Gremlin if the parser accepts it, otherwise JavaScript. The
+    /// expression is evaluated immediately.
     pub(super) fn new(spec: AlertSpec, number: u64) -> Self {
         let period = spec.trigger.strip_prefix("duration:");
         let period = period.and_then(|text| go_duration::parse(text).ok());
@@ -81,26 +81,26 @@ impl Registration {
         }
     }
 
-    /// Returns when the expression is to be evaluated; `None` until something changes.
+    /// Returns the time of the next evaluation; `None` until a change.
     pub(super) fn next_time(&self) -> Option<Instant> {
         self.due.filter(|_| !self.is_running)
     }
 
-    /// Makes JavaScript without a period due, because the graph has changed.
+    /// Schedules the evaluation of JavaScript without a period, because the graph has changed.
     pub(super) fn note_change(&mut self) {
         if matches!(self.watch, Watch::Script { period: None, .. }) {
             self.due.get_or_insert(self.earliest);
         }
     }
 
-    /// Begins an evaluation: sets the time of the next one.
+    /// Begins an evaluation, and sets the time of the next evaluation.
     pub(super) fn begin(&mut self, now: Instant) {
         self.earliest = now + INTERVAL;
         self.due = self.period().map(|period| now + period.max(MIN_PERIOD));
     }
 
-    /// Delays the next evaluation, so that evaluations that take long occupy the thread a tenth of
-    /// the time at most.
+    /// Delays the next evaluation, so that long evaluations occupy the thread for at most a tenth
+    /// of the time.
     pub(super) fn rest_after(&mut self, run_time: Duration) {
         let rested = monotonic::now() + run_time.saturating_mul(10);
         self.due = self.due.map(|due| due.max(rested));
@@ -131,7 +131,7 @@ impl Registration {
         }
     }
 
-    /// Logs the problem of this evaluation, unless the last one had the same.
+    /// Logs the error message of this evaluation, unless the last evaluation had the same message.
     pub(super) fn log_problem(&mut self, problem: Option<String>) {
         if self.problem != problem
             && let Some(problem) = &problem
@@ -144,7 +144,7 @@ impl Registration {
 }
 
 fn ended(error: &QueryError) -> String {
-    format!("{error}; change or create the alert again to watch it further")
+    format!("{error}; change the alert or create it again to restart it")
 }
 
 /// Minimum time between two evaluations after changes of the graph.

@@ -1,4 +1,4 @@
-//! Runs the script of an alert: a program of this host, with limits on time and output.
+//! Scripts of alerts: programs on this host, with limits on time and output.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -12,14 +12,15 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::engine::monotonic;
 
-/// Runs a program with JSON on its standard input. Its output is logged up to [`MAX_OUTPUT`] bytes;
-/// after [`TIMEOUT`] the program and its children are killed.
+/// Runs a program with JSON on its standard input. At most [`MAX_OUTPUT`] bytes of its output are
+/// logged. After [`TIMEOUT`], the program and its children are killed.
 ///
-/// COMPAT: the whole rest of the address is the path; the program gets no arguments, and no shell
-/// interprets it. It runs as the daemon's user, in its folder and environment.
+/// COMPAT: the rest of the URL is the path. The program receives no arguments, and the path is not
+/// interpreted by a shell. The program runs as the user of the daemon, in the same working
+/// directory and environment.
 ///
 /// # Errors
-/// Returns why the program could not be started, failed, or was killed.
+/// Returns the reason if the program cannot be started, fails, or is killed.
 pub(super) fn run(alert: &str, path: &Path, json: &Bytes) -> Result<(), String> {
     run_within(alert, path, json, TIMEOUT)
 }
@@ -34,11 +35,12 @@ fn run_within(alert: &str, path: &Path, json: &Bytes, timeout: Duration) -> Resu
         .stderr(writer)
         .process_group(0);
     let mut child = command.spawn().map_err(failed)?;
-    // The copies of the pipe's end for writing, so that the program's exit ends its output.
+    // Drop the write ends of the pipe, so that the output ends when the program exits.
     drop(command);
     if let Some(mut stdin) = child.stdin.take() {
         let json = json.clone();
-        // A program that does not read its input must not block anything; its end ends the write.
+        // A program that does not read its input must not block the caller; the write ends when the
+        // program ends.
         spawn("alert-script-input", move || drop(stdin.write_all(&json)));
     }
     let (send, ended) = mpsc::channel();
@@ -49,7 +51,7 @@ fn run_within(alert: &str, path: &Path, json: &Bytes, timeout: Duration) -> Resu
             let room = MAX_OUTPUT.saturating_sub(text.len());
             text.extend_from_slice(&chunk[..count.min(room)]);
         }
-        // Nobody receives it after the timeout.
+        // The output is not received after the timeout.
         drop(send.send(text));
     });
     let status = wait(&mut child, &ended, timeout);
@@ -69,8 +71,8 @@ fn run_within(alert: &str, path: &Path, json: &Bytes, timeout: Duration) -> Resu
     }
 }
 
-/// Waits for the end of a program and its output; kills it at the timeout, and returns no status
-/// then.
+/// Waits for the end of a program and its output. At the timeout, kills the program and returns no
+/// status.
 fn wait(
     child: &mut Child,
     output: &mpsc::Receiver<Vec<u8>>,
@@ -80,12 +82,12 @@ fn wait(
     let mut text = None;
     loop {
         if let Some(status) = child.try_wait()? {
-            // Children that the program left behind may hold the pipe open.
+            // Remaining children of the program may keep the pipe open.
             let text = text.or_else(|| output.recv_timeout(OUTPUT_TIMEOUT).ok());
             return Ok((Some(status), text.unwrap_or_default()));
         }
         if monotonic::now() >= deadline {
-            // The program has not been waited for, so its number is still its own.
+            // The program has not been waited for, so that its process ID is still valid.
             if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
                 kill_process_group(group, Signal::KILL)?;
             }
@@ -96,7 +98,7 @@ fn wait(
         match output.recv_timeout(POLL) {
             Ok(all) => text = Some(all),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
-            // The output has ended before the program: nothing else wakes this thread.
+            // The output has ended before the program; no event wakes this thread.
             Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::park_timeout(POLL),
         }
     }
@@ -109,11 +111,11 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Time limit of a script.
+/// Maximum duration of a script.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Time to wait for the rest of the output after the end of a script.
+/// Maximum time to wait for the rest of the output after the end of a script.
 const OUTPUT_TIMEOUT: Duration = Duration::from_millis(100);
-/// Interval at which the end of a script is checked.
+/// Interval at which a script is checked for its end.
 const POLL: Duration = Duration::from_millis(20);
 /// Maximum number of bytes of output that are logged.
 const MAX_OUTPUT: usize = 16 << 10;

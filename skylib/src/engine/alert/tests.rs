@@ -78,7 +78,7 @@ impl Fixture {
     /// Returns the reason of the next call.
     #[track_caller]
     fn reason(&self) -> Json {
-        let call = self.calls.recv_timeout(Duration::from_secs(10));
+        let call = self.calls.recv_timeout(Duration::from_secs(60));
         call.expect("a call").1["ReasonData"].take()
     }
 
@@ -209,7 +209,7 @@ fn a_webhook_is_tried_three_times_and_a_hanging_one_delays_no_other() {
     }
     fixture.is_silent();
     fixture.alert("G.E().Count()", "", "http://other/");
-    let (url, _) = fixture.calls.recv_timeout(Duration::from_secs(10)).unwrap();
+    let (url, _) = fixture.calls.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!(url, "http://other/");
     assert_eq!(fixture.engine.status().alerts.actions_waiting, 20);
 }

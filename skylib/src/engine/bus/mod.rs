@@ -1,11 +1,11 @@
 //! `Bus` and `Subscription`: fan-out of messages to bounded queues with back-pressure.
 //!
 //! A [`Bus`] puts every message into the queue of each [`Subscription`]. While a queue is full, the
-//! sender waits as long as its reader makes progress, so a reader that keeps up with its socket
-//! loses nothing. A reader whose queue is full and that has made no progress for [`READ_TIMEOUT`] is
-//! cut off and counted; the other subscribers are not affected. The timeout of each reader starts
-//! at *its* last progress, whether its queue was full then or not: a hundred readers that hang
-//! together delay the sender no longer than one.
+//! sender waits as long as the queue's reader makes progress, so a reader that keeps up with its
+//! socket loses nothing. A reader whose queue is full and that has made no progress for
+//! [`READ_TIMEOUT`] is cut off and counted; the other subscribers are not affected. The timeout of
+//! each reader starts at *its* last progress, whether its queue was full then or not: a hundred
+//! readers that hang at the same time delay the sender no longer than a single one does.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -126,7 +126,7 @@ pub struct Bus<T> {
 /// State that a bus shares with its queues.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Held by a sender from its check for space until it waits for [`Shared::freed`], so that no
+    /// Held by a sender between its check for space and its wait for [`Shared::freed`], so that no
     /// wake-up in between is lost.
     search: Mutex<()>,
     /// Wakes senders: a full queue may have space, or was closed.
@@ -152,9 +152,10 @@ struct State<T> {
     closed: bool,
     /// Time of the reader's last progress.
     last_progress: Instant,
-    /// Number of messages to take until it counts as progress, at least 1. It is a 64th of the
-    /// messages queued at the last progress: a reader that keeps reading manages that within
-    /// [`READ_TIMEOUT`], one that takes a message now and then to delay everybody does not.
+    /// Number of messages to take until the reader has made progress, at least 1: 1/64 of the
+    /// messages queued at the last progress. A reader that reads continuously achieves this within
+    /// [`READ_TIMEOUT`]; a reader that takes a message occasionally, in order to delay the others,
+    /// does not.
     owed: usize,
     /// Whether a sender waits for space in this queue.
     is_awaited: bool,
@@ -176,7 +177,7 @@ impl<T> Default for Bus<T> {
 impl<T: BusMessage> Bus<T> {
     /// Returns a subscription that receives every message sent from now on.
     pub fn subscribe(&self, mut options: SubscribeOptions) -> Subscription<T> {
-        // Searched for every message; a client may have named thousands.
+        // Searched for every message; a client may have selected thousands of namespaces.
         if let Some(names) = &mut options.namespaces {
             names.sort_unstable();
         }
@@ -215,8 +216,8 @@ impl<T: BusMessage> Bus<T> {
         self.len() == 0
     }
 
-    /// Puts a message into every queue. Waits for all full queues together, for each until its
-    /// reader has made progress or is cut off after [`READ_TIMEOUT`].
+    /// Puts a message into every queue. Waits for all full queues at the same time, for each until
+    /// its reader has made progress or is cut off after [`READ_TIMEOUT`].
     pub fn send(&self, message: &Arc<T>) {
         let queues = self.queues.lock().clone();
         let mut any_closed = false;

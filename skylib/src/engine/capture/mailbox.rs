@@ -1,4 +1,5 @@
-//! `Mailbox`: work for the capture reconciler, posted by any thread and taken by the reconciler's.
+//! `Mailbox`: work for the capture reconciler, posted by any thread and taken by the reconciler's
+//! thread.
 //!
 //! Events of one kind are merged, so the mailbox is bounded by the number of captures and nodes,
 //! and posting never blocks.
@@ -28,7 +29,7 @@ pub(crate) struct Mailbox {
 /// Work for the reconciler.
 #[derive(Default)]
 pub(super) struct Pending {
-    /// Whether the graph changed such that a query may select more nodes.
+    /// Whether the graph has changed such that a query may select more nodes.
     pub(super) graph_changed: bool,
     /// Whether a capture was created.
     pub(super) created: bool,
@@ -36,7 +37,7 @@ pub(super) struct Pending {
     pub(super) deleted: Vec<String>,
     /// Nodes that had a capture and were deleted.
     pub(super) deleted_nodes: Vec<NodeId>,
-    /// Whether the reconciler is to end.
+    /// Whether the reconciler must end.
     pub(super) stop: bool,
 }
 
@@ -98,7 +99,8 @@ impl Mailbox {
         self.post(|pending| pending.stop = true);
     }
 
-    /// Returns whether [`Mailbox::stop`] was called and the reconciler has not taken that yet.
+    /// Returns whether [`Mailbox::stop`] was called and the reconciler has not taken that request
+    /// yet.
     pub(super) fn is_stopping(&self) -> bool {
         self.pending.lock().stop
     }
@@ -114,7 +116,7 @@ impl Mailbox {
         self.shown.lock().nodes.insert(node.clone());
     }
 
-    /// Publishes what runs.
+    /// Publishes the running captures and the nodes that have captures.
     pub(super) fn show(&self, counts: HashMap<String, i64>, nodes: HashSet<NodeId>) {
         *self.shown.lock() = Shown { counts, nodes };
     }
@@ -125,7 +127,7 @@ impl Mailbox {
     }
 
     /// Waits for work, or until the time `until`, and takes it. A changed graph is taken only after
-    /// the pause; everything else ends the wait at once.
+    /// the pause; everything else ends the wait immediately.
     pub(super) fn wait(
         &self,
         clock: &dyn Clock,

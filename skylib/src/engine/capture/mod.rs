@@ -1,9 +1,9 @@
-//! Captures of an engine: one thread reconciles what runs with the capture resources.
+//! Captures of an engine: one thread reconciles the running captures with the capture resources.
 //!
 //! ```text
 //! resource API ─ created, deleted ─┐
 //! dispatcher ─── graph events ─────┴ Mailbox ─ Reconciler ─ Selector ─ query → nodes
-//!                                                       └─ Opener ── NodeCapture, one a node
+//!                                                       └─ Opener ── NodeCapture, one per node
 //! ```
 
 mod mailbox;

@@ -38,7 +38,7 @@ pub(super) struct ActiveCapture {
     pub(super) table: TableId,
     /// Newest report of the capture's counters.
     pub(super) report: CaptureReport,
-    /// Report of which statistics were last sent; its counters are at most those of `report`.
+    /// Report from which statistics were last sent; its counters are at most those of `report`.
     sent: CaptureReport,
     /// Declared last: the ring itself is released first.
     _ring: RingClaim,
@@ -79,7 +79,7 @@ impl NodeCapture {
         self.error().is_none()
     }
 
-    /// Returns why the capture is not running, or `None` if it is.
+    /// Returns the error that stopped the capture or prevented its start; `None` if it is running.
     pub(super) fn error(&self) -> Option<&str> {
         match &self.state {
             NodeCaptureState::Active(_) => None,
@@ -87,7 +87,7 @@ impl NodeCapture {
         }
     }
 
-    /// Returns the entry of the node's `Captures` metadata; `identity` is that of
+    /// Returns the entry of the node's `Captures` metadata; `identity` is the result of
     /// [`Opener::identity_of`](super::opener::Opener::identity_of).
     pub(super) fn status(&self, identity: (bool, KeyIgnore)) -> CaptureStatus<'_> {
         let stats = match &self.state {
@@ -105,7 +105,7 @@ impl NodeCapture {
 }
 
 impl ActiveCapture {
-    /// Returns what the capture has counted since the last call.
+    /// Returns the counts since the last call.
     pub(super) fn take_stats(&mut self, capture: &str) -> FlowStats {
         let stats = stats_between(capture, &self.sent, &self.report);
         self.sent = self.report;

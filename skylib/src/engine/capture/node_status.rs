@@ -12,11 +12,11 @@ use crate::value::{Map, Value};
 pub(super) struct CaptureStatus<'a> {
     pub(super) spec: &'a CaptureSpec,
     pub(super) stats: CaptureStats,
-    /// Whether its flow table reproduces the values of the original.
+    /// Whether its flow table reproduces the values of Skydive.
     pub(super) recorded: bool,
     /// Parts of the flow key that its flow table ignores.
     pub(super) key_ignore: KeyIgnore,
-    /// Why the capture is not running; `None` while it is active.
+    /// Error that stopped the capture or prevented its start; `None` while it is active.
     pub(super) error: Option<&'a str>,
 }
 
@@ -56,8 +56,8 @@ impl CaptureStatus<'_> {
         map
     }
 
-    /// Adds or replaces the entry of this capture. An unchanged entry is not a change of the graph.
-    /// Returns `false` if the node does not exist.
+    /// Adds or replaces the entry of this capture. An unchanged entry causes no change to the
+    /// graph. Returns `false` if the node does not exist.
     pub(super) fn show(&self, graph: &mut Graph, node: &NodeId, now: Timestamp) -> bool {
         let mut entries = others(graph, node, &self.spec.uuid);
         entries.push(Value::from(self.to_map()));

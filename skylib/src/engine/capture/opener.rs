@@ -14,7 +14,7 @@ use crate::graph::{GraphAccess, Node};
 use crate::packet::LinkType;
 use crate::time::Clock;
 
-/// What an engine needs to open captures.
+/// Parts and settings of an engine that opening captures requires.
 pub(crate) struct Opener {
     pub(crate) graph: Arc<SharedGraph>,
     pub(crate) flows: Arc<FlowHub>,
@@ -23,18 +23,18 @@ pub(crate) struct Opener {
     pub(crate) clock: Arc<dyn Clock>,
     /// Origin of the elements that this engine's probes create.
     pub(crate) origin: String,
-    /// Memory of the packet rings.
+    /// Memory limit of the packet rings.
     pub(crate) rings: RingMemory,
     pub(crate) filters: BpfCompiler,
 }
 
 impl Opener {
-    /// Opens a capture on a node and adds its flow table to those that queries read. Returns `None` if
-    /// the filter of the capture is not compiled yet; then calls `compiled` once it is.
-    /// The claim on the memory of its ring is to be held as long as the capture.
+    /// Opens a capture on a node and adds its flow table to the tables that queries read. Returns
+    /// `None` if the filter of the capture is not compiled yet, and calls `compiled` once it is.
+    /// The caller must hold the claim on the memory of the ring for as long as the capture exists.
     ///
     /// # Errors
-    /// Returns the reason as text for the node's `Captures` metadata.
+    /// Returns the reason as a message for the node's `Captures` metadata.
     pub(super) fn open(
         &self,
         spec: &CaptureSpec,
@@ -79,7 +79,7 @@ impl Opener {
         Ok(Some((capture, table, ring)))
     }
 
-    /// Returns whether a capture reproduces the values of the original, and which parts of the flow key
+    /// Returns whether a capture reproduces the values of Skydive, and which parts of the flow key
     /// it ignores: its own settings, or else those of the engine.
     pub(super) fn identity_of(&self, spec: &CaptureSpec) -> (bool, KeyIgnore) {
         let key_ignore = spec.ignored_key().and_then(Result::ok);

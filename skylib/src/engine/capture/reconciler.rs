@@ -1,12 +1,12 @@
 //! `Reconciler`: starts and stops captures on the nodes that their queries select.
 //!
 //! A reconcile loop on one thread. The query of a capture is evaluated when the capture is created,
-//! and the queries of all captures when nodes or edges change, at most once in [`ROUND_PERIOD`] and
-//! at most half of the time; captures are then started on the selected nodes that have none.
+//! and the queries of all captures when nodes or edges change, at most once per [`ROUND_PERIOD`]
+//! and at most half of the time; captures are then started on the selected nodes that have none.
 //! Urgent work (deletions, the end of the engine) is done between two queries. A capture ends when
 //! its resource or its node is deleted. A node that no longer matches the query retains its
-//! capture, as in the original. The node's `Captures` metadata ([`super::node_status`]) show the
-//! captures that run or failed to open; the latter are retried when the graph changes.
+//! capture, as in Skydive. The node's `Captures` metadata ([`super::node_status`]) show the
+//! captures that run or failed to open; failed captures are retried when the graph changes.
 //!
 //! The thread also owns the counters of the captures: it shows them in the metadata and sends them
 //! to the flow subscribers.
@@ -38,8 +38,8 @@ const ROUND_PERIOD: Duration = Duration::from_secs(1);
 /// Interval at which statistics of captures are sent to the flow subscribers.
 const STATS_MESSAGE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Time limit for all captures together to report their counters. A late capture is skipped until
-/// the next interval.
+/// Maximum time in which all captures together report their counters. A late capture is skipped
+/// until the next interval.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Maximum number of captures on nodes, active and failed.
@@ -52,7 +52,8 @@ pub(crate) struct ReconcilerOptions {
     pub(crate) stats_interval: Duration,
     /// Maximum number of active captures, each with a packet ring and a flow table.
     pub(crate) max_active: usize,
-    /// Whether this process opens captures. Otherwise agents do, that of this host included.
+    /// Whether this process opens captures. Otherwise agents open them, including the agent of this
+    /// host.
     pub(crate) is_local: bool,
 }
 
@@ -75,7 +76,7 @@ pub(crate) struct Reconciler {
     round_start: Option<Timestamp>,
     /// Time during which a changed graph does not start a round.
     pause: Pause,
-    /// What runs or failed, at most [`MAX_NODE_CAPTURES`].
+    /// Captures that run or failed, at most [`MAX_NODE_CAPTURES`].
     node_captures: HashMap<NodeCaptureKey, NodeCapture>,
     /// Number of active entries of `node_captures`; at most `options.max_active`.
     active: usize,
@@ -149,7 +150,7 @@ impl Reconciler {
             if self.queue.is_empty()
                 && let Some(start) = self.round_start.take()
             {
-                // As long as the round took, so that queries run half of the time at most.
+                // Pauses for as long as the round took: queries run at most half of the time.
                 let now = self.clock.now();
                 self.pause = Pause {
                     start: now,
@@ -177,7 +178,7 @@ impl Reconciler {
         }
     }
 
-    /// Stops what runs on deleted nodes and for deleted captures.
+    /// Stops the captures on deleted nodes and those of deleted capture resources.
     fn end(&mut self, nodes: Vec<NodeId>, captures: Vec<String>) {
         let nodes: HashSet<NodeId> = nodes.into_iter().collect();
         let captures: HashSet<String> = captures.into_iter().collect();
@@ -209,7 +210,8 @@ impl Reconciler {
         self.queue = all.into_iter().map(|(_, id)| id.clone()).collect();
     }
 
-    /// Stops what runs on nodes that are no longer in the graph, even if no event reported it.
+    /// Stops captures on nodes that are no longer in the graph, even if no event reported the
+    /// deletion.
     fn stop_on_missing_nodes(&mut self) {
         let mut missing = HashSet::new();
         self.graph.read(&mut |graph| {
@@ -276,7 +278,7 @@ impl Reconciler {
             ))
         };
         let capture = match opened {
-            // A later round starts the capture: the filter is being compiled.
+            // A later round starts the capture; the filter is still being compiled.
             Ok(None) => return,
             Ok(Some((capture, table, ring))) => {
                 tracing::info!(capture = %key.capture, node = %key.node, "started the capture");
@@ -285,7 +287,7 @@ impl Reconciler {
             }
             Err(error) => {
                 let known = self.node_captures.get(&key).and_then(NodeCapture::error);
-                // A retry that fails the same way is not logged again.
+                // A retry that fails with the same error is not logged again.
                 if known != Some(&error) {
                     tracing::warn!(capture = %key.capture, node = %key.node, %error, "cannot start the capture");
                 }
@@ -298,8 +300,8 @@ impl Reconciler {
         }
     }
 
-    /// Shows a capture on its node and stores it. If the node has been deleted meanwhile, closes
-    /// the capture and returns `false`.
+    /// Adds a capture to the metadata of its node and stores it. If the node has been deleted in
+    /// the meantime, closes the capture and returns `false`.
     fn insert(&mut self, key: NodeCaptureKey, capture: NodeCapture) -> bool {
         // Before the node is looked up, so that no deletion is missed.
         self.mailbox.watch(&key.node);
@@ -335,8 +337,8 @@ impl Reconciler {
         self.insert(key, NodeCapture::failed(spec, error));
     }
 
-    /// Stops the captures with some keys. All are signaled before the first is joined, so that they
-    /// flush their last packets in parallel.
+    /// Stops the captures with selected keys. All are signaled before the first is joined, so that
+    /// they flush their last packets in parallel.
     fn stop_where(&mut self, is_selected: impl Fn(&NodeCaptureKey) -> bool) {
         let stopped: Vec<(NodeCaptureKey, NodeCapture)> = self
             .node_captures
@@ -363,8 +365,8 @@ impl Reconciler {
         });
     }
 
-    /// Ends a capture and returns the error with which it had ended before, if any. The hub has its
-    /// last flows when this returns.
+    /// Ends a capture and returns the error with which it had ended before, if any. When this
+    /// returns, the hub has received the capture's last flows.
     fn close(&mut self, capture: NodeCapture) -> Option<String> {
         let NodeCaptureState::Active(active) = capture.state else {
             return None;
@@ -409,7 +411,7 @@ impl Reconciler {
                 if report.flows.clock_steps != active.report.flows.clock_steps {
                     let step_ms = report.flows.clock_step_ms;
                     let capture = &key.capture;
-                    tracing::info!(%capture, step_ms, "the system clock was stepped; no flow ends by it");
+                    tracing::info!(%capture, step_ms, "the system clock was stepped; flows continue");
                 }
                 if report.packets != active.report.packets {
                     changed.push(key);
@@ -429,7 +431,7 @@ impl Reconciler {
         self.publish_totals();
     }
 
-    /// Sends the flow subscribers what each capture has counted since the last message.
+    /// Sends the flow subscribers the counts of each capture since the last message.
     fn send_stats(&mut self) {
         for (key, capture) in &mut self.node_captures {
             if let NodeCaptureState::Active(active) = &mut capture.state {
@@ -438,7 +440,7 @@ impl Reconciler {
         }
     }
 
-    /// Publishes what runs.
+    /// Publishes the running captures and the nodes that have captures.
     fn publish(&self) {
         let mut counts = HashMap::new();
         let mut nodes = HashSet::new();

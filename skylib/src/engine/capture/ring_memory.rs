@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Limit on the packet rings of all captures. The more memory they use, the smaller new rings are, so
-/// that many captures are possible and few have large rings.
+/// Limit on the packet rings of all captures. New rings get smaller as more memory is used, so that
+/// a few captures have large rings and many captures are possible.
 #[derive(Debug)]
 pub(crate) struct RingMemory {
-    /// Bytes of one ring while enough memory is free.
+    /// Size of one ring while enough memory is free, in bytes.
     each: u64,
-    /// Bytes of all rings.
+    /// Maximum size of all rings together, in bytes.
     total: u64,
-    /// Bytes of the rings that are open; at most `total`.
+    /// Size of the open rings, in bytes; at most `total`.
     used: Arc<AtomicU64>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct RingClaim {
 }
 
 impl RingMemory {
-    /// Creates a limit: `each` bytes for one ring, `total` for all.
+    /// Creates a limit of `each` bytes for one ring and `total` bytes for all rings.
     pub(crate) fn new(each: u64, total: u64) -> Self {
         Self {
             each,
@@ -32,12 +32,12 @@ impl RingMemory {
         }
     }
 
-    /// Claims the memory of a ring: at most 1/64 of what is free, but at least two blocks.
+    /// Claims the memory of a ring: at most 1/64 of the free memory, but at least two blocks.
     ///
     /// # Errors
-    /// Returns the reason as text if no memory is free.
+    /// Returns the reason as a message if no memory is free.
     pub(super) fn claim(&self) -> Result<RingClaim, String> {
-        // Only the reconciler claims, so that nothing is added between the two operations.
+        // Only the reconciler claims memory, so nothing is added between the two operations.
         let free = self.total.saturating_sub(self.used.load(Ordering::Relaxed));
         let blocks = (self.each.min(free / SHARE) / u64::from(BLOCK_BYTES)).max(MIN_BLOCKS);
         let bytes = blocks * u64::from(BLOCK_BYTES);
@@ -69,11 +69,11 @@ impl Drop for RingClaim {
     }
 }
 
-/// Bytes of one block of a ring.
+/// Size of one block of a ring, in bytes.
 pub(super) const BLOCK_BYTES: u32 = 128 << 10;
-/// Fewest blocks: the kernel fills one while the worker reads the other.
+/// Minimum number of blocks: the kernel fills one while the worker reads the other.
 const MIN_BLOCKS: u64 = 2;
-/// Part of the free memory that one ring takes at most, as a divisor.
+/// Maximum share of the free memory that one ring takes, as a divisor.
 const SHARE: u64 = 64;
 
 #[cfg(test)]

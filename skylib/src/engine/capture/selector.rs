@@ -13,7 +13,7 @@ use crate::gremlin::{Answer, Query, QueryError, QueryErrorKind};
 /// A capture resource with its parsed query.
 pub(super) struct Selector {
     pub(super) spec: Arc<CaptureSpec>,
-    /// The parsed query, or why it is invalid.
+    /// Parsed query, or the error if it is invalid.
     query: Result<Query, QueryError>,
     /// Duration of the last evaluation.
     pub(super) cost: Duration,
@@ -64,7 +64,7 @@ impl Selector {
         answer.map(|answer| capturable(answer, own))
     }
 
-    /// Logs the problem of this evaluation, unless the last one had the same.
+    /// Logs the problem of this evaluation, unless it is the same as that of the last evaluation.
     pub(super) fn log_problem(&mut self, problem: Option<String>) {
         if self.problem != problem
             && let Some(problem) = &problem
@@ -75,7 +75,7 @@ impl Selector {
     }
 }
 
-/// Returns the nodes of an answer that can be captured on, each once.
+/// Returns the nodes of an answer on which packets can be captured, each once.
 fn capturable(answer: Answer, own: &str) -> Vec<Arc<Node>> {
     let nodes = match answer {
         Answer::Nodes(nodes) => nodes,

@@ -24,7 +24,7 @@ pub(crate) struct SppTap {
 }
 
 impl SppTap {
-    /// Returns the TID of an interface of this host, or an empty text if the graph has no such
+    /// Returns the TID of an interface of this host, or an empty string if the graph has no such
     /// node.
     fn tid_of(&self, interface: &str, netns: Option<&Path>) -> String {
         let mut tid = String::new();

@@ -5,24 +5,25 @@ use std::path::PathBuf;
 use crate::graph::{Direction, Graph, Node, NodeId};
 use crate::value::Value;
 
-/// What the graph knows about opening a capture on a node.
+/// Properties of a node that are needed to open a capture on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CaptureTarget {
     pub(super) interface: String,
     pub(super) encap_type: String,
     pub(super) tid: String,
-    /// File of the interface's network namespace; `None` for that of this process.
+    /// File of the interface's network namespace; `None` for the namespace of this process.
     pub(super) netns: Option<PathBuf>,
 }
 
 impl CaptureTarget {
     /// Returns the target of a node, from its metadata and its owners.
     ///
-    /// The namespace to enter is read only from nodes and edges with the origin `own`, that of this
-    /// engine's probes: any client can publish a node that names a file.
+    /// The namespace to enter is read only from nodes and edges with the origin `own`, which this
+    /// engine's probes have: any client can publish a node that names a file.
     ///
     /// # Errors
-    /// Returns what the node lacks. COMPAT: the texts are those of the original.
+    /// Returns an error that names the missing property of the node. COMPAT: the messages are those
+    /// of Skydive.
     pub(super) fn of(graph: &Graph, node: &Node, own: &str) -> Result<Self, String> {
         let text = |key: &str| {
             node.metadata

@@ -14,7 +14,8 @@ pub struct CaptureTotals {
     pub failed: usize,
     /// Packet counters of the capture sources.
     pub packets: CaptureStats,
-    /// Counters of the flow tables; the number of flows and bytes is that of the active captures.
+    /// Counters of the flow tables; the numbers of flows and bytes are those of the active
+    /// captures.
     pub flows: FlowTableStats,
 }
 
@@ -25,7 +26,7 @@ impl CaptureTotals {
         self.add(report);
     }
 
-    /// Adds the counters of a capture that has ended, but not the flows and bytes that it held.
+    /// Adds the counters of a capture that has ended, except the flows and bytes that it held.
     pub(super) fn add_ended(&mut self, report: &CaptureReport) {
         let mut report = *report;
         (report.flows.flows, report.flows.bytes) = (0, 0);

@@ -37,7 +37,7 @@ pub(super) struct BatchQueue {
 }
 
 impl BatchQueue {
-    /// Returns an empty queue for this many flows and bytes.
+    /// Returns an empty queue with these maximum numbers of flows and bytes.
     pub(super) fn new(max_flows: usize, max_bytes: usize) -> Self {
         // The channel itself is unbounded: a bound on batches would count a single flow as much as
         // the flows of a whole table.
@@ -96,7 +96,7 @@ impl BatchQueue {
         Some(batch)
     }
 
-    /// Refuses further batches, so that the queue can be drained while senders still exist.
+    /// Rejects further batches, so that the queue can be drained while senders still exist.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
@@ -125,7 +125,8 @@ impl FlowBatch {
 
 /// Adds `more` to `used` and returns `true`, unless that would exceed `limit`.
 fn claim(used: &AtomicUsize, more: usize, limit: usize) -> bool {
-    // Adds first and takes back, which may refuse a concurrent sender but never exceeds the limit.
+    // Adds first and subtracts on failure; this may reject a concurrent sender but never exceeds
+    // the limit.
     let before = used.fetch_add(more, Ordering::Relaxed);
     let fits = before.saturating_add(more) <= limit;
     if !fits {

@@ -1,4 +1,5 @@
-//! `FlowHub`: all flows of the engine as one source, and their way to the subscribers and the store.
+//! `FlowHub`: all flows of the engine as one source, and their path to the subscribers and the
+//! store.
 //!
 //! [`HubReader`] answers the queries. Capture threads and agents push updates into a bounded queue
 //! without blocking; when more than [`FlowOptions::max_buffered`] flows wait for the batcher thread,
@@ -44,12 +45,12 @@ pub struct FlowOptions {
     pub max_buffered: usize,
     /// Maximum size of the flows that wait for the batcher, in bytes.
     pub max_buffered_bytes: usize,
-    /// Time after its last update until a flow sent by an agent is no longer live.
+    /// Time after its last update for which a flow sent by an agent is live.
     pub remote_max_age: Duration,
     /// Maximum size of the live flows sent by agents, in bytes; the flows updated least recently are
     /// evicted first.
     pub remote_max_bytes: usize,
-    /// Time limit for all flow tables together to answer a query.
+    /// Maximum time that all flow tables together may take to answer a query.
     pub table_timeout: Duration,
 }
 
@@ -84,7 +85,7 @@ impl FlowOptions {
         self
     }
 
-    /// Sets the time after its last update until a flow sent by an agent is no longer live.
+    /// Sets the time after its last update for which a flow sent by an agent is live.
     #[must_use]
     pub const fn with_remote_max_age(mut self, age: Duration) -> Self {
         self.remote_max_age = age;
@@ -98,7 +99,7 @@ impl FlowOptions {
         self
     }
 
-    /// Sets the time limit for all flow tables together to answer a query.
+    /// Sets the maximum time that all flow tables together may take to answer a query.
     #[must_use]
     pub const fn with_table_timeout(mut self, timeout: Duration) -> Self {
         self.table_timeout = timeout;
@@ -122,7 +123,7 @@ pub struct FlowHub {
     fetches: Fetches,
     /// Subscribers of flows and statistics.
     bus: Bus<BroadcastMessage>,
-    /// Budget for the messages in their queues.
+    /// Budget for the messages in the queues of the subscribers.
     memory: MemoryBudget,
 }
 
@@ -131,7 +132,7 @@ pub struct FlowHub {
 pub struct TableId(usize);
 
 impl FlowHub {
-    /// Returns a hub without tables and store.
+    /// Returns a hub without tables or a store.
     pub(crate) fn new(options: FlowOptions) -> Self {
         Self {
             tables: RwLock::new(Vec::new()),
@@ -147,12 +148,12 @@ impl FlowHub {
         }
     }
 
-    /// Sets the budget for the messages in the queues of subscribers.
+    /// Sets the memory budget for the messages in the queues of subscribers.
     pub(crate) fn with_memory(self, memory: MemoryBudget) -> Self {
         Self { memory, ..self }
     }
 
-    /// Returns a source with the flows of this hub, whose queries end once `is_interrupted` returns
+    /// Returns a source of the flows of this hub whose queries end once `is_interrupted` returns
     /// `true`.
     pub(crate) fn reader<'a>(
         &'a self,
@@ -179,7 +180,7 @@ impl FlowHub {
         self.store.as_deref()
     }
 
-    /// Returns the subscribers of flows and statistics.
+    /// Returns the bus that delivers flows and statistics to subscribers.
     pub(crate) fn bus(&self) -> &Bus<BroadcastMessage> {
         &self.bus
     }
@@ -201,7 +202,7 @@ impl FlowHub {
         self.queue.dropped()
     }
 
-    /// Returns how often a flow table did not answer a query before the timeout.
+    /// Returns the number of times a flow table did not answer a query before the timeout.
     pub fn table_timeouts(&self) -> u64 {
         self.table_timeouts.load(Ordering::Relaxed)
     }
@@ -236,7 +237,7 @@ impl FlowHub {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if the message is malformed or too large; nothing of it is used then.
+    /// Returns an error if the message is malformed or too large; no part of it is used then.
     pub fn ingest(&self, message: &[u8]) -> Result<(), ProtoError> {
         let message = self.remote.decode(message)?;
         self.queue.push(FlowBatch {
@@ -257,7 +258,7 @@ impl FlowHub {
         if self.bus.is_wanted(STATS) {
             let json = serde_json::to_vec(stats).unwrap_or_default();
             let message = BroadcastMessage::object(STATS, "stats", json);
-            // COMPAT: releases of the original decode statistics as protobuf from protobuf peers.
+            // COMPAT: Skydive releases decode statistics as protobuf if the peer uses protobuf.
             let message = message.with_protobuf(stats.encode_to_vec());
             self.bus.send(&Arc::new(message.with_memory(&self.memory)));
         }
@@ -354,13 +355,13 @@ impl FlowHub {
         }
     }
 
-    /// Returns the flow tables of now, so that captures can start and stop during a query.
+    /// Returns the current flow tables, so that captures can start and stop during a query.
     pub(super) fn tables(&self) -> Vec<CaptureHandle> {
         let tables = self.tables.read();
         tables.iter().map(|(_, table)| table.clone()).collect()
     }
 
-    /// Returns the flows that agents and files have brought.
+    /// Returns the flows received from agents or read from files.
     pub(super) const fn remote(&self) -> &RemoteFlows {
         &self.remote
     }
@@ -381,7 +382,7 @@ impl FlowHub {
     }
 }
 
-/// Queries that nothing interrupts; see [`FlowHub::reader`] for others.
+/// Queries that cannot be interrupted; see [`FlowHub::reader`] for others.
 impl FlowSource for FlowHub {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.reader(&|| false).query(query)
@@ -418,7 +419,7 @@ impl fmt::Debug for FlowHub {
 pub(crate) struct HubSink(Weak<FlowHub>);
 
 impl HubSink {
-    /// Returns a sink that does not keep the hub alive.
+    /// Returns a sink that holds only a weak reference to the hub.
     pub(crate) fn new(hub: &Arc<FlowHub>) -> Self {
         Self(Arc::downgrade(hub))
     }
@@ -432,7 +433,7 @@ impl FlowSink for HubSink {
     }
 }
 
-/// Maximum time until the batcher notices that a batch is due or that it has to stop.
+/// Maximum time until the batcher detects that a batch is due or that it has to stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

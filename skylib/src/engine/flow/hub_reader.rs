@@ -1,9 +1,9 @@
-//! `HubReader`: answers the flow queries of a [`FlowHub`], each until it is interrupted.
+//! `HubReader`: answers flow queries of a [`FlowHub`] that can be interrupted.
 //!
-//! Live queries are sent to all flow tables at once and their answers merged; queries about the past
-//! are answered by the flow store. Every wait for other threads is cut into pieces of
-//! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns within
-//! milliseconds.
+//! Live queries are sent to all flow tables concurrently and their answers merged; queries about
+//! the past are answered by the flow store. Every wait for other threads is divided into periods of
+//! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns
+//! within milliseconds.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::store::FlowStore;
 use crate::time::TimeSlice;
 use crate::value::Text;
 
-/// The flows of a hub for one query.
+/// Flows of a hub, as a source for one query.
 pub(crate) struct HubReader<'a> {
     hub: &'a FlowHub,
     is_interrupted: &'a (dyn Fn() -> bool + Sync),
@@ -37,12 +37,12 @@ impl<'a> HubReader<'a> {
         }
     }
 
-    /// Returns the store for flows.
+    /// Returns the flow store.
     fn past(&self) -> Result<&dyn FlowStore, FlowQueryError> {
         self.hub.store().ok_or(FlowQueryError::NoStorage)
     }
 
-    /// Sends a request to all tables and waits for the answers until one common deadline. A table
+    /// Sends a request to all tables and waits for the answers until a common deadline. A table
     /// that does not answer in time is counted and skipped.
     fn fan_out<T>(
         &self,
@@ -88,10 +88,11 @@ impl<'a> HubReader<'a> {
         }
     }
 
-    /// Starts the query of one table, and tries again until a deadline if its queue is full.
+    /// Starts the query of one table, and retries until a deadline if its queue is full.
     ///
     /// # Errors
-    /// [`FlowQueryError::Interrupted`]; the result has the errors of the table.
+    /// Returns [`FlowQueryError::Interrupted`] if the query is interrupted; the inner result
+    /// contains the error of the table.
     fn start<T>(
         &self,
         deadline: Instant,
@@ -111,15 +112,15 @@ impl<'a> HubReader<'a> {
 }
 
 impl FlowSource for HubReader<'_> {
-    /// Queries all tables at once and merges their answers in the query's order. A table that does
-    /// not answer before the timeout counts as empty.
+    /// Queries all tables concurrently and merges their answers in the query's order. A table that
+    /// does not answer before the timeout counts as empty.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         let _slot = self.hub.fetches().begin(self.is_interrupted)?;
         if query.time.is_some() {
             return self.past()?.query(query);
         }
-        // A table may omit flows after the range, but which flows are before the range is known only
-        // after the merge.
+        // A table may omit flows after the range, but which flows are before the range is known
+        // only after the merge.
         let part = FlowQuery {
             range: query.range.map(|(_, to)| (0, to)),
             ..query.clone()
@@ -175,19 +176,19 @@ impl FlowSource for HubReader<'_> {
     }
 }
 
-/// Flow queries that copy flows now. Their size is known, and charged to their clients, only
-/// afterwards, so few run at a time.
+/// Flow queries that are copying flows. The size of the copies is known, and charged to the
+/// clients, only afterwards, so few such queries run concurrently.
 #[derive(Default)]
 pub(super) struct Fetches {
     running: Mutex<usize>,
     ended: Condvar,
 }
 
-/// Slot of a query that copies flows.
+/// Slot of a query that copies flows, released on drop.
 struct Fetch<'a>(&'a Fetches);
 
 impl Fetches {
-    /// Waits until fewer than [`MAX_FETCHES`] queries copy flows.
+    /// Waits until fewer than [`MAX_FETCHES`] queries are copying flows.
     fn begin(&self, is_interrupted: &dyn Fn() -> bool) -> Result<Fetch<'_>, FlowQueryError> {
         let mut running = self.running.lock();
         while *running >= MAX_FETCHES {
@@ -208,7 +209,7 @@ impl Drop for Fetch<'_> {
     }
 }
 
-/// Flow queries that copy flows at a time.
+/// Maximum number of flow queries that copy flows concurrently.
 const MAX_FETCHES: usize = 4;
 
 #[cfg(test)]
@@ -225,7 +226,7 @@ mod tests {
     use crate::packet::LinkType;
     use crate::time::SystemClock;
 
-    /// A source that reports that it hangs, and hangs until its other end is dropped.
+    /// Packet source that reports that it hangs, and hangs until its other end is dropped.
     struct Hanging(Sender<()>, Receiver<()>);
 
     impl PacketSource for Hanging {
@@ -253,7 +254,7 @@ mod tests {
     /// Calls a function with a hub of ten tables that answer no query.
     fn with_hanging_tables(timeout: Duration, test: impl FnOnce(&FlowHub)) {
         let hub = FlowHub::new(FlowOptions::default().with_table_timeout(timeout));
-        // Dropped last: a capture ends when its source does.
+        // Dropped last, because a capture ends when its source ends.
         let captures: Vec<Capture>;
         let (_hold, held) = bounded(0);
         let (hangs, hanging) = bounded(10);
@@ -289,7 +290,7 @@ mod tests {
             let query = FlowQuery::default();
             assert_eq!(reader.query(&query), Err(FlowQueryError::Interrupted));
             assert_eq!(reader.count(&query), Err(FlowQueryError::Interrupted));
-            // Queues that are full are no reason to wait longer.
+            // Full queues do not prolong the wait.
             for _ in 0..100 {
                 assert_eq!(reader.count(&query), Err(FlowQueryError::Interrupted));
             }

@@ -1,4 +1,4 @@
-//! `Importer`: counts capture files that clients upload into flows, and stores them.
+//! `Importer`: converts uploaded capture files into flows, and stores the flows.
 
 use std::fmt;
 use std::io::{Cursor, Read};
@@ -59,7 +59,7 @@ impl fmt::Debug for ImportOptions<'_> {
     }
 }
 
-/// Counts capture files, each with a separate flow table.
+/// Converts capture files into flows, each with a separate flow table.
 pub(crate) struct Importer {
     table: FlowTableOptions,
     flows: Arc<FlowHub>,
@@ -103,7 +103,7 @@ impl Importer {
             let share = memory.budget().limit() / TABLE_SHARE;
             let table_bytes = table.max_bytes.unwrap_or(TABLE_BYTES).min(share);
             table.max_bytes = Some(table_bytes);
-            // An error of the source is met again by the reader of the file.
+            // If the source fails here, the reader of the file encounters the error again.
             drop((&mut file).take(MAGIC_LEN).read_to_end(&mut magic));
             let window = window_bytes(&magic);
             memory.grow_to(table_bytes.saturating_add(BUFFER_BYTES + window))?;
@@ -158,8 +158,8 @@ impl FlowSink for StoreSink<'_> {
     }
 }
 
-/// Returns the memory that decompression may need, by the first bytes of a file: a zstd file, which
-/// may begin with a skippable frame, states a window of up to 128 MiB.
+/// Returns the memory that decompression may need, in bytes, from the first bytes of a file: a zstd
+/// file, which may begin with a skippable frame, may require a window of up to 128 MiB.
 fn window_bytes(magic: &[u8]) -> usize {
     match magic {
         [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => 128 << 20,
@@ -173,7 +173,7 @@ const MAGIC_LEN: u64 = 4;
 /// Memory for reading and decompressing a file without a large window, in bytes.
 const BUFFER_BYTES: usize = 16 << 20;
 
-/// Part of the memory for clients that the flow table of one file may use: one in this number.
+/// Divisor of the memory for clients: the flow table of one file may use one part in `TABLE_SHARE`.
 const TABLE_SHARE: usize = 16;
 
 /// Maximum size of a file's flow table in bytes, if the configuration sets no limit.

@@ -1,4 +1,4 @@
-//! `RemoteFlows`: the newest records of flows that agents or files have brought.
+//! `RemoteFlows`: the newest records of flows received from agents or read from files.
 //!
 //! Their flow tables are elsewhere, so live queries read these records instead. A record expires
 //! when its table would have expired the flow.
@@ -11,7 +11,7 @@ use crate::proto::{ProtoError, decode_flow_message};
 use crate::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 use crate::time::Timestamp;
 
-/// A cache of remote flows, and counters of the messages that brought them.
+/// Cache of remote flows, and counters of the messages that contained them.
 pub(super) struct RemoteFlows {
     live: MemoryFlowStore,
     messages: AtomicU64,
@@ -27,7 +27,7 @@ pub struct IngestionStatus {
     pub messages: u64,
     /// Number of flow records received.
     pub flows: u64,
-    /// Number of messages refused because they were malformed or too large.
+    /// Number of messages rejected because they were malformed or too large.
     pub refused: u64,
     /// Number of remote flows that live queries read.
     pub live_flows: usize,
@@ -49,7 +49,7 @@ impl RemoteFlows {
         }
     }
 
-    /// Decodes and counts a message of an agent.
+    /// Decodes and counts a message from an agent.
     pub(super) fn decode(&self, message: &[u8]) -> Result<FlowMessage, ProtoError> {
         let decoded = decode_flow_message(message);
         match &decoded {

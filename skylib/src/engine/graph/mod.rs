@@ -1,4 +1,4 @@
-//! Graph of an engine: shared between threads, filled by probes, persisted by write-behind.
+//! Graph of an engine: shared between threads, filled by probes, and persisted by write-behind.
 
 mod orphan_edges;
 mod persistence;

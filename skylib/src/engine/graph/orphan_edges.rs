@@ -24,7 +24,7 @@ impl OrphanEdges {
         self.edges.insert(edge.id.clone(), edge);
     }
 
-    /// Removes an edge. Returns whether it was there.
+    /// Removes an edge. Returns whether it was present.
     pub(super) fn remove(&mut self, id: &EdgeId) -> bool {
         let Some(edge) = self.edges.remove(id) else {
             return false;

@@ -54,13 +54,13 @@ pub(crate) fn start_probes(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) 
     probes
 }
 
-/// Returns the TIDs of the interfaces that are known from an earlier run in the same boot.
+/// Returns the TIDs of the interfaces that are known from an earlier run since the last boot.
 fn known_tids(persister: Option<&Arc<GraphPersister>>) -> KnownTids {
     let (Some(persister), Some(boot)) = (persister, host::boot_id()) else {
         return KnownTids::default();
     };
     let stored = persister.tids().unwrap_or_else(|error| {
-        tracing::error!(%error, "cannot read the TIDs of interfaces; they are derived again");
+        tracing::error!(%error, "cannot read the stored TIDs of interfaces; deriving them again");
         Vec::new()
     });
     KnownTids::open(&boot, Arc::clone(persister) as _, stored)

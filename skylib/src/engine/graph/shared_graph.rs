@@ -53,7 +53,8 @@ struct Log {
     events: VecDeque<LoggedEvent>,
     /// Memory that `events` retain, in bytes: the sum of their `bytes`.
     bytes: usize,
-    /// Number of events that the dispatcher has taken and still works on, and their bytes.
+    /// Number and size in bytes of the events that the dispatcher has taken and is still
+    /// processing.
     taken: (usize, usize),
     closed: bool,
 }
@@ -103,10 +104,10 @@ impl SharedGraph {
         Self { persister, ..self }
     }
 
-    /// Waits until all earlier changes of persistent elements are durable.
+    /// Waits until all earlier changes to persistent elements are durable.
     ///
     /// # Errors
-    /// Returns why they could not be written. The write is retried later.
+    /// Returns the reason if the changes could not be written. The write is retried later.
     pub(crate) fn flush(&self) -> Result<(), String> {
         self.persister
             .as_ref()
@@ -143,8 +144,8 @@ impl SharedGraph {
     }
 
     /// Runs a transaction like [`SharedGraph::update_as`], and makes the elements that it adds
-    /// persistent if the engine has a store for elements. They are written within a second, not
-    /// before this returns.
+    /// persistent if the engine has a store for elements. They are written within about a second,
+    /// usually after this function has returned.
     pub fn update_persistent<R>(
         &self,
         author: Option<u64>,
@@ -199,8 +200,8 @@ impl SharedGraph {
         result
     }
 
-    /// Acquires the write lock. Spins for about as long as a reader holds the lock, because waking a
-    /// sleeping writer takes longer than that, and all readers would wait with it.
+    /// Acquires the write lock. Spins for about as long as a reader holds the lock, because waking
+    /// a sleeping writer takes longer, and all readers would wait for that writer.
     fn write(&self) -> RwLockWriteGuard<'_, Graph> {
         let acquired = (0..CHUNK_SPINS).find_map(|_| {
             let graph = self.graph.try_write();
@@ -284,17 +285,17 @@ fn bytes_of(events: &[LoggedEvent]) -> usize {
     events.iter().map(|logged| logged.bytes).sum()
 }
 
-/// Number of events waiting for the dispatcher above which writers block.
+/// Maximum number of events that wait for the dispatcher; above it, writers block.
 pub const LOG_LIMIT: usize = 100_000;
 
-/// Memory retained by waiting events above which writers block, in bytes. One transaction may exceed
-/// it.
+/// Maximum memory retained by waiting events, in bytes; above it, writers block. One transaction
+/// may exceed it.
 pub const LOG_BYTES: usize = 64 << 20;
 
 /// Maximum number of events that the dispatcher takes at once.
 const LOG_BATCH: usize = 1_024;
 
-/// Counts a writer from when it wants the lock until it has released it.
+/// Counts a writer from its request for the lock until the release.
 struct WriterCount<'a>(&'a AtomicUsize);
 
 impl<'a> WriterCount<'a> {
@@ -366,7 +367,7 @@ mod tests {
         let received =
             || std::iter::from_fn(|| written.recv_timeout(Duration::from_millis(200)).ok());
         assert!(received().count() < 8, "the writer waits");
-        // Events that the dispatcher works on still count.
+        // Events that the dispatcher is processing still count.
         let mut seen = graph.take_log().unwrap().len();
         assert_eq!(received().count(), 0);
         while seen < 20 {

@@ -32,7 +32,7 @@ impl Expiry {
         }
     }
 
-    /// Returns when [`Expiry::expire`] has something to do, or `None` if nothing expires.
+    /// Returns when [`Expiry::expire`] must be called next, or `None` if nothing expires.
     pub(super) fn next(&self) -> Option<Timestamp> {
         let due = self.resources.next_expiry()?;
         let retry_at = self.failure.as_ref().map(|failure| failure.retry_at);
@@ -64,7 +64,7 @@ impl Expiry {
                 retry_at: now.saturating_add(backoff),
             });
         } else if before.is_some() {
-            tracing::info!(kind, "deleted the expired resources: the store works again");
+            tracing::info!(kind, "deleted the expired resources; the store works again");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! `Housekeeping`: one thread that deletes expired resources and enforces the retention of the
 //! history and of flows.
 //!
-//! It sleeps until the next deadline. A resource whose time to live ends before that moves the
-//! deadline forward ([`Deadline`], an observer of all kinds of resources). Retention of history and
-//! flows is checked once in [`RETENTION_INTERVAL`]. The cost of a pass is linear in the number of
-//! resources plus the records that have expired.
+//! It sleeps until the next deadline. A resource whose time to live ends earlier moves the deadline
+//! forward ([`Deadline`], an observer of all kinds of resources). Retention of history and flows is
+//! checked once per [`RETENTION_INTERVAL`]. The cost of a pass is linear in the number of resources
+//! plus the records that have expired.
 
 mod expiry;
 
@@ -51,7 +51,8 @@ impl Housekeeping {
     /// Runs until [`Deadline::stop`] is called; the body of the thread.
     pub(super) fn run(mut self) {
         loop {
-            // Before the resources are read: those created from here on set an earlier deadline.
+            // Before the resources are read: resources created from here on set an earlier
+            // deadline.
             self.deadline.reset();
             let next = self.tidy(self.clock.now());
             if !self.deadline.wait(&*self.clock, next) {
@@ -60,13 +61,13 @@ impl Housekeeping {
         }
     }
 
-    /// Deletes what has expired. Returns when there is more to do.
+    /// Deletes expired resources and records. Returns the time of the next pass.
     fn tidy(&mut self, now: Timestamp) -> Timestamp {
         for expiry in &mut self.expiries {
             expiry.expire(now);
         }
         let latest = now.saturating_add(RETENTION_INTERVAL);
-        // Also if the clock was set back.
+        // This also applies if the clock was set back.
         if now >= self.next_retention || self.next_retention > latest {
             self.next_retention = latest;
             if let Some(history) = self.graph.history() {

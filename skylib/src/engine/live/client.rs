@@ -80,12 +80,12 @@ pub enum LiveEvent {
     Ended(QueryError),
 }
 
-/// Error of opening a live query.
+/// Error returned if a live query cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {
     /// The client has a query with this name.
-    #[error("a live query named {0:?} is open already; cancel it or use another name")]
+    #[error("a live query named {0:?} is already open; cancel it or use another name")]
     Taken(String),
     /// The client has reached its limit of queries.
     #[error("limit of {0} live queries per client reached; cancel one first")]
@@ -152,7 +152,7 @@ impl LiveClient {
     }
 
     /// Waits for the next event and returns it with the name of its query; `None` once the engine
-    /// has stopped. The queries are served round robin.
+    /// has stopped. The queries are served in round-robin order.
     pub async fn next(&self) -> Option<(String, LiveEvent)> {
         loop {
             match self.try_next() {
@@ -322,21 +322,22 @@ impl Drop for Slot {
     }
 }
 
-/// Shortest time between two runs that a client may choose.
+/// Minimum time between two runs that a client may choose.
 const SHORTEST_TIMED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A reserved name of a live query that is to be opened. Dropping it releases the name.
 pub struct LiveReservation {
     slot: Arc<Slot>,
     client: Arc<ClientState>,
-    /// Time between two runs if the query reads flows or history.
+    /// Time between two runs, if the query reads flows or history.
     timed_interval: Duration,
     is_open: bool,
 }
 
 impl LiveReservation {
-    /// Sets the time between two runs of a query that reads flows or history; at least a second, or
-    /// [`LiveOptions::timed_interval`](super::LiveOptions::timed_interval) if that is shorter.
+    /// Sets the time between two runs of a query that reads flows or history. The minimum is one
+    /// second, or [`LiveOptions::timed_interval`](super::LiveOptions::timed_interval) if that is
+    /// shorter.
     #[must_use]
     pub fn with_timed_interval(mut self, interval: Duration) -> Self {
         let shortest = self.timed_interval.min(SHORTEST_TIMED_INTERVAL);
@@ -390,7 +391,7 @@ impl LiveReservation {
 
 impl LiveReservation {
     /// Opens a query without waiting for its first run, whose answer, or error, is the first event.
-    /// A query that cannot be answered now stays open. Returns `false` if the engine has stopped.
+    /// A query that cannot be answered now remains open. Returns `false` if the engine has stopped.
     pub(in crate::engine) fn open_later(mut self, query: Query) -> bool {
         let query = ScheduledQuery::new(
             LiveQuery::new(query),

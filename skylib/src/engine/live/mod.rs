@@ -1,15 +1,15 @@
-//! Live queries of an engine: one thread follows the graph and sends clients what has changed.
+//! Live queries of an engine: one thread follows the graph and sends changes to clients.
 //!
 //! ```text
 //! dispatcher ─ events ─┐
-//! clients ─── opened ──┴ live thread ─ one update a query ─ client
+//! clients ─── opened ──┴ live thread ─ one update per query ─ client
 //! ```
 //!
-//! A query runs for the first time on the thread that opens it, like any other query. From then on
+//! A query runs for the first time on the thread that opens it, like any other query. From then on,
 //! the thread `live` applies the graph's events to it, and runs it again when an event makes its
 //! answer stale, or at an interval if it reads flows or the past. No new update is built for a
 //! client that has not taken the previous one: later changes are merged into its next update. So a
-//! slow client costs one update a query and delays nobody.
+//! slow client costs one update per query and does not delay other clients.
 
 mod client;
 mod scheduled;
@@ -47,7 +47,7 @@ pub struct LiveOptions {
     pub interval: Duration,
     /// Interval at which a query that reads flows or the past runs again.
     pub timed_interval: Duration,
-    /// Time limit of one run; a query that takes longer ends.
+    /// Maximum duration of one run; a query that takes longer ends.
     pub max_time: Duration,
     /// Maximum number of live queries of all clients together.
     pub max_queries: usize,
@@ -59,8 +59,8 @@ pub struct LiveOptions {
 }
 
 impl Default for LiveOptions {
-    /// Returns intervals of 100 ms and 5 s, a time limit of 2 s, and limits of 1 000 queries,
-    /// 100 000 items a query, and 256 MiB.
+    /// Returns intervals of 100 ms and 5 s, a time limit of 2 s, and limits of 1 000 queries, 100
+    /// 000 items per query, and 256 MiB.
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(100),
@@ -88,7 +88,7 @@ impl LiveOptions {
         self
     }
 
-    /// Sets the time limit of one run.
+    /// Sets the maximum duration of one run.
     #[must_use]
     pub const fn with_max_time(mut self, max_time: Duration) -> Self {
         self.max_time = max_time;
@@ -159,7 +159,7 @@ pub(crate) struct LiveHub {
 struct Inbox {
     /// Events, each with the graph's sequence number after its transaction.
     events: Vec<(GraphEvent, u64)>,
-    /// Number of events, from the front, whose transactions are complete: `whole <= events.len()`.
+    /// Number of events, from the front, whose transactions are complete; `whole <= events.len()`.
     whole: usize,
     /// Memory that `events` retain, in bytes.
     bytes: usize,
@@ -213,7 +213,7 @@ impl LiveHub {
         }
     }
 
-    /// Runs a query within the limits of live queries, in the name of a client.
+    /// Runs a query within the limits of live queries, on behalf of a client.
     ///
     /// # Errors
     /// Returns an error if the query fails or exceeds a limit, and
@@ -259,7 +259,8 @@ impl LiveHub {
         bytes <= self.options.max_bytes && !self.is_exhausted(bytes)
     }
 
-    /// Returns whether the memory for clients is exhausted if the answers need this number of bytes.
+    /// Returns whether the memory for clients would be exhausted if the answers used this number of
+    /// bytes.
     fn is_exhausted(&self, bytes: usize) -> bool {
         let budget = self.memory.budget();
         let others = budget.used().saturating_sub(self.memory.bytes());
@@ -355,8 +356,9 @@ impl LiveHub {
         self.memory.count(bytes);
     }
 
-    /// Waits for work and takes it; returns `None` once the hub is stopped. Ends the wait at
-    /// `until`; new events end it, but not before `gather_until`. Only whole transactions are taken.
+    /// Waits for work and takes it; returns `None` once the hub is stopped. The wait ends at
+    /// `until`; new events end it earlier, but not before `gather_until`. Only whole transactions
+    /// are taken.
     fn wait(&self, until: Option<Instant>, gather_until: Instant) -> Option<Inbox> {
         let mut inbox = self.inbox.lock();
         loop {
@@ -382,8 +384,8 @@ impl LiveHub {
         }
     }
 
-    /// Updates the queries that are due, the cheapest first, so that slow queries of some clients do
-    /// not delay quick ones of others.
+    /// Updates the queries that are due, the cheapest first, so that slow queries of some clients
+    /// do not delay fast queries of others.
     fn update_due(&self, queries: &mut [ScheduledQuery]) {
         let start = monotonic::now();
         let mut due: Vec<&mut ScheduledQuery> = queries
@@ -392,7 +394,7 @@ impl LiveHub {
             .collect();
         due.sort_by_key(|scheduled| scheduled.cost());
         for scheduled in due {
-            // The rest waits until new events are applied: a quick query may be due again.
+            // The other queries wait until new events are applied: a fast query may be due again.
             if monotonic::now() > start + TIME_SLICE {
                 break;
             }

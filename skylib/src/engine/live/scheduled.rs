@@ -15,7 +15,7 @@ use crate::gremlin::live::LiveQuery;
 pub(super) struct ScheduledQuery {
     pub(super) query: LiveQuery,
     pub(super) slot: Arc<Slot>,
-    /// Time between two runs if the query reads flows or history.
+    /// Time between two runs, if the query reads flows or history.
     timed_interval: Duration,
     /// Time of the last update, or of the last check for one.
     last_update: Instant,
@@ -44,7 +44,7 @@ impl ScheduledQuery {
         }
     }
 
-    /// Returns when the next update is due; `None` until an event or the client changes that.
+    /// Returns when the next update is due; `None` if it depends on an event or on the client.
     fn next_time(&self, options: &LiveOptions) -> Option<Instant> {
         if !self.slot.is_empty() {
             return None;
@@ -65,7 +65,7 @@ impl ScheduledQuery {
         }
     }
 
-    /// Returns the minimum time between two runs: a query runs a tenth of the time at most.
+    /// Returns the minimum time between two runs: a query runs for at most a tenth of the time.
     fn rest(&self) -> Duration {
         self.run_time.saturating_mul(10)
     }
@@ -83,8 +83,8 @@ impl ScheduledQuery {
         }
     }
 
-    /// Puts the changes since the last update into the client's slot. Returns whether the query had
-    /// to run for them.
+    /// Puts the changes since the last update into the client's slot. Returns whether this required
+    /// running the query.
     pub(super) fn update(&mut self, hub: &LiveHub) -> bool {
         self.last_update = monotonic::now();
         let must_run = self.query.is_stale()
@@ -97,11 +97,12 @@ impl ScheduledQuery {
         }
         let start = self.last_update;
         let is_canceled = || self.slot.is_closed();
-        // A panic ends this query only, not the thread and with it the queries of all clients.
+        // A panic must end only this query, not the thread, which serves the queries of all
+        // clients.
         let run = AssertUnwindSafe(|| hub.refresh(&mut self.query, None, &is_canceled));
         let result = catch_unwind(run).unwrap_or_else(|_| {
             Err(QueryError::execute(
-                "internal error: the query panicked, see the log of the daemon",
+                "internal error: the query panicked; see the log of the daemon",
             ))
         });
         self.last_update = monotonic::now();
@@ -123,7 +124,7 @@ impl ScheduledQuery {
     }
 }
 
-/// Returns when the first update of some queries is due.
+/// Returns when the first of these queries is due for an update; `None` if none has a due time.
 pub(super) fn next_time(queries: &[ScheduledQuery], options: &LiveOptions) -> Option<Instant> {
     queries
         .iter()

@@ -35,7 +35,7 @@ pub trait Collection: Send + Sync {
     ///
     /// # Errors
     /// Returns an error if the document or `ttl` is invalid, the resource duplicates another, a
-    /// limit is reached, or the store fails. Nothing has changed then.
+    /// limit is reached, or the store fails. Nothing has changed in that case.
     fn create(&self, json: &str, ttl: Option<&str>) -> Result<Arc<Self::Item>, ResourceError>;
 
     /// Returns the resource with this id.
@@ -51,8 +51,8 @@ pub trait Collection: Send + Sync {
     /// Returns the id of a resource.
     fn id_of(item: &Self::Item) -> String;
 
-    /// Changes a resource by a JSON patch (RFC 6902) and returns it, or `None` if the patch changed
-    /// nothing.
+    /// Applies a JSON patch (RFC 6902) to a resource and returns the resource, or `None` if the
+    /// patch changed nothing.
     ///
     /// # Errors
     /// Returns an error if no resource has this id, the patch cannot be applied, or the patched

@@ -19,7 +19,7 @@ pub struct GraphElements<E> {
     clock: Arc<dyn Clock>,
     host: String,
     memory: MemoryBudget,
-    /// Number of elements in the graph from which on clients cannot create more.
+    /// Number of elements in the graph at which clients can no longer create elements.
     limit: usize,
     kind: PhantomData<fn(E)>,
 }
@@ -37,7 +37,8 @@ impl<E: GraphResource> GraphElements<E> {
         }
     }
 
-    /// Refuses the origin of this host's probes: captures trust the metadata of such elements.
+    /// Rejects the origin of this host's probes: captures trust the metadata of elements with this
+    /// origin.
     fn check_origin(&self, origin: &str) -> Result<(), ValidationError> {
         if !self.is_origin_of_probes(origin) {
             return Ok(());
@@ -179,8 +180,8 @@ impl<E: GraphResource> Collection for GraphElements<E> {
         }
     }
 
-    /// Deletes an element that no probe of this host wrote, or a stored edge that waits for a node. If
-    /// the store fails, the element is deleted but may return in a restart.
+    /// Deletes an element that no probe of this host wrote, or a stored edge that waits for a node.
+    /// If the store fails, the element is deleted but may reappear after a restart.
     fn delete(&self, id: &str) -> Result<bool, ResourceError> {
         let delete = |graph: &mut Graph, now: Timestamp| {
             let Some(element) = E::find(graph, id) else {
@@ -203,7 +204,7 @@ impl<E: GraphResource> Collection for GraphElements<E> {
     }
 }
 
-/// Sets some keys to their values in `before`.
+/// Sets the listed keys to their values in `before`.
 fn restore(metadata: &mut Metadata, before: &Metadata, keys: &[&'static str]) {
     for &key in keys {
         match before.get(key) {
@@ -221,7 +222,7 @@ enum PatchOutcome<E> {
     Conflict(Arc<E>),
 }
 
-/// Memory of an element as a JSON document, in proportion to that of its metadata in the graph.
+/// Ratio of the memory of an element as a JSON document to that of its metadata in the graph.
 const DOCUMENT_FACTOR: usize = 8;
 
 /// Number of attempts to read all elements from one snapshot.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::time::Timestamp;
 
-/// Acts on changes of the resources of one kind.
+/// Component that acts on changes to the resources of one kind.
 ///
 /// [`Resources`](super::Resources) calls its observers in the order of their registration, on the
 /// thread that made the change and after the change is durable. Observers must not block.
@@ -13,7 +13,7 @@ pub(crate) trait Observer<R>: Send + Sync {
     /// with `None` it never expires.
     fn created(&self, _resource: &R, _expires_at: Option<Timestamp>) {}
 
-    /// Handles the change of a resource by a client, even to what it was before.
+    /// Handles a change to a resource by a client, even if the content is the same as before.
     fn updated(&self, _resource: &R) {}
 
     /// Handles the deletion of a resource by a client or by its expiry.

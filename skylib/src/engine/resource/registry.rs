@@ -34,17 +34,17 @@ pub struct ResourceLimits {
     pub node_rules: usize,
     /// Maximum number of edge rules.
     pub edge_rules: usize,
-    /// Number of nodes in the graph from which on clients cannot create more.
+    /// Number of nodes in the graph at which clients can no longer create nodes.
     pub nodes: usize,
-    /// Number of edges in the graph from which on clients cannot create more.
+    /// Number of edges in the graph at which clients can no longer create edges.
     pub edges: usize,
-    /// Maximum size of the resources of each kind but nodes and edges, in bytes.
+    /// Maximum size of the resources of each kind except nodes and edges, in bytes.
     pub bytes: usize,
 }
 
 impl Default for ResourceLimits {
-    /// Returns limits of 1 000 resources and 64 MiB for each kind, 10 000 rules, 1 000 000 nodes, and
-    /// 4 000 000 edges.
+    /// Returns limits of 1 000 resources and 64 MiB for each kind, 10 000 rules, 1 000 000 nodes,
+    /// and 4 000 000 edges.
     fn default() -> Self {
         Self {
             captures: 1_000,
@@ -83,13 +83,13 @@ setters! {
     with_workflows: workflows, "Sets the maximum number of workflows.";
     with_node_rules: node_rules, "Sets the maximum number of node rules.";
     with_edge_rules: edge_rules, "Sets the maximum number of edge rules.";
-    with_nodes: nodes, "Sets the number of nodes from which on clients cannot create more.";
-    with_edges: edges, "Sets the number of edges from which on clients cannot create more.";
+    with_nodes: nodes, "Sets the number of nodes at which clients can no longer create nodes.";
+    with_edges: edges, "Sets the number of edges at which clients can no longer create edges.";
     with_bytes: bytes, "Sets the maximum size of the resources of each kind, in bytes.";
 }
 
-/// Defines the registry: one field of [`Resources`] for each kind, and what has to be done for all
-/// of them. The limit of a kind is the field of [`ResourceLimits`] with the same name.
+/// Defines the registry: one field of [`Resources`] for each kind, and the operations on all kinds.
+/// The limit of a kind is the field of [`ResourceLimits`] with the same name.
 macro_rules! registry {
     ($($field:ident: $resource:ty,)*) => {
         /// The resources of all kinds.
@@ -99,7 +99,7 @@ macro_rules! registry {
             pub(crate) edges: GraphElements<Edge>,
         }
 
-        /// An observer of the resources of every kind but nodes and edges.
+        /// Observer of the resources of every kind except nodes and edges.
         pub(crate) trait ObserverOfAll: $(Observer<$resource> +)* 'static {}
 
         impl<T> ObserverOfAll for T where T: $(Observer<$resource> +)* 'static {}
@@ -156,7 +156,8 @@ impl Registry {
             .collect()
     }
 
-    /// Returns why the last change of some kind could not be stored, or `None` if all were.
+    /// Returns the reason if the last change to a kind could not be stored, or `None` if all were
+    /// stored.
     pub(crate) fn store_problem(&self) -> Option<String> {
         self.all()
             .iter()
@@ -203,7 +204,7 @@ mod tests {
     use crate::store::MemoryDocStore;
     use crate::time::{Clock, ManualClock, Timestamp};
 
-    /// Records what it observes, with a name.
+    /// Records the changes that it observes, with a name.
     struct Recorder(&'static str, Arc<Mutex<Vec<String>>>);
 
     impl<R: Resource> Observer<R> for Recorder {

@@ -38,17 +38,17 @@ pub struct Resources<R> {
     store: Arc<ResourceStore<R>>,
     context: Arc<ResourceContext>,
     observers: Vec<Arc<dyn Observer<R>>>,
-    /// Resources that are part of the program: clients can only read them.
+    /// Built-in resources, which clients can only read.
     built_in: Vec<Arc<R>>,
 }
 
-/// What the resources of every kind need of the engine.
+/// Parts of the engine that the resources of every kind use.
 pub(crate) struct ResourceContext {
     pub(crate) queries: QueryRunner,
     pub(crate) bus: Arc<Bus<BroadcastMessage>>,
     pub(crate) layer_key_mode: LayerKeyMode,
     pub(crate) memory: MemoryBudget,
-    /// Whether alerts may run programs of this host.
+    /// Whether alerts may run programs on this host.
     pub(crate) alert_scripts: bool,
 }
 
@@ -63,7 +63,7 @@ impl<R: Resource> Resources<R> {
         }
     }
 
-    /// Sets the resources that are part of the program.
+    /// Sets the built-in resources.
     #[cfg(feature = "scripting")]
     pub(crate) fn set_built_in(&mut self, built_in: Vec<R>) {
         self.built_in = built_in.into_iter().map(Arc::new).collect();
@@ -74,7 +74,7 @@ impl<R: Resource> Resources<R> {
     }
 
     /// Registers an observer, which is called after those registered before. Clones made earlier do
-    /// not call it.
+    /// not call the observer.
     pub(crate) fn observe(&mut self, observer: Arc<dyn Observer<R>>) {
         self.observers.push(observer);
     }
@@ -89,7 +89,7 @@ impl<R: Resource> Resources<R> {
     ///
     /// # Errors
     /// Returns an error if the resource is invalid, duplicates another, a limit is reached, or the
-    /// store fails. Nothing has changed then.
+    /// store fails. Nothing has changed in that case.
     pub fn add(&self, resource: R, ttl: Option<Duration>) -> Result<Arc<R>, ResourceError> {
         resource.validate(&*self.context)?;
         self.create_valid(resource, ttl)
@@ -99,7 +99,8 @@ impl<R: Resource> Resources<R> {
         resource.check_nodes(&*self.context)?;
         let now = self.now();
         let resource = self.store.create(resource, ttl, now)?;
-        // The store rounds down to seconds, but not to zero: this is never later than its deadline.
+        // The store rounds down to seconds, but not to zero: this is never later than the store's
+        // deadline.
         let expires_at = ttl
             .filter(|ttl| !ttl.is_zero())
             .map(|ttl| now.saturating_add(Duration::from_secs(ttl.as_secs())));
@@ -122,7 +123,7 @@ impl<R: Resource> Resources<R> {
         self.len() == 0
     }
 
-    /// Returns why the last change could not be stored, or `None` if it was.
+    /// Returns the reason if the last change could not be stored, or `None` if it was.
     #[must_use]
     pub fn store_problem(&self) -> Option<String> {
         self.store.problem()
@@ -206,7 +207,7 @@ impl<R: Resource> Collection for Resources<R> {
         }
         let defaults = self.defaults();
         let patched = self.store.patch(id, patch, &defaults, &*self.context)?;
-        // COMPAT: Skydive: a patch that changes nothing counts as a change of these kinds.
+        // COMPAT: Skydive: for these kinds, a patch that changes nothing counts as a change.
         let Some(resource) = patched.or_else(|| self.store.get(id)) else {
             return Err(PatchError::NotFound);
         };
@@ -233,7 +234,7 @@ pub(crate) trait Expirable: Send + Sync {
     /// Returns the number of resources.
     fn len(&self) -> usize;
 
-    /// Returns why the last change could not be stored, or `None` if it was.
+    /// Returns the reason if the last change could not be stored, or `None` if it was.
     fn store_problem(&self) -> Option<String>;
 
     /// Returns when the next resource expires, or `None` if none has a time to live.
@@ -297,7 +298,7 @@ impl ExpressionChecker for ResourceContext {
     }
 
     fn check_bpf(&self, filter: &str) -> Result<(), String> {
-        // Its own client, so that no creation waits for a query or a capture.
+        // A separate client, so that no creation waits for a query or a capture.
         self.queries
             .filters
             .for_client("resources")
@@ -322,5 +323,5 @@ impl NodeFinder for ResourceContext {
     }
 }
 
-/// Time limit of a resource's query, while a client waits for the creation of the resource.
+/// Maximum duration of a resource's query while a client waits for the creation of the resource.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);

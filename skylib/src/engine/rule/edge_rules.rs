@@ -1,4 +1,4 @@
-//! `EdgeRules`: links the first node of one query to the first node of another.
+//! `EdgeRules`: links the first node of one query to the first node of another query.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,22 +17,22 @@ use crate::graph::{
 };
 use crate::time::Timestamp;
 
-/// The edge rules by the number of their creation.
+/// Edge rules, by their number in the order of creation.
 #[derive(Default)]
 pub(super) struct EdgeRules {
     rules: BTreeMap<u64, LinkRule>,
-    /// The searches of both ends.
+    /// Searches for both ends.
     index: FilterIndex<(u64, Side)>,
     /// Rules with a query that is not a search.
     derived: BTreeSet<u64>,
-    /// Rules by the nodes that are their ends.
+    /// Rules, by the nodes that are their ends.
     by_end: HashMap<NodeId, BTreeSet<u64>>,
     /// Rules to check.
     marked: BTreeSet<u64>,
     guard: LoopGuard<u64>,
 }
 
-/// An end of an edge rule. Complete by definition.
+/// End of an edge rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Side {
     Src,
@@ -44,17 +44,17 @@ struct LinkRule {
     relation: String,
     src: End,
     dst: End,
-    /// The edge that the rule has made.
+    /// Edge created by the rule.
     made: Option<EdgeId>,
 }
 
-/// One end of a rule.
+/// State of one end of a rule.
 struct End {
     query: RuleQuery,
-    /// The node created first, then with the smallest id: unlike the order of an answer, this does
-    /// not depend on when the query ran.
+    /// Matching node that was created first (of several, the node with the smallest ID). Unlike the
+    /// order of an answer, this choice does not depend on when the query ran.
     first: Option<(Timestamp, NodeId)>,
-    /// Whether a search has to run because the first node no longer matches.
+    /// Whether a search must run because the first node no longer matches.
     must_search: bool,
 }
 
@@ -124,8 +124,8 @@ impl EdgeRules {
         self.marked.insert(number);
     }
 
-    /// Removes rules and deletes the edges that they have made. Rules that want the same edge make
-    /// theirs in the next turn.
+    /// Removes rules and deletes the edges that they have created. Other rules that require the
+    /// same edge create it in the next turn.
     pub(super) fn remove(&mut self, context: &RuleContext, numbers: &[u64], counters: &Counters) {
         for number in numbers {
             self.guard.reset_all();
@@ -213,7 +213,7 @@ impl EdgeRules {
         self.marked.extend(affected);
     }
 
-    /// Updates the ends of rules whose searches a node matches, or has matched.
+    /// Updates the ends of rules whose searches the node matches or has matched.
     fn note_node(&mut self, node: &Node, affected: &mut BTreeSet<u64>) {
         let matching = self.index.matches(node);
         for &(number, side) in &matching {
@@ -252,7 +252,7 @@ impl EdgeRules {
         }
     }
 
-    /// Returns when queries have to run without an event.
+    /// Returns the time at which queries must run without an event.
     pub(super) fn next_time(&self) -> Option<Instant> {
         let rules = self.derived.iter().filter_map(|n| self.rules.get(n));
         let ends = rules.flat_map(|rule| [&rule.src, &rule.dst]);
@@ -280,7 +280,7 @@ impl EdgeRules {
                 return;
             }
             self.find_ends(context, *number, now, is_stopping);
-            // The end of an edge of ownership has one parent: all rules for it are checked.
+            // A node has one owner: all rules that determine it are checked.
             let rule = self
                 .rules
                 .get(number)
@@ -347,7 +347,7 @@ impl EdgeRules {
             }
             Ok((made, is_changed))
         };
-        // Most checks find that nothing is to be done, which needs no transaction.
+        // Most checks find nothing to do and need no transaction.
         let mut is_settled = false;
         let check = |graph: &Graph| match (&rule.made, wanted) {
             (Some(id), wanted) => is_made(graph, id, wanted),
@@ -367,7 +367,7 @@ impl EdgeRules {
                 counters.suspensions.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
                     rule = name,
-                    "an edge rule changes its own ends without end; it is suspended until something \
+                    "an edge rule changes its own ends endlessly; it is suspended until something \
                      else changes them"
                 );
                 return;
@@ -399,14 +399,14 @@ impl EdgeRules {
     }
 }
 
-/// Returns whether an edge exists and has the wanted ends.
+/// Returns whether an edge exists and has the required ends.
 fn is_made(graph: &Graph, id: &EdgeId, wanted: Option<(&NodeId, &NodeId)>) -> bool {
     graph
         .edge(id)
         .is_some_and(|edge| wanted == Some((&edge.parent, &edge.child)))
 }
 
-/// Returns whether two nodes are linked already; `layer2` has no direction.
+/// Returns whether two nodes are already linked; `layer2` has no direction.
 fn is_linked(graph: &Graph, relation: &str, src: &NodeId, dst: &NodeId) -> bool {
     let has_relation = |edge: &Edge| relation_of(edge) == Some(relation);
     graph.find_edge(src, dst, has_relation).is_some()
@@ -417,8 +417,8 @@ fn relation_of(edge: &Edge) -> Option<&str> {
     edge.metadata.get("RelationType")?.as_text()
 }
 
-/// Adds the edge of a rule and returns its id; `None` if the nodes are linked already, or do not
-/// exist any more.
+/// Adds the edge of a rule and returns its ID; `None` if the nodes are already linked or no longer
+/// exist.
 fn add(
     context: &RuleContext,
     graph: &mut Graph,
@@ -447,8 +447,8 @@ fn add(
     }
 }
 
-/// Deletes the edges from other owners of a node. Returns `false`, and changes nothing, if this
-/// host's probes determined one, because captures rely on it.
+/// Deletes the edges from other owners of a node. Returns `false`, without any changes, if this
+/// host's probes determined the owner, because captures rely on it.
 fn replace_owner(
     context: &RuleContext,
     graph: &mut Graph,
@@ -502,5 +502,5 @@ fn remove_end_unless(
     }
 }
 
-/// Relation of which a node has one parent only.
+/// Relation in which a node has only one parent.
 const OWNERSHIP: &str = "ownership";

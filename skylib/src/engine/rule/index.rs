@@ -1,9 +1,10 @@
-//! `FilterIndex`: finds the filters that a node matches, without testing all of them.
+//! `FilterIndex`: finds the filters that a node matches, without testing every filter.
 //!
-//! The inverse of an index of nodes: each filter is filed under the equalities of which a match must
-//! satisfy at least one, such as `Name = eth0`, in a hash table per key. A node is looked up with its
-//! values of these keys, and only the filters found are tested. Filters without such equalities are
-//! tested every time. A lookup costs `O(k + c)` for `k` different keys and `c` candidates.
+//! The inverse of an index of nodes: a match of a filter must satisfy at least one of the
+//! equalities under which the filter is stored, such as `Name = eth0`. Each key has a hash table. A
+//! node is looked up with its values of these keys, and only the filters found are tested. Filters
+//! without such equalities are always tested. A lookup costs `O(k + c)` for `k` different keys and
+//! `c` candidates.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -21,13 +22,13 @@ pub(super) struct FilterIndex<T> {
     others: BTreeSet<T>,
 }
 
-/// A filter and where it is filed; `None` if it requires no equality.
+/// Filter, and the equalities under which it is stored; `None` if it requires none.
 struct Filed {
     filter: Filter<ElementKey>,
     under: Option<Vec<Equality>>,
 }
 
-/// The filters that require a value of one metadata key.
+/// Filters that require a value of one metadata key.
 struct Bucket<T> {
     key: MetadataKey,
     by_text: HashMap<Text, BTreeSet<T>>,
@@ -45,7 +46,7 @@ impl<T> Bucket<T> {
     }
 }
 
-/// A test that a value equals another.
+/// Test for equality with a value.
 enum Equality {
     Id(Text),
     Text(MetadataKey, Text),
@@ -64,7 +65,7 @@ impl<T> Default for FilterIndex<T> {
 }
 
 impl<T: Copy + Ord + Hash> FilterIndex<T> {
-    /// Files the filter of a target, which must not have one yet.
+    /// Adds the filter of a target, which must not have a filter.
     pub(super) fn insert(&mut self, target: T, filter: Filter<ElementKey>) {
         let under = any_of(&filter).filter(|equalities| equalities.len() <= MAX_EQUALITIES);
         match &under {
@@ -80,7 +81,7 @@ impl<T: Copy + Ord + Hash> FilterIndex<T> {
         self.filters.insert(target, Filed { filter, under });
     }
 
-    /// Returns the targets that are filed under an equality.
+    /// Returns the targets stored under an equality.
     fn list(&mut self, equality: &Equality) -> &mut BTreeSet<T> {
         let keys = &mut self.keys;
         match equality {
@@ -159,8 +160,8 @@ fn remove_if_empty<K: Hash + Eq, T>(lists: &mut HashMap<K, BTreeSet<T>>, key: &K
     }
 }
 
-/// Calls a function with each value that an equality is compared with: that at the path, the
-/// elements of an array there, or what arrays on the path contain.
+/// Calls a function with each value to which an equality applies: the value at the path, the
+/// elements of an array at the path, or the contents of arrays on the path.
 fn each_value(found: &PathMatch<'_>, then: &mut dyn FnMut(&Value)) {
     let mut with_elements = |value: &Value| match value {
         Value::List(list) => list.iter().for_each(&mut *then),
@@ -172,7 +173,8 @@ fn each_value(found: &PathMatch<'_>, then: &mut dyn FnMut(&Value)) {
     }
 }
 
-/// Returns equalities of which every match satisfies at least one; `None` if there are none.
+/// Returns equalities of which every match satisfies at least one; `None` if the filter has no such
+/// equalities.
 fn any_of(filter: &Filter<ElementKey>) -> Option<Vec<Equality>> {
     match filter {
         Filter::All(filters) => filters.iter().filter_map(any_of).min_by_key(Vec::len),
@@ -203,7 +205,7 @@ fn any_of(filter: &Filter<ElementKey>) -> Option<Vec<Equality>> {
     }
 }
 
-/// Maximum number of equalities under which one filter is filed.
+/// Maximum number of equalities under which a filter is stored.
 const MAX_EQUALITIES: usize = 256;
 
 #[cfg(test)]
@@ -218,7 +220,7 @@ mod tests {
         Node::new(id, metadata, Timestamp::from_ms(5))
     }
 
-    /// Searches of all forms: with the index, each must find what its filter alone finds.
+    /// Searches of all forms. With the index, each must find the same nodes as its filter alone.
     const SEARCHES: [&str; 14] = [
         "G.V()",
         "G.V('a')",

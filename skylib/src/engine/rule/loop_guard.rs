@@ -1,24 +1,24 @@
-//! `LoopGuard`: stops rules that trigger each other without end.
+//! `LoopGuard`: stops rules that trigger each other endlessly.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Bounds how often rules change the same thing in reaction to changes by rules.
+/// Limit on the number of times that rules change the same object in reaction to changes by rules.
 ///
-/// Every change by anything else starts a new count. So a loop of rules costs at most
+/// A change by anything else resets the count. A loop of rules therefore costs at most
 /// [`MAX_ROUNDS`] changes for each change from outside.
 pub(super) struct LoopGuard<K> {
     rounds: HashMap<K, u32>,
 }
 
-/// Answer of a [`LoopGuard`]. Complete by definition.
+/// Decision of a [`LoopGuard`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The change may be made.
+    /// The change is allowed.
     Allowed,
-    /// The limit is reached now: the rules are suspended for this thing.
+    /// The limit has just been reached: the rules are now suspended for this object.
     Suspends,
-    /// The rules were suspended before.
+    /// The rules are already suspended for this object.
     Suspended,
 }
 
@@ -31,17 +31,17 @@ impl<K> Default for LoopGuard<K> {
 }
 
 impl<K: Eq + Hash + Clone> LoopGuard<K> {
-    /// Starts a new count, because something other than a rule has changed the thing.
+    /// Resets the count of an object, because something other than a rule has changed it.
     pub(super) fn reset(&mut self, key: &K) {
         self.rounds.remove(key);
     }
 
-    /// Starts new counts for everything, because the rules have changed.
+    /// Resets all counts, because the rules have changed.
     pub(super) fn reset_all(&mut self) {
         self.rounds.clear();
     }
 
-    /// Counts a change that rules want to make.
+    /// Counts a change that rules require, and returns whether it is allowed.
     pub(super) fn check(&mut self, key: &K) -> Verdict {
         let rounds = self.rounds.entry(key.clone()).or_default();
         *rounds = rounds.saturating_add(1);
@@ -53,7 +53,8 @@ impl<K: Eq + Hash + Clone> LoopGuard<K> {
     }
 }
 
-/// Number of changes without a change from outside; chains of as many rules still complete.
+/// Maximum number of changes without a change from outside; chains of up to this number of rules
+/// complete.
 const MAX_ROUNDS: u32 = 32;
 const SUSPENDING: u32 = MAX_ROUNDS + 1;
 

@@ -6,15 +6,16 @@
 //!                                                       └ EdgeRules ─ edges
 //! ```
 //!
-//! A rule runs only when an event can change its effect. A query that only searches nodes is filed in
-//! a [`FilterIndex`]: the changed node finds the rules that it matches, whatever their number, and
-//! the query itself never runs. Any other query runs again when the static analysis of its plan says
-//! that an event may change its answer ([`Interest`]), at most ten times a second.
+//! A rule runs only when an event can change its effect. A query that only searches nodes is stored
+//! in a [`FilterIndex`]: a lookup with the changed node finds the rules that the node matches,
+//! regardless of the number of rules, and the query itself never runs. Any other query runs again,
+//! at most ten times a second, when the static analysis of its plan shows that an event may change
+//! its answer ([`Interest`]).
 //!
-//! Rules apply in the order of their creation, so the last one wins where they contradict each
-//! other: all rules of a node are applied to a copy of its metadata, and the graph is changed once,
-//! if the result differs. Repeated application of the same rules therefore changes nothing. Rules
-//! that still trigger each other without end are suspended, see [`LoopGuard`].
+//! Rules apply in the order of creation, so that the last rule takes precedence if rules contradict
+//! each other: all rules of a node are applied to a copy of its metadata, and the graph is changed
+//! once if the result differs. Repeated application of the same rules therefore changes nothing.
+//! Rules that still trigger each other endlessly are suspended; see [`LoopGuard`].
 //!
 //! [`Interest`]: crate::gremlin::live::Interest
 
@@ -48,27 +49,27 @@ use crate::time::Timestamp;
 pub struct RuleStatus {
     /// Number of graph events that the rules have processed.
     pub events: u64,
-    /// Number of changes of the graph that rules have made.
+    /// Number of changes to the graph made by rules.
     pub changes: u64,
-    /// Number of changes that failed, for example because the graph is full.
+    /// Number of failed changes, for example because the graph is full.
     pub failures: u64,
-    /// Number of times the event queue overflowed, so that all rules were applied again.
+    /// Number of times that the event queue overflowed, so that all rules were applied again.
     pub overruns: u64,
-    /// Number of times rules were suspended because they triggered each other without end.
+    /// Number of times that rules were suspended because they triggered each other endlessly.
     pub suspensions: u64,
 }
 
-/// Work of the rule thread, and its counters.
+/// Work queue and counters of the rule thread.
 pub(crate) struct RuleHub {
     pub(super) queries: QueryRunner,
     node_rules: Arc<ResourceStore<NodeRule>>,
     edge_rules: Arc<ResourceStore<EdgeRule>>,
     host: String,
     inbox: Mutex<Inbox>,
-    /// Wakes the rule thread.
+    /// Notified when the rule thread has work.
     filled: Condvar,
     is_stopped: AtomicBool,
-    /// Whether there are rules, so that events matter.
+    /// Whether any rules exist; otherwise, events are ignored.
     is_active: AtomicBool,
     counters: Counters,
 }
@@ -86,7 +87,7 @@ pub(super) struct Counters {
 #[derive(Default)]
 struct Inbox {
     events: Vec<RuleEvent>,
-    /// Memory that `events` retain, in bytes.
+    /// Memory retained by `events`, in bytes.
     bytes: usize,
     /// Whether events were lost because the inbox was full.
     is_overrun: bool,
@@ -94,14 +95,14 @@ struct Inbox {
     are_rules_changed: bool,
 }
 
-/// A graph event, and whether a rule caused it.
+/// Graph event, and whether a rule caused it.
 pub(super) struct RuleEvent {
     pub(super) event: GraphEvent,
     pub(super) is_own: bool,
 }
 
 impl RuleHub {
-    /// Returns a hub that applies the rules of two stores on a host with this id.
+    /// Returns a hub that applies the rules of two stores on the host with this ID.
     pub(crate) fn new(
         queries: QueryRunner,
         node_rules: Arc<ResourceStore<NodeRule>>,
@@ -127,7 +128,7 @@ impl RuleHub {
 
     /// Queues a graph event, in the order of the log. Called by the dispatcher; never blocks.
     pub(crate) fn graph_event(&self, logged: &LoggedEvent) {
-        // Rules created after this check see the change in the graph.
+        // Rules created after this check find the change in the graph.
         if !self.is_active.load(Ordering::Acquire) {
             return;
         }
@@ -188,8 +189,8 @@ impl RuleHub {
         }
     }
 
-    /// Waits for work and takes it; returns `None` once the hub is stopped. Ends the wait at
-    /// `until`; new events end it, but not before `gather_until`.
+    /// Waits for work and removes it from the inbox; returns `None` once the hub is stopped. The
+    /// wait ends at `until`, or when events arrive, but not before `gather_until`.
     fn wait(&self, until: Option<Instant>, gather_until: Instant) -> Option<Inbox> {
         let mut inbox = self.inbox.lock();
         loop {
@@ -241,11 +242,11 @@ impl Observer<EdgeRule> for RuleHub {
     }
 }
 
-/// Author of the changes that rules make; no connection has this number.
+/// Author of the changes made by rules; no connection has this number.
 const AUTHOR: u64 = u64::MAX;
 /// Maximum number of events in the inbox; small in tests, so that some overflow it.
 const MAX_EVENTS: usize = if cfg!(test) { 50 } else { 20_000 };
-/// Maximum memory that these events retain, in bytes; one event may exceed it.
+/// Maximum memory retained by the events, in bytes; one event may exceed the limit.
 const MAX_BYTES: usize = 16 << 20;
 /// Minimum time between two batches of events.
 const COALESCE: Duration = Duration::from_millis(2);

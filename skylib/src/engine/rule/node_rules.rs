@@ -18,25 +18,25 @@ use crate::graph::{
 };
 use crate::time::Timestamp;
 
-/// The node rules by the number of their creation.
+/// Node rules, by their number in the order of creation.
 #[derive(Default)]
 pub(super) struct NodeRules {
     creates: BTreeMap<u64, CreateRule>,
-    /// Rules that create a node, by its id: the first one determines its metadata.
+    /// Rules that create a node, by the ID of the node; the first rule determines its metadata.
     by_node: HashMap<NodeId, BTreeSet<u64>>,
     updates: BTreeMap<u64, UpdateRule>,
-    /// The searches of the update rules.
+    /// Searches of the update rules.
     index: FilterIndex<u64>,
     /// Update rules whose query is not a search.
     derived: BTreeSet<u64>,
-    /// These rules by the nodes that their queries returned.
+    /// The rules in `derived`, by the nodes that their queries returned.
     members: HashMap<NodeId, BTreeSet<u64>>,
     /// Nodes to check.
     marked: HashSet<NodeId>,
-    /// Ids of nodes that may be missing.
+    /// IDs of nodes that may be missing.
     missing: HashSet<NodeId>,
     guard: LoopGuard<NodeId>,
-    /// Time at which nodes that could not be created are tried again.
+    /// Time at which the creation of failed nodes is retried.
     retry: Option<Instant>,
 }
 
@@ -66,7 +66,7 @@ impl NodeRules {
         numbers
     }
 
-    /// Adds a rule and marks what it affects.
+    /// Adds a rule and marks the nodes that it affects.
     pub(super) fn add(&mut self, context: &RuleContext, number: u64, rule: Arc<NodeRule>) {
         self.guard.reset_all();
         if rule.action == "create" {
@@ -93,8 +93,8 @@ impl NodeRules {
         self.updates.insert(number, update);
     }
 
-    /// Removes rules and undoes their effects: deletes nodes that no other rule creates, and removes
-    /// keys that no other rule sets from the nodes that match now.
+    /// Removes rules and undoes their effects: deletes nodes that no other rule creates, and
+    /// removes keys that no other rule sets from the nodes that currently match.
     pub(super) fn remove(&mut self, context: &RuleContext, numbers: &[u64], counters: &Counters) {
         let mut stripped: Vec<UpdateRule> = Vec::new();
         for number in numbers {
@@ -179,7 +179,7 @@ impl NodeRules {
         }
     }
 
-    /// Marks what an event may affect.
+    /// Marks the nodes that an event may affect.
     pub(super) fn note(&mut self, RuleEvent { event, is_own }: &RuleEvent) {
         match event {
             GraphEvent::NodeAdded(node) | GraphEvent::NodeUpdated { node, .. } => {
@@ -206,7 +206,7 @@ impl NodeRules {
         }
     }
 
-    /// Returns when queries have to run without an event.
+    /// Returns the time at which queries must run without an event.
     pub(super) fn next_time(&self) -> Option<Instant> {
         let rules = self.derived.iter().filter_map(|n| self.updates.get(n));
         let queries = rules.filter_map(|update| update.query.next_time());
@@ -231,9 +231,7 @@ impl NodeRules {
             context.queries.graph.read(&mut |graph| {
                 nodes.extend(chunk.iter().filter_map(|id| graph.node(id)).cloned());
             });
-            for node in nodes {
-                self.settle_node(context, &node, counters);
-            }
+            self.settle_nodes(context, &nodes, counters);
         }
     }
 
@@ -298,32 +296,46 @@ impl NodeRules {
         }
     }
 
-    fn settle_node(&mut self, context: &RuleContext, node: &Arc<Node>, counters: &Counters) {
-        if self.desired(context, node).is_none() {
+    /// Applies the rules to nodes, in one transaction.
+    fn settle_nodes(&mut self, context: &RuleContext, nodes: &[Arc<Node>], counters: &Counters) {
+        let mut changing: Vec<&Arc<Node>> = Vec::new();
+        for node in nodes {
+            if self.desired(context, node).is_some() && self.may_change(node, counters) {
+                changing.push(node);
+            }
+        }
+        if changing.is_empty() {
             return;
         }
+        let work = |graph: &mut Graph, now: Timestamp| -> Vec<Result<bool, GraphError>> {
+            let apply = |node: &&Arc<Node>| self.apply(context, graph, &node.id, &[], now);
+            changing.iter().map(apply).collect()
+        };
+        for (node, outcome) in changing.iter().zip(context.update(work)) {
+            let names = match &outcome {
+                Ok(_) => String::new(),
+                Err(_) => self.names_for(node),
+            };
+            count(counters, &names, outcome);
+        }
+    }
+
+    /// Returns whether the rules may change a node, or are suspended for it.
+    fn may_change(&mut self, node: &Node, counters: &Counters) -> bool {
         match self.guard.check(&node.id) {
-            Verdict::Allowed => {}
+            Verdict::Allowed => true,
             Verdict::Suspends => {
                 counters.suspensions.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
                     node = %node.id,
                     rules = self.names_for(node),
-                    "rules trigger each other without end; they are suspended for this node until \
+                    "rules trigger each other endlessly; they are suspended for this node until \
                      something else changes it"
                 );
-                return;
+                false
             }
-            Verdict::Suspended => return,
+            Verdict::Suspended => false,
         }
-        let work =
-            |graph: &mut Graph, now: Timestamp| self.apply(context, graph, &node.id, &[], now);
-        let outcome = context.update(work);
-        let names = match &outcome {
-            Ok(_) => String::new(),
-            Err(_) => self.names_for(node),
-        };
-        count(counters, &names, outcome);
     }
 
     /// Removes the keys of some operations from a node, then applies all rules to it.
@@ -353,8 +365,9 @@ impl NodeRules {
         }
     }
 
-    /// Returns the metadata of a node after all rules that match it, in the order of their creation;
-    /// `None` if they change nothing. A rule may match because of what an earlier one has set.
+    /// Returns the metadata of a node after application of all rules that match it, in the order of
+    /// creation; `None` if the rules change nothing. A rule may match because of metadata set by an
+    /// earlier rule.
     fn desired(&self, context: &RuleContext, node: &Node) -> Option<Metadata> {
         let mut queue = self.index.matches(node);
         queue.extend(self.members.get(&node.id).into_iter().flatten());
@@ -392,15 +405,15 @@ impl NodeRules {
     }
 }
 
-/// Returns whether a rule may change a key: never what identifies a node, and of the nodes of this
-/// host's probes nothing that captures rely on.
+/// Returns whether a rule may change a key. Keys that identify a node, and keys of nodes of this
+/// host's probes that captures rely on, must not be changed.
 fn is_allowed(context: &RuleContext, node: &Node, op: &MetadataOp) -> bool {
     let root = op.key().split('.').next().unwrap_or_default();
     let is_defining = Node::DEFINING.contains(&root);
     !(matches!(root, "Name" | "Type") || is_defining && node.origin == *context.probes.as_str())
 }
 
-/// Returns the id of the node that a rule creates. COMPAT: as in Skydive.
+/// Returns the ID of the node that a rule creates. COMPAT: as in Skydive.
 fn node_id(rule: &NodeRule) -> NodeId {
     let text = |key: &str| {
         let metadata = rule.metadata.as_ref();
@@ -433,7 +446,7 @@ fn ops(rule: &NodeRule) -> Vec<MetadataOp> {
         .collect()
 }
 
-/// Returns a rule's id, and its name if it has one, for the log.
+/// Returns the ID of a rule, and its name if it has one, for the log.
 fn name(rule: &NodeRule) -> String {
     match rule.name.as_str() {
         "" => rule.uuid.clone(),
@@ -441,7 +454,7 @@ fn name(rule: &NodeRule) -> String {
     }
 }
 
-/// Number of nodes that are read under one lock.
+/// Maximum number of nodes that are read while the lock is held.
 const CHUNK: usize = 64;
-/// Time after which a node that could not be created is tried again.
+/// Time after which the creation of a node is retried after a failure.
 const RETRY: Duration = Duration::from_secs(5);

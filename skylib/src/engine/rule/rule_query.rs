@@ -1,4 +1,4 @@
-//! `RuleQuery`: the query of a rule, and when it has to run.
+//! `RuleQuery`: the query of a rule, and the schedule of its runs.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use crate::graph::{ElementKey, GraphEvent, Node, NodeId};
 use crate::gremlin::live::{Interest, node_search};
 use crate::gremlin::{Answer, Query, QueryErrorKind};
 
-/// The query of a rule.
+/// Query of a rule.
 pub(super) struct RuleQuery {
     query: Option<Query>,
-    /// The filter that exactly the nodes of the answer match, if the query is only a search.
+    /// If the query is only a search, the filter that exactly the nodes of the answer match.
     search: Option<Filter<ElementKey>>,
     interest: Option<Interest>,
-    /// Whether the answer may have changed. Queries without a search only.
+    /// Whether the answer may have changed; used for queries that are not a search.
     is_stale: bool,
     /// Earliest time of the next run.
     earliest: Instant,
-    /// Problem of the last run, which is not logged twice.
+    /// Error message of the last run; a repeated message is not logged.
     problem: Option<String>,
 }
 
 impl RuleQuery {
-    /// Parses a query. An invalid one, which an earlier version may have accepted, never returns
+    /// Parses a query. An invalid query, which an earlier version may have accepted, never returns
     /// nodes.
     pub(super) fn new(text: &str) -> Self {
         let query = Query::parse(text).ok();
@@ -66,7 +66,7 @@ impl RuleQuery {
         self.is_stale = self.interest.is_some();
     }
 
-    /// Returns when the query has to run again; `None` until an event changes that.
+    /// Returns the time of the next run; `None` until an event requires one.
     pub(super) fn next_time(&self) -> Option<Instant> {
         let interest = self.interest.as_ref()?;
         if self.is_stale {
@@ -75,13 +75,13 @@ impl RuleQuery {
         interest.is_timed().then(|| self.earliest + TIMED_INTERVAL)
     }
 
-    /// Returns whether the query has to run now.
+    /// Returns whether the query must run now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.next_time().is_some_and(|time| time <= now)
     }
 
-    /// Runs the query and returns its nodes; `None` if it failed or was interrupted. Nodes only:
-    /// edges, values, and graphs count as no nodes.
+    /// Runs the query and returns its nodes; `None` if it failed or was interrupted. Only nodes
+    /// count: for edges, values, and graphs, the list is empty.
     pub(super) fn run(
         &mut self,
         queries: &QueryRunner,
@@ -118,14 +118,14 @@ impl RuleQuery {
     }
 }
 
-/// Returns the ids of nodes.
+/// Returns the IDs of nodes.
 pub(super) fn ids(nodes: &[Arc<Node>]) -> HashSet<NodeId> {
     nodes.iter().map(|node| node.id.clone()).collect()
 }
 
 /// Minimum time between two runs of a query that is not a search.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// Interval at which a query that reads flows or the past runs again.
+/// Interval at which a query that reads flows or history runs again.
 const TIMED_INTERVAL: Duration = Duration::from_secs(5);
-/// Time limit of one run.
+/// Maximum duration of one run.
 const MAX_TIME: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! `RuleSet`: all rules, as the rule thread holds them.
+//! `RuleSet`: all rules, held by the rule thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) struct RuleSet {
     edges: EdgeRules,
 }
 
-/// What node and edge rules need of the engine.
+/// Parts of the engine used by node and edge rules.
 pub(super) struct RuleContext {
     pub(super) queries: QueryRunner,
     /// Identity of this host.
@@ -32,21 +32,21 @@ pub(super) struct RuleContext {
 }
 
 impl RuleContext {
-    /// Returns whether the elements of an origin are changed by this host only: not by an agent or a
-    /// publisher.
+    /// Returns whether only this host changes the elements of an origin, and no agent or publisher
+    /// does.
     pub(super) fn is_from_here(&self, origin: &str) -> bool {
         let service = origin.strip_suffix(&*self.host);
         matches!(service, Some("agent." | "analyzer." | "api."))
     }
 
-    /// Runs a transaction whose events are recognized as the rules' own.
+    /// Runs a transaction whose events are recognized as caused by rules.
     pub(super) fn update<R>(&self, work: impl FnOnce(&mut Graph, Timestamp) -> R) -> R {
         self.queries.graph.update_as(Some(AUTHOR), work)
     }
 }
 
 impl RuleSet {
-    /// Returns a set without rules, on a host with this id.
+    /// Returns a set without rules, on the host with this ID.
     pub(super) fn new(queries: QueryRunner, host: &str) -> Self {
         Self {
             context: RuleContext {
@@ -60,8 +60,8 @@ impl RuleSet {
         }
     }
 
-    /// Adds the rules that are new and removes those that no longer exist. The lists are in the
-    /// order of creation. The effects of removed rules are undone at once.
+    /// Adds new rules and removes rules that no longer exist. The lists are in the order of
+    /// creation. The effects of removed rules are undone immediately.
     pub(super) fn update_rules(
         &mut self,
         node_rules: &[(u64, Arc<NodeRule>)],
@@ -87,7 +87,7 @@ impl RuleSet {
         self.edges.mark_all();
     }
 
-    /// Marks what an event may affect.
+    /// Marks everything that an event may affect.
     pub(super) fn note(&mut self, event: &RuleEvent) {
         self.nodes.note(event);
         self.edges.note(event);
@@ -99,7 +99,7 @@ impl RuleSet {
         self.edges.settle(&self.context, counters, is_stopping);
     }
 
-    /// Returns when rules have to be applied without an event.
+    /// Returns the time at which rules must be applied without an event.
     pub(super) fn next_time(&self) -> Option<Instant> {
         [self.nodes.next_time(), self.edges.next_time()]
             .into_iter()
@@ -126,7 +126,7 @@ fn difference<R>(list: &[(u64, Arc<R>)], numbers: &[u64]) -> (Vec<(u64, Arc<R>)>
     (added, removed)
 }
 
-/// Counts a change, or a failure, which is logged.
+/// Counts a change, or counts and logs a failure.
 pub(super) fn count(counters: &Counters, rule: &str, outcome: Result<bool, GraphError>) {
     match outcome {
         Ok(true) => {
@@ -135,7 +135,8 @@ pub(super) fn count(counters: &Counters, rule: &str, outcome: Result<bool, Graph
         Ok(false) => {}
         Err(error) => {
             let failures = counters.failures.fetch_add(1, Ordering::Relaxed);
-            // A full graph fails for every rule: the log shows powers of two.
+            // With a full graph, every rule fails: only failures whose count is a power of two are
+            // logged.
             if (failures + 1).is_power_of_two() {
                 tracing::warn!(rule, %error, failures = failures + 1, "a rule cannot be applied");
             }

@@ -57,7 +57,7 @@ fn becomes(engine: &Engine, query: &str, answer: &str) {
             return;
         }
         let waited = SystemClock.now().as_ms() - began.as_ms();
-        assert!(waited < 10_000, "{query}: {now}, not {answer}");
+        assert!(waited < 60_000, "{query}: {now}, not {answer}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -212,7 +212,7 @@ fn rules_that_trigger_each_other_are_suspended_until_something_else_changes_the_
     let suspended = |count| {
         let began = SystemClock.now();
         while engine.status().rules.suspensions < count {
-            assert!(SystemClock.now().as_ms() - began.as_ms() < 10_000);
+            assert!(SystemClock.now().as_ms() - began.as_ms() < 60_000);
             std::thread::sleep(Duration::from_millis(2));
         }
         settled(&engine);

@@ -1,7 +1,7 @@
-//! `Bridge`: what scripts can use of the engine.
+//! `Bridge`: interface of scripts to the engine.
 //!
-//! All values cross the bridge as text, in both directions. Whatever a script passes is data: a
-//! failure is returned to the script, and nothing panics.
+//! All values cross the bridge as strings, in both directions. Input from a script is untrusted: a
+//! failure is returned to the script, and the bridge does not panic.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -25,8 +25,9 @@ use crate::error_chain::Chain;
 use crate::graph::{Edge, Node};
 use crate::gremlin::{Query, QueryError, QueryErrorKind};
 use crate::memory::{MemoryBudget, MemoryUse};
+use crate::time::Clock;
 
-/// The queries and resources of an engine, for scripts.
+/// Queries and resources of an engine, for scripts.
 pub(crate) struct Bridge {
     queries: QueryRunner,
     memory: MemoryBudget,
@@ -43,9 +44,9 @@ pub(crate) struct Bridge {
     edges: GraphElements<Edge>,
 }
 
-/// Result of a function: an error's name or an empty text, and the result or the error's message.
-/// Without a second part, the result is null.
-type Reply = (String, Option<String>);
+/// Result of a function: the name of an error or an empty string, and the result or the message of
+/// the error. Without a second part, the result is null.
+pub(super) type Reply = (String, Option<String>);
 
 impl Bridge {
     /// Returns the bridge to the resources of a registry, which must have all its observers.
@@ -94,7 +95,7 @@ impl Bridge {
         native.set("log", Function::new(ctx.clone(), log)?)?;
         let bridge = Arc::clone(self);
         let uuid = move |version: String, namespace: String, name: String| {
-            let uuid = bridge.uuid(&version, &namespace, &name);
+            let uuid = uuid(&version, &namespace, &name, &*bridge.queries.clock);
             uuid.map(|uuid| uuid.to_string()).unwrap_or_default()
         };
         native.set("uuid", Function::new(ctx.clone(), uuid)?)?;
@@ -122,7 +123,7 @@ impl Bridge {
         }
     }
 
-    /// Does what an HTTP request to the API would do with a resource.
+    /// Applies the effect of an HTTP request to the API to a resource.
     pub(super) fn request(&self, resource: &str, id: &str, method: &str, body: &str) -> Reply {
         if !self.can_write && method != "GET" {
             return failure(
@@ -189,45 +190,46 @@ impl Bridge {
             Err(error) => failure("MarshalError", &error.to_string()),
         }
     }
+}
 
-    /// Returns a UUID of version 1, 3, 4, or 5; `None` for another version or an unknown namespace.
-    fn uuid(&self, version: &str, namespace: &str, name: &str) -> Option<Uuid> {
-        let space = match namespace {
-            "ns:DNS" => Some(Uuid::NAMESPACE_DNS),
-            "ns:URL" => Some(Uuid::NAMESPACE_URL),
-            "ns:OID" => Some(Uuid::NAMESPACE_OID),
-            "ns:X500" => Some(Uuid::NAMESPACE_X500),
-            other => other.parse().ok(),
-        };
-        match version {
-            "1" => {
-                let random = Uuid::new_v4().into_bytes();
-                let [a, b, c, d, e, f, g, h, ..] = random;
-                let ms = self.queries.clock.now().as_ms().unsigned_abs();
-                let ticks = ms.wrapping_mul(10_000).wrapping_add(GREGORIAN_TICKS);
-                let counter = u16::from_be_bytes([a, b]);
-                // The multicast bit marks a node id that is not an address (RFC 9562, 6.10).
-                let node = [c | 1, d, e, f, g, h];
-                Some(uuid::Builder::from_gregorian_timestamp(ticks, counter, &node).into_uuid())
-            }
-            "3" => {
-                let hash = Md5::new()
-                    .chain_update(space?)
-                    .chain_update(name)
-                    .finalize();
-                Some(uuid::Builder::from_md5_bytes(hash.into()).into_uuid())
-            }
-            "4" => Some(Uuid::new_v4()),
-            "5" => Some(Uuid::new_v5(&space?, name.as_bytes())),
-            _ => None,
+/// Returns a UUID of version 1, 3, 4, or 5; `None` for another version or an unknown namespace.
+pub(super) fn uuid(version: &str, namespace: &str, name: &str, clock: &dyn Clock) -> Option<Uuid> {
+    let space = match namespace {
+        "ns:DNS" => Some(Uuid::NAMESPACE_DNS),
+        "ns:URL" => Some(Uuid::NAMESPACE_URL),
+        "ns:OID" => Some(Uuid::NAMESPACE_OID),
+        "ns:X500" => Some(Uuid::NAMESPACE_X500),
+        other => other.parse().ok(),
+    };
+    match version {
+        "1" => {
+            let random = Uuid::new_v4().into_bytes();
+            let [a, b, c, d, e, f, g, h, ..] = random;
+            let ms = clock.now().as_ms().unsigned_abs();
+            let ticks = ms.wrapping_mul(10_000).wrapping_add(GREGORIAN_TICKS);
+            let counter = u16::from_be_bytes([a, b]);
+            // The multicast bit marks a node id that is not an address (RFC 9562, 6.10).
+            let node = [c | 1, d, e, f, g, h];
+            Some(uuid::Builder::from_gregorian_timestamp(ticks, counter, &node).into_uuid())
         }
+        "3" => {
+            let hash = Md5::new()
+                .chain_update(space?)
+                .chain_update(name)
+                .finalize();
+            Some(uuid::Builder::from_md5_bytes(hash.into()).into_uuid())
+        }
+        "4" => Some(Uuid::new_v4()),
+        "5" => Some(Uuid::new_v5(&space?, name.as_bytes())),
+        _ => None,
     }
 }
 
-/// Ticks of 100 ns between the start of the Gregorian calendar and the Unix epoch (RFC 9562, 5.1).
+/// Number of ticks of 100 ns between the start of the Gregorian calendar and the Unix epoch (RFC
+/// 9562, section 5.1).
 const GREGORIAN_TICKS: u64 = 0x01b2_1dd2_1381_4000;
 
-/// COMPAT: names of the errors that scripts see.
+/// COMPAT: error names that scripts receive.
 fn error_name(error: &QueryError) -> &'static str {
     match error.kind() {
         QueryErrorKind::Parse => "ParseError",
@@ -242,18 +244,20 @@ fn creation_error(error: &ResourceError) -> &'static str {
     }
 }
 
-fn failure(name: &str, message: &str) -> Reply {
+/// Returns the reply of a function that failed.
+pub(super) fn failure(name: &str, message: &str) -> Reply {
     (name.to_owned(), Some(message.to_owned()))
 }
 
-const NULL: Reply = (String::new(), None);
+/// Reply of a function without a result.
+pub(super) const NULL: Reply = (String::new(), None);
 
-/// Returns a number of milliseconds as a duration; none for a negative number or NaN.
-fn duration(ms: f64) -> Duration {
+/// Returns a number of milliseconds as a duration; zero for a negative number or NaN.
+pub(super) fn duration(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms.max(0.0) / 1e3).unwrap_or(Duration::MAX)
 }
 
-/// Text with a maximum length.
+/// String with a maximum length.
 struct Bounded {
     text: Vec<u8>,
     max: usize,
@@ -291,7 +295,7 @@ impl Write for Bounded {
     }
 }
 
-/// Writes what a script prints to the log.
+/// Console of a script, which writes to the log.
 pub(super) struct Console {
     script: String,
     /// Number of lines that may still be written.
@@ -327,12 +331,12 @@ impl Console {
         if left == 1 {
             tracing::warn!(
                 script,
-                "the script prints no further lines: limit of {MAX_LINES}"
+                "further lines of the script are not printed; the limit is {MAX_LINES}"
             );
         }
     }
 }
 
-/// Maximum number of lines that a script may print, and their length in bytes.
+/// Maximum number of lines that a script may print, and maximum length of a line in bytes.
 const MAX_LINES: usize = 1_000;
 const MAX_LINE: usize = 4 << 10;

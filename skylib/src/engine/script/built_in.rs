@@ -1,6 +1,7 @@
-//! The workflows that are part of the program.
+//! Built-in workflows.
 //!
-//! COMPAT: they have the ids, parameters, and results of Skydive's; their sources are new.
+//! COMPAT: the workflows have the IDs, parameters, and results of Skydive's workflows; the sources
+//! are new.
 
 use serde_json::json;
 

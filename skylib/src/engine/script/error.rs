@@ -1,4 +1,4 @@
-//! `ScriptError`: why a script has no result.
+//! `ScriptError`: reason why a script has no result.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScriptError {
-    /// No workflow has this id. COMPAT: clients of the original match this text.
+    /// No workflow has this ID. COMPAT: clients of Skydive match this text.
     #[error("No workflow found with ID: {0}")]
     UnknownWorkflow(String),
-    /// The script threw a value, or its source is invalid; the text of what it threw.
+    /// The script threw a value, or its source is invalid; contains the thrown value as a string.
     #[error("{0}")]
     Thrown(String),
     /// The script exceeded its time limit.
@@ -22,6 +22,6 @@ pub enum ScriptError {
     #[error("the script was canceled")]
     Canceled,
     /// Too many calls wait for a thread.
-    #[error("{0} calls of workflows are waiting already (workflow.max_running); try again later")]
+    #[error("{0} workflow calls are already waiting (workflow.max_running); try again later")]
     Busy(usize),
 }

@@ -1,18 +1,20 @@
-//! JavaScript: workflows that clients call, and the expressions of alerts.
+//! JavaScript: workflows called by clients, and expressions of alerts.
 //!
 //! ```text
 //! call of a workflow ─┐            ┌ Bridge ─ queries, resources
 //! alert ──────────────┴ Threads ─ Runtime (QuickJS) ─ prelude.js ─ script
 //! ```
 //!
-//! Every script runs in an interpreter and a context of its own, so nothing carries over, on a thread
-//! of its own: several run at once. Its time, memory, and stack are limited. It cannot reach files
-//! or the network: what it can use are the functions of `prelude.js`, which call those of
-//! [`Bridge`](bridge::Bridge). `docs/automation.md` describes them.
+//! Every script runs in an interpreter and a context of its own, so that no state carries over, and
+//! on a thread of its own, so that several scripts run concurrently. Time, memory, and stack are
+//! limited. A script has no access to files or the network. It can use only the functions of
+//! `prelude.js`, which call the functions of [`Bridge`](bridge::Bridge). `docs/automation.md`
+//! describes them.
 
 mod bridge;
 mod built_in;
 mod error;
+mod interpreter;
 mod runtime;
 mod stop;
 #[cfg(test)]
@@ -20,6 +22,7 @@ mod tests;
 mod threads;
 
 pub use error::ScriptError;
+pub use interpreter::{Interpreter, ScriptHost};
 
 pub(super) use bridge::Bridge;
 pub(super) use built_in::workflows as built_in_workflows;
@@ -49,20 +52,20 @@ use crate::engine::alert::{EvaluationDone, Evaluator};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScriptOptions {
-    /// Time limit of the call of a workflow.
+    /// Maximum duration of a workflow call.
     pub max_time: Duration,
-    /// Time limit of the evaluation of an alert's expression.
+    /// Maximum duration of the evaluation of an alert's expression.
     pub max_alert_time: Duration,
-    /// Memory limit of one script, in bytes.
+    /// Maximum memory of one script, in bytes.
     pub max_memory: usize,
-    /// Maximum number of workflows that run at a time; further calls wait.
+    /// Maximum number of workflows that run concurrently; further calls wait.
     pub max_running: usize,
     /// Whether scripts may create, change, and delete resources.
     pub can_write: bool,
 }
 
 impl Default for ScriptOptions {
-    /// Returns time limits of 5 minutes and 5 s, 64 MiB, and 16 workflows at a time.
+    /// Returns time limits of 5 minutes and 5 s, 64 MiB, and 16 concurrent workflows.
     fn default() -> Self {
         Self {
             max_time: Duration::from_secs(300),
@@ -75,28 +78,28 @@ impl Default for ScriptOptions {
 }
 
 impl ScriptOptions {
-    /// Sets the time limit of the call of a workflow.
+    /// Sets the maximum duration of a workflow call.
     #[must_use]
     pub const fn with_max_time(mut self, max_time: Duration) -> Self {
         self.max_time = max_time;
         self
     }
 
-    /// Sets the time limit of the evaluation of an alert's expression.
+    /// Sets the maximum duration of the evaluation of an alert's expression.
     #[must_use]
     pub const fn with_max_alert_time(mut self, max_alert_time: Duration) -> Self {
         self.max_alert_time = max_alert_time;
         self
     }
 
-    /// Sets the memory limit of one script, in bytes.
+    /// Sets the maximum memory of one script, in bytes.
     #[must_use]
     pub const fn with_max_memory(mut self, max_memory: usize) -> Self {
         self.max_memory = max_memory;
         self
     }
 
-    /// Sets the maximum number of workflows that run at a time.
+    /// Sets the maximum number of workflows that run concurrently.
     #[must_use]
     pub const fn with_max_running(mut self, max_running: usize) -> Self {
         self.max_running = max_running;
@@ -119,16 +122,16 @@ pub struct ScriptStatus {
     pub running: usize,
     /// Number of calls that wait for a thread.
     pub waiting: usize,
-    /// Number of calls of workflows.
+    /// Number of workflow calls.
     pub calls: u64,
-    /// Number of calls that failed, including those beyond a limit.
+    /// Number of calls that failed or were rejected because of a limit.
     pub failures: u64,
 }
 
-/// Runs scripts.
+/// Runner of scripts.
 pub(crate) struct ScriptEngine {
     options: ScriptOptions,
-    /// What scripts can use; `None` after the engine has stopped.
+    /// Interface of scripts; `None` after the engine has stopped.
     bridge: Mutex<Option<Arc<Bridge>>>,
     workflows: Arc<Threads>,
     alerts: Arc<Threads>,
@@ -137,7 +140,7 @@ pub(crate) struct ScriptEngine {
     failures: Arc<AtomicU64>,
 }
 
-/// The call of a workflow that is in progress. Dropping it cancels the call.
+/// Workflow call in progress, which is canceled on drop.
 #[must_use = "dropping the call cancels it"]
 pub struct WorkflowCall(Arc<AtomicBool>);
 
@@ -154,7 +157,7 @@ impl fmt::Debug for WorkflowCall {
 }
 
 impl ScriptEngine {
-    /// Returns an engine that runs nothing until [`ScriptEngine::connect`].
+    /// Returns an engine that runs no scripts until [`ScriptEngine::connect`] is called.
     pub(crate) fn new(options: ScriptOptions) -> Self {
         Self {
             workflows: Threads::new("workflow", options.max_running, MAX_WAITING),
@@ -167,7 +170,7 @@ impl ScriptEngine {
         }
     }
 
-    /// Sets what scripts can use.
+    /// Sets the interface of scripts.
     pub(crate) fn connect(&self, bridge: Bridge) {
         *self.bridge.lock() = Some(Arc::new(bridge));
     }
@@ -183,19 +186,20 @@ impl ScriptEngine {
         }
     }
 
-    /// Interrupts all scripts and waits a moment for their end.
+    /// Interrupts all scripts and waits briefly for their end.
     pub(crate) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
         self.workflows.stop();
         self.alerts.stop();
-        // The resources have alerts as observers, and alerts have this engine.
+        // Break the reference cycle: resources refer to alerts as observers, and alerts to this
+        // engine.
         *self.bridge.lock() = None;
     }
 
     /// Calls a workflow on another thread, which then calls `done` with the result as JSON text.
     ///
     /// # Errors
-    /// [`ScriptError::Busy`] if too many calls wait for a thread.
+    /// Returns [`ScriptError::Busy`] if too many calls wait for a thread.
     pub(crate) fn call(
         &self,
         workflow: &Workflow,
@@ -263,7 +267,7 @@ impl Evaluator for ScriptEngine {
     }
 }
 
-/// Maximum number of calls of workflows that wait for a thread.
+/// Maximum number of workflow calls that wait for a thread.
 const MAX_WAITING: usize = 64;
 /// Number of threads that evaluate the expressions of alerts.
 const ALERT_THREADS: usize = 2;

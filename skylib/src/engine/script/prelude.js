@@ -1,4 +1,4 @@
-// Environment of alert expressions and workflows: evaluated before each of them, in a context of its
+// Environment of alert expressions and workflows: evaluated before each script, in a context of its
 // own. `native` are the functions of bridge.rs; the returned object is the driver that runtime.rs
 // calls. Everything a script can change is read before the script runs.
 (function (native) {
@@ -132,7 +132,8 @@
 
   for (const word of ['DESC', 'ASC', 'NOW', 'FOREVER']) exported[word] = new Word(word);
 
-  // The language has no escapes: a text that contains a quote is matched by an equal pattern.
+  // The language has no escapes: a string that contains a quote is matched by an equivalent
+  // pattern.
   function argument(value, isValue) {
     if (typeof value !== 'string') return String(value);
     if (!/['"\0]/.test(value)) return '"' + value + '"';
@@ -444,6 +445,7 @@
   let state = 'pending', result;
 
   function settle(value) {
+    state = 'pending';
     if (value instanceof Native) {
       const done = kind => settled => {
         state = kind;

@@ -1,4 +1,4 @@
-//! Runs one script in an interpreter of its own.
+//! Execution of one script in an interpreter of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use super::ScriptError;
 use super::bridge::{Bridge, Console};
 use super::stop::Stop;
 
-/// A script to run.
+/// Script to run.
 pub(super) struct Script {
-    /// What the script is, for the log.
+    /// Description of the script, for the log.
     pub(super) name: String,
     pub(super) source: String,
     pub(super) task: Task,
 }
 
-/// What is done with a script. Complete by definition.
+/// Task of a script.
 pub(super) enum Task {
-    /// The source is a function expression, which is called with these arguments: a JSON list.
+    /// The source is a function expression, which is called with these arguments (a JSON list).
     Call(String),
     /// The source is evaluated; its value decides whether an alert fires.
     Evaluate,
@@ -30,7 +30,7 @@ pub(super) enum Task {
 /// not fire.
 ///
 /// # Errors
-/// Returns an error if the script throws, or exceeds a limit.
+/// Returns an error if the script throws or exceeds a limit.
 pub(super) fn run(
     script: &Script,
     bridge: &Arc<Bridge>,
@@ -56,7 +56,7 @@ pub(super) fn run(
         let result = run.to_end(bridge);
         result.catch(&ctx).map_err(|error| text_of(&error))
     });
-    // A function such as `sleep` returns early when the script has to end.
+    // A function such as `sleep` returns early when the script must end.
     if let (Ok(_), Some(reason)) = (&outcome, stop.reason()) {
         return Err(reason);
     }
@@ -76,7 +76,7 @@ pub(super) fn run(
     })
 }
 
-/// A script in its context.
+/// Script in its context.
 struct Run<'a, 'js> {
     ctx: &'a Ctx<'js>,
     script: &'a Script,
@@ -88,63 +88,67 @@ impl<'js> Run<'_, 'js> {
         let ctx = self.ctx;
         let console = Console::new(&self.script.name);
         let native = bridge.functions(ctx, self.stop, console)?;
-        let prelude: Function<'js> = self.evaluate(PRELUDE, "prelude")?;
+        let prelude: Function<'js> = evaluate(ctx, PRELUDE, "prelude")?;
         let driver: Object<'js> = prelude.call((native,))?;
         let result = match &self.script.task {
             Task::Call(arguments) => {
                 let source = format!("({}\n)", self.script.source);
-                let source: Value<'js> = self.evaluate(&source, "workflow")?;
+                let source: Value<'js> = evaluate(ctx, &source, "workflow")?;
                 let call: Function<'js> = driver.get("call")?;
                 call.call::<_, ()>((source, arguments.as_str()))?;
                 "result"
             }
             Task::Evaluate => {
-                let value: Value<'js> = self.evaluate(&self.script.source, "expression")?;
+                let value: Value<'js> = evaluate(ctx, &self.script.source, "expression")?;
                 let settle: Function<'js> = driver.get("settle")?;
                 settle.call::<_, ()>((value,))?;
                 "truth"
             }
         };
-        self.wait(&driver)?;
+        wait(ctx, &driver, self.stop)?;
         let result: Function<'js> = driver.get(result)?;
         let json: String = result.call(())?;
         Ok(Some(json).filter(|json| !json.is_empty()))
     }
+}
 
-    fn evaluate<V: rquickjs::FromJs<'js>>(&self, source: &str, file: &str) -> rquickjs::Result<V> {
-        let mut options = EvalOptions::default();
-        options.strict = false;
-        options.filename = Some(file.to_owned());
-        self.ctx.eval_with_options(source, options)
-    }
+/// Evaluates a source in the global scope; `file` is its name in error texts.
+pub(super) fn evaluate<'js, V: rquickjs::FromJs<'js>>(
+    ctx: &Ctx<'js>,
+    source: &str,
+    file: &str,
+) -> rquickjs::Result<V> {
+    let mut options = EvalOptions::default();
+    options.strict = false;
+    options.filename = Some(file.to_owned());
+    ctx.eval_with_options(source, options)
+}
 
-    /// Runs pending jobs and timers until the result is no longer a pending promise.
-    fn wait(&self, driver: &Object<'js>) -> rquickjs::Result<()> {
-        let is_pending: Function<'js> = driver.get("isPending")?;
-        let next_timer: Function<'js> = driver.get("nextTimer")?;
-        let fire_timers: Function<'js> = driver.get("fireTimers")?;
-        while is_pending.call::<_, bool>(())? {
-            if self.stop.reason().is_some() {
-                return Err(rquickjs::Exception::throw_message(self.ctx, "interrupted"));
-            }
-            if self.ctx.execute_pending_job() {
-                continue;
-            }
-            let wait: f64 = next_timer.call(())?;
-            if wait < 0.0 {
-                let text = "the promise is never settled: nothing is left to run";
-                return Err(rquickjs::Exception::throw_message(self.ctx, text));
-            }
-            self.stop
-                .sleep(Duration::from_secs_f64(wait.min(MAX_WAIT_MS) / 1e3));
-            fire_timers.call::<_, ()>(())?;
+/// Runs pending jobs and timers until the result of the driver is no longer a pending promise.
+pub(super) fn wait<'js>(ctx: &Ctx<'js>, driver: &Object<'js>, stop: &Stop) -> rquickjs::Result<()> {
+    let is_pending: Function<'js> = driver.get("isPending")?;
+    let next_timer: Function<'js> = driver.get("nextTimer")?;
+    let fire_timers: Function<'js> = driver.get("fireTimers")?;
+    while is_pending.call::<_, bool>(())? {
+        if stop.reason().is_some() {
+            return Err(rquickjs::Exception::throw_message(ctx, "interrupted"));
         }
-        Ok(())
+        if ctx.execute_pending_job() {
+            continue;
+        }
+        let wait: f64 = next_timer.call(())?;
+        if wait < 0.0 {
+            let text = "the promise is never settled: nothing is left to run";
+            return Err(rquickjs::Exception::throw_message(ctx, text));
+        }
+        stop.sleep(Duration::from_secs_f64(wait.min(MAX_WAIT_MS) / 1e3));
+        fire_timers.call::<_, ()>(())?;
     }
+    Ok(())
 }
 
 /// Returns the text of what a script threw: its class and message, and for a syntax error the line.
-fn text_of(error: &CaughtError<'_>) -> String {
+pub(super) fn text_of(error: &CaughtError<'_>) -> String {
     match error {
         CaughtError::Error(error) => error.to_string(),
         CaughtError::Value(value) => {
@@ -165,8 +169,9 @@ fn text_of(error: &CaughtError<'_>) -> String {
     }
 }
 
-const PRELUDE: &str = include_str!("prelude.js");
+/// Functions of scripts, in JavaScript.
+pub(super) const PRELUDE: &str = include_str!("prelude.js");
 /// Stack that a script may use, in bytes.
-const STACK_BYTES: usize = 1 << 20;
+pub(super) const STACK_BYTES: usize = 1 << 20;
 /// Longest wait for a timer at once, in milliseconds.
 const MAX_WAIT_MS: f64 = 86_400_000.0;

@@ -1,4 +1,4 @@
-//! `Stop`: whether a script has to end.
+//! `Stop`: reasons for a script to end early.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// Starts the time of a script.
+    /// Starts measuring the time of a script.
     pub(super) fn new(
         max_time: Duration,
         is_canceled: Arc<AtomicBool>,
@@ -30,7 +30,7 @@ impl Stop {
         }
     }
 
-    /// Returns why the script has to end, if it has to.
+    /// Returns the reason why the script must end; `None` if it may continue.
     pub(super) fn reason(&self) -> Option<ScriptError> {
         let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
         if is_set(&self.is_canceled) || is_set(&self.is_stopping) {
@@ -39,7 +39,7 @@ impl Stop {
         (monotonic::now() >= self.deadline).then_some(ScriptError::Timeout(self.max_time))
     }
 
-    /// Blocks the thread, at most until the script has to end.
+    /// Blocks the thread, at most until the script must end.
     pub(super) fn sleep(&self, time: Duration) {
         let until = monotonic::now().checked_add(time);
         let until = until.map_or(self.deadline, |until| until.min(self.deadline));
@@ -53,5 +53,5 @@ impl Stop {
     }
 }
 
-/// Interval at which a sleeping script checks whether it has to end.
+/// Interval at which a sleeping script checks whether it must end.
 const POLL: Duration = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! `Threads`: a bounded number of threads, started when there is work for them.
+//! `Threads`: a bounded number of threads, started on demand.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,13 +10,13 @@ use parking_lot::{Condvar, Mutex};
 /// Work of a thread.
 pub(super) type Work = Box<dyn FnOnce() + Send>;
 
-/// A bounded number of threads and a bounded queue of work for them.
+/// Bounded set of threads with a bounded work queue.
 pub(super) struct Threads {
     name: &'static str,
     max: usize,
     max_waiting: usize,
     state: Mutex<State>,
-    /// Wakes idle threads, and [`Threads::stop`].
+    /// Notified when work is queued or a thread ends.
     changed: Condvar,
 }
 
@@ -29,7 +29,7 @@ struct State {
 }
 
 impl Threads {
-    /// Returns the queue of at most `max` threads with this name.
+    /// Returns the queue for at most `max` threads with this name.
     pub(super) fn new(name: &'static str, max: usize, max_waiting: usize) -> Arc<Self> {
         Arc::new(Self {
             name,
@@ -40,7 +40,7 @@ impl Threads {
         })
     }
 
-    /// Queues work. Returns `false`, and drops the work, if too much is waiting.
+    /// Queues work. Returns `false` and drops the work if the queue is full.
     pub(super) fn submit(self: &Arc<Self>, work: Work) -> bool {
         let mut state = self.state.lock();
         let is_served = state.idle > state.queue.len() || state.threads < self.max;
@@ -69,13 +69,13 @@ impl Threads {
         true
     }
 
-    /// Returns the number of threads that work, and the length of the queue.
+    /// Returns the number of busy threads and the length of the queue.
     pub(super) fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.threads - state.idle, state.queue.len())
     }
 
-    /// Drops the queue and waits until all threads have ended, but not for long.
+    /// Drops the queue and waits, for a limited time, until all threads have ended.
     pub(super) fn stop(&self) {
         let mut state = self.state.lock();
         state.is_stopped = true;
@@ -83,7 +83,7 @@ impl Threads {
         self.changed.notify_all();
         while state.threads > 0 {
             if self.changed.wait_for(&mut state, STOP_TIMEOUT).timed_out() {
-                tracing::warn!(threads = state.threads, "scripts do not end");
+                tracing::warn!(threads = state.threads, "scripts have not ended");
                 return;
             }
         }
@@ -95,7 +95,7 @@ impl Threads {
             if let Some(work) = state.queue.pop_front() {
                 drop(state);
                 if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                    tracing::error!(thread = self.name, "a script made its thread panic");
+                    tracing::error!(thread = self.name, "the thread of a script panicked");
                 }
                 state = self.state.lock();
                 continue;
@@ -116,9 +116,9 @@ impl Threads {
     }
 }
 
-/// Stack of a thread: more than scripts may use, for the queries that they run.
+/// Stack size of a thread, in bytes: more than scripts may use, for the queries that they run.
 const STACK_BYTES: usize = 8 << 20;
 /// Time after which an idle thread ends.
 const IDLE_TIME: Duration = Duration::from_secs(10);
-/// Time to wait for the end of the threads.
+/// Maximum time to wait for the end of the threads.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);

@@ -45,6 +45,12 @@ impl ExtraLayers {
         Self(bits)
     }
 
+    /// Returns the bits of the capture API.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
     /// Parses `VRRP`, `DNS`, `DHCPv4`, or `all`, in upper or lower case; `None` for any other
     /// string.
     #[must_use]

@@ -11,14 +11,15 @@ use crate::decode::TcpFlags;
 use crate::flow::record::FinishType;
 
 impl FlowTable {
-    /// Counts an encapsulation in its flow. Returns the direction of the packet: 0 from A to B, 1
-    /// from B to A.
+    /// Counts an encapsulation in its flow; `now` is its time, in Unix milliseconds. Returns its
+    /// direction: 0 from A to B, 1 from B to A.
     #[inline(always)]
     pub(super) fn count(
         &mut self,
         record: u32,
         pending: &Pending,
         control: &Control,
+        now: i64,
         is_first: bool,
     ) -> usize {
         let interval = self.timers.interval();
@@ -36,7 +37,6 @@ impl FlowTable {
         } else {
             HOT_USED | HOT_ANSWERED
         };
-        let now = pending.timestamp.as_ms();
         hot.last = if recorded { now } else { hot.last.max(now) };
         let mut direction = usize::from(!is_a_to_b);
         if pending.flags & IS_COUNTED != 0 {

@@ -69,6 +69,10 @@ impl FlowTable {
             self.note_error(packet, slots, slot, around);
             return;
         }
+        // So short a frame hides a segment only if a side announced small ones.
+        if packet.wire_len <= MAX_PACKET && self.smallest_segment == u32::MAX {
+            return;
+        }
         let Some(part) = self.encapsulations.last() else {
             return;
         };

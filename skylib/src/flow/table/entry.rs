@@ -274,8 +274,8 @@ impl Counters {
 /// Numbers that only few flows, or the flows of few captures, have.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SideNumbers {
-    /// Number of evictions, modulo 2³², at the creation of a flow that evicted another one; 0 for other
-    /// flows.
+    /// Number of evictions, modulo 2³², at the creation of a flow that evicted another one; 0 for
+    /// other flows.
     pub(super) evictions: u32,
     /// Sequence number of the SYN of a flow with [`Evidence::NewSyn`].
     pub(super) new_syn: u32,

@@ -385,8 +385,8 @@ impl FlowTable {
     const fn flow_bytes(options: &FlowTableOptions) -> usize {
         let entry = size_of::<Entry>() + size_of::<Interval>();
         let index = 4 * size_of::<u64>();
-        // Touched, finishing, free slots of both slabs, and the side numbers; the capacity of a list may
-        // be twice its length.
+        // Touched, finishing, free slots of both slabs, and the side numbers; the capacity of a
+        // list may be twice its length.
         let lists = 2 * (4 * size_of::<u32>() + size_of::<SideNumbers>());
         let rare = if Self::needs_rare(options) {
             size_of::<Rare>()

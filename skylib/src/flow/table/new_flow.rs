@@ -2,7 +2,7 @@
 
 use super::FlowTable;
 use super::batch_packets::BatchPackets;
-use super::details::detail_bytes;
+use super::details::{Details, detail_bytes};
 use super::entry::{
     Cold, END_IDENTIFIED, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP,
     HAS_TCP, HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, MARKS_BYTES, NONE, OtherNetwork,
@@ -39,87 +39,76 @@ impl FlowTable {
         }
         // Decodes the packet again: that is cheaper than storing the encapsulations of every
         // packet of a batch for the few that begin a flow. The result is the same.
-        let mut encapsulations = std::mem::take(&mut self.first_encapsulations);
         let packet = packets.of(pending);
+        let encapsulations = &mut self.first_encapsulations;
         let stopped = if let Some(joined) = packets.joined(pending) {
-            self.decoder
-                .decode_reassembled(packet, joined.at(), &mut encapsulations)
+            let at = joined.at();
+            self.decoder.decode_reassembled(packet, at, encapsulations)
         } else {
-            self.decoder.decode(packet, &mut encapsulations)
+            self.decoder.decode(packet, encapsulations)
         };
-        packets.origin(pending).mark(&mut encapsulations);
+        packets.origin(pending).mark(encapsulations);
         debug_assert!(
             stopped.is_ok() || !encapsulations.is_empty(),
             "a part was there before"
         );
-        let part = encapsulations
-            .get(pending.part as usize)
-            .copied()
-            .unwrap_or_default();
+        let index = usize::from(pending.part);
+        let part = encapsulations.get(index).copied().unwrap_or_default();
         let recorded = self.options.recorded;
         let other_network = part.network.filter(|_| recorded).filter(|network| {
-            let ends = encapsulations.key_network(pending.part as usize);
+            let ends = encapsulations.key_network(index);
             ends != Some((network.source, network.destination))
         });
-        let has_ip_metric = self.options.ip_defrag
-            && has_ip_metric(
-                &encapsulations,
-                pending.part as usize,
-                self.options.recorded,
-            );
-        let is_innermost = usize::from(pending.part) + 1 == encapsulations.len();
+        let has_ip_metric =
+            self.options.ip_defrag && has_ip_metric(encapsulations, index, recorded);
+        let is_innermost = index + 1 == encapsulations.len();
         let subject = encapsulations
             .embedded()
             .filter(|_| is_innermost)
             .map(Subject::new);
-        self.first_encapsulations = encapsulations;
 
-        let mut rare = Rare {
-            ip: has_ip_metric.then(IpMetric::default),
-            ..Rare::default()
-        };
         let mut layers = layers(&part);
-        if let Some(network) = other_network {
+        if other_network.is_some() {
             layers |= HAS_OTHER_NETWORK;
-            rare.network = Some(OtherNetwork {
-                is_v4: network.protocol == NetworkProtocol::Ipv4,
-                source: network.source,
-                destination: network.destination,
-            });
-        }
-        let wants_tcp = self.options.extra_tcp_metric || self.options.reassemble_tcp;
-        if wants_tcp && layers & HAS_TRANSPORT == HAS_TCP {
-            rare.tcp = Some(TcpTimes::default());
         }
         let class = |name: &str| timeout_class(&self.options, name);
         let path = self.paths.number(&part.layers, class);
-        if path.is_none() {
-            rare.path = Some(part.layers);
-        }
-        let is_measured = layers & HAS_TRANSPORT == HAS_TCP || part.icmp.is_some();
-        let wants_round_trips = self.options.extra_rtt_metric || self.options.reassemble_tcp;
-        if is_measured && wants_round_trips && !self.options.recorded {
-            rare.round_trips = Some(Box::default());
-        }
         let origin = part.marks.capture_origin().filter(|_| !recorded);
-        if !recorded && !part.marks.is_empty() && origin.is_none() {
-            rare.marks = Some(Box::new(part.marks));
-            self.side_bytes += MARKS_BYTES;
-        }
-        if let Some(subject) = subject
-            && self.takes_details_bytes(detail_bytes::<Subject>())
-        {
-            rare.details.get_or_insert_default().subject = Some(Box::new(subject));
-        }
-        let needs_rare = rare.marks.is_some()
-            || rare.details.is_some()
+        let has_marks = !recorded && !part.marks.is_empty() && origin.is_none();
+        let is_tcp = layers & HAS_TRANSPORT == HAS_TCP;
+        let wants_tcp = self.options.extra_tcp_metric || self.options.reassemble_tcp;
+        let wants_round_trips = self.options.extra_rtt_metric || self.options.reassemble_tcp;
+        let has_tcp = wants_tcp && is_tcp;
+        let has_round_trips = wants_round_trips && (is_tcp || part.icmp.is_some()) && !recorded;
+        let subject = subject.filter(|_| self.takes_details_bytes(detail_bytes::<Subject>()));
+        let needs_rare = has_marks
+            || subject.is_some()
             || other_network.is_some()
-            || rare.tcp.is_some()
-            || rare.round_trips.is_some()
+            || has_tcp
+            || has_round_trips
             || has_ip_metric
             || path.is_none();
+        // Built only where it is needed: few flows have one, and it is large.
         let rare = if needs_rare {
-            self.rare.insert(rare)
+            let subject = subject.map(|subject| Details {
+                subject: Some(Box::new(subject)),
+                ..Details::default()
+            });
+            self.side_bytes += if has_marks { MARKS_BYTES } else { 0 };
+            self.rare.insert(Rare {
+                ip: has_ip_metric.then(IpMetric::default),
+                network: other_network.map(|network| OtherNetwork {
+                    is_v4: network.protocol == NetworkProtocol::Ipv4,
+                    source: network.source,
+                    destination: network.destination,
+                }),
+                tcp: has_tcp.then(TcpTimes::default),
+                path: path.is_none().then_some(part.layers),
+                round_trips: has_round_trips.then(Box::default),
+                marks: has_marks.then(|| Box::new(part.marks)),
+                details: subject.map(Box::new),
+                ..Rare::default()
+            })
         } else {
             NONE
         };

@@ -96,8 +96,9 @@ impl JoinedSegments {
             ab_wire_bytes: number(ab_bytes + self.bytes[0]),
             ba_wire_bytes: number(ba_bytes + self.bytes[1]),
             segment_size: self.size,
-            // The kernel knows the size (`gso_size`), but a ring with its virtio header (`PACKET_VNET_HDR`)
-            // loses the frames for which that header has no type: SCTP, and before Linux 6.2 also UDP.
+            // The kernel knows the size (`gso_size`), but a ring with its virtio header
+            // (`PACKET_VNET_HDR`) loses the frames for which that header has no type: SCTP, and
+            // before Linux 6.2 also UDP.
             exact: false,
         }
     }

@@ -93,8 +93,8 @@ impl Ends {
 }
 
 impl FormerEnds {
-    /// Stores a flow, unless a later flow with its key is stored; removes the oldest if there are too
-    /// many.
+    /// Stores a flow, unless a later flow with its key is stored; removes the oldest if there are
+    /// too many.
     fn store(&mut self, hash: u64, flow: Former) {
         match self.ends.entry(hash) {
             Slot::Occupied(mut former) => {
@@ -152,9 +152,9 @@ impl FlowTable {
         (is_swapped != (is_from_b && !has_equal_ends(part)), evidence)
     }
 
-    /// Returns whether A was the upper end of the flow with this key that began last. Considers only
-    /// flows that have not finished: those in the table, and those removed because of silence. `None`
-    /// if there is no such flow.
+    /// Returns whether A was the upper end of the flow with this key that began last. Considers
+    /// only flows that have not finished: those in the table, and those removed because of silence.
+    /// `None` if there is no such flow.
     fn known_ends(&self, pending: &Pending) -> Option<bool> {
         if pending.one_way != 0 {
             return None;
@@ -177,8 +177,8 @@ impl FlowTable {
         }
     }
 
-    /// Stores the ends of a flow with ports that is removed from the index. Of a finished flow, stores
-    /// that it has finished, if an earlier flow with its key may still be removed.
+    /// Stores the ends of a flow with ports that is removed from the index. Of a finished flow,
+    /// stores that it has finished, if an earlier flow with its key may still be removed.
     pub(super) fn store_ends(&mut self, record: u32) {
         let entry = self.arena.get(record);
         let layers = entry.cold.layers;

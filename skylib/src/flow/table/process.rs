@@ -15,7 +15,7 @@ use super::pending::{
     HAS_EXTRA_MESSAGE, IS_COUNTED, IS_LOCAL, IS_REPLY, IS_REQUEST, IS_SEGMENT, IS_SWAPPED, Pending,
 };
 use super::spans::Choice;
-use crate::decode::{DecodeError, IcmpEcho, TcpFlags, TransportProtocol};
+use crate::decode::{DecodeError, Encapsulation, IcmpEcho, TcpFlags, TransportProtocol};
 use crate::flow::key::PacketKey;
 use crate::flow::key_extras::{around, extras};
 use crate::flow::memory_hint::prefetch;
@@ -69,6 +69,7 @@ impl FlowTable {
         }
         for at in 0..pending.len() {
             let (part, control) = (&pending[at], &controls[at]);
+            let now = part.timestamp.as_ms();
             let found = if part.one_way == 0 {
                 self.find(part)
             } else {
@@ -78,14 +79,14 @@ impl FlowTable {
                 // The identifiers of a paired flow have already selected it among the flows of its
                 // key.
                 Some(record) if part.one_way != 0 => Choice::Record(record),
-                Some(record) if self.needs_choice(record, part) => {
+                Some(record) if self.needs_choice(record, part, now) => {
                     self.choose(record, part, control)
                 }
                 Some(record) => Choice::Record(record),
                 None => Choice::New,
             };
             let (record, direction) = if let Choice::Record(record) = choice {
-                (record, self.count(record, part, control, false))
+                (record, self.count(record, part, control, now, false))
             } else {
                 let parent = pending
                     .get(part.parent as usize)
@@ -94,7 +95,7 @@ impl FlowTable {
                     continue;
                 };
                 self.mark_new(record, choice, control);
-                (record, self.count(record, part, control, true))
+                (record, self.count(record, part, control, now, true))
             };
             if part.one_way != 0 {
                 let parent = pending.get(part.parent as usize);
@@ -202,96 +203,21 @@ impl FlowTable {
             self.stats.stopped.count(stopped);
         }
         self.stats.encapsulations_without_flow += self.encapsulations.without_flow() as u64;
-        let mode = self.options.layer_key_mode;
-        let mut parent = NONE;
-        let mut parent_hash = 0;
-        let mut enclosing = 0;
-        let subject = self.subject_hash();
-        let mut one_way = 0;
-        let recorded = self.options.recorded;
-        let ignore = self.options.key_ignore;
-        // COMPAT: recorded values of Skydive, which keys the first encapsulation by headers inside
-        // it.
-        let is_plain = !recorded || self.encapsulations.is_plain();
-        for (index, part) in self.encapsulations.iter().enumerate() {
-            let is_plain = is_plain || index > 0;
-            let hash_around = parent_hash;
-            enclosing = hash_around;
-            let mut key = PacketKey::new(
-                &self.encapsulations,
-                index,
-                part,
-                is_plain,
-                mode,
-                parent_hash,
-            );
-            let vlan_id = part.link.as_ref().map_or(0, |link| link.vlan_id);
-            let has_marks = !part.marks.is_empty();
-            if (has_marks || vlan_id != 0) && !recorded {
-                let extras = extras(part, key.is_swapped, ignore, self.seed);
-                key.key.add_extras(extras);
+        let mut inner = Enclosing::NONE;
+        if self.encapsulations.len() == 1 {
+            // Most packets: a copy of the code in which what is around the encapsulation is constant.
+            inner = self
+                .key_level(&packet, number, 0, Enclosing::NONE, slots, len)
+                .unwrap_or(inner);
+        } else {
+            for index in 0..self.encapsulations.len() {
+                let Some(next) = self.key_level(&packet, number, index, inner, slots, len) else {
+                    break;
+                };
+                inner = next;
             }
-            if subject != 0 && index + 1 == self.encapsulations.len() {
-                key.key.add_extras(subject);
-            }
-            let hash = key.key.hash(self.seed, mode);
-            self.index.prefetch(hash);
-            let by_link = part.link.is_some() || mode == LayerKeyMode::L3;
-            let mut flags = 0;
-            // COMPAT: recorded values of Skydive, which counts no packets without IP in L3 mode.
-            if part.network.is_some() || mode == LayerKeyMode::L2 || !self.options.recorded {
-                flags |= IS_COUNTED;
-            }
-            if key.is_swapped {
-                flags |= IS_SWAPPED;
-            }
-            if key.is_local {
-                flags |= IS_LOCAL;
-            }
-            flags |= match part.icmp.and_then(|icmp| icmp.echo) {
-                None => 0,
-                Some(IcmpEcho::Request) => IS_REQUEST,
-                Some(IcmpEcho::Reply) => IS_REPLY,
-            };
-            let Some(slot) = slots.get_mut(*len) else {
-                break;
-            };
-            slot.key = key.key;
-            slot.hash = hash;
-            slot.timestamp = self.clock_steps.steady(packet.timestamp);
-            slot.bytes = match &part.network {
-                Some(network) if !by_link => network.length.into(),
-                _ => u64::try_from(part.length).unwrap_or(0),
-            };
-            slot.offset = part.offset;
-            slot.parent = parent;
-            slot.packet = number;
-            slot.part = index as u8;
-            (slot.tcp, slot.source_port) = match &part.transport {
-                Some(transport) => (transport.flags, transport.source),
-                None => (TcpFlags(0), 0),
-            };
-            let control = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
-            if slot.tcp.0 & control != 0 || flags & (IS_REQUEST | IS_REPLY) != 0 {
-                self.controls[*len] = Control::of(packet, part);
-            }
-            slot.hop_limit = part.network.as_ref().map_or(0, |network| network.hop_limit);
-            slot.flags = flags;
-            slot.one_way = one_way;
-            if let Some(transport) = part.transport.as_ref().filter(|_| one_way != 0) {
-                slot.next_sequence = next_sequence(transport);
-                slot.acknowledgment = transport.acknowledgment;
-            }
-            parent = *len as u32;
-            (parent_hash, one_way) = (hash, 0);
-            if has_marks
-                && !recorded
-                && let Some(around) = around(part, hash_around, ignore, self.seed)
-            {
-                (parent_hash, one_way) = (around.hash, around.identifier);
-            }
-            *len += 1;
         }
+        let (parent, enclosing) = (inner.slot, inner.around);
         if parent == NONE {
             self.stats.without_flow += 1;
             return;
@@ -302,6 +228,90 @@ impl FlowTable {
         {
             self.read_payload(packet, innermost, parent as usize);
         }
+    }
+
+    /// Appends the [`Pending`] of one encapsulation of the decoded packet. Returns what it is to those
+    /// inside; `None` if there is no slot.
+    #[inline(always)]
+    fn key_level(
+        &mut self,
+        packet: &PacketRef<'_>,
+        number: u16,
+        index: usize,
+        enclosing: Enclosing,
+        slots: &mut [Pending],
+        len: &mut usize,
+    ) -> Option<Enclosing> {
+        let part = self.encapsulations.get(index)?;
+        let (mode, recorded) = (self.options.layer_key_mode, self.options.recorded);
+        let ignore = self.options.key_ignore;
+        // COMPAT: recorded values of the original, which keys the first level by headers inside it.
+        let is_plain = !recorded || index > 0 || self.encapsulations.is_plain();
+        let mut key = PacketKey::new(
+            &self.encapsulations,
+            index,
+            part,
+            is_plain,
+            mode,
+            enclosing.hash,
+        );
+        let vlan_id = part.link.as_ref().map_or(0, |link| link.vlan_id);
+        let has_marks = !part.marks.is_empty();
+        if (has_marks || vlan_id != 0) && !recorded {
+            let extras = extras(part, key.is_swapped, ignore, self.seed);
+            key.key.add_extras(extras);
+        }
+        if index + 1 == self.encapsulations.len() {
+            match self.subject_hash() {
+                0 => {}
+                subject => key.key.add_extras(subject),
+            }
+        }
+        let hash = key.key.hash(self.seed, mode);
+        self.index.prefetch(hash);
+        let slot = slots.get_mut(*len)?;
+        slot.key = key.key;
+        slot.hash = hash;
+        slot.timestamp = self.clock_steps.steady(packet.timestamp);
+        let by_link = part.link.is_some() || mode == LayerKeyMode::L3;
+        slot.bytes = match &part.network {
+            Some(network) if !by_link => network.length.into(),
+            _ => u64::try_from(part.length).unwrap_or(0),
+        };
+        slot.offset = part.offset;
+        slot.parent = enclosing.slot;
+        slot.packet = number;
+        slot.part = index as u8;
+        (slot.tcp, slot.source_port) = match &part.transport {
+            Some(transport) => (transport.flags, transport.source),
+            None => (TcpFlags(0), 0),
+        };
+        let flags = packet_flags(part, &key, mode, recorded);
+        let control = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
+        if slot.tcp.0 & control != 0 || flags & (IS_REQUEST | IS_REPLY) != 0 {
+            self.controls[*len] = Control::of(*packet, part);
+        }
+        slot.hop_limit = part.network.as_ref().map_or(0, |network| network.hop_limit);
+        slot.flags = flags;
+        slot.one_way = enclosing.one_way;
+        if let Some(transport) = part.transport.as_ref().filter(|_| enclosing.one_way != 0) {
+            slot.next_sequence = next_sequence(transport);
+            slot.acknowledgment = transport.acknowledgment;
+        }
+        let mut inner = Enclosing {
+            slot: *len as u32,
+            hash,
+            one_way: 0,
+            around: enclosing.hash,
+        };
+        *len += 1;
+        if has_marks
+            && !recorded
+            && let Some(around) = around(part, enclosing.hash, ignore, self.seed)
+        {
+            (inner.hash, inner.one_way) = (around.hash, around.identifier);
+        }
+        Some(inner)
     }
 
     /// Records the extra message and the TCP segment of the innermost encapsulation.
@@ -331,6 +341,50 @@ impl FlowTable {
             innermost.flags |= IS_SEGMENT;
         }
     }
+}
+
+/// Flow around an encapsulation, as the encapsulation sees it.
+#[derive(Clone, Copy, Debug)]
+struct Enclosing {
+    /// Its index among the pending ones; [`NONE`] if there is none.
+    slot: u32,
+    /// What represents it in the keys of the flows inside; 0 if there is none.
+    hash: u64,
+    /// Hash of its one-way identifier; 0 if it has none.
+    one_way: u64,
+    /// What represents the flow around it in its own key.
+    around: u64,
+}
+
+impl Enclosing {
+    const NONE: Self = Self {
+        slot: NONE,
+        hash: 0,
+        one_way: 0,
+        around: 0,
+    };
+}
+
+/// Returns the `IS_*` flags of an encapsulation that its headers decide.
+#[inline(always)]
+fn packet_flags(part: &Encapsulation, key: &PacketKey, mode: LayerKeyMode, recorded: bool) -> u8 {
+    let mut flags = 0;
+    // COMPAT: recorded values of the original, which counts nothing without IP in L3 mode.
+    if part.network.is_some() || mode == LayerKeyMode::L2 || !recorded {
+        flags |= IS_COUNTED;
+    }
+    if key.is_swapped {
+        flags |= IS_SWAPPED;
+    }
+    if key.is_local {
+        flags |= IS_LOCAL;
+    }
+    flags
+        | match part.icmp.and_then(|icmp| icmp.echo) {
+            None => 0,
+            Some(IcmpEcho::Request) => IS_REQUEST,
+            Some(IcmpEcho::Reply) => IS_REPLY,
+        }
 }
 
 /// Distance, in packets, at which packet headers are prefetched.

@@ -100,17 +100,13 @@ impl SameKey {
 }
 
 impl FlowTable {
-    /// Returns whether a packet may belong to an entry that is not the entry found by its key.
+    /// Returns whether a packet may belong to an entry other than the entry found by its key. `now` is
+    /// its time, in Unix milliseconds.
     #[inline(always)]
-    pub(super) fn needs_choice(&self, record: u32, part: &Pending) -> bool {
+    pub(super) fn needs_choice(&self, record: u32, part: &Pending, now: i64) -> bool {
         let hot = &self.arena.get(record).hot;
-        // As an unsigned number, the silence of a packet before the latest one is far beyond the
-        // hold.
-        let silence = part
-            .timestamp
-            .as_ms()
-            .wrapping_sub(hot.last)
-            .cast_unsigned();
+        // As unsigned, a packet before the latest one is far beyond the hold.
+        let silence = now.wrapping_sub(hot.last).cast_unsigned();
         let is_opening = part.tcp.0 & (TcpFlags::SYN.0 | TcpFlags::ACK.0) == TcpFlags::SYN.0;
         (silence > self.holds.shortest) | (hot.flags & HOT_PAIRED != 0) | is_opening
     }
@@ -278,8 +274,8 @@ impl FlowTable {
         ack && (syn || rst) && asked == Some(control.acknowledgment)
     }
 
-    /// Returns whether a flow is an attempt beside a connection that takes packets at a time, in Unix
-    /// milliseconds: it takes further attempts, too, however long it was silent itself (C13).
+    /// Returns whether a flow is an attempt beside a connection that takes packets at a time, in
+    /// Unix milliseconds: it takes further attempts, too, however long it was silent itself (C13).
     pub(super) fn is_open_attempt(&self, record: u32, now: i64) -> bool {
         let attempt = self.arena.get(record);
         if attempt.cold.layers & (IS_ATTEMPT | IS_RETIRED) != IS_ATTEMPT {

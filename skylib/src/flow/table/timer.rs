@@ -151,14 +151,20 @@ impl FlowTable {
             return;
         }
         self.is_replay = true;
-        let mut counted = 0;
-        for (at, header) in batch.headers.iter().enumerate() {
-            if let Some(now) = self.clock.advance(header.timestamp, self.due()) {
+        let (mut counted, mut at) = (0, 0);
+        while let Some(rest) = batch.headers.get(at..) {
+            let due = self.due();
+            let early = self.clock.skip_early(rest, due);
+            let Some(header) = rest.get(early) else {
+                break;
+            };
+            at += early + 1;
+            if let Some(now) = self.clock.advance(header.timestamp, due) {
                 self.process(&PacketBatch {
-                    headers: &batch.headers[counted..=at],
+                    headers: &batch.headers[counted..at],
                     ..*batch
                 });
-                counted = at + 1;
+                counted = at;
                 self.tick(now, sink);
             }
         }

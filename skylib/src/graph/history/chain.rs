@@ -1,4 +1,4 @@
-//! `Chains`: the revisions of each element in the order of time.
+//! `Chains`: the revisions of each element in chronological order.
 //!
 //! The revision at an instant is found by binary search: `O(log n)` in the revisions of an element.
 
@@ -19,14 +19,14 @@ pub(super) struct Chains<E: Element> {
     /// One chain per slot; `None` for the slots in `free`.
     chains: Vec<Option<Chain<E>>>,
     free: Vec<u32>,
-    /// Hash index of the ids: slots.
+    /// Hash index from an id to a slot.
     ids: HashTable<u32>,
     hasher: DefaultHashBuilder,
     order: InsertionOrder,
 }
 
-/// Revisions of one element. Their times are made monotonic, whatever clocks they are from: each
-/// begins when the previous one ends, or later.
+/// Revisions of one element. Their times are made monotonic, whatever clock they come from: each
+/// revision begins at the end of the previous one, or later.
 #[expect(
     clippy::box_collection,
     reason = "a pointer instead of four words in each element, of which there may be a million"
@@ -58,7 +58,7 @@ struct End {
     number: u64,
 }
 
-/// Visibility of a reader: the revisions of a time, as recorded up to a change.
+/// Part of the past that a reader sees: the revisions of a time, as recorded up to a change.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     pub(super) when: When,
@@ -74,8 +74,8 @@ pub(super) struct Ended {
 }
 
 impl<E: Element> Chains<E> {
-    /// Records the insertion or the change of an element; returns its slot and its previous revision,
-    /// which ends.
+    /// Records the insertion of an element or a change to it; returns its slot and its previous
+    /// revision, which ends.
     pub(super) fn put(&mut self, element: &Arc<E>, number: u64) -> (u32, Option<Ended>) {
         let begin = in_ms(element.fields().updated_at.max(element.fields().created_at));
         if let Some(slot) = self.find(element.id())
@@ -123,8 +123,8 @@ impl<E: Element> Chains<E> {
         Some(Ended { slot, bytes })
     }
 
-    /// Drops the oldest revision of an element, which must have ended; removes the element with the last
-    /// one.
+    /// Drops the oldest revision of an element, which must have ended. Removes the element if no
+    /// revision is left.
     pub(super) fn drop_oldest(&mut self, slot: u32) -> Option<Arc<E>> {
         let chain = self.chain_mut(slot)?;
         if let Some(former) = &mut chain.former
@@ -147,7 +147,7 @@ impl<E: Element> Chains<E> {
         Some(chain.newest.element)
     }
 
-    /// Returns the newest revision of the element with an id, which may be deleted.
+    /// Returns the newest revision of the element with this id, which may be deleted.
     pub(super) fn newest(&self, id: &E::Id) -> Option<&Arc<E>> {
         Some(&self.chain(self.find(id)?)?.newest.element)
     }
@@ -157,7 +157,7 @@ impl<E: Element> Chains<E> {
         self.ids.len()
     }
 
-    /// Returns the slot of the element with an id.
+    /// Returns the slot of the element with this id.
     pub(super) fn find(&self, id: &E::Id) -> Option<u32> {
         let hash = self.hasher.hash_one(id);
         let is_it = |slot: &u32| {
@@ -219,7 +219,7 @@ impl<E: Element> Chain<E> {
         self.born
     }
 
-    /// Returns the revisions of a window, oldest first; at an instant only the last one of them.
+    /// Returns the revisions of a window, oldest first; at an instant, only the last of them.
     pub(super) fn within(&self, window: Window) -> impl Iterator<Item = Revision<E>> {
         let slice = window.when.slice();
         // COMPAT: both ends of a revision belong to it.
@@ -252,8 +252,8 @@ impl<E: Element> Chain<E> {
         })
     }
 
-    /// Returns the number of revisions before the newest one that pass a test, by binary search: those
-    /// that pass must precede the others.
+    /// Returns the number of revisions before the newest one that pass a test, by binary search:
+    /// the revisions that pass must precede the others.
     fn before(&self, test: impl Fn(&Span<E>) -> bool) -> usize {
         let former = self.former.as_ref();
         former.map_or(0, |former| former.partition_point(test))
@@ -284,7 +284,7 @@ impl<E: Element> Default for Chains<E> {
     }
 }
 
-/// Returns a time in the resolution that clients see.
+/// Returns a time in milliseconds, the resolution that clients receive.
 const fn in_ms(time: Timestamp) -> Timestamp {
     Timestamp::from_ms(time.as_ms())
 }

@@ -22,7 +22,7 @@ pub(super) struct PastIndex {
     hasher: DefaultHashBuilder,
 }
 
-/// Lookup that finds all nodes that may match a filter.
+/// Index entries that cover all nodes that may match a filter.
 #[derive(Clone, Debug)]
 pub(super) struct Lookup {
     pub(super) key: Text,
@@ -45,7 +45,7 @@ impl PastIndex {
         }
     }
 
-    /// Removes a revision of a node; `next` is the next one, `others` are all that remain.
+    /// Removes a revision of a node; `next` is the next one, `others` are all remaining ones.
     pub(super) fn drop<'m>(
         &mut self,
         slot: u32,
@@ -70,8 +70,8 @@ impl PastIndex {
         }
     }
 
-    /// Returns the lookup for a filter; `None` if it has `most` entries or more, or cannot be answered
-    /// by the index.
+    /// Returns the lookup for a filter; `None` if it would have `most` entries or more, or if the
+    /// index cannot answer the filter.
     pub(super) fn lookup(&self, filter: &Filter<ElementKey>, most: usize) -> Option<Lookup> {
         match filter {
             Filter::All(filters) => {
@@ -173,5 +173,5 @@ const fn range(hash: u32) -> std::ops::RangeInclusive<u64> {
     entry(hash, 0)..=entry(hash, u32::MAX)
 }
 
-/// Most values in a lookup; more of them cost more than a scan.
+/// Maximum number of values in a lookup; for more values, a scan is cheaper.
 const MAX_VALUES: usize = 1024;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Limits of the stored past.
+/// Limits on the stored past.
 ///
 /// ```
 /// use std::time::Duration;
@@ -15,8 +15,8 @@ use std::time::Duration;
 pub struct HistoryLimits {
     /// Retention: time for which a revision is stored after it has ended.
     pub max_age: Duration,
-    /// Largest size of the revisions that have ended, in bytes; up to a quarter more if open readers
-    /// need them.
+    /// Maximum size of the revisions that have ended, in bytes; up to a quarter more if open
+    /// readers need them.
     pub max_bytes: usize,
 }
 
@@ -31,13 +31,13 @@ impl Default for HistoryLimits {
 }
 
 impl HistoryLimits {
-    /// Returns the limits with another retention.
+    /// Returns the same limits with another retention.
     #[must_use]
     pub const fn with_max_age(self, max_age: Duration) -> Self {
         Self { max_age, ..self }
     }
 
-    /// Returns the limits with another size in bytes.
+    /// Returns the same limits with another maximum size, in bytes.
     #[must_use]
     pub const fn with_max_bytes(self, max_bytes: usize) -> Self {
         Self { max_bytes, ..self }

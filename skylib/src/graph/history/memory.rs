@@ -18,15 +18,16 @@ use crate::time::{Timestamp, When};
 /// The past in memory, bounded by age and by bytes.
 ///
 /// Revisions of the present are shared with the graph and cost an index entry each. Revisions that
-/// have ended are dropped, oldest first, beyond the limits on age and size. Readers take the lock for
-/// one batch of 256 elements at a time, so they do not block the recorder for long. What they may need
-/// is stored as long as it exceeds the size limit by no more than a quarter; beyond, they expire.
+/// have ended are dropped, oldest first, beyond the limits on age and size. Readers take the lock
+/// for one batch of 256 elements, so they do not block the recorder for long. Revisions that open
+/// readers may need are stored until they exceed the size limit by more than a quarter; then the
+/// readers expire.
 pub struct MemoryHistory {
     limits: HistoryLimits,
     state: RwLock<Recorded>,
 }
 
-/// Everything that is recorded.
+/// State under the lock: all recorded revisions, their indexes, and the readers.
 #[derive(Default)]
 struct Recorded {
     nodes: Chains<Node>,
@@ -49,7 +50,7 @@ struct Readers {
     /// Numbers of the open readers.
     open: BTreeSet<u64>,
     next: u64,
-    /// Readers with lower numbers have expired.
+    /// Bound below which readers have expired.
     expired_below: u64,
 }
 
@@ -179,8 +180,8 @@ impl Recorded {
         }
     }
 
-    /// Drops revisions beyond the limits that no reader needs, at most `most`; returns whether there are
-    /// more.
+    /// Drops at most `most` revisions that are beyond the limits and that no reader needs; returns
+    /// whether there are more.
     fn evict(&mut self, limits: &HistoryLimits, now: Timestamp, most: usize) -> bool {
         let too_old = now.saturating_sub(limits.max_age);
         let max_held = limits.max_bytes.saturating_add(limits.max_bytes / 4);
@@ -269,7 +270,7 @@ impl Recorded {
     }
 }
 
-/// Side of a node on which an edge is.
+/// Side of a node on which an edge lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Out,
@@ -285,12 +286,12 @@ const fn end_key(node: u32, side: Side, edge: u32) -> u64 {
     (node as u64) << 32 | side | (edge & SLOT) as u64
 }
 
-/// Part of an end key that is the slot of an edge.
+/// Part of an end key that contains the slot of an edge.
 const SLOT: u32 = (1 << 31) - 1;
 
-/// Most revisions dropped with one recorded event; more than one event adds.
+/// Maximum number of revisions dropped with one recorded event; more than one event adds.
 const DROPS_PER_EVENT: usize = 4;
-/// Most revisions dropped under the lock at a time.
+/// Maximum number of revisions dropped while the lock is held once.
 const DROPS_AT_ONCE: usize = 1024;
 
 struct Reader<'a> {
@@ -319,7 +320,7 @@ impl Reader<'_> {
             self.with_state(|state| {
                 let chains = chains(state);
                 let mut looked_at = 0;
-                // A chain may have many revisions of an interval.
+                // A chain may have many revisions in an interval.
                 while looked_at < BATCH_SIZE && batch.len() < BATCH_SIZE {
                     looked_at += 1;
                     let Some(slot) = chains.after(last) else {
@@ -357,7 +358,7 @@ impl Reader<'_> {
         Ok(Some(slots))
     }
 
-    /// Returns the revisions of the element with an id.
+    /// Returns the revisions of the element with this id.
     fn one<E: Element>(
         &self,
         chains: impl Fn(&Recorded) -> &Chains<E>,

@@ -28,7 +28,7 @@
 //! ```
 //!
 //! A revision lasts from its `UpdatedAt` to that of the next one, or to the deletion. Both ends are
-//! included, and times are compared in milliseconds, because clients see no more.
+//! included, and times are compared in milliseconds, the resolution that clients receive.
 
 mod chain;
 mod index;
@@ -52,13 +52,14 @@ use crate::time::{Timestamp, When};
 pub trait History: Send + Sync {
     /// Records events in their order, each at most once.
     ///
-    /// `now` is the clock of the recorder: retention depends on it, not on the times of the elements.
+    /// `now` is the time of the recorder's clock: retention depends on it, not on the times of the
+    /// elements.
     fn record(&self, events: &[GraphEvent], now: Timestamp);
 
-    /// Drops what is older than the retention; must be called regularly even if nothing changes.
+    /// Drops revisions older than the retention; must be called regularly even if nothing changes.
     fn expire(&self, now: Timestamp);
 
-    /// Returns how much is stored.
+    /// Returns the amount of the past that is stored.
     fn status(&self) -> HistoryStatus;
 
     /// Opens a snapshot of the past at a time, as recorded so far.
@@ -67,14 +68,14 @@ pub trait History: Send + Sync {
 
 /// Snapshot of the past at one time.
 ///
-/// Every method returns the revisions of that time: one of each element at an instant, all of them,
-/// oldest first, in an interval. All methods and iterators fail with [`GraphError::ViewExpired`] if
-/// the past had to be dropped since the snapshot was opened.
+/// Every method returns the revisions of that time: one of each element at an instant; all of them,
+/// oldest first, in an interval. All methods and iterators return [`GraphError::ViewExpired`] if
+/// required revisions have been dropped since the snapshot was opened.
 pub trait PastReader {
     /// Iterates over the nodes, in insertion order.
     fn nodes(&self) -> Revisions<'_, Node>;
 
-    /// Iterates over the nodes that match a filter, and perhaps others, in insertion order.
+    /// Iterates over the nodes that match a filter, and possibly others, in insertion order.
     ///
     /// An implementation with an index leaves out nodes that do not match.
     fn nodes_like<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Node> {
@@ -85,7 +86,7 @@ pub trait PastReader {
     /// Returns the index that [`PastReader::nodes_like`] uses for a filter; `None` for a full scan.
     ///
     /// # Errors
-    /// [`GraphError::ViewExpired`].
+    /// Returns [`GraphError::ViewExpired`] if required revisions have been dropped.
     fn index_for(&self, filter: &Filter<ElementKey>) -> Result<Option<IndexUse>, GraphError> {
         let _ = filter;
         Ok(None)
@@ -94,23 +95,23 @@ pub trait PastReader {
     /// Iterates over the edges, in insertion order.
     fn edges(&self) -> Revisions<'_, Edge>;
 
-    /// Returns the revisions of the node with an id.
+    /// Returns the revisions of the node with this id.
     ///
     /// # Errors
-    /// [`GraphError::ViewExpired`].
+    /// Returns [`GraphError::ViewExpired`] if required revisions have been dropped.
     fn node(&self, id: &NodeId) -> Result<Vec<Revision<Node>>, GraphError>;
 
-    /// Returns the revisions of the edge with an id.
+    /// Returns the revisions of the edge with this id.
     ///
     /// # Errors
-    /// [`GraphError::ViewExpired`].
+    /// Returns [`GraphError::ViewExpired`] if required revisions have been dropped.
     fn edge(&self, id: &EdgeId) -> Result<Vec<Revision<Edge>>, GraphError>;
 
     /// Returns the edges of a node: the outgoing ones first, each group in insertion order, loops
     /// once.
     ///
     /// # Errors
-    /// [`GraphError::ViewExpired`].
+    /// Returns [`GraphError::ViewExpired`] if required revisions have been dropped.
     fn edges_of(
         &self,
         id: &NodeId,
@@ -140,9 +141,10 @@ pub struct HistoryStatus {
     /// Size of these revisions in bytes, approximately; parts shared with the next revision count
     /// once.
     pub bytes: usize,
-    /// Size of the indexes in bytes, approximately, with the elements of the present.
+    /// Size of the indexes in bytes, approximately, including entries for the elements of the
+    /// present.
     pub index_bytes: usize,
-    /// Time from which on the past is complete; `None` before the first event.
+    /// Time since which the past is complete; `None` before the first event.
     pub oldest: Option<Timestamp>,
     /// Number of revisions dropped because of the limits on age and size.
     pub evicted: u64,

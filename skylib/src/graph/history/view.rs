@@ -20,10 +20,10 @@ use crate::time::When;
 ///
 /// At an instant it is a graph. In an interval it has every revision: nodes and edges are ordered
 /// by `UpdatedAt`, the neighbors of a node are each revision of an edge with each revision of the
-/// node at its other end, and [`GraphReader::identities`] returns which of them are the same
-/// element.
+/// node at its other end, and [`GraphReader::identities`] returns which revisions belong to the
+/// same element.
 ///
-/// The numbers of its elements are assigned as they are read, so the view grows by some bytes for
+/// Numbers are assigned to its elements as they are read, so the view grows by several bytes for
 /// each revision read.
 pub struct PastView<'a> {
     reader: Box<dyn PastReader + 'a>,
@@ -33,7 +33,7 @@ pub struct PastView<'a> {
     identities: Identities,
 }
 
-/// The revisions read so far, by their numbers in the view.
+/// Revisions read so far, by their numbers in the view.
 #[derive(Default)]
 struct KnownRevisions {
     rows: Vec<Row>,
@@ -48,12 +48,12 @@ enum Row {
     Edge(EdgeRef),
 }
 
-/// Which numbers of a [`PastView`] stand for revisions of the same element.
+/// Map from the number of a revision in a [`PastView`] to the number that represents its element.
 #[derive(Clone, Debug, Default)]
 pub struct Identities(Rc<RefCell<Vec<u32>>>);
 
 impl Identities {
-    /// Returns the number that stands for all revisions of an element.
+    /// Returns the number that represents all revisions of an element.
     #[must_use]
     pub fn of(&self, number: u32) -> u32 {
         let first = self.0.borrow().get(number as usize).copied();
@@ -62,7 +62,7 @@ impl Identities {
 }
 
 impl<'a> PastView<'a> {
-    /// Opens the past at a time, as recorded so far; drop it soon.
+    /// Opens the past at a time, as recorded so far; drop the view soon.
     #[must_use]
     pub fn open(history: &'a dyn History, when: When) -> Self {
         Self {
@@ -192,7 +192,7 @@ impl GraphReader for PastView<'_> {
 }
 
 impl PastView<'_> {
-    /// Returns the nodes that match a filter, among others.
+    /// Returns the nodes that match a filter, and possibly others.
     fn candidate_nodes<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Node> {
         match ElementKey::required_text(filter, |key| matches!(key, ElementKey::Id)) {
             Some(id) => Box::new(results(self.reader.node(&NodeId::from(id.as_str())))),
@@ -200,7 +200,7 @@ impl PastView<'_> {
         }
     }
 
-    /// Returns the edges that match a filter, among others.
+    /// Returns the edges that match a filter, and possibly others.
     fn candidate_edges<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Edge> {
         match ElementKey::required_text(filter, |key| matches!(key, ElementKey::Id)) {
             Some(id) => Box::new(results(self.reader.edge(&EdgeId::from(id.as_str())))),
@@ -372,7 +372,7 @@ impl PastElement for Edge {
     }
 }
 
-/// Iterates over the items of a list, or over its one error.
+/// Iterates over the items of a list, or over its error.
 fn results<T>(items: Result<Vec<T>, GraphError>) -> impl Iterator<Item = Result<T, GraphError>> {
     let (items, error) = match items {
         Ok(items) => (items, None),

@@ -55,19 +55,19 @@ struct Slot {
     /// Sequence number of its insertion, by which nodes are ordered.
     born: u64,
     node: Arc<Node>,
-    /// Metadata of the node: a scan that tests nothing else need not load the node itself.
+    /// Metadata of the node: a scan that tests only metadata need not load the node itself.
     metadata: Metadata,
 }
 
-/// Limits of what is stored for open views.
+/// Limits on the old revisions stored for open views.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::graph) struct PastLimits {
     pub(in crate::graph) revisions: usize,
     pub(in crate::graph) bytes: usize,
 }
 
-/// Most old revisions that one change drops; more than one change adds, except for the deletion of a
-/// node with many edges.
+/// Maximum number of old revisions that one change drops; more than one change adds, except for the
+/// deletion of a node with many edges.
 const DROPS_PER_CHANGE: usize = 64;
 
 impl Default for Storage {
@@ -227,8 +227,8 @@ impl Storage {
         self.remove_edge(index, newest_view)
     }
 
-    /// Increments the sequence number and drops what no view needs any more; returns the sequence
-    /// number of the newest open view.
+    /// Increments the sequence number and drops old revisions that no view needs; returns the
+    /// sequence number of the newest open view.
     fn begin_change(&mut self) -> Option<u64> {
         self.sequence += 1;
         if self.node_past.len() + self.edge_past.len() == 0 {
@@ -266,7 +266,7 @@ impl Storage {
             || self.node_past.bytes() + self.edge_past.bytes() > self.limits.bytes
     }
 
-    /// Returns whether the oldest view needs what would be dropped next.
+    /// Returns whether the oldest view needs the revision that would be dropped next.
     fn is_needed(&self, oldest_view: u64) -> bool {
         let ends = [self.node_past.oldest_end(), self.edge_past.oldest_end()];
         ends.into_iter().flatten().all(|end| end > oldest_view)
@@ -529,13 +529,13 @@ fn room_for(len: usize) -> Result<usize, GraphError> {
     }
 }
 
-/// Returns by how many elements a full table grows: doubling would leave a third of the memory of a
-/// large graph unused.
+/// Returns the number of elements by which a full table grows: doubling would leave a third of the
+/// memory of a large graph unused.
 const fn growth(len: usize) -> usize {
     len / 8 + 64
 }
 
-/// The secondary indexes use the top bit of a number.
+/// Maximum number of nodes and of edges: the secondary indexes use the top bit of a number.
 const MAX_ELEMENTS: usize = 1 << 31;
 
 /// Extends a table so that it has a slot at an index.

@@ -16,8 +16,8 @@ impl Storage {
             .at(number(index.index()), slot.mark, &slot.node, sequence)
     }
 
-    /// Returns the result of [`Storage::node_at`] with the metadata of the node, which are read without
-    /// the node if it is the newest revision.
+    /// Returns the result of [`Storage::node_at`] with the metadata of the node; for the newest
+    /// revision, the metadata are read without loading the node.
     #[inline]
     pub(in crate::graph) fn node_and_metadata_at(
         &self,
@@ -98,7 +98,7 @@ impl Storage {
     /// Returns whether an edge, and so every edge that follows in insertion order, was inserted after
     /// `sequence`.
     ///
-    /// A change of an edge that a view can see stores an old revision. An edge without one that
+    /// A change to an edge that a view can see stores an old revision. An edge without one that
     /// changed after the view was opened therefore did not exist then.
     pub(in crate::graph) fn is_edge_younger(&self, index: EdgeIndex, sequence: u64) -> bool {
         self.graph

@@ -1,4 +1,4 @@
-//! Model test: random changes of a graph against a model on plain JSON.
+//! Model test: random changes to a graph against a model on plain JSON.
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};

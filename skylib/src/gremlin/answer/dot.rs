@@ -24,7 +24,7 @@ impl Answer {
     /// ```
     ///
     /// # Errors
-    /// Returns an error, whose text clients receive, if the answer is not a graph.
+    /// Returns an error, whose message clients receive, if the answer is not a graph.
     pub fn into_dot(self) -> Result<DotStream, QueryError> {
         let Self::Graph { nodes, edges } = self else {
             return Err(QueryError::execute("Only graph can be outputted as dot"));
@@ -39,19 +39,19 @@ impl Answer {
     }
 }
 
-/// DOT text of a graph as an iterator of chunks of about 64 KiB, each made when it is requested.
+/// DOT document of a graph as an iterator of chunks of about 64 KiB, each produced on demand.
 #[derive(Debug)]
 pub struct DotStream {
-    /// Nodes that are not written yet.
+    /// Nodes that have not been written yet.
     nodes: vec::IntoIter<Arc<Node>>,
-    /// Edges that are not written yet.
+    /// Edges that have not been written yet.
     edges: vec::IntoIter<Arc<Edge>>,
     /// All nodes, for the titles of the ends of edges.
     by_id: HashMap<NodeId, Arc<Node>>,
     state: DotState,
 }
 
-/// Position in the text.
+/// Position in the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DotState {
     Begin,
@@ -60,7 +60,7 @@ enum DotState {
 }
 
 impl DotStream {
-    /// Bytes that the stream holds per node in addition to the answer.
+    /// Size of the data that the stream holds per node in addition to the answer, in bytes.
     pub const BYTES_PER_NODE: usize = 2 * size_of::<(NodeId, Arc<Node>)>();
 
     /// Writes an edge. Edges whose ends are not in the graph are omitted.
@@ -134,12 +134,12 @@ fn title(node: &Node) -> String {
     escaped(&format!("{name}-{id}"))
 }
 
-/// Escapes a text for a quoted DOT string.
+/// Escapes a string for a quoted DOT string.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// Returns a text as a DOT identifier, quoted if necessary.
+/// Returns a string as a DOT identifier, quoted if necessary.
 fn word(text: &str) -> String {
     let is_bare = !text.starts_with(|c: char| c.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');

@@ -31,7 +31,7 @@ use crate::value::{JsonWriter, Text, Value};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// A graph or subgraph, of `G` and `SubGraph`.
+    /// A graph or subgraph, from `G` and `SubGraph`.
     Graph {
         /// Nodes.
         nodes: Vec<Arc<Node>>,

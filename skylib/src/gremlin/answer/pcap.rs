@@ -18,7 +18,8 @@ impl Answer {
     /// The file contains only Ethernet packets, because a pcap file has one link type.
     ///
     /// # Errors
-    /// Returns an error, whose text clients receive, if the answer is not raw packets.
+    /// Returns an error, whose message clients receive, if the answer does not consist of raw
+    /// packets.
     pub fn into_pcap(self) -> Result<PcapStream, QueryError> {
         let Self::RawPackets(flows) = self else {
             let message = "Only RawPackets step result can be outputted as pcap";
@@ -32,11 +33,11 @@ impl Answer {
     }
 }
 
-/// A pcap file as an iterator of chunks of about 64 KiB, each made when it is requested.
+/// A pcap file as an iterator of chunks of about 64 KiB, each produced on demand.
 #[derive(Debug)]
 pub struct PcapStream {
     flows: vec::IntoIter<(Text, Vec<RawPacket>)>,
-    /// Packets of the current flow that are not written yet.
+    /// Packets of the current flow that have not been written yet.
     packets: vec::IntoIter<RawPacket>,
     /// Bytes of the next chunk: the file header before the first call of `next`, then none.
     out: Vec<u8>,
@@ -74,7 +75,7 @@ impl Iterator for PcapStream {
                 },
                 RESOLUTION,
             );
-            // The format has no room for times before 1970 and after 2106.
+            // The format cannot represent times before 1970 and after 2106.
             if let Ok(header) = header {
                 out.extend_from_slice(&header);
                 out.extend_from_slice(&packet.data);
@@ -84,7 +85,7 @@ impl Iterator for PcapStream {
     }
 }
 
-/// Resolution of the times in the file.
+/// Resolution of the timestamps in the file.
 const RESOLUTION: Resolution = Resolution::Microseconds;
 
 #[cfg(test)]

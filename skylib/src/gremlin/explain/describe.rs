@@ -47,7 +47,7 @@ pub(super) fn operation(operation: &Operation) -> String {
     }
 }
 
-/// Describes an operation on flows or on what derives from flows and metadata.
+/// Describes an operation on flows or on data derived from flows and metadata.
 fn on_flows(operation: &Operation) -> String {
     match operation {
         Operation::Flows(plan) => flows(plan),

@@ -1,5 +1,5 @@
 //! Explanations: the plan of a query with measurements of its run: merged steps, index usage, and
-//! estimated and actual numbers of elements.
+//! estimated and actual element counts.
 
 mod describe;
 mod estimate;
@@ -19,7 +19,7 @@ use crate::value::Text;
 
 pub(super) use trace::Trace;
 
-/// How a query was run, step by step.
+/// Description of how a query was run, step by step.
 ///
 /// Serializes as the JSON that `POST /api/topology` returns for `"Explain": true`. `Display` formats
 /// a table for people.
@@ -76,10 +76,10 @@ pub struct Explanation {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedStep {
-    /// The step, as query text.
+    /// The step, in query syntax.
     #[serde(rename = "Step")]
     pub step: String,
-    /// Absorbed steps, as query text in the order written.
+    /// Absorbed steps, in query syntax, in the order written.
     #[serde(rename = "Absorbed")]
     pub absorbed: Vec<String>,
     /// Estimated number of elements in its output; `None` if unknown.
@@ -91,7 +91,8 @@ pub struct ExplainedStep {
     /// Number of elements in its output; `None` for a graph and if the step did not run.
     #[serde(rename = "Out")]
     pub elements_out: Option<u64>,
-    /// Duration, including the steps that ran inside it; `None` for those, and without a clock.
+    /// Duration, including the steps that ran inside it; `None` for steps that ran inside another
+    /// one, and without a clock.
     #[serde(
         rename = "Microseconds",
         serialize_with = "as_microseconds",
@@ -110,11 +111,11 @@ pub struct ExplainedOperation {
     /// Description in words.
     #[serde(rename = "Operation")]
     pub operation: String,
-    /// How it finds elements; `None` if it only processes its input.
+    /// Method by which the operation finds elements; `None` if it only processes its input.
     #[serde(rename = "Access", skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
-    /// Whether it ran inside the previous operation, element by element, without an intermediate
-    /// result.
+    /// Whether the operation ran inside the previous one, element by element, without an
+    /// intermediate result.
     #[serde(rename = "PushedDown")]
     pub is_pushed_down: bool,
     /// Estimated number of elements in its output; `None` if unknown.
@@ -130,7 +131,7 @@ pub struct ExplainedOperation {
     pub elements_out: Option<u64>,
 }
 
-/// How elements are found.
+/// Method by which elements are found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "Kind", rename_all = "lowercase")]
 #[non_exhaustive]

@@ -28,7 +28,7 @@ pub(super) struct Measured {
 }
 
 impl<'c> Trace<'c> {
-    /// Creates a trace of a number of operations.
+    /// Creates a trace for this number of operations.
     pub(super) fn new(operations: usize, clock: Option<&'c dyn Clock>) -> Self {
         Self {
             rows: vec![Measured::default(); operations],
@@ -57,10 +57,11 @@ impl<'c> Trace<'c> {
         self.rows[self.current].access = Some(access);
     }
 
-    /// Records the operations that ran inside the running one, element by element.
+    /// Records the element counts of operations that ran pipelined inside the running one.
     ///
-    /// `passed` is the number of elements before the operation `first`, then after it and after
-    /// each operation that follows. With `has_count`, a count is the last of them.
+    /// `passed` yields the number of elements that entered the operation `first`, then the number
+    /// that left it and each operation after it. If `has_count` is set, the last operation is a
+    /// count, with one output element.
     pub(in crate::gremlin) fn piped(
         &mut self,
         first: usize,

@@ -20,18 +20,18 @@ pub(super) struct Baseline {
     rows: KeyedRows,
     /// Approximate size of `rows` and their index, in bytes.
     bytes: usize,
-    /// Per list: what the client does not know yet.
+    /// Changes of each list that have not been delivered to the client.
     pending: [Pending; 2],
-    /// Per list: index of nodes and edges; `None` until the first event needs it.
+    /// Index of the nodes and edges of each list; `None` until the first event needs it.
     positions: Option<[HashMap<ItemKey, Positions>; 2]>,
 }
 
 /// Rows of a list that were not delivered yet.
 #[derive(Debug, Default)]
 struct Pending {
-    /// Number of rows the client knows: `rows[..delivered]`. Later rows are new.
+    /// Number of rows that the client has: `rows[..delivered]`. Later rows are new.
     delivered: usize,
-    /// Positions, all below `delivered`, whose item changed since.
+    /// Positions, all below `delivered`, whose item has changed since.
     changed: BTreeSet<usize>,
 }
 
@@ -166,8 +166,8 @@ impl Baseline {
         changes
     }
 
-    /// Returns the changes from the answer that the client knows to a new one; `None` if the
-    /// entire answer should be delivered instead.
+    /// Returns the changes from the delivered answer to a new one; `None` if the entire answer
+    /// should be delivered instead.
     pub(super) fn changes_to(&self, rows: &KeyedRows) -> Option<Vec<Change>> {
         if rows.kind != self.rows.kind {
             return None;

@@ -5,7 +5,7 @@ use crate::graph::{Edge, ElementKey, MetadataOp, Node};
 use crate::gremlin::plan::{Operation, Plan};
 use crate::value::Text;
 
-/// What the answer of a query depends on, as derived from its plan.
+/// Data that the answer of a query depends on, as derived from its plan.
 #[derive(Debug)]
 pub(super) struct Dependencies {
     /// Whether the query reads flows or history, so that its answer changes with time.
@@ -20,14 +20,14 @@ pub(super) struct Dependencies {
     edges: Vec<Filter<ElementKey>>,
     /// Metadata keys that affect membership, order, or derived values; `None` means all keys.
     keys: Option<Vec<Text>>,
-    /// Whether `@DeletedAt` affects the answer. A deleted element then does not match as it did
-    /// before, so its deletion always needs a run.
+    /// Whether `@DeletedAt` affects the answer. A deleted element then no longer matches as it did
+    /// before, so its deletion always requires a run.
     sees_deletion: bool,
-    /// Set if the answer is exactly the result of one search, in insertion order.
+    /// Kind of search, if the answer is exactly the result of one search, in insertion order.
     pure_search: Option<PureSearch>,
 }
 
-/// Kind of a query that is only a search. The variants are complete by definition.
+/// Kind of a query that is only a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PureSearch {
     Nodes,
@@ -35,7 +35,7 @@ enum PureSearch {
     Graph,
 }
 
-/// What happened to an element. The variants are complete by definition.
+/// Event that happened to an element.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum EventKind<'a> {
     Added,
@@ -44,7 +44,7 @@ pub(super) enum EventKind<'a> {
     Deleted,
 }
 
-/// Effect of an event on the answer. The variants are complete by definition.
+/// Effect of an event on the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     /// The answer does not change.
@@ -53,7 +53,7 @@ pub(super) enum Effect {
     Appends,
     /// Every item of the element is replaced by its new revision.
     Replaces,
-    /// Unknown without running the query.
+    /// The effect is unknown without running the query.
     Unknown,
 }
 
@@ -125,7 +125,7 @@ impl Dependencies {
         }
     }
 
-    /// Adds the dependencies of an operation that derives something from a search.
+    /// Adds the dependencies of an operation that derives data from a search.
     fn add_derived(&mut self, operation: &Operation) {
         match operation {
             Operation::Nodes(..)
@@ -163,7 +163,7 @@ impl Dependencies {
             | Operation::Sum(Some(key))
             | Operation::Metrics(key) => self.depend_on_key(key),
             Operation::Keys | Operation::Sockets => self.keys = None,
-            // Other nodes of the namespace decide, too.
+            // Other nodes of the namespace also affect the result.
             Operation::NextHop(_) => {
                 self.walks = true;
                 self.keys = None;

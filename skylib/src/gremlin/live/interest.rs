@@ -1,4 +1,4 @@
-//! `Interest`: decides which graph events can change the nodes that a query returns.
+//! `Interest`: determines which graph events can change the nodes that a query returns.
 
 use super::dependencies::{Dependencies, Effect, EventKind};
 use crate::filter::Filter;
@@ -6,7 +6,7 @@ use crate::graph::{ElementKey, GraphEvent, NodeId};
 use crate::gremlin::Query;
 use crate::gremlin::plan::Operation;
 
-/// Which graph events can change the nodes that a query returns. Unlike a
+/// Graph events that can change the nodes that a query returns. Unlike a
 /// [`LiveQuery`](super::LiveQuery), it does not store the answer.
 #[derive(Debug)]
 pub(crate) struct Interest(Dependencies);
@@ -22,8 +22,8 @@ impl Interest {
         self.0.is_timed
     }
 
-    /// Returns whether an event can change which nodes the query returns; `is_in` states whether it
-    /// returned a node before.
+    /// Returns whether an event can change which nodes the query returns; `is_in` returns whether
+    /// the previous answer contains a node.
     pub(crate) fn is_affected_by(
         &self,
         event: &GraphEvent,
@@ -50,7 +50,7 @@ impl Interest {
     }
 }
 
-/// Returns the filter that exactly the nodes of the answer match, if the query only searches nodes.
+/// Returns the filter that matches exactly the nodes of the answer, if the query is only a search.
 pub(crate) fn node_search(query: &Query) -> Option<Filter<ElementKey>> {
     let mut search: Option<Filter<ElementKey>> = None;
     for (operation, _) in &query.plan.operations {

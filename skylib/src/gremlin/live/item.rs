@@ -43,7 +43,7 @@ pub enum ItemKey {
     Path(Vec<Id>),
     /// The UUID of a flow, or the name of a series; empty for a single value.
     Name(Text),
-    /// The JSON text of a value in a list.
+    /// The JSON form of a value in a list.
     Value(String),
 }
 
@@ -90,7 +90,7 @@ impl Item {
     }
 }
 
-/// Average size of the texts of a flow, in bytes.
+/// Average size of the strings of a flow, in bytes.
 const FLOW_TEXTS: usize = 256;
 
 /// Returns whether two shared values are equal; most are the same allocation.

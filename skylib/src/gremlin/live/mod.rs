@@ -1,17 +1,18 @@
 //! Live queries: an answer, followed by incremental changes whenever the graph changes it.
 //!
 //! A [`LiveQuery`] is a query plus its baseline: the answer last delivered. The caller passes the
-//! events of the graph, which needs a journal ([`Graph::with_journal`](crate::Graph::with_journal)),
-//! to [`LiveQuery::advance`] and receives the changes to the answer. Static analysis of the plan classifies each event in
-//! constant time: most cannot affect the answer and are ignored; an event that only replaces or
-//! appends an item updates the baseline without running the query. Any other event marks the
-//! answer stale; the query then runs once, for any number of events, and the difference is
-//! returned. [`LiveQuery::apply_event`], [`LiveQuery::refresh`], and [`LiveQuery::take_changes`] are
-//! the parts of `advance`, for owners that decide when to run queries: in a running `Engine` (feature
-//! `engine`), that is the thread `live`. `refresh` alone is enough, without a journal, where the query
-//! may run each time.
+//! events of the graph, which needs a journal
+//! ([`Graph::with_journal`](crate::Graph::with_journal)), to [`LiveQuery::advance`] and receives
+//! the changes to the answer. Static analysis of the plan classifies each event in constant time:
+//! most cannot affect the answer and are ignored; an event that only replaces or appends an item
+//! updates the baseline without running the query. Any other event marks the answer stale; the
+//! query then runs once, for any number of events, and the difference is returned.
+//! [`LiveQuery::apply_event`], [`LiveQuery::refresh`], and [`LiveQuery::take_changes`] are the
+//! parts of `advance`, for owners that decide when to run queries: in a running `Engine` (feature
+//! `engine`), the owner is the thread `live`. Where the query may run each time, `refresh` alone is
+//! enough, without a journal.
 //!
-//! Guarantees: updates are ordered, and each leads to the answer as of one change of the graph,
+//! Guarantees: updates are ordered, and each leads to the answer as of one change to the graph,
 //! whose sequence number it carries. After the last event and the resulting [`Update`], the
 //! client's copy equals the answer of the query, including its order. Intermediate states may be
 //! skipped. Flows and history change without events, so a query that reads them
@@ -86,7 +87,7 @@ pub struct LiveQuery {
     is_stale: bool,
 }
 
-/// What was last delivered to the client.
+/// Answer or error that was last delivered to the client.
 #[derive(Debug)]
 enum Delivered {
     /// Nothing.

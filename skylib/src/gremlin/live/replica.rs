@@ -94,7 +94,7 @@ impl AnswerReplica {
     }
 }
 
-/// Serializes as the JSON of the answer, as [`Answer`] does; as `null` without an answer.
+/// Serialized as the JSON of the answer, as [`Answer`] is; `null` without an answer.
 impl Serialize for AnswerReplica {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Some(KeyedRows { kind, lists }) = &self.rows else {
@@ -117,7 +117,7 @@ impl Serialize for AnswerReplica {
     }
 }
 
-/// The nodes and edges of a graph.
+/// Nodes and edges of a graph.
 struct GraphRows<'a> {
     nodes: &'a [KeyedRow],
     edges: &'a [KeyedRow],
@@ -135,7 +135,7 @@ impl Serialize for GraphRows<'_> {
     }
 }
 
-/// Items as an object by their keys.
+/// Items serialized as an object, by key.
 struct Entries<'a>(&'a [KeyedRow]);
 
 impl Serialize for Entries<'_> {

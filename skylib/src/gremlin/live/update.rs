@@ -1,4 +1,4 @@
-//! `Update` and `Change`: what a live query delivers.
+//! `Update` and `Change`: messages that a live query delivers.
 
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ pub enum Update {
     Failed(QueryError),
 }
 
-/// One change of the list that an answer consists of.
+/// One change to the list that an answer consists of.
 ///
 /// An answer that is a graph has two lists. A single value (a count, a sum) is a list of one item.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -76,7 +76,7 @@ pub enum Change {
     },
 }
 
-/// A list of an answer. The variants are complete by definition.
+/// A list of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum List {
     /// The nodes of a graph; for any other kind of answer, its only list.

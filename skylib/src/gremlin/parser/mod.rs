@@ -1,4 +1,4 @@
-//! Recursive-descent parser: query text to steps.
+//! Recursive-descent parser: converts a query to steps.
 //!
 //! ```text
 //! query  = "G" { "." step }
@@ -46,7 +46,7 @@ pub(super) fn parse(query: &str) -> Result<Vec<(Step, usize)>, QueryError> {
 struct Parser<'a> {
     query: &'a str,
     lexer: Lexer<'a>,
-    /// Regular expressions so far.
+    /// Number of regular expressions parsed so far.
     patterns: usize,
 }
 
@@ -241,7 +241,7 @@ impl<'a> Parser<'a> {
             PREDICATES.iter().map(|p| p.name()).chain(KEYWORDS),
         ) {
             Some(word) => error.help(format!("did you mean `{word}`?")),
-            None => error.help("expected a value, a predicate, or `)`; text must be quoted"),
+            None => error.help("expected a value, a predicate, or `)`; strings must be quoted"),
         }
     }
 

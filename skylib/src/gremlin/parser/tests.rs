@@ -1,4 +1,5 @@
-//! Tests of what the parser accepts and rejects; the recorded error texts are in the case file.
+//! Tests of the queries that the parser accepts and rejects; the recorded error messages are in the
+//! case file.
 
 use proptest::prelude::*;
 
@@ -100,7 +101,7 @@ fn hostile_sizes_are_refused() {
     );
 }
 
-/// Text that the language can express: no quote, no NUL.
+/// String that the language can express: no quote, no NUL.
 fn text() -> impl Strategy<Value = Text> {
     "[^'\"\0]{0,12}".prop_map(Text::from)
 }

@@ -19,7 +19,7 @@ pub(in crate::gremlin) struct Plan {
     /// Number of leading steps that the operations cover: all steps, unless the last operation is
     /// [`Operation::Fail`].
     pub(in crate::gremlin) planned: usize,
-    /// Names of the steps that can follow the last one; none if a step cannot be planned.
+    /// Names of the steps that can follow the last one; empty if a step cannot be planned.
     pub(in crate::gremlin) followers: &'static [&'static str],
 }
 

@@ -224,7 +224,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Plans a step on values. Counts and pages of lists are extensions of the original.
+    /// Plans a step on values. Counts and pages of lists are extensions to Skydive.
     fn on_values(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
             Step::Has(params) => {
@@ -325,7 +325,7 @@ impl<'a> Planner<'a> {
     /// Plans a step on a result that at most one kind of step can follow.
     fn on_last(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match (self.kind, step) {
-            // COMPAT: the original ignores the parameter.
+            // COMPAT: Skydive ignores the parameter.
             (ResultKind::Groups, Step::MoreThan(_)) => {
                 Ok(self.push_to(ResultKind::Groups, Operation::MoreThan))
             }

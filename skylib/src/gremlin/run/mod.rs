@@ -37,7 +37,7 @@ pub(super) struct Run<'r> {
     context: &'r Context<'r>,
     budget: Budget<'r>,
     scope: Scope<'r>,
-    /// Time that the query looks at; `None` means the present.
+    /// Time that the query reads; `None` means the present.
     when: Option<When>,
     /// Nodes by their `As` names. All belong to `scope`: changing the scope clears them.
     marks: HashMap<Text, Rows<NodeRef>>,
@@ -131,7 +131,7 @@ impl<'r> Run<'r> {
     fn select_time(&mut self, when: When) -> Result<Data, QueryError> {
         let error = || QueryError::execute("Backend does not support history");
         if self.scope.is_subgraph() {
-            // COMPAT: the original copied a subgraph to a new graph without history.
+            // COMPAT: Skydive copied a subgraph to a new graph without history.
             return Err(error().help("a subgraph has no history; put `At` before the first step"));
         }
         let history = self.context.history.ok_or_else(|| {
@@ -145,7 +145,7 @@ impl<'r> Run<'r> {
         Ok(Data::Graph)
     }
 
-    /// Returns the time slice that the query looks at; `None` at an instant and in the present.
+    /// Returns the time slice that the query reads; `None` at an instant and in the present.
     const fn window(&self) -> Option<TimeSlice> {
         match self.when {
             Some(When::During(slice)) => Some(slice),
@@ -433,7 +433,7 @@ impl<'r> Run<'r> {
             }
             Operation::Group => flows::group(flows, &self.budget).map(Data::Groups),
             Operation::RawPackets => {
-                // The flows of the past have their packets with them.
+                // Past flows include their packets.
                 let stored = match self.when {
                     None => raw_packets::stored(self.context.flows, &flows),
                     Some(_) => Vec::new(),
@@ -556,7 +556,8 @@ fn count(total: impl TryInto<i64>) -> Data {
     Data::Scalar(Value::Int(total.try_into().unwrap_or(i64::MAX)))
 }
 
-/// Returns the error of an operation on a result that it cannot follow, which the planner rules out.
+/// Returns the error of an operation on a result that it cannot follow; the planner excludes this
+/// case.
 fn misplaced() -> QueryError {
     QueryError::execute("Error while executing the query")
 }

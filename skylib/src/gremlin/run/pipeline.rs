@@ -1,5 +1,5 @@
-//! Pipelined execution: passes elements one by one through the filters, pages, and counts that follow
-//! the operation that finds them, so that nothing is materialized in between.
+//! Pipelined execution: passes elements one by one through the filters, pages, and counts that
+//! follow the operation that finds them, so that no intermediate result is materialized.
 
 use std::rc::Rc;
 

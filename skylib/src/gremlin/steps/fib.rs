@@ -1,9 +1,9 @@
 //! Forwarding decision of the Linux kernel, from routing rules and tables in metadata.
 //!
-//! The packet is one of the host itself, without mark and source address, and its output interface is
-//! not chosen. Rules are applied in the order of their priority; in a table, the longest prefix counts,
-//! then the smallest priority. A decision visits every route of the tables that the rules refer to:
-//! `O(rules · routes)` at most, usually three tables.
+//! The packet is sent by the host itself, without a mark or a source address, and its output
+//! interface is not chosen. Rules are applied in the order of their priority; in a table, the
+//! longest prefix is chosen, then the smallest priority. A decision visits every route of the
+//! tables that the rules refer to: at most `O(rules · routes)`, usually in three tables.
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ pub(super) struct Hop {
     pub(super) priority: i64,
 }
 
-/// Returns the equal next hops for an address; empty if the kernel refuses it or has no route.
+/// Returns the equivalent next hops for an address; empty if the kernel rejects it or has no route.
 ///
 /// `owner` has the rules, `tables` the routing tables of the namespace. `tick` is called for each
 /// route.
@@ -55,13 +55,13 @@ pub(super) fn decide<E>(
                 }
             }
             "goto" => {
-                // The kernel refuses rules that go back, and skips those without a target.
+                // The kernel rejects rules that jump backward, and skips those without a target.
                 let target = number(rule, "Goto");
                 let is_target = |rule: &&Map| number(rule, "Priority") == target;
                 next += rules[next..].iter().position(is_target).unwrap_or(0);
             }
             "nop" => {}
-            // Blackhole, unreachable, prohibit, or an action that is not known.
+            // Blackhole, unreachable, prohibit, or an unknown action.
             _ => return Ok(Vec::new()),
         }
     }
@@ -132,7 +132,7 @@ impl Found<'_> {
     }
 }
 
-/// Returns the best route of a table, which several nodes show parts of.
+/// Returns the best route of a table, parts of which may be in several nodes.
 fn look_up<'m, E>(
     tables: &[&'m Metadata],
     table: i64,
@@ -183,7 +183,8 @@ pub(super) fn gateway(hop: &Map) -> Option<&str> {
     Some(text(hop, "IP")).filter(|ip| !ip.is_empty())
 }
 
-/// Returns the prefix length of a route that covers an address. A route without prefix covers all.
+/// Returns the prefix length of a route that covers an address. A route without a prefix covers all
+/// addresses.
 pub(super) fn covers(route: &Map, wanted: IpAddr) -> Option<u32> {
     match text(route, "Prefix") {
         "" => Some(0),

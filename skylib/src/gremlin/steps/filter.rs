@@ -1,6 +1,6 @@
 //! Steps that filter elements one by one: `Has`, `HasNot`, `Dedup`, `Limit`, `Range`; and `Sort`.
 //!
-//! A sequence of such steps forms one [`Pipe`] behind the step that finds the elements, so a
+//! A sequence of such steps forms one [`Pipe`] after the step that finds the elements, so that a
 //! filter, a page, and a count over a million nodes materialize nothing.
 
 use std::cmp::Ordering;
@@ -85,7 +85,7 @@ pub(in crate::gremlin) enum Stage {
 pub(in crate::gremlin) struct Pipe<'b, 'a, R> {
     /// Stages in order, each with the number of elements that passed it (descending).
     stages: Vec<(Stage, u64)>,
-    /// Elements pushed so far.
+    /// Number of elements pushed so far.
     offered: u64,
     budget: &'b Budget<'a>,
     room: Room<'b, 'a>,
@@ -205,7 +205,7 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
 /// Stage that selects a page.
 pub(in crate::gremlin) struct Pager {
     page: Page,
-    /// Elements seen so far.
+    /// Number of elements seen so far.
     seen: u64,
 }
 
@@ -258,7 +258,7 @@ impl Dedup {
         }
     }
 
-    /// Returns whether an element is not a duplicate, and remembers it.
+    /// Returns whether an element is not a duplicate, and records it.
     fn is_new<R: Row>(&mut self, row: &R, room: &mut Room<'_, '_>) -> Result<bool, QueryError> {
         match self {
             Self::ById(seen, identities) => Ok(seen.insert(identities.of(row.number()))),
@@ -313,8 +313,8 @@ impl Distinct {
 
 /// Sorts elements by a key, stably, and truncates the result to `wanted` elements.
 ///
-/// Integers precede texts. An absent value counts as 0, or as the empty text if any value is a text.
-/// Costs O(n + k log k) for `k = wanted`, by selection of the first k.
+/// Integers precede strings. An absent value counts as 0, or as the empty string if any value is a
+/// string. Costs O(n + k log k) for `k = wanted`, by selection of the first k.
 pub(in crate::gremlin) fn sort<R: Row>(
     rows: &mut Vec<R>,
     order: SortOrder,
@@ -361,7 +361,7 @@ pub(in crate::gremlin) fn sort<R: Row>(
     Ok(())
 }
 
-/// Sort key; integers precede texts.
+/// Sort key; integers precede strings.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Int(i64),
@@ -369,7 +369,7 @@ enum Rank {
 }
 
 impl Rank {
-    /// Returns the sort key of a value; `None` if it is neither an integer nor a text.
+    /// Returns the sort key of a value; `None` if it is neither an integer nor a string.
     fn new(value: &Value) -> Option<Self> {
         match (value.to_int(), value) {
             (Some(number), _) => Some(Self::Int(number)),

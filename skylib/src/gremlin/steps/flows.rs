@@ -17,7 +17,7 @@ use crate::gremlin::scope::Scope;
 use crate::time::When;
 use crate::value::{Text, Value};
 
-/// Requests flows from a source; with `nodes`, only flows captured on these.
+/// Requests flows from a source; with `nodes`, only flows captured on these nodes.
 pub(in crate::gremlin) fn query(
     source: &dyn FlowSource,
     plan: &FlowPlan,
@@ -50,7 +50,7 @@ pub(in crate::gremlin) fn count(
     source.count(&query).map_err(execution_error)
 }
 
-/// Returns the metrics of flows during a time, one per update.
+/// Returns the metrics of flows during a time slice, one per update.
 pub(in crate::gremlin) fn past_metrics(
     source: &dyn FlowSource,
     flows: &[Flow],
@@ -254,8 +254,8 @@ fn macs(flows: &[Flow]) -> HashSet<Text> {
         .collect()
 }
 
-/// Returns the first node with each wanted text at one of several keys. Later keys are searched only
-/// for texts that earlier keys did not find.
+/// Returns the first node that has each wanted string as a value of one of several keys. Later keys
+/// are searched only for strings that earlier keys did not find.
 fn find(
     scope: &Scope<'_>,
     keys: &[&str],
@@ -271,7 +271,7 @@ fn find(
         }
         let key = ElementKey::parse(name);
         let is = |test: Predicate| Filter::Test(key.clone(), test);
-        // Few texts are found by the index. Many are cheaper to find by one scan of all nodes.
+        // A few strings are found by the index. Many are cheaper to find by one scan of all nodes.
         let candidates = if wanted.len() <= MAX_PROBES {
             Filter::Any(
                 wanted
@@ -309,7 +309,7 @@ fn find(
     Ok(found)
 }
 
-/// Maximum number of texts that are looked up in the index.
+/// Maximum number of strings that are looked up in the index.
 const MAX_PROBES: usize = 256;
 const TID: &str = "TID";
 

@@ -11,7 +11,7 @@ use crate::gremlin::scope::Scope;
 /// Returns the numbers of the given nodes and of the nodes up to `depth` edges away, nearest first,
 /// without duplicates.
 ///
-/// `None` means no limit of depth. Each edge is followed at most once per end: O(nodes + edges).
+/// `None` means no depth limit. Each edge is followed at most once per end: O(nodes + edges).
 pub(in crate::gremlin) fn nodes_within(
     scope: &Scope<'_>,
     from: &[u32],

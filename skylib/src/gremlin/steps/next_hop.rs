@@ -1,8 +1,8 @@
 //! `NextHop(address)`: the next hop of a node for a destination address.
 //!
-//! The routing rules and tables of the node's namespace decide, as in the kernel ([`super::fib`]). A
-//! node whose namespace has unknown rules, such as a node of Skydive's agents, has only the routing
-//! tables in its metadata.
+//! The routing rules and tables of the node's namespace determine the hop, as in the kernel
+//! ([`super::fib`]). A node whose namespace has unknown rules, such as a node of Skydive's agents,
+//! has only the routing tables in its metadata.
 
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -57,9 +57,9 @@ pub(in crate::gremlin) fn of_nodes(
     Ok(found)
 }
 
-/// What the kernel does with packets to an address in one namespace.
+/// Decision of the kernel about packets to an address in one namespace.
 struct Decision {
-    /// Equal next hops; empty if the address cannot be reached.
+    /// Equivalent next hops; empty if the address cannot be reached.
     hops: Vec<Hop>,
     /// Interfaces of the namespace.
     links: Vec<NodeRef>,
@@ -159,8 +159,9 @@ fn answer(ip: String, link: i64, priority: i64, mac: Option<String>) -> Value {
     Value::from(answer)
 }
 
-/// Returns the next hop by the routing tables of one node alone: that of the longest matching prefix in
-/// the first table that has a match, as an object with `IP`, `MAC`, `IfIndex`, and `Priority`.
+/// Returns the next hop from the routing tables of one node alone: that of the longest matching
+/// prefix in the first table that has a match, as an object with `IP`, `MAC`, `IfIndex`, and
+/// `Priority`.
 pub(crate) fn next_hop(metadata: &Metadata, wanted: IpAddr) -> Option<Value> {
     let tables = metadata.get("RoutingTables")?.as_list()?;
     let hop = tables.iter().find_map(|table| {

@@ -14,7 +14,7 @@ use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::gremlin::scope::Scope;
 
-/// Returns a path for each source that has one, as numbers of nodes, including source and target.
+/// Returns a path for each source that has one, as node numbers, including source and target.
 pub(in crate::gremlin) fn shortest_paths(
     scope: &Scope<'_>,
     sources: &[u32],

@@ -9,7 +9,8 @@ use crate::packet::{LinkType, PacketRef};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// Returns the packets of live flows that left the flow tables with earlier updates.
+/// Returns the stored raw packets of `flows`: those that earlier updates moved out of the flow
+/// tables.
 pub(in crate::gremlin) fn stored(source: &dyn FlowSource, flows: &[Flow]) -> PacketsByFlow {
     let has_packets = |flow: &&Flow| flow.raw_packets_captured > 0;
     let uuids: Vec<Text> = flows
@@ -23,8 +24,8 @@ pub(in crate::gremlin) fn stored(source: &dyn FlowSource, flows: &[Flow]) -> Pac
     }
 }
 
-/// Returns the packets of each flow by its UUID: its own and the stored ones, in the order of their
-/// index. Flows without packets are omitted.
+/// Returns the packets of each flow by its UUID: those in the flow and the stored ones, in the
+/// order of their index. Flows without packets are omitted.
 ///
 /// # Errors
 /// Returns an error if the packets exceed a limit of the query.
@@ -38,7 +39,7 @@ pub(in crate::gremlin) fn of_flows(
     let mut found = Vec::new();
     for flow in flows {
         let mut packets = stored.remove(&flow.uuid).unwrap_or_default();
-        // An update between the two queries may have stored packets that the table returned, too.
+        // An update between the two queries may also have stored packets that the table returned.
         let newest = packets.last().map_or(i64::MIN, |packet| packet.index);
         let is_newer = |packet: &RawPacket| packet.index > newest;
         packets.extend(flow.last_raw_packets.into_iter().filter(is_newer));
@@ -72,7 +73,7 @@ pub(in crate::gremlin) fn filter(
         budget.check()?;
         compiled.map_err(QueryError::execute)
     };
-    // An invalid filter is an error even without packets, whose link type would select the program.
+    // An invalid filter is an error even if there are no packets to determine the link type.
     let mut compiled: HashMap<LinkType, Box<dyn PacketFilter>> = HashMap::new();
     if flows.is_empty() {
         compile(LinkType::ETHERNET)?;

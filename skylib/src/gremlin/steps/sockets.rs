@@ -1,4 +1,4 @@
-//! `Sockets`: sockets of processes, of nodes and of flows.
+//! `Sockets`: sockets of processes, found by node or by flow.
 
 use std::ops::ControlFlow;
 

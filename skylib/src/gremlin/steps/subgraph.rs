@@ -12,7 +12,7 @@ use crate::gremlin::scope::{Scope, Subgraph};
 /// Returns the subgraph of nodes and the edges between them that match a filter.
 ///
 /// # Errors
-/// Returns an error if a node occurs twice (COMPAT: as in the original).
+/// Returns an error if a node occurs twice (COMPAT: as in Skydive).
 pub(in crate::gremlin) fn of_nodes(
     scope: &Scope<'_>,
     nodes: Vec<NodeRef>,

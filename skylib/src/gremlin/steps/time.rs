@@ -1,4 +1,4 @@
-//! `At(instant[, duration])`: selects the time that a query looks at.
+//! `At(instant[, duration])`: selects the time that a query reads.
 
 use jiff::civil::{self, DateTime};
 use jiff::tz::TimeZone;
@@ -41,7 +41,7 @@ impl TimeContext {
     /// COMPAT: the second parameter is parsed first, so its error takes precedence.
     ///
     /// # Errors
-    /// Returns Skydive's text for parameters that are not times.
+    /// Returns Skydive's message for parameters that are not times.
     pub(in crate::gremlin) fn new(params: &[Param]) -> Result<Self, String> {
         let (instant, back) = match params {
             [] => return Err("At least one parameter must be provided to 'Context'".to_owned()),
@@ -135,7 +135,7 @@ impl Instant {
 }
 
 /// Returns the instant of a date and time in a time zone. A time that the zone skips is moved
-/// forward; of a time that it repeats, the first is meant.
+/// forward; for a time that it repeats, the first occurrence is used.
 fn in_zone(date_time: DateTime, zone: &TimeZone) -> Timestamp {
     let ns = zone
         .to_timestamp(date_time)
@@ -156,7 +156,7 @@ fn most_recent(time: civil::Time, now: Timestamp, zone: &TimeZone) -> Timestamp 
     }
 }
 
-/// COMPAT: Skydive's text; the help below it gives examples.
+/// COMPAT: Skydive's message; the help below it gives examples.
 const NO_INSTANT: &str = "Time must be in RFC1123 or in Go Duration format";
 
 /// Forms of a time, for the help of an error.

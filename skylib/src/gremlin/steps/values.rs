@@ -64,7 +64,8 @@ const MAP_BYTES: usize = 4 * size_of::<usize>();
 
 /// Returns a value as lists show it; `None` for an empty array or object.
 ///
-/// COMPAT: what counts as an integer becomes one: `"0x10"` becomes 16, `true` 1, and null 0.
+/// COMPAT: a value that counts as an integer becomes one: `"0x10"` becomes 16, `true` 1, and null
+/// 0.
 fn shown(value: Value) -> Option<Value> {
     match &value {
         Value::List(list) if list.is_empty() => None,
@@ -167,7 +168,7 @@ pub(in crate::gremlin) fn sum(
                 sum = sum.saturating_add(number);
             }
             None => {
-                // COMPAT: the original fails if a dotted key leads through a scalar.
+                // COMPAT: Skydive fails if a dotted key leads through a scalar.
                 if let Some(part) = scalar_on_path(node, &key) {
                     let message =
                         format!("{part} is not a supported type(map[string]interface {{}})");
@@ -222,7 +223,7 @@ pub(in crate::gremlin) fn filter_list(
     Ok(passing)
 }
 
-/// An object as the filter sees it.
+/// Object as the filter reads it.
 struct Object<'a>(&'a Map);
 
 impl Fields<Path> for Object<'_> {

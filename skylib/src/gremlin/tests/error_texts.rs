@@ -1,5 +1,5 @@
-//! Tests of every error text of the language: the first line, which clients match exactly, and the
-//! second line for people, with the position and what was expected.
+//! Tests of every error message of the language: the first line, which clients match exactly, and
+//! the second line for people, with the position and what was expected.
 
 use super::*;
 use crate::flow::{Flow, FlowSet};

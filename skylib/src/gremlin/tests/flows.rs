@@ -5,7 +5,7 @@ use crate::flow::{PacketFilter, PacketsByFlow, RawPacket};
 use crate::packet::{LinkType, PacketRef};
 use crate::value::Text;
 
-/// Compiler of filters that match packets beginning with the first byte of the text.
+/// Compiler of filters that match packets beginning with the first byte of the expression.
 struct FirstByte;
 
 impl PacketFilterCompiler for FirstByte {

@@ -84,7 +84,7 @@ fn distances(nodes: usize, links: &[TestEdge], targets: &[usize], any: bool) -> 
     distances
 }
 
-/// A change of a graph, with elements given by number.
+/// A change to a graph, with elements given by number.
 #[derive(Clone, Debug)]
 pub(in crate::gremlin) enum Mutation {
     AddNode(usize, u8),

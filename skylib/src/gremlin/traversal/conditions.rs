@@ -44,7 +44,7 @@ impl<K: Into<Text>, V: Into<Param>> From<(K, V)> for Conditions {
     }
 }
 
-/// Filter of a step that moves to other elements: those that have a key, or that satisfy all
+/// Filter of a step that moves to other elements: elements that have a key, or that satisfy all
 /// conditions.
 ///
 /// ```
@@ -189,7 +189,7 @@ impl Predicate {
         Param::Predicate(Self::Without, values.into_iter().map(Into::into).collect())
     }
 
-    /// Creates `Regex`: the entire text matches a regular expression.
+    /// Creates `Regex`: the entire string matches a regular expression.
     pub fn regex(pattern: impl Into<Text>) -> Param {
         Param::Predicate(Self::Regex, vec![Param::Text(pattern.into())])
     }

@@ -37,7 +37,7 @@ impl<K: Elements, S> Traversal<K, S> {
         self.then(Step::Dedup(Vec::new()))
     }
 
-    /// Selects the first element of each combination of values (`Dedup(key, …)`).
+    /// Selects the first element for each combination of values (`Dedup(key, …)`).
     pub fn dedup_by<T: Into<Text>>(self, keys: impl IntoIterator<Item = T>) -> Self {
         self.then(Step::Dedup(keys.into_iter().map(Into::into).collect()))
     }
@@ -118,7 +118,7 @@ impl<S> Traversal<markers::Paths, S> {
         self.then(Step::Dedup(Vec::new()))
     }
 
-    /// Moves to the first node of each combination of values (`Dedup(key, …)`).
+    /// Moves to the first node for each combination of values (`Dedup(key, …)`).
     pub fn dedup_by<T: Into<Text>>(
         self,
         keys: impl IntoIterator<Item = T>,

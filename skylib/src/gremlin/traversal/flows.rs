@@ -1,4 +1,4 @@
-//! Steps of flows and of what derives from them: groups, packets, metrics, and sockets.
+//! Steps on flows and on data derived from them: groups, packets, metrics, and sockets.
 
 use super::Traversal;
 use super::conditions::Only;
@@ -8,8 +8,8 @@ use crate::value::Text;
 
 /// Deduplication.
 ///
-/// Filters, sorting, deduplication, and one page apply in this order, whichever way they are
-/// written.
+/// Filters, sorting, deduplication, and one page apply in this order, whichever order they are
+/// written in.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -18,12 +18,12 @@ use crate::value::Text;
 /// assert_eq!(f().dedup_by("Network.A").to_string(), "G.Flows().Dedup('Network.A')");
 /// ```
 impl<S> Traversal<markers::Flows, S> {
-    /// Selects one flow of each `TrackingID` (`Dedup()`).
+    /// Selects one flow for each `TrackingID` (`Dedup()`).
     pub fn dedup(self) -> Self {
         self.then(Step::Dedup(Vec::new()))
     }
 
-    /// Selects one flow of each value of a field (`Dedup(key)`).
+    /// Selects one flow for each value of a field (`Dedup(key)`).
     pub fn dedup_by(self, key: impl Into<Text>) -> Self {
         self.then(Step::Dedup(vec![key.into()]))
     }

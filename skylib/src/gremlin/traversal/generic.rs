@@ -33,13 +33,13 @@ use crate::value::Text;
 /// }
 /// ```
 impl<K: Filtered, S> Traversal<K, S> {
-    /// Selects what has a key with a given value, or with a value that satisfies a predicate
-    /// (`Has(key, value)`).
+    /// Selects the results that have a key with a given value, or with a value that satisfies a
+    /// predicate (`Has(key, value)`).
     pub fn has(self, key: impl Into<Text>, value: impl Into<Param>) -> Self {
         self.has_all(Conditions::of(key, value))
     }
 
-    /// Selects what satisfies all conditions (`Has(key, value, …)`).
+    /// Selects the results that satisfy all conditions (`Has(key, value, …)`).
     pub fn has_all(self, conditions: impl Into<Conditions>) -> Self {
         self.then(Step::Has(conditions.into().into_params()))
     }
@@ -70,7 +70,7 @@ impl<K: Filtered, S> Traversal<K, S> {
 /// }
 /// ```
 impl<K: FilteredByEither, S> Traversal<K, S> {
-    /// Selects what satisfies at least one condition (`HasEither(key, value, …)`).
+    /// Selects the results that satisfy at least one condition (`HasEither(key, value, …)`).
     pub fn has_either(self, conditions: impl Into<Conditions>) -> Self {
         self.then(Step::HasEither(conditions.into().into_params()))
     }
@@ -93,7 +93,7 @@ impl<K: FilteredByEither, S> Traversal<K, S> {
 /// }
 /// ```
 impl<K: Paged, S> Traversal<K, S> {
-    /// Selects the first `count` results (`Limit(count)`).
+    /// Selects at most `count` results, the first ones (`Limit(count)`).
     ///
     /// Immediately after `v`, `e`, or a walk, the limit applies after the filter that follows it.
     pub fn limit(self, count: u32) -> Self {
@@ -121,7 +121,7 @@ impl<K: Paged, S> Traversal<K, S> {
 /// }
 /// ```
 impl<K: Counted, S> Traversal<K, S> {
-    /// Counts the results (`Count()`); of metrics, the nodes or flows that have any.
+    /// Counts the results (`Count()`); for metrics, the nodes or flows that have metrics.
     pub fn count(self) -> Traversal<markers::Number, S> {
         self.then(Step::Count)
     }

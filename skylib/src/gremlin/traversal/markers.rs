@@ -51,7 +51,7 @@ marker_traits! {
     Filtered for Nodes, Edges, Values, Flows, Sockets;
     /// Kinds that alternative conditions filter.
     FilteredByEither for Nodes, Edges, Flows, Sockets;
-    /// Kinds from which a page can be cut.
+    /// Kinds from which a page can be selected.
     Paged for Nodes, Edges, Values, Flows;
     /// Kinds that can be counted.
     Counted for Nodes, Edges, Values, Flows, Metrics;

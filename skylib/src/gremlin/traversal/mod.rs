@@ -1,4 +1,5 @@
-//! `Traversal`: a typed builder of queries, with the same steps and the same plan as query text.
+//! `Traversal`: a typed builder of queries, with the same steps and the same plan as a parsed
+//! query.
 
 mod conditions;
 mod elements;
@@ -19,7 +20,7 @@ use crate::graph::{Graph, GraphAccess};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// A query under construction, written in Rust instead of text.
+/// A query under construction, written in Rust instead of a string.
 ///
 /// `K` is the kind of result that the steps so far produce (see [`markers`]), so that only steps
 /// that can follow compile. `S` is the graph that the query runs on; `()` means none. Each method
@@ -125,7 +126,7 @@ impl<K, S> Traversal<K, S> {
     ///
     /// # Errors
     /// Returns an error if a flow or hierarchy step has a filter that no value can satisfy
-    /// (`Predicate::lt("x")`), as parsing the text form does. Other wrong parameters are reported
+    /// (`Predicate::lt("x")`), as parsing the same query does. Other wrong parameters are reported
     /// when the query runs.
     pub fn query(&self) -> Result<Query, QueryError> {
         Query::from_steps(self.steps.clone())
@@ -175,8 +176,8 @@ impl<K> Traversal<K, GraphSource<'_>> {
     }
 }
 
-/// Formats the query as text. A string that contains a quote or NUL cannot be written in the
-/// language, although the traversal itself can search for it.
+/// Formats the query in query syntax. A string that contains a quote or NUL cannot be written in
+/// the language, although the traversal itself can search for it.
 impl<K, S> fmt::Display for Traversal<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("G")?;
@@ -214,7 +215,7 @@ impl<S> Traversal<markers::Graph, S> {
         self.then(Step::V(None))
     }
 
-    /// Moves to the node with an id (`V(id)`). Running the query fails if there is none.
+    /// Moves to the node with this id (`V(id)`). Running the query fails if there is none.
     pub fn v_id(self, id: impl Into<Text>) -> Traversal<markers::Nodes, S> {
         self.then(Step::V(Some(id.into())))
     }
@@ -224,7 +225,7 @@ impl<S> Traversal<markers::Graph, S> {
         self.then(Step::E(None))
     }
 
-    /// Moves to the edge with an id (`E(id)`). Running the query fails if there is none.
+    /// Moves to the edge with this id (`E(id)`). Running the query fails if there is none.
     pub fn e_id(self, id: impl Into<Text>) -> Traversal<markers::Edges, S> {
         self.then(Step::E(Some(id.into())))
     }
@@ -239,7 +240,7 @@ impl<S> Traversal<markers::Graph, S> {
 
     /// Moves to every revision of the graph during a time slice (`At(instant, duration)`).
     ///
-    /// The slice ends at the instant. The duration is in seconds, a text (`"5m"`), or
+    /// The slice ends at the instant. The duration is in seconds, a string (`"5m"`), or
     /// [`Param::Forever`].
     pub fn at_for(self, instant: impl Into<Param>, duration: impl Into<Param>) -> Self {
         self.then(Step::At(vec![instant.into(), duration.into()]))

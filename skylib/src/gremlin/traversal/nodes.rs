@@ -198,7 +198,7 @@ fn within(hierarchy: Hierarchy, edges: Vec<Param>, depth: u32) -> Step {
     Step::Hierarchy(hierarchy, edges, Some(depth.into()))
 }
 
-/// Values, marks, and everything else that starts from nodes.
+/// Values, marks, and all other steps that start from nodes.
 ///
 /// ```
 /// use skylib::Traversal;

@@ -1,4 +1,4 @@
-//! Tests that a traversal equals the query that its text parses to.
+//! Tests that a traversal equals the query that its string form parses to.
 
 use proptest::prelude::*;
 

@@ -101,7 +101,7 @@ impl MemoryFlowStore {
         state.flows.values().filter(is_active).cloned().collect()
     }
 
-    /// Calls `visit` with each flow that a query selects, before order, deduplication, and range.
+    /// Calls `visit` with each flow that a query selects, before sorting, deduplication, and range.
     fn visit(&self, query: &FlowQuery, mut visit: impl FnMut(&StoredFlow, Flow)) {
         let filter = query.filter.compile(&mut |name| FlowField::parse(name));
         for stored in self.of_time(query.time) {
@@ -217,8 +217,8 @@ impl State {
         self.flows.insert(self.updates, Arc::new(stored));
     }
 
-    /// Evicts the least recently updated flow if it exceeds a limit. Returns whether it did, so that
-    /// the next may exceed it, too.
+    /// Evicts the least recently updated flow if it exceeds a limit. Returns whether a flow was
+    /// evicted; the next one may exceed a limit, too.
     fn evict(&mut self, limits: &FlowStoreLimits, now: Timestamp) -> bool {
         let Some(oldest) = self.flows.first_entry() else {
             return false;
@@ -289,7 +289,8 @@ impl StoredFlow {
     }
 }
 
-/// Returns whether a time in Unix milliseconds is in a slice; for an instant, whether it is not later.
+/// Returns whether a time in Unix milliseconds is in a slice; for an instant, whether the time is
+/// not later.
 fn has(slice: TimeSlice, ms: i64) -> bool {
     let is_instant = slice.start == slice.last;
     (is_instant || ms >= slice.start.as_ms()) && ms <= slice.last.as_ms()

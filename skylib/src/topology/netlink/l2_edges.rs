@@ -10,7 +10,7 @@ use crate::value::Value;
 /// The link that a link refers to as its lower device or peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkTarget {
-    /// The link refers to none.
+    /// The link refers to no other link.
     None,
     /// A link, which need not be in the table.
     Link(LinkKey),
@@ -82,7 +82,8 @@ impl LinkTable {
             LinkTarget::Link(target) => self.shown(graph, target),
             _ => None,
         };
-        // Open vSwitch reports one datapath device as the master of all ports; OVSDB has the bridges.
+        // Open vSwitch reports one datapath device as the master of all ports; the bridges are in
+        // OVSDB.
         let master = self.shown(graph, (at.0, link.message.master));
         let master = master.filter(|m| m.message.name != "ovs-system");
         let master = master.map(|m| (m.node.clone(), link.node.clone(), None));

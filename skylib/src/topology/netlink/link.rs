@@ -7,7 +7,7 @@ use super::stats::Counters;
 use super::wire::{Attribute, attributes, colon_hex, u16_at, u32_at};
 use crate::value::{Map, Text, Value};
 
-/// A message of the kernel about a link.
+/// A message from the kernel about a link.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct LinkMessage {
     /// Index in its namespace.
@@ -100,7 +100,8 @@ impl LinkMessage {
         }
     }
 
-    /// Returns the `Type` of the node: the kind of the kernel, or `device` if it has none.
+    /// Returns the `Type` of the node: the kind according to the kernel, or `device` if it has
+    /// none.
     ///
     /// The driver `veth` implies the type `veth`, because some messages lack the kind.
     pub(crate) fn type_name(&self, driver: &str) -> &str {

@@ -75,7 +75,7 @@ impl LinkTable {
         let _owned = graph.add_edge(edge);
     }
 
-    /// Writes links to the graph whose own message has not changed.
+    /// Writes links to the graph whose own messages have not changed.
     pub(super) fn show_all(
         &mut self,
         graph: &mut Graph,

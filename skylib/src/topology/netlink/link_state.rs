@@ -39,14 +39,14 @@ pub(super) struct LinkState {
     counters: Counters,
     /// Metadata value of the counters.
     metric: Option<Value>,
-    /// Metadata value of the change since the previous read.
+    /// Metadata value of the difference from the previous read.
     last_metric: Option<Value>,
     created_at: Timestamp,
     /// Metadata that the table has written to the node; keys of other writers are not included.
     pub(super) shown: Metadata,
 }
 
-/// The layer 2 edges that result from the message of a link.
+/// Layer 2 edges that result from the message of a link.
 #[derive(Debug, Default)]
 pub(super) struct L2Edges {
     pub(super) master: Option<EdgeId>,
@@ -54,7 +54,7 @@ pub(super) struct L2Edges {
     pub(super) peer: Option<EdgeId>,
 }
 
-/// A neighbor table, and its metadata value, which is produced when needed.
+/// A neighbor table, and its metadata value, which is produced on demand.
 #[derive(Debug, Default)]
 struct TableState {
     table: NeighborTable,
@@ -114,7 +114,7 @@ impl LinkState {
         pairs.into_iter().collect()
     }
 
-    /// Adds an address; returns `false` if the link has it already.
+    /// Adds an address; returns `false` if the link already has it.
     pub(super) fn add_address(&mut self, address: Address) -> bool {
         let list = self.addresses(address);
         let is_new = !list.contains(&address);
@@ -172,7 +172,7 @@ impl LinkState {
     }
 
     /// Applies a read of the counters; returns whether a counter has changed since the previous
-    /// read, which was at `before`, or later if the link was created later.
+    /// read. That read was at `before`, or later if the link was created later.
     pub(super) fn sample(
         &mut self,
         counters: &Counters,
@@ -194,7 +194,8 @@ impl LinkState {
         self.fdb.is_stale || self.neighbors.is_stale
     }
 
-    /// Returns the number of full tables, which may have fewer entries than those of the kernel.
+    /// Returns the number of full tables, which may have fewer entries than the tables of the
+    /// kernel.
     pub(super) fn full_tables(&self) -> usize {
         [&self.fdb, &self.neighbors]
             .into_iter()

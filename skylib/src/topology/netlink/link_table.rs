@@ -1,7 +1,7 @@
 //! `LinkTable`: the state of every link of every namespace, and its reconciliation with the graph.
 //!
-//! The table does no I/O: it takes kernel messages and driver facts, updates the graph, and returns
-//! the requests that have to be sent to the kernel next ([`FollowUp`]). The threads of all
+//! The table does no I/O: it receives kernel messages and driver facts, updates the graph, and
+//! returns the requests that have to be sent to the kernel next ([`FollowUp`]). The threads of all
 //! namespaces share one table, and use it only inside a graph transaction. The cost of an event is
 //! proportional to the metadata of its link.
 
@@ -34,7 +34,7 @@ pub(crate) enum EventSource {
     /// Notifications of the kernel, which may be outdated.
     Notification,
     /// Replies to requests, which are the current state. They never cause further requests about
-    /// links, so that the exchange about two ends that disagree terminates.
+    /// links, so that the exchange about two contradictory ends terminates.
     Reply,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct FollowUp {
     pub(crate) forwarding: bool,
 }
 
-/// The links of all namespaces of one host.
+/// Links of all namespaces of one host.
 #[derive(Debug)]
 pub(crate) struct LinkTable {
     /// Owner of all nodes and edges of the table.
@@ -69,7 +69,7 @@ pub(crate) struct LinkTable {
     next: u32,
 }
 
-/// The links of one namespace.
+/// Links of one namespace.
 #[derive(Debug)]
 pub(super) struct NamespaceLinks {
     /// Node that owns the links: the node of the host or of the namespace.
@@ -139,7 +139,7 @@ impl LinkTable {
         }
     }
 
-    /// Sets the name of a namespace, and shows it on the links that refer to it.
+    /// Sets the name of a namespace, and updates it in the links that refer to it.
     pub(crate) fn rename(
         &mut self,
         graph: &mut Graph,
@@ -409,7 +409,8 @@ impl LinkTable {
         self.show_all(graph, key, changed, now);
     }
 
-    /// Returns the number of full tables, which may have fewer entries than those of the kernel.
+    /// Returns the number of full tables, which may have fewer entries than the tables of the
+    /// kernel.
     pub(crate) fn full_tables(&self, key: NamespaceKey) -> usize {
         let Some(namespace) = self.namespaces.get(&key) else {
             return 0;
@@ -489,7 +490,7 @@ impl LinkTable {
         let at = (key, message.index);
         let known = self.link_mut(at).map(|link| link.message.kind.clone());
         if known.is_some_and(|kind| kind != message.kind) {
-            // The index was reused, and the deletion of the former link was not received.
+            // The index was reused, and the deletion of the previous link was not received.
             self.remove_link(graph, at, now, follow_up);
         }
         let Some(namespace) = self.namespaces.get_mut(&key) else {

@@ -39,7 +39,7 @@ use super::{Probe, ProbeContext, ProbeError};
 
 pub use namespace::Namespaces;
 
-/// Options of the watch of namespaces.
+/// Options for watching namespaces.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NetlinkOptions {

@@ -23,8 +23,8 @@ use crate::topology::probe::wait_for_stop;
 use crate::topology::{ProbeContext, ProbeTarget};
 use crate::value::{Text, Value};
 
-/// The network namespaces of a host that are in the graph: the namespace of the host itself, and
-/// those that probes register.
+/// Network namespaces of a host that are in the graph: the namespace of the host itself, and
+/// namespaces that probes register.
 ///
 /// Each namespace has one node and one thread, even if several paths refer to it.
 pub struct Namespaces {
@@ -36,7 +36,7 @@ pub struct Namespaces {
 
 #[derive(Default)]
 struct Registry {
-    /// Registered namespaces, without that of the host.
+    /// Registered namespaces, except the namespace of the host.
     known: HashMap<NetnsId, RegisteredNamespace>,
     /// Paths that namespaces are registered by.
     paths: BTreeMap<PathBuf, RegisteredPath>,
@@ -46,7 +46,7 @@ struct Registry {
 struct RegisteredPath {
     /// Key of the namespace in [`Registry::known`].
     namespace: NetnsId,
-    /// Name that the namespace has if its node bears this path.
+    /// Name of the namespace while its node has this path.
     name: Text,
 }
 
@@ -56,7 +56,7 @@ struct RegisteredNamespace {
     member: Arc<Member>,
     stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
-    /// Path that the node bears: the first one, until it is unregistered.
+    /// Path of the node: the first registered path, until it is unregistered.
     path: PathBuf,
     /// Number of paths the namespace is registered by; at least 1.
     uses: usize,
@@ -71,14 +71,14 @@ pub(super) struct Shared {
     members: Mutex<Members>,
 }
 
-/// The watched namespaces by key, and the number of all namespaces so far.
+/// Watched namespaces by key, and the number of all namespaces so far.
 #[derive(Default)]
 struct Members {
     by_key: BTreeMap<NamespaceKey, Arc<Member>>,
     arrivals: u64,
 }
 
-/// The part of a watched namespace that the threads of other namespaces use.
+/// Part of a watched namespace that the threads of other namespaces use.
 pub(super) struct Member {
     pub(super) key: NamespaceKey,
     pub(super) netns: Netns,
@@ -116,12 +116,12 @@ impl Namespaces {
 
     /// Watches the namespace that a file refers to, and returns its node.
     ///
-    /// A namespace that is registered by another path retains its node. The namespace of the calling
-    /// thread is that of the host. The keys of `extra` are added to the metadata of a new node.
-    /// Problems of the namespace are reported to `context`.
+    /// A namespace that is registered by another path retains its node. If the file refers to the
+    /// namespace of the calling thread, the node of the host is returned. The keys of `extra` are
+    /// added to the metadata of a new node. Problems of the namespace are reported to `context`.
     ///
     /// # Errors
-    /// The error of the system if the file cannot be opened, or is not a namespace.
+    /// Returns the system error if the file cannot be opened or is not a namespace.
     pub fn register(
         &self,
         path: &Path,
@@ -167,8 +167,8 @@ impl Namespaces {
         }
     }
 
-    /// Unregisters a path. A namespace that bears this path takes another one that is registered;
-    /// after the last path, its node and links are deleted.
+    /// Unregisters a path. If it is the path of the namespace's node, another registered path
+    /// replaces it; after the last path, the node and the links of the namespace are deleted.
     pub fn unregister(&self, path: &Path) {
         self.forget(&mut lock(&self.registry), path);
     }
@@ -280,7 +280,7 @@ impl Namespaces {
         }
     }
 
-    /// Shows the current path of a namespace, and the name that belongs to it.
+    /// Writes the current path and name of a namespace to its node.
     fn rename(&self, known: &RegisteredNamespace, name: &str) {
         let path = known.path.to_string_lossy().into_owned();
         let tids = &self.shared.options.tids;
@@ -294,7 +294,7 @@ impl Namespaces {
         });
     }
 
-    /// Forgets the TID of a namespace that existed before with the same identity.
+    /// Removes the TID of a namespace that existed before with the same identity.
     fn forget_stale_tid(&self, id: NetnsId) {
         let tids = &self.shared.options.tids;
         let refers = |path: &Text| Netns::open(Path::new(&**path)).is_ok_and(|n| n.id() == id);
@@ -447,7 +447,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Watches a namespace until `stop` is raised; starts again after an error.
+    /// Watches a namespace until `stop` is raised; restarts after an error.
     fn watch(
         &self,
         member: &Arc<Member>,
@@ -470,7 +470,7 @@ impl Shared {
                 _ => error.to_string(),
             };
             member.problem("", Some(remedy));
-            // A missing capability cannot be obtained by waiting.
+            // Waiting does not help against a missing capability.
             if refused || wait_for_stop(stop, RETRY_INTERVAL) {
                 break;
             }
@@ -524,7 +524,7 @@ fn netns_metadata(path: &Path, name: &str, id: NetnsId, extra: &Metadata) -> Met
     metadata
 }
 
-/// Locks a mutex, even if it is poisoned: each change of the maps is a single call, so a panic
+/// Locks a mutex, even if it is poisoned: each change to the maps is a single call, so a panic
 /// leaves them consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -16,7 +16,7 @@ pub(crate) struct NeighborMessage {
     pub(crate) entry: NeighborEntry,
 }
 
-/// The table of a link that an entry belongs to.
+/// Table of a link that an entry belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableKind {
     /// Forwarding entries of bridges and tunnels.
@@ -33,7 +33,7 @@ pub(crate) struct NeighborKey {
     vlan: u16,
     vni: u32,
     /// Whether the entry belongs to the device itself (`NTF_SELF`) and not to its bridge; both can
-    /// have an entry of the same hardware address.
+    /// have an entry with the same hardware address.
     is_own: bool,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct NeighborEntry {
     flags: u8,
 }
 
-/// The entries of a table of one link; at most [`MAX_ENTRIES`].
+/// Entries of a table of one link; at most [`MAX_ENTRIES`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct NeighborTable(BTreeMap<NeighborKey, NeighborEntry>);
 
@@ -161,7 +161,7 @@ impl NeighborEntry {
     }
 }
 
-/// Highest number of entries per table of a link, which limits the memory for a bridge that is
+/// Maximum number of entries per table of a link, which limits the memory for a bridge that is
 /// flooded with addresses.
 pub(crate) const MAX_ENTRIES: usize = 10_000;
 

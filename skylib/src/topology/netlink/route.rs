@@ -1,7 +1,7 @@
 //! Routes: parsing of `RTM_NEWROUTE`, and the routing tables of a link or a namespace as metadata.
 //!
-//! A route is shown on each link that it leaves by. Routes without a link, such as blackholes, are
-//! shown on the node of the namespace.
+//! A route is added to each of its outgoing links. Routes without a link, such as blackholes, are
+//! added to the node of the namespace.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,21 +14,21 @@ use crate::value::{Map, Value};
 pub(crate) struct Route {
     /// Number of the routing table.
     pub(crate) table: u32,
-    /// What distinguishes the route from others of its table.
+    /// Properties that distinguish the route from others of its table.
     pub(crate) key: RouteKey,
     /// Preferred source address.
     pub(crate) source: Option<IpAddr>,
-    /// Next hops, without those that the kernel considers dead.
+    /// Next hops, except those that the kernel considers dead.
     pub(crate) hops: Vec<NextHop>,
 }
 
-/// What distinguishes a route from others of its table. Routes that differ only in their priority and
-/// have next hops are shown together.
+/// Properties that distinguish a route from others of its table. Routes that have next hops and
+/// differ only in their priority are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RouteKey {
     /// `RTPROT_` number: the origin of the route.
     pub(crate) protocol: u8,
-    /// `RTN_` number: what the kernel does with the packet.
+    /// `RTN_` number: the action of the kernel on the packet.
     pub(crate) kind: u8,
     pub(crate) destination: IpAddr,
     pub(crate) prefix: u8,
@@ -136,7 +136,7 @@ impl Route {
     }
 }
 
-/// Parses `struct rtvia`: a gateway whose address family differs from the route.
+/// Parses `struct rtvia`: a gateway whose address family differs from that of the route.
 fn via(bytes: &[u8]) -> Option<IpAddr> {
     match i32::from(u16_at(bytes, 0)?) {
         libc::AF_INET => Some(Ipv4Addr::from(*bytes.get(2..)?.first_chunk::<4>()?).into()),
@@ -145,15 +145,15 @@ fn via(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// The routes of a namespace, by their outgoing links.
+/// Routes of a namespace, by their outgoing links.
 #[derive(Default)]
 pub(crate) struct RoutesByLink {
     links: HashMap<u32, Tables>,
-    /// Routes without a link that refuse packets or end the search in their table.
+    /// Routes without a link that reject packets or end the search in their table.
     without_link: Tables,
     /// Number of routes.
     pub(crate) count: usize,
-    /// Number of routes that were omitted because their link has [`MAX_ROUTES`] already.
+    /// Number of routes that were omitted because their link already has [`MAX_ROUTES`].
     pub(crate) omitted: usize,
 }
 
@@ -185,13 +185,14 @@ impl RoutesByLink {
             .collect()
     }
 
-    /// Returns the routing tables of the routes without a link as metadata; `None` without any.
+    /// Returns the routing tables of the routes without a link as metadata; `None` if there are no
+    /// such routes.
     pub(crate) fn value_without_link(&self) -> Option<Value> {
         (self.without_link.count > 0).then(|| self.without_link.to_value())
     }
 }
 
-/// The routes of one outgoing link, by the number of their routing table.
+/// Routes of one outgoing link, by the number of their routing table.
 #[derive(Default)]
 struct Tables {
     tables: BTreeMap<u32, RoutingTable>,
@@ -207,7 +208,7 @@ struct RoutingTable {
 }
 
 impl Tables {
-    /// Adds a route; returns `false` if the link has [`MAX_ROUTES`] already.
+    /// Adds a route; returns `false` if the link already has [`MAX_ROUTES`].
     fn add(&mut self, route: &Route) -> bool {
         if self.count >= MAX_ROUTES {
             return false;
@@ -302,7 +303,7 @@ impl NextHop {
     }
 }
 
-/// Highest number of routes per link: a full Internet table would be useless as metadata.
+/// Maximum number of routes per link: a full Internet table would be useless as metadata.
 pub(crate) const MAX_ROUTES: usize = 10_000;
 
 /// `RTNH_F_DEAD` of `linux/rtnetlink.h`: the kernel does not use the next hop.

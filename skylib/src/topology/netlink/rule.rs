@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::wire::{Attribute, attributes, u32_at};
 use crate::value::{Map, Value};
 
-/// A rule of the routing policy database: what to do with packets that it selects.
+/// A rule of the routing policy database: an action on the packets that it selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
     /// `AF_INET` or `AF_INET6`.
@@ -18,9 +18,9 @@ pub(crate) struct Rule {
     goto: Option<u32>,
     /// Destinations that the rule selects; `None` for all.
     to: Option<(IpAddr, u8)>,
-    /// Whether the rule selects what does not meet its conditions.
+    /// Whether the rule selects the packets that do not meet its conditions.
     is_inverted: bool,
-    /// Longest prefix of a route that the rule does not use.
+    /// Maximum prefix length of the routes that the rule suppresses.
     suppressed_prefix: Option<u32>,
     /// Conditions, as `ip rule` prints them, that a packet of this host does not meet if it has no
     /// mark and no source address, and its output interface is not chosen.
@@ -92,7 +92,7 @@ impl Rule {
         }
     }
 
-    /// Adds the condition of another attribute, if it is one that a packet of this host does not meet.
+    /// Adds the condition of another attribute, if a packet of this host does not meet it.
     fn add_condition(&mut self, attribute: &Attribute<'_>) {
         let number = || {
             let bytes = attribute.bytes().iter().rev();
@@ -250,7 +250,7 @@ mod tests {
             ),
             r#"{"Action":"lookup","Conditions":["from 10.0.0.0/8"],"Family":"IPV4","Priority":5,"Table":100}"#
         );
-        // As WireGuard sets it: everything that it has not marked.
+        // As WireGuard sets it: all packets that it has not marked.
         let all = [2, 0, 0, 0, 0, 0, 0, 1];
         assert_eq!(
             json(

@@ -46,7 +46,7 @@ pub(super) enum Received {
 }
 
 impl EventSocket {
-    /// Subscribes in the namespace of the calling thread.
+    /// Opens a socket in the namespace of the calling thread and subscribes to its events.
     pub(super) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         // Exceeding the system limit requires CAP_NET_ADMIN; a smaller buffer works as well.
@@ -114,7 +114,7 @@ enum DumpState {
     Interrupted,
 }
 
-/// The events of a table read.
+/// Events from reading a table.
 #[derive(Debug, Default)]
 struct Dump {
     events: Vec<NetlinkEvent>,
@@ -219,7 +219,8 @@ impl RequestSocket {
         Ok(())
     }
 
-    /// Returns the routing rules of IPv4 and IPv6; the default ones if the kernel has no policy routing.
+    /// Returns the routing rules for IPv4 and IPv6; the default rules if the kernel has no policy
+    /// routing.
     pub(super) fn rules(&mut self) -> Vec<Rule> {
         let mut found = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -282,7 +283,7 @@ impl RequestSocket {
         Ok(dump)
     }
 
-    /// Sends a request, and passes type and payload of each reply to `each`.
+    /// Sends a request, and passes the type and the payload of each reply to `each`.
     fn request(
         &mut self,
         request: &RouteNetlinkMessage,
@@ -305,7 +306,7 @@ impl RequestSocket {
                 other => other?,
             };
             if length > self.buffer.len() {
-                // The rest of the reply has to be read before the next request.
+                // The rest of the reply must be read before the next request.
                 self.buffer.reserve(length);
                 state = DumpState::Interrupted;
             }
@@ -367,11 +368,11 @@ const GROUPS: [u32; 8] = [
 /// Size of the kernel's event queue, in bytes: about 2000 links that are created at once.
 const EVENT_BUFFER: usize = 4 << 20;
 
-/// Size of the read buffer, in bytes; exceeds the kernel's largest datagram, 32 KiB.
+/// Size of the read buffer, in bytes; exceeds the maximum size of a datagram of the kernel, 32 KiB.
 const READ_BUFFER: usize = 64 << 10;
 
 /// Timeout of a request.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Highest number of reads of a table that changes during the read.
+/// Maximum number of attempts to read a table that changes during the read.
 const DUMP_ATTEMPTS: usize = 8;

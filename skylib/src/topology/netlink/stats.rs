@@ -4,7 +4,7 @@ use super::wire::{attributes, u32_at};
 use crate::time::Timestamp;
 use crate::value::{Map, Value};
 
-/// The counters of a link, in the order of the kernel structure.
+/// Counters of a link, in the order of the kernel structure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters([u64; NAMES.len()]);
 
@@ -24,7 +24,7 @@ impl Counters {
         counters
     }
 
-    /// Returns counters of received and sent packets only.
+    /// Returns counters with only the numbers of received and sent packets.
     #[cfg(test)]
     pub(crate) fn packets(received: u64, sent: u64) -> Self {
         let mut counters = Self::default();
@@ -37,7 +37,7 @@ impl Counters {
         self.0.iter().all(|count| *count == 0)
     }
 
-    /// Returns the difference to an earlier read. If a counter has decreased, the counters were
+    /// Returns the difference from an earlier read. If a counter has decreased, the counters were
     /// reset, and the difference is their current value.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut delta = *self;
@@ -50,7 +50,8 @@ impl Counters {
         delta
     }
 
-    /// Returns the metadata value: the counters other than zero, and start and end of the interval.
+    /// Returns the metadata value: the counters other than zero, and the start and the end of the
+    /// interval.
     pub(crate) fn to_value(self, start: Option<Timestamp>, last: Option<Timestamp>) -> Value {
         let named = NAMES.iter().zip(self.0).filter(|(_, count)| *count != 0);
         let counts = named.map(|(name, count)| (*name, Value::from(count)));

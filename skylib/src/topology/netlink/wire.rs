@@ -144,7 +144,7 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
         .map(u32::from_ne_bytes)
 }
 
-/// Returns a hardware address of any length as lower-case hexadecimal with colons.
+/// Returns a hardware address of any length as lowercase hexadecimal with colons.
 pub(super) fn colon_hex(bytes: &[u8]) -> Text {
     use std::fmt::Write;
     let mut text = String::with_capacity(bytes.len() * 3);

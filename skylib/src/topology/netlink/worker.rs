@@ -23,7 +23,7 @@ use crate::sys::timerfd::TimerFd;
 use crate::time::Timestamp;
 use crate::value::{Map, Text, Value};
 
-/// The sockets of one namespace; a socket belongs to the namespace in which it was created.
+/// Sockets of one namespace; a socket belongs to the namespace in which it was created.
 #[derive(Debug)]
 pub(super) struct Sockets {
     events: EventSocket,
@@ -43,7 +43,7 @@ impl Sockets {
     }
 }
 
-/// The state of the thread of one namespace.
+/// State of the thread of one namespace.
 pub(super) struct Worker<'a> {
     shared: &'a Shared,
     member: Arc<Member>,
@@ -135,7 +135,7 @@ impl<'a> Worker<'a> {
         self.follow_up(follow_up);
         let mut rest = by_link.into_values().peekable();
         while rest.peek().is_some() {
-            // Batches limit the time for which readers of the graph wait.
+            // Batches limit the time that readers of the graph have to wait.
             let batch: Vec<NetlinkEvent> = rest.by_ref().take(LINKS_AT_ONCE).flatten().collect();
             let facts = &facts;
             let follow_up = self.update(|table, graph, key, now| {
@@ -218,7 +218,7 @@ impl<'a> Worker<'a> {
         self.resync()
     }
 
-    /// Requests the links that a thread has found stale.
+    /// Requests the links that a thread has found to be stale.
     fn refresh(&mut self) -> io::Result<()> {
         let links = self.member.take_inbox();
         if links.is_empty() {
@@ -447,18 +447,18 @@ const LINKS_AT_ONCE: usize = 128;
 /// Number of events per transaction.
 const EVENTS_AT_ONCE: usize = 512;
 
-/// Highest number of datagrams discarded after an overrun; exceeds the buffer of the socket.
+/// Maximum number of datagrams discarded after an overrun; exceeds the buffer of the socket.
 const DRAIN_LIMIT: usize = 100_000;
 
-/// Time from the change of a table to its update in the graph.
+/// Time from a change to a table to its update in the graph.
 const DELAY: Duration = Duration::from_millis(200);
 
 /// Additional delay per route: reading a route takes about 2 µs, which must remain a small part of
 /// the thread's time.
 const DELAY_PER_ROUTE: Duration = Duration::from_micros(20);
 
-/// Highest delay.
+/// Maximum delay.
 const DELAY_LIMIT: Duration = Duration::from_secs(20);
 
-/// Highest number of cached feature sets; a machine has few.
+/// Maximum number of cached feature sets; a machine has few.
 const FEATURE_SETS: usize = 64;

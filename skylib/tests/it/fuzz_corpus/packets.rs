@@ -64,7 +64,7 @@ fn arbitrary_filter_texts() {
     replay("bpf_text", bpf_text::check, &seeds);
 }
 
-/// Link type and packet, as hexadecimal text.
+/// Link type and packet, in hexadecimal.
 const PACKETS: &[(&str, &str)] = &[
     (
         "ethernet_tcp",

@@ -1,4 +1,4 @@
-//! Queries as text, and queries of small graphs.
+//! Queries as strings, and queries of small graphs.
 
 use super::replay;
 
@@ -228,7 +228,7 @@ fn query_seeds() -> Vec<(&'static str, Vec<u8>)> {
     written.chain(made).collect()
 }
 
-/// Queries of the changes of a graph, in addition to the queries above.
+/// Queries of the changes to a graph, in addition to the queries above.
 const GRAPH_QUERIES: &[(&str, &str)] = &[
     ("then", "G.At(1700000005000).V().Has('Name', 'br0')"),
     (

@@ -39,13 +39,13 @@ fn patches_of_large_documents() {
     replay("patch", patch::check, &seeds);
 }
 
-/// Returns a patch that copies a list into itself again and again.
+/// Returns a patch that copies a list into itself repeatedly.
 fn doubling(count: usize) -> String {
     let copy = r#"{"op":"copy","from":"/Metadata/M","path":"/Metadata/M/-"}"#;
     format!("[{}]", vec![copy; count].join(","))
 }
 
-/// Returns a patch that copies a long text.
+/// Returns a patch that copies a long string.
 fn copies(count: usize) -> String {
     let copy = |n| format!(r#"{{"op":"copy","from":"/Metadata/A","path":"/Metadata/c{n}"}}"#);
     format!("[{}]", (0..count).map(copy).collect::<Vec<_>>().join(","))

@@ -50,7 +50,7 @@ fn totals_equal_the_truth_of_a_generated_capture() {
     let mut table = FlowTable::new(FlowTableOptions::default());
     table.process(&packets.batch());
     let flows = table.query(&FlowQuery::default()).unwrap().flows;
-    // Flows, packets, and bytes of each kind, distinguished by the fields that clients see.
+    // Flows, packets, and bytes of each kind, distinguished by the fields in the JSON form.
     let mut kinds: BTreeMap<&str, [i64; 3]> = BTreeMap::new();
     for flow in &flows {
         let metric = flow.metric.unwrap();

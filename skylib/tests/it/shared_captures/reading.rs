@@ -160,7 +160,7 @@ fn etherparse_decodes_the_same_endpoints() {
                 let Ok(lax) = LaxSlicedPacket::from_ethernet(packet.data) else {
                     continue;
                 };
-                // Our decoder does not decode MACsec.
+                // This decoder does not support MACsec.
                 if lax
                     .link_exts
                     .iter()

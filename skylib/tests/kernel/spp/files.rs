@@ -189,7 +189,7 @@ fn frames_are_recorded_as_they_were_on_the_wire() {
     });
 }
 
-/// The loopback interface shows each frame twice, as sent and as received.
+/// The loopback interface captures each frame twice, as sent and as received.
 #[test]
 #[ignore = "needs root: creates network namespaces"]
 fn two_writers_record_no_sent_frames() {

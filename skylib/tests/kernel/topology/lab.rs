@@ -371,5 +371,5 @@ pub(super) fn text(node: &Node, key: &str) -> String {
         .to_owned()
 }
 
-/// Timeout of waits, long enough for a busy machine; the probes promise one second.
+/// Timeout of waits, long enough for a busy machine; the probes must react within one second.
 const TIMEOUT: Duration = Duration::from_secs(20);

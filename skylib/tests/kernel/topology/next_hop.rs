@@ -9,12 +9,12 @@ use skylib::time::Timestamp;
 use super::lab::run;
 use crate::support::{ip, sh};
 
-/// Gateway or destination, and index of the interface; `None` if the kernel refuses.
+/// Gateway or destination, and index of the interface; `None` if the kernel rejects the address.
 type Hop = Option<(String, u64)>;
 
-/// Returns what the kernel says.
+/// Returns the next hop according to the kernel.
 fn kernel_hop(address: &str) -> Hop {
-    // The exit status of a refusal is not 0.
+    // The exit status is not 0 if the kernel rejects the address.
     let text = sh(&format!("ip -j route get {address} 2>/dev/null || true"));
     let routes: Value = serde_json::from_str(&text).ok()?;
     let route = routes.get(0)?;
@@ -31,7 +31,7 @@ fn index(device: &str) -> u64 {
     links[0]["ifindex"].as_u64().unwrap()
 }
 
-/// Returns what `NextHop` says about a node.
+/// Returns the next hop of a node according to `NextHop`.
 fn hop_of(graph: &Graph, name: &str, address: &str) -> Hop {
     let view = GraphView::open(graph);
     let flows = FlowSet::default();

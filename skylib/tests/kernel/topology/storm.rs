@@ -12,7 +12,7 @@ struct Pair {
 }
 
 struct Storm {
-    /// Names of the namespaces; that of the host is empty.
+    /// Names of the namespaces; the namespace of the host has an empty name.
     names: [&'static str; 4],
     inside: Vec<Inhabitant>,
     pairs: Vec<Pair>,
@@ -78,7 +78,7 @@ impl Storm {
         g.child(if name.is_empty() { "lab" } else { name }, link)
     }
 
-    /// Returns whether the graph shows exactly the created links.
+    /// Returns whether the graph contains exactly the created links.
     fn is_shown(&self, g: &View<'_>) -> bool {
         let index = |node: &Node| node.metadata.get("IfIndex").unwrap().as_int();
         let shown = self.pairs.iter().all(|pair| {

@@ -35,6 +35,10 @@ EdgeDeletedMsgType = "EdgeDeleted"
 EdgeAddedMsgType = "EdgeAdded"
 
 _ENCODER = JSONEncoder()
+# `JSONEncoder.encode` creates this function of the `json` module for each message, which takes a third of its time.
+# Without the detection of circular references, it has no state. It is missing in other interpreters than CPython.
+_WRITE = json.encoder.c_make_encoder and json.encoder.c_make_encoder(
+    None, _ENCODER.default, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True)
 _FIRST_RECONNECT_SECONDS = 1
 _LAST_RECONNECT_SECONDS = 30
 _CLOSE_LIMIT_SECONDS = 60
@@ -76,7 +80,13 @@ class SyncRequestMsg:
 
 
 def _to_json(message):
-    return _ENCODER.encode(message.repr_json())
+    value = message.repr_json()
+    if _WRITE is not None and isinstance(value, dict):
+        try:
+            return "".join(_WRITE(value, 0))
+        except RecursionError:
+            pass
+    return _ENCODER.encode(value)
 
 
 class WSClientDefaultProtocol(WebSocketClientProtocol):
@@ -112,11 +122,13 @@ class WSClientDefaultProtocol(WebSocketClientProtocol):
 
     def _send_queue(self):
         queue, self._queue = self._queue, None
-        if queue:
-            self.cork()
-            for payload in queue:
-                self.sendMessage(payload)
-            self.uncork()
+        if not queue:
+            return
+        if type(self).sendMessage is WebSocketClientProtocol.sendMessage:
+            self.send_texts(queue)
+            return
+        for payload in queue:
+            self.sendMessage(payload)
 
     def _close_and_stop(self):
         if self.state != self.STATE_OPEN:

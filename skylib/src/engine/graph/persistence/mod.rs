@@ -2,16 +2,16 @@
 //!
 //! The graph is authoritative and the store follows it. [`GraphPersister::record`] is called inside
 //! each graph transaction and marks which persistent elements changed; a separate thread writes the
-//! marked elements in batches, so that many changes cost one `fsync`. Only the newest revision of an
-//! element is pending, shared with the graph: on a slow disk, the number of pending elements is
-//! still bounded by that of persistent elements. [`GraphPersister::flush`] waits until all earlier
-//! changes are durable.
+//! marked elements in batches, so that many changes cost one `fsync`. Only the newest revision of
+//! an element is pending, shared with the graph: on a slow disk, the number of pending elements is
+//! still bounded by the number of persistent elements. [`GraphPersister::flush`] waits until all
+//! earlier changes are durable.
 //!
 //! The TIDs of the host's interfaces ([`KnownTids`](crate::topology::known_tids::KnownTids)) are
 //! written to the same store in the same batches.
 //!
-//! Stored edges wait for ends that are not in the graph ([`OrphanEdges`]): those of discovered nodes
-//! are added by probes and agents after the start, and may be deleted and added again later.
+//! Stored edges wait for ends that are not in the graph ([`OrphanEdges`]): discovered nodes are
+//! added by probes and agents after the start, and may be deleted and added again later.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -81,7 +81,7 @@ impl GraphPersister {
     }
 
     /// Adds the stored elements to a graph. Elements with the origin `own` are skipped: the probes
-    /// find them again. Edges whose nodes are missing wait for them.
+    /// discover them again. Edges whose nodes are missing wait for these nodes.
     ///
     /// # Errors
     /// Returns an error if the store cannot be read.
@@ -154,7 +154,7 @@ impl GraphPersister {
     }
 
     /// Marks the elements that a transaction changed. Elements that it added become persistent if
-    /// `is_persistent`; changes of persistent elements by any writer are recorded.
+    /// `is_persistent`; changes to persistent elements by any writer are recorded.
     pub(super) fn record(&self, events: &[GraphEvent], is_persistent: bool) {
         let mut state = self.state.lock();
         if !is_persistent && state.nodes.is_empty() && state.edges.is_empty() {
@@ -171,10 +171,10 @@ impl GraphPersister {
         }
     }
 
-    /// Waits until everything recorded so far is durable.
+    /// Waits until all changes recorded so far are durable.
     ///
     /// # Errors
-    /// Returns why it could not be written. The write is retried later.
+    /// Returns the reason if the changes could not be written. The write is retried later.
     pub(super) fn flush(&self) -> Result<(), String> {
         let mut state = self.state.lock();
         let (wanted, failures) = (state.recorded, state.failures);
@@ -191,12 +191,12 @@ impl GraphPersister {
         }
     }
 
-    /// Returns why the last write failed, or `None` if it succeeded.
+    /// Returns the error of the last write, or `None` if it succeeded.
     pub(crate) fn problem(&self) -> Option<String> {
         self.state.lock().problem.clone()
     }
 
-    /// Returns the numbers of persistent nodes and edges.
+    /// Returns the number of persistent nodes and of persistent edges.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.nodes.len(), state.edges.len())
@@ -207,7 +207,7 @@ impl GraphPersister {
         self.state.lock().orphans.len()
     }
 
-    /// Ends the writer thread after it has written what is pending.
+    /// Ends the writer thread after it has written the pending changes.
     pub(crate) fn stop(&self) {
         self.state.lock().stopping = true;
         self.changed.notify_one();
@@ -251,8 +251,8 @@ impl GraphPersister {
         }
     }
 
-    /// Writes in chunks, so that only a few documents are in memory at a time. A crash between two
-    /// chunks leaves some of the changes; none of them was reported as durable.
+    /// Writes in chunks, so that only a few documents are in memory at once. A crash between two
+    /// chunks preserves only the changes of the first; none of the changes was reported as durable.
     fn write(&self, batch: &Pending) -> Result<(), StoreError> {
         let mut changes = batch.changes();
         loop {
@@ -268,7 +268,7 @@ impl GraphPersister {
 impl State {
     /// Marks the element of an event. Returns whether it has to be written.
     ///
-    /// An edge that ends with a discovered node, one of `discovered`, waits for that node.
+    /// An edge that ends at a discovered node, one of `discovered`, waits for that node.
     fn record(
         &mut self,
         event: &GraphEvent,
@@ -392,7 +392,7 @@ impl Pending {
         self.nodes.is_empty() && self.edges.is_empty() && self.tids.is_empty()
     }
 
-    /// Returns the changes of the store: nodes before edges, so that no edge is stored without its
+    /// Returns the changes to the store: nodes before edges, so that no edge is stored without its
     /// nodes, and sorted by id, so that the writes are local.
     fn changes(&self) -> impl Iterator<Item = DocumentChange> {
         let nodes = sorted(&self.nodes).map(|(id, node)| change(id.to_string(), node.as_deref()));
@@ -405,7 +405,7 @@ impl Pending {
         nodes.chain(edges).chain(tids)
     }
 
-    /// Puts back the changes of a failed write, except of elements that have changed since.
+    /// Puts back the changes of a failed write, except those of elements that have changed since.
     fn restore(&mut self, batch: Self) {
         for (id, node) in batch.nodes {
             if let Entry::Vacant(entry) = self.nodes.entry(id) {
@@ -456,7 +456,7 @@ impl Processor for OrphanEdgeProcessor {
     }
 }
 
-/// Maximum number of elements in one transaction of the store, usually some megabytes.
+/// Maximum number of elements in one transaction of the store, usually several megabytes.
 const CHUNK_ELEMENTS: usize = 4096;
 
 /// Time during which changes are collected into a batch.

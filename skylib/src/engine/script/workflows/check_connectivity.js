@@ -14,7 +14,7 @@ function CheckConnectivity(from, to) {
     });
     sleep(1000);
     const flows = client.G.Flows().Has('CaptureID', capture.UUID).Dedup().result();
-    // Other flows of the path, such as ARP, prove nothing.
+    // Other flows on the path, such as ARP, do not prove connectivity.
     const isAnswered = flow => flow.Application === 'ICMPv4' && flow.ICMP && flow.ICMP.ID === id &&
       flow.Metric && flow.Metric.ABPackets > 0 && flow.Metric.BAPackets > 0;
     return {Connectivity: flows.some(isAnswered), Flows: flows};

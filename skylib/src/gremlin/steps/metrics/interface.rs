@@ -55,7 +55,7 @@ impl InterfaceMetric {
         COUNTERS.into_iter().chain(["Start", "Last"])
     }
 
-    /// Returns the fields that JSON shows: those that are not zero.
+    /// Returns the fields that are not zero, which are the fields in the JSON form.
     pub(super) fn non_zero(&self) -> impl Iterator<Item = (&'static str, i64)> {
         let counters = COUNTERS.into_iter().zip(self.counters);
         let times = [("Start", self.start), ("Last", self.last)];
@@ -94,7 +94,7 @@ impl InterfaceMetric {
         )
     }
 
-    /// Returns the counters in proportion to a number of milliseconds.
+    /// Returns the share of the counters that corresponds to a number of milliseconds.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,

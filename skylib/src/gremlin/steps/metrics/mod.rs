@@ -143,7 +143,7 @@ impl Metrics {
     }
 
     /// Returns the metrics of nodes under a key. Nodes without the key are omitted; during a time
-    /// slice, also metrics that are not inside the slice.
+    /// slice, so are metrics that are not inside the slice.
     pub(in crate::gremlin) fn of_nodes(
         nodes: &[NodeRef],
         key: &str,

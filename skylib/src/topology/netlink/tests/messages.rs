@@ -426,7 +426,7 @@ fn counters_have_their_names_and_zeros_are_omitted() {
         "0000000000000000000000000000000000000000000000000000000000000000",
         "0100000000000000"
     ));
-    // The attribute says 200 bytes: what a cut message has of it is not believed.
+    // The attribute has a length of 200 bytes: the contents of a truncated message are not used.
     assert_eq!(stats::parse(&bytes), None);
     let mut whole = bytes;
     whole.resize(12 + 0xcc, 0);

@@ -1,4 +1,4 @@
-//! Messages of the kernel and their effects on the graph; no privilege is needed.
+//! Messages from the kernel and their effects on the graph; no privilege is needed.
 
 mod link_table;
 mod messages;

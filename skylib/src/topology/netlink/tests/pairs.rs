@@ -23,7 +23,7 @@ fn the_end_with_the_larger_index_is_the_parent() {
 fn an_end_reported_without_its_peer_is_requested() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    // The kernel announces the first end before the two know of each other.
+    // The kernel announces the first end before the two ends refer to each other.
     let follow_up = f.notify(ns, link_events([veth(3, "vb", 0, None)]));
     assert_eq!(follow_up.refresh, [(ns, 3)].into());
     let follow_up = f.notify(ns, link_events([veth(4, "va", 3, None)]));
@@ -95,7 +95,8 @@ fn many_ends_of_one_index_are_distinguished() {
     assert_eq!(f.edges(), wanted);
 }
 
-/// Host and two namespaces that know each other: 0 is the host, 1 red, 2 blue, everywhere.
+/// Host and two namespaces that have nsids for each other: 0 is the host, 1 red, 2 blue,
+/// everywhere.
 fn three() -> (Fixture, [NamespaceKey; 3]) {
     let mut f = Fixture::new();
     let all = [f.namespace(""), f.namespace("red"), f.namespace("blue")];

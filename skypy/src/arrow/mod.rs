@@ -1,0 +1,143 @@
+//! Arrow tables of flows, nodes, and edges: Python libraries read them without copying, through the
+//! Arrow PyCapsule interface (`__arrow_c_stream__`).
+//!
+//! A table is a list of columns; `columns.rs` names each column, its type, and its source.
+
+mod columns;
+
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    Int64Builder, StringBuilder, StringDictionaryBuilder, TimestampMillisecondBuilder,
+};
+use arrow_array::ffi_stream::FFI_ArrowArrayStream;
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchIterator, RecordBatchReader};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
+
+pub(crate) use self::columns::{EDGES, FLOWS, NODES};
+
+/// A column: its name, and its value in a row.
+pub(crate) struct Column<T> {
+    name: &'static str,
+    value: Value<T>,
+}
+
+/// Type of a column, and the function that returns the value of a row. An empty text, and a time of
+/// zero, is null.
+enum Value<T> {
+    /// Text with many different values.
+    Text(fn(&T) -> &str),
+    /// Text with few different values: encoded with a dictionary.
+    Name(fn(&T) -> &str),
+    /// Text that has to be created.
+    Owned(fn(&T) -> String),
+    Int(fn(&T) -> Option<i64>),
+    /// Unix milliseconds.
+    Time(fn(&T) -> Option<i64>),
+}
+
+/// Returns the schema of columns.
+pub(crate) fn schema<T>(columns: &[Column<T>]) -> SchemaRef {
+    let field = |column: &Column<T>| {
+        let data_type = match column.value {
+            Value::Text(_) | Value::Owned(_) => DataType::Utf8,
+            Value::Name(_) => {
+                DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+            }
+            Value::Int(_) => DataType::Int64,
+            Value::Time(_) => DataType::Timestamp(TimeUnit::Millisecond, Some(UTC.into())),
+        };
+        Field::new(column.name, data_type, true)
+    };
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Returns rows as one batch.
+pub(crate) fn batch<T>(columns: &[Column<T>], rows: &[T]) -> Result<RecordBatch, ArrowError> {
+    let arrays = columns.iter().map(|column| column.array(rows));
+    let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_new(schema(columns), arrays)
+}
+
+impl<T> Column<T> {
+    /// Returns the values of the rows.
+    fn array(&self, rows: &[T]) -> Result<ArrayRef, ArrowError> {
+        let filled = |text: &str| !text.is_empty();
+        Ok(match &self.value {
+            Value::Text(get) => {
+                let mut builder = StringBuilder::new();
+                for row in rows {
+                    builder.append_option(Some(get(row)).filter(|text| filled(text)));
+                }
+                Arc::new(builder.finish())
+            }
+            Value::Name(get) => {
+                let mut builder = StringDictionaryBuilder::<Int32Type>::new();
+                for row in rows {
+                    match get(row) {
+                        "" => builder.append_null(),
+                        name => {
+                            builder.append(name)?;
+                        }
+                    }
+                }
+                Arc::new(builder.finish())
+            }
+            Value::Owned(get) => {
+                let mut builder = StringBuilder::new();
+                rows.iter().for_each(|row| builder.append_value(get(row)));
+                Arc::new(builder.finish())
+            }
+            Value::Int(get) => {
+                let mut builder = Int64Builder::with_capacity(rows.len());
+                rows.iter().for_each(|row| builder.append_option(get(row)));
+                Arc::new(builder.finish())
+            }
+            Value::Time(get) => {
+                let builder = TimestampMillisecondBuilder::with_capacity(rows.len());
+                let mut builder = builder.with_timezone(UTC);
+                for row in rows {
+                    builder.append_option(get(row).filter(|time| *time != 0));
+                }
+                Arc::new(builder.finish())
+            }
+        })
+    }
+}
+
+/// Returns batches as the capsule that `__arrow_c_stream__` has to return.
+pub(crate) fn capsule<'py>(
+    py: Python<'py>,
+    reader: impl RecordBatchReader + Send + 'static,
+) -> PyResult<Bound<'py, PyCapsule>> {
+    let stream = FFI_ArrowArrayStream::new(Box::new(reader));
+    PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
+}
+
+/// Returns rows as a capsule. Batches are created when they are read.
+pub(crate) fn rows_capsule<'py, T, R>(
+    py: Python<'py>,
+    columns: &'static [Column<T>],
+    rows: R,
+) -> PyResult<Bound<'py, PyCapsule>>
+where
+    T: Send + Sync + 'static,
+    R: AsRef<[T]> + Send + 'static,
+{
+    let mut start = 0;
+    let batches = std::iter::from_fn(move || {
+        let rest = rows.as_ref().get(start..)?;
+        let rows = &rest[..rest.len().min(BATCH_ROWS)];
+        start += rows.len();
+        (!rows.is_empty()).then(|| batch(columns, rows))
+    });
+    capsule(py, RecordBatchIterator::new(batches, schema(columns)))
+}
+
+/// Number of rows of a batch, at most.
+pub(crate) const BATCH_ROWS: usize = 1 << 16;
+
+const UTC: &str = "UTC";

@@ -1,0 +1,113 @@
+//! Sources of packets that Python names: paths, bytes, and objects with the method `read`.
+
+use std::io::{self, Cursor, Read};
+use std::path::PathBuf;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use skylib::capture::{BpfFilter, CaptureError, CaptureFileSet, PacketSource, PcapFile};
+use skylib::packet::LinkType;
+
+use crate::error::from_capture;
+
+/// What to read.
+pub(crate) enum Input {
+    Paths(Vec<PathBuf>),
+    Bytes(PyBackedBytes),
+    File(PythonFile),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Input {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = object.extract() {
+            return Ok(Self::Bytes(bytes));
+        }
+        if let Ok(path) = object.extract() {
+            return Ok(Self::Paths(vec![path]));
+        }
+        if object.hasattr("read")? {
+            return Ok(Self::File(PythonFile(object.to_owned().unbind())));
+        }
+        object.extract().map(Self::Paths).map_err(|_| {
+            PyTypeError::new_err(
+                "expected a path, a sequence of paths, bytes, or a file that is open for reading bytes",
+            )
+        })
+    }
+}
+
+/// Settings of the packets of a source.
+pub(crate) struct SourceSettings {
+    pub(crate) merge: bool,
+    pub(crate) link_type: Option<LinkType>,
+    pub(crate) interface: Option<String>,
+    pub(crate) filter: Option<BpfFilter>,
+}
+
+impl Input {
+    /// Opens the source.
+    pub(crate) fn open(self, settings: SourceSettings) -> PyResult<Box<dyn PacketSource>> {
+        let source = match self {
+            Self::Paths(paths) => settings.open_files(paths),
+            Self::Bytes(bytes) => settings.open_reader("bytes", Cursor::new(bytes)),
+            Self::File(file) => settings.open_reader("file object", file),
+        };
+        source.map_err(from_capture)
+    }
+}
+
+impl SourceSettings {
+    fn open_files(self, paths: Vec<PathBuf>) -> Result<Box<dyn PacketSource>, CaptureError> {
+        let mut files = CaptureFileSet::new(paths).with_merge(self.merge);
+        if let Some(link_type) = self.link_type {
+            files = files.with_link_type(link_type);
+        }
+        if let Some(interface) = self.interface {
+            files = files.with_interface(interface);
+        }
+        if let Some(filter) = self.filter {
+            files = files.with_filter(filter);
+        }
+        Ok(Box::new(files.open()?))
+    }
+
+    fn open_reader(
+        self,
+        name: &str,
+        reader: impl Read + Send + 'static,
+    ) -> Result<Box<dyn PacketSource>, CaptureError> {
+        let mut file = PcapFile::from_reader(name, reader)?;
+        if let Some(link_type) = self.link_type {
+            file = file.with_link_type(link_type);
+        }
+        if let Some(interface) = self.interface {
+            file = file.with_interface(interface);
+        }
+        if let Some(filter) = &self.filter {
+            file = file.with_filter(filter)?;
+        }
+        Ok(Box::new(file))
+    }
+}
+
+/// A Python object with the method `read`, as a reader.
+pub(crate) struct PythonFile(Py<PyAny>);
+
+impl Read for PythonFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Python::attach(|py| {
+            let data = self.0.call_method1(py, "read", (buffer.len(),))?;
+            let data: PyBackedBytes = data.extract(py)?;
+            let Some(target) = buffer.get_mut(..data.len()) else {
+                let text = "read() returned more bytes than were requested";
+                return Err(PyValueError::new_err(text));
+            };
+            target.copy_from_slice(&data);
+            Ok(data.len())
+        })
+        .map_err(io::Error::other)
+    }
+}

@@ -1,0 +1,237 @@
+//! `FlowStream`: flows of capture files while they are read, in bounded memory.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use arrow_array::{RecordBatch, RecordBatchReader};
+use arrow_schema::{ArrowError, SchemaRef};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+use pyo3::types::PyCapsule;
+use skylib::capture::{CaptureError, PacketSource, Replay};
+use skylib::flow::{Flow, FlowSink};
+
+use crate::arrow;
+use crate::error::from_capture;
+use crate::flow::to_dict;
+
+/// Flows of capture files while they are read: an iterator of dicts, or an Arrow stream.
+///
+/// A thread reads the files; it waits while the flows that were not taken yet exceed a limit. Flows can be
+/// taken once.
+#[pyclass(frozen, module = "skypy")]
+pub(crate) struct FlowStream {
+    flows: Untaken,
+}
+
+/// The flows that nobody has taken yet; `None` after their end, or after an Arrow stream has taken them.
+type Untaken = Arc<Mutex<Option<Incoming>>>;
+
+/// Receiving end of the thread that reads the files.
+struct Incoming {
+    messages: Receiver<Message>,
+    /// Flows of the last message, in reverse order.
+    flows: Vec<Flow>,
+    stop: Arc<AtomicBool>,
+}
+
+enum Message {
+    Flows(Vec<Flow>),
+    Error(CaptureError),
+}
+
+impl FlowStream {
+    /// Starts to read a source, which is opened in this thread so that its errors are exceptions.
+    pub(crate) fn start(mut source: Box<dyn PacketSource>, replay: Replay) -> PyResult<Self> {
+        let (sender, messages) = sync_channel(QUEUED_MESSAGES);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        thread::Builder::new()
+            .name("skypy flows".to_owned())
+            .spawn(move || {
+                let mut sink = Outgoing {
+                    sender,
+                    flows: Vec::new(),
+                    stop: Arc::clone(&stopped),
+                };
+                let proceed = || !stopped.load(Ordering::Relaxed);
+                let outcome = replay.run_while(&mut *source, &mut sink, proceed);
+                sink.send();
+                if let Err(error) = outcome {
+                    // Fails if the stream was dropped: nobody wants the error.
+                    sink.sender.send(Message::Error(error.into())).ok();
+                }
+            })?;
+        Ok(Self {
+            flows: Arc::new(Mutex::new(Some(Incoming {
+                messages,
+                flows: Vec::new(),
+                stop,
+            }))),
+        })
+    }
+}
+
+#[pymethods]
+impl FlowStream {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let flow = py.detach(|| {
+            let mut flows = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(incoming) = flows.as_mut() else {
+                return Ok(None);
+            };
+            let flow = incoming.next_flow();
+            // Nothing follows an end or an error.
+            if !matches!(flow, Ok(Some(_))) {
+                *flows = None;
+            }
+            flow
+        })?;
+        flow.map(|flow| Ok(to_dict(py, &flow)?.into_any()))
+            .transpose()
+    }
+
+    /// Returns the remaining flows as an Arrow stream, whose batches are read from the files on demand.
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        // A consumer may request another schema, and converts if it does not get it.
+        drop(requested_schema);
+        if lock(&self.flows, py).is_none() {
+            return Err(PyValueError::new_err(TAKEN));
+        }
+        let batches = Batches {
+            untaken: Some(Arc::clone(&self.flows)),
+            incoming: None,
+        };
+        arrow::capsule(py, batches)
+    }
+}
+
+/// Locks flows. A thread that waits for flows has the lock, and polls for signals with the interpreter; so
+/// nobody may hold the interpreter while waiting for the lock.
+fn lock<'a>(
+    flows: &'a Mutex<Option<Incoming>>,
+    py: Python<'_>,
+) -> MutexGuard<'a, Option<Incoming>> {
+    let guard = flows.lock_py_attached(py);
+    guard.unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Incoming {
+    fn next_flow(&mut self) -> PyResult<Option<Flow>> {
+        if self.flows.is_empty() {
+            let Some(flows) = self.receive()? else {
+                return Ok(None);
+            };
+            self.flows = flows;
+            self.flows.reverse();
+        }
+        Ok(self.flows.pop())
+    }
+
+    /// Waits for the next message, without the interpreter lock; `None` at the end.
+    fn receive(&mut self) -> PyResult<Option<Vec<Flow>>> {
+        loop {
+            match self.messages.recv_timeout(SIGNAL_INTERVAL) {
+                Ok(Message::Flows(flows)) => return Ok(Some(flows)),
+                Ok(Message::Error(error)) => return Err(from_capture(error)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => Python::attach(|py| py.check_signals())?,
+            }
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Sink of the thread that reads the files.
+struct Outgoing {
+    sender: SyncSender<Message>,
+    flows: Vec<Flow>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Outgoing {
+    fn send(&mut self) {
+        if self.flows.is_empty() {
+            return;
+        }
+        let flows = Message::Flows(std::mem::take(&mut self.flows));
+        if self.sender.send(flows).is_err() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl FlowSink for Outgoing {
+    fn flows(&mut self, mut flows: Vec<Flow>) {
+        self.flows.append(&mut flows);
+        if self.flows.len() >= MESSAGE_FLOWS {
+            self.send();
+        }
+    }
+}
+
+/// Arrow batches of a stream.
+struct Batches {
+    /// The flows, until the first batch is requested: a consumer may want only the schema.
+    untaken: Option<Untaken>,
+    incoming: Option<Incoming>,
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(untaken) = self.untaken.take() {
+            self.incoming = Python::attach(|py| lock(&untaken, py).take());
+            if self.incoming.is_none() {
+                return Some(Err(ArrowError::InvalidArgumentError(TAKEN.to_owned())));
+            }
+        }
+        let incoming = self.incoming.as_mut()?;
+        // The consumer may hold the interpreter lock, which a Python file needs for reading.
+        let received = Python::attach(|py| py.detach(|| incoming.receive()));
+        match received.transpose() {
+            Some(Ok(flows)) => Some(arrow::batch(arrow::FLOWS, &flows)),
+            end => {
+                self.incoming = None;
+                end.and_then(Result::err)
+                    .map(|error| Err(ArrowError::ExternalError(Box::new(error))))
+            }
+        }
+    }
+}
+
+impl RecordBatchReader for Batches {
+    fn schema(&self) -> SchemaRef {
+        arrow::schema(arrow::FLOWS)
+    }
+}
+
+const TAKEN: &str = "the flows of this stream have been taken: read the file again";
+
+/// Number of flows of a message, at least, unless it is the last one.
+const MESSAGE_FLOWS: usize = 1 << 14;
+
+/// Number of messages that wait for the consumer, at most.
+const QUEUED_MESSAGES: usize = 2;
+
+/// Interval between checks for a signal such as Ctrl-C.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
