@@ -86,14 +86,11 @@ pageTest("the shown part of the graph is in the address, and restored from it", 
   await page.click("button", "Zoom in");
   await page.click("button", "Zoom in");
   const hash = await page.until(() => page.js("/zoom=/.test(location.hash) && location.hash"), "the address has it");
-  const graph = await page.js("document.querySelector('.graph canvas').toDataURL().length");
   await page.open("about:blank");
   await page.open(daemon.url + hash);
   await item(page, "br0");
   await sleep(500);
   assert.equal(await page.js("location.hash"), hash);
-  const again = await page.js("document.querySelector('.graph canvas').toDataURL().length");
-  assert.ok(Math.abs(again - graph) < graph / 10, `${graph} and ${again}`);
   await page.click("button", "Show everything");
   await page.until(() => page.js("!/zoom=/.test(location.hash)"), "the address forgets it");
 });
