@@ -19,15 +19,15 @@ test:
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
 	@scripts/web test
-	@scripts/web browser
 	@$(MAKE) --no-print-directory python
 
 # Builds the web page with Node.js. Its result is committed, so that cargo alone builds the daemon.
 web:
 	@scripts/web build
 
-# Tests the web page in a real Chromium, as `make test` does; needs root.
+# Tests the web page in a real Chromium; needs root and about five minutes.
 test-page:
+	@scripts/deps build test page
 	cargo build -p skyd
 	@scripts/web browser
 
