@@ -222,7 +222,7 @@ pub(crate) fn typed(
     with_body(status, content_type, Body::whole(body))
 }
 
-/// Returns a response with a prepared body of a content type.
+/// Returns a response with a status, a content type, and a body.
 pub(crate) fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;

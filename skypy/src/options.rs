@@ -134,7 +134,7 @@ impl Seconds {
     }
 }
 
-/// Names of extra layers, as Python passes them.
+/// Names of extra layers: a comma-separated string or a list of strings.
 #[derive(FromPyObject)]
 pub(crate) enum LayerNames {
     Text(String),

@@ -164,7 +164,8 @@ impl Config {
         }
     }
 
-    /// Reads the configured value of a key, or its default if the key is not configured.
+    /// Returns the configured value of a key, or its default if the key is not configured; `None`
+    /// if the key is unknown, has no value, or its value is rejected by `read`.
     fn read<T>(&self, name: &str, read: impl Fn(ValueType, &Value) -> Option<T>) -> Option<T> {
         let name = name.to_ascii_lowercase();
         let path: Vec<String> = name.split('.').map(str::to_owned).collect();

@@ -124,7 +124,7 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     .sample(&[("reason", "malformed")], stopped.malformed)
     .sample(&[("reason", "unknown_protocol")], stopped.unknown_protocol)
     .sample(&[("reason", "too_deep")], stopped.too_deep);
-    let help = "IPv4 fragments processed, by outcome.";
+    let help = "IP fragments processed, by outcome.";
     page.family(MetricKind::Counter, "skyd_flow_table_fragments_total", help)
         .sample(&[("outcome", "joined")], flows.fragments.joined)
         .sample(&[("outcome", "refused")], flows.fragments.refused)
@@ -215,7 +215,7 @@ fn recordings(page: &mut MetricsPage, app: &App) {
 
 /// Writes the totals of flows that are delivered to subscribers and the store.
 fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
-    let help = "Flow records dropped before delivery to subscribers and the store.";
+    let help = "Flow records dropped before delivery because the delivery queue was full.";
     page.counter("skyd_flows_dropped_total", help, engine.flows_dropped);
     let help = "Queries that a flow table did not answer in time.";
     page.counter(
@@ -234,7 +234,7 @@ fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
         "Flow records received from agents.",
         ingestion.flows,
     );
-    let help = "Flow messages of agents that were rejected or lost, by reason.";
+    let help = "Flow messages from agents that were rejected, or dropped by the kernel, by reason.";
     let mut lost = page.family(MetricKind::Counter, "skyd_agent_messages_lost_total", help);
     lost.sample(&[("reason", "refused")], ingestion.refused);
     if let Some(dropped) = app.flow_transport.dropped_by_kernel() {
@@ -269,11 +269,11 @@ fn automation(page: &mut MetricsPage, engine: &Status) {
     page.counter("skyd_rule_changes_total", help, rules.changes);
     let help = "Failed changes to the graph by node and edge rules.";
     page.counter("skyd_rule_failures_total", help, rules.failures);
-    let help = "Suspensions of rules that triggered one another without end.";
+    let help = "Suspensions of rules that triggered one another in an endless loop.";
     page.counter("skyd_rule_suspensions_total", help, rules.suspensions);
-    let help = "Evaluations of the expressions of alerts.";
+    let help = "Evaluations of alert expressions.";
     page.counter("skyd_alert_evaluations_total", help, alerts.evaluations);
-    let help = "Evaluations of alert expressions that failed.";
+    let help = "Failed evaluations of alert expressions.";
     page.counter("skyd_alert_failures_total", help, alerts.failures);
     let help = "Number of times that an alert fired.";
     page.counter("skyd_alerts_fired_total", help, alerts.fired);
@@ -293,7 +293,7 @@ fn automation(page: &mut MetricsPage, engine: &Status) {
         "Number of workflows that are running.",
         scripts.running,
     );
-    let help = "Calls of workflows over the HTTP interface.";
+    let help = "Workflow calls over the HTTP API.";
     page.counter("skyd_workflow_calls_total", help, scripts.calls);
     let help = "Calls of workflows that failed or exceeded a limit.";
     page.counter("skyd_workflow_failures_total", help, scripts.failures);

@@ -16,7 +16,7 @@ use crate::config;
 use crate::handler::Call;
 use crate::response::{self, Body, Response};
 
-/// Function that returns the collection of a kind.
+/// Function that returns the engine's collection of one kind of resource.
 type Of<C> = fn(&Engine) -> &C;
 
 /// Answers `GET /api/<kind>`.

@@ -25,8 +25,8 @@ pub(crate) struct GremlinFilter {
 
 /// Kind of a filter, which determines how later events are handled.
 enum FilterKind {
-    /// Filter on single nodes: events are decided without running the query. The view is not shared
-    /// and has its own memory charge.
+    /// Filter that can be tested on each node alone, so that events are handled without running the
+    /// query again. The view is not shared and has its own memory charge.
     Local(NodeFilter, MemoryCharge),
     /// Filter whose query is run again, and the result from which the view was created.
     Shared(Arc<SharedFilter>, Arc<Selected>),

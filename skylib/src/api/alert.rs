@@ -28,7 +28,7 @@ json_object! {
         /// Description shown to users.
         #[serde(skip_serializing_if = "String::is_empty")]
         pub description: String = "Description", with_description;
-        /// Gremlin query, or a script.
+        /// Expression to evaluate: a Gremlin query, or JavaScript.
         #[serde(skip_serializing_if = "String::is_empty")]
         pub expression: String = "Expression", with_expression;
         /// Receiver of the result: an `http:`, `https:`, or `file:` URL; empty to notify

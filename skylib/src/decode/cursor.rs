@@ -127,7 +127,8 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.data.get(self.offset..self.end).unwrap_or_default()
     }
 
-    /// Returns the first `N` bytes of the next header, which belongs to `layer`.
+    /// Returns the first `N` bytes of the next header. If fewer are left, returns an error that
+    /// names `layer`.
     pub(super) fn fixed_header<const N: usize>(
         &self,
         layer: Layer,

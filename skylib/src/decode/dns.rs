@@ -7,7 +7,8 @@
 use std::net::IpAddr;
 
 /// DNS message, read from front to back: the questions, followed by the records of the three
-/// sections. The caller counts them; see [`counts`](Self::counts).
+/// sections. The caller must stop after the numbers of questions and records that
+/// [`counts`](Self::counts) returns.
 ///
 /// ```
 /// use skylib::decode::DnsMessage;

@@ -28,7 +28,7 @@ pub(super) const fn is_v4_error(kind: u8) -> bool {
     matches!(kind, 3 | 4 | 5 | 11 | 12)
 }
 
-/// Decodes an ICMPv6 header; known messages are terminal protocols after it.
+/// Decodes an ICMPv6 header. A known message type is added as the last layer, after ICMPv6.
 pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let [kind, code, _, _] = *cursor.fixed_header::<4>(Layer::ICMPV6)?;
     cursor.push(Layer::ICMPV6, 4)?;

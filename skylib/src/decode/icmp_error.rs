@@ -23,7 +23,8 @@ pub struct EmbeddedPacket {
     pub mtu: u32,
     /// Start of the quoted bytes in the captured bytes of the error.
     pub start: u32,
-    /// End of the quoted bytes in the captured bytes of the error.
+    /// Offset of the first byte after the quoted bytes, in bytes from the start of the captured
+    /// packet.
     pub end: u32,
 }
 

@@ -179,9 +179,9 @@ pub trait FlowSource: Send + Sync {
         Err(FlowQueryError::NoStorage)
     }
 
-    /// Returns the stored raw packets of flows by UUID: those that earlier updates moved out of the
-    /// flow tables. Omits flows without stored packets; the result of a source without a store is
-    /// empty.
+    /// Returns the raw packets in the flow store for the flows with the given UUIDs; packets that
+    /// are still in a flow table are not included. Omits flows without stored packets; returns an
+    /// empty list if the source has no flow store.
     fn stored_packets(&self, uuids: &[Text]) -> PacketsByFlow {
         let _ = uuids;
         Vec::new()

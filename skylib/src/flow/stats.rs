@@ -65,11 +65,11 @@ pub struct FlowTableStats {
     pub clock_steps: u64,
     /// Size of the latest step, in milliseconds; negative if the clock was set back.
     pub clock_step_ms: i64,
-    /// IPv4 fragments, by outcome; zero unless reassembly is enabled.
+    /// IP fragments, by outcome; zero unless reassembly is enabled.
     pub fragments: FragmentCounts,
 }
 
-/// IPv4 fragments by outcome; fragments not counted here are still waiting for other fragments.
+/// IP fragments by outcome; fragments not counted here are still waiting for other fragments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FragmentCounts {

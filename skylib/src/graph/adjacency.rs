@@ -18,7 +18,7 @@ pub(super) struct AdjacencyCursor<I> {
     /// Position of the node in the list, the edge, and the node at its other end.
     /// `taken <= complete <= found.len()`.
     found: Vec<(usize, EdgeIndex, NodeIndex)>,
-    /// Number of edges in `found` that have been taken.
+    /// Number of edges in `found` that [`take`](Self::take) has returned.
     taken: usize,
     /// Number of edges in `found` that belong to complete sides.
     complete: usize,

@@ -16,7 +16,7 @@ use crate::memory::{MemoryBudget, MemoryCharge, MemoryUse};
 
 /// Registry of the pins of a graph.
 pub(super) struct Pins {
-    /// Number of pins ever made: the second half of their keys.
+    /// Number of pins created so far, from which each pin gets its unique number.
     made: AtomicU64,
     /// Whether there are pins. Changes only under the lock of `state`.
     any: AtomicBool,

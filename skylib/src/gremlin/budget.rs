@@ -177,7 +177,8 @@ impl Room<'_, '_> {
         self.add_bytes(bytes)
     }
 
-    /// Adds bytes held in addition to the elements.
+    /// Adds memory that the result uses besides its elements, in bytes. Returns an error if a limit
+    /// is exceeded.
     pub(super) fn add_bytes(&mut self, bytes: usize) -> Result<(), QueryError> {
         self.bytes = self.bytes.saturating_add(bytes);
         self.budget.check_bytes(self.bytes)

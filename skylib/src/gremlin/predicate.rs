@@ -28,7 +28,7 @@ pub(super) fn optional(params: &[Param]) -> Result<Filter, String> {
     element_filter(params, Filter::All)
 }
 
-/// Returns a filter of pairs of which at least one must match.
+/// Returns a filter that matches if at least one of the key-value pairs matches.
 pub(super) fn either_pair(params: &[Param]) -> Result<Filter, String> {
     Ok(Filter::Any(
         pairs(params)?

@@ -111,7 +111,7 @@ pub enum StoreError {
     Version {
         /// Path of the file.
         path: PathBuf,
-        /// Format of the file.
+        /// Version of the file format.
         found: u64,
         /// Newest supported format.
         supported: u64,

@@ -90,7 +90,7 @@ pub struct Fragment {
     pub(super) header: u32,
     /// Start of the fragment header of IPv6; 0 for IPv4.
     pub(super) extension: u32,
-    /// Start of its payload.
+    /// Start of the payload of the fragment.
     pub(super) payload: u32,
     /// End of the payload.
     pub(super) end: u32,

@@ -410,7 +410,7 @@ impl LiveHub {
         clients.push(Arc::downgrade(client));
     }
 
-    /// Returns the counters.
+    /// Returns the counters of the live queries.
     pub(crate) fn status(&self) -> LiveStatus {
         LiveStatus {
             queries: self.queries.load(Ordering::Relaxed),

@@ -390,7 +390,7 @@ impl Stream {
         self.settled[1] += i64::from(gap.len);
     }
 
-    /// Returns the number of missing parts and their total bytes.
+    /// Returns the number of gaps in the stream and their total length, in bytes.
     fn skipped(&self) -> [i64; 2] {
         let [count, bytes] = self.settled;
         let open: i64 = self.gaps.iter().map(|gap| i64::from(gap.len)).sum();

@@ -17,7 +17,7 @@ pub(super) struct EchoRequest {
     pub(super) at: i64,
     /// Sequence number.
     pub(super) number: u16,
-    /// Side that sent the request.
+    /// Side that sent the request: 0 for A, 1 for B.
     pub(super) side: u8,
     /// Whether the request was sent again, so that its reply measures nothing.
     pub(super) is_repeated: bool,

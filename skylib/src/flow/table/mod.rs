@@ -17,7 +17,7 @@
 //! | `process.rs` | per-packet path of a batch: decode, key, find |
 //! | `pending.rs`, `control.rs`, `batch_packets.rs` | data that the path holds for each packet |
 //! | `count.rs` | counters and ends of a flow |
-//! | `fragments.rs` | IPv4 fragments, reassembled before they are keyed |
+//! | `fragments.rs` | IP fragments, reassembled before they are keyed |
 //! | `new_flow.rs` | creation of an entry from its first packet |
 //! | `evict.rs` | eviction of the least recently used flow; removal of a flow |
 //! | `spans.rs` | choice among the flows of a key; where a flow ends |
@@ -210,7 +210,8 @@ pub struct FlowTable {
     first_encapsulations: Encapsulations,
     /// Buffer of a batch: one element for each encapsulation that a batch can have.
     pending: Vec<Pending>,
-    /// Further fields of `pending`, by the same index; valid only for packets that need them.
+    /// TCP and ICMP fields of the elements of `pending`, by the same index; valid only for packets
+    /// that need them.
     controls: Vec<Control>,
 }
 

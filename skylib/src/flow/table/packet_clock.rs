@@ -149,7 +149,7 @@ impl PacketClock {
     }
 }
 
-/// Number of consecutive packets that move the clock.
+/// Number of consecutive packets that must be at or after a time before the clock advances to it.
 const RUN: usize = 16;
 
 #[cfg(test)]

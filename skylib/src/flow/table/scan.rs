@@ -91,7 +91,8 @@ impl FlowScan {
         Ok(self.count.min(to).saturating_sub(from))
     }
 
-    /// Adds an entry if it matches.
+    /// Counts an entry if it matches the query; also adds its flow to the result unless only the
+    /// number is needed.
     fn visit(&mut self, table: &FlowTable, record: u32) {
         if self.filter.matches(&table.entry_fields(record)) {
             self.count += 1;

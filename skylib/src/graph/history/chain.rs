@@ -46,7 +46,7 @@ struct Span<E> {
     /// Number of the change that made the revision.
     number: u64,
     from: Timestamp,
-    /// `None` for the present revision.
+    /// End of the interval; `None` if the revision is current.
     end: Option<End>,
 }
 

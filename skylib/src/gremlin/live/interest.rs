@@ -6,8 +6,8 @@ use crate::graph::{ElementKey, GraphEvent, NodeId};
 use crate::gremlin::Query;
 use crate::gremlin::plan::Operation;
 
-/// Graph events that can change the nodes that a query returns. Unlike a
-/// [`LiveQuery`](super::LiveQuery), it does not store the answer.
+/// Set of graph events that can change which nodes a query returns. Unlike a
+/// [`LiveQuery`](super::LiveQuery), it does not store the result of the query.
 #[derive(Debug)]
 pub(crate) struct Interest(Dependencies);
 

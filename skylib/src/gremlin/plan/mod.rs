@@ -26,7 +26,7 @@ pub(in crate::gremlin) struct Plan {
 /// One operation on the result so far.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::gremlin) enum Operation {
-    /// Returns to the graph.
+    /// Discards the result so far and continues with the graph (step `G`).
     Graph,
     /// Selects another time.
     Time(TimeContext),

@@ -92,8 +92,8 @@ impl Decision {
     }
 }
 
-/// Returns the node of the namespace that a node belongs to, if its routing rules are known: the node
-/// itself, or its owner.
+/// Returns the node whose routing rules apply to a node: the node itself, or the host or namespace
+/// that owns it. Returns `None` if neither has routing rules.
 fn owner_of(
     scope: &Scope<'_>,
     node: &NodeRef,

@@ -1,4 +1,4 @@
-//! Steps of elements (nodes and edges alike), edges, paths, and values.
+//! Query steps that can be applied to elements (nodes and edges alike), edges, paths, and values.
 
 use super::Traversal;
 use super::conditions::Only;
@@ -6,7 +6,7 @@ use super::markers::{self, Elements};
 use crate::gremlin::ast::{Step, Walk};
 use crate::value::Text;
 
-/// Steps of nodes and edges.
+/// Query steps that can be applied to nodes and edges.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -48,7 +48,7 @@ impl<K: Elements, S> Traversal<K, S> {
     }
 }
 
-/// Steps of edges. An edge leads from its parent to its child.
+/// Query steps that can be applied to edges. An edge leads from its parent to its child.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -102,7 +102,7 @@ impl<S> Traversal<markers::Edges, S> {
     }
 }
 
-/// Steps of paths.
+/// Query steps that can be applied to paths.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -132,7 +132,7 @@ impl<S> Traversal<markers::Paths, S> {
     }
 }
 
-/// Steps of values.
+/// Query steps that can be applied to values.
 ///
 /// ```
 /// use skylib::Traversal;

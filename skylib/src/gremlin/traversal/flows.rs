@@ -158,7 +158,7 @@ impl<S> Traversal<markers::Flows, S> {
     }
 }
 
-/// Steps of groups of flows.
+/// Query steps that can be applied to groups of flows.
 impl<S> Traversal<markers::Groups, S> {
     /// Selects the groups of more than one flow (`MoreThan()`).
     pub fn more_than_one(self) -> Self {
@@ -166,7 +166,7 @@ impl<S> Traversal<markers::Groups, S> {
     }
 }
 
-/// Steps of raw packets.
+/// Query steps that can be applied to raw packets.
 impl<S> Traversal<markers::RawPackets, S> {
     /// Selects the packets that match a BPF capture filter (`BPF(filter)`).
     pub fn bpf(self, filter: impl Into<Text>) -> Self {
@@ -174,7 +174,7 @@ impl<S> Traversal<markers::RawPackets, S> {
     }
 }
 
-/// Steps of metrics.
+/// Query steps that can be applied to metrics.
 ///
 /// ```
 /// use skylib::Traversal;

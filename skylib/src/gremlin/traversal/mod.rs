@@ -191,7 +191,7 @@ impl<K, S> fmt::Debug for Traversal<K, S> {
     }
 }
 
-/// Steps of the graph.
+/// Query steps that can be applied to the graph (`G`).
 ///
 /// ```
 /// use skylib::Traversal;

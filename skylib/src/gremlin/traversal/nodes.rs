@@ -1,4 +1,4 @@
-//! Steps of nodes.
+//! Query steps that can be applied to nodes.
 
 use std::net::IpAddr;
 

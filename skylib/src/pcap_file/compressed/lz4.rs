@@ -280,7 +280,7 @@ fn length(bits: u8, rest: &mut &[u8]) -> Option<usize> {
 
 /// First bytes of a frame.
 pub(super) const MAGIC: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
-/// Maximum distance of a reference, in bytes.
+/// Size of the window of previous output that matches can refer to, in bytes.
 const WINDOW_LEN: usize = 1 << 16;
 /// Value of a block length that ends a frame.
 const END_MARK: u32 = 0;

@@ -65,7 +65,7 @@ pub(crate) struct LinkTable {
     pub(super) claims: HashMap<LinkKey, BTreeSet<LinkKey>>,
     /// TIDs of the links of all namespaces.
     pub(super) tids: Arc<KnownTids>,
-    /// Number of the next namespace.
+    /// Key of the next namespace to be registered.
     next: u32,
 }
 

@@ -38,7 +38,7 @@ pub struct Namespaces {
 struct Registry {
     /// Registered namespaces, except the namespace of the host.
     known: HashMap<NetnsId, RegisteredNamespace>,
-    /// Paths that namespaces are registered by.
+    /// Registered paths of namespaces; several paths can refer to the same namespace.
     paths: BTreeMap<PathBuf, RegisteredPath>,
 }
 
