@@ -214,8 +214,5 @@ fn failure(reason: &str) -> FlowQueryError {
 /// Maximum number of requests queued for one capture.
 pub(super) const QUEUED_REQUESTS: usize = 64;
 
-/// Maximum time between two polls of the interrupt by a query that waits for a flow table.
-pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
-
 /// Timeout of [`FlowSource`] queries.
 const TIMEOUT: Duration = Duration::from_secs(10);

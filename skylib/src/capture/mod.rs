@@ -37,8 +37,6 @@ pub use capture::{Capture, CaptureReport};
 pub use error::CaptureError;
 pub use file::{FileProgress, PcapFile};
 pub use files::{CaptureFileSet, CaptureFiles, expand_paths};
-#[cfg(feature = "engine")]
-pub(crate) use handle::POLL_INTERVAL;
 pub use handle::{CaptureHandle, PendingFlows, PendingReport};
 pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, Fanout, link_type_of_encap};
 pub use replay::{Replay, ReplayError, ReplayedFlows};

@@ -382,7 +382,7 @@ impl FlowHub {
     }
 }
 
-/// Queries that cannot be interrupted; see [`FlowHub::reader`] for others.
+/// Queries that cannot be interrupted; see `FlowHub::reader` for others.
 impl FlowSource for FlowHub {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.reader(&|| false).query(query)

@@ -5,12 +5,12 @@
 //! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns
 //! within milliseconds.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::hub::FlowHub;
-use crate::capture::{CaptureHandle, POLL_INTERVAL, PendingFlows};
+use crate::capture::{CaptureHandle, PendingFlows};
 use crate::engine::monotonic;
 use crate::flow::{
     FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, MergeOptions, PacketsByFlow,
@@ -18,6 +18,9 @@ use crate::flow::{
 use crate::store::FlowStore;
 use crate::time::TimeSlice;
 use crate::value::Text;
+
+/// Maximum time between two polls of the interrupt by a query that waits for a flow table.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Flows of a hub, as a source for one query.
 pub(crate) struct HubReader<'a> {
