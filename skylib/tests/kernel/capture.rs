@@ -91,7 +91,12 @@ fn timeless(flows: &[Flow]) -> Vec<String> {
             let streams =
                 streams.map(|tcp| (tcp.ab_bytes, tcp.ab_retransmitted_bytes, tcp.ba_bytes));
             let ids = (&flow.tracking_id, &flow.l3_tracking_id, &flow.layers_path);
-            let ends = (&flow.network, &flow.transport, &flow.initiator, &flow.wire);
+            // The UUID of the enclosing flow depends on the time.
+            let mut wire = flow.wire.clone();
+            if let Some(wire) = &mut wire {
+                wire.ba_parent_uuid = "".into();
+            }
+            let ends = (&flow.network, &flow.transport, &flow.initiator, wire);
             format!(
                 "{ids:?} {ends:?} {packets:?} {streams:?} {:?} {}",
                 flow.finish_type,
