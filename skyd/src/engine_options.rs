@@ -13,6 +13,7 @@ use skylib::memory::MemoryBudget;
 use skylib::store::{DocStore, FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
 use skylib::value::Map;
 
+use crate::collectors::collectors;
 use crate::config::Config;
 use crate::machine_memory;
 
@@ -55,6 +56,7 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.ring_bytes_total = config.bytes("agent.capture.ring_bytes_total") as u64;
     options.local_captures = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;
+    options.collectors = collectors(config)?;
     options.alert_scripts = config.flag("analyzer.alert.scripts");
     options.scripts.max_time = config.duration("workflow.max_time");
     options.scripts.max_memory = config.bytes("workflow.max_memory");

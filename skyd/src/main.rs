@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod client_socket;
 mod clients;
+mod collectors;
 mod commands;
 mod compress;
 mod cors;

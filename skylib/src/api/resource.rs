@@ -1,11 +1,13 @@
 //! `Resource`: an object that clients create, list, and delete under an id.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::go_json::{JsonError, Members};
 use super::{JsonObject, ResourceError, ValidationError};
 use crate::flow::LayerKeyMode;
 use crate::graph::Node;
+use crate::gremlin::next_hop;
 use crate::time::Timestamp;
 
 /// A kind of resource that clients create, list, and delete under an id.
@@ -139,4 +141,12 @@ pub trait ExpressionChecker {
 pub trait NodeFinder {
     /// Returns the first node of a query; `None` if the query fails, or returns no nodes.
     fn first_node(&self, query: &str) -> Option<Arc<Node>>;
+
+    /// Returns the MAC address of the next hop of a node for a destination address; `None` if it is
+    /// unknown. By default, only the routing tables of the node itself are considered.
+    fn next_hop_mac(&self, node: &Node, destination: IpAddr) -> Option<String> {
+        let hop = next_hop(&node.metadata, destination)?;
+        let mac = hop.as_map()?.get("MAC")?.as_text()?;
+        Some(mac.to_owned())
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::alert::WebhookClient;
+use super::collector::CollectorOptions;
 use super::flow::FlowOptions;
 use super::live::LiveOptions;
 use super::resource::ResourceLimits;
@@ -101,6 +102,8 @@ pub struct EngineOptions {
     pub local_captures: bool,
     /// Capture to create at the start, unless an equal one is stored.
     pub startup_capture: Option<CaptureSpec>,
+    /// Sockets that receive flow exports.
+    pub collectors: Vec<CollectorOptions>,
     /// Client that sends the messages of alerts to HTTP servers; if it is `None`, such actions
     /// fail.
     pub webhooks: Option<Arc<dyn WebhookClient>>,
@@ -141,6 +144,7 @@ impl EngineOptions {
             ring_bytes_total: 512 << 20,
             local_captures: true,
             startup_capture: None,
+            collectors: Vec::new(),
             webhooks: None,
             alert_scripts: true,
             #[cfg(feature = "scripting")]
@@ -208,6 +212,8 @@ setters! {
     with_local_captures(local_captures: bool);
     "Sets a capture to create at the start, unless an equal one is stored."
     with_startup_capture(startup_capture: CaptureSpec as Some);
+    "Sets the sockets that receive flow exports."
+    with_collectors(collectors: Vec<CollectorOptions>);
     "Sets the client that sends the messages of alerts to HTTP servers."
     with_webhooks(webhooks: Arc<dyn WebhookClient> as Some);
     "Sets whether alerts may run programs on this host."

@@ -10,6 +10,8 @@
 )]
 
 mod capture;
+#[cfg(feature = "engine")]
+mod injection;
 #[cfg(feature = "spp")]
 mod spp;
 mod support;

@@ -699,6 +699,22 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
          available only under /v1 of analyzer.listen.",
     ),
     key(
+        "pipes.in",
+        Free,
+        "",
+        "Sockets that receive NetFlow 5, 7, 9, IPFIX, and sFlow 5: an address such as 0.0.0.0:2055, or \
+         a list of {listen: ADDRESS} with the optional keys allow (networks; default: private and \
+         loopback addresses), receive_buffer (8MiB), scale (false), sampling: {default: RATE, \
+         exporters: {ADDRESS: RATE}}, and names: {exporters: {ADDRESS: NAME}, interfaces: {ADDRESS: \
+         {INDEX: NAME}}}. Empty: nothing is received.",
+    ),
+    key(
+        "pipes.node_timeout",
+        Duration,
+        "24h",
+        "Time after which the nodes of an exporter that sends nothing are deleted.",
+    ),
+    key(
         "spp.ports",
         Free,
         "",

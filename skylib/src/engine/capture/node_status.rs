@@ -2,8 +2,9 @@
 
 use crate::api::CaptureSpec;
 use crate::capture::CaptureStats;
+use crate::engine::graph::StatusList;
 use crate::flow::KeyIgnore;
-use crate::graph::{Graph, MetadataOp, NodeId};
+use crate::graph::{Graph, NodeId};
 use crate::time::Timestamp;
 use crate::value::{Map, Value};
 
@@ -59,53 +60,16 @@ impl CaptureStatus<'_> {
     /// Adds or replaces the entry of this capture. An unchanged entry causes no change to the
     /// graph. Returns `false` if the node does not exist.
     pub(super) fn show(&self, graph: &mut Graph, node: &NodeId, now: Timestamp) -> bool {
-        let mut entries = others(graph, node, &self.spec.uuid);
-        entries.push(Value::from(self.to_map()));
-        entries.sort_by(|a, b| id_of(a).cmp(id_of(b)));
-        set(graph, node, entries, now)
+        CAPTURES.show(graph, node, self.to_map(), now)
     }
 }
 
 /// Removes the entry of a capture, and the list if it was the last.
 pub(super) fn remove(graph: &mut Graph, node: &NodeId, capture: &str, now: Timestamp) {
-    let entries = others(graph, node, capture);
-    set(graph, node, entries, now);
+    CAPTURES.remove(graph, node, capture, now);
 }
 
-/// Returns the entries of the other captures.
-fn others(graph: &Graph, node: &NodeId, capture: &str) -> Vec<Value> {
-    let list = graph
-        .node(node)
-        .and_then(|node| node.metadata.get(KEY))
-        .and_then(Value::as_list);
-    let entries = list.unwrap_or_default();
-    entries
-        .iter()
-        .filter(|entry| id_of(entry) != capture)
-        .cloned()
-        .collect()
-}
-
-/// Sets the list. Returns `false` if the node does not exist.
-fn set(graph: &mut Graph, node: &NodeId, entries: Vec<Value>, now: Timestamp) -> bool {
-    let op = if entries.is_empty() {
-        MetadataOp::delete(KEY)
-    } else {
-        MetadataOp::set(KEY, Value::from(entries))
-    };
-    // The only possible error is that the node has been deleted, and its entries with it.
-    graph.patch_node(node, &[op], now).is_ok()
-}
-
-fn id_of(entry: &Value) -> &str {
-    entry
-        .as_map()
-        .and_then(|map| map.get("ID"))
-        .and_then(Value::as_text)
-        .unwrap_or_default()
-}
-
-const KEY: &str = "Captures";
+const CAPTURES: StatusList = StatusList("Captures");
 
 #[cfg(test)]
 mod tests {

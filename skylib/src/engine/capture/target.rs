@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::graph::{Direction, Graph, Node, NodeId};
+use crate::engine::graph::namespace_of;
+use crate::graph::{Graph, Node};
 use crate::value::Value;
 
 /// Properties of a node that are needed to open a capture on it.
@@ -97,30 +98,6 @@ pub(super) fn is_capturable(node: &Node, own: &str) -> bool {
     &*node.origin == own && kind.is_some_and(|kind| CAPTURABLE.binary_search(&kind).is_ok())
 }
 
-/// Returns the file of the nearest `netns` node among a node's owners.
-fn namespace_of(graph: &Graph, id: &NodeId, own: &str) -> Option<PathBuf> {
-    let mut id = id.clone();
-    // Ownership is a tree; the limit guards against a cycle of edges made by a client.
-    for _ in 0..MAX_OWNERS {
-        let owner = graph
-            .edges_of(&id, Direction::In)
-            .find_map(|(edge, owner)| {
-                let relation = edge.metadata.get("RelationType").and_then(Value::as_text);
-                let is_own = &*edge.origin == own && &*owner.origin == own;
-                (is_own && relation == Some("ownership")).then_some(owner)
-            })?;
-        let text = |key: &str| owner.metadata.get(key).and_then(Value::as_text);
-        if text("Type") == Some("netns") {
-            return text("Path").map(PathBuf::from);
-        }
-        id = owner.id.clone();
-    }
-    None
-}
-
-/// Maximum number of owners visited.
-const MAX_OWNERS: usize = 64;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,19 +175,6 @@ mod tests {
             .with_origin(Origin::from_text("pub.evil").with_host("h"));
         graph.add_edge(edge).unwrap();
         assert_eq!(target(&graph).netns, None, "their edge");
-    }
-
-    #[test]
-    fn a_cycle_of_owners_ends_the_search() {
-        let mut graph = Graph::new();
-        for id in ["a", "b"] {
-            graph
-                .add_node(node(id, r#"{"Type":"device","Name":"x"}"#))
-                .unwrap();
-        }
-        own(&mut graph, "a", "b");
-        own(&mut graph, "b", "a");
-        assert_eq!(namespace_of(&graph, &"a".into(), OWN), None);
     }
 
     #[test]

@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use super::collection::Collection;
 use super::observer::Observer;
-use crate::api::{
-    Defaults, ExpressionChecker, NodeFinder, PatchError, Resource, ResourceError, ResourceStore,
-};
+use crate::api::{Defaults, ExpressionChecker, PatchError, Resource, ResourceError, ResourceStore};
 use crate::engine::bus::Bus;
-use crate::engine::query::{QueryOptions, QueryRunner};
+use crate::engine::query::QueryRunner;
 use crate::flow::LayerKeyMode;
 use crate::go_duration;
-use crate::graph::Node;
-use crate::gremlin::{Answer, Query};
+use crate::gremlin::Query;
 use crate::memory::MemoryBudget;
 use crate::packet::LinkType;
 use crate::proto::BroadcastMessage;
@@ -96,7 +93,7 @@ impl<R: Resource> Resources<R> {
     }
 
     fn create_valid(&self, resource: R, ttl: Option<Duration>) -> Result<Arc<R>, ResourceError> {
-        resource.check_nodes(&*self.context)?;
+        resource.check_nodes(&self.context.queries)?;
         let now = self.now();
         let resource = self.store.create(resource, ttl, now)?;
         // The store rounds down to seconds, but not to zero: this is never later than the store's
@@ -307,21 +304,3 @@ impl ExpressionChecker for ResourceContext {
             .map_err(|e| e.to_string())
     }
 }
-
-impl NodeFinder for ResourceContext {
-    fn first_node(&self, query: &str) -> Option<Arc<Node>> {
-        let query = Query::parse(query).ok()?;
-        let clock = &self.queries.clock;
-        let started = clock.now();
-        let is_late = || clock.now().duration_since(started) >= QUERY_TIMEOUT;
-        let view = self.queries.graph.view();
-        let options = QueryOptions::default().with_interrupt(&is_late);
-        match self.queries.run(&view, &query, options) {
-            Ok(Answer::Nodes(nodes)) => nodes.into_iter().next(),
-            _ => None,
-        }
-    }
-}
-
-/// Maximum duration of a resource's query while a client waits for the creation of the resource.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
