@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::go_json::{JsonError, Members};
-use super::{JsonObject, ResourceError, ValidationError};
+use super::{CaptureType, JsonObject, ResourceError, ValidationError};
 use crate::flow::LayerKeyMode;
 use crate::graph::Node;
 use crate::gremlin::next_hop;
@@ -52,6 +52,20 @@ pub trait Resource: Clone + Default + PartialEq + JsonObject + Send + Sync + 'st
         let mut resource = Self::initial(defaults);
         resource.read_members(&members)?;
         Ok(resource)
+    }
+
+    /// Parses the JSON of a request, which may be checked more strictly than a stored resource.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Resource::read`], and [`JsonError::UnknownMember`] if the kind does not
+    /// allow unknown members.
+    fn read_request(text: &str, defaults: &Defaults) -> Result<Self, JsonError> {
+        Self::read(text, defaults)
+    }
+
+    /// Returns whether the resource ends with the process.
+    fn is_ephemeral(&self) -> bool {
+        false
     }
 
     /// Checks every field, and that the fields are consistent.
@@ -115,6 +129,11 @@ pub trait ExpressionChecker {
     /// # Errors
     /// Returns the reason if the filter cannot be compiled.
     fn check_bpf(&self, filter: &str) -> Result<(), String>;
+
+    /// Returns whether captures of a type can run.
+    fn supports_capture_type(&self, _capture_type: CaptureType) -> bool {
+        true
+    }
 
     /// Returns whether alerts may run programs on the server.
     fn allows_alert_scripts(&self) -> bool {

@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 
 use super::alert::{ActionQueue, AlertHub, AlertParts, Evaluator};
 use super::bus::Bus;
-use super::capture::{Mailbox, Opener, Reconciler, ReconcilerOptions, RingMemory};
+use super::capture::{
+    Mailbox, Opener, PcapSocketAddresses, Reconciler, ReconcilerOptions, RingMemory,
+};
 use super::collector::{Collector, CollectorOptions};
 use super::flow::{FlowHub, Importer};
 use super::graph::{GraphPersister, OrphanEdgeProcessor, SharedGraph};
@@ -99,6 +101,7 @@ impl Inner {
             layer_key_mode: options.layer_key_mode,
             memory: options.memory.clone(),
             alert_scripts: options.alert_scripts,
+            local_captures: options.local_captures,
         };
         let (documents, limits) = (&options.documents, options.resources);
         let mut registry = Registry::open(documents, limits, &options.host, context)?;
@@ -198,6 +201,10 @@ impl Inner {
             origin: self.origin.clone(),
             rings: RingMemory::new(options.ring_bytes, options.ring_bytes_total),
             filters: self.queries.filters.clone(),
+            pcap_sockets: PcapSocketAddresses {
+                address: options.pcap_socket_address,
+                ports: options.pcap_socket_ports.clone(),
+            },
         };
         let options = ReconcilerOptions {
             stats_interval: options.capture_stats_interval,

@@ -125,7 +125,7 @@ impl Engine {
         }
         if let Some(spec) = options.startup_capture {
             match engine.captures().add(spec, None) {
-                Ok(_) | Err(ResourceError::Duplicate) => {}
+                Ok(_) | Err(ResourceError::Duplicate { .. }) => {}
                 Err(error) => tracing::error!(%error, "cannot create the startup capture"),
             }
         }

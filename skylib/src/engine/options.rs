@@ -1,6 +1,8 @@
 //! `EngineOptions`: settings of an engine.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +104,10 @@ pub struct EngineOptions {
     pub local_captures: bool,
     /// Capture to create at the start, unless an equal one is stored.
     pub startup_capture: Option<CaptureSpec>,
+    /// Address on which PCAP sockets listen.
+    pub pcap_socket_address: IpAddr,
+    /// Ports of PCAP sockets; each socket uses the first free port.
+    pub pcap_socket_ports: RangeInclusive<u16>,
     /// Sockets that receive flow exports.
     pub collectors: Vec<CollectorOptions>,
     /// Client that sends the messages of alerts to HTTP servers; if it is `None`, such actions
@@ -144,6 +150,8 @@ impl EngineOptions {
             ring_bytes_total: 512 << 20,
             local_captures: true,
             startup_capture: None,
+            pcap_socket_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            pcap_socket_ports: 8_100..=8_132,
             collectors: Vec::new(),
             webhooks: None,
             alert_scripts: true,
@@ -212,6 +220,10 @@ setters! {
     with_local_captures(local_captures: bool);
     "Sets a capture to create at the start, unless an equal one is stored."
     with_startup_capture(startup_capture: CaptureSpec as Some);
+    "Sets the address on which PCAP sockets listen."
+    with_pcap_socket_address(pcap_socket_address: IpAddr);
+    "Sets the ports of PCAP sockets; each socket uses the first free port."
+    with_pcap_socket_ports(pcap_socket_ports: RangeInclusive<u16>);
     "Sets the sockets that receive flow exports."
     with_collectors(collectors: Vec<CollectorOptions>);
     "Sets the client that sends the messages of alerts to HTTP servers."

@@ -127,11 +127,6 @@ impl Process {
         wanted.map(|(id, _)| *id).collect()
     }
 
-    /// Returns the number of templates.
-    pub(super) fn template_count(&self) -> usize {
-        self.templates.len()
-    }
-
     /// Stores a data set until its template arrives.
     pub(super) fn wait(&mut self, id: u16, data: &[u8], clocks: Clocks, now: Timestamp) {
         self.waiting_bytes += data.len();

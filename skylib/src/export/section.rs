@@ -177,8 +177,8 @@ mod tests {
         assert_eq!(none.dst_port, None);
         assert_eq!(PacketSummary::of_ip(&frame[18..]).protocol, Some(6));
         for length in 0..frame.len() {
-            PacketSummary::of_frame(&frame[..length]);
-            PacketSummary::of_ip(&frame[..length]);
+            std::hint::black_box(PacketSummary::of_frame(&frame[..length]));
+            std::hint::black_box(PacketSummary::of_ip(&frame[..length]));
         }
     }
 }

@@ -155,7 +155,7 @@ impl fmt::Display for QueryError {
 
 /// Returns the known name with the smallest edit distance to a mistyped word, if it is close enough
 /// to be a plausible suggestion.
-pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
     }

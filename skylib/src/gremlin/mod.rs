@@ -73,6 +73,7 @@ use jiff::tz::TimeZone;
 pub use answer::{Answer, DotStream, PcapStream};
 pub use ast::{FlowNodes, Hierarchy, Param, Predicate, Step, Walk};
 pub use budget::Limits;
+pub(crate) use error::nearest;
 pub use error::{QueryError, QueryErrorKind};
 pub use explain::{Access, ExplainedAnswer, ExplainedOperation, ExplainedStep, Explanation};
 pub use steps::metrics::{InterfaceMetric, Metric, Metrics};

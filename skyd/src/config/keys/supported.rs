@@ -8,6 +8,7 @@ const SOME: ValueType = Count {
     min: 1,
     max: 1 << 40,
 };
+const PORT: ValueType = Count { min: 1, max: 65535 };
 const LEVELS: ValueType = Choice(&[
     "ERROR", "WARNING", "WARN", "NOTICE", "INFO", "DEBUG", "TRACE",
 ]);
@@ -697,6 +698,24 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Address on which the SPP API is served without authentication. Empty: 127.0.0.1:7777 if \
          another spp key is set and no password protects the API; otherwise, the SPP API is \
          available only under /v1 of analyzer.listen.",
+    ),
+    key(
+        "agent.flow.pcapsocket.bind_address",
+        Text,
+        "127.0.0.1",
+        "IP address on which captures of the type pcapsocket receive capture files.",
+    ),
+    key(
+        "agent.flow.pcapsocket.min_port",
+        PORT,
+        "8100",
+        "First TCP port of captures of the type pcapsocket; each capture uses the first free port.",
+    ),
+    key(
+        "agent.flow.pcapsocket.max_port",
+        PORT,
+        "8132",
+        "Last TCP port of captures of the type pcapsocket.",
     ),
     key(
         "pipes.in",

@@ -13,6 +13,8 @@ use crate::value::{Map, Value};
 pub(super) struct CaptureStatus<'a> {
     pub(super) spec: &'a CaptureSpec,
     pub(super) stats: CaptureStats,
+    /// Address on which it receives, with its key.
+    pub(super) socket: Option<(&'static str, &'a str)>,
     /// Whether its flow table reproduces the values of Skydive.
     pub(super) recorded: bool,
     /// Parts of the flow key that its flow table ignores.
@@ -46,6 +48,9 @@ impl CaptureStatus<'_> {
         ];
         for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
             map.set(key, text);
+        }
+        if let Some((key, address)) = self.socket {
+            map.set(key, address);
         }
         if self.recorded {
             map.set("Recorded", true);
@@ -100,6 +105,7 @@ mod tests {
             CaptureStatus {
                 spec,
                 stats: CaptureStats::default(),
+                socket: None,
                 recorded: false,
                 key_ignore: KeyIgnore::NONE,
                 error,

@@ -7,13 +7,17 @@ use crate::graph::{Graph, Node};
 use crate::value::Value;
 
 /// Properties of a node that are needed to open a capture on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct CaptureTarget {
     pub(super) interface: String,
     pub(super) encap_type: String,
     pub(super) tid: String,
     /// File of the interface's network namespace; `None` for the namespace of this process.
     pub(super) netns: Option<PathBuf>,
+    /// Index of the interface; 0 if unknown.
+    pub(super) index: u32,
+    /// IPv4 addresses of the node, with their prefix lengths.
+    pub(super) addresses: Vec<String>,
 }
 
 impl CaptureTarget {
@@ -26,14 +30,8 @@ impl CaptureTarget {
     /// Returns an error that names the missing property of the node. COMPAT: the messages are those
     /// of Skydive.
     pub(super) fn of(graph: &Graph, node: &Node, own: &str) -> Result<Self, String> {
-        let text = |key: &str| {
-            node.metadata
-                .get(key)
-                .and_then(Value::as_text)
-                .unwrap_or_default()
-        };
-        let name = text("Name");
-        let id = &node.id;
+        let target = Self::of_socket(graph, node, own);
+        let (name, id) = (&target.interface, &node.id);
         if name.is_empty() {
             return Err(format!("No name for node {id}"));
         }
@@ -45,19 +43,33 @@ impl CaptureTarget {
         if !flags.iter().any(|flag| flag.as_text() == Some("UP")) {
             return Err(format!("Can't start capture on node down {name}"));
         }
-        let (encap_type, tid) = (text("EncapType"), text("TID"));
-        if encap_type.is_empty() {
+        if target.encap_type.is_empty() {
             return Err(format!("No EncapType for node {id}"));
         }
-        if tid.is_empty() {
+        if target.tid.is_empty() {
             return Err(format!("No TID for node {id}"));
         }
-        Ok(Self {
-            interface: name.to_owned(),
-            encap_type: encap_type.to_owned(),
-            tid: tid.to_owned(),
+        Ok(target)
+    }
+
+    /// Returns the target of a capture that receives packets on a socket of its own instead of the
+    /// interface of the node, which may be down.
+    pub(super) fn of_socket(graph: &Graph, node: &Node, own: &str) -> Self {
+        let value = |key: &str| node.metadata.get(key);
+        let text = |key: &str| value(key).and_then(Value::as_text).unwrap_or_default();
+        let addresses = value("IPV4").and_then(Value::as_list).unwrap_or_default();
+        let index = value("IfIndex").and_then(Value::to_int).unwrap_or(0);
+        Self {
+            interface: text("Name").to_owned(),
+            encap_type: text("EncapType").to_owned(),
+            tid: text("TID").to_owned(),
             netns: namespace_of(graph, &node.id, own),
-        })
+            index: u32::try_from(index).unwrap_or(0),
+            addresses: addresses
+                .iter()
+                .filter_map(|address| Some(address.as_text()?.to_owned()))
+                .collect(),
+        }
     }
 }
 

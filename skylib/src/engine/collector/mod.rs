@@ -19,3 +19,4 @@ pub use listener::CollectorStatus;
 pub use options::{AllowedNetwork, CollectorOptions};
 
 pub(super) use listener::Collector;
+pub(super) use sflow_metric::SflowMetric;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::collection::Collection;
 use super::observer::Observer;
-use crate::api::{Defaults, ExpressionChecker, PatchError, Resource, ResourceError, ResourceStore};
+use crate::api::{
+    CaptureType, Defaults, ExpressionChecker, PatchError, Resource, ResourceError, ResourceStore,
+};
 use crate::engine::bus::Bus;
 use crate::engine::query::QueryRunner;
 use crate::flow::LayerKeyMode;
@@ -47,6 +49,9 @@ pub(crate) struct ResourceContext {
     pub(crate) memory: MemoryBudget,
     /// Whether alerts may run programs on this host.
     pub(crate) alert_scripts: bool,
+    /// Whether captures run in this process. Otherwise agents run them, which may support other
+    /// types.
+    pub(crate) local_captures: bool,
 }
 
 impl<R: Resource> Resources<R> {
@@ -177,7 +182,7 @@ impl<R: Resource> Collection for Resources<R> {
     const KIND: &'static str = R::KIND;
 
     fn create(&self, json: &str, ttl: Option<&str>) -> Result<Arc<R>, ResourceError> {
-        let resource = R::read(json, &self.defaults())?;
+        let resource = R::read_request(json, &self.defaults())?;
         resource.validate(&*self.context)?;
         let ttl = ttl.filter(|ttl| !ttl.is_empty());
         self.create_valid(resource, ttl.map(go_duration::parse).transpose()?)
@@ -288,6 +293,10 @@ pub(crate) fn notify<R: Resource>(bus: &Bus<BroadcastMessage>, kind: &'static st
 impl ExpressionChecker for ResourceContext {
     fn allows_alert_scripts(&self) -> bool {
         self.alert_scripts
+    }
+
+    fn supports_capture_type(&self, capture_type: CaptureType) -> bool {
+        !self.local_captures || capture_type.is_built()
     }
 
     fn check_gremlin(&self, query: &str) -> Result<(), String> {
