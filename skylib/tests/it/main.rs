@@ -7,6 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod allocations;
+#[cfg(feature = "engine")]
+mod collector;
 // libpcap compiles the filters.
 #[cfg(feature = "pcap")]
 mod flow_cases;

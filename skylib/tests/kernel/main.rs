@@ -11,6 +11,8 @@
 
 mod capture;
 #[cfg(feature = "engine")]
+mod capture_types;
+#[cfg(feature = "engine")]
 mod injection;
 #[cfg(feature = "spp")]
 mod spp;
