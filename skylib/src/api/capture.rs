@@ -95,6 +95,10 @@ json_object! {
         /// Whether the capture ends with the daemon instead of continuing after a restart.
         #[serde(skip_serializing_if = "is_zero")]
         pub ephemeral: bool = "Ephemeral", with_ephemeral;
+        /// Nodes of the capture with their states, and the reason if there are none. Computed for
+        /// each response; the server ignores the value that a client sends.
+        #[serde(skip_serializing_if = "serde_json::Value::is_null")]
+        pub status: serde_json::Value = "Status" via ignore;
     }
 }
 
@@ -342,6 +346,16 @@ fn read_and_ignore(
     _field: &mut i64,
 ) -> Result<(), JsonError> {
     members.read(key, &mut 0_i64)
+}
+
+/// Leaves the field unchanged, whatever a client sends.
+#[expect(clippy::unnecessary_wraps, reason = "a reader of a member")]
+fn ignore(
+    _members: &Members<'_>,
+    _key: &'static str,
+    _field: &mut serde_json::Value,
+) -> Result<(), JsonError> {
+    Ok(())
 }
 
 #[expect(

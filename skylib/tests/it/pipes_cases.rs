@@ -501,7 +501,7 @@ fn check_metered(wanted: &Value, metered: &[Vec<Flow>; 2], faults: &mut Vec<Stri
     for (flows, prefix) in metered.iter().zip(["", "scaled_"]) {
         let ends = |flow: &Flow| {
             let (network, transport) = (flow.network.as_ref()?, flow.transport.as_ref()?);
-            let protocol = transport.protocol.to_string();
+            let protocol = serde_json::to_value(transport.protocol).unwrap();
             let a = (network.a.to_string(), i64::from(transport.a));
             Some((protocol, a, (network.b.to_string(), i64::from(transport.b))))
         };
@@ -518,10 +518,10 @@ fn check_metered(wanted: &Value, metered: &[Vec<Flow>; 2], faults: &mut Vec<Stri
         let mut found = None;
         for flow in flows {
             match ends(flow) {
-                Some((of, x, y)) if of == protocol && (x == a && y == b) => {
+                Some((of, x, y)) if of == *protocol && (x == a && y == b) => {
                     found = Some((flow, false));
                 }
-                Some((of, x, y)) if of == protocol && (x == b && y == a) => {
+                Some((of, x, y)) if of == *protocol && (x == b && y == a) => {
                     found = Some((flow, true));
                 }
                 _ => {}

@@ -27,6 +27,8 @@ pub(super) struct NodeCaptureKey {
 /// A capture on a node that is active, or that failed to open or to continue.
 pub(super) struct NodeCapture {
     pub(super) spec: Arc<CaptureSpec>,
+    /// Name of the node when the capture was opened.
+    pub(super) name: String,
     pub(super) state: NodeCaptureState,
 }
 
@@ -57,7 +59,7 @@ pub(super) struct ActiveCapture {
 
 impl NodeCapture {
     /// Returns a capture that has just been opened.
-    pub(super) fn active(spec: Arc<CaptureSpec>, opened: OpenedCapture) -> Self {
+    pub(super) fn active(spec: Arc<CaptureSpec>, name: &str, opened: OpenedCapture) -> Self {
         let report = CaptureReport::default();
         let active = ActiveCapture {
             capture: opened.capture,
@@ -70,14 +72,16 @@ impl NodeCapture {
         };
         Self {
             spec,
+            name: name.to_owned(),
             state: NodeCaptureState::Active(Box::new(active)),
         }
     }
 
     /// Returns a capture that could not be opened or has ended.
-    pub(super) const fn failed(spec: Arc<CaptureSpec>, error: String) -> Self {
+    pub(super) fn failed(spec: Arc<CaptureSpec>, name: &str, error: String) -> Self {
         Self {
             spec,
+            name: name.to_owned(),
             state: NodeCaptureState::Failed { error },
         }
     }

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::mailbox::{Mailbox, Pause};
+use super::mailbox::{Mailbox, Pause, ShownCapture, ShownNode};
 use super::node_capture::{NodeCapture, NodeCaptureKey, NodeCaptureState};
 use super::node_status;
 use super::opener::Opener;
@@ -45,6 +45,12 @@ const REPORT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Key of the counters of sFlow in the metadata of a node.
 const SFLOW: &str = "SFlow";
+
+/// Problem of a capture whose query selects nothing to capture on.
+const NO_NODES: &str = "the query selects no interface of this host";
+
+/// Maximum number of nodes in the status of a capture.
+pub(super) const MAX_SHOWN_NODES: usize = 100;
 
 /// Maximum number of captures on nodes, active and failed.
 const MAX_NODE_CAPTURES: usize = 10_000;
@@ -245,6 +251,7 @@ impl Reconciler {
             return;
         }
         let (nodes, mut problem) = match nodes {
+            Ok(nodes) if nodes.is_empty() => (nodes, Some(NO_NODES.to_owned())),
             Ok(nodes) => (nodes, None),
             Err(problem) => (Vec::new(), Some(problem)),
         };
@@ -266,7 +273,7 @@ impl Reconciler {
             ));
         }
         if let Some(selector) = self.selectors.get_mut(id) {
-            selector.log_problem(problem);
+            self.changed |= selector.set_problem(problem);
         }
     }
 
@@ -288,7 +295,7 @@ impl Reconciler {
                 let (name, interface) = (spec.name.as_str(), name_of(node));
                 tracing::info!(capture = %key.capture, name, node = %key.node, interface, "started the capture");
                 self.active += 1;
-                NodeCapture::active(Arc::clone(spec), opened)
+                NodeCapture::active(Arc::clone(spec), name_of(node), opened)
             }
             Err(error) => {
                 let known = self.node_captures.get(&key).and_then(NodeCapture::error);
@@ -297,7 +304,7 @@ impl Reconciler {
                     let (name, interface) = (spec.name.as_str(), name_of(node));
                     tracing::warn!(capture = %key.capture, name, node = %key.node, interface, %error, "cannot start the capture");
                 }
-                NodeCapture::failed(Arc::clone(spec), error)
+                NodeCapture::failed(Arc::clone(spec), name_of(node), error)
             }
         };
         let is_active = capture.is_active();
@@ -317,8 +324,11 @@ impl Reconciler {
             .update_as(None, |graph, now| status.show(graph, &key.node, now));
         if is_shown {
             let is_active = capture.is_active();
+            let error = capture.error().map(str::to_owned);
             let before = self.node_captures.insert(key, capture);
-            self.changed |= before.is_none_or(|before| before.is_active() != is_active);
+            self.changed |= before.is_none_or(|before| {
+                before.is_active() != is_active || before.error() != error.as_deref()
+            });
         } else {
             self.node_captures.remove(&key);
             self.close(capture);
@@ -334,13 +344,13 @@ impl Reconciler {
             return;
         };
         self.changed = true;
-        let spec = Arc::clone(&capture.spec);
+        let (spec, name) = (Arc::clone(&capture.spec), capture.name.clone());
         let error = match self.close(capture) {
             Some(error) => error,
             None => "the capture ended".to_owned(),
         };
         tracing::warn!(capture = %key.capture, node = %key.node, %error, "the capture ended unexpectedly");
-        self.insert(key, NodeCapture::failed(spec, error));
+        self.insert(key, NodeCapture::failed(spec, &name, error));
     }
 
     /// Stops the captures with selected keys. All are signaled before the first is joined, so that
@@ -462,15 +472,37 @@ impl Reconciler {
 
     /// Publishes the running captures and the nodes that have captures.
     fn publish(&self) {
-        let mut counts = HashMap::new();
+        let mut captures: HashMap<String, ShownCapture> = self
+            .selectors
+            .iter()
+            .map(|(id, selector)| {
+                let problem = selector.problem().map(str::to_owned);
+                let shown = ShownCapture {
+                    problem,
+                    ..ShownCapture::default()
+                };
+                (id.clone(), shown)
+            })
+            .collect();
         let mut nodes = HashSet::new();
         for (key, capture) in &self.node_captures {
             nodes.insert(key.node.clone());
-            if capture.is_active() {
-                *counts.entry(key.capture.clone()).or_insert(0) += 1;
+            let shown = captures.entry(key.capture.clone()).or_default();
+            shown.active += i64::from(capture.is_active());
+            if shown.nodes.len() < MAX_SHOWN_NODES {
+                shown.nodes.push(ShownNode {
+                    id: key.node.clone(),
+                    name: capture.name.clone(),
+                    error: capture.error().map(str::to_owned),
+                });
             }
         }
-        self.mailbox.show(counts, nodes);
+        for shown in captures.values_mut() {
+            shown
+                .nodes
+                .sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        }
+        self.mailbox.show(captures, nodes);
         self.publish_totals();
     }
 

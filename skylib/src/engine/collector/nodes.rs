@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::options::CollectorOptions;
 use super::sflow_metric::SflowMetric;
@@ -43,7 +44,8 @@ struct KnownExporter {
     /// Time of the last datagram.
     seen_at: Timestamp,
     sflow: SflowMetric,
-    is_changed: bool,
+    /// Time at which the figures were last written to the graph; `None` before the first time.
+    published_at: Option<Timestamp>,
 }
 
 struct Interface {
@@ -118,7 +120,6 @@ impl ExporterNodes {
             return;
         };
         exporter.sflow.add(sample);
-        exporter.is_changed = true;
         if let Some(counters) = sample.interface
             && let Some(interface) = self.interface(origin.exporter, counters.if_index, options)
         {
@@ -136,7 +137,8 @@ impl ExporterNodes {
     ) {
         let mut changes: Vec<(NodeId, Vec<MetadataOp>)> = Vec::new();
         for (address, exporter) in &mut self.exporters {
-            if std::mem::take(&mut exporter.is_changed) {
+            if exporter.is_due(now) {
+                exporter.published_at = Some(now);
                 let figures = figures(*address).unwrap_or_default();
                 let info = exporter.info(*address, figures);
                 let mut ops = vec![MetadataOp::set("Exporter", Value::from(info))];
@@ -203,7 +205,6 @@ impl ExporterNodes {
         }
         let exporter = self.exporters.get_mut(&address)?;
         exporter.seen_at = now;
-        exporter.is_changed = true;
         (exporter.format, exporter.domain) = (origin.format.name(), origin.domain);
         Some(exporter)
     }
@@ -235,7 +236,7 @@ impl ExporterNodes {
             domain: 0,
             seen_at: now,
             sflow: SflowMetric::default(),
-            is_changed: true,
+            published_at: None,
         }
     }
 
@@ -337,6 +338,14 @@ impl ExporterNodes {
 }
 
 impl KnownExporter {
+    /// Returns whether datagrams have arrived since the figures were written, and enough time has
+    /// passed: each write is a revision of the node.
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.published_at.is_none_or(|published| {
+            self.seen_at > published && now.duration_since(published) >= PUBLISH_INTERVAL
+        })
+    }
+
     /// Returns the value of `Exporter` in the metadata.
     fn info(&self, address: IpAddr, figures: ExporterFigures) -> Map {
         let mut map = Map::from_iter([
@@ -443,6 +452,8 @@ fn printable(bytes: &[u8]) -> Text {
 
 /// Index by which an sFlow agent means itself.
 const SELF: u32 = 0x3fff_ffff;
+/// Minimum interval between two writes of the figures of an exporter.
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum number of exporters of one collector.
 const MAX_EXPORTERS: usize = 1_024;
 /// Maximum number of interfaces of one exporter.
