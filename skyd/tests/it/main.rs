@@ -7,6 +7,7 @@
     reason = "literals read better without a borrow"
 )]
 
+mod agent;
 mod auth;
 mod cancel;
 mod captures;
@@ -31,6 +32,7 @@ mod page;
 mod pcap;
 mod process;
 mod publisher;
+mod replication;
 mod resources;
 mod shared_captures;
 mod spp;

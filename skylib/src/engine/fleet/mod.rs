@@ -1,0 +1,15 @@
+//! Agents that are connected to this analyzer: their queues, requests to them, and their replies.
+//!
+//! ```text
+//! reconciler ─ Start, Stop ─┐                  ┌─ Outbox ─ connection of agent 1
+//! flow query ─ TableQuery ──┴─ AgentLinks ─────┼─ Outbox ─ connection of agent 2
+//!                  ▲                           └─ …
+//!                  └─ replies ── AgentConnection::receive
+//! ```
+
+mod agent_links;
+mod outbox;
+
+pub use agent_links::{AgentConnection, AgentLinkStatus, AgentLinks};
+
+pub(super) use agent_links::{AgentObserver, PendingReply, Waited};
