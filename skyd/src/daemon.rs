@@ -26,7 +26,7 @@ use crate::signal::{Request, Signals};
 use crate::spp_setup::Spp;
 use crate::tls::{self, Tls};
 use crate::webhooks::Webhooks;
-use crate::{agent_udp, auth, engine_options, log, process_tuning, server, spp_setup};
+use crate::{agent_udp, auth, engine_options, log, peering, process_tuning, server, spp_setup};
 
 /// Runs a daemon with the settings of its command line until a signal ends it.
 ///
@@ -215,6 +215,7 @@ async fn connect(
         return Ok(());
     }
     replication::start(app, peer_options(config)?, stopping);
+    peering::start(app, peering::clusters(config, silence(config))?, stopping);
     if role == Role::AllInOne {
         serve_agent_api(config, app, stopping).await;
     }

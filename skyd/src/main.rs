@@ -28,6 +28,7 @@ mod machine_memory;
 mod openapi;
 mod outgoing;
 mod peer_feed;
+mod peering;
 mod printable;
 mod process_stats;
 mod process_tuning;

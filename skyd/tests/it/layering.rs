@@ -35,7 +35,7 @@ const LAYERS: &[&[&str]] = &[
     &["app"],
     &["agent_udp", "body", "handler", "peer_feed"],
     &["access"],
-    &["agent", "replication", "routes", "ws"],
+    &["agent", "peering", "replication", "routes", "ws"],
     &["router"],
     &["server"],
     &["spp_setup"],

@@ -17,6 +17,7 @@ mod config;
 mod daemon;
 mod durability;
 mod elements;
+mod fleet;
 mod flows_page;
 mod history;
 mod hostile;

@@ -112,3 +112,31 @@ fn an_analyzer_that_lists_itself_does_not_connect_to_itself() {
     });
     assert_eq!(get(&analyzer, "/api/status").json()["Peers"]["Incomers"], json!({}));
 }
+
+#[test]
+fn clusters_exchange_the_selected_part() {
+    let east = Daemon::with(&["host_id=east-1"]);
+    let mut of_east = publisher(&east, "e");
+    of_east.send_graph("NodeAdded", node("e1"));
+    of_east.sync(json!({}));
+    let peer = |key: &str, value: &str| format!("analyzer.peers.east.{key}={value}");
+    let settings = [
+        "host_id=west-1".to_owned(),
+        "analyzer.cluster=west".to_owned(),
+        peer("endpoints", &east.address.to_string()),
+        peer("subscribe_filter", "*"),
+        peer("publish_filter", "Name=w1"),
+    ];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let west = Daemon::with(&settings);
+    until("the part of the other cluster", || count(&west, "e1") == 1);
+    let mut of_west = publisher(&west, "w");
+    of_west.send_graph("NodeAdded", node("w0"));
+    of_west.send_graph("NodeAdded", node("w1"));
+    until("the published node", || count(&east, "w1") == 1);
+    assert_eq!(count(&east, "w0"), 0, "not selected");
+    assert_eq!(query(&east, "G.V('w1')")[0]["Origin"], "analyzer.west-1");
+    of_east.send_graph("NodeDeleted", node("e1"));
+    of_west.send_graph("NodeDeleted", node("w1"));
+    until("the deletions", || count(&west, "e1") == 0 && count(&east, "w1") == 0);
+}

@@ -117,8 +117,6 @@ pub(super) const IGNORED: &[ConfigKey] = &[
         "analyzer.replication",
         "Settings of the replication between analyzers.",
     ),
-    free("analyzer.cluster", "Settings of the analyzer cluster."),
-    free("analyzer.peers", "Other analyzers to connect to."),
     free(
         "analyzer.ssh_enabled",
         "Whether SSH shells to agents are offered.",

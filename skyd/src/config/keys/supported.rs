@@ -42,6 +42,43 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Addresses (host:port) of the analyzers. An agent connects to all of them and sends its \
          graph to one. An analyzer replicates its graph to the others.",
     ),
+    key(
+        "analyzer.cluster",
+        Text,
+        "",
+        "Name of this cluster of analyzers, required by analyzer.peers.",
+    ),
+    key(
+        "analyzer.peers.*.endpoints",
+        List,
+        "",
+        "Addresses (host:port) of the analyzers of another cluster. One of them is connected.",
+    ),
+    key(
+        "analyzer.peers.*.publish_filter",
+        Text,
+        "",
+        "Nodes to send to the other cluster: * for all, or key=value[,key=value]. Empty: none.",
+    ),
+    key(
+        "analyzer.peers.*.subscribe_filter",
+        Text,
+        "",
+        "Gremlin expression of the part of the other cluster's graph to receive, * for all. Empty: \
+         nothing.",
+    ),
+    key(
+        "analyzer.peers.*.username",
+        Text,
+        "",
+        "User name for the API of the other cluster.",
+    ),
+    key(
+        "analyzer.peers.*.password",
+        Secret,
+        "",
+        "Password for the API of the other cluster.",
+    ),
     // Authentication and permissions.
     key(
         "analyzer.auth.api.backend",

@@ -30,6 +30,11 @@ use crate::value::Text;
 
 /// Bit of the authors of changes that peers made.
 const PEER_AUTHOR: u64 = 1 << 63;
+/// Bit of the authors of changes that came from other clusters. They are sent to peers, because only
+/// one analyzer of a cluster receives them.
+const CLUSTER_AUTHOR: u64 = 1 << 62;
+/// Beginning of the names of other clusters, which no analyzer can have.
+const CLUSTER: &str = "cluster\n";
 
 /// Connections to other analyzers, and the elements that they sent.
 ///
@@ -121,6 +126,21 @@ impl Replication {
         })
     }
 
+    /// Registers a connection to another cluster, whose elements and changes are applied like those
+    /// of a peer; returns `None` if there is one already.
+    #[must_use]
+    pub fn connect_cluster(self: &Arc<Self>, cluster: &str, author: u64) -> Option<PeerConnection> {
+        let mut connection = self.connect(&format!("{CLUSTER}{cluster}"), author, false)?;
+        connection.author = author | CLUSTER_AUTHOR;
+        Some(connection)
+    }
+
+    /// Returns whether a change came from another cluster.
+    #[must_use]
+    pub fn is_of_cluster(message: &BroadcastMessage) -> bool {
+        message.author().is_some_and(|author| author & CLUSTER_AUTHOR != 0)
+    }
+
     /// Returns whether a peer is connected, or is this analyzer itself.
     #[must_use]
     pub fn is_connected(&self, peer: &str) -> bool {
@@ -133,16 +153,20 @@ impl Replication {
         message.author().is_none_or(|author| author & PEER_AUTHOR == 0)
     }
 
-    /// Returns whether a node is not from a peer.
+    /// Returns whether a node is not from another analyzer of this cluster.
     #[must_use]
     pub fn is_own_node(&self, node: &Node) -> bool {
-        !self.state.lock().elements.has_node(&node.id)
+        let state = self.state.lock();
+        let source = state.elements.source_of_node(&node.id);
+        source.is_none_or(|source| source.starts_with(CLUSTER))
     }
 
-    /// Returns whether an edge is not from a peer.
+    /// Returns whether an edge is not from another analyzer of this cluster.
     #[must_use]
     pub fn is_own_edge(&self, edge: &Edge) -> bool {
-        !self.state.lock().elements.has_edge(&edge.id)
+        let state = self.state.lock();
+        let source = state.elements.source_of_edge(&edge.id);
+        source.is_none_or(|source| source.starts_with(CLUSTER))
     }
 
     /// Returns the state.
@@ -158,7 +182,8 @@ impl Replication {
 
     /// Handles a graph event. Called by the dispatcher; never blocks.
     pub(super) fn graph_event(&self, logged: &LoggedEvent) {
-        let is_of_peer = logged.author.is_some_and(|author| author & PEER_AUTHOR != 0);
+        let foreign = PEER_AUTHOR | CLUSTER_AUTHOR;
+        let is_of_peer = logged.author.is_some_and(|author| author & foreign != 0);
         let mut state = self.state.lock();
         if !is_of_peer && !state.elements.is_empty() {
             state.elements.graph_event(&logged.event, logged.sequence);
@@ -373,7 +398,10 @@ impl Drop for PeerConnection {
         }
         let mut state = replication.state.lock();
         state.connected.remove(self.peer.as_str());
-        state.lost.insert(self.peer.to_string(), replication.clock.now());
+        // Elements of another cluster remain until it returns: its agents cannot change to this one.
+        if !self.peer.starts_with(CLUSTER) {
+            state.lost.insert(self.peer.to_string(), replication.clock.now());
+        }
     }
 }
 

@@ -40,6 +40,16 @@ impl PeerElements {
         self.edges.insert(id, Source { peer, sequence });
     }
 
+    /// Returns the peer from which a node came.
+    pub(super) fn source_of_node(&self, id: &NodeId) -> Option<&str> {
+        self.nodes.get(id).map(|source| source.peer.as_str())
+    }
+
+    /// Returns the peer from which an edge came.
+    pub(super) fn source_of_edge(&self, id: &EdgeId) -> Option<&str> {
+        self.edges.get(id).map(|source| source.peer.as_str())
+    }
+
     /// Returns whether a node came from a peer.
     pub(super) fn has_node(&self, id: &NodeId) -> bool {
         self.nodes.contains_key(id)

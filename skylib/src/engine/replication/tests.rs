@@ -179,3 +179,21 @@ fn updates_follow_the_revision_and_empty_ones_change_nothing() {
     assert_eq!(revision(ops), 2);
     assert_eq!(peer.apply(vec![change("NodeUpdated", &node("absent", "pub.p"))]).len(), 1);
 }
+
+#[test]
+fn elements_of_another_cluster_are_sent_to_peers() {
+    let fixture = Fixture::new();
+    let cluster = fixture.replication.connect_cluster("east", 1).unwrap();
+    assert!(fixture.replication.connect_cluster("east", 2).is_none());
+    cluster.apply(vec![sync(&[("n1", "agent.x"), ("n2", "agent.x")])]);
+    assert_eq!(fixture.dispatch(), [true, true]);
+    fixture.graph.read_now(|graph| {
+        assert!(fixture.replication.is_own_node(graph.node(&"n1".into()).unwrap()));
+    });
+    drop(cluster);
+    fixture.clock.advance(Duration::from_secs(60));
+    assert_eq!(fixture.replication.expire(), None);
+    let cluster = fixture.replication.connect_cluster("east", 3).unwrap();
+    cluster.apply(vec![sync(&[("n2", "agent.x")])]);
+    assert_eq!(fixture.names(), ["n2"]);
+}
