@@ -52,7 +52,7 @@ fn an_agent_reports_its_graph_and_takes_it_with_it() {
     let tool = [("X-Client-Type", "tool"), ("X-Host-ID", "t")];
     let mut publisher = WebSocket::open(&agent_1, "/ws/publisher", &tool);
     publisher.send_graph("NodeAdded", node("n1"));
-    let at_analyzer = || query(&analyzer, "G.V('n1')");
+    let at_analyzer = || query(&analyzer, "G.V().Has('Name', 'n1')");
     until("the published node", || at_analyzer().as_array().is_some_and(|nodes| nodes.len() == 1));
     assert_eq!(at_analyzer()[0]["Origin"], "tool.t");
     agent_1.stop(Signal::KILL);

@@ -22,7 +22,7 @@ const OK: i32 = 200;
 
 /// Returns the message that asks an agent for flows.
 ///
-/// The flows in the answer are a superset of those of the query if [`is_exact`] returns `false`, so
+/// The answer may contain more flows than the query selects if [`is_exact`] returns `false`, so
 /// the receiver applies the query again.
 #[must_use]
 pub fn table_query(encoding: Encoding, uuid: &str, query: &FlowQuery) -> Message {

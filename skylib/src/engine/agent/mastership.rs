@@ -36,8 +36,8 @@ impl Mastership {
         self.master
     }
 
-    /// Removes an analyzer. Returns the analyzer that became the master instead, if any did: the
-    /// one that the random number `choice` selects.
+    /// Removes an analyzer. Returns the analyzer that became the master instead, if any did; the
+    /// random number `choice` selects it.
     pub fn lost(&mut self, analyzer: usize, choice: usize) -> Option<usize> {
         self.connected.remove(&analyzer);
         if self.master != Some(analyzer) {
