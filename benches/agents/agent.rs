@@ -62,7 +62,11 @@ impl Agent {
                 ));
             }
         }
-        format!(r#"{{"Nodes":[{}],"Edges":[{}]}}"#, nodes.join(","), edges.join(","))
+        format!(
+            r#"{{"Nodes":[{}],"Edges":[{}]}}"#,
+            nodes.join(","),
+            edges.join(",")
+        )
     }
 
     /// Sends what is due `elapsed` seconds after the start, and answers requests.
@@ -82,7 +86,8 @@ impl Agent {
         let due = (elapsed * load.flows_per_second as f64) as usize;
         while self.flows_sent + FLOWS_PER_MESSAGE <= due {
             self.send_flows();
-            sent.flows.fetch_add(FLOWS_PER_MESSAGE as u64, Ordering::Relaxed);
+            sent.flows
+                .fetch_add(FLOWS_PER_MESSAGE as u64, Ordering::Relaxed);
         }
     }
 
@@ -96,7 +101,10 @@ impl Agent {
                 .with_layers_path("Ethernet/IPv4/TCP")
                 .with_tracking_id(format!("t-{number:06}"))
                 .with_node_tid(tid)
-                .with_times(1_700_000_000_000, 1_700_000_000_000 + self.flows_sent as i64);
+                .with_times(
+                    1_700_000_000_000,
+                    1_700_000_000_000 + self.flows_sent as i64,
+                );
             prost::encoding::message::encode(1, &flow, &mut message);
             self.flows_sent += 1;
         }
@@ -112,7 +120,9 @@ impl Agent {
     /// Answers flow queries with no flows, and pings.
     fn answer(&mut self) {
         let mut buffer = [0; 16 << 10];
-        while let Ok((count, _)) = rustix::net::recv(&self.topology, &mut buffer[..], RecvFlags::DONTWAIT) {
+        while let Ok((count, _)) =
+            rustix::net::recv(&self.topology, &mut buffer[..], RecvFlags::DONTWAIT)
+        {
             if count == 0 {
                 return;
             }
@@ -141,8 +151,14 @@ impl Agent {
 fn parse(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let (length, head) = match second {
-        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
-        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize, 10),
+        126 => (
+            usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+            4,
+        ),
+        127 => (
+            u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize,
+            10,
+        ),
         short => (usize::from(short), 2),
     };
     let payload = bytes.get(head..head + length)?;
@@ -169,7 +185,9 @@ fn write_frame(stream: &mut TcpStream, payload: &[u8]) {
 }
 
 fn pong(stream: &mut TcpStream) {
-    stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).expect("the analyzer reads");
+    stream
+        .write_all(&[0x8a, 0x80, 0, 0, 0, 0])
+        .expect("the analyzer reads");
 }
 
 /// Answers the pings on a connection on which nothing else arrives.

@@ -97,13 +97,25 @@ fn ingest(server: Server, load: Load) -> Server {
     let arrived = server.wait_for_flows(flows);
     let status = server.status();
     let dropped = &status["Queues"]["FlowsDropped"];
-    println!("losses: {} of {flows} flows not received, {dropped} dropped", flows - arrived);
-    let stored = status["History"]["Flows"]["Flows"].as_u64().unwrap_or(0).max(1);
+    println!(
+        "losses: {} of {flows} flows not received, {dropped} dropped",
+        flows - arrived
+    );
+    let stored = status["History"]["Flows"]["Flows"]
+        .as_u64()
+        .unwrap_or(0)
+        .max(1);
     let bytes = status["History"]["Flows"]["Bytes"].as_u64().unwrap_or(0);
-    println!("memory: {} bytes for each of {stored} stored flows", bytes / stored);
+    println!(
+        "memory: {} bytes for each of {stored} stored flows",
+        bytes / stored
+    );
     for (query, mut times) in latencies {
         times.sort_unstable();
-        let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
+        let p99 = times
+            .get(times.len() * 99 / 100)
+            .copied()
+            .unwrap_or_default();
         println!("query {query}: p99 {p99:.1?} of {}", times.len());
     }
     drop(agents);
@@ -118,7 +130,10 @@ fn restart(server: Server, load: Load) {
     let began = Instant::now();
     let agents = connect(&server, load);
     wait_for_graph(&server, load, began);
-    println!("restart: graph complete after {:.1} s", began.elapsed().as_secs_f64());
+    println!(
+        "restart: graph complete after {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
     drop(agents);
 }
 
@@ -184,7 +199,9 @@ const QUERIES: [&str; 5] = [
 ];
 
 fn number(name: &str, default: usize) -> usize {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}")))
+    std::env::var(name).map_or(default, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{name}"))
+    })
 }
 
 /// Number of threads of the simulated agents.

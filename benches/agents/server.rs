@@ -36,7 +36,13 @@ impl Server {
         let program = std::env::var("SKYD").expect("SKYD");
         let listen = format!("analyzer.listen=127.0.0.1:{}", port.unwrap_or(0));
         let mut process = Command::new(&program)
-            .args(["analyzer", "--set", &listen, "--set", "flow.protocol=websocket"])
+            .args([
+                "analyzer",
+                "--set",
+                &listen,
+                "--set",
+                "flow.protocol=websocket",
+            ])
             .arg("--set")
             .arg(format!("storage.local.path={}", folder.display()))
             .stdout(Stdio::null())
@@ -120,7 +126,9 @@ impl Server {
     pub(crate) fn wait_for_flows(&self, sent: u64) -> u64 {
         let began = Instant::now();
         loop {
-            let arrived = self.status()["FlowIngestion"]["Flows"].as_u64().unwrap_or(0);
+            let arrived = self.status()["FlowIngestion"]["Flows"]
+                .as_u64()
+                .unwrap_or(0);
             if arrived >= sent || began.elapsed() > SETTLE {
                 return arrived.min(sent);
             }
@@ -134,7 +142,9 @@ impl Server {
         // The fields follow the name in parentheses; 14 and 15 are user and system time (proc(5)).
         let (_, rest) = text.rsplit_once(')').expect("a name");
         let fields = rest.split_whitespace().skip(11).take(2);
-        let ticks: u64 = fields.map(|field| field.parse::<u64>().expect("ticks")).sum();
+        let ticks: u64 = fields
+            .map(|field| field.parse::<u64>().expect("ticks"))
+            .sum();
         ticks as f64 / USER_HZ
     }
 

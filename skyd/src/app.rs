@@ -142,4 +142,3 @@ impl App {
 
 /// Maximum number of resource patches that run concurrently; others wait.
 const PATCHES: usize = 4;
-

@@ -91,7 +91,11 @@ impl Daemon {
     /// opened.
     pub(crate) async fn build(role: Role, config: &Config) -> anyhow::Result<Self> {
         let is_agent = role == Role::Agent;
-        let listen_key = if is_agent { AGENT_LISTEN } else { ANALYZER_LISTEN };
+        let listen_key = if is_agent {
+            AGENT_LISTEN
+        } else {
+            ANALYZER_LISTEN
+        };
         let Some(address) = config.address(listen_key) else {
             bail!("{listen_key}: no address is configured; expected host:port");
         };
@@ -131,7 +135,11 @@ impl Daemon {
             tokio::spawn(spp.serve(Arc::clone(&app), stopping.clone()));
         }
         connect(role, config, &app, &stopping).await?;
-        let kind = if is_agent { ListenerKind::Agent } else { ListenerKind::Main };
+        let kind = if is_agent {
+            ListenerKind::Agent
+        } else {
+            ListenerKind::Main
+        };
         let main = server::serve(listener, kind, Arc::clone(&app), stopping);
         Ok(Self {
             app,

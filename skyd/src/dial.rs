@@ -110,8 +110,11 @@ impl Dialer {
         let (stream, peer) = self.connect(address).await?;
         let mut request = format!("ws://{address}{path}").into_client_request()?;
         for (name, value) in headers {
-            let value = HeaderValue::from_str(value).with_context(|| format!("{name}: {value:?}"))?;
-            request.headers_mut().append(HeaderName::from_static(name), value);
+            let value =
+                HeaderValue::from_str(value).with_context(|| format!("{name}: {value:?}"))?;
+            request
+                .headers_mut()
+                .append(HeaderName::from_static(name), value);
         }
         self.authenticate(request.headers_mut(), peer);
         let config = WebSocketConfig::default()
@@ -120,7 +123,10 @@ impl Dialer {
         let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
         let (socket, response) = opened.await.map_err(refusal)?;
         let header = |name: &str| {
-            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            let value = response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok());
             value.map(str::to_owned)
         };
         // COMPAT: Skydive also rejects servers that do not send both headers.
@@ -178,7 +184,8 @@ impl Dialer {
 
 /// Returns the TLS connector; `None` if no client TLS is configured.
 fn connector(config: &Config) -> anyhow::Result<Option<TlsConnector>> {
-    let path = |key: &str| Some(PathBuf::from(config.text(key))).filter(|p| !p.as_os_str().is_empty());
+    let path =
+        |key: &str| Some(PathBuf::from(config.text(key))).filter(|p| !p.as_os_str().is_empty());
     let identity = match (path(CLIENT_CERT), path(CLIENT_KEY)) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
@@ -217,9 +224,15 @@ fn refusal(error: Error) -> anyhow::Error {
     match error {
         Error::Http(response) => {
             let body = response.body().as_deref().unwrap_or_default();
-            let body: String = String::from_utf8_lossy(body).chars().take(MAX_REASON).collect();
+            let body: String = String::from_utf8_lossy(body)
+                .chars()
+                .take(MAX_REASON)
+                .collect();
             let status = response.status();
-            anyhow::anyhow!("the server rejects the connection: {status} {}", body.trim())
+            anyhow::anyhow!(
+                "the server rejects the connection: {status} {}",
+                body.trim()
+            )
         }
         error => anyhow::Error::from(error).context("cannot open the WebSocket"),
     }

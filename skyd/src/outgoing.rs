@@ -101,7 +101,10 @@ impl Outgoing {
 
     /// Returns the number of open connections.
     pub(crate) fn connected(&self) -> usize {
-        self.entries().iter().filter(|entry| entry.is_connected).count()
+        self.entries()
+            .iter()
+            .filter(|entry| entry.is_connected)
+            .count()
     }
 
     fn change(&self, index: usize, change: impl FnOnce(&mut OutgoingStatus)) {
@@ -132,8 +135,14 @@ mod tests {
         outgoing.set_master(Some(index));
         let status = serde_json::to_value(outgoing.status()).unwrap();
         let entry = &status["an1"];
-        assert_eq!((&entry["IsConnected"], &entry["IsMaster"]), (&true.into(), &true.into()));
+        assert_eq!(
+            (&entry["IsConnected"], &entry["IsMaster"]),
+            (&true.into(), &true.into())
+        );
         assert_eq!(entry["RemoteServiceType"], "analyzer");
-        assert_eq!((entry["Port"].as_u64(), outgoing.connected()), (Some(8082), 1));
+        assert_eq!(
+            (entry["Port"].as_u64(), outgoing.connected()),
+            (Some(8082), 1)
+        );
     }
 }

@@ -101,7 +101,9 @@ impl NodeSelection {
                 .with_context(|| format!("{part:?}: expected key=value, or *"))?;
             Ok((key.trim().to_owned(), value.trim().to_owned()))
         };
-        Ok(Self(text.split(',').map(pair).collect::<anyhow::Result<_>>()?))
+        Ok(Self(
+            text.split(',').map(pair).collect::<anyhow::Result<_>>()?,
+        ))
     }
 
     fn selects(&self, metadata: &Metadata) -> bool {
@@ -168,13 +170,23 @@ async fn connect(
     headers.extend(filter.map(|filter| ("x-gremlin-filter", filter)));
     let (socket, server) = cluster.dialer.open(address, path, &headers).await?;
     let author = app.clients.next_connection();
-    let connection = app.engine.replication().connect_cluster(&cluster.name, author);
+    let connection = app
+        .engine
+        .replication()
+        .connect_cluster(&cluster.name, author);
     let peer = connection.context("the cluster is already connected")?;
-    tracing::info!(cluster = cluster.name, analyzer = server.host, "connected to the cluster");
+    tracing::info!(
+        cluster = cluster.name,
+        analyzer = server.host,
+        "connected to the cluster"
+    );
     let (mut sink, stream) = socket.split();
     if cluster.subscribe.is_some() {
-        let request = r#"{"Namespace":"Graph","Type":"SyncRequest","UUID":"sync","Status":200,"Obj":{}}"#;
-        send(&mut sink, tungstenite::Message::text(request)).await.map_err(anyhow::Error::msg)?;
+        let request =
+            r#"{"Namespace":"Graph","Type":"SyncRequest","UUID":"sync","Status":200,"Obj":{}}"#;
+        send(&mut sink, tungstenite::Message::text(request))
+            .await
+            .map_err(anyhow::Error::msg)?;
     }
     Ok(tokio::select! {
         reason = read(app, cluster, &peer, stream) => reason,
@@ -205,7 +217,11 @@ async fn read(
         received.add(&bytes, Encoding::Json);
         for error in received.apply(peer) {
             app.clients.count_dropped(1);
-            tracing::debug!(cluster = cluster.name, error, "dropped a message of another cluster");
+            tracing::debug!(
+                cluster = cluster.name,
+                error,
+                "dropped a message of another cluster"
+            );
         }
     }
 }
@@ -280,7 +296,9 @@ impl Published<'_> {
     /// Returns the message with the selected part of the graph, and its sequence number.
     fn begin(&mut self, app: &App) -> Result<(JsonStream, u64), crate::graph_dump::DumpError> {
         let mut graph = GraphDump::collect(&app.engine, &|| false)?;
-        graph.nodes.retain(|node| self.selection.selects(&node.metadata));
+        graph
+            .nodes
+            .retain(|node| self.selection.selects(&node.metadata));
         self.nodes = graph.nodes.iter().map(|node| node.id.to_string()).collect();
         let nodes = &self.nodes;
         graph.edges.retain(|edge| {
@@ -315,7 +333,9 @@ async fn send(
 ) -> Result<(), String> {
     match timeout(SEND_TIMEOUT, sink.send(message)).await {
         Ok(sent) => sent.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("the other cluster accepts no data for {SEND_TIMEOUT:?}")),
+        Err(_) => Err(format!(
+            "the other cluster accepts no data for {SEND_TIMEOUT:?}"
+        )),
     }
 }
 
@@ -346,13 +366,18 @@ mod tests {
         let read = |yaml: &str| {
             let config = Config::parse("test", yaml).unwrap();
             let read = clusters(&config, Duration::from_secs(9));
-            read.map(|all| all.len()).map_err(|error| format!("{error:#}"))
+            read.map(|all| all.len())
+                .map_err(|error| format!("{error:#}"))
         };
         assert_eq!(read("{}"), Ok(0));
-        let good = "{analyzer: {cluster: a, peers: {b: {endpoints: ['h:1'], publish_filter: '*'}}}}";
+        let good =
+            "{analyzer: {cluster: a, peers: {b: {endpoints: ['h:1'], publish_filter: '*'}}}}";
         assert_eq!(read(good), Ok(1));
         for (yaml, expected) in [
-            ("{analyzer: {peers: {b: {endpoints: ['h:1']}}}}", "analyzer.cluster"),
+            (
+                "{analyzer: {peers: {b: {endpoints: ['h:1']}}}}",
+                "analyzer.cluster",
+            ),
             (
                 "{analyzer: {cluster: a, peers: {b: {username: u}}}}",
                 "analyzer.peers.b: endpoints",

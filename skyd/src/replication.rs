@@ -100,7 +100,8 @@ async fn connect(
         anyhow::bail!("analyzer {} is already connected", server.host);
     };
     tracing::info!(analyzer = server.host, %address, "connected to the other analyzer");
-    app.outgoing.set_connected(index, &server.host, &server.service);
+    app.outgoing
+        .set_connected(index, &server.host, &server.service);
     let (sink, stream) = socket.split();
     let reason = tokio::select! {
         reason = read(app, options, &peer, stream) => reason,
@@ -194,7 +195,9 @@ async fn send(
 ) -> Result<(), String> {
     match timeout(SEND_TIMEOUT, sink.send(message)).await {
         Ok(sent) => sent.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("the other analyzer accepts no data for {SEND_TIMEOUT:?}")),
+        Err(_) => Err(format!(
+            "the other analyzer accepts no data for {SEND_TIMEOUT:?}"
+        )),
     }
 }
 

@@ -330,9 +330,14 @@ async fn guarded(
 ) -> Response {
     let request_line = format!("{} {}", request.method(), request.uri().path());
     let memory = app.memory.clone();
-    let answer = AssertUnwindSafe(route(app, request, peer, listener_kind == ListenerKind::Agent))
-        .catch_unwind()
-        .await;
+    let answer = AssertUnwindSafe(route(
+        app,
+        request,
+        peer,
+        listener_kind == ListenerKind::Agent,
+    ))
+    .catch_unwind()
+    .await;
     let answer = answer.map(|mut response| match response.body_mut().charge(&memory) {
         Ok(()) => response,
         Err(exhausted) => response::memory_exhausted(exhausted),

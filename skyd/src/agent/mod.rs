@@ -72,7 +72,9 @@ async fn link(analyzers: &Arc<Analyzers>, index: usize, address: &ServiceAddress
             Ok((socket, server)) => {
                 tracing::info!(analyzer = server.host, %address, "connected to the analyzer");
                 back_off.reset();
-                analyzers.outgoing.set_connected(index, &server.host, &server.service);
+                analyzers
+                    .outgoing
+                    .set_connected(index, &server.host, &server.service);
                 analyzers.connected(index);
                 let end = session::run(analyzers, index, address, socket, &server).await;
                 analyzers.lost(index);
@@ -109,7 +111,10 @@ impl Analyzers {
     }
 
     fn elect<T>(&self, change: impl FnOnce(&mut Mastership) -> T) -> Option<usize> {
-        let mut mastership = self.mastership.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mastership = self
+            .mastership
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         change(&mut mastership);
         mastership.master()
     }

@@ -8,7 +8,9 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use skylib::api::address::ServiceAddress;
 use skylib::engine::Subscription;
-use skylib::proto::{BroadcastMessage, Encoding, FLOW_TABLE, GRAPH, JsonStream, Message, UpdatePolicy};
+use skylib::proto::{
+    BroadcastMessage, Encoding, FLOW_TABLE, GRAPH, JsonStream, Message, UpdatePolicy,
+};
 use tokio::sync::mpsc;
 use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::timeout;
@@ -177,7 +179,10 @@ impl Writer<'_> {
         if self.events.is_some() {
             return Ok(Ok(()));
         }
-        let options = self.analyzers.app.subscribe_options(Some(vec![GRAPH.to_owned()]));
+        let options = self
+            .analyzers
+            .app
+            .subscribe_options(Some(vec![GRAPH.to_owned()]));
         // Before the snapshot, so that no change is missed.
         self.events = Some(self.analyzers.engine().subscribe_graph(options));
         let engine = self.analyzers.engine();

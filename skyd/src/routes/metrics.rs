@@ -357,14 +357,22 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
 /// Writes counters of the agents of an analyzer, of other analyzers, and of the flows of an agent.
 fn fleet(page: &mut MetricsPage, engine: &Status, app: &App) {
     let agents = &engine.agents;
-    page.gauge("skyd_agents_connected", "Number of agents connected to this analyzer.", agents.connected);
+    page.gauge(
+        "skyd_agents_connected",
+        "Number of agents connected to this analyzer.",
+        agents.connected,
+    );
     let help = "Agents that did not answer the last flow query sent to each.";
     page.gauge("skyd_agents_silent", help, agents.silent.len());
     let help = "Requests to agents without a valid answer, by reason.";
-    page.family(MetricKind::Counter, "skyd_agent_requests_failed_total", help)
-        .sample(&[("reason", "queue_full")], agents.requests_dropped)
-        .sample(&[("reason", "no_answer")], agents.queries_unanswered)
-        .sample(&[("reason", "invalid_answer")], agents.answers_invalid);
+    page.family(
+        MetricKind::Counter,
+        "skyd_agent_requests_failed_total",
+        help,
+    )
+    .sample(&[("reason", "queue_full")], agents.requests_dropped)
+    .sample(&[("reason", "no_answer")], agents.queries_unanswered)
+    .sample(&[("reason", "invalid_answer")], agents.answers_invalid);
     let help = "Number of open connections to the configured analyzers.";
     page.gauge("skyd_analyzers_connected", help, app.outgoing.connected());
     let help = "Number of nodes and edges received from other analyzers.";

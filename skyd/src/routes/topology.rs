@@ -117,7 +117,13 @@ fn add_warnings(response: &mut Response, warnings: &[String]) {
         // Names of agents are chosen by the agents.
         let text: String = warning
             .chars()
-            .map(|c| if c == ' ' || (c.is_ascii_graphic() && c != '"' && c != '\\') { c } else { '?' })
+            .map(|c| {
+                if c == ' ' || (c.is_ascii_graphic() && c != '"' && c != '\\') {
+                    c
+                } else {
+                    '?'
+                }
+            })
             .collect();
         if let Ok(value) = HeaderValue::from_str(&format!("199 skyd \"{text}\"")) {
             response.headers_mut().append(WARNING, value);

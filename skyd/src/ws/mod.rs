@@ -29,9 +29,10 @@ use skylib::engine::Role;
 use skylib::memory::MemoryUse;
 use skylib::proto::{Encoding, UpdatePolicy};
 use skylib::time::{Clock, SystemClock};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::client::Client;
-use self::connection::{Connection, Traffic};
+use self::connection::{Connection, ConnectionEnd, Traffic};
 use self::handshake::{Hello, Refusal};
 use self::publisher::WriteOrigin;
 use crate::access;
@@ -214,6 +215,15 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
         Endpoint::Replication => replication::run(&client, &mut connection).await,
     };
     tracing::debug!(client = name, ?endpoint, ?end, "WebSocket session ended");
+    match &end {
+        ConnectionEnd::Close(CloseCode::Size) => {
+            client.drop_message("the message exceeds http.limits.ws_message_bytes");
+        }
+        ConnectionEnd::Close(CloseCode::Protocol) => {
+            client.drop_message("a frame violates the WebSocket protocol");
+        }
+        _ => {}
+    }
     // Releases the host id before the closing handshake, so that the client can reconnect
     // immediately.
     drop(client);

@@ -349,7 +349,9 @@ fn foreign(change: &GraphMessage, graph: &Graph, own: &str, engine: &Engine) -> 
     };
     let held = change.target_origin(graph);
     let claimed = change.origins().find(|origin| is_protected(origin));
-    let origin = held.filter(|origin| is_protected(origin)).or_else(|| claimed.cloned())?;
+    let origin = held
+        .filter(|origin| is_protected(origin))
+        .or_else(|| claimed.cloned())?;
     Some(format!(
         "elements of {origin} can only be changed by that agent, which is connected"
     ))

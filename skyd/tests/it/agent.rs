@@ -37,15 +37,27 @@ fn an_agent_reports_its_graph_and_takes_it_with_it() {
     let status = get(&analyzer, "/api/status").json();
     let of_agent = &status["Agents"]["ag-1"];
     assert_eq!(of_agent["ClientProtocol"], "protobuf");
-    assert_eq!((&of_agent["IsConnected"], &of_agent["RemoteHost"]), (&json!(true), &json!("ag-1")));
+    assert_eq!(
+        (&of_agent["IsConnected"], &of_agent["RemoteHost"]),
+        (&json!(true), &json!("ag-1"))
+    );
     let status = get(&agent_1, "/api/status").json();
     let of_analyzer = &status["Analyzers"]["an"];
     assert_eq!(of_analyzer["RemoteServiceType"], "analyzer");
     assert_eq!(of_analyzer["IsMaster"], true);
     assert_eq!(status["TopologyProbes"]["netlink"]["Status"], "running");
     let root = get(&agent_1, "/api").json();
-    assert_eq!((&root["Host"], &root["Service"]), (&json!("ag-1"), &json!("agent")));
-    for path in ["/api/capture", "/ui", "/ws/agent/topology", "/ws/replication", "/v1/x"] {
+    assert_eq!(
+        (&root["Host"], &root["Service"]),
+        (&json!("ag-1"), &json!("agent"))
+    );
+    for path in [
+        "/api/capture",
+        "/ui",
+        "/ws/agent/topology",
+        "/ws/replication",
+        "/v1/x",
+    ] {
         assert_eq!(get(&agent_1, path).status, 404, "{path}");
     }
     // A client of the agent publishes to its graph, which reaches the analyzer.
@@ -53,12 +65,18 @@ fn an_agent_reports_its_graph_and_takes_it_with_it() {
     let mut publisher = WebSocket::open(&agent_1, "/ws/publisher", &tool);
     publisher.send_graph("NodeAdded", node("n1"));
     let at_analyzer = || query(&analyzer, "G.V().Has('Name', 'n1')");
-    until("the published node", || at_analyzer().as_array().is_some_and(|nodes| nodes.len() == 1));
+    until("the published node", || {
+        at_analyzer()
+            .as_array()
+            .is_some_and(|nodes| nodes.len() == 1)
+    });
     assert_eq!(at_analyzer()[0]["Origin"], "tool.t");
     agent_1.stop(Signal::KILL);
     until("the end of its nodes", || nodes_of(&analyzer, "ag-1") == 0);
     let again = agent(&folder, "ag-1", &[&analyzer], &[]);
-    until("its return", || nodes_of(&analyzer, "ag-1") == nodes_of(&again, "ag-1"));
+    until("its return", || {
+        nodes_of(&analyzer, "ag-1") == nodes_of(&again, "ag-1")
+    });
 }
 
 #[test]
@@ -71,35 +89,56 @@ fn agents_return_to_a_restarted_analyzer() {
     analyzer.stop(Signal::KILL);
     let analyzer = Daemon::in_folder(&folder.0, &["host_id=an", &listen]);
     let began = Instant::now();
-    until("the graph again", || nodes_of(&analyzer, "ag-1") == nodes_of(&agent, "ag-1"));
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    until("the graph again", || {
+        nodes_of(&analyzer, "ag-1") == nodes_of(&agent, "ag-1")
+    });
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[test]
 fn the_second_analyzer_takes_over() {
     let folder = Folder::new();
-    let analyzers = [Daemon::with(&["host_id=an-1"]), Daemon::with(&["host_id=an-2"])];
+    let analyzers = [
+        Daemon::with(&["host_id=an-1"]),
+        Daemon::with(&["host_id=an-2"]),
+    ];
     let [first, second] = &analyzers;
     let agent = agent(&folder, "ag-1", &[first, second], &[]);
     let is_connected = |name: &str| {
         let status = get(&agent, "/api/status").json();
         status["Analyzers"][name]["IsConnected"] == true
     };
-    until("both connections", || is_connected("an-1") && is_connected("an-2"));
+    until("both connections", || {
+        is_connected("an-1") && is_connected("an-2")
+    });
     let has_graph = |an: &Daemon| nodes_of(an, "ag-1") > 1;
     until("a master", || has_graph(first) || has_graph(second));
     assert!(has_graph(first) != has_graph(second), "one master");
     let first_is_master = has_graph(first);
     let [first, second] = analyzers;
-    let (mut master, other) = if first_is_master { (first, second) } else { (second, first) };
+    let (mut master, other) = if first_is_master {
+        (first, second)
+    } else {
+        (second, first)
+    };
     master.stop(Signal::KILL);
-    until("the other one", || nodes_of(&other, "ag-1") == nodes_of(&agent, "ag-1"));
+    until("the other one", || {
+        nodes_of(&other, "ag-1") == nodes_of(&agent, "ag-1")
+    });
 }
 
 #[test]
 fn an_agent_logs_in_with_the_key_file_or_a_password() {
     let folder = Folder::new();
-    let users = ["analyzer.auth.api.backend=m", "auth.m.type=basic", "auth.m.users={ann: pw}"];
+    let users = [
+        "analyzer.auth.api.backend=m",
+        "auth.m.type=basic",
+        "auth.m.users={ann: pw}",
+    ];
     let analyzer = Daemon::in_folder(&folder.0, &users);
     let is_known = |analyzer: &Daemon, name: &str| {
         let headers = [("Authorization", "Basic YW5uOnB3")];
@@ -115,9 +154,14 @@ fn an_agent_logs_in_with_the_key_file_or_a_password() {
     let mut with_cluster = users.to_vec();
     with_cluster.push("analyzer.auth.cluster.backend=m");
     let analyzer = Daemon::with(&with_cluster);
-    let login = ["agent.auth.cluster.username=ann", "agent.auth.cluster.password=pw"];
+    let login = [
+        "agent.auth.cluster.username=ann",
+        "agent.auth.cluster.password=pw",
+    ];
     let _agent = agent(&elsewhere, "with-password", &[&analyzer], &login);
-    until("the agent with the password", || is_known(&analyzer, "with-password"));
+    until("the agent with the password", || {
+        is_known(&analyzer, "with-password")
+    });
 }
 
 /// Opens the connection of an agent that uses JSON.
@@ -167,7 +211,10 @@ fn captures_are_started_on_agents_and_stopped_there() {
     let capture = post(&analyzer, "/api/capture", &body).json();
     let id = capture["UUID"].as_str().unwrap().to_owned();
     let start = next_of(&mut agent, "OnDemandCapture");
-    assert_eq!((&start["Type"], &start["Status"]), (&json!("Start"), &json!(200)));
+    assert_eq!(
+        (&start["Type"], &start["Status"]),
+        (&json!("Start"), &json!(200))
+    );
     assert_eq!(start["Obj"]["NodeID"], "if1");
     assert_eq!(start["Obj"]["Resource"]["UUID"], id);
     assert_eq!(start["Obj"]["Resource"]["BPFFilter"], "port 53");
@@ -186,7 +233,10 @@ fn captures_are_started_on_agents_and_stopped_there() {
     until("the active capture", || count() == 1);
     request(&analyzer, "DELETE", &format!("/api/capture/{id}"), &[], b"");
     let stop = next_of(&mut agent, "OnDemandCapture");
-    assert_eq!((&stop["Type"], &stop["Obj"]["Resource"]["UUID"]), (&json!("Stop"), &json!(id)));
+    assert_eq!(
+        (&stop["Type"], &stop["Obj"]["Resource"]["UUID"]),
+        (&json!("Stop"), &json!(id))
+    );
     // An agent that shows a capture without a resource is asked to stop it.
     drop(agent);
     until("the end of its nodes", || nodes_of(&analyzer, "ag-1") == 0);
@@ -195,7 +245,10 @@ fn captures_are_started_on_agents_and_stopped_there() {
     old["Metadata"]["Captures"] = json!([{"ID": "old", "State": "active"}]);
     agent.send_graph("Sync", json!({"Nodes": [old]}));
     let stop = next_of(&mut agent, "OnDemandCapture");
-    assert_eq!((&stop["Type"], &stop["Obj"]["Resource"]["UUID"]), (&json!("Stop"), &json!("old")));
+    assert_eq!(
+        (&stop["Type"], &stop["Obj"]["Resource"]["UUID"]),
+        (&json!("Stop"), &json!("old"))
+    );
 }
 
 fn flows(analyzer: &Daemon) -> (Answer, Duration) {
@@ -217,7 +270,10 @@ fn flow_queries_reach_all_agents_and_silent_ones_are_named() {
     std::thread::scope(|scope| {
         let querying = scope.spawn(|| flows(&analyzer));
         let asked = next_of(&mut good, "Flow");
-        assert_eq!((&asked["Type"], &asked["Obj"]["Type"]), (&json!("TableQuery"), &json!("SearchQuery")));
+        assert_eq!(
+            (&asked["Type"], &asked["Obj"]["Type"]),
+            (&json!("TableQuery"), &json!("SearchQuery"))
+        );
         let mut result = asked.clone();
         // A set with the flow f1, in protobuf.
         result["Obj"] = json!({"Status": 200, "FlowSetBytes": ["CgQKAmYx"]});
@@ -231,8 +287,14 @@ fn flow_queries_reach_all_agents_and_silent_ones_are_named() {
         let mut warnings = answer.all("warning");
         warnings.sort_unstable();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings[0].contains("flows of agent garbage are missing"), "{warnings:?}");
-        assert!(warnings[1].contains("flows of agent silent are missing"), "{warnings:?}");
+        assert!(
+            warnings[0].contains("flows of agent garbage are missing"),
+            "{warnings:?}"
+        );
+        assert!(
+            warnings[1].contains("flows of agent silent are missing"),
+            "{warnings:?}"
+        );
         assert!(took >= Duration::from_secs(4), "{took:?}");
     });
     let status = get(&analyzer, "/api/status").json();
@@ -259,12 +321,41 @@ fn an_agent_cannot_change_what_belongs_to_another_connected_one() {
     evil.send_graph("NodeUpdated", changed.clone());
     evil.send_graph("NodeDeleted", changed);
     let ops = json!([{"Type": 1, "Key": "Name", "Value": "changed"}]);
-    evil.send_graph("NodePartiallyUpdated", json!({"ID": "if1", "Revision": 9, "Ops": ops}));
+    evil.send_graph(
+        "NodePartiallyUpdated",
+        json!({"ID": "if1", "Revision": 9, "Ops": ops}),
+    );
     evil.send_graph("NodeAdded", interface("false", "victim"));
     evil.send_graph("Sync", json!({"Nodes": [interface("false", "victim")]}));
     evil.sync(json!({}));
     assert_eq!(query(&analyzer, "G.V().Values('Name')"), json!(["if1"]));
     let status = get(&analyzer, "/api/status").json();
     assert_eq!(status["Queues"]["MessagesDropped"], 5);
-    assert!(analyzer.log().contains("can only be changed by that agent"), "{}", analyzer.log());
+    assert!(
+        analyzer.log().contains("can only be changed by that agent"),
+        "{}",
+        analyzer.log()
+    );
+}
+
+#[test]
+fn a_message_of_a_gigabyte_ends_the_connection_and_is_named() {
+    let analyzer = Daemon::start();
+    let mut agent = pretend(&analyzer, "huge");
+    agent.sync(json!({}));
+    let mut frame = vec![0x82, 0xff];
+    frame.extend((1_u64 << 30).to_be_bytes());
+    frame.extend([0; 4]);
+    agent.connection.send(frame);
+    assert_eq!(agent.closed().0, Some(1009));
+    let dropped = || get(&analyzer, "/api/status").json()["Queues"]["MessagesDropped"].clone();
+    until("the count", || dropped() == 1);
+    let log = analyzer.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("http.limits.ws_message_bytes"));
+    assert!(line.is_some_and(|line| line.contains("huge")), "{log}");
+    until("its end", || {
+        get(&analyzer, "/api/status").json()["Agents"] == json!({})
+    });
 }

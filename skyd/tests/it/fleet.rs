@@ -40,16 +40,25 @@ fn add_hosts() {
     sh("ip addr add 10.88.0.1/24 dev br0");
     for (host, address) in [("ha", "10.88.0.11/24"), ("hb", "10.88.0.12/24")] {
         sh(&format!("ip netns add {host}"));
-        sh(&format!("ip link add to-{host} type veth peer name eth0 netns {host}"));
+        sh(&format!(
+            "ip link add to-{host} type veth peer name eth0 netns {host}"
+        ));
         sh(&format!("ip link set to-{host} master br0 up"));
         sh(&format!("ip -n {host} addr add {address} dev eth0"));
-        sh(&format!("ip -n {host} link set eth0 up && ip -n {host} link set lo up"));
+        sh(&format!(
+            "ip -n {host} link set eth0 up && ip -n {host} link set lo up"
+        ));
     }
 }
 
 fn analyzer(folder: &Folder, port: u16) -> Daemon {
     let listen = format!("analyzer.listen=0.0.0.0:{port}");
-    let settings = ["host_id=an", &listen, "http.ws.pong_timeout=5", "flow.update=2"];
+    let settings = [
+        "host_id=an",
+        &listen,
+        "http.ws.pong_timeout=5",
+        "flow.update=2",
+    ];
     Daemon::in_folder(&folder.0, &settings)
 }
 
@@ -67,7 +76,10 @@ fn agent(folder: &Folder, host: &str, port: u16) -> Daemon {
     let mut words = Command::new("ip");
     words.args(["netns", "exec", host]).arg(plain.get_program());
     words.args(plain.get_args());
-    words.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    words
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     Daemon::spawn(words)
 }
 
@@ -77,7 +89,16 @@ struct Load(Child);
 impl Load {
     fn start() -> Self {
         let mut words = Command::new("ip");
-        words.args(["netns", "exec", "ha", "ping", "-q", "-i", "0.002", "10.88.0.12"]);
+        words.args([
+            "netns",
+            "exec",
+            "ha",
+            "ping",
+            "-q",
+            "-i",
+            "0.002",
+            "10.88.0.12",
+        ]);
         Self(words.stdout(Stdio::null()).spawn().unwrap())
     }
 }
@@ -131,7 +152,8 @@ fn two_agents_capture_and_recover() {
     until("both interfaces", || {
         query(&an, "G.V().Has('Name', 'eth0', 'Type', 'veth').Count()") == json!(2)
     });
-    let body = json!({"GremlinQuery": "G.V().Has('Name', 'eth0', 'Type', 'veth')", "BPFFilter": "icmp"});
+    let body =
+        json!({"GremlinQuery": "G.V().Has('Name', 'eth0', 'Type', 'veth')", "BPFFilter": "icmp"});
     let capture = post(&an, "/api/capture", &body.to_string()).json();
     let id = capture["UUID"].as_str().unwrap().to_owned();
     until("the captures", || active(&an, &id) == 2);
@@ -145,7 +167,10 @@ fn two_agents_capture_and_recover() {
     let both = flows();
     assert_eq!(both[0]["TrackingID"], both[1]["TrackingID"]);
     assert_ne!(both[0]["NodeTID"], both[1]["NodeTID"]);
-    let hosts = query(&an, "G.Flows().Has('Application', 'ICMPv4').CaptureNode().Values('@Host')");
+    let hosts = query(
+        &an,
+        "G.Flows().Has('Application', 'ICMPv4').CaptureNode().Values('@Host')",
+    );
     assert_eq!(hosts, json!(["ha", "hb"]));
 
     let load = Load::start();
@@ -156,7 +181,10 @@ fn two_agents_capture_and_recover() {
     let an = analyzer(&folder, port);
     recovered("kill of the analyzer", &an, "ha", &before, began);
     until("the captures again", || active(&an, &id) == 2);
-    println!("captures known {:.2?} after the start of the analyzer", began.elapsed());
+    println!(
+        "captures known {:.2?} after the start of the analyzer",
+        began.elapsed()
+    );
     until("flows by datagrams", || {
         get(&an, "/api/status").json()["FlowIngestion"]["Flows"].as_u64() > Some(0)
     });
@@ -167,7 +195,10 @@ fn two_agents_capture_and_recover() {
     let _ga = agent(&of_agents, "ha", port);
     recovered("kill of an agent", &an, "ha", &before, began);
     until("its capture again", || active(&an, &id) == 2);
-    println!("captures active {:.2?} after the start of the agent", began.elapsed());
+    println!(
+        "captures active {:.2?} after the start of the agent",
+        began.elapsed()
+    );
 
     sh("ip link set to-ha down");
     let began = Instant::now();

@@ -111,7 +111,11 @@ fn an_agent_whose_port_is_taken_ends() {
     let listen = format!("agent.listen={}", taken.local_addr().unwrap());
     let said = refused("agent", &[&listen], None);
     assert!(said.contains("agent.listen: cannot listen on"), "{said}");
-    let said = refused("agent", &["agent.listen=127.0.0.1:0", "analyzers=a:b:c"], None);
+    let said = refused(
+        "agent",
+        &["agent.listen=127.0.0.1:0", "analyzers=a:b:c"],
+        None,
+    );
     assert!(said.contains("analyzers: \"a:b:c\""), "{said}");
 }
 

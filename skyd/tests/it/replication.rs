@@ -37,7 +37,10 @@ fn both_analyzers_have_the_elements_of_both() {
     until("the first Sync", || count(&second, "e1") == 1);
     let status = get(&second, "/api/status").json();
     let outgoer = &status["Peers"]["Outgoers"]["an"];
-    assert_eq!((&outgoer["IsConnected"], &outgoer["RemoteServiceType"]), (&json!(true), &json!("analyzer")));
+    assert_eq!(
+        (&outgoer["IsConnected"], &outgoer["RemoteServiceType"]),
+        (&json!(true), &json!("analyzer"))
+    );
     let status = get(&first, "/api/status").json();
     assert_eq!(status["Peers"]["Incomers"]["bn"]["ServiceType"], "analyzer");
     assert_eq!(status["Peers"]["Outgoers"], json!({}));
@@ -48,7 +51,9 @@ fn both_analyzers_have_the_elements_of_both() {
     let patch = br#"[{"op":"add","path":"/Metadata/K","value":1}]"#;
     let patched = request(&second, "PATCH", "/api/node/e1", &[], patch);
     assert_eq!(patched.status, 200);
-    until("the patch", || query(&first, "G.V('e1').Values('K')") == json!([1]));
+    until("the patch", || {
+        query(&first, "G.V('e1').Values('K')") == json!([1])
+    });
     drop(early);
     until("the deletion", || count(&second, "e1") == 0);
     assert_eq!(count(&first, "l1"), 1);
@@ -66,7 +71,9 @@ fn what_was_deleted_during_an_outage_does_not_return() {
     of_first.send_graph("NodeAdded", node("f1"));
     of_first.send_graph("NodeAdded", node("f2"));
     of_second.send_graph("NodeAdded", node("s1"));
-    until("the copies", || count(&second, "f2") == 1 && count(&first, "s1") == 1);
+    until("the copies", || {
+        count(&second, "f2") == 1 && count(&first, "s1") == 1
+    });
     second.stop(Signal::KILL);
     of_first.send_graph("NodeDeleted", node("f1"));
     of_first.sync(json!({}));
@@ -82,16 +89,24 @@ fn three_analyzers_in_a_circle_do_not_repeat_changes() {
     let second = peer_of(&first, "b");
     let addresses = format!("analyzers={} {}", first.address, second.address);
     let third = Daemon::with(&["host_id=c", &addresses]);
-    let is_complete = |daemon: &Daemon| get(daemon, "/api/status").json()["Peers"]["Outgoers"]
-        .as_object()
-        .is_some_and(|peers| peers.len() == 2 && peers.values().all(|peer| peer["IsConnected"] == true));
+    let is_complete = |daemon: &Daemon| {
+        get(daemon, "/api/status").json()["Peers"]["Outgoers"]
+            .as_object()
+            .is_some_and(|peers| {
+                peers.len() == 2 && peers.values().all(|peer| peer["IsConnected"] == true)
+            })
+    };
     until("all connections", || is_complete(&third));
     let mut writer = publisher(&first, "w");
     for i in 0..50 {
         writer.send_graph("NodeAdded", node(&format!("n{i}")));
     }
     let all = json!(50);
-    until("all copies", || [&second, &third].iter().all(|an| query(an, "G.V().Count()") == all));
+    until("all copies", || {
+        [&second, &third]
+            .iter()
+            .all(|an| query(an, "G.V().Count()") == all)
+    });
     drop(writer);
     for analyzer in [&first, &second, &third] {
         until("the end", || query(analyzer, "G.V().Count()") == json!(0));
@@ -110,7 +125,10 @@ fn an_analyzer_that_lists_itself_does_not_connect_to_itself() {
         let status = get(&analyzer, "/api/status").json();
         status["Peers"]["Outgoers"][&own]["Error"] == "this analyzer"
     });
-    assert_eq!(get(&analyzer, "/api/status").json()["Peers"]["Incomers"], json!({}));
+    assert_eq!(
+        get(&analyzer, "/api/status").json()["Peers"]["Incomers"],
+        json!({})
+    );
 }
 
 #[test]
@@ -135,8 +153,13 @@ fn clusters_exchange_the_selected_part() {
     of_west.send_graph("NodeAdded", node("w1"));
     until("the published node", || count(&east, "w1") == 1);
     assert_eq!(count(&east, "w0"), 0, "not selected");
-    assert_eq!(query(&east, "G.V().Has('Name', 'w1')")[0]["Origin"], "analyzer.west-1");
+    assert_eq!(
+        query(&east, "G.V().Has('Name', 'w1')")[0]["Origin"],
+        "analyzer.west-1"
+    );
     of_east.send_graph("NodeDeleted", node("e1"));
     of_west.send_graph("NodeDeleted", node("w1"));
-    until("the deletions", || count(&west, "e1") == 0 && count(&east, "w1") == 0);
+    until("the deletions", || {
+        count(&west, "e1") == 0 && count(&east, "w1") == 0
+    });
 }

@@ -57,8 +57,8 @@ pub use bus::{Bus, BusMessage, READ_TIMEOUT, SubscribeOptions, Subscription};
 pub use capture::CaptureTotals;
 pub use fleet::{AgentConnection, AgentLinkStatus, AgentLinks};
 pub use flow::{
-    FlowHub, FlowOptions, FlowUplink, ImportOptions, ImportSummary, IngestionStatus,
-    QueryWarnings, TableId, UplinkStatus, udp_receive_drops,
+    FlowHub, FlowOptions, FlowUplink, ImportOptions, ImportSummary, IngestionStatus, QueryWarnings,
+    TableId, UplinkStatus, udp_receive_drops,
 };
 pub use graph::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use live::{LiveClient, LiveError, LiveEvent, LiveOptions, LiveReservation, LiveStatus};

@@ -98,7 +98,12 @@ mod tests {
             r#"{"NodeID":"n","Resource":{"uuid":"c","X":[1]}}"#,
             "the reply repeats the resource unchanged"
         );
-        assert_eq!(decode(r#"{"NodeID":"n","Resource":{}}"#).unwrap().resource_id(), "");
+        assert_eq!(
+            decode(r#"{"NodeID":"n","Resource":{}}"#)
+                .unwrap()
+                .resource_id(),
+            ""
+        );
         for text in [
             "null",
             "{}",

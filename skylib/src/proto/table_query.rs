@@ -80,7 +80,8 @@ pub fn decode_table_result(object: &Object) -> Result<Vec<FlowSet>, ProtoError> 
     }
     let mut budget = MAX_WEIGHT;
     let sets = result.sets.iter();
-    sets.map(|bytes| decode_flow_set(bytes, &mut budget)).collect()
+    sets.map(|bytes| decode_flow_set(bytes, &mut budget))
+        .collect()
 }
 
 fn encoded(encoding: Encoding, object: &impl Serialize, protobuf: Vec<u8>) -> Object {
@@ -179,7 +180,11 @@ impl SearchQuery {
             }),
             sort: query.sort.is_some(),
             dedup: query.dedup.is_some() && is_exact,
-            dedup_by: query.dedup.filter(|_| is_exact).map(name).unwrap_or_default(),
+            dedup_by: query
+                .dedup
+                .filter(|_| is_exact)
+                .map(name)
+                .unwrap_or_default(),
             sort_by: query.sort.map(|(field, _)| name(field)).unwrap_or_default(),
             sort_order: match query.sort {
                 None => 0,
@@ -300,9 +305,16 @@ mod tests {
             let object = Object::Json(text.to_owned().into());
             assert!(decode_table_query(&object).unwrap().is_none(), "{text}");
         }
-        assert!(decode_table_query(&Object::Protobuf("".into())).unwrap().is_none());
+        assert!(
+            decode_table_query(&Object::Protobuf("".into()))
+                .unwrap()
+                .is_none()
+        );
         let empty = table_result(Encoding::Protobuf, "u", &[]);
-        assert_eq!(empty.object, Object::Protobuf(b"\x08\xc8\x01".to_vec().into()));
+        assert_eq!(
+            empty.object,
+            Object::Protobuf(b"\x08\xc8\x01".to_vec().into())
+        );
     }
 
     #[test]

@@ -158,10 +158,12 @@ impl WireFilter {
     fn test(key: &Text, predicate: &Predicate) -> Option<Self> {
         let mut wire = Self::default();
         let key = key.as_str();
-        let int = |value: &i64| Some(IntTest {
-            key: key.to_owned(),
-            value: *value,
-        });
+        let int = |value: &i64| {
+            Some(IntTest {
+                key: key.to_owned(),
+                value: *value,
+            })
+        };
         match predicate {
             Predicate::Present => {
                 wire.null_filter = Some(KeyTest {
@@ -169,7 +171,9 @@ impl WireFilter {
                 });
                 return Some(wire.negated());
             }
-            Predicate::Text(text) => wire.term_string_filter = Some(text_test(key, text.to_string())),
+            Predicate::Text(text) => {
+                wire.term_string_filter = Some(text_test(key, text.to_string()))
+            }
             Predicate::Int(value) => wire.term_int64_filter = int(value),
             Predicate::Bool(value) => {
                 wire.term_bool_filter = Some(BoolTest {
@@ -248,13 +252,20 @@ impl BoolFilter {
     /// COMPAT: an empty list matches everything, also negated, and a negated list matches unless
     /// all its filters match.
     fn into_filter(self) -> Result<Filter, ProtoError> {
-        let list: Result<Vec<Filter>, ProtoError> =
-            self.filters.into_iter().map(WireFilter::into_filter).collect();
+        let list: Result<Vec<Filter>, ProtoError> = self
+            .filters
+            .into_iter()
+            .map(WireFilter::into_filter)
+            .collect();
         let list = list?;
         Ok(match (self.op, list.len()) {
             (_, 0) => Filter::everything(),
             (AND, _) => Filter::All(list),
-            (NOT, 1) => list.into_iter().next().unwrap_or(Filter::everything()).negate(),
+            (NOT, 1) => list
+                .into_iter()
+                .next()
+                .unwrap_or(Filter::everything())
+                .negate(),
             (NOT, _) => Filter::All(list).negate(),
             _ => Filter::Any(list),
         })
@@ -290,9 +301,15 @@ mod tests {
             test("Start", Predicate::Lte(5)),
             test("X", Predicate::Bool(true)),
             test("Network", Predicate::Present),
-            test("Network.A", Predicate::Ipv4Range("10.0.0.0/8".parse().unwrap())),
+            test(
+                "Network.A",
+                Predicate::Ipv4Range("10.0.0.0/8".parse().unwrap()),
+            ),
             test("A", Predicate::Text("b".into())).negate(),
-            Filter::Any(vec![test("A", Predicate::Int(1)), test("B", Predicate::Int(2))]),
+            Filter::Any(vec![
+                test("A", Predicate::Int(1)),
+                test("B", Predicate::Int(2)),
+            ]),
         ];
         for filter in filters {
             let wire = WireFilter::of(&filter).unwrap();

@@ -75,7 +75,9 @@ pub(super) fn remove(graph: &mut Graph, node: &NodeId, capture: &str, now: Times
 /// Returns whether a node shows a capture as active.
 pub(super) fn is_active(node: &Node, capture: &str) -> bool {
     let entry = entries(node).iter().find(|entry| id_of(entry) == capture);
-    let state = entry.and_then(Value::as_map).and_then(|map| map.get("State"));
+    let state = entry
+        .and_then(Value::as_map)
+        .and_then(|map| map.get("State"));
     state.and_then(Value::as_text) == Some("active")
 }
 
@@ -91,7 +93,10 @@ fn entries(node: &Node) -> &[Value] {
 
 /// Returns the entries of the other captures.
 fn others(graph: &Graph, node: &NodeId, capture: &str) -> Vec<Value> {
-    let entries = graph.node(node).map(|node| entries(node)).unwrap_or_default();
+    let entries = graph
+        .node(node)
+        .map(|node| entries(node))
+        .unwrap_or_default();
     entries
         .iter()
         .filter(|entry| id_of(entry) != capture)

@@ -21,7 +21,12 @@ pub(super) struct AgentCaptures {
 
 impl Reconciler {
     /// Starts a capture on a node of a connected agent, unless it runs or is being started there.
-    pub(super) fn start_on_agent(&mut self, key: NodeCaptureKey, spec: &Arc<CaptureSpec>, node: &Node) {
+    pub(super) fn start_on_agent(
+        &mut self,
+        key: NodeCaptureKey,
+        spec: &Arc<CaptureSpec>,
+        node: &Node,
+    ) {
         let Some(host) = self.agents.links.host_of_origin(&node.origin) else {
             return;
         };
@@ -70,7 +75,8 @@ impl Reconciler {
         let now = self.clock.now();
         let captures = &mut self.agents.captures;
         let (before, mut confirmed) = (captures.len(), Vec::new());
-        self.graph.read(&mut |graph| confirmed = captures.confirm(graph, now));
+        self.graph
+            .read(&mut |graph| confirmed = captures.confirm(graph, now));
         if confirmed.is_empty() && captures.len() == before {
             return;
         }
@@ -102,7 +108,10 @@ impl Reconciler {
 
     /// Stops deleted captures on agents.
     pub(super) fn stop_on_agents(&mut self, captures: &HashSet<String>) {
-        let stopped = self.agents.captures.take(|key| captures.contains(&key.capture));
+        let stopped = self
+            .agents
+            .captures
+            .take(|key| captures.contains(&key.capture));
         self.changed |= !stopped.is_empty();
         for (key, host, spec) in stopped {
             self.send(&host, "Stop", &key, &spec);

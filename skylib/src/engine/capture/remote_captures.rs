@@ -81,7 +81,10 @@ impl RemoteCaptures {
         status: i64,
         now: Timestamp,
     ) -> Option<Arc<CaptureSpec>> {
-        let capture = self.captures.get_mut(key).filter(|known| known.host == host)?;
+        let capture = self
+            .captures
+            .get_mut(key)
+            .filter(|known| known.host == host)?;
         let spec = Arc::clone(&capture.spec);
         match (status, capture.state) {
             (200, State::Asked(_)) => capture.state = State::Started(now),
@@ -108,7 +111,12 @@ impl RemoteCaptures {
                     capture.state = State::Active;
                     confirmed.push(Arc::clone(&capture.spec));
                 }
-                state => return !state.is_over(now),
+                state if state.is_over(now) => {
+                let (agent, node) = (&capture.host, &key.node);
+                tracing::warn!(agent, %node, capture = key.capture, "the agent does not start the capture");
+                return false;
+                }
+                _ => {}
             }
             true
         });
@@ -121,13 +129,16 @@ impl RemoteCaptures {
         is_selected: impl Fn(&NodeCaptureKey) -> bool,
     ) -> Vec<(NodeCaptureKey, String, Arc<CaptureSpec>)> {
         let taken = self.captures.extract_if(|key, _| is_selected(key));
-        taken.map(|(key, capture)| (key, capture.host, capture.spec)).collect()
+        taken
+            .map(|(key, capture)| (key, capture.host, capture.spec))
+            .collect()
     }
 
     /// Forgets the captures of agents whose connections have ended. Returns whether there were any.
     pub(super) fn forget_hosts(&mut self, hosts: &HashSet<String>) -> bool {
         let before = self.captures.len();
-        self.captures.retain(|_, capture| !hosts.contains(&capture.host));
+        self.captures
+            .retain(|_, capture| !hosts.contains(&capture.host));
         self.captures.len() < before
     }
 
@@ -230,11 +241,20 @@ mod tests {
         let (mut captures, mut graph) = (RemoteCaptures::default(), graph());
         assert!(prepare(&mut captures, &graph, 0));
         assert!(!prepare(&mut captures, &graph, 1), "the reply is missing");
-        assert!(captures.started("other", &key(), 200, START).is_none(), "another agent");
+        assert!(
+            captures.started("other", &key(), 200, START).is_none(),
+            "another agent"
+        );
         assert!(captures.started("a", &key(), 200, START).is_some());
-        assert!(captures.started("a", &key(), 500, START).is_some(), "it runs already");
+        assert!(
+            captures.started("a", &key(), 500, START).is_some(),
+            "it runs already"
+        );
         assert!(captures.confirm(&graph, START).is_empty());
-        show(&mut graph, r#"[{"ID":"other","State":"active"},{"ID":"c","State":"active"}]"#);
+        show(
+            &mut graph,
+            r#"[{"ID":"other","State":"active"},{"ID":"c","State":"active"}]"#,
+        );
         assert_eq!(captures.confirm(&graph, START).len(), 1);
         assert_eq!(count(&captures), (1, 1));
         assert!(captures.confirm(&graph, START).is_empty(), "once");
@@ -251,7 +271,10 @@ mod tests {
         assert!(captures.started("a", &key(), 500, START).is_some());
         assert!(prepare(&mut captures, &graph, 1));
         assert!(!prepare(&mut captures, &graph, 10));
-        assert!(prepare(&mut captures, &graph, 11), "no reply for ten seconds");
+        assert!(
+            prepare(&mut captures, &graph, 11),
+            "no reply for ten seconds"
+        );
         assert!(captures.forget_hosts(&HashSet::from(["a".to_owned()])));
         assert_eq!(captures.len(), 0);
     }
@@ -269,7 +292,10 @@ mod tests {
     #[test]
     fn captures_without_a_resource_are_found() {
         let mut graph = graph();
-        show(&mut graph, r#"[{"ID":"c","State":"active"},{"ID":"old","State":"error"}]"#);
+        show(
+            &mut graph,
+            r#"[{"ID":"c","State":"active"},{"ID":"old","State":"error"}]"#,
+        );
         let host = |node: &Node| node.origin.strip_prefix("agent.").map(str::to_owned);
         let found = leftovers(&graph, host, |id| id == "c");
         assert_eq!(found, [("a".to_owned(), "n".into(), "old".to_owned())]);

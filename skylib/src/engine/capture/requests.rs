@@ -54,7 +54,11 @@ impl Reconciler {
         };
         let key = key_of(&node.id, spec);
         // A second request, which may arrive while the first is being confirmed, changes nothing.
-        if self.node_captures.get(&key).is_some_and(NodeCapture::is_active) {
+        if self
+            .node_captures
+            .get(&key)
+            .is_some_and(NodeCapture::is_active)
+        {
             return Some(OK);
         }
         if !has_packet_socket(&node) {

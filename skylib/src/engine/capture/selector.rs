@@ -83,9 +83,8 @@ fn capturable(answer: Answer, accepts: &dyn Fn(&Node) -> bool) -> Vec<Arc<Node>>
         _ => Vec::new(),
     };
     let mut seen = HashSet::new();
-    let wanted = |node: &Arc<Node>| {
-        accepts(node) && has_packet_socket(node) && seen.insert(node.id.clone())
-    };
+    let wanted =
+        |node: &Arc<Node>| accepts(node) && has_packet_socket(node) && seen.insert(node.id.clone());
     nodes.into_iter().filter(wanted).collect()
 }
 

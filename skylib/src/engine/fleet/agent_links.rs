@@ -12,7 +12,9 @@ use parking_lot::{Mutex, RwLock};
 
 use super::outbox::Outbox;
 use crate::id::Id;
-use crate::proto::{Encoding, FLOW_TABLE, Message, ON_DEMAND_CAPTURE, ON_DEMAND_INJECTION, OnDemandTask};
+use crate::proto::{
+    Encoding, FLOW_TABLE, Message, ON_DEMAND_CAPTURE, ON_DEMAND_INJECTION, OnDemandTask,
+};
 
 /// Connected agents.
 ///
@@ -99,7 +101,10 @@ impl AgentLinks {
             has_answered: AtomicBool::new(false),
             is_silent: AtomicBool::new(false),
         });
-        let before = self.links.write().insert(host.to_owned(), Arc::clone(&link));
+        let before = self
+            .links
+            .write()
+            .insert(host.to_owned(), Arc::clone(&link));
         if let Some(before) = before {
             before.end();
         }
@@ -143,7 +148,11 @@ impl AgentLinks {
             requests_dropped: self.refused.load(Ordering::Relaxed),
             queries_unanswered: self.unanswered.load(Ordering::Relaxed),
             answers_invalid: self.invalid.load(Ordering::Relaxed),
-            silent: links.values().filter(silent).map(|link| link.host.clone()).collect(),
+            silent: links
+                .values()
+                .filter(silent)
+                .map(|link| link.host.clone())
+                .collect(),
         }
     }
 
@@ -190,7 +199,10 @@ impl AgentLinks {
     pub(crate) fn count_unanswered(&self, reply: &PendingReply) {
         self.unanswered.fetch_add(1, Ordering::Relaxed);
         if !reply.link.is_silent.swap(true, Ordering::Relaxed) {
-            tracing::warn!(agent = reply.host(), "the agent does not answer flow queries");
+            tracing::warn!(
+                agent = reply.host(),
+                "the agent does not answer flow queries"
+            );
         }
     }
 
@@ -198,13 +210,19 @@ impl AgentLinks {
     pub(crate) fn count_invalid(&self, reply: &PendingReply, reason: &str) {
         self.invalid.fetch_add(1, Ordering::Relaxed);
         let reason: String = reason.chars().take(MAX_REASON).collect();
-        tracing::warn!(agent = reply.host(), reason, "the agent gave no valid answer to a flow query");
+        tracing::warn!(
+            agent = reply.host(),
+            reason,
+            "the agent gave no valid answer to a flow query"
+        );
     }
 
     /// Returns whether an agent did not answer its last flow query.
     pub(crate) fn is_silent(&self, host: &str) -> bool {
         let links = self.links.read();
-        links.get(host).is_some_and(|link| link.is_silent.load(Ordering::Relaxed))
+        links
+            .get(host)
+            .is_some_and(|link| link.is_silent.load(Ordering::Relaxed))
     }
 
     /// Returns whether an agent answers flow queries: it has answered one, and the last one in time.
@@ -286,7 +304,8 @@ impl AgentConnection {
 
     /// Reports that the whole graph of the agent has been applied.
     pub fn synced(&self) {
-        self.links.each_observer(|observer| observer.synced(&self.link.host));
+        self.links
+            .each_observer(|observer| observer.synced(&self.link.host));
     }
 }
 
@@ -302,7 +321,8 @@ impl Drop for AgentConnection {
         drop(links);
         self.link.end();
         if is_current {
-            self.links.each_observer(|observer| observer.lost(&self.link.host));
+            self.links
+                .each_observer(|observer| observer.lost(&self.link.host));
         }
     }
 }
@@ -372,7 +392,11 @@ mod tests {
         }
 
         fn replied(&self, host: &str, _: &str, kind: &str, status: i64, task: &OnDemandTask) {
-            let text = format!("{host} {kind} {status} {} {}", task.node, task.resource_id());
+            let text = format!(
+                "{host} {kind} {status} {} {}",
+                task.node,
+                task.resource_id()
+            );
             self.0.lock().push(text);
         }
     }

@@ -39,7 +39,12 @@ impl AgentTables {
             return AskedAgents::default();
         }
         let hosts = match &query.node_tids {
-            None => self.links.hosts().into_iter().map(|host| (host, None)).collect(),
+            None => self
+                .links
+                .hosts()
+                .into_iter()
+                .map(|host| (host, None))
+                .collect(),
             Some(tids) => self.hosts_of(tids),
         };
         let ask = |(host, tids): (String, Option<Vec<Text>>)| {
@@ -65,7 +70,10 @@ impl AgentTables {
                 }
             });
         }
-        hosts.into_iter().map(|(host, tids)| (host, Some(tids))).collect()
+        hosts
+            .into_iter()
+            .map(|(host, tids)| (host, Some(tids)))
+            .collect()
     }
 
     /// Returns the connected agent that has the node with a `TID`.
@@ -73,7 +81,8 @@ impl AgentTables {
         let mut nodes = graph.find_nodes("TID", &Value::from(tid.as_str()));
         nodes.find_map(|node| {
             let host = self.links.host_of_origin(&node.origin);
-            let host = host.or_else(|| Some(&*node.host).filter(|host| self.links.is_connected(host)));
+            let host =
+                host.or_else(|| Some(&*node.host).filter(|host| self.links.is_connected(host)));
             host.map(str::to_owned)
         })
     }
@@ -263,7 +272,10 @@ mod tests {
         a.receive(&reply).unwrap();
         let (flows, warnings) = collected(&tables, asked, &query);
         assert_eq!(flows, ["f1"]);
-        assert_eq!(warnings, ["flows of agent b are missing: no answer before the deadline"]);
+        assert_eq!(
+            warnings,
+            ["flows of agent b are missing: no answer before the deadline"]
+        );
         assert_eq!(tables.links.status().silent, ["b"]);
         assert_eq!(tables.links.status().queries_unanswered, 1);
         let asked = tables.ask(&query);
@@ -283,9 +295,15 @@ mod tests {
         let flows = vec![flow("f1", "t1"), flow("f2", "t2"), flow("f3", "none")];
         assert_eq!(tables.partition(flows.clone()).1.len(), 3);
         let a = tables.links.connect("a", Encoding::Protobuf);
-        assert_eq!(tables.partition(flows.clone()).1.len(), 3, "it may not answer");
+        assert_eq!(
+            tables.partition(flows.clone()).1.len(),
+            3,
+            "it may not answer"
+        );
         let asked = tables.ask(&FlowQuery::default());
-        let reply = answer(&asked, 0, |uuid| table_result(Encoding::Protobuf, uuid, &[]));
+        let reply = answer(&asked, 0, |uuid| {
+            table_result(Encoding::Protobuf, uuid, &[])
+        });
         a.receive(&reply).unwrap();
         let (owned, others) = tables.partition(flows);
         assert_eq!((&*owned[0].uuid, owned.len(), others.len()), ("f1", 1, 2));

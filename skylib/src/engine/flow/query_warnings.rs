@@ -64,7 +64,10 @@ mod tests {
         assert_eq!(warnings.take(), ["a"]);
         warnings.add((0..20).map(|n| n.to_string()).collect());
         let taken = warnings.take();
-        assert_eq!((taken.len(), taken[16].as_str()), (17, "4 further warnings"));
+        assert_eq!(
+            (taken.len(), taken[16].as_str()),
+            (17, "4 further warnings")
+        );
         assert!(warnings.take().is_empty());
     }
 }

@@ -172,7 +172,10 @@ impl State {
 }
 
 fn bytes_of(messages: &[Bytes]) -> usize {
-    messages.iter().map(|message| message.len() + OVERHEAD).sum()
+    messages
+        .iter()
+        .map(|message| message.len() + OVERHEAD)
+        .sum()
 }
 
 #[cfg(test)]
@@ -188,7 +191,11 @@ mod tests {
     fn uuids(messages: &[Bytes]) -> Vec<String> {
         // Concatenated messages are one message with all flows.
         let decoded = decode_flow_message(&messages.concat()).unwrap();
-        decoded.flows.iter().map(|flow| flow.uuid.to_string()).collect()
+        decoded
+            .flows
+            .iter()
+            .map(|flow| flow.uuid.to_string())
+            .collect()
     }
 
     #[test]
@@ -199,7 +206,10 @@ mod tests {
         let uplink = FlowUplink::new(3 * bytes);
         uplink.push(&flows(0..5));
         let status = uplink.status();
-        assert_eq!((status.waiting, status.lost, status.waiting_bytes), (3, 2, 3 * bytes));
+        assert_eq!(
+            (status.waiting, status.lost, status.waiting_bytes),
+            (3, 2, 3 * bytes)
+        );
         let taken = uplink.try_take(2);
         assert_eq!(uuids(&taken), ["f002", "f003"]);
         uplink.push(&flows(5..7));

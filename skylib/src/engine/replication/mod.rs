@@ -138,7 +138,9 @@ impl Replication {
     /// Returns whether a change came from another cluster.
     #[must_use]
     pub fn is_of_cluster(message: &BroadcastMessage) -> bool {
-        message.author().is_some_and(|author| author & CLUSTER_AUTHOR != 0)
+        message
+            .author()
+            .is_some_and(|author| author & CLUSTER_AUTHOR != 0)
     }
 
     /// Returns whether a peer is connected, or is this analyzer itself.
@@ -150,7 +152,9 @@ impl Replication {
     /// Returns whether a change must be sent to peers: not if it came from one.
     #[must_use]
     pub fn is_own_change(message: &BroadcastMessage) -> bool {
-        message.author().is_none_or(|author| author & PEER_AUTHOR == 0)
+        message
+            .author()
+            .is_none_or(|author| author & PEER_AUTHOR == 0)
     }
 
     /// Returns whether a node is not from another analyzer of this cluster.
@@ -224,7 +228,11 @@ impl Replication {
             nodes.len()
         });
         if deleted > 0 {
-            tracing::info!(peer, nodes = deleted, "deleted the nodes of agents of a lost analyzer");
+            tracing::info!(
+                peer,
+                nodes = deleted,
+                "deleted the nodes of agents of a lost analyzer"
+            );
         }
     }
 
@@ -267,11 +275,16 @@ impl PeerConnection {
     /// Applies changes of the peer in one transaction; they are not persistent, because the peer
     /// stores them. Returns the reasons of rejected changes.
     pub fn apply(&self, changes: Vec<GraphMessage>) -> Vec<String> {
-        self.replication.graph.update_as(Some(self.author), |graph, now| {
-            let mut state = self.replication.state.lock();
-            let mut apply = |change| self.apply_one(change, graph, &mut state.elements, now);
-            changes.into_iter().filter_map(|change| apply(change).err()).collect()
-        })
+        self.replication
+            .graph
+            .update_as(Some(self.author), |graph, now| {
+                let mut state = self.replication.state.lock();
+                let mut apply = |change| self.apply_one(change, graph, &mut state.elements, now);
+                changes
+                    .into_iter()
+                    .filter_map(|change| apply(change).err())
+                    .collect()
+            })
     }
 
     fn apply_one(
@@ -284,7 +297,9 @@ impl PeerConnection {
         if let Some(origin) = change.deleted_origin(graph)
             && self.replication.is_owner_here(&origin)
         {
-            return Err(format!("elements of {origin} belong to a writer of this analyzer"));
+            return Err(format!(
+                "elements of {origin} belong to a writer of this analyzer"
+            ));
         }
         let result = match change {
             GraphMessage::Sync { nodes, edges } => {
@@ -329,7 +344,9 @@ impl PeerConnection {
             elements.remove_edge(&id);
             drop(graph.delete_edge(&id, now));
         }
-        old_nodes.iter().for_each(|id| delete_node(graph, elements, id, now));
+        old_nodes
+            .iter()
+            .for_each(|id| delete_node(graph, elements, id, now));
         for node in nodes {
             let is_known = elements.has_node(&node.id);
             drop(match is_known {
@@ -387,20 +404,24 @@ impl Drop for PeerConnection {
         // COMPAT: the elements of the peer itself end with a connection that this analyzer opened.
         if self.is_outgoing {
             let origin = format!("analyzer.{}", self.peer);
-            replication.graph.update_as(Some(self.author), |graph, now| {
-                let mut state = replication.state.lock();
-                let is_selected = |of: &str| *of == *origin;
-                let nodes = state.elements.nodes_of(graph, &self.peer, is_selected);
-                for id in &nodes {
-                    delete_node(graph, &mut state.elements, id, now);
-                }
-            });
+            replication
+                .graph
+                .update_as(Some(self.author), |graph, now| {
+                    let mut state = replication.state.lock();
+                    let is_selected = |of: &str| *of == *origin;
+                    let nodes = state.elements.nodes_of(graph, &self.peer, is_selected);
+                    for id in &nodes {
+                        delete_node(graph, &mut state.elements, id, now);
+                    }
+                });
         }
         let mut state = replication.state.lock();
         state.connected.remove(self.peer.as_str());
         // Elements of another cluster remain until it returns: its agents cannot change to this one.
         if !self.peer.starts_with(CLUSTER) {
-            state.lost.insert(self.peer.to_string(), replication.clock.now());
+            state
+                .lost
+                .insert(self.peer.to_string(), replication.clock.now());
         }
     }
 }

@@ -103,7 +103,10 @@ impl PeerElements {
         peer: &str,
         is_selected: impl Fn(&str) -> bool,
     ) -> Vec<NodeId> {
-        let of_peer = self.nodes.iter().filter(|(_, source)| *source.peer == *peer);
+        let of_peer = self
+            .nodes
+            .iter()
+            .filter(|(_, source)| *source.peer == *peer);
         of_peer
             .filter(|(id, _)| graph.node(id).is_some_and(|node| is_selected(&node.origin)))
             .map(|(id, _)| id.clone())
@@ -122,7 +125,10 @@ impl PeerElements {
 }
 
 fn forget<I: Eq + Hash>(known: &mut HashMap<I, Source>, id: &I, sequence: u64) {
-    if known.get(id).is_some_and(|source| source.sequence < sequence) {
+    if known
+        .get(id)
+        .is_some_and(|source| source.sequence < sequence)
+    {
         known.remove(id);
     }
 }

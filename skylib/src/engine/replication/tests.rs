@@ -85,7 +85,10 @@ fn change(kind: &str, text: &str) -> GraphMessage {
 fn changes_of_peers_are_applied_and_not_sent_on() {
     let fixture = Fixture::new();
     let peer = fixture.replication.connect("b", 1, false).unwrap();
-    assert!(peer.apply(vec![sync(&[("n1", "agent.x"), ("n2", "pub.p")])]).is_empty());
+    assert!(
+        peer.apply(vec![sync(&[("n1", "agent.x"), ("n2", "pub.p")])])
+            .is_empty()
+    );
     assert_eq!(fixture.names(), ["n1", "n2"]);
     assert_eq!(fixture.dispatch(), [false, false]);
     fixture.graph.update_as(Some(7), |graph, now| {
@@ -94,7 +97,11 @@ fn changes_of_peers_are_applied_and_not_sent_on() {
     });
     assert_eq!(fixture.dispatch(), [true]);
     fixture.graph.read_now(|graph| {
-        let is_own = |id: &str| fixture.replication.is_own_node(graph.node(&id.into()).unwrap());
+        let is_own = |id: &str| {
+            fixture
+                .replication
+                .is_own_node(graph.node(&id.into()).unwrap())
+        };
         assert!(is_own("own") && !is_own("n1"));
     });
 }
@@ -135,7 +142,11 @@ fn only_the_writer_of_an_agent_connected_here_owns_its_elements() {
     drop((peer, agent));
     fixture.clock.advance(Duration::from_secs(60));
     assert_eq!(fixture.replication.expire(), None);
-    assert_eq!(fixture.names(), ["n1"], "the element is this analyzer's own");
+    assert_eq!(
+        fixture.names(),
+        ["n1"],
+        "the element is this analyzer's own"
+    );
 }
 
 #[test]
@@ -146,7 +157,11 @@ fn elements_of_a_lost_peer_expire_unless_it_returns() {
     peer.apply(vec![sync(&elements)]);
     fixture.dispatch();
     drop(peer);
-    assert_eq!(fixture.names(), ["h", "p"], "the elements of the peer itself end at once");
+    assert_eq!(
+        fixture.names(),
+        ["h", "p"],
+        "the elements of the peer itself end at once"
+    );
     fixture.clock.advance(Duration::from_secs(20));
     assert!(fixture.replication.expire().is_some());
     let peer = fixture.replication.connect("b", 2, false).unwrap();
@@ -156,7 +171,11 @@ fn elements_of_a_lost_peer_expire_unless_it_returns() {
     assert_eq!(fixture.replication.expire(), None);
     assert_eq!(fixture.names(), ["h", "p", "f"]);
     drop(peer);
-    assert_eq!(fixture.names(), ["h", "p", "f"], "the peer opened the connection");
+    assert_eq!(
+        fixture.names(),
+        ["h", "p", "f"],
+        "the peer opened the connection"
+    );
     fixture.clock.advance(Duration::from_secs(35));
     assert_eq!(fixture.replication.expire(), None);
     assert_eq!(fixture.names(), ["p"]);
@@ -170,14 +189,20 @@ fn updates_follow_the_revision_and_empty_ones_change_nothing() {
     let revision = |text: &str| {
         peer.apply(vec![change("NodePartiallyUpdated", text)]);
         let mut revision = 0;
-        fixture.graph.read_now(|graph| revision = graph.node(&"n".into()).unwrap().revision);
+        fixture
+            .graph
+            .read_now(|graph| revision = graph.node(&"n".into()).unwrap().revision);
         revision
     };
     assert_eq!(revision(r#"{"ID":"n","Revision":5,"Ops":null}"#), 1);
     let ops = r#"{"ID":"n","Revision":2,"Ops":[{"Type":1,"Key":"K","Value":1}]}"#;
     assert_eq!(revision(ops), 2);
     assert_eq!(revision(ops), 2);
-    assert_eq!(peer.apply(vec![change("NodeUpdated", &node("absent", "pub.p"))]).len(), 1);
+    assert_eq!(
+        peer.apply(vec![change("NodeUpdated", &node("absent", "pub.p"))])
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -188,7 +213,11 @@ fn elements_of_another_cluster_are_sent_to_peers() {
     cluster.apply(vec![sync(&[("n1", "agent.x"), ("n2", "agent.x")])]);
     assert_eq!(fixture.dispatch(), [true, true]);
     fixture.graph.read_now(|graph| {
-        assert!(fixture.replication.is_own_node(graph.node(&"n1".into()).unwrap()));
+        assert!(
+            fixture
+                .replication
+                .is_own_node(graph.node(&"n1".into()).unwrap())
+        );
     });
     drop(cluster);
     fixture.clock.advance(Duration::from_secs(60));
