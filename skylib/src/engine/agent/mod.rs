@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::capture::{CaptureAction, CaptureRequest, Mailbox};
+use super::fleet::TaskServer;
 use super::flow::FlowHub;
 use crate::api::{CaptureSpec, Defaults, Resource};
 use crate::flow::{FlowQueryError, FlowSource};
@@ -55,15 +56,6 @@ pub struct AgentService {
 pub(super) struct TaskServers {
     /// Packet injections; `None` if this engine sends no packets.
     pub(super) injections: Option<Arc<dyn TaskServer>>,
-}
-
-/// Part of the engine that runs tasks on the nodes of this host.
-pub(crate) trait TaskServer: Send + Sync {
-    /// Starts a task; passes the status of the reply to `done`. Must not block.
-    fn start(&self, task: &OnDemandTask, done: Box<dyn FnOnce(i64) + Send>);
-
-    /// Stops a task; passes the status of the reply to `done`. Must not block.
-    fn stop(&self, task: &OnDemandTask, done: Box<dyn FnOnce(i64) + Send>);
 }
 
 /// Status of the reply to a request of an unknown type.
