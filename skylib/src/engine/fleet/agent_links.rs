@@ -272,6 +272,12 @@ impl AgentConnection {
         self.link.outbox.next().await
     }
 
+    /// Returns the next message to the agent, if one waits.
+    #[cfg(test)]
+    pub(crate) fn try_next(&self) -> Option<Bytes> {
+        self.link.outbox.try_next()
+    }
+
     /// Handles a message of the agent that is not about the graph. Returns whether the message was
     /// a reply or belongs to a namespace of replies.
     ///

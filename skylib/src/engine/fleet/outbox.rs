@@ -47,18 +47,22 @@ impl Outbox {
     pub(super) async fn next(&self) -> Option<Bytes> {
         loop {
             let filled = self.filled.notified();
-            {
-                let mut state = self.state.lock();
-                if state.closed {
-                    return None;
-                }
-                if let Some(message) = state.messages.pop_front() {
-                    state.bytes -= message.len();
-                    return Some(message);
-                }
+            if let Some(message) = self.try_next() {
+                return Some(message);
+            }
+            if self.state.lock().closed {
+                return None;
             }
             filled.await;
         }
+    }
+
+    /// Removes and returns the next message, if one waits.
+    pub(super) fn try_next(&self) -> Option<Bytes> {
+        let mut state = self.state.lock();
+        let message = state.messages.pop_front()?;
+        state.bytes -= message.len();
+        Some(message)
     }
 
     /// Ends the queue; waiting messages are dropped.
