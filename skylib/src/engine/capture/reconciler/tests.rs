@@ -197,7 +197,9 @@ fn served(reconciler: &mut Reconciler, action: CaptureAction, node: &str) -> i64
         action,
         node: node.into(),
         spec: spec("c"),
-        done: Box::new(move |status| drop(send.send(status))),
+        done: Box::new(move |status| {
+            send.send(status).ok();
+        }),
     }]);
     status.try_recv().unwrap_or(0)
 }
