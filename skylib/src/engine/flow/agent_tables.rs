@@ -286,7 +286,7 @@ mod tests {
         drop(a);
         let (flows, warnings) = collected(&tables, asked, &query);
         assert_eq!((flows.len(), warnings.len()), (0, 2), "{warnings:?}");
-        assert_eq!(tables.links.status().answers_invalid, 1);
+        assert_eq!(tables.links.status().answers_invalid, 2);
     }
 
     #[test]
