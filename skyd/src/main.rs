@@ -23,6 +23,7 @@ mod idle_connections;
 mod limits;
 mod log;
 mod machine_memory;
+mod metadata_format;
 mod openapi;
 mod printable;
 mod process_stats;

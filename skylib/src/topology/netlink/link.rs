@@ -3,6 +3,7 @@
 use netlink_packet_core::Parseable;
 use netlink_packet_route::link::{BondMode, BondPortState, InfoBondPort, MiiStatus};
 
+use super::link_details::{Details, details};
 use super::stats::Counters;
 use super::wire::{Attribute, attributes, colon_hex, u16_at, u32_at};
 use crate::value::{Map, Text, Value};
@@ -36,6 +37,8 @@ pub(crate) struct LinkMessage {
     pub(crate) state: u8,
     pub(crate) vlan: Option<u16>,
     pub(crate) bond_mode: Option<u8>,
+    /// Metadata that depends on the kind.
+    pub(super) details: Details,
     /// State as a member of a bond, as metadata.
     pub(crate) bond_slave: Option<Map>,
     pub(crate) stats: Option<Counters>,
@@ -89,7 +92,8 @@ impl LinkMessage {
                     Some("bond") => {
                         self.bond_mode = find(&attribute, IFLA_BOND_MODE, |a| a.u8());
                     }
-                    _ => {}
+                    Some(kind) => self.details = details(kind, &attribute),
+                    None => {}
                 },
                 IFLA_INFO_SLAVE_KIND => slave_kind = attribute.text(),
                 IFLA_INFO_SLAVE_DATA if slave_kind.as_deref() == Some("bond") => {
@@ -149,6 +153,7 @@ impl LinkMessage {
         if let Some(mode) = self.bond_mode {
             pairs.push(("BondMode", BondMode::from(mode).to_string().into()));
         }
+        pairs.extend(self.details.iter().cloned());
         if let Some(slave) = &self.bond_slave {
             pairs.push(("BondSlave", slave.clone().into()));
         }

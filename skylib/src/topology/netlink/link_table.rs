@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::l2_edges::LinkTarget;
 use super::link::LinkMessage;
-use super::link_node::difference;
 use super::link_state::{LinkFacts, LinkState};
+use super::link_watch::LinkWatchers;
 use super::neighbor::{NeighborTable, TableKind};
 use super::stats::Counters;
 use super::wire::NetlinkEvent;
@@ -19,6 +19,7 @@ use crate::graph::{Graph, Metadata, NodeId, Origin};
 use crate::sys::netns::NetnsId;
 use crate::time::Timestamp;
 use crate::topology::known_tids::{KernelId, KnownTids};
+use crate::topology::subgraph::difference;
 use crate::value::{Text, Value};
 
 /// Identifier of a namespace; increases with each registration.
@@ -65,6 +66,8 @@ pub(crate) struct LinkTable {
     pub(super) claims: HashMap<LinkKey, BTreeSet<LinkKey>>,
     /// TIDs of the links of all namespaces.
     pub(super) tids: Arc<KnownTids>,
+    /// Observers to wake when a link appears, disappears, or changes its name or state.
+    pub(super) watchers: LinkWatchers,
     /// Key of the next namespace to be registered.
     next: u32,
 }
@@ -106,6 +109,7 @@ impl LinkTable {
             namespaces: BTreeMap::new(),
             claims: HashMap::new(),
             tids,
+            watchers: LinkWatchers::default(),
             next: 0,
         }
     }
@@ -543,6 +547,7 @@ impl LinkTable {
         follow_up.refresh.remove(&at);
         // Fails if another writer has deleted the node.
         let _deleted = graph.delete_node(&link.node, now);
+        self.watchers.wake();
     }
 
     pub(super) fn link(&self, at: LinkKey) -> Option<&LinkState> {

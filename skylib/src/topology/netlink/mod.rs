@@ -16,9 +16,11 @@
 mod address;
 mod l2_edges;
 mod link;
+mod link_details;
 mod link_node;
 mod link_state;
 mod link_table;
+mod link_watch;
 mod namespace;
 mod neighbor;
 mod route;
@@ -37,7 +39,9 @@ use std::time::Duration;
 use super::known_tids::KnownTids;
 use super::{Probe, ProbeContext, ProbeError};
 
+pub(super) use link_watch::LinkSummary;
 pub use namespace::Namespaces;
+pub(super) use stats::Counters;
 
 /// Options for watching namespaces.
 #[derive(Clone, Debug)]

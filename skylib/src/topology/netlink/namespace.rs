@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ use super::worker::{Sockets, Worker};
 use crate::graph::{Graph, Metadata, MetadataOp, Node, NodeId};
 use crate::sys::capability::Capability;
 use crate::sys::eventfd::EventFd;
-use crate::sys::netns::{Netns, NetnsId};
+use crate::sys::netns::{Netns, NetnsId, run_in_each};
 use crate::time::Timestamp;
 use crate::topology::known_tids::{KernelId, TidSource};
 use crate::topology::probe::wait_for_stop;
@@ -114,6 +115,12 @@ impl Namespaces {
         })
     }
 
+    /// Returns the graph that the namespaces are in, and the node of the host.
+    #[must_use]
+    pub fn target(&self) -> &ProbeTarget {
+        &self.shared.target
+    }
+
     /// Watches the namespace that a file refers to, and returns its node.
     ///
     /// A namespace that is registered by another path retains its node. If the file refers to the
@@ -178,6 +185,26 @@ impl Namespaces {
     pub(crate) fn registered(&self, path: &Path) -> Option<NetnsId> {
         let registry = lock(&self.registry);
         registry.paths.get(path).map(|path| path.namespace)
+    }
+
+    /// Returns the node of a namespace that is registered by any path.
+    pub(in crate::topology) fn node_of(&self, id: NetnsId) -> Option<NodeId> {
+        let registry = lock(&self.registry);
+        registry.known.get(&id).map(|known| known.node.clone())
+    }
+
+    /// Runs `work` inside each namespace except that of the host, and returns the results.
+    ///
+    /// # Errors
+    /// Returns `PermissionDenied` without the capability to enter namespaces.
+    pub(in crate::topology) fn run_in_each<T: Send>(
+        &self,
+        work: impl FnMut() -> T + Send,
+    ) -> io::Result<Vec<T>> {
+        let members = self.shared.members_after(0);
+        let others = members.iter().filter(|member| member.key != self.own);
+        let fds: Vec<_> = others.map(|member| member.netns.as_fd()).collect();
+        run_in_each(&fds, work)
     }
 
     /// Stops the threads of all registered namespaces; their nodes remain in the graph.
