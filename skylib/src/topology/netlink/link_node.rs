@@ -39,11 +39,14 @@ impl LinkTable {
                 }
             }
             self.relink(graph, at, source, now, follow_up);
+            self.relink_function(graph, at, now, follow_up);
             return;
         }
         self.add_node(graph, at, metadata, now);
         self.watchers.wake();
         self.relink(graph, at, source, now, follow_up);
+        self.relink_function(graph, at, now, follow_up);
+        self.relink_functions_of(graph, at, now, follow_up);
         let referring = self.claims.get(&at).into_iter().flatten();
         for other in referring.copied().collect::<Vec<_>>() {
             self.relink(graph, other, EventSource::Reply, now, follow_up);

@@ -6,6 +6,7 @@ use super::link_table::LinkKey;
 use super::neighbor::{NeighborMessage, NeighborTable, TableKind};
 use super::stats::Counters;
 use crate::graph::{EdgeId, Metadata, NodeId};
+use crate::sys::pci::PciDevice;
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
 
@@ -17,6 +18,7 @@ pub(crate) struct LinkFacts {
     /// Speed, in Mbit/s.
     pub(crate) speed: Option<u32>,
     pub(crate) features: Option<Value>,
+    pub(crate) pci: PciDevice,
 }
 
 /// The state of one link.
@@ -52,6 +54,8 @@ pub(super) struct L2Edges {
     pub(super) master: Option<EdgeId>,
     pub(super) lower: Option<EdgeId>,
     pub(super) peer: Option<EdgeId>,
+    /// Edge from the physical function (SR-IOV).
+    pub(super) function: Option<EdgeId>,
 }
 
 /// A neighbor table, and its metadata value, which is produced on demand.
@@ -103,6 +107,10 @@ impl LinkState {
         optional("Speed", self.facts.speed.map(Value::from));
         optional("BusInfo", self.facts.bus_info.clone().map(Value::from));
         optional("Features", self.facts.features.clone());
+        let pci = &self.facts.pci;
+        optional("NUMANode", pci.numa_node.map(Value::from));
+        let function = pci.virtual_function.as_ref();
+        optional("VfID", function.map(|(_, number)| Value::from(*number)));
         let list = |addresses: &[Address]| (!addresses.is_empty()).then(|| Value::list(addresses));
         optional("IPV4", list(&self.ipv4));
         optional("IPV6", list(&self.ipv6));

@@ -219,6 +219,13 @@ impl LinkTable {
         }
         for index in changed {
             self.show(graph, (key, index), source, now, &mut follow_up);
+            let link = self.link((key, index));
+            let has_functions =
+                link.is_some_and(|link| link.message.function_count.is_some_and(|count| count > 0));
+            if source == EventSource::Notification && has_functions {
+                // Notifications lack the settings of virtual functions.
+                follow_up.refresh.insert((key, index));
+            }
         }
         follow_up
     }
@@ -486,7 +493,7 @@ impl LinkTable {
         &mut self,
         graph: &mut Graph,
         key: NamespaceKey,
-        message: LinkMessage,
+        mut message: LinkMessage,
         facts: Option<&LinkFacts>,
         now: Timestamp,
         follow_up: &mut FollowUp,
@@ -508,6 +515,10 @@ impl LinkTable {
             // The kernel removes the routes of a link that is set down without a message.
             follow_up.routes = true;
             follow_up.forwarding = true;
+        }
+        if message.function_count.is_none() {
+            message.function_count = link.message.function_count;
+            message.functions = link.message.functions.take();
         }
         link.message = message;
         if let Some(facts) = facts {

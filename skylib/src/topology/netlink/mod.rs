@@ -27,6 +27,7 @@ mod route;
 mod rule;
 mod socket;
 mod stats;
+mod virtual_functions;
 mod wire;
 mod worker;
 

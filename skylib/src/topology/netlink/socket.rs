@@ -9,7 +9,7 @@ use netlink_packet_core::{
     NetlinkBuffer, NetlinkMessage,
 };
 use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::RouteMessage;
@@ -160,7 +160,9 @@ impl RequestSocket {
 
     /// Returns all links, as events.
     pub(super) fn links(&mut self) -> io::Result<Vec<NetlinkEvent>> {
-        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let mut request = LinkMessage::default();
+        request.attributes.push(virtual_functions());
+        let request = RouteNetlinkMessage::GetLink(request);
         self.dump_events(&request)?.complete()
     }
 
@@ -168,6 +170,7 @@ impl RequestSocket {
     pub(super) fn link(&mut self, index: u32) -> io::Result<Option<NetlinkEvent>> {
         let mut request = LinkMessage::default();
         request.header.index = index;
+        request.attributes.push(virtual_functions());
         let mut found = None;
         let message = RouteNetlinkMessage::GetLink(request);
         let answer = self.request(&message, 0, |kind, payload| {
@@ -331,6 +334,11 @@ impl RequestSocket {
             }
         }
     }
+}
+
+/// Returns the attribute that requests the settings of virtual functions (SR-IOV).
+fn virtual_functions() -> LinkAttribute {
+    LinkAttribute::ExtMask(vec![LinkExtentMask::Vf])
 }
 
 /// Returns the messages of a datagram, up to the first malformed one.

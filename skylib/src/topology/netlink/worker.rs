@@ -19,6 +19,7 @@ use super::wire::NetlinkEvent;
 use crate::graph::Graph;
 use crate::sys::ethtool::{Ethtool, Features};
 use crate::sys::eventfd::{EventFd, wait_readable};
+use crate::sys::pci::PciDevice;
 use crate::sys::timerfd::TimerFd;
 use crate::time::Timestamp;
 use crate::value::{Map, Text, Value};
@@ -400,7 +401,7 @@ impl<'a> Worker<'a> {
 
     fn facts_of(&mut self, name: &str) -> LinkFacts {
         let ethtool = &self.sockets.ethtool;
-        let (driver, bus_info) = match ethtool.driver(name) {
+        let (driver, bus_info): (Text, Option<Text>) = match ethtool.driver(name) {
             Ok(driver) => (driver.name.into(), Some(driver.bus_info.into())),
             Err(_) => (Text::default(), None),
         };
@@ -413,11 +414,13 @@ impl<'a> Worker<'a> {
                 .ok()
                 .and_then(|set| self.feature_value(name, set))
         };
+        let pci = bus_info.as_deref().map(PciDevice::read).unwrap_or_default();
         LinkFacts {
             driver,
             bus_info,
             speed,
             features,
+            pci,
         }
     }
 

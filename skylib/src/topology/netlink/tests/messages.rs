@@ -192,6 +192,37 @@ fn virtual_devices_have_their_mode_and_owner() {
 }
 
 #[test]
+fn virtual_functions_have_settings() {
+    let numbers = |numbers: &[u32]| -> Vec<u8> {
+        numbers
+            .iter()
+            .flat_map(|number| number.to_ne_bytes())
+            .collect()
+    };
+    let mut mac = numbers(&[2]);
+    mac.extend([2, 0, 0, 0, 0, 7]);
+    mac.resize(36, 0);
+    let function: Vec<u8> = [
+        attribute(1, &mac),
+        attribute(2, &numbers(&[2, 30, 1])),
+        attribute(3, &numbers(&[2, 100])),
+        attribute(4, &numbers(&[2, 1])),
+        attribute(5, &numbers(&[2, 0])),
+    ]
+    .concat();
+    let list = [attribute(1, &function), attribute(9, &[1, 2, 3])].concat();
+    let mut message = vec![0; 16];
+    message.extend(attribute(libc::IFLA_NUM_VF, &3_u32.to_ne_bytes()));
+    message.extend(attribute(libc::IFLA_VFINFO_LIST, &list));
+    let link = LinkMessage::parse(&message).unwrap();
+    assert_eq!(link.function_count, Some(3));
+    assert_eq!(
+        json(link.functions.unwrap()),
+        r#"[{"ID":2,"MAC":"02:00:00:00:00:07","Qos":1,"Spoofchk":true,"TxRate":100,"Vlan":30}]"#
+    );
+}
+
+#[test]
 fn a_vlan_device_has_its_number() {
     let link = written(vec![
         LinkAttribute::Link(4),
