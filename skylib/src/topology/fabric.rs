@@ -147,6 +147,10 @@ impl Fabric {
     }
 
     /// Adds the nodes and links to a graph.
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     pub(crate) fn write_to(&self, graph: &mut Graph, origin: &Origin, now: Timestamp) {
         for (name, metadata) in &self.nodes {
             let node = Node::new(fabric_id(name), metadata.clone(), now);
@@ -166,6 +170,10 @@ impl Fabric {
 }
 
 /// Links the nodes of a fabric to nodes that other probes find.
+#[cfg_attr(
+    not(feature = "engine"),
+    allow(dead_code, reason = "only the engine uses it")
+)]
 #[derive(Debug)]
 pub(crate) struct FabricProcessor {
     fabric: Fabric,

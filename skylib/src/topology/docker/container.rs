@@ -22,6 +22,17 @@ pub struct Container {
     pub state: ContainerState,
     /// Configuration of the container.
     pub config: ContainerConfig,
+    /// Settings of the container that depend on the host.
+    pub host_config: HostConfig,
+}
+
+/// Settings of a container that depend on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[non_exhaustive]
+pub struct HostConfig {
+    /// Network of the container, such as `host` or `none`.
+    pub network_mode: String,
 }
 
 /// State of a container.
@@ -70,6 +81,12 @@ impl Container {
         self.state.pid > 0
     }
 
+    /// Returns whether the container uses the network of its host.
+    #[must_use]
+    pub fn has_host_network(&self) -> bool {
+        self.host_config.network_mode == "host"
+    }
+
     /// Returns the metadata of the container's node. `engine` is the name of the probe.
     pub(super) fn metadata(&self, engine: &str) -> Metadata {
         let mut container = Map::from_iter([
@@ -116,7 +133,7 @@ pub struct EngineEvent {
     #[serde(rename = "Type")]
     pub kind: String,
     /// Change, such as `start` or `die`.
-    #[serde(rename = "Action", alias = "status")]
+    #[serde(rename = "Action")]
     pub action: String,
     /// Object that has changed.
     #[serde(rename = "Actor")]
@@ -209,7 +226,7 @@ mod tests {
         };
         let event = |kind: &str, action: &str, id: &str| {
             changed(&format!(
-                r#"{{"Type":"{kind}","Action":"{action}","Actor":{{"ID":"{id}","Attributes":{{}}}}}}"#
+                r#"{{"status":"{action}","id":"{id}","Type":"{kind}","Action":"{action}","Actor":{{"ID":"{id}","Attributes":{{}}}}}}"#
             ))
         };
         assert_eq!(event("container", "rename", "ab").as_deref(), Some("ab"));

@@ -12,11 +12,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use container::{Container, ContainerConfig, ContainerState, EngineEvent, EventActor};
+pub use container::{
+    Container, ContainerConfig, ContainerState, EngineEvent, EventActor, HostConfig,
+};
 
 use self::container::{ListedContainer, is_identifier};
 use super::json_frames::JsonFrames;
@@ -144,9 +146,8 @@ impl DockerProbe {
         if self.containers.len() >= MAX_CONTAINERS && !self.containers.contains_key(id) {
             return Ok(());
         }
-        let extra = Metadata::from_iter([("Manager", self.name)]);
         let name = container.display_name();
-        match self.namespaces.register(&path, name, &extra, context) {
+        match self.owner_of(&container, &path, context) {
             Ok(owner) => {
                 context.problem(id, None);
                 let shown = Shown {
@@ -164,6 +165,21 @@ impl DockerProbe {
             }
         }
         Ok(())
+    }
+
+    /// Returns the node that owns a container: the host, or the node of its namespace.
+    fn owner_of(
+        &self,
+        container: &Container,
+        path: &Path,
+        context: &ProbeContext,
+    ) -> io::Result<NodeId> {
+        if container.has_host_network() {
+            return Ok(self.writer.target().root.clone());
+        }
+        let extra = Metadata::from_iter([("Manager", self.name)]);
+        let name = container.display_name();
+        self.namespaces.register(path, name, &extra, context)
     }
 
     fn remove(&mut self, id: &str, context: &ProbeContext) {

@@ -102,6 +102,10 @@ impl<'a> Listener<'a> {
     fn run(&mut self, context: &ProbeContext) -> io::Result<()> {
         let changes = self.probe.namespaces.watch_links()?;
         self.update_links();
+        // What an earlier run has heard may have expired.
+        self.probe
+            .writer
+            .apply(self.neighbors.subgraph(&self.links));
         context.running();
         loop {
             let [stopped, received, changed, elapsed] = wait_readable([

@@ -37,6 +37,8 @@ pub(super) struct LinkState {
     fdb: TableState,
     neighbors: TableState,
     routes: Option<Value>,
+    /// Queueing disciplines.
+    queues: Option<Value>,
     /// Counters of the last read.
     counters: Counters,
     /// Metadata value of the counters.
@@ -81,6 +83,7 @@ impl LinkState {
             fdb: TableState::default(),
             neighbors: TableState::default(),
             routes: None,
+            queues: None,
             counters,
             metric: message.stats.map(|stats| stats.to_value(None, None)),
             last_metric: None,
@@ -117,6 +120,7 @@ impl LinkState {
         optional("FDB", self.fdb.value(self.message.index));
         optional("Neighbors", self.neighbors.value(self.message.index));
         optional("RoutingTables", self.routes.clone());
+        optional("Queues", self.queues.clone());
         optional("Metric", self.metric.clone());
         optional("LastUpdateMetric", self.last_metric.clone());
         pairs.into_iter().collect()
@@ -176,6 +180,13 @@ impl LinkState {
     pub(super) fn set_routes(&mut self, routes: Option<Value>) -> bool {
         let differs = self.routes != routes;
         self.routes = routes;
+        differs
+    }
+
+    /// Replaces the queueing disciplines; returns whether they differ.
+    pub(super) fn set_queues(&mut self, queues: Option<Value>) -> bool {
+        let differs = self.queues != queues;
+        self.queues = queues;
         differs
     }
 

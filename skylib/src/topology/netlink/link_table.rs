@@ -396,12 +396,13 @@ impl LinkTable {
         self.show_all(graph, key, changed, now);
     }
 
-    /// Applies the counters of all links.
+    /// Applies the counters and the queues of all links.
     pub(crate) fn sample(
         &mut self,
         graph: &mut Graph,
         key: NamespaceKey,
         samples: &[(u32, Counters)],
+        mut queues: HashMap<u32, Value>,
         now: Timestamp,
     ) {
         let Some(namespace) = self.namespaces.get_mut(&key) else {
@@ -413,7 +414,8 @@ impl LinkTable {
             let Some(link) = namespace.links.get_mut(index) else {
                 continue;
             };
-            if link.sample(counters, before, now) {
+            let has_other_queues = link.set_queues(queues.remove(index));
+            if link.sample(counters, before, now) || has_other_queues {
                 changed.push(*index);
             }
         }

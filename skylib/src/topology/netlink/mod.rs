@@ -14,6 +14,7 @@
 //! ```
 
 mod address;
+mod buffer_pool;
 mod l2_edges;
 mod link;
 mod link_details;
@@ -23,6 +24,7 @@ mod link_table;
 mod link_watch;
 mod namespace;
 mod neighbor;
+mod queue;
 mod route;
 mod rule;
 mod socket;

@@ -11,11 +11,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::NetlinkOptions;
+use super::buffer_pool::BufferPool;
 use super::link_node::{ownership, unused_id};
 use super::link_table::{FollowUp, LinkTable, NamespaceKey};
 use super::worker::{Sockets, Worker};
 use crate::graph::{Graph, Metadata, MetadataOp, Node, NodeId};
 use crate::sys::capability::Capability;
+use crate::sys::ethtool::Features;
 use crate::sys::eventfd::EventFd;
 use crate::sys::netns::{Netns, NetnsId, run_in_each};
 use crate::time::Timestamp;
@@ -70,6 +72,9 @@ pub(super) struct Shared {
     /// Locked inside graph transactions only, which defines the lock order.
     table: Mutex<LinkTable>,
     members: Mutex<Members>,
+    pub(super) buffers: Arc<BufferPool>,
+    /// Metadata values of feature sets, which links with equal features share.
+    features: Mutex<HashMap<Features, Value>>,
 }
 
 /// Watched namespaces by key, and the number of all namespaces so far.
@@ -107,6 +112,8 @@ impl Namespaces {
             options,
             table,
             members,
+            buffers: Arc::default(),
+            features: Mutex::default(),
         });
         Arc::new(Self {
             shared,
@@ -262,7 +269,7 @@ impl Namespaces {
         self.shared.add_member(&member);
         let shared = Arc::clone(&self.shared);
         let watch = move || {
-            let open = |member: &Member| member.netns.run(Sockets::open)?;
+            let open = |member: &Member| member.netns.run(|| Sockets::open(&shared.buffers))?;
             shared.watch(&member, &stop, open, || {});
         };
         let thread = thread::Builder::new()
@@ -414,6 +421,10 @@ impl Shared {
         lock(&self.table)
     }
 
+    pub(super) fn features(&self) -> MutexGuard<'_, HashMap<Features, Value>> {
+        lock(&self.features)
+    }
+
     /// Returns the namespaces registered after the first `arrival` ones, in order of registration.
     pub(super) fn members_after(&self, arrival: u64) -> Vec<Arc<Member>> {
         let position = |member: &Arc<Member>| member.arrival.load(Ordering::Relaxed);
@@ -467,7 +478,7 @@ impl Shared {
         self.watch(
             &member,
             context.stop_event(),
-            |_| Sockets::open(),
+            |_| Sockets::open(&self.buffers),
             || context.running(),
         );
         lock(&self.members).by_key.remove(&key);

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::buffer_pool::BufferPool;
 use super::link_state::LinkFacts;
 use super::link_table::{EventSource, FollowUp, LinkTable, NamespaceKey, Routing};
 use super::namespace::{Member, Shared};
 use super::neighbor::MAX_ENTRIES;
+use super::queue;
 use super::route::{MAX_ROUTES, Route, RoutesByLink};
 use super::rule::Rule;
 use super::socket::{EventSocket, Received, RequestSocket};
@@ -34,11 +36,11 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Opens the sockets in the namespace of the calling thread.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn open(buffers: &Arc<BufferPool>) -> io::Result<Self> {
         Ok(Self {
             // The event socket is first, so that no change during the initial read is lost.
-            events: EventSocket::open()?,
-            requests: RequestSocket::open()?,
+            events: EventSocket::open(buffers)?,
+            requests: RequestSocket::open(buffers)?,
             ethtool: Ethtool::open()?,
         })
     }
@@ -57,9 +59,6 @@ pub(super) struct Worker<'a> {
     /// Number of routes of this namespace at the last read.
     route_count: usize,
     nsids: NsidSearch,
-    /// Metadata values of feature sets, which links with equal features share; at most
-    /// [`FEATURE_SETS`].
-    features: HashMap<Features, Value>,
 }
 
 /// Changed tables whose update is delayed, so that a burst of changes costs one update.
@@ -98,7 +97,6 @@ impl<'a> Worker<'a> {
             pending: Pending::default(),
             route_count: 0,
             nsids: NsidSearch::default(),
-            features: HashMap::new(),
         })
     }
 
@@ -295,7 +293,8 @@ impl<'a> Worker<'a> {
             }
             Err(error) => return Err(error),
         };
-        self.update(|table, graph, key, now| table.sample(graph, key, &samples, now));
+        let queues = queue::by_link(self.sockets.requests.queues());
+        self.update(|table, graph, key, now| table.sample(graph, key, &samples, queues, now));
         Ok(())
     }
 
@@ -425,7 +424,7 @@ impl<'a> Worker<'a> {
     }
 
     fn feature_value(&mut self, name: &str, set: Features) -> Option<Value> {
-        if let Some(value) = self.features.get(&set) {
+        if let Some(value) = self.shared.features().get(&set) {
             return Some(value.clone());
         }
         let names = self.sockets.ethtool.feature_names(name).ok()?;
@@ -437,8 +436,9 @@ impl<'a> Worker<'a> {
             .map(|(i, name)| (name.clone(), set.is_active(i)))
             .collect();
         let value = Value::from(map);
-        if self.features.len() < FEATURE_SETS {
-            self.features.insert(set, value.clone());
+        let mut features = self.shared.features();
+        if features.len() < FEATURE_SETS {
+            features.insert(set, value.clone());
         }
         Some(value)
     }

@@ -304,9 +304,8 @@ impl Drop for Monitor {
 /// Returns a call of `ovs-ofctl` for a bridge.
 fn tool(options: &OpenFlowOptions, action: &str, bridge: &str) -> Command {
     let mut command = Command::new("ovs-ofctl");
-    command.arg("--timeout=5");
-    if action == "monitor" {
-        command = Command::new("ovs-ofctl");
+    if action != "monitor" {
+        command.arg("--timeout=5");
     }
     if !options.versions.is_empty() {
         command.args(["-O", &options.versions.join(",")]);

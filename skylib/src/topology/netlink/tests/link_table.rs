@@ -364,7 +364,8 @@ fn metrics_are_deltas_of_two_samples() {
         f.graph.take_events();
         f.now = Timestamp::from_ms(ms);
         let samples = [(1, packets(rx[0])), (2, packets(rx[1])), (99, packets(1))];
-        f.table.sample(&mut f.graph, ns, &samples, f.now);
+        f.table
+            .sample(&mut f.graph, ns, &samples, HashMap::new(), f.now);
         f.graph.take_events().len()
     };
     assert_eq!(sample(&mut f, 2000, [8, 0]), 1, "one transaction, one link");
@@ -541,4 +542,23 @@ fn settings_of_virtual_functions_survive_notifications() {
     };
     f.notify(ns, link_events([none]));
     assert_eq!(f.node("eth2").unwrap().metadata.get("Vfs"), None);
+}
+
+#[test]
+fn queues_are_shown_and_their_drops_followed() {
+    let mut f = Fixture::new();
+    let ns = f.namespace("blue");
+    f.notify(ns, link_events([link(2, "eth2", "")]));
+    let mut sample = |f: &mut Fixture, drops: u32| {
+        let queue = Map::from_iter([("Drops", drops)]);
+        let queues = HashMap::from([(2, Value::list([queue]))]);
+        let samples = [(2, packets(0))];
+        f.table.sample(&mut f.graph, ns, &samples, queues, f.now);
+        f.graph.take_events().len()
+    };
+    f.graph.take_events();
+    assert_eq!(sample(&mut f, 1), 1);
+    assert_eq!(sample(&mut f, 1), 0, "no change");
+    assert_eq!(sample(&mut f, 2), 1);
+    assert_eq!(f.json("eth2", "Queues"), r#"[{"Drops":2}]"#);
 }
