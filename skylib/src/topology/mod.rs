@@ -69,6 +69,6 @@ pub use peering::PeeringProcessor;
 #[cfg(feature = "netlink")]
 pub use probe::{Probe, ProbeContext, ProbeError, ProbeSet, ProbeState, ProbeStatus, ProbeTarget};
 #[cfg(feature = "netlink")]
-pub use stream::{AddressError, ServerAddress};
+pub use stream::{ServerAddress, ServerAddressError};
 #[cfg(feature = "netlink")]
 pub use subgraph::{Subgraph, SubgraphWriter};

@@ -24,7 +24,7 @@ use rustix::io::Errno;
 /// assert_eq!("tcp:192.0.2.1:6640".parse::<ServerAddress>()?.to_string(), "tcp:192.0.2.1:6640");
 /// assert_eq!("192.0.2.1:6640".parse::<ServerAddress>()?.to_string(), "tcp:192.0.2.1:6640");
 /// assert!("ssl:192.0.2.1:6640".parse::<ServerAddress>().is_err());
-/// # Ok::<(), skylib::topology::AddressError>(())
+/// # Ok::<(), skylib::topology::ServerAddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -38,12 +38,12 @@ pub enum ServerAddress {
 /// Error returned for text that is no address of a service.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an address; expected unix:PATH, tcp:HOST:PORT, or HOST:PORT")]
-pub struct AddressError(String);
+pub struct ServerAddressError(String);
 
 impl std::str::FromStr for ServerAddress {
-    type Err = AddressError;
+    type Err = ServerAddressError;
 
-    fn from_str(text: &str) -> Result<Self, AddressError> {
+    fn from_str(text: &str) -> Result<Self, ServerAddressError> {
         let after = |scheme: &str| {
             let rest = text.strip_prefix(scheme)?;
             Some(rest.strip_prefix("//").unwrap_or(rest))
@@ -51,7 +51,7 @@ impl std::str::FromStr for ServerAddress {
         if let Some(path) = after("unix:") {
             return match path.starts_with('/') {
                 true => Ok(Self::Unix(PathBuf::from(path))),
-                false => Err(AddressError(text.to_owned())),
+                false => Err(ServerAddressError(text.to_owned())),
             };
         }
         let service = after("tcp:").unwrap_or(text);
@@ -59,7 +59,7 @@ impl std::str::FromStr for ServerAddress {
         let is_host = !host.is_empty() && (!host.contains(':') || host.starts_with('['));
         match is_host && port.parse::<u16>().is_ok() {
             true => Ok(Self::Tcp(service.to_owned())),
-            false => Err(AddressError(text.to_owned())),
+            false => Err(ServerAddressError(text.to_owned())),
         }
     }
 }
