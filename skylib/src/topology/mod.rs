@@ -59,6 +59,8 @@ mod stream;
 #[cfg(feature = "netlink")]
 mod subgraph;
 pub mod tid;
+#[cfg(feature = "netlink")]
+mod tls;
 
 #[cfg(feature = "netlink")]
 pub use crate::sys::eventfd::EventFd;
@@ -72,3 +74,5 @@ pub use probe::{Probe, ProbeContext, ProbeError, ProbeSet, ProbeState, ProbeStat
 pub use stream::{ServerAddress, ServerAddressError};
 #[cfg(feature = "netlink")]
 pub use subgraph::{Subgraph, SubgraphWriter};
+#[cfg(feature = "netlink")]
+pub use tls::TlsFiles;

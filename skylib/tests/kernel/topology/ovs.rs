@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use skylib::graph::{Direction, Node, NodeId};
 use skylib::topology::ovsdb::OvsdbProbe;
-use skylib::topology::{ProbeState, ServerAddress};
+use skylib::topology::{ProbeSet, ProbeState, ServerAddress, TlsFiles};
 use skylib::value::Value;
 
 use super::lab::{Lab, View, run, text};
@@ -202,5 +202,50 @@ fn the_probe_connects_again() {
             g.count(&[("Type", "ovsbridge")]) == 0
         });
         lab.wait_status("ovsdb", |status| status.state == ProbeState::Running);
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_server_with_tls_is_followed_if_its_authority_is_known() {
+    if !has_programs(&[
+        "ovs-vsctl",
+        "ovsdb-server",
+        "ovsdb-tool",
+        "ovs-vswitchd",
+        "ovs-pki",
+    ]) {
+        return;
+    }
+    run(|mut lab| {
+        ip("link set lo up");
+        let switch = Switch::start();
+        switch.run("ovs-pki --dir=$PWD/pki --log=$PWD/pki.log init");
+        switch.run("ovs-pki --dir=$PWD/pki --log=$PWD/pki.log req+sign sc switch");
+        switch.stop_database();
+        switch.run(
+            "ovsdb-server --detach --pidfile=s.pid --log-file=s.log --private-key=sc-privkey.pem \
+             --certificate=sc-cert.pem --ca-cert=pki/switchca/cacert.pem --remote=punix:db.sock \
+             --remote=pssl:16640:127.0.0.1 conf.db",
+        );
+        let file = |name: &str| switch.0.join(name);
+        let address: ServerAddress = "ssl:127.0.0.1:16640".parse().unwrap();
+        let tls = TlsFiles::new(file("pki/switchca/cacert.pem"))
+            .with_client(file("sc-cert.pem"), file("sc-privkey.pem"));
+        let namespaces = lab.start();
+        let probe = OvsdbProbe::new(&namespaces, address.clone().with_tls(tls));
+        lab.probes.start(probe).unwrap();
+        switch.add_bridge("ovs5");
+        lab.wait("the bridge", |g| {
+            g.count(&[("Name", "ovs5"), ("Type", "ovsbridge")]) == 1
+        });
+        lab.probes.stop();
+        lab.probes = ProbeSet::new();
+        let other = TlsFiles::new(file("pki/controllerca/cacert.pem"));
+        let probe = OvsdbProbe::new(&namespaces, address.with_tls(other));
+        lab.probes.start(probe).unwrap();
+        lab.wait_status("ovsdb", |status| status.error.is_some());
+        let error = lab.status("ovsdb").error.unwrap();
+        assert!(error.contains("certificate"), "{error}");
     });
 }
