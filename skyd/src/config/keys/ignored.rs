@@ -1,6 +1,6 @@
 //! Keys of Skydive that have no effect here, and old names of keys.
 
-use super::ValueType::{Flag, Free, List, Text};
+use super::ValueType::{Flag, Free, Text};
 use super::{ConfigKey, ValueType, key};
 
 const fn unread(
@@ -24,28 +24,12 @@ const fn free(name: &'static str, help: &'static str) -> ConfigKey {
 pub(super) const IGNORED: &[ConfigKey] = &[
     free("storage.*", "Settings of other storage drivers."),
     unread(
-        "agent.topology.probes",
-        List,
-        "ovsdb",
-        "Topology probes of an agent.",
-    ),
-    unread(
-        "agent.topology.docker.url",
-        Text,
-        "unix:///var/run/docker.sock",
-        "Address of the Docker service.",
-    ),
-    unread(
         "agent.topology.docker.netns.run_path",
         Text,
         "/var/run/docker/netns",
         "Folder of the network namespaces of Docker.",
     ),
     free("agent.topology", "Settings of other topology probes."),
-    free(
-        "agent.metadata_config",
-        "Files whose content is added to the metadata of the host.",
-    ),
     free(
         "agent.flow",
         "Other settings of the flow probes of an agent.",

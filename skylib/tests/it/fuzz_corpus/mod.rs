@@ -10,6 +10,8 @@ mod exports;
 mod files;
 mod messages;
 mod packets;
+#[cfg(feature = "netlink")]
+mod probes;
 mod queries;
 mod resources;
 #[cfg(feature = "scripting")]
