@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
         "flow_transport",
         "graph_dump",
         "limits",
+        "liveness",
         "log",
         "openapi",
         "outgoing",
