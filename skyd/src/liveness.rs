@@ -12,7 +12,7 @@ pub(crate) struct Liveness {
     configured: Duration,
     /// Time of the last ping.
     last: Option<Instant>,
-    /// Longest interval between the first pings.
+    /// Maximum interval between the first pings.
     interval: Duration,
     /// Number of intervals in `interval`; at most [`INTERVALS`].
     count: u32,
