@@ -26,6 +26,7 @@ mod limits;
 mod liveness;
 mod log;
 mod machine_memory;
+mod metadata_format;
 mod openapi;
 mod outgoing;
 mod peer_feed;
