@@ -29,11 +29,11 @@ pub(crate) fn collectors(config: &Config) -> anyhow::Result<Vec<CollectorOptions
             listen: port.to_string(),
             ..Entry::default()
         }],
-        Some(list @ Value::Array(_)) => serde_json::from_value::<Vec<EntryForm>>(list.clone())
-            .with_context(|| format!("{KEY}: expected addresses or {{listen: ADDRESS, …}}"))?
-            .into_iter()
-            .map(EntryForm::entry)
-            .collect(),
+        Some(Value::Array(list)) => list
+            .iter()
+            .map(entry)
+            .collect::<Result<Vec<_>, _>>()
+            .with_context(|| format!("{KEY}: expected addresses or {{listen: ADDRESS, …}}"))?,
         Some(_) => bail!("{KEY}: expected an address, or a list of {{listen: ADDRESS, …}}"),
     };
     let timeout = config.duration("pipes.node_timeout");
@@ -46,12 +46,15 @@ pub(crate) fn collectors(config: &Config) -> anyhow::Result<Vec<CollectorOptions
 
 const KEY: &str = "pipes.in";
 
-/// An entry of the list, in one of its two forms.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum EntryForm {
-    Address(String),
-    Full(Box<Entry>),
+/// Returns an entry of the list from one of its two forms.
+fn entry(value: &Value) -> serde_json::Result<Entry> {
+    match value {
+        Value::String(listen) => Ok(Entry {
+            listen: listen.clone(),
+            ..Entry::default()
+        }),
+        _ => Entry::deserialize(value),
+    }
 }
 
 /// Settings of one collector.
@@ -84,18 +87,6 @@ struct Names {
     exporters: HashMap<IpAddr, String>,
     #[serde(default)]
     interfaces: HashMap<IpAddr, HashMap<u32, String>>,
-}
-
-impl EntryForm {
-    fn entry(self) -> Entry {
-        match self {
-            Self::Address(listen) => Entry {
-                listen,
-                ..Entry::default()
-            },
-            Self::Full(entry) => *entry,
-        }
-    }
 }
 
 impl Entry {

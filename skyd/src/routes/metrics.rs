@@ -268,7 +268,7 @@ fn exports(page: &mut MetricsPage, engine: &Status) {
             reason("limit", status.intake.evicted),
         ]
     });
-    let help = "Data sets of flow exports that wait for their template.";
+    let help = "Data sets of flow exports that wait for a template.";
     family(
         MetricKind::Gauge,
         "skyd_pipes_in_waiting_sets",

@@ -57,9 +57,11 @@ impl Lab {
         let query = format!("G.V().Has('Captures.ID', '{id}', 'Captures.State', 'active')");
         let shown = || self.ask(&format!("{query}.Count()"));
         wait("the capture", || shown() == "1");
-        let status = self.engine.captures().get(&id).unwrap().status.clone();
-        assert_eq!(status["Nodes"][0]["Name"], "right", "{status}");
-        assert_eq!(status["Nodes"][0]["State"], "active", "{status}");
+        wait("the status", || {
+            let status = self.engine.captures().get(&id).unwrap().status.clone();
+            let node = &status["Nodes"][0];
+            node["Name"] == "right" && node["State"] == "active"
+        });
         let values = self.ask(&format!("{query}.Values('Captures.{key}')"));
         values.trim_matches(['[', ']', '"']).to_owned()
     }

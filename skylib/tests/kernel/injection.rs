@@ -144,7 +144,7 @@ fn injected_packets_are_the_requested_flows() {
         }
         let flows = [
             "Has('Application', 'ICMPv4').Has('ICMP.ID', 321).Has('Network.A', '10.7.0.1')",
-            "Has('Application', 'ICMPv6').Has('ICMP.ID', 322).Has('Network.A', 'fd07::1')",
+            "Has('Application', 'ICMPv6Echo').Has('ICMP.ID', 322).Has('Network.A', 'fd07::1')",
             "Has('Network.B', '10.7.0.2').Has('Transport.Protocol', 'UDP', 'Transport.B', 5000)",
             "Has('Network.B', 'fd07::2').Has('Transport.Protocol', 'UDP', 'Transport.B', 5000)",
             "Has('Network.B', '10.7.0.2').Has('Transport.Protocol', 'TCP', 'Transport.A', 4000)",

@@ -313,8 +313,8 @@ fn find(
 const MAX_PROBES: usize = 256;
 const TID: &str = "TID";
 
-/// Types of nodes that packets can be captured on.
-const CAPTURABLE: [&str; 29] = [
+/// Types of nodes that packets can be captured on, and of exporters of flows.
+const CAPTURABLE: [&str; 31] = [
     "ovsbridge",
     "ovsport",
     "dpdkport",
@@ -344,6 +344,8 @@ const CAPTURABLE: [&str; 29] = [
     "ip6gre",
     "sit",
     "device",
+    "exporter",
+    "exporterport",
 ];
 
 #[cfg(test)]
