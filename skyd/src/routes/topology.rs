@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use hyper::header::ACCEPT;
+use hyper::header::{ACCEPT, HeaderValue};
 use skylib::api::go_json::{JsonError, Members};
 use skylib::engine::{Engine, QueryOptions};
 use skylib::gremlin::{Answer, DotStream, Query, QueryError, QueryErrorKind};
@@ -84,14 +84,18 @@ pub(crate) async fn query(call: Call) -> Response {
             let view = engine.graph().view();
             let pin = view.pin(engine.memory());
             let answer = engine.run_on(&view, &query, options)?;
+            let warnings = query.warnings(&view, &interrupt);
             Ok(format.body(answer, memory).map(|mut body| {
                 body.hold_pin(pin);
-                body
+                (body, warnings)
             }))
         })
         .await;
     match answered {
-        Ok(Ok(Ok(body))) => response::with_body(StatusCode::OK, format.content_type(), body),
+        Ok(Ok(Ok((body, warnings)))) => {
+            let response = response::with_body(StatusCode::OK, format.content_type(), body);
+            with_warnings(response, &warnings)
+        }
         Ok(Ok(Err(error)) | Err(error)) if error.kind() == QueryErrorKind::Memory => {
             response::try_later(&error.to_string())
         }
@@ -103,6 +107,25 @@ pub(crate) async fn query(call: Call) -> Response {
         Err(error) => query_stopped(error),
     }
 }
+
+/// Adds a header to a response for each warning.
+fn with_warnings(mut response: Response, warnings: &[String]) -> Response {
+    for warning in warnings {
+        // Keys may contain any characters; a header only printable ASCII.
+        let is_printable = |c: char| c.is_ascii_graphic() || c == ' ';
+        let text: String = warning
+            .chars()
+            .map(|c| if is_printable(c) { c } else { '?' })
+            .collect();
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+    response
+}
+
+/// Header with a warning about the query.
+const WARNING: &str = "x-warning";
 
 /// Returns the execution plan of a query, always as JSON.
 async fn explain(app: &App, client: &ClientKey, query: String) -> Response {

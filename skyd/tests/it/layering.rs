@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
         "limits",
         "log",
         "openapi",
+        "multipart",
         "printable",
         "process_stats",
         "process_tuning",

@@ -59,7 +59,7 @@ pub use extra_layers::records::{
     DnsSrv, DnsTimestamp, Vrrpv2Layer,
 };
 pub use field::{
-    DetailField, FlowField, IntField, MetricField, ObjectField, PlainInt, TextField,
+    DetailField, FlowField, IntField, LayerField, MetricField, ObjectField, PlainInt, TextField,
     UnknownNameError,
 };
 pub use key_ignore::KeyIgnore;

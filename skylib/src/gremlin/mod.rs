@@ -64,6 +64,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod traversal;
+mod warnings;
 
 use std::fmt;
 use std::str::FromStr;

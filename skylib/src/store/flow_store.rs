@@ -1,5 +1,6 @@
 //! `FlowStore`: storage of flows after they have left the flow tables.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow};
@@ -26,6 +27,20 @@ pub trait FlowStore: Send + Sync {
     /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field by which to sort or
     /// deduplicate.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError>;
+
+    /// Calls `visit` with each flow that [`FlowStore::query`] would return, until it breaks. The
+    /// flows may lack their raw packets.
+    ///
+    /// # Errors
+    /// Returns the errors of [`FlowStore::query`].
+    fn visit(
+        &self,
+        query: &FlowQuery,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> Result<(), FlowQueryError> {
+        let _stopped = self.query(query)?.flows.iter().try_for_each(visit);
+        Ok(())
+    }
 
     /// Returns the number of flows that [`FlowStore::query`] would return.
     ///

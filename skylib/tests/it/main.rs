@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod allocations;
+mod cookbook;
 // libpcap compiles the filters.
 #[cfg(feature = "pcap")]
 mod flow_cases;
@@ -15,6 +16,7 @@ mod fuzz_corpus;
 mod graph_memory;
 mod gremlin_cases;
 mod gremlin_guide;
+mod grouping;
 mod history;
 mod interrupts;
 mod language;

@@ -5,6 +5,7 @@
 //! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns
 //! within milliseconds.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -13,7 +14,7 @@ use super::hub::FlowHub;
 use crate::capture::{CaptureHandle, PendingFlows};
 use crate::engine::monotonic;
 use crate::flow::{
-    FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, MergeOptions, PacketsByFlow,
+    Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, MergeOptions, PacketsByFlow,
 };
 use crate::store::FlowStore;
 use crate::time::TimeSlice;
@@ -50,7 +51,7 @@ impl<'a> HubReader<'a> {
     fn fan_out<T>(
         &self,
         start: impl Fn(&CaptureHandle) -> Result<PendingFlows, FlowQueryError>,
-        finish: impl Fn(PendingFlows) -> Result<T, FlowQueryError>,
+        mut finish: impl FnMut(PendingFlows) -> Result<T, FlowQueryError>,
     ) -> Result<Vec<T>, FlowQueryError> {
         let deadline = monotonic::now() + self.hub.options().table_timeout;
         let mut started = Vec::new();
@@ -146,6 +147,36 @@ impl FlowSource for HubReader<'_> {
             merged.slice(from, to);
         }
         Ok(merged)
+    }
+
+    /// Visits the flows of one table after the other, so that those of all tables never exist at the
+    /// same time unless they have to be ordered.
+    fn visit(
+        &self,
+        query: &FlowQuery,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> Result<(), FlowQueryError> {
+        if query.time.is_none() && !query.is_unordered() {
+            let _stopped = self.query(query)?.flows.iter().try_for_each(visit);
+            return Ok(());
+        }
+        let _slot = self.hub.fetches().begin(self.is_interrupted)?;
+        if query.time.is_some() {
+            return self.past()?.visit(query, visit);
+        }
+        let mut is_over = false;
+        self.fan_out(
+            |table| table.start_query(query, POLL_INTERVAL),
+            |pending| {
+                let flows = pending.into_flows()?.flows;
+                is_over = is_over || flows.iter().try_for_each(&mut *visit).is_break();
+                Ok(())
+            },
+        )?;
+        match is_over {
+            true => Ok(()),
+            false => self.hub.remote().visit(query, visit),
+        }
     }
 
     /// Sums the counts of the tables, unless the query's order, deduplication, or range requires

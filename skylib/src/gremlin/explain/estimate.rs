@@ -72,10 +72,12 @@ impl<'p> Estimator<'p> {
             Operation::Sort(..)
             | Operation::Values(_)
             | Operation::ValueMap(_)
+            | Operation::Qualified(..)
             | Operation::ShortestPath(..)
             | Operation::Metrics(_)
             | Operation::Sockets
-            | Operation::NextHop(_) => before,
+            | Operation::NextHop(_)
+            | Operation::PathTo(_) => before,
             Operation::Graph
             | Operation::Time(_)
             | Operation::Keys
@@ -84,6 +86,7 @@ impl<'p> Estimator<'p> {
             | Operation::FlowNodes(..)
             | Operation::FlowEnds(..)
             | Operation::Group
+            | Operation::GroupBy(_)
             | Operation::MoreThan
             | Operation::RawPackets
             | Operation::Bpf(_)

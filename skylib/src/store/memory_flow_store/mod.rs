@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashMap;
@@ -12,7 +13,7 @@ use prost::Message as _;
 
 use super::{FlowStore, FlowStoreLimits, FlowStoreStatus};
 use crate::flow::{
-    Flow, FlowField, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow, RawPacket,
+    Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow, RawPacket,
 };
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
@@ -101,16 +102,21 @@ impl MemoryFlowStore {
         state.flows.values().filter(is_active).cloned().collect()
     }
 
-    /// Calls `visit` with each flow that a query selects, before sorting, deduplication, and range.
-    fn visit(&self, query: &FlowQuery, mut visit: impl FnMut(&StoredFlow, Flow)) {
-        let filter = query.filter.compile(&mut |name| FlowField::parse(name));
+    /// Calls `visit` with each flow that a query selects, before sorting, deduplication, and range,
+    /// until it breaks.
+    fn select(
+        &self,
+        query: &FlowQuery,
+        mut visit: impl FnMut(&StoredFlow, Flow) -> ControlFlow<()>,
+    ) {
+        let filter = query.compiled_filter();
         for stored in self.of_time(query.time) {
             // Cannot fail: the record was encoded by this store.
             let Ok(flow) = Flow::decode(&*stored.record) else {
                 continue;
             };
-            if query.matches_node(&flow.node_tid) && filter.matches(&flow) {
-                visit(&stored, flow);
+            if query.selects(&flow, &filter) && visit(&stored, flow).is_break() {
+                return;
             }
         }
     }
@@ -136,13 +142,14 @@ impl FlowStore for MemoryFlowStore {
 
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         let mut flows = Vec::new();
-        self.visit(query, |stored, mut flow| {
+        self.select(query, |stored, mut flow| {
             let packets = stored.packets.iter();
             flow.last_raw_packets = packets
                 .filter(|packet| query.time.is_none_or(|time| has(time, packet.timestamp)))
                 .cloned()
                 .collect();
             flows.push(flow);
+            ControlFlow::Continue(())
         });
         let mut set = FlowSet::from_flows(flows);
         query.arrange(&mut set)?;
@@ -154,8 +161,23 @@ impl FlowStore for MemoryFlowStore {
             return Ok(self.query(query)?.flows.len() as u64);
         }
         let mut count = 0;
-        self.visit(query, |_, _| count += 1);
+        self.select(query, |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
         Ok(count)
+    }
+
+    fn visit(
+        &self,
+        query: &FlowQuery,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> Result<(), FlowQueryError> {
+        match query.is_unordered() {
+            true => self.select(query, |_, flow| visit(&flow)),
+            false => _ = self.query(query)?.flows.iter().try_for_each(visit),
+        }
+        Ok(())
     }
 
     fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)> {

@@ -4,6 +4,7 @@ use netlink_packet_core::Parseable;
 use netlink_packet_route::link::{BondMode, BondPortState, InfoBondPort, MiiStatus};
 
 use super::stats::Counters;
+use super::tunnel::tunnel;
 use super::wire::{Attribute, attributes, colon_hex, u16_at, u32_at};
 use crate::value::{Map, Text, Value};
 
@@ -38,6 +39,8 @@ pub(crate) struct LinkMessage {
     pub(crate) bond_mode: Option<u8>,
     /// State as a member of a bond, as metadata.
     pub(crate) bond_slave: Option<Map>,
+    /// Ends of a tunnel, as metadata.
+    pub(crate) tunnel: Option<Map>,
     pub(crate) stats: Option<Counters>,
     /// Whether the message has all attributes; wireless events do not.
     pub(crate) is_complete: bool,
@@ -89,7 +92,8 @@ impl LinkMessage {
                     Some("bond") => {
                         self.bond_mode = find(&attribute, IFLA_BOND_MODE, |a| a.u8());
                     }
-                    _ => {}
+                    Some(kind) => self.tunnel = tunnel(kind, &attribute),
+                    None => {}
                 },
                 IFLA_INFO_SLAVE_KIND => slave_kind = attribute.text(),
                 IFLA_INFO_SLAVE_DATA if slave_kind.as_deref() == Some("bond") => {
@@ -145,6 +149,9 @@ impl LinkMessage {
         }
         if let Some(vlan) = self.vlan {
             pairs.push(("Vlan", u32::from(vlan).into()));
+        }
+        if let Some(tunnel) = &self.tunnel {
+            pairs.push(("Tunnel", tunnel.clone().into()));
         }
         if let Some(mode) = self.bond_mode {
             pairs.push(("BondMode", BondMode::from(mode).to_string().into()));

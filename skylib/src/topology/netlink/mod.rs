@@ -25,6 +25,7 @@ mod route;
 mod rule;
 mod socket;
 mod stats;
+mod tunnel;
 mod wire;
 mod worker;
 
