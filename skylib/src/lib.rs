@@ -15,6 +15,7 @@ pub mod graph;
 pub mod gremlin;
 pub mod id;
 pub mod memory;
+pub mod nearest;
 pub mod packet;
 pub mod pcap_file;
 pub mod proto;

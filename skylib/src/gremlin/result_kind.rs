@@ -2,9 +2,9 @@
 //! do not.
 
 use super::ast::Step;
-use super::error::nearest;
 use super::step_params;
 use super::steps::time;
+use crate::nearest::nearest;
 
 /// Kind of the result that a step receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use super::Query;
 use super::budget::{Budget, Limits};
-use super::error::{QueryError, nearest};
+use super::error::QueryError;
 use super::plan::Operation;
 use super::scope::Scope;
 use super::steps::packet_path::PathTarget;
@@ -16,6 +16,7 @@ use super::steps::values;
 use crate::filter::{Filter, Predicate};
 use crate::flow::FlowField;
 use crate::graph::{ElementKey, GraphView, NodeRef};
+use crate::nearest::nearest;
 use crate::value::{Text, Value};
 
 /// Kind of element that has a key.

@@ -18,6 +18,7 @@ fn flow(uuid: &str, start: i64, last: i64) -> Flow {
         index: last,
         data: vec![1, 2, 3].into(),
         link_type: 1,
+        ..RawPacket::default()
     };
     Flow {
         uuid: uuid.into(),

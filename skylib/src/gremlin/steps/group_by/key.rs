@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::ends::{End, Ends, Owner};
 use super::table::Part;
 use crate::flow::{Flow, FlowField, FlowProtocol, IntField, ObjectField, PlainInt, TextField};
-use crate::gremlin::error::nearest;
+use crate::nearest::nearest;
 use crate::value::{Text, Value};
 
 /// Key of a grouping, with its name as written in the query.

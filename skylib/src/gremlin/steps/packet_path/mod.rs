@@ -169,9 +169,8 @@ impl<'t> Tracer<'t> {
         if let Some(mtu) = self.hops.iter().filter_map(Hop::mtu).min() {
             path.set("MTU", mtu);
         }
-        if !matches!(outcome, Outcome::Reached) || self.hops.iter().any(|hop| hop.drops() > 0) {
-            path.set("Drops", self.hops.iter().map(Hop::drops).sum::<i64>());
-        }
+        let drops = self.hops.iter().map(Hop::drops);
+        path.set("Drops", drops.fold(0_i64, i64::saturating_add));
         path.set("Reached", matches!(outcome, Outcome::Reached));
         if let Outcome::Stopped(reason) = outcome {
             path.set("Reason", Value::from(reason.as_str()));
