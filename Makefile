@@ -23,6 +23,7 @@ test:
 	@scripts/deps build test
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
+	@examples/questions.sh $(TARGET)/debug/skyd
 	@scripts/web test
 	@$(MAKE) --no-print-directory python
 

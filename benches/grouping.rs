@@ -96,7 +96,11 @@ fn write_csv(path: &str, flows: &[Flow]) -> io::Result<()> {
         writeln!(
             out,
             "{},{},{},{},{},{}",
-            flow.l3_tracking_id, flow.node_tid, network.a, network.b, metric.ab_packets,
+            flow.l3_tracking_id,
+            flow.node_tid,
+            network.a,
+            network.b,
+            metric.ab_packets,
             metric.ab_bytes
         )?;
     }

@@ -201,7 +201,10 @@ fn announce_start(engine: &Engine, folder: &Path, is_new: bool) {
     let version = env!("CARGO_PKG_VERSION");
     // An engine that stores nothing creates no folder.
     if is_new {
-        tracing::info!(version, "started; the data folder {folder} is new, nothing was restored");
+        tracing::info!(
+            version,
+            "started; the data folder {folder} is new, nothing was restored"
+        );
         return;
     }
     let captures = engine.captures().len();

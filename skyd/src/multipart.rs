@@ -11,7 +11,9 @@ pub(crate) fn boundary(content_type: &str) -> Option<&str> {
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
     }
-    let mut parameters = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
+    let mut parameters = parameters
+        .split(';')
+        .filter_map(|parameter| parameter.split_once('='));
     let (_, value) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"))?;
     let value = value.trim().trim_matches('"');
     // RFC 2046, section 5.1.1.
@@ -90,7 +92,11 @@ impl<R: Read> PartReader<R> {
     fn skip_past(&mut self, through: bool) -> io::Result<()> {
         loop {
             if let Some(at) = position(&self.buffer, &self.delimiter) {
-                let end = if through { at + self.delimiter.len() } else { at };
+                let end = if through {
+                    at + self.delimiter.len()
+                } else {
+                    at
+                };
                 self.buffer.drain(..end);
                 return Ok(());
             }
@@ -210,14 +216,25 @@ mod tests {
         }
         let mut endless = b"--xyz\r\n".to_vec();
         endless.resize(100_000, b'a');
-        assert!(PartReader::new(&endless[..], "xyz").read(&mut [0; 10]).is_err());
+        assert!(
+            PartReader::new(&endless[..], "xyz")
+                .read(&mut [0; 10])
+                .is_err()
+        );
     }
 
     #[test]
     fn boundaries_are_read_from_the_content_type() {
         assert_eq!(boundary("multipart/form-data; boundary=abc"), Some("abc"));
-        assert_eq!(boundary("Multipart/Form-Data;charset=x; Boundary=\"a b\""), Some("a b"));
-        for other in ["application/json", "multipart/mixed; boundary=abc", "multipart/form-data"] {
+        assert_eq!(
+            boundary("Multipart/Form-Data;charset=x; Boundary=\"a b\""),
+            Some("a b")
+        );
+        for other in [
+            "application/json",
+            "multipart/mixed; boundary=abc",
+            "multipart/form-data",
+        ] {
             assert_eq!(boundary(other), None, "{other}");
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod config;
+mod interface_metrics;
 pub(crate) mod login;
 pub(crate) mod me;
 pub(crate) mod metrics;

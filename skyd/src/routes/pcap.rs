@@ -28,8 +28,13 @@ pub(crate) async fn upload(call: Call) -> Response {
     let Some(slot) = app.uploads.admit() else {
         return refused(app.uploads.too_many());
     };
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|t| t.to_str().ok());
-    let boundary = content_type.and_then(multipart::boundary).map(str::to_owned);
+    let content_type = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|t| t.to_str().ok());
+    let boundary = content_type
+        .and_then(multipart::boundary)
+        .map(str::to_owned);
     let (sender, receiver) = upload::pipe();
     let (interrupt, _guard) = Interrupt::new();
     let importing = Arc::clone(&app);

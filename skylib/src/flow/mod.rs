@@ -73,7 +73,7 @@ pub use record::{
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{
-    FlowMessage, FlowStats, FlowTableStats, FragmentCounts, LinkTypeCounts, StopCounts,
+    FlowMessage, FlowStats, FlowTableStats, FragmentCounts, LayerCounts, LinkTypeCounts, StopCounts,
 };
 pub(crate) use table::PacketClock;
 pub use table::{FlowScan, FlowTable};

@@ -96,12 +96,9 @@ fn derived_step(name: &str, params: Vec<Param>) -> Option<Result<Step, String>> 
                 list(&params)
             )),
         },
-        "RATE" => texts(&params).map(Step::Rate).ok_or_else(|| {
-            format!(
-                "Rate parameters have to be string keys : {}",
-                list(&params)
-            )
-        }),
+        "RATE" => texts(&params)
+            .map(Step::Rate)
+            .ok_or_else(|| format!("Rate parameters have to be string keys : {}", list(&params))),
         "MORETHAN" => Ok(Step::MoreThan(params)),
         "METRICS" => metrics(&params),
         "AGGREGATES" => Ok(Step::Aggregates(params)),

@@ -65,7 +65,9 @@ impl Query {
         };
         // A check that is interrupted has no result.
         let checked = keys.0.iter().map(|(kind, key)| checker.check(*kind, key));
-        checked.filter_map(|warning| warning.ok().flatten()).collect()
+        checked
+            .filter_map(|warning| warning.ok().flatten())
+            .collect()
     }
 }
 
@@ -188,9 +190,11 @@ impl Checker<'_> {
                 let names = names.iter().filter_map(Value::as_text);
                 Ok(Some(warning("node has the key", key, nearest(key, names))))
             }
-            Kind::Edges if self.has_edges && !self.any_edge_has(key)? => {
-                Ok(Some(warning("edge has the key", key, nearest(key, EDGE_KEYS))))
-            }
+            Kind::Edges if self.has_edges && !self.any_edge_has(key)? => Ok(Some(warning(
+                "edge has the key",
+                key,
+                nearest(key, EDGE_KEYS),
+            ))),
             _ => Ok(None),
         }
     }

@@ -195,10 +195,17 @@ fn change(graph: &mut Graph, changes: &[Json]) -> MemoryHistory {
 fn both_names_of_extra_layers_in_the_table_are_one_field() {
     let text = document("flows.md");
     let rows = text.lines().filter_map(|line| {
-        let (listed, in_json) = line.strip_prefix("| `")?.strip_suffix("` |")?.split_once("` | `")?;
+        let (listed, in_json) = line
+            .strip_prefix("| `")?
+            .strip_suffix("` |")?
+            .split_once("` | `")?;
         Some((listed, in_json))
     });
-    let is_extra = |name: &str| ["DNS.", "DHCPv4.", "VRRPv2."].iter().any(|l| name.starts_with(l));
+    let is_extra = |name: &str| {
+        ["DNS.", "DHCPv4.", "VRRPv2."]
+            .iter()
+            .any(|l| name.starts_with(l))
+    };
     let rows: Vec<(&str, &str)> = rows.filter(|(listed, _)| is_extra(listed)).collect();
     for (listed, in_json) in &rows {
         let field = FlowField::parse(listed);
@@ -208,6 +215,9 @@ fn both_names_of_extra_layers_in_the_table_are_one_field() {
     let names = FlowField::names().iter().filter(|name| is_extra(name));
     let names = names.filter(|name| !name.contains("Authorities") && !name.contains("Additionals"));
     for name in names {
-        assert!(rows.iter().any(|(listed, _)| listed == name), "{name} is not in the table");
+        assert!(
+            rows.iter().any(|(listed, _)| listed == name),
+            "{name} is not in the table"
+        );
     }
 }

@@ -32,7 +32,9 @@ impl FlowSource for Stored {
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/truth");
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let is_capture = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "pcap");
     entries.filter(is_capture).collect()
 }
@@ -45,7 +47,11 @@ fn live_file_and_history_group_alike() {
     let now = Timestamp::from_ms(4_000_000_000_000);
     let run = |source: &dyn FlowSource, query: &str| {
         let context = Context::new(&view, source, now).with_history(&history);
-        Query::parse(query).unwrap().run(&context).unwrap().to_string()
+        Query::parse(query)
+            .unwrap()
+            .run(&context)
+            .unwrap()
+            .to_string()
     };
     let files = files();
     assert!(files.len() > 20, "{} files", files.len());
@@ -60,7 +66,11 @@ fn live_file_and_history_group_alike() {
         for query in QUERIES {
             let wanted = run(&live, &format!("G.{query}"));
             rows += wanted.matches("Connections").count();
-            assert_eq!(run(&replayed, &format!("G.{query}")), wanted, "{path:?} {query}");
+            assert_eq!(
+                run(&replayed, &format!("G.{query}")),
+                wanted,
+                "{path:?} {query}"
+            );
             let past = format!("G.At(NOW, FOREVER).{query}");
             assert_eq!(run(&stored, &past), wanted, "{path:?} {query}");
         }

@@ -60,7 +60,9 @@ impl PcapArgs {
         Printer::to_stdout(Format::Json).print_line(&text)?;
         // A server of Skydive sends an empty body.
         if let Ok(imported) = value(&mut answer).await
-            && let Some(query) = imported.get("GremlinQuery").and_then(|query| query.as_str())
+            && let Some(query) = imported
+                .get("GremlinQuery")
+                .and_then(|query| query.as_str())
         {
             let number = |key: &str| imported.get(key).and_then(|n| n.as_u64()).unwrap_or(0);
             let (packets, flows) = (number("Packets"), number("Flows"));

@@ -112,7 +112,9 @@ impl FlowSource for ReplayedFlows {
         for shard in &self.shards {
             let exported = shard.exported(query).try_for_each(|flow| visit(&flow));
             let is_over = exported.is_break()
-                || shard.with_table(|table| table.visit(query, visit)).is_break();
+                || shard
+                    .with_table(|table| table.visit(query, visit))
+                    .is_break();
             if is_over {
                 return Ok(());
             }

@@ -147,7 +147,10 @@ impl Importer {
             packets: stats.packets,
             flows: sink.count,
             span: sink.span,
-            query: sink.span.filter(|_| is_stored).map_or_else(|| "G.Flows()".to_owned(), query_of),
+            query: sink
+                .span
+                .filter(|_| is_stored)
+                .map_or_else(|| "G.Flows()".to_owned(), query_of),
             truncated,
         })
     }

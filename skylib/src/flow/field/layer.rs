@@ -40,7 +40,11 @@ impl LayerField {
             "DNS" => to_value(Some(flow.dns.as_ref()?)),
             "DHCPv4" => to_value(Some(flow.dhcpv4.as_ref()?)),
             "VRRPv2" => to_value(Some(flow.vrrpv2.as_ref()?)),
-            _ => Value::list(flow.last_raw_packets.iter().map(|packet| to_value(Some(packet)))),
+            _ => Value::list(
+                flow.last_raw_packets
+                    .iter()
+                    .map(|packet| to_value(Some(packet))),
+            ),
         };
         if path == "Timestamp" && root == "DNS" {
             return unix_ms(&layer);
@@ -110,5 +114,7 @@ fn unix_ms(layer: &Value) -> Option<Value> {
     let time = layer.as_map()?.get("timestamp")?.as_map()?;
     let number = |key: &str| time.get(key).and_then(Value::to_int).unwrap_or(0);
     let seconds = number("seconds").saturating_mul(1000);
-    Some(Value::Int(seconds.saturating_add(number("nanos") / 1_000_000)))
+    Some(Value::Int(
+        seconds.saturating_add(number("nanos") / 1_000_000),
+    ))
 }

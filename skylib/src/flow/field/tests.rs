@@ -2,8 +2,8 @@ use super::*;
 use crate::decode::IcmpType;
 use crate::filter::Filter;
 use crate::flow::{FinishType, FlowLayer, FlowSet, SortOrder};
-use crate::flow::{ IcmpLayer, TcpMetric, TransportLayer};
 use crate::flow::{FlowProtocol, Vrrpv2Layer, Wire};
+use crate::flow::{IcmpLayer, TcpMetric, TransportLayer};
 
 fn flow() -> Flow {
     Flow {
@@ -143,26 +143,41 @@ fn extra_layers_have_the_names_of_the_list_and_of_the_record() {
     let value = |name: &str| flow.value(&FlowField::parse(name)?);
     let ips = Value::list(["192.0.2.1", "192.0.2.2"]);
     for (listed, in_json, wanted) in [
-        ("DNS.Questions.Name", "DNS.questions.name", "a.example.org".into()),
+        (
+            "DNS.Questions.Name",
+            "DNS.questions.name",
+            "a.example.org".into(),
+        ),
         ("DNS.Answers.IP", "DNS.answers.IP", ips),
         ("DNS.Answers.SRV.Port", "DNS.answers.SRV.port", 443.into()),
         ("DNS.QDCount", "DNS.q_d_count", 1.into()),
         ("DNS.OpCode", "DNS.op_code", "Query".into()),
         ("DNS.AA", "DNS.AA", true.into()),
         ("DNS.QR", "DNS.QR", false.into()),
-        ("DNS.Timestamp", "DNS.timestamp", 1_700_000_000_005_i64.into()),
+        (
+            "DNS.Timestamp",
+            "DNS.timestamp",
+            1_700_000_000_005_i64.into(),
+        ),
         ("DHCPv4.HardwareLen", "DHCPv4.hardware_len", 6.into()),
         ("DHCPv4.File", "DHCPv4.file", "Ym9vdA==".into()),
         ("VRRPv2.VirtualRtrID", "VRRPv2.virtual_rtrID", 9.into()),
         ("VRRPv2.CountIPAddr", "VRRPv2.count_ipaddr", 1.into()),
-        ("LastRawPackets.Index", "LastRawPackets.Index", Value::list([1, 2])),
+        (
+            "LastRawPackets.Index",
+            "LastRawPackets.Index",
+            Value::list([1, 2]),
+        ),
     ] {
         assert_eq!(value(listed), Some(wanted), "{listed}");
         assert_eq!(value(in_json), value(listed), "{in_json}");
     }
     assert_eq!(value("DNS.Answers.MX.Name"), None);
     let has = |name: &str, predicate| Filter::test(name, predicate).matches(&flow);
-    assert!(has("DNS.questions.name", Predicate::Text("a.example.org".into())));
+    assert!(has(
+        "DNS.questions.name",
+        Predicate::Text("a.example.org".into())
+    ));
     assert!(has("DNS.Answers.IP", Predicate::Text("192.0.2.2".into())));
     assert!(has("DNS.Answers.TTL", Predicate::Lt(60)));
     assert!(has("DNS.RD", Predicate::Bool(false)) && !has("DNS.AA", Predicate::Bool(false)));

@@ -125,7 +125,12 @@ mod tests {
             (number(at), number(at + 4), number(at + 8), number(at + 12))
         });
         let records: Vec<_> = records.collect();
-        let wanted = [(1, 0, 60, 60), (2, 0, 60, 60), (3, 7, 60, 60), (3, 500, 60, 1514)];
+        let wanted = [
+            (1, 0, 60, 60),
+            (2, 0, 60, 60),
+            (3, 7, 60, 60),
+            (3, 500, 60, 1514),
+        ];
         assert_eq!(records, wanted);
     }
 

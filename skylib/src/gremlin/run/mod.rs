@@ -24,7 +24,8 @@ use super::scope::{Scope, Subgraph};
 use super::steps::filter;
 use super::steps::metrics::Metrics;
 use super::steps::{
-    flows, hierarchy, next_hop, packet_path, path, qualified, raw_packets, sockets, subgraph, values, walk,
+    flows, hierarchy, next_hop, packet_path, path, qualified, raw_packets, sockets, subgraph,
+    values, walk,
 };
 use super::{Context, Query};
 use crate::filter::Filter;

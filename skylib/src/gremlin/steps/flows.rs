@@ -60,22 +60,31 @@ pub(in crate::gremlin) fn visit(
             time: None,
             ..query.clone()
         };
-        let is_active = |flow: &Flow| {
-            flow.start <= slice.last.as_ms() && flow.last >= slice.start.as_ms()
-        };
-        each(source, &present, &mut outcome, &mut |flow| match is_active(flow) {
-            true => {
-                live.insert(flow.uuid.clone());
-                visit(flow)
-            }
-            false => Ok(()),
-        })?;
+        let is_active =
+            |flow: &Flow| flow.start <= slice.last.as_ms() && flow.last >= slice.start.as_ms();
+        each(
+            source,
+            &present,
+            &mut outcome,
+            &mut |flow| match is_active(flow) {
+                true => {
+                    live.insert(flow.uuid.clone());
+                    visit(flow)
+                }
+                false => Ok(()),
+            },
+        )?;
         outcome.clone()?;
     }
-    each(source, &query, &mut outcome, &mut |flow| match live.contains(&flow.uuid) {
-        true => Ok(()),
-        false => visit(flow),
-    })?;
+    each(
+        source,
+        &query,
+        &mut outcome,
+        &mut |flow| match live.contains(&flow.uuid) {
+            true => Ok(()),
+            false => visit(flow),
+        },
+    )?;
     outcome
 }
 

@@ -38,7 +38,10 @@ impl Owners {
         let mut known: HashMap<u32, Self> = HashMap::new();
         for hop in scope.hops(&numbers, Direction::In, &ownership(), budget)? {
             budget.tick()?;
-            let Some(owners) = all.get_mut(hop.from).filter(|owners| owners.number.is_none()) else {
+            let Some(owners) = all
+                .get_mut(hop.from)
+                .filter(|owners| owners.number.is_none())
+            else {
                 continue;
             };
             *owners = match known.get(&hop.node) {

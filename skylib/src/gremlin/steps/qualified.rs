@@ -64,7 +64,11 @@ pub(in crate::gremlin) fn value_map(
             continue;
         }
         let host = Some(node.host.clone()).filter(|host| !host.is_empty());
-        let names = [("Host", host), ("Namespace", owners.namespace), ("Owner", owners.direct)];
+        let names = [
+            ("Host", host),
+            ("Namespace", owners.namespace),
+            ("Owner", owners.direct),
+        ];
         for (key, name) in names {
             if let Some(name) = name {
                 map.set(key, name);
@@ -78,7 +82,11 @@ pub(in crate::gremlin) fn value_map(
 
 /// Returns the name of a node after that of its namespace, or else of its container or host.
 pub(super) fn qualified_name(node: &Node, owners: &Owners) -> Text {
-    let name = node.metadata.get(NAME).and_then(Value::as_text).unwrap_or_default();
+    let name = node
+        .metadata
+        .get(NAME)
+        .and_then(Value::as_text)
+        .unwrap_or_default();
     let host = || Some(&node.host).filter(|host| !host.is_empty());
     let owner = owners.namespace.as_ref().or(owners.container.as_ref());
     match owner.or_else(host).or(owners.direct.as_ref()) {
@@ -130,7 +138,10 @@ mod tests {
                 "1",
             ),
             ("G.V('h').Values('Nope').Qualified()", "null"),
-            ("G.V().Count().Qualified()", "Error while executing the query"),
+            (
+                "G.V().Count().Qualified()",
+                "Error while executing the query",
+            ),
         ] {
             let answer = json(&graph, query);
             assert_eq!(answer.lines().next(), Some(wanted), "{query}");

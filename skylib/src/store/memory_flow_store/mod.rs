@@ -12,9 +12,7 @@ use hashbrown::HashMap;
 use prost::Message as _;
 
 use super::{FlowStore, FlowStoreLimits, FlowStoreStatus};
-use crate::flow::{
-    Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow, RawPacket,
-};
+use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow, RawPacket};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
 

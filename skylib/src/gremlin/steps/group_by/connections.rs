@@ -180,7 +180,11 @@ fn pieces(mut flows: &[Capture]) -> impl Iterator<Item = &[Capture]> {
         let joins = |flow: &&Capture| {
             let joins = flow.start <= reach.saturating_add(SLACK_MS);
             // The first flow sets the reach.
-            reach = if reach == i64::MAX { flow.last } else { reach.max(flow.last) };
+            reach = if reach == i64::MAX {
+                flow.last
+            } else {
+                reach.max(flow.last)
+            };
             joins
         };
         if flows.is_empty() {
@@ -199,7 +203,9 @@ fn best_point(piece: &[Capture]) -> u32 {
     let mut counted: Vec<(u32, i64)> = counted.collect();
     counted.sort_unstable();
     let sums = counted.chunk_by(|a, b| a.0 == b.0).map(|of_point| {
-        let sum = of_point.iter().fold(0_i64, |sum, (_, packets)| sum.saturating_add(*packets));
+        let sum = of_point
+            .iter()
+            .fold(0_i64, |sum, (_, packets)| sum.saturating_add(*packets));
         (sum, Reverse(of_point[0].0))
     });
     sums.max().map_or(0, |(_, Reverse(point))| point)

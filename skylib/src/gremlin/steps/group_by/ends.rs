@@ -64,9 +64,9 @@ impl Ends {
         let mut room = budget.room();
         let mut outcome = Ok(());
         scope.visit_nodes(&Filter::Any(wanted.into()), budget, &mut |node| {
-            outcome = budget
-                .tick()
-                .and_then(|()| room.add(size_of::<NodeRef>() + size_of::<Interface>() + INDEX_BYTES));
+            outcome = budget.tick().and_then(|()| {
+                room.add(size_of::<NodeRef>() + size_of::<Interface>() + INDEX_BYTES)
+            });
             nodes.push(node);
             match outcome {
                 Ok(()) => ControlFlow::Continue(()),

@@ -55,7 +55,9 @@ impl GroupKey {
         let source = source(name).ok_or_else(|| {
             let names = FlowField::names().iter().copied().chain(EXTRA_NAMES);
             match nearest(name, names) {
-                Some(near) => format!("flows cannot be grouped by {name:?}; did you mean {near:?}?"),
+                Some(near) => {
+                    format!("flows cannot be grouped by {name:?}; did you mean {near:?}?")
+                }
                 None => format!("flows cannot be grouped by {name:?}: no flow has this field"),
             }
         })?;
@@ -263,7 +265,10 @@ fn service_port(flow: &Flow) -> Option<i64> {
         transport.protocol,
         FlowProtocol::Tcp | FlowProtocol::Udp | FlowProtocol::Sctp
     );
-    let opener = flow.initiator.as_ref().map(|initiator| initiator.side.as_str());
+    let opener = flow
+        .initiator
+        .as_ref()
+        .map(|initiator| initiator.side.as_str());
     has_ports.then_some(match opener {
         Some("A") => transport.b,
         Some("B") => transport.a,
@@ -294,7 +299,9 @@ mod tests {
             b: 443,
             id: 0,
         };
-        Flow::default().with_network(network).with_transport(transport)
+        Flow::default()
+            .with_network(network)
+            .with_transport(transport)
     }
 
     #[test]
@@ -311,8 +318,14 @@ mod tests {
             assert_eq!(value(name, &flow4, Side::A), Value::from(ipv4), "{name}");
             assert_eq!(value(name, &flow6, Side::A), Value::from(ipv6), "{name}");
         }
-        assert_eq!(value("Network", &flow4, Side::B), Value::from("198.51.100.7"));
-        assert_eq!(value("Network.A/24", &Flow::default(), Side::A), Value::Null);
+        assert_eq!(
+            value("Network", &flow4, Side::B),
+            Value::from("198.51.100.7")
+        );
+        assert_eq!(
+            value("Network.A/24", &Flow::default(), Side::A),
+            Value::Null
+        );
     }
 
     #[test]
@@ -324,17 +337,37 @@ mod tests {
         assert_eq!(value("Port", &opened_by("A"), Side::A), Value::Int(443));
         assert_eq!(value("Port", &opened_by("B"), Side::A), Value::Int(40_000));
         assert_eq!(value("Port", &flow("a", "b"), Side::A), Value::Int(443));
-        assert_eq!(value("Transport.A", &flow("a", "b"), Side::B), Value::Int(40_000));
+        assert_eq!(
+            value("Transport.A", &flow("a", "b"), Side::B),
+            Value::Int(40_000)
+        );
         assert_eq!(value("Port", &Flow::default(), Side::A), Value::Null);
     }
 
     #[test]
     fn an_unknown_key_is_rejected_with_the_nearest_name() {
         let error = |name: &str| GroupKey::parse(&name.into()).unwrap_err();
-        assert!(error("Network.C").contains("Network.A"), "{}", error("Network.C"));
-        assert!(error("Namspace").contains("\"Namespace\""), "{}", error("Namspace"));
-        for wrong in ["Network.A/33/64", "Network.A/x", "Application/24", "Link/24", "Metric"] {
-            assert!(error(wrong).starts_with("flows cannot be grouped by"), "{wrong}");
+        assert!(
+            error("Network.C").contains("Network.A"),
+            "{}",
+            error("Network.C")
+        );
+        assert!(
+            error("Namspace").contains("\"Namespace\""),
+            "{}",
+            error("Namspace")
+        );
+        for wrong in [
+            "Network.A/33/64",
+            "Network.A/x",
+            "Application/24",
+            "Link/24",
+            "Metric",
+        ] {
+            assert!(
+                error(wrong).starts_with("flows cannot be grouped by"),
+                "{wrong}"
+            );
         }
     }
 }

@@ -40,9 +40,10 @@ impl Measure {
             (None, Some(FlowField::Int(IntField::Metric(field)))) => {
                 Source::Counter(Counter::One(field))
             }
-            (None, Some(field @ (FlowField::Int(_) | FlowField::Detail(_) | FlowField::Layer(_)))) => {
-                Source::Field(field)
-            }
+            (
+                None,
+                Some(field @ (FlowField::Int(_) | FlowField::Detail(_) | FlowField::Layer(_))),
+            ) => Source::Field(field),
             _ => {
                 return Err(format!(
                     "cannot add up {name:?}; expected a number such as Metric.ABBytes, Bytes, or \
@@ -159,7 +160,10 @@ mod tests {
             .with_metric(metric(1_000_000, 0, 0, 90_000))
             .with_last_update_metric(metric(600, 300, 60_000, 90_000));
         assert_eq!(shown(&rate("Bytes"), &old), Value::Int(30));
-        assert_eq!(shown(&rate("LastUpdateMetric.ABBytes"), &old), Value::Int(20));
+        assert_eq!(
+            shown(&rate("LastUpdateMetric.ABBytes"), &old),
+            Value::Int(20)
+        );
         let young = Flow::default()
             .with_times(1_000, 5_000)
             .with_metric(metric(4_000, 0, 0, 0));
@@ -184,7 +188,11 @@ mod tests {
             ("LastUpdateMetric.ABBytes", 0),
             ("RTTMetric.Samples", 0),
         ] {
-            assert_eq!(shown(&sum(name).unwrap(), &flow), Value::Int(wanted), "{name}");
+            assert_eq!(
+                shown(&sum(name).unwrap(), &flow),
+                Value::Int(wanted),
+                "{name}"
+            );
         }
         for wrong in ["Network.A", "Metric", "Nope"] {
             assert!(sum(wrong).is_err(), "{wrong}");

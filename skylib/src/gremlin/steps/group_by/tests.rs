@@ -41,7 +41,9 @@ fn run(graph: &Graph, flows: Vec<Flow>, query: &str) -> Result<String, QueryErro
     let view = GraphView::open(graph);
     let flows = FlowSet::from_flows(flows);
     let answer = Query::parse(query)?.run(&Context::new(&view, &flows, Timestamp::ZERO))?;
-    Ok(answer.to_string().replace(r#""CountedBy":"L3TrackingID","#, ""))
+    Ok(answer
+        .to_string()
+        .replace(r#""CountedBy":"L3TrackingID","#, ""))
 }
 
 /// Returns the answer, without the constant column.
@@ -59,7 +61,10 @@ fn a_connection_counts_once_however_often_it_was_captured() {
         flow("c2", "veth", (0, 10), ends, 40),
     ];
     assert_eq!(
-        answer(flows.clone(), "G.Flows().GroupBy('Network.A','Network.B').Sum('Metric.ABBytes')"),
+        answer(
+            flows.clone(),
+            "G.Flows().GroupBy('Network.A','Network.B').Sum('Metric.ABBytes')"
+        ),
         r#"[{"Connections":2,"Flows":4,"Metric.ABBytes":740,"Network.A":"10.0.0.1","Network.B":"10.0.0.2"}]"#
     );
     // A key of the capture point counts it once for each point.
@@ -85,7 +90,10 @@ fn successive_connections_between_the_same_ports_all_count() {
         flow("c", "n2", (100_000, 100_001), ends, 40),
     ];
     assert_eq!(
-        answer(flows, "G.Flows().GroupBy('Network.A').Sum('Metric.ABBytes')"),
+        answer(
+            flows,
+            "G.Flows().GroupBy('Network.A').Sum('Metric.ABBytes')"
+        ),
         r#"[{"Connections":3,"Flows":4,"Metric.ABBytes":70,"Network.A":"a"}]"#
     );
 }
@@ -103,12 +111,27 @@ fn rows_are_sorted_and_paged() {
     let by_a = "G.Flows().GroupBy('Network.A')";
     // Bytes are 120, 150, 80, 100; connections are 3, 3, 2, 2.
     for (query, wanted) in [
-        (".Sum('Metric.ABBytes').Limit(2).Values('Network.A')", r#"["10.0.0.1","10.0.0.0"]"#),
-        (".Limit(2).Sum('Metric.ABBytes').Values('Metric.ABBytes')", "[150,120]"),
-        (".Sort('Network.A').Range(1, 3).Values('Network.A')", r#"["10.0.0.1","10.0.0.2"]"#),
+        (
+            ".Sum('Metric.ABBytes').Limit(2).Values('Network.A')",
+            r#"["10.0.0.1","10.0.0.0"]"#,
+        ),
+        (
+            ".Limit(2).Sum('Metric.ABBytes').Values('Metric.ABBytes')",
+            "[150,120]",
+        ),
+        (
+            ".Sort('Network.A').Range(1, 3).Values('Network.A')",
+            r#"["10.0.0.1","10.0.0.2"]"#,
+        ),
         (".Count().Values('Connections')", "[3,3,2,2]"),
-        (".Sum('Packets').Sort('Packets').Values('Packets')", "[16,20,24,30]"),
-        (".Sum('Metric.ABBytes').Has('Metric.ABBytes', Gt(100)).Count()", "2"),
+        (
+            ".Sum('Packets').Sort('Packets').Values('Packets')",
+            "[16,20,24,30]",
+        ),
+        (
+            ".Sum('Metric.ABBytes').Has('Metric.ABBytes', Gt(100)).Count()",
+            "2",
+        ),
         (".Has('Network.A', '10.0.0.3').Values('Connections')", "[2]"),
         (".Count().Count()", "4"),
         (".Limit(3).Count()", "3"),
@@ -132,7 +155,10 @@ fn either_end_counts_a_connection_for_both_hosts() {
         flow("c3", "n", (0, 1), ("10.0.0.1", "10.0.0.1"), 40),
     ];
     assert_eq!(
-        answer(flows.clone(), "G.Flows().GroupBy('Network').Sum('Metric.ABBytes')"),
+        answer(
+            flows.clone(),
+            "G.Flows().GroupBy('Network').Sum('Metric.ABBytes')"
+        ),
         concat!(
             r#"[{"Connections":3,"Flows":3,"Metric.ABBytes":70,"Network":"10.0.0.1"},"#,
             r#"{"Connections":1,"Flows":1,"Metric.ABBytes":20,"Network":"10.0.0.3"},"#,
@@ -140,7 +166,10 @@ fn either_end_counts_a_connection_for_both_hosts() {
         )
     );
     assert_eq!(
-        answer(flows, "G.Flows().GroupBy('Network/24').Sum('Metric.ABBytes')"),
+        answer(
+            flows,
+            "G.Flows().GroupBy('Network/24').Sum('Metric.ABBytes')"
+        ),
         r#"[{"Connections":3,"Flows":3,"Metric.ABBytes":70,"Network/24":"10.0.0.0/24"}]"#
     );
 }
@@ -149,14 +178,19 @@ fn either_end_counts_a_connection_for_both_hosts() {
 fn wrong_keys_measures_and_columns_are_rejected() {
     let error = |steps: &str| {
         let query = format!("G.Flows().GroupBy{steps}");
-        run(&Graph::new(), Vec::new(), &query).unwrap_err().to_string()
+        run(&Graph::new(), Vec::new(), &query)
+            .unwrap_err()
+            .to_string()
     };
     for (steps, wanted) in [
         ("()", "GroupBy requires at least one string key : []"),
         ("(1)", "GroupBy requires at least one string key : [1]"),
         ("('Network.X')", "did you mean"),
         ("('Network.A').Sum()", "Sum requires string keys"),
-        ("('Network.A').Sum('Application')", "cannot add up \"Application\""),
+        (
+            "('Network.A').Sum('Application')",
+            "cannot add up \"Application\"",
+        ),
         ("('Network.A').Rate('RTT')", "no rate of \"RTT\""),
         (
             "('Network.A').Sum('Bytes').Sort('Metric.ABBytes')",
@@ -183,10 +217,26 @@ fn lab() -> Graph {
     add("", "host", r#"{"Type":"host","Name":"edge-01"}"#);
     add("host", "ns", r#"{"Type":"netns","Name":"web"}"#);
     add("ns", "c", r#"{"Type":"container","Name":"nginx"}"#);
-    add("host", "eth0", r#"{"Type":"device","Name":"eth0","TID":"t1","MAC":"02:00:00:00:00:01","IPV4":["192.0.2.1/24"]}"#);
-    add("host", "lo", r#"{"Type":"device","Name":"lo","TID":"t2","IPV4":["127.0.0.1/8"]}"#);
-    add("ns", "eth1", r#"{"Type":"veth","Name":"eth1","TID":"t3","MAC":"02:00:00:00:00:02","IPV4":["192.0.2.2/24"]}"#);
-    add("ns", "lo1", r#"{"Type":"device","Name":"lo-web","TID":"t4","IPV4":["127.0.0.1/8"]}"#);
+    add(
+        "host",
+        "eth0",
+        r#"{"Type":"device","Name":"eth0","TID":"t1","MAC":"02:00:00:00:00:01","IPV4":["192.0.2.1/24"]}"#,
+    );
+    add(
+        "host",
+        "lo",
+        r#"{"Type":"device","Name":"lo","TID":"t2","IPV4":["127.0.0.1/8"]}"#,
+    );
+    add(
+        "ns",
+        "eth1",
+        r#"{"Type":"veth","Name":"eth1","TID":"t3","MAC":"02:00:00:00:00:02","IPV4":["192.0.2.2/24"]}"#,
+    );
+    add(
+        "ns",
+        "lo1",
+        r#"{"Type":"device","Name":"lo-web","TID":"t4","IPV4":["127.0.0.1/8"]}"#,
+    );
     graph
 }
 
@@ -257,11 +307,19 @@ fn a_slice_until_now_covers_live_and_ended_flows() {
     let sum = |query: &str| {
         let query = format!("{query}.Flows().GroupBy('Network.A').Sum('Metric.ABBytes')");
         let query = format!("{query}.Values('Metric.ABBytes')");
-        Query::parse(&query).unwrap().run(&context).unwrap().to_string()
+        Query::parse(&query)
+            .unwrap()
+            .run(&context)
+            .unwrap()
+            .to_string()
     };
     assert_eq!(sum("G"), "[1100]");
     assert_eq!(sum("G.At(NOW, 60)"), "[1110]");
-    assert_eq!(sum("G.At('-1s', 60)"), "[70]", "the past is only in the store");
+    assert_eq!(
+        sum("G.At('-1s', 60)"),
+        "[70]",
+        "the past is only in the store"
+    );
 }
 
 /// A row: connections, flows, and bytes.
@@ -303,7 +361,12 @@ fn model(flows: &[Flow]) -> BTreeMap<(String, String), Row> {
         let nodes = flows.iter().enumerate();
         let nodes = nodes.filter(|(other, _)| component[*other] == component[at]);
         let best = nodes
-            .map(|(_, f)| (packets_at(&f.node_tid), std::cmp::Reverse(f.node_tid.to_string())))
+            .map(|(_, f)| {
+                (
+                    packets_at(&f.node_tid),
+                    std::cmp::Reverse(f.node_tid.to_string()),
+                )
+            })
             .max()
             .unwrap();
         if best.1.0 == flow.node_tid.as_str() {

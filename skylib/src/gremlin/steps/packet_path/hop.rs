@@ -18,7 +18,7 @@ pub(super) struct Hop {
     pub(super) depth: usize,
 }
 
-/// What leads a packet to an interface.
+/// Reason why a packet reaches an interface.
 pub(super) enum By {
     /// A route of its namespace; the packet leaves by this interface.
     Route {
@@ -48,7 +48,11 @@ impl Hop {
     /// Returns the number of packets that the interface has dropped.
     pub(super) fn drops(&self) -> i64 {
         let metric = self.node.metadata.get("Metric").and_then(Value::as_map);
-        let counter = |key| metric.and_then(|metric| metric.get(key)?.to_int()).unwrap_or(0);
+        let counter = |key| {
+            metric
+                .and_then(|metric| metric.get(key)?.to_int())
+                .unwrap_or(0)
+        };
         counter("RxDropped").saturating_add(counter("TxDropped"))
     }
 
@@ -78,7 +82,10 @@ impl Hop {
                 }
                 hop.set("Priority", *priority);
                 if *alternatives > 1 {
-                    hop.set("Alternatives", i64::try_from(*alternatives).unwrap_or(i64::MAX));
+                    hop.set(
+                        "Alternatives",
+                        i64::try_from(*alternatives).unwrap_or(i64::MAX),
+                    );
                 }
                 "route"
             }

@@ -287,7 +287,9 @@ impl<'t> Tracer<'t> {
             Some(owner) => Ok(Outcome::Continue(owner)),
             None => {
                 let name = self.name(&last)?;
-                Ok(Outcome::Stopped(format!("no routing rules are known for {name}")))
+                Ok(Outcome::Stopped(format!(
+                    "no routing rules are known for {name}"
+                )))
             }
         }
     }
@@ -301,10 +303,14 @@ impl<'t> Tracer<'t> {
     ) -> Result<Option<String>, QueryError> {
         let name = hop::simple_name(tunnel);
         if depth >= MAX_DEPTH {
-            return Ok(Some(format!("more than {MAX_DEPTH} tunnels inside each other, at {name}")));
+            return Ok(Some(format!(
+                "more than {MAX_DEPTH} tunnels inside each other, at {name}"
+            )));
         }
         let Some(owner) = owner_of(self.scope, tunnel, self.budget)? else {
-            return Ok(Some(format!("no routing rules are known for the tunnel {name}")));
+            return Ok(Some(format!(
+                "no routing rules are known for the tunnel {name}"
+            )));
         };
         Ok(match self.follow(owner, remote, depth + 1)? {
             Outcome::Stopped(reason) => Some(format!("tunnel {name} to {remote}: {reason}")),
@@ -357,11 +363,7 @@ fn beyond(out: &NodeRef, next: IpAddr) -> String {
 }
 
 /// Returns the names of the owners of one node.
-fn owners_of(
-    scope: &Scope<'_>,
-    node: &NodeRef,
-    budget: &Budget<'_>,
-) -> Result<Owners, QueryError> {
+fn owners_of(scope: &Scope<'_>, node: &NodeRef, budget: &Budget<'_>) -> Result<Owners, QueryError> {
     let mut owners = Owners::of_nodes(scope, std::slice::from_ref(node), budget)?;
     Ok(owners.pop().unwrap_or_default())
 }

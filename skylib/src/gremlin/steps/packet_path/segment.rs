@@ -204,7 +204,10 @@ fn remotes(tunnel: &NodeRef) -> Vec<IpAddr> {
     let table = tunnel.metadata.get("FDB").and_then(Value::as_list);
     let entries = table.unwrap_or_default().iter().filter_map(Value::as_map);
     let learned = entries.filter_map(|entry| entry.get("IP")?.as_text()?.parse().ok());
-    address_in(tunnel, "Remote").into_iter().chain(learned).collect()
+    address_in(tunnel, "Remote")
+        .into_iter()
+        .chain(learned)
+        .collect()
 }
 
 fn tunnel_of(node: &NodeRef) -> Option<&Map> {

@@ -80,7 +80,10 @@ impl Lab {
 /// VXLAN overlay 172.16.0.0/24 from the host to wan.
 fn lab() -> Lab {
     let mut lab = Lab(Graph::new());
-    let web = [route("10.0.0.0/24", "", 2), route("0.0.0.0/0", "10.0.0.1", 2)];
+    let web = [
+        route("10.0.0.0/24", "", 2),
+        route("0.0.0.0/0", "10.0.0.1", 2),
+    ];
     lab.namespace("web", "netns", &tables(&[local("10.0.0.10", 2)], &web));
     let host = [
         route("10.0.0.0/24", "", 2),
@@ -88,7 +91,11 @@ fn lab() -> Lab {
         route("172.16.0.0/24", "", 5),
         route("203.0.113.0/24", "192.0.2.99", 4),
     ];
-    let locals = [local("10.0.0.1", 2), local("192.0.2.2", 4), local("172.16.0.1", 5)];
+    let locals = [
+        local("10.0.0.1", 2),
+        local("192.0.2.2", 4),
+        local("172.16.0.1", 5),
+    ];
     lab.namespace("host", "host", &tables(&locals, &host));
     let wan = [
         route("192.0.2.0/24", "", 2),
@@ -98,9 +105,24 @@ fn lab() -> Lab {
     let locals = [local("192.0.2.1", 2), local("172.16.0.2", 3)];
     lab.namespace("wan", "netns", &tables(&locals, &wan));
     lab.link("web", "eth0", 2, &json!({"IPV4": ["10.0.0.10/24"]}));
-    lab.link("host", "br0", 2, &json!({"Type": "bridge", "IPV4": ["10.0.0.1/24"]}));
-    lab.link("host", "v-web", 3, &json!({"Metric": {"RxDropped": 3, "TxDropped": 4}}));
-    lab.link("host", "v-wan", 4, &json!({"IPV4": ["192.0.2.2/24"], "MTU": 1400}));
+    lab.link(
+        "host",
+        "br0",
+        2,
+        &json!({"Type": "bridge", "IPV4": ["10.0.0.1/24"]}),
+    );
+    lab.link(
+        "host",
+        "v-web",
+        3,
+        &json!({"Metric": {"RxDropped": 3, "TxDropped": 4}}),
+    );
+    lab.link(
+        "host",
+        "v-wan",
+        4,
+        &json!({"IPV4": ["192.0.2.2/24"], "MTU": 1400}),
+    );
     let neighbor = json!([{"IP": "192.0.2.99", "MAC": "02:00:00:00:00:99"}]);
     lab.set("host/v-wan", "Neighbors", neighbor);
     lab.link("wan", "eth0", 2, &json!({"IPV4": ["192.0.2.1/24"]}));
@@ -108,8 +130,18 @@ fn lab() -> Lab {
         json!({"Type": "vxlan", "MTU": 1350, "State": "UNKNOWN", "IPV4": [format!("{address}/24")],
             "Tunnel": {"ID": 42, "Local": local, "Remote": remote}})
     };
-    lab.link("host", "vx0", 5, &vxlan("192.0.2.2", "192.0.2.1", "172.16.0.1"));
-    lab.link("wan", "vx0", 3, &vxlan("192.0.2.1", "192.0.2.2", "172.16.0.2"));
+    lab.link(
+        "host",
+        "vx0",
+        5,
+        &vxlan("192.0.2.2", "192.0.2.1", "172.16.0.1"),
+    );
+    lab.link(
+        "wan",
+        "vx0",
+        3,
+        &vxlan("192.0.2.1", "192.0.2.2", "172.16.0.2"),
+    );
     lab.edge("web/eth0", "host/v-web", "layer2");
     lab.edge("host/br0", "host/v-web", "layer2");
     lab.edge("host/v-wan", "wan/eth0", "layer2");
@@ -148,7 +180,10 @@ fn routes_and_links_lead_through_a_router() {
     assert_eq!((&path["MTU"], &path["Drops"]), (&json!(1400), &json!(7)));
     assert_eq!(path["Hops"][0]["NextHop"], "10.0.0.1");
     assert_eq!(path["Hops"][1]["Drops"], 7);
-    assert_eq!((&path["From"], &path["To"]), (&json!("web/eth0"), &json!("192.0.2.1")));
+    assert_eq!(
+        (&path["From"], &path["To"]),
+        (&json!("web/eth0"), &json!("192.0.2.1"))
+    );
 }
 
 #[test]
@@ -199,30 +234,62 @@ fn a_path_that_ends_early_has_a_reason() {
         path["Reason"].as_str().unwrap().to_owned()
     };
     let beyond = reason(&lab, "G.V('web').PathTo('203.0.113.7')");
-    assert!(beyond.starts_with("192.0.2.99 (02:00:00:00:00:99) is beyond v-wan"), "{beyond}");
+    assert!(
+        beyond.starts_with("192.0.2.99 (02:00:00:00:00:99) is beyond v-wan"),
+        "{beyond}"
+    );
     let absent = reason(&lab, "G.V('web').PathTo('10.0.0.77')");
-    assert!(absent.contains("no interface that is connected to eth0 has the address"), "{absent}");
+    assert!(
+        absent.contains("no interface that is connected to eth0 has the address"),
+        "{absent}"
+    );
     let refused = reason(&lab, "G.V('wan').PathTo('8.8.8.8')");
-    assert_eq!(refused, "wan has no route to 8.8.8.8, or a route that rejects it");
+    assert_eq!(
+        refused,
+        "wan has no route to 8.8.8.8, or a route that rejects it"
+    );
     let down = json!("DOWN");
     lab.set("host/v-web", "State", down);
-    assert_eq!(reason(&lab, "G.V('web').PathTo('192.0.2.1')"), "host/v-web is DOWN");
+    assert_eq!(
+        reason(&lab, "G.V('web').PathTo('192.0.2.1')"),
+        "host/v-web is DOWN"
+    );
     lab.set("host/v-web", "State", json!("UP"));
     lab.set("host/v-wan", "State", json!("LOWER-LAYER-DOWN"));
     let outer = reason(&lab, "G.V('web').PathTo('172.16.0.2')");
-    assert_eq!(outer, "tunnel vx0 to 192.0.2.1: host/v-wan is LOWER-LAYER-DOWN");
+    assert_eq!(
+        outer,
+        "tunnel vx0 to 192.0.2.1: host/v-wan is LOWER-LAYER-DOWN"
+    );
     lab.node("", "alone", &json!({"Type": "device", "Name": "alone"}));
     let alone = reason(&lab, "G.V('alone').PathTo('192.0.2.1')");
-    assert!(alone.starts_with("no routing rules are known for alone"), "{alone}");
+    assert!(
+        alone.starts_with("no routing rules are known for alone"),
+        "{alone}"
+    );
 }
 
 #[test]
 fn a_routing_loop_ends() {
     let mut lab = lab();
-    let wan = [route("192.0.2.0/24", "", 2), route("0.0.0.0/0", "192.0.2.2", 2)];
-    lab.set("wan", "RoutingTables", tables(&[local("192.0.2.1", 2)], &wan));
-    let host = [route("192.0.2.0/24", "", 4), route("0.0.0.0/0", "192.0.2.1", 4)];
-    lab.set("host", "RoutingTables", tables(&[local("192.0.2.2", 4)], &host));
+    let wan = [
+        route("192.0.2.0/24", "", 2),
+        route("0.0.0.0/0", "192.0.2.2", 2),
+    ];
+    lab.set(
+        "wan",
+        "RoutingTables",
+        tables(&[local("192.0.2.1", 2)], &wan),
+    );
+    let host = [
+        route("192.0.2.0/24", "", 4),
+        route("0.0.0.0/0", "192.0.2.1", 4),
+    ];
+    lab.set(
+        "host",
+        "RoutingTables",
+        tables(&[local("192.0.2.2", 4)], &host),
+    );
     let path = path(&lab, "G.V('wan').PathTo('8.8.8.8')");
     assert_eq!(path["Reason"], "routing loop: wan decides twice", "{path}");
 }

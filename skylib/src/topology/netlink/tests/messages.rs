@@ -2,9 +2,9 @@
 
 use netlink_packet_core::Emitable;
 use netlink_packet_route::link::{
-    BondMode, BondPortState, InfoBond, InfoBondPort, InfoData, InfoKind, InfoPortData,
-    InfoPortKind, InfoVlan, LinkAttribute, LinkInfo, LinkMessage as Written, MiiStatus, Prop,
-    VlanProtocol,
+    BondMode, BondPortState, InfoBond, InfoBondPort, InfoData, InfoIpTunnel, InfoKind,
+    InfoPortData, InfoPortKind, InfoVlan, InfoVxlan, LinkAttribute, LinkInfo,
+    LinkMessage as Written, MiiStatus, Prop, VlanProtocol,
 };
 
 use super::super::address::AddressMessage;
@@ -108,6 +108,34 @@ fn a_vlan_device_has_its_number() {
             r#""LinkFlags":null,"MTU":1500,"Name":"x","ParentIndex":4,"State":"UNKNOWN","#,
             r#""Type":"vlan","Vlan":42}"#
         )
+    );
+}
+
+#[test]
+fn tunnels_show_their_ends() {
+    let vxlan = written(vec![LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Vxlan),
+        LinkInfo::Data(InfoData::Vxlan(vec![
+            InfoVxlan::Id(42),
+            InfoVxlan::Group([192, 0, 2, 1].into()),
+            InfoVxlan::Local([192, 0, 2, 2].into()),
+            InfoVxlan::Link(7),
+        ])),
+    ])]);
+    let tunnel = r#""Tunnel":{"ID":42,"IfIndex":7,"Local":"192.0.2.2","Remote":"192.0.2.1"}"#;
+    let shown = metadata(&vxlan, "");
+    assert!(shown.contains(tunnel), "{shown}");
+    let ipip = written(vec![LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::IpIp),
+        LinkInfo::Data(InfoData::IpTunnel(vec![
+            InfoIpTunnel::Local([192, 0, 2, 2].into()),
+            InfoIpTunnel::Remote([0, 0, 0, 0].into()),
+        ])),
+    ])]);
+    let shown = metadata(&ipip, "");
+    assert!(
+        shown.contains(r#""Tunnel":{"Local":"192.0.2.2"}"#),
+        "{shown}"
     );
 }
 
