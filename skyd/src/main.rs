@@ -24,6 +24,7 @@ mod limits;
 mod log;
 mod machine_memory;
 mod multipart;
+mod metadata_format;
 mod openapi;
 mod printable;
 mod process_stats;

@@ -270,12 +270,12 @@ fn hostile_yaml_is_refused_in_time() {
 fn keys_without_effect_cause_a_warning() {
     let warnings = |text: &str| Config::parse("skydive.yml", text).unwrap().warnings;
     let found = warnings(
-        "agent: {topology: {probes: [docker]}, metadata: {a: b}}\nflow: {protocol: udp, update: 5}\n\
+        "agent: {topology: {probes: [docker], vpp: {}}, metadata: {a: b}}\nflow: {protocol: udp, update: 5}\n\
          http: {rest: {debug: true}, ws: {enable_write_compression: false, ping_delay: 3}}\n\
          etcd: {embedded: true}\nstorage: {local: {path: /x, max_age: 1h}}\nlogging: {level: INFO}\n",
     );
     let wanted = [
-        "agent.topology.probes",
+        "agent.topology.vpp",
         "etcd",
         "http.rest.debug",
         "http.ws.enable_write_compression",

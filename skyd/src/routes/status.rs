@@ -192,11 +192,14 @@ impl FlowTables {
     }
 }
 
-/// State of a topology probe. Skydive's status has no `Error`.
+/// State of a topology probe. Skydive's status has only `Status`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Probe {
     status: String,
+    /// Number of starts after an error; omitted if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restarts: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -205,6 +208,7 @@ impl Probe {
     fn of(probe: &skylib::topology::ProbeStatus) -> Self {
         Self {
             status: probe.state.to_string(),
+            restarts: Some(probe.restarts).filter(|restarts| *restarts > 0),
             error: probe.error.clone(),
         }
     }

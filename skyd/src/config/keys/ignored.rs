@@ -68,28 +68,12 @@ pub(super) const IGNORED: &[ConfigKey] = &[
     ),
     free("storage.*", "Settings of other storage drivers."),
     unread(
-        "agent.topology.probes",
-        List,
-        "ovsdb",
-        "Topology probes of an agent.",
-    ),
-    unread(
-        "agent.topology.docker.url",
-        Text,
-        "unix:///var/run/docker.sock",
-        "Address of the Docker service.",
-    ),
-    unread(
         "agent.topology.docker.netns.run_path",
         Text,
         "/var/run/docker/netns",
         "Folder of the network namespaces of Docker.",
     ),
     free("agent.topology", "Settings of other topology probes."),
-    free(
-        "agent.metadata_config",
-        "Files whose content is added to the metadata of the host.",
-    ),
     unread(
         "agent.flow.pcapsocket.bind_address",
         Text,

@@ -119,7 +119,7 @@ impl Segment<'_> {
         let numbers = numbers.get(..MAX_NODES).unwrap_or(&numbers);
         let mut tunnels = Vec::new();
         scope.fetch_nodes(numbers, &mut |node| {
-            if tunnel_of(&node).is_some() {
+            if is_tunnel(&node) {
                 tunnels.push(node);
             }
             match tunnels.len() < MAX_TUNNELS {
@@ -135,10 +135,11 @@ impl Segment<'_> {
     fn far_ends(&self, tunnel: &NodeRef) -> Result<Vec<(NodeRef, IpAddr)>, QueryError> {
         let remotes = remotes(tunnel);
         let mut candidates = Vec::new();
-        let present = Filter::Test(ElementKey::parse("Tunnel"), Predicate::Present);
-        self.scope.visit_nodes(&present, self.budget, &mut |node| {
+        let kind = Predicate::Text(kind_of(tunnel).into());
+        let same_kind = Filter::Test(ElementKey::parse("Type"), kind);
+        self.scope.visit_nodes(&same_kind, self.budget, &mut |node| {
             let is_other = node.index() != tunnel.index();
-            if is_other && kind_of(&node) == kind_of(tunnel) && id_of(&node) == id_of(tunnel) {
+            if is_other && id_of(&node) == id_of(tunnel) {
                 candidates.push(node);
             }
             match candidates.len() < MAX_TUNNELS {
@@ -162,7 +163,7 @@ impl Segment<'_> {
 
     /// Returns the addresses that packets to a tunnel interface can be sent to.
     fn own_addresses(&self, tunnel: &NodeRef) -> Result<Vec<IpAddr>, QueryError> {
-        if let Some(local) = address_in(tunnel, "Local") {
+        if let Some(local) = address_in(tunnel, "LocalIP") {
             return Ok(vec![local]);
         }
         let Some(owner) = owner_of(self.scope, tunnel, self.budget)? else {
@@ -176,7 +177,10 @@ impl Segment<'_> {
     }
 }
 
-/// Tunnels that carry frames; all others carry IP packets.
+/// Kinds of tunnels that carry IP packets.
+const LAYER_3: [&str; 7] = ["gre", "ip6gre", "ipip", "sit", "ip6tnl", "vti", "vti6"];
+
+/// Kinds of tunnels that carry frames.
 const LAYER_2: [&str; 6] = [
     "vxlan",
     "geneve",
@@ -204,22 +208,26 @@ fn remotes(tunnel: &NodeRef) -> Vec<IpAddr> {
     let table = tunnel.metadata.get("FDB").and_then(Value::as_list);
     let entries = table.unwrap_or_default().iter().filter_map(Value::as_map);
     let learned = entries.filter_map(|entry| entry.get("IP")?.as_text()?.parse().ok());
-    address_in(tunnel, "Remote")
+    address_in(tunnel, "RemoteIP")
         .into_iter()
         .chain(learned)
         .collect()
 }
 
-fn tunnel_of(node: &NodeRef) -> Option<&Map> {
-    node.metadata.get("Tunnel")?.as_map()
+/// Returns whether an interface is an end of a tunnel.
+fn is_tunnel(node: &NodeRef) -> bool {
+    LAYER_2.contains(&kind_of(node)) || LAYER_3.contains(&kind_of(node))
 }
 
 fn address_in(node: &NodeRef, key: &str) -> Option<IpAddr> {
-    tunnel_of(node)?.get(key)?.as_text()?.parse().ok()
+    node.metadata.get(key)?.as_text()?.parse().ok()
 }
 
+/// Returns the identifier that both ends share: a network identifier or a GRE key.
 fn id_of(node: &NodeRef) -> Option<i64> {
-    tunnel_of(node)?.get("ID")?.to_int()
+    let tunnel = node.metadata.get("Tunnel")?.as_map()?;
+    let id = tunnel.get("VNI").or_else(|| tunnel.get("OutputKey"));
+    id?.to_int()
 }
 
 fn kind_of(node: &NodeRef) -> &str {
