@@ -17,6 +17,7 @@ use skylib::topology::openflow::OpenFlowOptions;
 use skylib::topology::{Fabric, ServerAddress};
 use skylib::value::Map;
 
+use crate::collectors::collectors;
 use crate::config::Config;
 use crate::machine_memory;
 use crate::metadata_format;
@@ -64,6 +65,14 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.ring_bytes_total = config.bytes("agent.capture.ring_bytes_total") as u64;
     options.local_captures = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;
+    options.collectors = collectors(config)?;
+    let pcap_socket = config.text("agent.flow.pcapsocket.bind_address");
+    options.pcap_socket_address = pcap_socket.parse().with_context(|| {
+        format!("agent.flow.pcapsocket.bind_address: {pcap_socket:?} is not an IP address")
+    })?;
+    let port = |key| u16::try_from(config.count(key)).unwrap_or(0);
+    options.pcap_socket_ports =
+        port("agent.flow.pcapsocket.min_port")..=port("agent.flow.pcapsocket.max_port");
     options.alert_scripts = config.flag("analyzer.alert.scripts");
     options.scripts.max_time = config.duration("workflow.max_time");
     options.scripts.max_memory = config.bytes("workflow.max_memory");

@@ -19,6 +19,9 @@ use skylib::spp::SppError;
 use crate::compress::Encoder;
 use crate::idle_connections::BusyGuard;
 
+/// Header with the ID of the resource that a new one would duplicate.
+const EXISTING_ID: &str = "x-existing-id";
+
 /// Response of a handler.
 pub(crate) type Response = hyper::Response<Body>;
 
@@ -320,7 +323,14 @@ pub(crate) fn failed(what: &str, error: &dyn std::error::Error) -> Response {
 /// Returns the response for a resource that could not be created, changed, or deleted.
 pub(crate) fn resource_error(error: &ResourceError) -> Response {
     match error {
-        ResourceError::Duplicate => error_text(StatusCode::CONFLICT, &error.to_string()),
+        ResourceError::Duplicate { existing } => {
+            let mut response = error_text(StatusCode::CONFLICT, &error.to_string());
+            // COMPAT: clients of Skydive match the body, so the ID is in a header.
+            if let Ok(existing) = HeaderValue::from_str(existing) {
+                response.headers_mut().insert(EXISTING_ID, existing);
+            }
+            response
+        }
         ResourceError::Full { kind, .. } => {
             let text = format!("{error} (http.limits.{kind}s); delete one first");
             error_text(StatusCode::FORBIDDEN, &text)

@@ -41,6 +41,9 @@ pub enum Error {
     /// The graph rejected a change or a read.
     #[error(transparent)]
     Graph(#[from] crate::graph::GraphError),
+    /// Packets cannot be built or sent.
+    #[error(transparent)]
+    Inject(#[from] crate::inject::InjectError),
     /// A system call, a file, or a writer failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),

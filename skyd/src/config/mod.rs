@@ -132,6 +132,11 @@ impl Config {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
+    /// Reads a size in bytes within a tree: a number, or a string with a unit such as `8MiB`.
+    pub fn size_of(value: &Value) -> Option<usize> {
+        value_type::bytes(value).and_then(|bytes| usize::try_from(bytes).ok())
+    }
+
     /// Returns host and port; `None` if nothing is configured and there is no default.
     pub fn address(&self, name: &str) -> Option<ServiceAddress> {
         self.read(name, |_, value| value_type::address(value))

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use serde::Serialize;
+use skylib::engine::CollectorStatus;
 use skylib::flow::FlowTableStats;
 use skylib::graph::history::HistoryStatus;
 use skylib::memory::MemoryUse;
@@ -96,6 +97,7 @@ pub(crate) async fn show(call: Call) -> Response {
             live_flows: engine.ingestion.live_flows,
             live_bytes: engine.ingestion.live_bytes,
         },
+        collectors: engine.collectors.iter().map(Collector::of).collect(),
         history: History {
             topology: engine.history.as_ref().map(TopologyHistory::of),
             flows: engine.flow_store.as_ref().map(FlowHistory::of),
@@ -132,12 +134,71 @@ struct Status<'a> {
     flow_rules: FlowRules,
     flow_tables: FlowTables,
     flow_ingestion: Ingestion,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    collectors: Vec<Collector>,
     history: History,
     /// SPP processes by client id, as the SPP API shows them.
     #[serde(rename = "SPP", skip_serializing_if = "Option::is_none")]
     spp: Option<BTreeMap<u8, PcapStatus>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     backends_replaced_by_local: BTreeMap<&'static str, &'a str>,
+}
+
+/// A socket that receives flow exports (`pipes.in`).
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Collector {
+    listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    datagrams: u64,
+    not_allowed: u64,
+    dropped_by_kernel: u64,
+    cut: u64,
+    unknown_format: u64,
+    malformed: u64,
+    flow_records: u64,
+    option_records: u64,
+    flow_samples: u64,
+    counter_samples: u64,
+    lost: u64,
+    templates: u64,
+    template_changes: u64,
+    waiting_sets: u64,
+    unreadable_sets: u64,
+    flows: u64,
+    flows_evicted: u64,
+    records_without_addresses: u64,
+    records_with_wrong_time: u64,
+}
+
+impl Collector {
+    fn of(status: &CollectorStatus) -> Self {
+        let (intake, flows) = (status.intake, status.flows);
+        Self {
+            listen: status.listen.clone(),
+            error: status.error.clone(),
+            datagrams: intake.datagrams,
+            not_allowed: status.not_allowed,
+            dropped_by_kernel: status.kernel_dropped,
+            cut: status.cut,
+            unknown_format: intake.unknown_format,
+            malformed: intake.malformed,
+            flow_records: intake.flow_records,
+            option_records: intake.option_records,
+            flow_samples: intake.flow_samples,
+            counter_samples: intake.counter_samples,
+            lost: intake.lost,
+            templates: intake.templates + intake.option_templates,
+            template_changes: intake.template_changes,
+            waiting_sets: status.waiting_sets,
+            unreadable_sets: intake.sets_without_template,
+            flows: flows.flows,
+            flows_evicted: flows.evicted,
+            records_without_addresses: flows.without_addresses,
+            records_with_wrong_time: flows.skewed,
+        }
+    }
 }
 
 /// Configured rules of flow tables: `flow.recorded` and `flow.key.ignore`.

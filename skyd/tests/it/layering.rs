@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["config", "machine_memory"],
     &["metadata_format"],
+    &["collectors"],
     &[
         "clients",
         "engine_options",

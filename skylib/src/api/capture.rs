@@ -5,8 +5,10 @@ use serde::Serializer;
 use super::address::ServiceAddress;
 use super::go_json::{JsonError, Members};
 use super::json_object::{json_object, uuid_is_id};
-use super::{CaptureType, Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
-use crate::flow::{KeyIgnore, LayerKeyMode, UnknownNameError};
+use super::{
+    CaptureType, Defaults, ExpressionChecker, JsonObject, Resource, ResourceError, ValidationError,
+};
+use crate::flow::{ExtraLayers, KeyIgnore, LayerKeyMode, UnknownNameError};
 
 json_object! {
     /// A capture on every node that a query returns.
@@ -71,9 +73,10 @@ json_object! {
         /// Layers that identify a flow.
         #[serde(serialize_with = "write_mode")]
         pub layer_key_mode: LayerKeyMode = "LayerKeyMode" via read_mode, with_layer_key_mode;
-        /// Bit mask of the application layers to decode: 1 VRRP, 2 DNS, 4 DHCPv4.
+        /// Bit mask of the application layers to decode: 1 VRRP, 2 DNS, 4 DHCPv4. In requests also the
+        /// names `VRRP`, `DNS`, `DHCPv4`, or `all`, as a string or a list.
         #[serde(skip_serializing_if = "is_zero")]
-        pub extra_layers: u32 = "ExtraLayers", with_extra_layers;
+        pub extra_layers: u32 = "ExtraLayers" via read_extra_layers, with_extra_layers;
         /// Whether flows have the statistics of their round-trip times.
         #[serde(skip_serializing_if = "is_zero")]
         pub extra_rtt_metric: bool = "ExtraRTTMetric", with_extra_rtt_metric;
@@ -89,6 +92,13 @@ json_object! {
         /// Protocol of the receiver: `netflowv5` or `erspanv1`.
         #[serde(skip_serializing_if = "String::is_empty")]
         pub target_type: String = "TargetType", with_target_type;
+        /// Whether the capture ends with the daemon instead of continuing after a restart.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub ephemeral: bool = "Ephemeral", with_ephemeral;
+        /// Nodes of the capture with their states, and the reason if there are none. Computed for
+        /// each response; the server ignores the value that a client sends.
+        #[serde(skip_serializing_if = "serde_json::Value::is_null")]
+        pub status: serde_json::Value = "Status" via ignore;
     }
 }
 
@@ -151,14 +161,48 @@ impl CaptureSpec {
             let text = "A valid header size is >= 14 && <= 4096";
             return refuse("HeaderSize", text.to_owned());
         }
-        if !self.target.is_empty() && self.target.parse::<ServiceAddress>().is_err() {
-            return refuse("Target", "Not a valid address".to_owned());
-        }
+        self.check_target()?;
         if let Some(Err(error)) = self.ignored_key() {
             return refuse("KeyIgnore", error.to_string());
         }
-        self.capture_type
-            .map_or(Ok(()), |capture_type| self.check_abilities(capture_type))
+        let Some(capture_type) = self.capture_type else {
+            return Ok(());
+        };
+        if !expressions.supports_capture_type(capture_type) {
+            let built = CaptureType::ALL
+                .into_iter()
+                .filter(|known| known.is_built());
+            let names: Vec<&str> = built.map(CaptureType::name).collect();
+            let (name, names) = (capture_type.name(), names.join(" "));
+            let text = format!("{name} captures are not supported, available types: [{names}]");
+            return refuse("Type", text);
+        }
+        self.check_abilities(capture_type)
+    }
+
+    /// Checks the receiver of packets or flows.
+    fn check_target(&self) -> Result<(), ValidationError> {
+        let refuse = |field, message: &str| Err(ValidationError::of_field(field, message));
+        if !self.target.is_empty() && self.target.parse::<ServiceAddress>().is_err() {
+            return refuse("Target", "Not a valid address");
+        }
+        match self.target_type.as_str() {
+            "" | "local" => Ok(()),
+            "netflowv5" | "erspanv1" if self.target.is_empty() => {
+                refuse("Target", "An address is required by the target type")
+            }
+            "netflowv5" | "erspanv1" => match self.capture_type {
+                None | Some(CaptureType::AfPacket | CaptureType::Pcap) => Ok(()),
+                Some(other) => {
+                    let text = format!("{} captures have no target type", other.name());
+                    refuse("TargetType", &text)
+                }
+            },
+            _ => refuse(
+                "TargetType",
+                "target type unknown, available types: [local netflowv5 erspanv1]",
+            ),
+        }
     }
 
     /// Returns the parts of the flow key that are ignored; `None` if the capture does not set them.
@@ -210,13 +254,27 @@ impl Resource for CaptureSpec {
         Self::default().with_layer_key_mode(defaults.layer_key_mode)
     }
 
+    fn read_request(text: &str, defaults: &Defaults) -> Result<Self, JsonError> {
+        let members = Members::parse_first(text)?;
+        members.check_keys(Self::MEMBERS)?;
+        let mut spec = Self::initial(defaults);
+        spec.read_members(&members)?;
+        Ok(spec)
+    }
+
+    fn is_ephemeral(&self) -> bool {
+        self.ephemeral
+    }
+
     fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError> {
         Ok(self.check(expressions)?)
     }
 
     fn conflict_with(&self, other: &Self) -> Option<ResourceError> {
-        self.is_duplicate_of(other)
-            .then_some(ResourceError::Duplicate)
+        let is_duplicate = self.is_duplicate_of(other);
+        is_duplicate.then(|| ResourceError::Duplicate {
+            existing: other.uuid.clone(),
+        })
     }
 }
 
@@ -235,6 +293,32 @@ fn read_capture_type(
             reason: error.to_string(),
         })?);
     }
+    Ok(())
+}
+
+/// Reads a bit mask, a name, or a list of names of extra layers.
+fn read_extra_layers(
+    members: &Members<'_>,
+    key: &'static str,
+    bits: &mut u32,
+) -> Result<(), JsonError> {
+    let mut value = serde_json::Value::Null;
+    members.read(key, &mut value)?;
+    let names = match &value {
+        serde_json::Value::String(name) => vec![Some(name.as_str())],
+        serde_json::Value::Array(names) => names.iter().map(serde_json::Value::as_str).collect(),
+        // Numbers, and errors about other types.
+        _ => return members.read(key, bits),
+    };
+    let mut layers = ExtraLayers::NONE;
+    for name in names {
+        let parsed = name.unwrap_or_default().parse::<ExtraLayers>();
+        layers = layers.with(parsed.map_err(|error| JsonError::Member {
+            key,
+            reason: error.to_string(),
+        })?);
+    }
+    *bits = layers.bits();
     Ok(())
 }
 
@@ -262,6 +346,16 @@ fn read_and_ignore(
     _field: &mut i64,
 ) -> Result<(), JsonError> {
     members.read(key, &mut 0_i64)
+}
+
+/// Leaves the field unchanged, whatever a client sends.
+#[expect(clippy::unnecessary_wraps, reason = "a reader of a member")]
+fn ignore(
+    _members: &Members<'_>,
+    _key: &'static str,
+    _field: &mut serde_json::Value,
+) -> Result<(), JsonError> {
+    Ok(())
 }
 
 #[expect(
@@ -411,6 +505,84 @@ mod tests {
         ] {
             let json = format!(r#"{{"GremlinQuery":"G",{good}}}"#);
             spec(&json).validate(&WordChecker).unwrap();
+        }
+    }
+
+    #[test]
+    fn extra_layers_have_names() {
+        let bits = |value: &str| spec(&format!(r#"{{"ExtraLayers":{value}}}"#)).extra_layers;
+        assert_eq!(bits("3"), 3);
+        assert_eq!(bits(r#""DNS""#), 2);
+        assert_eq!(bits(r#"["DNS","vrrp"]"#), 3);
+        assert_eq!((bits("[]"), bits("null")), (0, 0));
+        let error = |value: &str| {
+            let text = format!(r#"{{"ExtraLayers":{value}}}"#);
+            CaptureSpec::read(&text, &Defaults::default())
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error(r#"["HTTP"]"#).starts_with(r#"ExtraLayers: unknown extra layer "HTTP""#));
+        assert!(error("true").starts_with("ExtraLayers: "));
+        assert!(error("[1]").starts_with("ExtraLayers: "));
+    }
+
+    #[test]
+    fn unknown_fields_of_requests_are_rejected_with_the_nearest_name() {
+        let request = |json: &str| CaptureSpec::read_request(json, &Defaults::default());
+        assert!(request(r#"{"gremlinquery":"G","count":3,"UUID":"x"}"#).is_ok());
+        let error = request(r#"{"GremlinQuery":"G","ExtraLayer":2}"#).unwrap_err();
+        let text = r#"unknown field "ExtraLayer"; did you mean "ExtraLayers"?"#;
+        assert_eq!(error.to_string(), text);
+        let error = request(r#"{"Color":"red"}"#).unwrap_err().to_string();
+        assert_eq!(error, r#"unknown field "Color""#);
+        assert!(CaptureSpec::read(r#"{"Color":"red"}"#, &Defaults::default()).is_ok());
+    }
+
+    #[test]
+    fn types_that_cannot_run_and_targets_without_address_are_rejected() {
+        struct Local;
+        impl ExpressionChecker for Local {
+            fn check_gremlin(&self, _: &str) -> Result<(), String> {
+                Ok(())
+            }
+            fn check_bpf(&self, _: &str) -> Result<(), String> {
+                Ok(())
+            }
+            fn supports_capture_type(&self, capture_type: CaptureType) -> bool {
+                capture_type.is_built()
+            }
+        }
+        let refused = |members: &str| {
+            let spec = spec(&format!(r#"{{"GremlinQuery":"G",{members}}}"#));
+            spec.validate(&Local).map_err(|error| error.to_string())
+        };
+        let types = "available types: [pcapsocket afpacket pcap sflow]";
+        assert_eq!(
+            refused(r#""Type":"dpdk""#),
+            Err(format!("Type: dpdk captures are not supported, {types}"))
+        );
+        for members in [
+            r#""Type":"sflow","Port":6344"#,
+            r#""Type":"pcapsocket""#,
+            r#""Target":"127.0.0.1:2055","TargetType":"netflowv5""#,
+            r#""Type":"pcap","Target":"2055","TargetType":"erspanv1""#,
+            r#""TargetType":"local""#,
+        ] {
+            assert_eq!(refused(members), Ok(()), "{members}");
+        }
+        for (members, text) in [
+            (r#""TargetType":"smoke""#, "TargetType: target type unknown"),
+            (
+                r#""TargetType":"netflowv5""#,
+                "Target: An address is required",
+            ),
+            (
+                r#""Type":"sflow","Target":"h:1","TargetType":"erspanv1""#,
+                "TargetType: sflow captures have no target type",
+            ),
+        ] {
+            let error = refused(members).unwrap_err();
+            assert!(error.starts_with(text), "{error}");
         }
     }
 

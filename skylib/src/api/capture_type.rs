@@ -80,6 +80,15 @@ impl CaptureType {
         }
     }
 
+    /// Returns whether this program can run captures of this type.
+    #[must_use]
+    pub const fn is_built(self) -> bool {
+        matches!(
+            self,
+            Self::AfPacket | Self::Pcap | Self::PcapSocket | Self::Sflow
+        )
+    }
+
     /// Returns the features that this type supports.
     #[must_use]
     pub const fn abilities(self) -> CaptureAbilities {

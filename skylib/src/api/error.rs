@@ -55,7 +55,10 @@ pub enum ResourceError {
     Graph(#[from] GraphError),
     /// An equivalent resource exists. COMPAT: clients of Skydive match this message.
     #[error("duplicated resource")]
-    Duplicate,
+    Duplicate {
+        /// ID of the existing resource.
+        existing: String,
+    },
     /// Resources of this kind cannot be changed. COMPAT: clients of Skydive match this message.
     #[error("resource not updatable")]
     NotUpdatable,

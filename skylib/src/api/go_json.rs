@@ -11,6 +11,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::nearest::nearest;
+
 /// Members of a JSON object, in the order of the document, with undecoded values.
 ///
 /// A lookup is a linear scan.
@@ -60,6 +62,21 @@ impl<'a> Members<'a> {
             .rev()
             .find(|(name, _)| name.eq_ignore_ascii_case(key))
             .map(|(_, value)| *value)
+    }
+
+    /// Checks that the object has no keys other than these; keys match in any case.
+    ///
+    /// # Errors
+    /// Returns [`JsonError::UnknownMember`] for the first other key.
+    pub fn check_keys(&self, known: &[&'static str]) -> Result<(), JsonError> {
+        let is_known = |key: &str| known.iter().any(|name| name.eq_ignore_ascii_case(key));
+        match self.0.iter().find(|(key, _)| !is_known(key)) {
+            None => Ok(()),
+            Some((key, _)) => Err(JsonError::UnknownMember {
+                key: key.chars().take(MAX_SHOWN_CHARS).collect(),
+                nearest: nearest(key, known.iter().copied()),
+            }),
+        }
     }
 
     /// Decodes a member into a field; leaves the field unchanged if the member is absent or `null`.
@@ -172,6 +189,14 @@ pub enum JsonError {
     /// The value is not an object.
     #[error("found {0}; expected an object")]
     NotAnObject(&'static str),
+    /// A member has a key that is not known.
+    #[error("unknown field {key:?}{}", suggestion(*.nearest))]
+    UnknownMember {
+        /// The unknown key, cut if it is long.
+        key: String,
+        /// Known key that is spelled similarly.
+        nearest: Option<&'static str>,
+    },
     /// A member has the wrong type.
     #[error("{key}: {reason}")]
     Member {
@@ -181,6 +206,14 @@ pub enum JsonError {
         reason: String,
     },
 }
+
+/// Returns the part of a message that suggests a key.
+fn suggestion(nearest: Option<&'static str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
+}
+
+/// Maximum length of a key in an error message, in characters.
+const MAX_SHOWN_CHARS: usize = 64;
 
 /// Returns the type of a value, for error messages.
 fn kind_of(value: &RawValue) -> &'static str {

@@ -8,9 +8,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::go_json::{JsonError, Members};
 use super::json_object::{json_object, uuid_is_id};
 use super::{ExpressionChecker, NodeFinder, Resource, ResourceError, Rfc3339, ValidationError};
-use crate::graph::Node;
-use crate::gremlin::next_hop;
-use crate::value::Value;
 
 json_object! {
     /// Packets to send from one node to another node or address.
@@ -58,12 +55,16 @@ json_object! {
         pub mode: String = "Mode", with_mode;
         /// Increase of the payload from one packet to the next, in bytes.
         pub increment_payload: i64 = "IncrementPayload", with_increment_payload;
-        /// Time at which the first packet is sent.
+        /// Time of the request, as set by the client. It has no effect.
         pub start_time: Rfc3339 = "StartTime", with_start_time;
         /// Base64 of a capture file whose packets are sent instead.
         pub pcap: Option<String> = "Pcap" via read_pcap, with_pcap;
         /// Time to live of the IP packets, in hops.
         pub ttl: u8 = "TTL", with_ttl;
+        /// Reason why packets were not sent; empty if there is none. Computed for each response; the
+        /// server ignores the value that a client sends.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub error: String = "Error" via read_and_ignore;
     }
 }
 
@@ -80,42 +81,6 @@ impl Injection {
     #[must_use]
     pub fn new(src: impl Into<String>, packet_type: impl Into<String>) -> Self {
         Self::default().with_src(src).with_packet_type(packet_type)
-    }
-
-    /// Returns the metadata key of a node's addresses for the IP version of the packets.
-    fn address_key(&self) -> &'static str {
-        if self.packet_type.ends_with('6') {
-            "IPV6"
-        } else {
-            "IPV4"
-        }
-    }
-
-    /// Returns the destination IP address: the given one, or that of the destination node.
-    fn destination_ip(&self, node: Option<&Node>) -> Result<String, ValidationError> {
-        if !self.dst_ip.is_empty() {
-            return Ok(self.dst_ip.clone());
-        }
-        let node =
-            node.ok_or_else(|| ValidationError::of_resource("No destination node and IP"))?;
-        first_text(node, self.address_key())
-            .ok_or_else(|| ValidationError::of_resource("No destination IP in node"))
-    }
-
-    /// Returns whether the destination MAC address is given or can be found in the graph.
-    fn has_destination_mac(&self, source: &Node, destination: Option<&Node>, ip: &str) -> bool {
-        let hop = || {
-            next_hop(&source.metadata, address(ip)?)?
-                .as_map()?
-                .get("MAC")
-                .cloned()
-        };
-        !self.dst_mac.is_empty()
-            || hop().is_some()
-            || destination.is_some_and(|node| {
-                let keys = ["ExtID.attached-mac", "MAC"];
-                keys.iter().any(|key| first_text(node, key).is_some())
-            })
     }
 }
 
@@ -147,33 +112,22 @@ impl Resource for Injection {
     }
 
     fn check_nodes(&self, nodes: &dyn NodeFinder) -> Result<(), ResourceError> {
-        let refuse = |text: &str| Err(ValidationError::of_resource(text).into());
         let Some(source) = nodes.first_node(&self.src) else {
-            return refuse(&format!(
-                "Not able to find a source node for '{}'",
-                self.src
-            ));
+            let text = format!("Not able to find a source node for '{}'", self.src);
+            return Err(ValidationError::of_resource(text).into());
         };
-        if self.pcap.as_ref().is_some_and(|pcap| !pcap.is_empty()) {
-            return Ok(());
-        }
-        if self.src_ip.is_empty() && first_text(&source, self.address_key()).is_none() {
-            return refuse("No source IP in node");
-        }
-        let destination = if self.dst.is_empty() {
-            None
-        } else {
-            nodes.first_node(&self.dst)
-        };
-        let ip = self.destination_ip(destination.as_deref())?;
-        if self.src_mac.is_empty() && first_text(&source, "MAC").is_none() {
-            return refuse("No source MAC in node");
-        }
-        if !self.has_destination_mac(&source, destination.as_deref(), &ip) {
-            return refuse("Failed to resolve destination MAC address");
-        }
+        self.request_for(&source, 0, nodes)?;
         Ok(())
     }
+}
+
+/// Checks the type of a member, and leaves the field unchanged.
+fn read_and_ignore(
+    members: &Members<'_>,
+    key: &'static str,
+    _field: &mut String,
+) -> Result<(), JsonError> {
+    members.read(key, &mut String::new())
 }
 
 /// Reads a capture file, which must be Base64; the string is stored unchanged.
@@ -190,21 +144,6 @@ fn read_pcap(
         return Err(JsonError::Member { key, reason });
     }
     Ok(())
-}
-
-/// Returns a metadata value that is a string, or the first string of a list; `None` if it is empty.
-fn first_text(node: &Node, key: &str) -> Option<String> {
-    let text = match node.metadata.get_path(key)? {
-        Value::List(items) => items.first()?.as_text()?,
-        value => value.as_text()?,
-    };
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
-/// Parses an IP address, ignoring its prefix length.
-fn address(text: &str) -> Option<IpAddr> {
-    let (address, _) = text.split_once('/').unwrap_or((text, ""));
-    address.parse().ok()
 }
 
 fn is_ip_or_cidr(text: &str) -> bool {
@@ -242,7 +181,7 @@ mod tests {
     use super::super::Defaults;
     use super::super::tests::support::{accepts, refusal};
     use super::*;
-    use crate::graph::Metadata;
+    use crate::graph::{Metadata, Node};
     use crate::time::Timestamp;
 
     /// Finds a node whose id is the query.
@@ -386,7 +325,7 @@ mod tests {
             (r#""Src":"whole","DstIP":"10.9.9.9/8""#, ""),
             (r#""Src":"bare","Pcap":"AAEC""#, ""),
             (
-                r#""Src":"bare","SrcIP":"::1","SrcMAC":"02:00:00:00:00:01","DstIP":"::2",
+                r#""Src":"bare","SrcIP":"10.0.0.1","SrcMAC":"02:00:00:00:00:01","DstIP":"10.0.0.2",
                    "DstMAC":"02:00:00:00:00:02""#,
                 "",
             ),

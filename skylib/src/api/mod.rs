@@ -17,6 +17,7 @@ mod error;
 pub mod go_json;
 mod graph_resource;
 mod injection;
+mod injection_request;
 mod json_object;
 mod node_rule;
 mod patch;

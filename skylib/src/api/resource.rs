@@ -1,11 +1,13 @@
 //! `Resource`: an object that clients create, list, and delete under an id.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::go_json::{JsonError, Members};
-use super::{JsonObject, ResourceError, ValidationError};
+use super::{CaptureType, JsonObject, ResourceError, ValidationError};
 use crate::flow::LayerKeyMode;
 use crate::graph::Node;
+use crate::gremlin::next_hop;
 use crate::time::Timestamp;
 
 /// A kind of resource that clients create, list, and delete under an id.
@@ -50,6 +52,20 @@ pub trait Resource: Clone + Default + PartialEq + JsonObject + Send + Sync + 'st
         let mut resource = Self::initial(defaults);
         resource.read_members(&members)?;
         Ok(resource)
+    }
+
+    /// Parses the JSON of a request, which may be checked more strictly than a stored resource.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Resource::read`], and [`JsonError::UnknownMember`] if the kind does not
+    /// allow unknown members.
+    fn read_request(text: &str, defaults: &Defaults) -> Result<Self, JsonError> {
+        Self::read(text, defaults)
+    }
+
+    /// Returns whether the resource ends with the process.
+    fn is_ephemeral(&self) -> bool {
+        false
     }
 
     /// Checks every field, and that the fields are consistent.
@@ -114,6 +130,11 @@ pub trait ExpressionChecker {
     /// Returns the reason if the filter cannot be compiled.
     fn check_bpf(&self, filter: &str) -> Result<(), String>;
 
+    /// Returns whether captures of a type can run.
+    fn supports_capture_type(&self, _capture_type: CaptureType) -> bool {
+        true
+    }
+
     /// Returns whether alerts may run programs on the server.
     fn allows_alert_scripts(&self) -> bool {
         true
@@ -139,4 +160,12 @@ pub trait ExpressionChecker {
 pub trait NodeFinder {
     /// Returns the first node of a query; `None` if the query fails, or returns no nodes.
     fn first_node(&self, query: &str) -> Option<Arc<Node>>;
+
+    /// Returns the MAC address of the next hop of a node for a destination address; `None` if it is
+    /// unknown. By default, only the routing tables of the node itself are considered.
+    fn next_hop_mac(&self, node: &Node, destination: IpAddr) -> Option<String> {
+        let hop = next_hop(&node.metadata, destination)?;
+        let mac = hop.as_map()?.get("MAC")?.as_text()?;
+        Some(mac.to_owned())
+    }
 }

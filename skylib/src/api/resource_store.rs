@@ -229,7 +229,9 @@ impl<R: Resource> ResourceStore<R> {
                 limit: self.max_bytes,
             });
         }
-        self.record(self.documents.put(R::KIND, &id, &document))?;
+        if !resource.is_ephemeral() {
+            self.record(self.documents.put(R::KIND, &id, &document))?;
+        }
         let resource = Arc::new(resource);
         let stored = StoredResource {
             resource: Arc::clone(&resource),

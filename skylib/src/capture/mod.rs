@@ -21,9 +21,12 @@ mod file;
 mod files;
 mod handle;
 mod options;
+mod pcap_socket;
 mod replay;
+mod sflow_source;
 mod source;
 mod steady_clock;
+mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 mod worker;
@@ -39,5 +42,10 @@ pub use file::{FileProgress, PcapFile};
 pub use files::{CaptureFileSet, CaptureFiles, expand_paths};
 pub use handle::{CaptureHandle, PendingFlows, PendingReport};
 pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, Fanout, link_type_of_encap};
+pub use pcap_socket::PcapSocket;
 pub use replay::{Replay, ReplayError, ReplayedFlows};
+pub use sflow_source::{CounterHandler, SflowSource};
 pub use source::{Batch, CaptureStats, PacketSource, Waker};
+#[cfg(feature = "afpacket")]
+pub use target::ErspanForwarder;
+pub use target::{NetFlow5Encoder, NetFlow5Sink};

@@ -9,10 +9,14 @@ use parking_lot::Mutex;
 
 use super::alert::{ActionQueue, AlertHub, AlertParts, Evaluator};
 use super::bus::Bus;
-use super::capture::{Mailbox, Opener, Reconciler, ReconcilerOptions, RingMemory};
+use super::capture::{
+    Mailbox, Opener, PcapSocketAddresses, Reconciler, ReconcilerOptions, RingMemory,
+};
+use super::collector::{Collector, CollectorOptions};
 use super::flow::{FlowHub, Importer};
 use super::graph::{GraphPersister, OrphanEdgeProcessor, SharedGraph};
 use super::housekeeping::Deadline;
+use super::injection::{InjectionHub, LocalInjections, Problems};
 use super::live::LiveHub;
 use super::options::{EngineOptions, Role};
 use super::query::QueryRunner;
@@ -46,6 +50,8 @@ pub(super) struct Inner {
     pub(super) queries: QueryRunner,
     pub(super) live: Arc<LiveHub>,
     pub(super) rules: Arc<RuleHub>,
+    pub(super) injections: Arc<InjectionHub>,
+    pub(super) collectors: Vec<Arc<Collector>>,
     pub(super) alerts: Arc<AlertHub>,
     /// Live queries of alerts.
     pub(super) alert_live: Arc<LiveHub>,
@@ -101,12 +107,27 @@ impl Inner {
             layer_key_mode: options.layer_key_mode,
             memory: options.memory.clone(),
             alert_scripts: options.alert_scripts,
+            local_captures: options.local_captures,
         };
         let (documents, limits) = (&options.documents, options.resources);
         let mut registry = Registry::open(documents, limits, &options.host, context)?;
         let (mailbox, deadline) = (Arc::<Mailbox>::default(), Arc::<Deadline>::default());
         registry.captures.observe(Arc::clone(&mailbox) as _);
         registry.observe(&deadline);
+        let problems = Arc::<Problems>::default();
+        let local = LocalInjections::new(Arc::clone(&graph), origin.clone(), Arc::clone(&problems));
+        let mut targets = Vec::new();
+        if options.local_captures {
+            targets.push(Arc::new(local) as _);
+        }
+        let (injected, bus) = (queries.clone(), Arc::clone(&graph_bus));
+        let injections = Arc::new(InjectionHub::new(injected, bus, problems, targets));
+        registry.injections.observe(Arc::clone(&injections) as _);
+        let collector = |collector: &CollectorOptions| {
+            let (collector, table) = (collector.clone(), options.table.clone());
+            Arc::new(Collector::new(collector, table, &queries, &options.host))
+        };
+        let collectors = options.collectors.iter().map(collector).collect();
         let rules = RuleHub::new(
             queries.clone(),
             Arc::clone(registry.node_rules.store()),
@@ -161,6 +182,8 @@ impl Inner {
             memory: options.memory.clone(),
             live: Arc::new(LiveHub::new(options.live, queries.clone(), &options.memory)),
             rules,
+            injections,
+            collectors,
             alerts,
             alert_live,
             actions,
@@ -184,6 +207,10 @@ impl Inner {
             origin: self.origin.clone(),
             rings: RingMemory::new(options.ring_bytes, options.ring_bytes_total),
             filters: self.queries.filters.clone(),
+            pcap_sockets: PcapSocketAddresses {
+                address: options.pcap_socket_address,
+                ports: options.pcap_socket_ports.clone(),
+            },
         };
         let options = ReconcilerOptions {
             stats_interval: options.capture_stats_interval,
@@ -224,11 +251,14 @@ impl Inner {
         if let Some(mut probes) = self.probes.lock().take() {
             probes.stop();
         }
-        // The batcher must outlive the captures: it receives their last flows.
-        let (reconciler, others): (Vec<_>, Vec<_>) = threads
+        self.collectors
+            .iter()
+            .for_each(|collector| collector.stop());
+        // The batcher must outlive the captures and collectors: it receives their last flows.
+        let (first, others): (Vec<_>, Vec<_>) = threads
             .into_iter()
-            .partition(|thread| thread.thread().name() == Some(RECONCILER));
-        join(reconciler);
+            .partition(|thread| matches!(thread.thread().name(), Some(RECONCILER | COLLECTOR)));
+        join(first);
         self.stopping.store(true, Ordering::Relaxed);
         if let Some(persister) = &self.persister {
             persister.stop();
@@ -237,6 +267,7 @@ impl Inner {
         self.graph.close_log();
         self.live.stop();
         self.rules.stop();
+        self.injections.stop();
         self.alert_live.stop();
         self.alerts.stop();
         self.actions.stop();
@@ -266,3 +297,5 @@ fn join(threads: Vec<JoinHandle<()>>) {
 
 /// Name of the thread that starts and stops captures.
 pub(super) const RECONCILER: &str = "reconciler";
+/// Name of the threads that receive flow exports.
+pub(super) const COLLECTOR: &str = "collector";

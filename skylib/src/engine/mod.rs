@@ -11,13 +11,16 @@
 //! | `flow-batch` | groups flows for subscribers and stores them |
 //! | `reconciler` | starts and stops captures |
 //! | `rules` | applies node and edge rules |
+//! | `injections` | starts and stops packet injections |
+//! | `collector` (one per socket) | receives flow exports |
 //! | `alerts`, `alert-live`, `alert-events` | evaluate the expressions of alerts |
 //! | `alert-actions`, `alert-script` | call webhooks and run scripts of alerts |
 //! | `workflow`, `alert-script-js` | run JavaScript |
 //! | `housekeeping` | deletes expired resources, enforces retention |
 //! | `graph-persister` | writes nodes and edges of clients to the store |
 //!
-//! In addition, each capture has one thread, and probes have their own. No thread waits for a
+//! In addition, each capture has one thread, each node that sends packets of an injection has one
+//! thread, and probes have their own. No thread waits for a
 //! subscriber longer than [`READ_TIMEOUT`], and no thread sends while it holds the graph.
 //!
 //! ```
@@ -34,9 +37,11 @@
 mod alert;
 mod bus;
 mod capture;
+mod collector;
 mod flow;
 mod graph;
 mod housekeeping;
+mod injection;
 mod inner;
 mod live;
 mod monotonic;
@@ -52,6 +57,7 @@ mod status;
 pub use alert::{AlertStatus, WebhookClient, WebhookDone};
 pub use bus::{Bus, BusMessage, READ_TIMEOUT, SubscribeOptions, Subscription};
 pub use capture::CaptureTotals;
+pub use collector::{AllowedNetwork, CollectorOptions, CollectorStatus};
 pub use flow::{
     FlowHub, FlowOptions, ImportOptions, ImportSummary, IngestionStatus, TableId, udp_receive_drops,
 };
@@ -73,7 +79,7 @@ use std::sync::atomic::Ordering;
 
 use self::graph::HostOptions;
 use self::housekeeping::Housekeeping;
-use self::inner::{Inner, RECONCILER};
+use self::inner::{COLLECTOR, Inner, RECONCILER};
 use crate::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, ResourceError, Workflow};
 use crate::capture::CaptureError;
 use crate::graph::history::History;
@@ -121,7 +127,7 @@ impl Engine {
         }
         if let Some(spec) = options.startup_capture {
             match engine.captures().add(spec, None) {
-                Ok(_) | Err(ResourceError::Duplicate) => {}
+                Ok(_) | Err(ResourceError::Duplicate { .. }) => {}
                 Err(error) => tracing::error!(%error, "cannot create the startup capture"),
             }
         }
@@ -182,6 +188,12 @@ impl Engine {
         inner.graph.update_as(None, add);
         let rules = Arc::clone(&inner.rules);
         self.spawn("rules", move || rules.run())?;
+        for collector in &inner.collectors {
+            let collector = Arc::clone(collector);
+            self.spawn(COLLECTOR, move || collector.run())?;
+        }
+        let injections = Arc::clone(&inner.injections);
+        self.spawn("injections", move || injections.run())?;
         self.start_alerts()
     }
 
@@ -470,6 +482,11 @@ impl Engine {
             #[cfg(feature = "scripting")]
             scripts: inner.scripts.status(),
             ingestion: inner.flows.ingestion_status(),
+            collectors: inner
+                .collectors
+                .iter()
+                .map(|collector| collector.status())
+                .collect(),
             ..Status::default()
         };
         inner.graph.read(&mut |graph| {

@@ -1,6 +1,8 @@
 //! `EngineOptions`: settings of an engine.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::alert::WebhookClient;
+use super::collector::CollectorOptions;
 use super::flow::FlowOptions;
 use super::live::LiveOptions;
 use super::probe_options::ProbeOptions;
@@ -107,6 +110,12 @@ pub struct EngineOptions {
     pub local_captures: bool,
     /// Capture to create at the start, unless an equal one is stored.
     pub startup_capture: Option<CaptureSpec>,
+    /// Address on which PCAP sockets listen.
+    pub pcap_socket_address: IpAddr,
+    /// Ports of PCAP sockets; each socket uses the first free port.
+    pub pcap_socket_ports: RangeInclusive<u16>,
+    /// Sockets that receive flow exports.
+    pub collectors: Vec<CollectorOptions>,
     /// Client that sends the messages of alerts to HTTP servers; if it is `None`, such actions
     /// fail.
     pub webhooks: Option<Arc<dyn WebhookClient>>,
@@ -149,6 +158,9 @@ impl EngineOptions {
             ring_bytes_total: 512 << 20,
             local_captures: true,
             startup_capture: None,
+            pcap_socket_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            pcap_socket_ports: 8_100..=8_132,
+            collectors: Vec::new(),
             webhooks: None,
             alert_scripts: true,
             #[cfg(feature = "scripting")]
@@ -218,6 +230,12 @@ setters! {
     with_local_captures(local_captures: bool);
     "Sets a capture to create at the start, unless an equal one is stored."
     with_startup_capture(startup_capture: CaptureSpec as Some);
+    "Sets the address on which PCAP sockets listen."
+    with_pcap_socket_address(pcap_socket_address: IpAddr);
+    "Sets the ports of PCAP sockets; each socket uses the first free port."
+    with_pcap_socket_ports(pcap_socket_ports: RangeInclusive<u16>);
+    "Sets the sockets that receive flow exports."
+    with_collectors(collectors: Vec<CollectorOptions>);
     "Sets the client that sends the messages of alerts to HTTP servers."
     with_webhooks(webhooks: Arc<dyn WebhookClient> as Some);
     "Sets whether alerts may run programs on this host."

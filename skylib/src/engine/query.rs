@@ -1,16 +1,19 @@
 //! `QueryRunner`: runs queries on the shared graph and the flows of all captures.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::flow::FlowHub;
 use super::graph::SharedGraph;
+use crate::api::NodeFinder;
 use crate::capture::BpfCompiler;
-use crate::graph::GraphView;
+use crate::graph::{GraphView, Node};
 use crate::gremlin::live::{LiveQuery, Update};
-use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError};
+use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError, Traversal};
 use crate::memory::MemoryCharge;
 use crate::time::Clock;
 
@@ -163,3 +166,41 @@ impl QueryRunner {
         })
     }
 }
+
+impl QueryRunner {
+    /// Returns the nodes of a query, for a thread or a client that waits for them; `None` if the
+    /// query is invalid, fails, takes longer than [`NODES_TIMEOUT`], or returns no nodes.
+    pub(super) fn nodes(&self, query: &Query) -> Option<Vec<Arc<Node>>> {
+        match self.answer(query)? {
+            Answer::Nodes(nodes) if !nodes.is_empty() => Some(nodes),
+            _ => None,
+        }
+    }
+
+    fn answer(&self, query: &Query) -> Option<Answer> {
+        let started = self.clock.now();
+        let is_late = || self.clock.now().duration_since(started) >= NODES_TIMEOUT;
+        let options = QueryOptions::default().with_interrupt(&is_late);
+        self.run(&self.graph.view(), query, options).ok()
+    }
+}
+
+impl NodeFinder for QueryRunner {
+    fn first_node(&self, query: &str) -> Option<Arc<Node>> {
+        self.nodes(&Query::parse(query).ok()?)?.into_iter().next()
+    }
+
+    /// Applies the routing rules of the namespace, as the step `NextHop` does.
+    fn next_hop_mac(&self, node: &Node, destination: IpAddr) -> Option<String> {
+        let traversal = Traversal::new().v_id(node.id.to_string().as_str());
+        let query = traversal.next_hop(destination).query().ok()?;
+        let Answer::NextHops(hops) = self.answer(&query)? else {
+            return None;
+        };
+        let (_, hop) = hops.into_iter().next()?;
+        Some(hop.as_map()?.get("MAC")?.as_text()?.to_owned())
+    }
+}
+
+/// Maximum duration of a query while a client waits for the creation of a resource.
+const NODES_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::alert::AlertStatus;
 use super::capture::CaptureTotals;
+use super::collector::CollectorStatus;
 use super::flow::IngestionStatus;
 use super::live::LiveStatus;
 use super::rule::RuleStatus;
@@ -66,4 +67,6 @@ pub struct Status {
     pub scripts: ScriptStatus,
     /// Counters of the flows received from agents.
     pub ingestion: IngestionStatus,
+    /// State and counters of the collectors of flow exports.
+    pub collectors: Vec<CollectorStatus>,
 }

@@ -68,17 +68,29 @@ impl FromStr for Ipv6Network {
 }
 
 impl Ipv4Network {
+    /// Returns whether an address is in the network.
+    #[must_use]
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        u32::from(address) & self.mask == self.address
+    }
+
     /// Returns whether an address, with or without `/length`, is in the network.
     #[must_use]
     pub fn contains_text(&self, text: &str) -> bool {
         match address_of(text, 2) {
-            Some(IpAddr::V4(address)) => u32::from(address) & self.mask == self.address,
+            Some(IpAddr::V4(address)) => self.contains(address),
             _ => false,
         }
     }
 }
 
 impl Ipv6Network {
+    /// Returns whether an address is in the network.
+    #[must_use]
+    pub fn contains(&self, address: Ipv6Addr) -> bool {
+        u128::from(address) & self.mask == self.address
+    }
+
     /// Returns whether an address, with or without `/length`, is in the network.
     ///
     /// ```
@@ -91,7 +103,7 @@ impl Ipv6Network {
     #[must_use]
     pub fn contains_text(&self, text: &str) -> bool {
         match address_of(text, 3) {
-            Some(IpAddr::V6(address)) => u128::from(address) & self.mask == self.address,
+            Some(IpAddr::V6(address)) => self.contains(address),
             _ => false,
         }
     }

@@ -62,6 +62,7 @@ impl Flow {
             + size(self.icmp_errors.as_deref())
             + size(self.offload.as_deref())
             + size(self.dns_metric.as_deref())
+            + size(self.export.as_deref())
     }
 }
 

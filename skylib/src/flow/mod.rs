@@ -26,6 +26,7 @@
 
 mod application;
 mod csv;
+mod export_table;
 mod extra_layers;
 mod field;
 mod flow_ids;
@@ -53,6 +54,7 @@ mod top;
 pub use application::ApplicationPorts;
 
 pub use csv::{CsvColumns, CsvWriter};
+pub use export_table::{ExportTable, ExportTableOptions, ExportTableStats};
 pub use extra_layers::ExtraLayers;
 pub use extra_layers::records::{
     Dhcpv4Layer, DnsFailure, DnsLayer, DnsMetric, DnsMx, DnsOpt, DnsQuestion, DnsRecord, DnsSoa,
@@ -68,8 +70,8 @@ pub use options::{FlowTableOptions, LayerKeyMode};
 pub use packet_filter::{PacketFilter, PacketFilterCompiler};
 pub use query::{FlowQuery, FlowQueryError, FlowSink, FlowSource, PacketsByFlow};
 pub use record::{
-    About, Arp, FinishType, Flow, FlowLayer, FlowProtocol, IcmpErrors, IcmpLayer, Initiator,
-    Offload, RawPacket, RttMetric, TransportLayer, Wire,
+    About, Arp, ExportInfo, FinishType, Flow, FlowLayer, FlowProtocol, IcmpErrors, IcmpLayer,
+    Initiator, Offload, RawPacket, RttMetric, TransportLayer, Wire,
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{

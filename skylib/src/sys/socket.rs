@@ -106,6 +106,33 @@ impl PacketSocket {
         Ok(())
     }
 
+    /// Sends a frame on an interface. `protocol` is the Ethernet type of its first header.
+    ///
+    /// # Errors
+    /// Returns `WouldBlock` or `ENOBUFS` while a queue is full, `ENETDOWN` if the interface is down,
+    /// `EMSGSIZE` if the frame exceeds its MTU, and `ENXIO` if it does not exist.
+    pub(crate) fn send_to(&self, index: u32, protocol: u16, frame: &[u8]) -> io::Result<()> {
+        let mut address = empty_address();
+        address.sll_protocol = protocol.to_be();
+        address.sll_ifindex = to_int(index)?;
+        #[expect(unsafe_code, reason = "rustix does not write packet addresses")]
+        // SAFETY: `frame` and `address` are valid for their lengths and outlive the call.
+        let sent = unsafe {
+            libc::sendto(
+                self.0.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                0,
+                (&raw const address).cast(),
+                SOCKADDR_LEN,
+            )
+        };
+        if sent < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
     /// Returns whether the interface that the socket was bound to still exists.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
 //! Integration tests of the library in one binary.
 //!
-//! `gremlin_cases` and `flow_cases` run recorded cases of Skydive: those in `tests/data`, or in the
-//! file that the environment variable `GREMLIN_CASES` or `FLOW_CASES` names.
+//! `gremlin_cases` and `flow_cases` run recorded cases of Skydive, and `pipes_cases` recorded exports of
+//! flows: those in `tests/data`, or in the file that the environment variable `GREMLIN_CASES`,
+//! `FLOW_CASES`, or `PIPES_CASES` names.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod allocations;
+#[cfg(feature = "engine")]
+mod collector;
 mod cookbook;
 // libpcap compiles the filters.
 #[cfg(feature = "pcap")]
@@ -21,4 +24,5 @@ mod history;
 mod interrupts;
 mod language;
 mod layering;
+mod pipes_cases;
 mod shared_captures;

@@ -10,6 +10,10 @@
 )]
 
 mod capture;
+#[cfg(feature = "engine")]
+mod capture_types;
+#[cfg(feature = "engine")]
+mod injection;
 #[cfg(feature = "spp")]
 mod spp;
 mod support;

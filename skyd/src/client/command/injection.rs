@@ -83,7 +83,7 @@ pub(crate) struct CreateArgs {
     )]
     src_mac: String,
 
-    /// Destination MAC address; the default is the address of the next hop or the receiving node.
+    /// Destination MAC address; the default is the address of the next hop, or else the receiving node.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -92,11 +92,11 @@ pub(crate) struct CreateArgs {
     )]
     dst_mac: String,
 
-    /// Source port of TCP and UDP packets; 0 for a random port.
+    /// Source port of TCP and UDP packets; 0 for port 1.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     src_port: u16,
 
-    /// Destination port of TCP and UDP packets; 0 for a random port.
+    /// Destination port of TCP and UDP packets; 0 for a random port of TCP.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     dst_port: u16,
 
@@ -123,7 +123,7 @@ pub(crate) struct CreateArgs {
     )]
     pcap: String,
 
-    /// Identifier of ICMP echo requests.
+    /// Identifier of ICMP echo requests; 0 for 1.
     #[arg(long, value_name = "N", default_value_t = 0)]
     id: u16,
 

@@ -1,6 +1,6 @@
 //! Keys of Skydive that have no effect here, and old names of keys.
 
-use super::ValueType::{Address, Count, Flag, Free, List, Secret, Text};
+use super::ValueType::{Address, Flag, Free, List, Secret, Text};
 use super::{ConfigKey, ValueType, key};
 
 const fn unread(
@@ -18,8 +18,6 @@ const fn unread(
 const fn free(name: &'static str, help: &'static str) -> ConfigKey {
     unread(name, Free, "", help)
 }
-
-const PORT: ValueType = Count { min: 1, max: 65535 };
 
 /// Keys that are read only by parts of Skydive that do not exist here. A key of type [`Free`] also
 /// covers the keys below it.
@@ -74,24 +72,6 @@ pub(super) const IGNORED: &[ConfigKey] = &[
         "Folder of the network namespaces of Docker.",
     ),
     free("agent.topology", "Settings of other topology probes."),
-    unread(
-        "agent.flow.pcapsocket.bind_address",
-        Text,
-        "127.0.0.1",
-        "Address of PCAP sockets.",
-    ),
-    unread(
-        "agent.flow.pcapsocket.min_port",
-        PORT,
-        "8100",
-        "First port of PCAP sockets.",
-    ),
-    unread(
-        "agent.flow.pcapsocket.max_port",
-        PORT,
-        "8132",
-        "Last port of PCAP sockets.",
-    ),
     free(
         "agent.flow",
         "Other settings of the flow probes of an agent.",

@@ -8,6 +8,7 @@ const SOME: ValueType = Count {
     min: 1,
     max: 1 << 40,
 };
+const PORT: ValueType = Count { min: 1, max: 65535 };
 const LEVELS: ValueType = Choice(&[
     "ERROR", "WARNING", "WARN", "NOTICE", "INFO", "DEBUG", "TRACE",
 ]);
@@ -787,6 +788,40 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Address on which the SPP API is served without authentication. Empty: 127.0.0.1:7777 if \
          another spp key is set and no password protects the API; otherwise, the SPP API is \
          available only under /v1 of analyzer.listen.",
+    ),
+    key(
+        "agent.flow.pcapsocket.bind_address",
+        Text,
+        "127.0.0.1",
+        "IP address on which captures of the type pcapsocket receive capture files.",
+    ),
+    key(
+        "agent.flow.pcapsocket.min_port",
+        PORT,
+        "8100",
+        "First TCP port of captures of the type pcapsocket; each capture uses the first free port.",
+    ),
+    key(
+        "agent.flow.pcapsocket.max_port",
+        PORT,
+        "8132",
+        "Last TCP port of captures of the type pcapsocket.",
+    ),
+    key(
+        "pipes.in",
+        Free,
+        "",
+        "Sockets that receive NetFlow 5, 7, 9, IPFIX, and sFlow 5: an address such as 0.0.0.0:2055, or \
+         a list of {listen: ADDRESS} with the optional keys allow (networks; default: private and \
+         loopback addresses), receive_buffer (8MiB), scale (false), sampling: {default: RATE, \
+         exporters: {ADDRESS: RATE}}, and names: {exporters: {ADDRESS: NAME}, interfaces: {ADDRESS: \
+         {INDEX: NAME}}}. Empty: nothing is received.",
+    ),
+    key(
+        "pipes.node_timeout",
+        Duration,
+        "24h",
+        "Time after which the nodes of an exporter that sends nothing are deleted.",
     ),
     key(
         "spp.ports",

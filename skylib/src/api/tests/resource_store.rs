@@ -42,11 +42,25 @@ fn resources_survive_a_restart() {
 }
 
 #[test]
+fn ephemeral_captures_end_with_the_process() {
+    let documents = Arc::new(MemoryDocStore::default());
+    let captures = open(&documents);
+    let mine = captures.create(capture("G.V()").with_ephemeral(true), None, NOW);
+    let mine = mine.unwrap();
+    assert_eq!(captures.get(&mine.uuid), Some(Arc::clone(&mine)));
+    assert!(open(&documents).is_empty(), "not after a restart");
+    assert_eq!(captures.delete(&mine.uuid).unwrap(), Some(mine));
+}
+
+#[test]
 fn duplicates_are_refused_and_change_nothing() {
     let captures = open(&Arc::default());
-    captures.create(capture("G"), None, NOW).unwrap();
+    let first = captures.create(capture("G"), None, NOW).unwrap();
     let error = captures.create(capture("G"), None, NOW).unwrap_err();
     assert_eq!(error.to_string(), "duplicated resource");
+    let is_named =
+        matches!(&error, ResourceError::Duplicate { existing } if *existing == first.uuid);
+    assert!(is_named, "{error:?}");
     assert_eq!(captures.len(), 1);
 }
 

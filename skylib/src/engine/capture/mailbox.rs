@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use serde_json::json;
 
 use super::totals::CaptureTotals;
 use crate::api::CaptureSpec;
@@ -44,10 +45,54 @@ pub(super) struct Pending {
 /// State of the reconciler that other threads read.
 #[derive(Default)]
 struct Shown {
-    /// Number of nodes on which a capture is active, by the capture's id.
-    counts: HashMap<String, i64>,
+    /// State of each capture, by its id.
+    captures: HashMap<String, ShownCapture>,
     /// Nodes with a capture, active or failed.
     nodes: HashSet<NodeId>,
+}
+
+/// State of a capture that other threads read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ShownCapture {
+    /// Number of nodes on which the capture is active.
+    pub(super) active: i64,
+    /// Nodes with the capture, at most [`MAX_SHOWN_NODES`](super::reconciler::MAX_SHOWN_NODES).
+    pub(super) nodes: Vec<ShownNode>,
+    /// Reason why the query selects no nodes, or not all of them.
+    pub(super) problem: Option<String>,
+}
+
+/// A node with a capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ShownNode {
+    pub(super) id: NodeId,
+    pub(super) name: String,
+    /// Error that stopped the capture or prevented its start.
+    pub(super) error: Option<String>,
+}
+
+impl ShownCapture {
+    /// Returns the value of `Status` in a response.
+    fn to_json(&self) -> serde_json::Value {
+        let node = |node: &ShownNode| {
+            let state = if node.error.is_some() {
+                "error"
+            } else {
+                "active"
+            };
+            let mut value = json!({"ID": node.id.to_string(), "Name": node.name, "State": state});
+            if let Some(error) = &node.error {
+                value["Error"] = error.as_str().into();
+            }
+            value
+        };
+        let nodes: Vec<serde_json::Value> = self.nodes.iter().map(node).collect();
+        let mut status = json!({"Nodes": nodes});
+        if let Some(problem) = &self.problem {
+            status["Problem"] = problem.as_str().into();
+        }
+        status
+    }
 }
 
 impl Mailbox {
@@ -117,8 +162,8 @@ impl Mailbox {
     }
 
     /// Publishes the running captures and the nodes that have captures.
-    pub(super) fn show(&self, counts: HashMap<String, i64>, nodes: HashSet<NodeId>) {
-        *self.shown.lock() = Shown { counts, nodes };
+    pub(super) fn show(&self, captures: HashMap<String, ShownCapture>, nodes: HashSet<NodeId>) {
+        *self.shown.lock() = Shown { captures, nodes };
     }
 
     /// Takes everything except a changed graph, without waiting.
@@ -161,17 +206,18 @@ impl Observer<CaptureSpec> for Mailbox {
         self.capture_deleted(&capture.uuid);
     }
 
-    /// Fills in the number of nodes on which each capture is active.
+    /// Fills in the nodes of each capture, and on how many of them it is active.
     fn decorate(&self, captures: Vec<Arc<CaptureSpec>>) -> Vec<Arc<CaptureSpec>> {
-        let counts = self.shown.lock().counts.clone();
-        let with_count = |capture: Arc<CaptureSpec>| match counts.get(&capture.uuid) {
-            Some(&count) => Arc::new(CaptureSpec {
-                count,
+        let shown = self.shown.lock();
+        let with_state = |capture: Arc<CaptureSpec>| match shown.captures.get(&capture.uuid) {
+            Some(state) => Arc::new(CaptureSpec {
+                count: state.active,
+                status: state.to_json(),
                 ..Arc::unwrap_or_clone(capture)
             }),
             None => capture,
         };
-        captures.into_iter().map(with_count).collect()
+        captures.into_iter().map(with_state).collect()
     }
 }
 

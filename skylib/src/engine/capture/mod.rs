@@ -13,6 +13,7 @@ mod opener;
 mod reconciler;
 mod ring_memory;
 mod selector;
+mod sources;
 #[cfg(feature = "spp")]
 mod spp_tap;
 mod target;
@@ -24,5 +25,6 @@ pub(super) use mailbox::Mailbox;
 pub(super) use opener::Opener;
 pub(super) use reconciler::{Reconciler, ReconcilerOptions};
 pub(super) use ring_memory::RingMemory;
+pub(super) use sources::PcapSocketAddresses;
 #[cfg(feature = "spp")]
 pub(super) use spp_tap::SppTap;

@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::node_status::CaptureStatus;
+use super::opener::OpenedCapture;
 use super::ring_memory::RingClaim;
 use crate::api::CaptureSpec;
 use crate::capture::{Capture, CaptureReport, CaptureStats};
+use crate::engine::collector::SflowMetric;
 use crate::engine::flow::TableId;
 use crate::flow::{FlowStats, KeyIgnore};
 use crate::graph::NodeId;
+use crate::time::Timestamp;
+use crate::value::Value;
 
 /// Identifies a capture on a node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +27,8 @@ pub(super) struct NodeCaptureKey {
 /// A capture on a node that is active, or that failed to open or to continue.
 pub(super) struct NodeCapture {
     pub(super) spec: Arc<CaptureSpec>,
+    /// Name of the node when the capture was opened.
+    pub(super) name: String,
     pub(super) state: NodeCaptureState,
 }
 
@@ -35,41 +43,45 @@ pub(super) enum NodeCaptureState {
 /// A running capture and its counters.
 pub(super) struct ActiveCapture {
     pub(super) capture: Capture,
-    pub(super) table: TableId,
+    /// Its flow table in the hub; `None` if its flows are sent to a target.
+    pub(super) table: Option<TableId>,
     /// Newest report of the capture's counters.
     pub(super) report: CaptureReport,
     /// Report from which statistics were last sent; its counters are at most those of `report`.
     sent: CaptureReport,
+    /// Address on which it receives, with the key of the status that shows it.
+    socket: Option<(&'static str, String)>,
+    /// Counters that sFlow agents have sent.
+    pub(super) sflow: Option<Arc<Mutex<SflowMetric>>>,
     /// Declared last: the ring itself is released first.
-    _ring: RingClaim,
+    _ring: Option<RingClaim>,
 }
 
 impl NodeCapture {
     /// Returns a capture that has just been opened.
-    pub(super) fn active(
-        spec: Arc<CaptureSpec>,
-        capture: Capture,
-        table: TableId,
-        ring: RingClaim,
-    ) -> Self {
+    pub(super) fn active(spec: Arc<CaptureSpec>, name: &str, opened: OpenedCapture) -> Self {
         let report = CaptureReport::default();
         let active = ActiveCapture {
-            capture,
-            table,
+            capture: opened.capture,
+            table: opened.table,
             report,
             sent: report,
-            _ring: ring,
+            socket: opened.socket,
+            sflow: opened.sflow,
+            _ring: opened.ring,
         };
         Self {
             spec,
+            name: name.to_owned(),
             state: NodeCaptureState::Active(Box::new(active)),
         }
     }
 
     /// Returns a capture that could not be opened or has ended.
-    pub(super) const fn failed(spec: Arc<CaptureSpec>, error: String) -> Self {
+    pub(super) fn failed(spec: Arc<CaptureSpec>, name: &str, error: String) -> Self {
         Self {
             spec,
+            name: name.to_owned(),
             state: NodeCaptureState::Failed { error },
         }
     }
@@ -87,16 +99,25 @@ impl NodeCapture {
         }
     }
 
+    /// Returns the metadata value of the sFlow counters that have arrived since the last call.
+    pub(super) fn take_sflow(&self, now: Timestamp) -> Option<Value> {
+        match &self.state {
+            NodeCaptureState::Active(active) => active.sflow.as_ref()?.lock().take(now),
+            NodeCaptureState::Failed { .. } => None,
+        }
+    }
+
     /// Returns the entry of the node's `Captures` metadata; `identity` is the result of
     /// [`Opener::identity_of`](super::opener::Opener::identity_of).
     pub(super) fn status(&self, identity: (bool, KeyIgnore)) -> CaptureStatus<'_> {
-        let stats = match &self.state {
-            NodeCaptureState::Active(active) => active.report.packets,
-            NodeCaptureState::Failed { .. } => CaptureStats::default(),
+        let (stats, socket) = match &self.state {
+            NodeCaptureState::Active(active) => (active.report.packets, active.socket.as_ref()),
+            NodeCaptureState::Failed { .. } => (CaptureStats::default(), None),
         };
         CaptureStatus {
             spec: &self.spec,
             stats,
+            socket: socket.map(|(key, address)| (*key, address.as_str())),
             recorded: identity.0,
             key_ignore: identity.1,
             error: self.error(),

@@ -2,8 +2,9 @@
 
 use crate::api::CaptureSpec;
 use crate::capture::CaptureStats;
+use crate::engine::graph::StatusList;
 use crate::flow::KeyIgnore;
-use crate::graph::{Graph, MetadataOp, NodeId};
+use crate::graph::{Graph, NodeId};
 use crate::time::Timestamp;
 use crate::value::{Map, Value};
 
@@ -12,6 +13,8 @@ use crate::value::{Map, Value};
 pub(super) struct CaptureStatus<'a> {
     pub(super) spec: &'a CaptureSpec,
     pub(super) stats: CaptureStats,
+    /// Address on which it receives, with its key.
+    pub(super) socket: Option<(&'static str, &'a str)>,
     /// Whether its flow table reproduces the values of Skydive.
     pub(super) recorded: bool,
     /// Parts of the flow key that its flow table ignores.
@@ -46,6 +49,9 @@ impl CaptureStatus<'_> {
         for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
             map.set(key, text);
         }
+        if let Some((key, address)) = self.socket {
+            map.set(key, address);
+        }
         if self.recorded {
             map.set("Recorded", true);
         }
@@ -59,53 +65,16 @@ impl CaptureStatus<'_> {
     /// Adds or replaces the entry of this capture. An unchanged entry causes no change to the
     /// graph. Returns `false` if the node does not exist.
     pub(super) fn show(&self, graph: &mut Graph, node: &NodeId, now: Timestamp) -> bool {
-        let mut entries = others(graph, node, &self.spec.uuid);
-        entries.push(Value::from(self.to_map()));
-        entries.sort_by(|a, b| id_of(a).cmp(id_of(b)));
-        set(graph, node, entries, now)
+        CAPTURES.show(graph, node, self.to_map(), now)
     }
 }
 
 /// Removes the entry of a capture, and the list if it was the last.
 pub(super) fn remove(graph: &mut Graph, node: &NodeId, capture: &str, now: Timestamp) {
-    let entries = others(graph, node, capture);
-    set(graph, node, entries, now);
+    CAPTURES.remove(graph, node, capture, now);
 }
 
-/// Returns the entries of the other captures.
-fn others(graph: &Graph, node: &NodeId, capture: &str) -> Vec<Value> {
-    let list = graph
-        .node(node)
-        .and_then(|node| node.metadata.get(KEY))
-        .and_then(Value::as_list);
-    let entries = list.unwrap_or_default();
-    entries
-        .iter()
-        .filter(|entry| id_of(entry) != capture)
-        .cloned()
-        .collect()
-}
-
-/// Sets the list. Returns `false` if the node does not exist.
-fn set(graph: &mut Graph, node: &NodeId, entries: Vec<Value>, now: Timestamp) -> bool {
-    let op = if entries.is_empty() {
-        MetadataOp::delete(KEY)
-    } else {
-        MetadataOp::set(KEY, Value::from(entries))
-    };
-    // The only possible error is that the node has been deleted, and its entries with it.
-    graph.patch_node(node, &[op], now).is_ok()
-}
-
-fn id_of(entry: &Value) -> &str {
-    entry
-        .as_map()
-        .and_then(|map| map.get("ID"))
-        .and_then(Value::as_text)
-        .unwrap_or_default()
-}
-
-const KEY: &str = "Captures";
+const CAPTURES: StatusList = StatusList("Captures");
 
 #[cfg(test)]
 mod tests {
@@ -136,6 +105,7 @@ mod tests {
             CaptureStatus {
                 spec,
                 stats: CaptureStats::default(),
+                socket: None,
                 recorded: false,
                 key_ignore: KeyIgnore::NONE,
                 error,

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use super::ring_memory::{BLOCK_BYTES, RingClaim, RingMemory};
+use parking_lot::Mutex;
+
+use super::ring_memory::{RingClaim, RingMemory};
+use super::sources::{self, OpenedSource, PcapSocketAddresses};
 use super::target::CaptureTarget;
 use crate::api::{CaptureSpec, CaptureType};
-use crate::capture::{AfPacket, BpfCompiler, Capture, CaptureOptions, link_type_of_encap};
+use crate::capture::{BpfCompiler, BpfProgram, Capture, DEFAULT_HEADER_SIZE, NetFlow5Sink};
+use crate::engine::collector::SflowMetric;
 use crate::engine::flow::{FlowHub, HubSink, TableId};
 use crate::engine::graph::SharedGraph;
 use crate::error_chain::Chain;
-use crate::flow::{ExtraLayers, FlowTable, FlowTableOptions, KeyIgnore};
+use crate::flow::{ExtraLayers, FlowTable, FlowTableOptions, KeyIgnore, PacketFilter};
 use crate::graph::{GraphAccess, Node};
 use crate::packet::LinkType;
 use crate::time::Clock;
@@ -26,12 +30,25 @@ pub(crate) struct Opener {
     /// Memory limit of the packet rings.
     pub(crate) rings: RingMemory,
     pub(crate) filters: BpfCompiler,
+    /// Addresses on which PCAP sockets listen.
+    pub(crate) pcap_sockets: PcapSocketAddresses,
+}
+
+/// A capture that has been opened.
+pub(super) struct OpenedCapture {
+    pub(super) capture: Capture,
+    /// Its flow table in the hub; `None` if its flows are sent to a target.
+    pub(super) table: Option<TableId>,
+    pub(super) ring: Option<RingClaim>,
+    /// Address on which it receives, with the key of the status that shows it.
+    pub(super) socket: Option<(&'static str, String)>,
+    /// Counters that sFlow agents have sent.
+    pub(super) sflow: Option<Arc<Mutex<SflowMetric>>>,
 }
 
 impl Opener {
     /// Opens a capture on a node and adds its flow table to the tables that queries read. Returns
     /// `None` if the filter of the capture is not compiled yet, and calls `compiled` once it is.
-    /// The caller must hold the claim on the memory of the ring for as long as the capture exists.
     ///
     /// # Errors
     /// Returns the reason as a message for the node's `Captures` metadata.
@@ -40,43 +57,112 @@ impl Opener {
         spec: &CaptureSpec,
         node: &Node,
         compiled: impl Fn() + Send + 'static,
-    ) -> Result<Option<(Capture, TableId, RingClaim)>, String> {
-        match spec.capture_type {
-            None | Some(CaptureType::AfPacket | CaptureType::Pcap) => {}
-            Some(other) => return Err(format!("{} captures are not supported yet", other.name())),
-        }
+    ) -> Result<Option<OpenedCapture>, String> {
+        let capture_type = spec.capture_type.unwrap_or(CaptureType::AfPacket);
+        let is_interface = matches!(capture_type, CaptureType::AfPacket | CaptureType::Pcap);
         let mut target = Err(String::new());
-        self.graph
-            .read(&mut |graph| target = CaptureTarget::of(graph, node, &self.origin));
-        let target = target?;
-        let table = self.table_of(spec, &target)?;
-        let mut options = options_of(spec, &target);
-        if !spec.bpf_filter.is_empty() {
-            let link_type = options.link_type.unwrap_or(LinkType::ETHERNET);
-            let snap_len = options.header_size;
-            let program =
-                self.filters
-                    .program_or_request(&spec.bpf_filter, link_type, snap_len, compiled);
-            let Some(program) = program else {
-                return Ok(None);
+        self.graph.read(&mut |graph| {
+            target = if is_interface {
+                CaptureTarget::of(graph, node, &self.origin)
+            } else {
+                Ok(CaptureTarget::of_socket(graph, node, &self.origin))
             };
-            let program = program.map_err(|error| Chain(&error).to_string())?;
-            options = options.with_filter(program);
-        }
-        let ring = self.rings.claim()?;
-        let options = options.with_ring(BLOCK_BYTES, ring.blocks());
-        let source = AfPacket::open(&options).map_err(|error| Chain(&error).to_string())?;
-        let sink = HubSink::new(&self.flows);
-        let capture = Capture::start(
-            &target.interface,
+        });
+        let target = target?;
+        let Some(program) = self.program(spec, &target, is_interface, compiled)? else {
+            return Ok(None);
+        };
+        let mut table = self.table_of(spec, &target);
+        let opened = match capture_type {
+            CaptureType::AfPacket | CaptureType::Pcap => {
+                sources::open_interface(spec, &target, program, &self.rings)?
+            }
+            other => {
+                let filter = program.map(|program| Box::new(program) as Box<dyn PacketFilter>);
+                table.set_filter(filter);
+                match other {
+                    CaptureType::PcapSocket => sources::open_pcap_socket(&self.pcap_sockets)?,
+                    CaptureType::Sflow => sources::open_sflow(spec, &target)?,
+                    _ => {
+                        let name = other.name();
+                        return Err(format!(
+                            "Unable to find probe for this capture type: {name}"
+                        ));
+                    }
+                }
+            }
+        };
+        self.start(spec, &target, table, opened).map(Some)
+    }
+
+    /// Starts the thread of a capture.
+    fn start(
+        &self,
+        spec: &CaptureSpec,
+        target: &CaptureTarget,
+        table: FlowTable,
+        opened: OpenedSource,
+    ) -> Result<OpenedCapture, String> {
+        let OpenedSource {
             source,
+            ring,
+            socket,
+            sflow,
+        } = opened;
+        let (name, clock) = (&target.interface, Arc::clone(&self.clock));
+        let (capture, table) = if spec.target_type == sources::NETFLOW {
+            // The flows are for the target only: neither subscribers nor queries see them.
+            let sink = NetFlow5Sink::open(sources::resolve(&spec.target)?, Arc::clone(&clock));
+            let sink = sink.map_err(|error| Chain(&error).to_string())?;
+            (Capture::start(name, source, table, sink, clock), None)
+        } else {
+            let sink = HubSink::new(&self.flows);
+            let capture = Capture::start(name, source, table, sink, clock);
+            let handle = capture
+                .as_ref()
+                .ok()
+                .map(|capture| capture.handle().clone());
+            (capture, handle.map(|handle| self.flows.add_table(handle)))
+        };
+        Ok(OpenedCapture {
+            capture: capture.map_err(|error| Chain(&error).to_string())?,
             table,
-            sink,
-            Arc::clone(&self.clock),
-        )
-        .map_err(|error| Chain(&error).to_string())?;
-        let table = self.flows.add_table(capture.handle().clone());
-        Ok(Some((capture, table, ring)))
+            ring,
+            socket,
+            sflow,
+        })
+    }
+
+    /// Returns the filter of a capture; the inner value is `None` without a filter. Returns `None` if
+    /// the filter is not compiled yet.
+    fn program(
+        &self,
+        spec: &CaptureSpec,
+        target: &CaptureTarget,
+        is_interface: bool,
+        compiled: impl Fn() + Send + 'static,
+    ) -> Result<Option<Option<BpfProgram>>, String> {
+        let text = filter_of(spec, is_interface)?;
+        if text.is_empty() {
+            return Ok(Some(None));
+        }
+        let link_type = if is_interface {
+            sources::link_type_of(target)
+        } else {
+            LinkType::ETHERNET
+        };
+        let snap_len = match u32::try_from(spec.header_size) {
+            Ok(size @ 1..) => size,
+            _ => DEFAULT_HEADER_SIZE,
+        };
+        let program = self
+            .filters
+            .program_or_request(&text, link_type, snap_len, compiled);
+        let Some(program) = program else {
+            return Ok(None);
+        };
+        let program = program.map_err(|error| Chain(&error).to_string())?;
+        Ok(Some(Some(program)))
     }
 
     /// Returns whether a capture reproduces the values of Skydive, and which parts of the flow key
@@ -90,10 +176,7 @@ impl Opener {
     }
 
     /// Returns the flow table of a capture.
-    fn table_of(&self, spec: &CaptureSpec, target: &CaptureTarget) -> Result<FlowTable, String> {
-        if !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local") {
-            return Err("the option Target is not supported yet".to_owned());
-        }
+    fn table_of(&self, spec: &CaptureSpec, target: &CaptureTarget) -> FlowTable {
         let mut options = self.table.clone();
         options.node_tid = target.tid.as_str().into();
         options.capture_id = spec.uuid.as_str().into();
@@ -106,20 +189,57 @@ impl Opener {
         options.extra_layers = ExtraLayers::from_bits(spec.extra_layers);
         let (recorded, key_ignore) = self.identity_of(spec);
         (options.recorded, options.key_ignore) = (recorded, key_ignore);
-        Ok(FlowTable::new(options))
+        FlowTable::new(options)
     }
 }
 
-/// Returns the settings of a capture's packet socket, without its filter.
-fn options_of(spec: &CaptureSpec, target: &CaptureTarget) -> CaptureOptions {
-    let mut options = CaptureOptions::new(&target.interface);
-    if let Some(path) = &target.netns {
-        options = options.with_netns(path);
+/// Returns the filter of a capture. A capture on an interface never captures what it sends to its
+/// target itself: each packet would cause another one.
+fn filter_of(spec: &CaptureSpec, is_interface: bool) -> Result<String, String> {
+    let wanted = &spec.bpf_filter;
+    if spec.target.is_empty() || !is_interface {
+        return Ok(wanted.clone());
     }
-    let link_type = link_type_of_encap(&target.encap_type).unwrap_or(LinkType::ETHERNET);
-    options = options.with_link_type(link_type);
-    if spec.header_size != 0 {
-        options = options.with_header_size(u32::try_from(spec.header_size).unwrap_or(0));
+    let target = sources::resolve(&spec.target)?;
+    let (host, port) = (target.ip(), target.port());
+    let own = if port == 0 || spec.target_type == sources::ERSPAN {
+        format!("not host {host}")
+    } else {
+        format!("not (host {host} and port {port})")
+    };
+    Ok(if wanted.is_empty() {
+        own
+    } else {
+        format!("({wanted}) and {own}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_messages_to_the_target_are_not_captured() {
+        let filter = |bpf: &str, target: &str, kind: &str| {
+            let spec = CaptureSpec::new("G")
+                .with_bpf_filter(bpf)
+                .with_target(target)
+                .with_target_type(kind);
+            filter_of(&spec, true).unwrap()
+        };
+        assert_eq!(filter("tcp", "", ""), "tcp");
+        assert_eq!(
+            filter("", "192.0.2.1:2055", "netflowv5"),
+            "not (host 192.0.2.1 and port 2055)"
+        );
+        assert_eq!(
+            filter("tcp or udp", "192.0.2.1:2055", "netflowv5"),
+            "(tcp or udp) and not (host 192.0.2.1 and port 2055)"
+        );
+        assert_eq!(filter("", "192.0.2.1:0", "erspanv1"), "not host 192.0.2.1");
+        assert_eq!(
+            filter("", "2055", "netflowv5"),
+            "not (host 127.0.0.1 and port 2055)"
+        );
     }
-    options
 }

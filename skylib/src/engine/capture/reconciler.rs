@@ -15,22 +15,23 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::mailbox::{Mailbox, Pause};
+use super::mailbox::{Mailbox, Pause, ShownCapture, ShownNode};
 use super::node_capture::{NodeCapture, NodeCaptureKey, NodeCaptureState};
 use super::node_status;
 use super::opener::Opener;
 use super::selector::Selector;
 use super::totals::CaptureTotals;
-use crate::api::{CaptureSpec, ResourceStore};
+use crate::api::{CaptureSpec, CaptureType, ResourceStore};
 use crate::engine::bus::Bus;
 use crate::engine::flow::FlowHub;
 use crate::engine::graph::SharedGraph;
 use crate::engine::query::QueryRunner;
 use crate::engine::resource::notify;
 use crate::error_chain::Chain;
-use crate::graph::{GraphAccess, Node, NodeId};
+use crate::graph::{GraphAccess, MetadataOp, Node, NodeId};
 use crate::proto::BroadcastMessage;
 use crate::time::{Clock, Timestamp};
+use crate::value::Value;
 
 /// Minimum time between two rounds of queries while the graph is changing.
 const ROUND_PERIOD: Duration = Duration::from_secs(1);
@@ -41,6 +42,15 @@ const STATS_MESSAGE_INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum time in which all captures together report their counters. A late capture is skipped
 /// until the next interval.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Key of the counters of sFlow in the metadata of a node.
+const SFLOW: &str = "SFlow";
+
+/// Problem of a capture whose query selects nothing to capture on.
+const NO_NODES: &str = "the query selects no interface of this host";
+
+/// Maximum number of nodes in the status of a capture.
+pub(super) const MAX_SHOWN_NODES: usize = 100;
 
 /// Maximum number of captures on nodes, active and failed.
 const MAX_NODE_CAPTURES: usize = 10_000;
@@ -241,6 +251,7 @@ impl Reconciler {
             return;
         }
         let (nodes, mut problem) = match nodes {
+            Ok(nodes) if nodes.is_empty() => (nodes, Some(NO_NODES.to_owned())),
             Ok(nodes) => (nodes, None),
             Err(problem) => (Vec::new(), Some(problem)),
         };
@@ -262,7 +273,7 @@ impl Reconciler {
             ));
         }
         if let Some(selector) = self.selectors.get_mut(id) {
-            selector.log_problem(problem);
+            self.changed |= selector.set_problem(problem);
         }
     }
 
@@ -280,18 +291,20 @@ impl Reconciler {
         let capture = match opened {
             // A later round starts the capture; the filter is still being compiled.
             Ok(None) => return,
-            Ok(Some((capture, table, ring))) => {
-                tracing::info!(capture = %key.capture, node = %key.node, "started the capture");
+            Ok(Some(opened)) => {
+                let (name, interface) = (spec.name.as_str(), name_of(node));
+                tracing::info!(capture = %key.capture, name, node = %key.node, interface, "started the capture");
                 self.active += 1;
-                NodeCapture::active(Arc::clone(spec), capture, table, ring)
+                NodeCapture::active(Arc::clone(spec), name_of(node), opened)
             }
             Err(error) => {
                 let known = self.node_captures.get(&key).and_then(NodeCapture::error);
                 // A retry that fails with the same error is not logged again.
                 if known != Some(&error) {
-                    tracing::warn!(capture = %key.capture, node = %key.node, %error, "cannot start the capture");
+                    let (name, interface) = (spec.name.as_str(), name_of(node));
+                    tracing::warn!(capture = %key.capture, name, node = %key.node, interface, %error, "cannot start the capture");
                 }
-                NodeCapture::failed(Arc::clone(spec), error)
+                NodeCapture::failed(Arc::clone(spec), name_of(node), error)
             }
         };
         let is_active = capture.is_active();
@@ -311,8 +324,11 @@ impl Reconciler {
             .update_as(None, |graph, now| status.show(graph, &key.node, now));
         if is_shown {
             let is_active = capture.is_active();
+            let error = capture.error().map(str::to_owned);
             let before = self.node_captures.insert(key, capture);
-            self.changed |= before.is_none_or(|before| before.is_active() != is_active);
+            self.changed |= before.is_none_or(|before| {
+                before.is_active() != is_active || before.error() != error.as_deref()
+            });
         } else {
             self.node_captures.remove(&key);
             self.close(capture);
@@ -328,13 +344,13 @@ impl Reconciler {
             return;
         };
         self.changed = true;
-        let spec = Arc::clone(&capture.spec);
+        let (spec, name) = (Arc::clone(&capture.spec), capture.name.clone());
         let error = match self.close(capture) {
             Some(error) => error,
             None => "the capture ended".to_owned(),
         };
         tracing::warn!(capture = %key.capture, node = %key.node, %error, "the capture ended unexpectedly");
-        self.insert(key, NodeCapture::failed(spec, error));
+        self.insert(key, NodeCapture::failed(spec, &name, error));
     }
 
     /// Stops the captures with selected keys. All are signaled before the first is joined, so that
@@ -355,12 +371,17 @@ impl Reconciler {
         }
         let mut keys = Vec::with_capacity(stopped.len());
         for (key, capture) in stopped {
+            let has_sflow = capture.spec.capture_type == Some(CaptureType::Sflow);
             self.close(capture);
-            keys.push(key);
+            keys.push((key, has_sflow));
         }
         self.graph.update_as(None, |graph, now| {
-            for key in keys {
+            for (key, has_sflow) in keys {
                 node_status::remove(graph, &key.node, &key.capture, now);
+                if has_sflow {
+                    let op = MetadataOp::delete(SFLOW);
+                    graph.patch_node(&key.node, &[op], now).ok();
+                }
             }
         });
     }
@@ -372,7 +393,9 @@ impl Reconciler {
             return None;
         };
         self.active -= 1;
-        self.flows.remove_table(active.table);
+        if let Some(table) = active.table {
+            self.flows.remove_table(table);
+        }
         match active.capture.stop() {
             Ok(report) => {
                 self.ended_totals.add_ended(&report);
@@ -426,6 +449,13 @@ impl Reconciler {
                     capture.status(identity).show(graph, &key.node, now);
                 }
             }
+            for (key, capture) in &self.node_captures {
+                if let Some(sflow) = capture.take_sflow(now) {
+                    let op = MetadataOp::set(SFLOW, sflow);
+                    // The node may have been deleted.
+                    graph.patch_node(&key.node, &[op], now).ok();
+                }
+            }
         });
         ended.into_iter().for_each(|key| self.fail_ended(key));
         self.publish_totals();
@@ -442,15 +472,37 @@ impl Reconciler {
 
     /// Publishes the running captures and the nodes that have captures.
     fn publish(&self) {
-        let mut counts = HashMap::new();
+        let mut captures: HashMap<String, ShownCapture> = self
+            .selectors
+            .iter()
+            .map(|(id, selector)| {
+                let problem = selector.problem().map(str::to_owned);
+                let shown = ShownCapture {
+                    problem,
+                    ..ShownCapture::default()
+                };
+                (id.clone(), shown)
+            })
+            .collect();
         let mut nodes = HashSet::new();
         for (key, capture) in &self.node_captures {
             nodes.insert(key.node.clone());
-            if capture.is_active() {
-                *counts.entry(key.capture.clone()).or_insert(0) += 1;
+            let shown = captures.entry(key.capture.clone()).or_default();
+            shown.active += i64::from(capture.is_active());
+            if shown.nodes.len() < MAX_SHOWN_NODES {
+                shown.nodes.push(ShownNode {
+                    id: key.node.clone(),
+                    name: capture.name.clone(),
+                    error: capture.error().map(str::to_owned),
+                });
             }
         }
-        self.mailbox.show(counts, nodes);
+        for shown in captures.values_mut() {
+            shown
+                .nodes
+                .sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        }
+        self.mailbox.show(captures, nodes);
         self.publish_totals();
     }
 
@@ -466,11 +518,17 @@ impl Reconciler {
     }
 }
 
+/// Returns the name of a node, for the log.
+fn name_of(node: &Node) -> &str {
+    let name = node.metadata.get("Name").and_then(Value::as_text);
+    name.unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::capture::BpfCompiler;
-    use crate::engine::capture::RingMemory;
+    use crate::engine::capture::{PcapSocketAddresses, RingMemory};
     use crate::engine::flow::FlowOptions;
     use crate::flow::FlowTableOptions;
     use crate::graph::{Graph, Metadata, Origin};
@@ -498,6 +556,7 @@ mod tests {
             origin: "agent.h".to_owned(),
             rings: RingMemory::new(8 << 20, 64 << 20),
             filters: BpfCompiler::default(),
+            pcap_sockets: PcapSocketAddresses::default(),
         };
         let options = ReconcilerOptions {
             is_local: true,

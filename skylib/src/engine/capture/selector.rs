@@ -64,14 +64,21 @@ impl Selector {
         answer.map(|answer| capturable(answer, own))
     }
 
-    /// Logs the problem of this evaluation, unless it is the same as that of the last evaluation.
-    pub(super) fn log_problem(&mut self, problem: Option<String>) {
-        if self.problem != problem
-            && let Some(problem) = &problem
-        {
-            tracing::warn!(capture = %self.spec.uuid, problem, "cannot capture on all selected nodes");
+    /// Sets the problem of this evaluation, and logs it unless it is the same as that of the last
+    /// evaluation. Returns whether it differs.
+    pub(super) fn set_problem(&mut self, problem: Option<String>) -> bool {
+        let differs = self.problem != problem;
+        if differs && let Some(problem) = &problem {
+            let (capture, name) = (&self.spec.uuid, &self.spec.name);
+            tracing::warn!(%capture, name, problem, "cannot capture on all selected nodes");
         }
         self.problem = problem;
+        differs
+    }
+
+    /// Returns the problem of the last evaluation.
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
     }
 }
 

@@ -2,17 +2,22 @@
 
 use std::path::PathBuf;
 
-use crate::graph::{Direction, Graph, Node, NodeId};
+use crate::engine::graph::namespace_of;
+use crate::graph::{Graph, Node};
 use crate::value::Value;
 
 /// Properties of a node that are needed to open a capture on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct CaptureTarget {
     pub(super) interface: String,
     pub(super) encap_type: String,
     pub(super) tid: String,
     /// File of the interface's network namespace; `None` for the namespace of this process.
     pub(super) netns: Option<PathBuf>,
+    /// Index of the interface; 0 if unknown.
+    pub(super) index: u32,
+    /// IPv4 addresses of the node, with their prefix lengths.
+    pub(super) addresses: Vec<String>,
 }
 
 impl CaptureTarget {
@@ -25,14 +30,8 @@ impl CaptureTarget {
     /// Returns an error that names the missing property of the node. COMPAT: the messages are those
     /// of Skydive.
     pub(super) fn of(graph: &Graph, node: &Node, own: &str) -> Result<Self, String> {
-        let text = |key: &str| {
-            node.metadata
-                .get(key)
-                .and_then(Value::as_text)
-                .unwrap_or_default()
-        };
-        let name = text("Name");
-        let id = &node.id;
+        let target = Self::of_socket(graph, node, own);
+        let (name, id) = (&target.interface, &node.id);
         if name.is_empty() {
             return Err(format!("No name for node {id}"));
         }
@@ -44,19 +43,33 @@ impl CaptureTarget {
         if !flags.iter().any(|flag| flag.as_text() == Some("UP")) {
             return Err(format!("Can't start capture on node down {name}"));
         }
-        let (encap_type, tid) = (text("EncapType"), text("TID"));
-        if encap_type.is_empty() {
+        if target.encap_type.is_empty() {
             return Err(format!("No EncapType for node {id}"));
         }
-        if tid.is_empty() {
+        if target.tid.is_empty() {
             return Err(format!("No TID for node {id}"));
         }
-        Ok(Self {
-            interface: name.to_owned(),
-            encap_type: encap_type.to_owned(),
-            tid: tid.to_owned(),
+        Ok(target)
+    }
+
+    /// Returns the target of a capture that receives packets on a socket of its own instead of the
+    /// interface of the node, which may be down.
+    pub(super) fn of_socket(graph: &Graph, node: &Node, own: &str) -> Self {
+        let value = |key: &str| node.metadata.get(key);
+        let text = |key: &str| value(key).and_then(Value::as_text).unwrap_or_default();
+        let addresses = value("IPV4").and_then(Value::as_list).unwrap_or_default();
+        let index = value("IfIndex").and_then(Value::to_int).unwrap_or(0);
+        Self {
+            interface: text("Name").to_owned(),
+            encap_type: text("EncapType").to_owned(),
+            tid: text("TID").to_owned(),
             netns: namespace_of(graph, &node.id, own),
-        })
+            index: u32::try_from(index).unwrap_or(0),
+            addresses: addresses
+                .iter()
+                .filter_map(|address| Some(address.as_text()?.to_owned()))
+                .collect(),
+        }
     }
 }
 
@@ -96,30 +109,6 @@ pub(super) fn is_capturable(node: &Node, own: &str) -> bool {
     let kind = node.metadata.get("Type").and_then(Value::as_text);
     &*node.origin == own && kind.is_some_and(|kind| CAPTURABLE.binary_search(&kind).is_ok())
 }
-
-/// Returns the file of the nearest `netns` node among a node's owners.
-fn namespace_of(graph: &Graph, id: &NodeId, own: &str) -> Option<PathBuf> {
-    let mut id = id.clone();
-    // Ownership is a tree; the limit guards against a cycle of edges made by a client.
-    for _ in 0..MAX_OWNERS {
-        let owner = graph
-            .edges_of(&id, Direction::In)
-            .find_map(|(edge, owner)| {
-                let relation = edge.metadata.get("RelationType").and_then(Value::as_text);
-                let is_own = &*edge.origin == own && &*owner.origin == own;
-                (is_own && relation == Some("ownership")).then_some(owner)
-            })?;
-        let text = |key: &str| owner.metadata.get(key).and_then(Value::as_text);
-        if text("Type") == Some("netns") {
-            return text("Path").map(PathBuf::from);
-        }
-        id = owner.id.clone();
-    }
-    None
-}
-
-/// Maximum number of owners visited.
-const MAX_OWNERS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -198,19 +187,6 @@ mod tests {
             .with_origin(Origin::from_text("pub.evil").with_host("h"));
         graph.add_edge(edge).unwrap();
         assert_eq!(target(&graph).netns, None, "their edge");
-    }
-
-    #[test]
-    fn a_cycle_of_owners_ends_the_search() {
-        let mut graph = Graph::new();
-        for id in ["a", "b"] {
-            graph
-                .add_node(node(id, r#"{"Type":"device","Name":"x"}"#))
-                .unwrap();
-        }
-        own(&mut graph, "a", "b");
-        own(&mut graph, "b", "a");
-        assert_eq!(namespace_of(&graph, &"a".into(), OWN), None);
     }
 
     #[test]

@@ -220,6 +220,16 @@ impl FlowHub {
         });
     }
 
+    /// Queues flows whose table is elsewhere, for subscribers, store, and live queries. Never blocks;
+    /// flows that exceed the limits of the queue are dropped and counted.
+    pub(crate) fn push_remote(&self, flows: Vec<Flow>) {
+        self.queue.push(FlowBatch {
+            flows,
+            stats: None,
+            is_remote: true,
+        });
+    }
+
     /// Decodes a `flow.Message` of an agent and queues its flows for subscribers, store, and live
     /// queries, and its statistics for subscribers. Never blocks; flows that exceed the limits of
     /// the queue are dropped and counted.

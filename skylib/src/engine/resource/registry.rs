@@ -239,6 +239,7 @@ mod tests {
             layer_key_mode: LayerKeyMode::default(),
             memory: MemoryBudget::unlimited(),
             alert_scripts: true,
+            local_captures: true,
         };
         let documents: Arc<dyn DocStore> = Arc::new(MemoryDocStore::default());
         Registry::open(&documents, ResourceLimits::default(), "h", context).unwrap()

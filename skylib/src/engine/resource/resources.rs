@@ -7,14 +7,13 @@ use std::time::Duration;
 use super::collection::Collection;
 use super::observer::Observer;
 use crate::api::{
-    Defaults, ExpressionChecker, NodeFinder, PatchError, Resource, ResourceError, ResourceStore,
+    CaptureType, Defaults, ExpressionChecker, PatchError, Resource, ResourceError, ResourceStore,
 };
 use crate::engine::bus::Bus;
-use crate::engine::query::{QueryOptions, QueryRunner};
+use crate::engine::query::QueryRunner;
 use crate::flow::LayerKeyMode;
 use crate::go_duration;
-use crate::graph::Node;
-use crate::gremlin::{Answer, Query};
+use crate::gremlin::Query;
 use crate::memory::MemoryBudget;
 use crate::packet::LinkType;
 use crate::proto::BroadcastMessage;
@@ -50,6 +49,9 @@ pub(crate) struct ResourceContext {
     pub(crate) memory: MemoryBudget,
     /// Whether alerts may run programs on this host.
     pub(crate) alert_scripts: bool,
+    /// Whether captures run in this process. Otherwise agents run them, which may support other
+    /// types.
+    pub(crate) local_captures: bool,
 }
 
 impl<R: Resource> Resources<R> {
@@ -96,7 +98,7 @@ impl<R: Resource> Resources<R> {
     }
 
     fn create_valid(&self, resource: R, ttl: Option<Duration>) -> Result<Arc<R>, ResourceError> {
-        resource.check_nodes(&*self.context)?;
+        resource.check_nodes(&self.context.queries)?;
         let now = self.now();
         let resource = self.store.create(resource, ttl, now)?;
         // The store rounds down to seconds, but not to zero: this is never later than the store's
@@ -180,7 +182,7 @@ impl<R: Resource> Collection for Resources<R> {
     const KIND: &'static str = R::KIND;
 
     fn create(&self, json: &str, ttl: Option<&str>) -> Result<Arc<R>, ResourceError> {
-        let resource = R::read(json, &self.defaults())?;
+        let resource = R::read_request(json, &self.defaults())?;
         resource.validate(&*self.context)?;
         let ttl = ttl.filter(|ttl| !ttl.is_empty());
         self.create_valid(resource, ttl.map(go_duration::parse).transpose()?)
@@ -293,6 +295,10 @@ impl ExpressionChecker for ResourceContext {
         self.alert_scripts
     }
 
+    fn supports_capture_type(&self, capture_type: CaptureType) -> bool {
+        !self.local_captures || capture_type.is_built()
+    }
+
     fn check_gremlin(&self, query: &str) -> Result<(), String> {
         Query::parse(query).map(|_| ()).map_err(|e| e.to_string())
     }
@@ -307,21 +313,3 @@ impl ExpressionChecker for ResourceContext {
             .map_err(|e| e.to_string())
     }
 }
-
-impl NodeFinder for ResourceContext {
-    fn first_node(&self, query: &str) -> Option<Arc<Node>> {
-        let query = Query::parse(query).ok()?;
-        let clock = &self.queries.clock;
-        let started = clock.now();
-        let is_late = || clock.now().duration_since(started) >= QUERY_TIMEOUT;
-        let view = self.queries.graph.view();
-        let options = QueryOptions::default().with_interrupt(&is_late);
-        match self.queries.run(&view, &query, options) {
-            Ok(Answer::Nodes(nodes)) => nodes.into_iter().next(),
-            _ => None,
-        }
-    }
-}
-
-/// Maximum duration of a resource's query while a client waits for the creation of the resource.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(5);

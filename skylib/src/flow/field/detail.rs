@@ -312,4 +312,47 @@ const DETAILS: &[(&str, Detail)] = &[
         "DHCPv4.LeaseTime",
         Int(|f| known(f.dhcpv4.as_ref()?.lease_time)),
     ),
+    (
+        "Export.Exporter",
+        Text(|f| Some(&f.export.as_ref()?.exporter)),
+    ),
+    ("Export.Domain", Int(|f| known(f.export.as_ref()?.domain))),
+    ("Export.Format", Text(|f| Some(&f.export.as_ref()?.format))),
+    ("Export.Input", Int(|f| known(f.export.as_ref()?.input))),
+    ("Export.Output", Int(|f| known(f.export.as_ref()?.output))),
+    (
+        "Export.Direction",
+        Int(|f| known(f.export.as_ref()?.direction)),
+    ),
+    ("Export.Rate", Int(|f| known(f.export.as_ref()?.rate))),
+    (
+        "Export.Scaled",
+        Int(|f| Some(f.export.as_ref()?.scaled.into())),
+    ),
+    (
+        "Export.NextHop",
+        Text(|f| Some(&f.export.as_ref()?.next_hop)),
+    ),
+    ("Export.SrcAS", Int(|f| known(f.export.as_ref()?.src_as))),
+    ("Export.DstAS", Int(|f| known(f.export.as_ref()?.dst_as))),
+    (
+        "Export.SrcMask",
+        Int(|f| known(f.export.as_ref()?.src_mask)),
+    ),
+    (
+        "Export.DstMask",
+        Int(|f| known(f.export.as_ref()?.dst_mask)),
+    ),
+    ("Export.NatA", Text(|f| Some(&f.export.as_ref()?.nat_a))),
+    ("Export.NatB", Text(|f| Some(&f.export.as_ref()?.nat_b))),
+    (
+        "Export.NatAPort",
+        Int(|f| known(f.export.as_ref()?.nat_a_port)),
+    ),
+    (
+        "Export.NatBPort",
+        Int(|f| known(f.export.as_ref()?.nat_b_port)),
+    ),
+    ("Export.User", Text(|f| Some(&f.export.as_ref()?.user))),
+    ("Export.VRF", Text(|f| Some(&f.export.as_ref()?.vrf))),
 ];

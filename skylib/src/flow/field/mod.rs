@@ -319,6 +319,7 @@ names! {
         IcmpErrors "ICMPErrors" "ICMP errors that refer to the flow.",
         Offload "Offload" "Estimate of the segments on the wire.",
         DnsMetric "DNSMetric" "Counters of DNS messages.",
+        Export "Export" "Exporter of the flow.",
     }
 }
 
@@ -457,6 +458,7 @@ impl Flow {
             ObjectField::IcmpErrors => to_value(self.icmp_errors.as_ref()),
             ObjectField::Offload => to_value(self.offload.as_ref()),
             ObjectField::DnsMetric => to_value(self.dns_metric.as_ref()),
+            ObjectField::Export => to_value(self.export.as_ref()),
         }
     }
 }

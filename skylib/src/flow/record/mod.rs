@@ -6,6 +6,7 @@
 //! JSON keys are Skydive's.
 
 mod arp;
+mod export_info;
 mod icmp_errors;
 mod initiator;
 mod offload;
@@ -16,6 +17,7 @@ use prost::bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::arp::Arp;
+pub use self::export_info::ExportInfo;
 pub use self::icmp_errors::{About, IcmpErrors};
 pub use self::initiator::Initiator;
 pub use self::offload::Offload;
@@ -146,6 +148,9 @@ pub struct Flow {
     /// Counters of DNS messages, if [`ExtraLayers::DNS`](super::ExtraLayers::DNS) is set.
     #[serde(rename = "DNSMetric", skip_serializing_if = "Option::is_none")]
     pub dns_metric: Option<Box<DnsMetric>>,
+    /// Exporter of the flow; `None` for captured flows.
+    #[serde(rename = "Export", skip_serializing_if = "Option::is_none")]
+    pub export: Option<Box<ExportInfo>>,
 }
 
 wire_message!(Flow {
@@ -154,7 +159,7 @@ wire_message!(Flow {
     31 => last_update_metric, 32 => metric, 33 => node_tid, 34 => capture_id,
     36 => last_raw_packets, 37 => raw_packets_captured, 38 => tcp_metric, 39 => ip_metric,
     50 => tracking_id, 51 => l3_tracking_id, 60 => finish_type,
-    1000 => dhcpv4, 1001 => dns, 1002 => vrrpv2,
+    1000 => dhcpv4, 1001 => dns, 1002 => vrrpv2, 1100 => export,
     2001 => rtt_metric, 2002 => wire, 2003 => initiator, 2004 => arp, 2005 => about,
     2006 => icmp_errors, 2007 => offload, 2008 => dns_metric,
 });

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+mod exports;
 mod files;
 mod messages;
 mod packets;

@@ -245,34 +245,6 @@ fn a_vlan_device_has_its_number() {
 }
 
 #[test]
-fn tunnels_show_their_ends() {
-    let vxlan = written(vec![LinkAttribute::LinkInfo(vec![
-        LinkInfo::Kind(InfoKind::Vxlan),
-        LinkInfo::Data(InfoData::Vxlan(vec![
-            InfoVxlan::Id(42),
-            InfoVxlan::Group([192, 0, 2, 1].into()),
-            InfoVxlan::Local([192, 0, 2, 2].into()),
-            InfoVxlan::Link(7),
-        ])),
-    ])]);
-    let tunnel = r#""Tunnel":{"ID":42,"IfIndex":7,"Local":"192.0.2.2","Remote":"192.0.2.1"}"#;
-    let shown = metadata(&vxlan, "");
-    assert!(shown.contains(tunnel), "{shown}");
-    let ipip = written(vec![LinkAttribute::LinkInfo(vec![
-        LinkInfo::Kind(InfoKind::IpIp),
-        LinkInfo::Data(InfoData::IpTunnel(vec![
-            InfoIpTunnel::Local([192, 0, 2, 2].into()),
-            InfoIpTunnel::Remote([0, 0, 0, 0].into()),
-        ])),
-    ])]);
-    let shown = metadata(&ipip, "");
-    assert!(
-        shown.contains(r#""Tunnel":{"Local":"192.0.2.2"}"#),
-        "{shown}"
-    );
-}
-
-#[test]
 fn other_names_of_a_link_are_shown() {
     let link = written(vec![
         LinkAttribute::IfAlias("uplink to rack 7".into()),

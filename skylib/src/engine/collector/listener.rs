@@ -1,0 +1,323 @@
+//! `Collector`: one socket that receives flow exports, and its thread.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::nodes::ExporterNodes;
+use super::options::CollectorOptions;
+use crate::engine::flow::{FlowHub, udp_receive_drops};
+use crate::engine::query::QueryRunner;
+use crate::export::{
+    Export, ExportCounters, FlowRecord, FlowSample, Intake, IntakeLimits, IntakeStats, RecordOrigin,
+};
+use crate::flow::{ExportTable, ExportTableOptions, ExportTableStats, Flow, FlowTableOptions};
+use crate::time::{Clock, Timestamp};
+
+/// State and counters of a collector.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CollectorStatus {
+    /// Address of the socket, such as `0.0.0.0:2055`.
+    pub listen: String,
+    /// Reason why the collector does not run; `None` while it runs.
+    pub error: Option<String>,
+    /// Number of datagrams of senders that are not allowed.
+    pub not_allowed: u64,
+    /// Number of datagrams that were longer than the buffer and were cut.
+    pub cut: u64,
+    /// Number of datagrams that the kernel has dropped because the receive buffer was full.
+    pub kernel_dropped: u64,
+    /// Counters of the decoder.
+    pub intake: IntakeStats,
+    /// Number of data sets that wait for their template.
+    pub waiting_sets: u64,
+    /// Counters of the flow table.
+    pub flows: ExportTableStats,
+}
+
+/// A socket that receives flow exports.
+pub(in crate::engine) struct Collector {
+    options: CollectorOptions,
+    table: FlowTableOptions,
+    flows: Arc<FlowHub>,
+    queries: QueryRunner,
+    clock: Arc<dyn Clock>,
+    host: String,
+    status: Mutex<CollectorStatus>,
+    stopping: AtomicBool,
+}
+
+/// State of the thread.
+struct Reader<'c> {
+    collector: &'c Collector,
+    intake: Intake,
+    table: ExportTable,
+    nodes: ExporterNodes,
+    /// Flows to be sent at the next tick.
+    flows: Vec<Flow>,
+}
+
+impl Collector {
+    pub(in crate::engine) fn new(
+        options: CollectorOptions,
+        table: FlowTableOptions,
+        queries: &QueryRunner,
+        host: &str,
+    ) -> Self {
+        let status = CollectorStatus {
+            listen: options.listen.to_string(),
+            ..CollectorStatus::default()
+        };
+        Self {
+            options,
+            table,
+            flows: Arc::clone(&queries.flows),
+            queries: queries.clone(),
+            clock: Arc::clone(&queries.clock),
+            host: host.to_owned(),
+            status: Mutex::new(status),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns the state and the counters.
+    pub(in crate::engine) fn status(&self) -> CollectorStatus {
+        self.status.lock().clone()
+    }
+
+    /// Ends the thread within [`WAIT`].
+    pub(in crate::engine) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Receives datagrams until [`Collector::stop`] is called; the body of a thread.
+    pub(in crate::engine) fn run(&self) {
+        let socket = match self.open() {
+            Ok(socket) => socket,
+            Err(error) => {
+                let error = format!(
+                    "cannot receive flow exports at {}: {error}",
+                    self.options.listen
+                );
+                tracing::error!("{error}");
+                self.status.lock().error = Some(error);
+                return;
+            }
+        };
+        if let Ok(address) = socket.local_addr() {
+            self.status.lock().listen = address.to_string();
+            tracing::info!(%address, "receiving flow exports");
+        }
+        let mut reader = Reader {
+            collector: self,
+            intake: Intake::new(IntakeLimits::default()),
+            table: ExportTable::new(self.table_options()),
+            nodes: ExporterNodes::new(&self.queries, &self.host),
+            flows: Vec::new(),
+        };
+        reader.receive(&socket);
+    }
+
+    fn table_options(&self) -> ExportTableOptions {
+        let mut options = ExportTableOptions::default();
+        options.expiry = self.table.expiry_interval;
+        options.table = self.table.clone();
+        options.scale = self.options.scale;
+        options
+    }
+
+    fn open(&self) -> io::Result<UdpSocket> {
+        let socket = UdpSocket::bind(self.options.listen)?;
+        socket.set_read_timeout(Some(WAIT))?;
+        let wanted = self.options.receive_buffer;
+        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, wanted)?;
+        // The kernel reports twice the size, because of its own data.
+        let actual = rustix::net::sockopt::socket_recv_buffer_size(&socket)? / 2;
+        if actual < wanted {
+            tracing::warn!(
+                wanted,
+                actual,
+                "the receive buffer of the collector is smaller than configured: raise net.core.rmem_max"
+            );
+        }
+        Ok(socket)
+    }
+}
+
+impl Reader<'_> {
+    fn receive(&mut self, socket: &UdpSocket) {
+        let mut buffer = vec![0; MAX_DATAGRAM + 1];
+        let mut ticked = self.collector.clock.now();
+        while !self.collector.stopping.load(Ordering::Relaxed) {
+            match socket.recv_from(&mut buffer) {
+                Ok((length, from)) => self.datagram(&buffer[..length], from),
+                Err(error) if is_harmless(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the collector cannot receive any more");
+                    self.collector.status.lock().error = Some(error.to_string());
+                    break;
+                }
+            }
+            let now = self.collector.clock.now();
+            if now.duration_since(ticked) >= TICK || now < ticked {
+                ticked = now;
+                self.tick(socket, now);
+            }
+        }
+        self.table.flush(&mut self.flows);
+        self.send();
+        self.nodes.delete();
+    }
+
+    fn datagram(&mut self, datagram: &[u8], from: SocketAddr) {
+        let Self {
+            collector,
+            intake,
+            table,
+            nodes,
+            flows,
+        } = self;
+        let options = &collector.options;
+        if !options.allows(from.ip()) {
+            collector.status.lock().not_allowed += 1;
+            return;
+        }
+        if datagram.len() > MAX_DATAGRAM {
+            collector.status.lock().cut += 1;
+        }
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let now = collector.clock.now();
+        intake.datagram(from, datagram, now, &mut |origin, export| match export {
+            Export::Flow(record) => {
+                add_record(record, origin, options, table, nodes, now, flows);
+            }
+            Export::Sample(sample) => {
+                add_record(
+                    &record_of(sample),
+                    origin,
+                    options,
+                    table,
+                    nodes,
+                    now,
+                    flows,
+                );
+            }
+            Export::Counters(sample) => nodes.add_counters(origin, sample, options, now),
+            Export::Option(option) => {
+                if let Some(interface) = option.interface {
+                    nodes.name_interface(origin, interface, options, now);
+                }
+            }
+            _ => {}
+        });
+    }
+
+    /// Sends flows and publishes nodes and counters.
+    fn tick(&mut self, socket: &UdpSocket, now: Timestamp) {
+        self.intake.expire(now);
+        self.table.tick(now, &mut self.flows);
+        self.send();
+        let intake = &self.intake;
+        let figures = |address: IpAddr| intake.exporter(address);
+        self.nodes.publish(figures, &self.collector.options, now);
+        let mut status = self.collector.status.lock();
+        status.intake = self.intake.stats();
+        status.waiting_sets = self.intake.waiting_sets() as u64;
+        status.flows = self.table.stats();
+        status.kernel_dropped = udp_receive_drops(socket).unwrap_or(0);
+    }
+
+    fn send(&mut self) {
+        let flows = std::mem::take(&mut self.flows);
+        if !flows.is_empty() {
+            self.collector.flows.push_remote(flows);
+        }
+    }
+}
+
+/// Adds a record to the table, with the node of its interface.
+fn add_record(
+    record: &FlowRecord<'_>,
+    origin: &RecordOrigin,
+    options: &CollectorOptions,
+    table: &mut ExportTable,
+    nodes: &mut ExporterNodes,
+    now: Timestamp,
+    flows: &mut Vec<Flow>,
+) {
+    const EGRESS: Option<u8> = Some(1);
+    let input = record.input.unwrap_or(0);
+    let index = if record.direction == EGRESS || input == 0 {
+        record.output.unwrap_or(0)
+    } else {
+        input
+    };
+    let tid = nodes.tid_of(origin, index, options, now);
+    if record.sampling.is_some() {
+        table.add(origin, record, &tid, now, flows);
+        return;
+    }
+    match options.rate_of(origin.exporter) {
+        None => table.add(origin, record, &tid, now, flows),
+        rate => {
+            let mut record = record.clone();
+            record.sampling = rate;
+            table.add(origin, &record, &tid, now, flows);
+        }
+    }
+}
+
+/// Returns the record of a sampled packet: a flow of one packet.
+fn record_of(sample: &FlowSample<'_>) -> FlowRecord<'static> {
+    let packet = &sample.packet;
+    let summary = packet.summary();
+    let length = packet.header.map(|header| header.frame_length);
+    let index = |interface: crate::export::SflowInterface| {
+        Some(interface.value).filter(|_| interface.format == 0)
+    };
+    let mut record = FlowRecord::default();
+    record.src = summary.src;
+    record.dst = summary.dst;
+    record.src_port = summary.src_port;
+    record.dst_port = summary.dst_port;
+    record.protocol = summary.protocol;
+    record.tos = summary.tos;
+    record.counters = ExportCounters::of_packet(length.or(packet.decoded_length));
+    record.counters.tcp_flags = summary.tcp_flags.map(u16::from);
+    record.src_mac = summary.src_mac;
+    record.dst_mac = summary.dst_mac;
+    record.vlan = summary.vlan;
+    record.icmp_type = summary.icmp_type;
+    record.icmp_code = summary.icmp_code;
+    record.input = index(sample.input);
+    record.output = index(sample.output);
+    record.next_hop = packet.next_hop;
+    record.src_as = packet.src_as;
+    record.dst_as = packet.dst_as;
+    record.sampling = Some(u64::from(sample.rate.max(1)));
+    record
+}
+
+/// Returns whether receiving can continue: nothing arrived in time, or an ICMP error for a datagram
+/// of another socket on this port.
+fn is_harmless(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Maximum size of a datagram, in bytes: a jumbo frame.
+const MAX_DATAGRAM: usize = 9_216;
+/// Interval at which flows are sent and nodes are updated.
+const TICK: Duration = Duration::from_secs(1);
+/// Maximum time that the thread waits for a datagram.
+const WAIT: Duration = Duration::from_millis(200);

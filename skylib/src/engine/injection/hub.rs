@@ -1,0 +1,205 @@
+//! `InjectionHub`: starts and stops injections when their resources are created and deleted.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Problems;
+use crate::api::Injection;
+use crate::engine::bus::Bus;
+use crate::engine::query::QueryRunner;
+use crate::engine::resource::{Observer, notify};
+use crate::graph::{Node, NodeId};
+use crate::gremlin::Query;
+use crate::inject::PacketRequest;
+use crate::proto::BroadcastMessage;
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// Sender of packets on some nodes of the graph: those of this host, or those of an agent.
+pub(crate) trait InjectionTarget: Send + Sync {
+    /// Returns whether this target sends packets on a node.
+    fn owns(&self, node: &Node) -> bool;
+
+    /// Starts to send packets. Does nothing if an injection with the same id was started on the
+    /// node before.
+    ///
+    /// # Errors
+    /// Returns the reason why packets cannot be sent.
+    fn start(&self, node: &NodeId, request: PacketRequest) -> Result<(), String>;
+
+    /// Stops sending, and allows an injection with this id to be started again. Returns whether an
+    /// injection with this id was started on the node.
+    fn stop(&self, node: &NodeId, injection: &str) -> bool;
+}
+
+/// Starts the injections that are created, and stops those that are deleted.
+pub(crate) struct InjectionHub {
+    queries: QueryRunner,
+    bus: Arc<Bus<BroadcastMessage>>,
+    problems: Arc<Problems>,
+    targets: Vec<Arc<dyn InjectionTarget>>,
+    pending: Mutex<Pending>,
+    /// Wakes the thread.
+    wake: Condvar,
+}
+
+/// Work for the thread, at most one entry for each injection.
+#[derive(Default)]
+struct Pending {
+    created: Vec<Injection>,
+    deleted: Vec<String>,
+    /// Injections whose deletion must be reported: those that were started.
+    known: HashSet<String>,
+    stop: bool,
+}
+
+/// Nodes on which an injection was started, each with the target that sends.
+type Started = Vec<(NodeId, Arc<dyn InjectionTarget>)>;
+
+impl InjectionHub {
+    pub(crate) fn new(
+        queries: QueryRunner,
+        bus: Arc<Bus<BroadcastMessage>>,
+        problems: Arc<Problems>,
+        targets: Vec<Arc<dyn InjectionTarget>>,
+    ) -> Self {
+        Self {
+            queries,
+            bus,
+            problems,
+            targets,
+            pending: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Runs until [`InjectionHub::stop`] is called, then stops all injections; the body of a thread.
+    pub(crate) fn run(&self) {
+        let mut started: HashMap<String, Started> = HashMap::new();
+        loop {
+            let (created, deleted) = {
+                let mut pending = self.pending.lock();
+                while !pending.stop && pending.created.is_empty() && pending.deleted.is_empty() {
+                    self.wake.wait(&mut pending);
+                }
+                if pending.stop {
+                    break;
+                }
+                let created = std::mem::take(&mut pending.created);
+                (created, std::mem::take(&mut pending.deleted))
+            };
+            for id in deleted {
+                stop(&id, started.remove(&id).unwrap_or_default());
+                self.problems.remove(&id);
+            }
+            for injection in created {
+                let nodes = self.start(&injection);
+                started.insert(injection.uuid.clone(), nodes);
+            }
+        }
+        for (id, nodes) in started {
+            stop(&id, nodes);
+        }
+    }
+
+    /// Ends the thread.
+    pub(crate) fn stop(&self) {
+        self.pending.lock().stop = true;
+        self.wake.notify_one();
+    }
+
+    /// Starts an injection on the nodes that its query selects.
+    fn start(&self, injection: &Injection) -> Started {
+        let mut started = Vec::new();
+        let nodes = self.sources(injection);
+        if nodes.is_empty() {
+            let problem = format!("no node matches the source query {:?}", injection.src);
+            self.problems.add(&injection.uuid, problem);
+        }
+        for (number, node) in nodes.iter().enumerate() {
+            match self.start_on(injection, node, number) {
+                Ok(target) => started.push((node.id.clone(), target)),
+                Err(problem) => {
+                    let problem = format!("node {}: {problem}", node.id);
+                    self.problems.add(&injection.uuid, problem);
+                }
+            }
+        }
+        if !started.is_empty() {
+            notify(&self.bus, "NodeUpdated", injection);
+        }
+        started
+    }
+
+    fn start_on(
+        &self,
+        injection: &Injection,
+        node: &Node,
+        number: usize,
+    ) -> Result<Arc<dyn InjectionTarget>, String> {
+        let mut targets = self.targets.iter();
+        let target = targets
+            .find(|target| target.owns(node))
+            .ok_or("the node is not an interface of a host with an agent")?;
+        // The number of nodes may exceed the number of ports, which then repeat.
+        let request = injection.request_for(node, number as u16, &self.queries);
+        target.start(&node.id, request.map_err(|error| error.to_string())?)?;
+        Ok(Arc::clone(target))
+    }
+
+    /// Returns the source nodes. Of nodes with the same TID, only the first is a source.
+    fn sources(&self, injection: &Injection) -> Vec<Arc<Node>> {
+        let query = Query::parse(&injection.src).ok();
+        let mut nodes = query
+            .and_then(|query| self.queries.nodes(&query))
+            .unwrap_or_default();
+        let mut seen = HashSet::new();
+        nodes.retain(|node| {
+            let tid = node.metadata.get("TID").and_then(Value::as_text);
+            seen.insert(tid.map_or_else(|| node.id.to_string(), str::to_owned))
+        });
+        nodes
+    }
+}
+
+fn stop(id: &str, nodes: Started) {
+    for (node, target) in nodes {
+        target.stop(&node, id);
+    }
+}
+
+impl Observer<Injection> for InjectionHub {
+    fn created(&self, injection: &Injection, _: Option<Timestamp>) {
+        let mut pending = self.pending.lock();
+        pending.known.insert(injection.uuid.clone());
+        pending.created.push(injection.clone());
+        self.wake.notify_one();
+    }
+
+    fn deleted(&self, injection: &Injection) {
+        let mut pending = self.pending.lock();
+        if !pending.known.remove(&injection.uuid) {
+            return;
+        }
+        let waiting = pending.created.len();
+        pending.created.retain(|known| known.uuid != injection.uuid);
+        if pending.created.len() == waiting {
+            pending.deleted.push(injection.uuid.clone());
+            self.wake.notify_one();
+        }
+    }
+
+    /// Fills in the reason why packets were not sent.
+    fn decorate(&self, injections: Vec<Arc<Injection>>) -> Vec<Arc<Injection>> {
+        let with_problem = |injection: Arc<Injection>| match self.problems.get(&injection.uuid) {
+            Some(error) => Arc::new(Injection {
+                error,
+                ..Arc::unwrap_or_clone(injection)
+            }),
+            None => injection,
+        };
+        injections.into_iter().map(with_problem).collect()
+    }
+}

@@ -1,0 +1,19 @@
+//! Packet injections of an engine.
+//!
+//! ```text
+//! resource API ─ created, deleted ─ InjectionHub ─ query → source nodes → PacketRequest
+//!                                       └─ InjectionTarget: LocalInjections ── one thread per node
+//! ```
+//!
+//! An injection is an action, not a state: when it is created, each node that its query selects
+//! sends the packets once. Nodes that match the query later do not send. Injections that are
+//! restored when the engine starts do not send again.
+
+mod hub;
+mod local;
+mod problems;
+mod run;
+
+pub(super) use hub::InjectionHub;
+pub(super) use local::LocalInjections;
+pub(super) use problems::Problems;

@@ -1,0 +1,34 @@
+//! `ExportInfo`: data of a flow that an exporter reported.
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::message::{is_default, message};
+use crate::flow::protobuf::wire_message;
+use crate::value::Text;
+
+message! {
+    /// Exporter of a flow, and what only exporters know about it. A field is empty or 0 if its value
+    /// is unknown. Counters of the flow are as observed unless `Scaled` is set; one packet in `Rate`
+    /// was observed.
+    ExportInfo {
+        1 exporter "Exporter" Text;
+        2 domain "Domain" u32;
+        3 format "Format" Text;
+        4 input "Input" u32;
+        5 output "Output" u32;
+        6 direction "Direction" u32;
+        7 rate "Rate" i64;
+        8 scaled "Scaled" bool;
+        9 next_hop "NextHop" Text;
+        10 src_as "SrcAS" u32;
+        11 dst_as "DstAS" u32;
+        12 src_mask "SrcMask" u32;
+        13 dst_mask "DstMask" u32;
+        14 nat_a "NatA" Text;
+        15 nat_b "NatB" Text;
+        16 nat_a_port "NatAPort" u32;
+        17 nat_b_port "NatBPort" u32;
+        18 user "User" Text;
+        19 vrf "VRF" Text;
+    }
+}
