@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
+<<<<<<< HEAD
 use hyper::header::{ACCEPT, HeaderValue};
+=======
+use hyper::header::{ACCEPT, HeaderValue, WARNING};
+>>>>>>> collect
 use skylib::api::go_json::{JsonError, Members};
-use skylib::engine::{Engine, QueryOptions};
+use skylib::engine::{Engine, QueryOptions, QueryWarnings};
 use skylib::gremlin::{Answer, DotStream, Query, QueryError, QueryErrorKind};
 use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::JsonStream;
@@ -72,6 +76,8 @@ pub(crate) async fn query(call: Call) -> Response {
     }
     let format = Format::of(head.headers.get(ACCEPT).map(|value| value.as_bytes()));
     let name = Arc::clone(&client);
+    let warnings = Arc::<QueryWarnings>::default();
+    let received = Arc::clone(&warnings);
     let answered = app
         .run_request(&client, move |engine, interrupt| {
             let memory = engine.memory().charge(MemoryUse::Queries);
@@ -79,7 +85,8 @@ pub(crate) async fn query(call: Call) -> Response {
             let options = QueryOptions::default()
                 .with_interrupt(&interrupt)
                 .with_memory(&memory)
-                .with_client(&name);
+                .with_client(&name)
+                .with_warnings(&received);
             let query = Query::parse(&query)?;
             let view = engine.graph().view();
             let pin = view.pin(engine.memory());
@@ -92,9 +99,16 @@ pub(crate) async fn query(call: Call) -> Response {
         })
         .await;
     match answered {
+<<<<<<< HEAD
         Ok(Ok(Ok((body, warnings)))) => {
             let response = response::with_body(StatusCode::OK, format.content_type(), body);
             with_warnings(response, &warnings)
+=======
+        Ok(Ok(Ok(body))) => {
+            let mut response = response::with_body(StatusCode::OK, format.content_type(), body);
+            add_warnings(&mut response, &warnings.take());
+            response
+>>>>>>> collect
         }
         Ok(Ok(Err(error)) | Err(error)) if error.kind() == QueryErrorKind::Memory => {
             response::try_later(&error.to_string())
@@ -108,6 +122,7 @@ pub(crate) async fn query(call: Call) -> Response {
     }
 }
 
+<<<<<<< HEAD
 /// Adds a header to a response for each warning.
 fn with_warnings(mut response: Response, warnings: &[String]) -> Response {
     for warning in warnings {
@@ -127,6 +142,28 @@ fn with_warnings(mut response: Response, warnings: &[String]) -> Response {
 /// Header with a warning about the query.
 const WARNING: &str = "x-warning";
 
+=======
+/// Adds a header for each warning: the body of an answer is its result only.
+fn add_warnings(response: &mut Response, warnings: &[String]) {
+    for warning in warnings {
+        // Names of agents are chosen by the agents.
+        let text: String = warning
+            .chars()
+            .map(|c| {
+                if c == ' ' || (c.is_ascii_graphic() && c != '"' && c != '\\') {
+                    c
+                } else {
+                    '?'
+                }
+            })
+            .collect();
+        if let Ok(value) = HeaderValue::from_str(&format!("199 skyd \"{text}\"")) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+}
+
+>>>>>>> collect
 /// Returns the execution plan of a query, always as JSON.
 async fn explain(app: &App, client: &ClientKey, query: String) -> Response {
     let name = Arc::clone(client);

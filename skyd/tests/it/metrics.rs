@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::client::{WebSocket, get, request};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, until};
 use crate::http::fill;
 
 /// Returns all samples by name and labels; panics if a line is invalid.
@@ -115,4 +115,36 @@ fn recordings_have_metrics() {
     let samples = scrape(&daemon);
     assert_eq!(samples["skyd_spp_running{client_id=\"3\"}"], 0.0);
     assert_eq!(samples["skyd_spp_files_total{client_id=\"3\"}"], 0.0);
+}
+
+#[test]
+fn collectors_of_flow_exports_have_metrics_and_a_status() {
+    use std::net::UdpSocket;
+
+    let daemon = Daemon::with(&["pipes.in=127.0.0.1:0"]);
+    let status = || -> serde_json::Value {
+        serde_json::from_str(&get(&daemon, "/api/status").text()).unwrap()
+    };
+    let listen = || {
+        status()["Collectors"][0]["Listen"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    until("the collector listens", || !listen().ends_with(":0"));
+    // NetFlow 5 with a header that claims a record more than there are.
+    let mut datagram = vec![0, 5, 0, 2, 0, 0, 0, 0, 0x65, 0x53, 0xf1, 0];
+    datagram.resize(24 + 48, 1);
+    let exporter = UdpSocket::bind("127.0.0.1:0").unwrap();
+    exporter.send_to(&datagram, listen()).unwrap();
+    until("the record is read", || {
+        status()["Collectors"][0]["FlowRecords"] == 1
+    });
+    assert_eq!(status()["Collectors"][0]["Malformed"], 1);
+    let samples = scrape(&daemon);
+    let labels = format!("listener=\"{}\"", listen());
+    let records = format!("skyd_pipes_in_records_total{{{labels},kind=\"flow\"}}");
+    assert_eq!(samples[&records], 1.0);
+    let malformed = format!("skyd_pipes_in_refused_total{{{labels},reason=\"malformed\"}}");
+    assert_eq!(samples[&malformed], 1.0);
 }

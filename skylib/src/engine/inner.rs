@@ -7,19 +7,22 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
+use super::agent::TaskServers;
 use super::alert::{ActionQueue, AlertHub, AlertParts, Evaluator};
 use super::bus::Bus;
 use super::capture::{
     Mailbox, Opener, PcapSocketAddresses, Reconciler, ReconcilerOptions, RingMemory,
 };
 use super::collector::{Collector, CollectorOptions};
-use super::flow::{FlowHub, Importer};
+use super::fleet::AgentLinks;
+use super::flow::{AgentTables, FlowHub, FlowUplink, Importer};
 use super::graph::{GraphPersister, OrphanEdgeProcessor, SharedGraph};
 use super::housekeeping::Deadline;
-use super::injection::{InjectionHub, LocalInjections, Problems};
+use super::injection::{AgentInjections, InjectionHub, InjectionTarget, LocalInjections, Problems};
 use super::live::LiveHub;
 use super::options::{EngineOptions, Role};
 use super::query::QueryRunner;
+use super::replication::Replication;
 use super::resource::{Registry, ResourceContext};
 use super::rule::RuleHub;
 #[cfg(feature = "scripting")]
@@ -41,6 +44,9 @@ pub(super) struct Inner {
     pub(super) origin: String,
     pub(super) graph: Arc<SharedGraph>,
     pub(super) flows: Arc<FlowHub>,
+    pub(super) agents: Arc<AgentLinks>,
+    pub(super) tasks: Arc<TaskServers>,
+    pub(super) replication: Arc<Replication>,
     pub(super) graph_bus: Arc<Bus<BroadcastMessage>>,
     pub(super) registry: Registry,
     pub(super) persister: Option<Arc<GraphPersister>>,
@@ -88,7 +94,12 @@ impl Inner {
             .with_history(options.history.clone())
             .with_persister(persister.clone());
         let graph = Arc::new(graph);
+        let agents = Arc::<AgentLinks>::default();
+        let uplink = (options.role == Role::Agent)
+            .then(|| Arc::new(FlowUplink::new(options.max_uplink_bytes)));
         let flows = FlowHub::new(options.flows)
+            .with_agents(AgentTables::new(Arc::clone(&agents), Arc::clone(&graph)))
+            .with_uplink(uplink)
             .with_store(options.flow_store.clone())
             .with_memory(options.memory.clone());
         let flows = Arc::new(flows);
@@ -113,13 +124,15 @@ impl Inner {
         let mut registry = Registry::open(documents, limits, &options.host, context)?;
         let (mailbox, deadline) = (Arc::<Mailbox>::default(), Arc::<Deadline>::default());
         registry.captures.observe(Arc::clone(&mailbox) as _);
+        agents.observe(Arc::clone(&mailbox) as _);
         registry.observe(&deadline);
         let problems = Arc::<Problems>::default();
         let local = LocalInjections::new(Arc::clone(&graph), origin.clone(), Arc::clone(&problems));
-        let mut targets = Vec::new();
+        let mut targets: Vec<Arc<dyn InjectionTarget>> = Vec::new();
         if options.local_captures {
-            targets.push(Arc::new(local) as _);
+            targets.push(Arc::new(local));
         }
+        targets.push(Arc::new(AgentInjections::new(Arc::clone(&agents))));
         let (injected, bus) = (queries.clone(), Arc::clone(&graph_bus));
         let injections = Arc::new(InjectionHub::new(injected, bus, problems, targets));
         registry.injections.observe(Arc::clone(&injections) as _);
@@ -167,6 +180,13 @@ impl Inner {
             options.memory.clone(),
             options.scripts,
         ));
+        let replication = Replication::new(
+            &options.host,
+            Arc::clone(&graph),
+            Arc::clone(&agents),
+            Arc::clone(&clock),
+            options.ghost_timeout,
+        );
         Ok(Self {
             role: options.role,
             host: options.host.clone(),
@@ -174,6 +194,11 @@ impl Inner {
             graph,
             importer: Importer::new(options.table.clone(), Arc::clone(&flows), clock),
             flows,
+            agents,
+            tasks: Arc::new(TaskServers {
+                injections: Some(Arc::clone(&injections) as _),
+            }),
+            replication: Arc::new(replication),
             graph_bus,
             registry,
             persister,
@@ -222,6 +247,7 @@ impl Inner {
             Arc::clone(self.registry.captures.store()),
             self.queries.clone(),
             Arc::clone(&self.graph_bus),
+            Arc::clone(&self.agents),
             opener,
             options,
         )

@@ -124,7 +124,7 @@ pub struct FlowRecord<'a> {
     pub src_mac: Option<[u8; 6]>,
     /// Destination MAC address.
     pub dst_mac: Option<[u8; 6]>,
-    /// VLAN.
+    /// VLAN of the packets.
     pub vlan: Option<u16>,
     /// Index of the input interface.
     pub input: Option<u32>,
@@ -162,7 +162,7 @@ pub struct FlowRecord<'a> {
     pub application_id: Option<&'a [u8]>,
     /// Name of the application.
     pub application: Option<&'a [u8]>,
-    /// User.
+    /// User of the flow.
     pub user: Option<&'a [u8]>,
     /// Name of the routing instance.
     pub vrf: Option<&'a [u8]>,

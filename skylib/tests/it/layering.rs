@@ -52,13 +52,13 @@ const LIBRARY: Rules = Rules {
 const ENGINE: Rules = Rules {
     layers: &[
         Layer::cyclic(&["bus", "monotonic", "probe_options"]),
-        Layer::new(&["graph"]),
-        Layer::new(&["flow"]),
+        Layer::new(&["fleet", "graph"]),
+        Layer::new(&["flow", "replication"]),
         Layer::new(&["query"]),
         Layer::new(&["live", "resource"]),
         Layer::new(&["collector"]),
         Layer::new(&["alert", "capture", "injection", "rule"]),
-        Layer::new(&["script"]),
+        Layer::new(&["agent", "script"]),
         Layer::new(&["housekeeping"]),
         Layer::new(&["options", "status"]),
         Layer::new(&["inner"]),

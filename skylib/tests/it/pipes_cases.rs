@@ -15,7 +15,7 @@ use skylib::export::{
     CounterSample, DiscardSample, Export, ExportCounters, ExportFormat, FlowRecord, FlowSample,
     Intake, IntakeLimits, IntakeStats, OptionRecord, PacketSummary, RecordOrigin,
 };
-use skylib::flow::{Flow, FlowTable, FlowTableOptions};
+use skylib::flow::{Flow, FlowTable, FlowTableOptions, LayerKeyMode};
 use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 use skylib::pcap_file::CaptureReader;
 use skylib::time::Timestamp;
@@ -406,7 +406,12 @@ fn counters_value(sample: &CounterSample<'_>) -> Value {
 
 /// Meters the sampled packets; `is_scaled`: each packet as often as its rate says.
 fn meter(packets: &[(Vec<u8>, u32, u32)], is_scaled: bool) -> Vec<Flow> {
-    let mut table = FlowTable::new(FlowTableOptions::default());
+    // A switch samples both directions of a flow at different interfaces, with other MAC addresses
+    // and tags.
+    let options = FlowTableOptions::default()
+        .with_layer_key_mode(LayerKeyMode::L3)
+        .with_key_ignore("vlan".parse().unwrap());
+    let mut table = FlowTable::new(options);
     for (number, (bytes, wire_len, rate)) in packets.iter().enumerate() {
         let header = PacketHeader {
             timestamp: Timestamp::from_ms(1_700_000_000_000 + number as i64),

@@ -2,9 +2,9 @@
 
 use crate::api::CaptureSpec;
 use crate::capture::CaptureStats;
-use crate::engine::graph::StatusList;
+use crate::engine::graph::{StatusList, id_of};
 use crate::flow::KeyIgnore;
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, Node, NodeId};
 use crate::time::Timestamp;
 use crate::value::{Map, Value};
 
@@ -74,12 +74,28 @@ pub(super) fn remove(graph: &mut Graph, node: &NodeId, capture: &str, now: Times
     CAPTURES.remove(graph, node, capture, now);
 }
 
+/// Returns whether a node shows a capture as active.
+pub(super) fn is_active(node: &Node, capture: &str) -> bool {
+    let mut entries = CAPTURES.entries(node).iter();
+    let entry = entries.find(|entry| id_of(entry) == capture);
+    let state = entry
+        .and_then(Value::as_map)
+        .and_then(|map| map.get("State"));
+    state.and_then(Value::as_text) == Some("active")
+}
+
+/// Iterates over the ids of the captures that a node shows.
+pub(super) fn ids(node: &Node) -> impl Iterator<Item = &str> {
+    let ids = CAPTURES.entries(node).iter().map(id_of);
+    ids.filter(|id| !id.is_empty())
+}
+
 const CAPTURES: StatusList = StatusList("Captures");
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Metadata, Node, Origin};
+    use crate::graph::{Metadata, Origin};
 
     const NOW: Timestamp = Timestamp::from_ms(1);
 

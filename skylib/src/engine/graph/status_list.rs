@@ -1,6 +1,6 @@
 //! `StatusList`: a list in a node's metadata whose entries show the state of activities on the node.
 
-use crate::graph::{Graph, MetadataOp, NodeId};
+use crate::graph::{Graph, MetadataOp, Node, NodeId};
 use crate::time::Timestamp;
 use crate::value::{Map, Value};
 
@@ -38,13 +38,17 @@ impl StatusList {
         self.set(graph, node, entries, now);
     }
 
+    /// Returns the entries of a node.
+    pub(in crate::engine) fn entries(self, node: &Node) -> &[Value] {
+        let list = node.metadata.get(self.0).and_then(Value::as_list);
+        list.unwrap_or_default()
+    }
+
     /// Returns the entries with other IDs.
     fn others(self, graph: &Graph, node: &NodeId, id: &str) -> Vec<Value> {
-        let list = graph
-            .node(node)
-            .and_then(|node| node.metadata.get(self.0))
-            .and_then(Value::as_list);
-        let entries = list.unwrap_or_default().iter();
+        let node = graph.node(node);
+        let entries = node.map(|node| self.entries(node)).unwrap_or_default();
+        let entries = entries.iter();
         entries
             .filter(|entry| id_of(entry) != id)
             .cloned()
@@ -63,7 +67,8 @@ impl StatusList {
     }
 }
 
-fn id_of(entry: &Value) -> &str {
+/// Returns the ID of an entry; empty if it has none.
+pub(in crate::engine) fn id_of(entry: &Value) -> &str {
     entry
         .as_map()
         .and_then(|map| map.get("ID"))

@@ -8,12 +8,13 @@ use parking_lot::{Condvar, Mutex};
 use super::Problems;
 use crate::api::Injection;
 use crate::engine::bus::Bus;
+use crate::engine::fleet::TaskServer;
 use crate::engine::query::QueryRunner;
 use crate::engine::resource::{Observer, notify};
-use crate::graph::{Node, NodeId};
+use crate::graph::{GraphAccess, Node, NodeId};
 use crate::gremlin::Query;
 use crate::inject::PacketRequest;
-use crate::proto::BroadcastMessage;
+use crate::proto::{BroadcastMessage, OnDemandTask};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -27,7 +28,7 @@ pub(crate) trait InjectionTarget: Send + Sync {
     ///
     /// # Errors
     /// Returns the reason why packets cannot be sent.
-    fn start(&self, node: &NodeId, request: PacketRequest) -> Result<(), String>;
+    fn start(&self, node: &Node, request: PacketRequest) -> Result<(), String>;
 
     /// Stops sending, and allows an injection with this id to be started again. Returns whether an
     /// injection with this id was started on the node.
@@ -50,9 +51,21 @@ pub(crate) struct InjectionHub {
 struct Pending {
     created: Vec<Injection>,
     deleted: Vec<String>,
+    /// Requests of analyzers; the connections limit their number.
+    tasks: Vec<AnalyzerTask>,
     /// Injections whose deletion must be reported: those that were started.
     known: HashSet<String>,
     stop: bool,
+}
+
+/// Request of an analyzer to this host.
+struct AnalyzerTask {
+    node: NodeId,
+    id: String,
+    /// Packets to send; `None` to stop.
+    request: Option<Result<PacketRequest, String>>,
+    /// Receives the status of the reply.
+    done: Box<dyn FnOnce(i64) + Send>,
 }
 
 /// Nodes on which an injection was started, each with the target that sends.
@@ -79,17 +92,19 @@ impl InjectionHub {
     pub(crate) fn run(&self) {
         let mut started: HashMap<String, Started> = HashMap::new();
         loop {
-            let (created, deleted) = {
+            let (created, deleted, tasks) = {
                 let mut pending = self.pending.lock();
-                while !pending.stop && pending.created.is_empty() && pending.deleted.is_empty() {
+                while pending.is_empty() {
                     self.wake.wait(&mut pending);
                 }
                 if pending.stop {
                     break;
                 }
                 let created = std::mem::take(&mut pending.created);
-                (created, std::mem::take(&mut pending.deleted))
+                let deleted = std::mem::take(&mut pending.deleted);
+                (created, deleted, std::mem::take(&mut pending.tasks))
             };
+            tasks.into_iter().for_each(|task| self.serve(task));
             for id in deleted {
                 stop(&id, started.remove(&id).unwrap_or_default());
                 self.problems.remove(&id);
@@ -145,8 +160,42 @@ impl InjectionHub {
             .ok_or("the node is not an interface of a host with an agent")?;
         // The number of nodes may exceed the number of ports, which then repeat.
         let request = injection.request_for(node, number as u16, &self.queries);
-        target.start(&node.id, request.map_err(|error| error.to_string())?)?;
+        target.start(node, request.map_err(|error| error.to_string())?)?;
         Ok(Arc::clone(target))
+    }
+
+    /// Serves a request of an analyzer.
+    fn serve(&self, task: AnalyzerTask) {
+        let mut node = None;
+        self.queries
+            .graph
+            .read(&mut |graph| node = graph.node(&task.node).cloned());
+        let owner = |node: &Node| self.targets.iter().find(|target| target.owns(node));
+        let found = node.as_ref().and_then(|node| Some((node, owner(node)?)));
+        let status = match (found, task.request) {
+            (None, _) => NOT_FOUND,
+            (Some((node, target)), Some(request)) => {
+                match request.and_then(|request| target.start(node, request)) {
+                    Ok(()) => OK,
+                    Err(problem) => {
+                        let (injection, node) = (&task.id, &task.node);
+                        tracing::warn!(%injection, %node, problem, "cannot send the packets of an analyzer");
+                        FAILED
+                    }
+                }
+            }
+            (Some((node, target)), None) if target.stop(&node.id, &task.id) => {
+                self.problems.remove(&task.id);
+                OK
+            }
+            (Some(_), None) => NOT_FOUND,
+        };
+        (task.done)(status);
+    }
+
+    fn request(&self, task: AnalyzerTask) {
+        self.pending.lock().tasks.push(task);
+        self.wake.notify_one();
     }
 
     /// Returns the source nodes. Of nodes with the same TID, only the first is a source.
@@ -163,6 +212,39 @@ impl InjectionHub {
         nodes
     }
 }
+
+impl Pending {
+    /// Returns whether there is nothing to do.
+    fn is_empty(&self) -> bool {
+        !self.stop && self.created.is_empty() && self.deleted.is_empty() && self.tasks.is_empty()
+    }
+}
+
+impl TaskServer for InjectionHub {
+    fn start(&self, task: &OnDemandTask, done: Box<dyn FnOnce(i64) + Send>) {
+        let request = serde_json::from_str::<PacketRequest>(task.resource.get());
+        self.request(AnalyzerTask {
+            node: task.node.clone(),
+            id: task.resource_id(),
+            request: Some(request.map_err(|error| error.to_string())),
+            done,
+        });
+    }
+
+    fn stop(&self, task: &OnDemandTask, done: Box<dyn FnOnce(i64) + Send>) {
+        self.request(AnalyzerTask {
+            node: task.node.clone(),
+            id: task.resource_id(),
+            request: None,
+            done,
+        });
+    }
+}
+
+/// Statuses of replies.
+const OK: i64 = 200;
+const NOT_FOUND: i64 = 404;
+const FAILED: i64 = 500;
 
 fn stop(id: &str, nodes: Started) {
     for (node, target) in nodes {

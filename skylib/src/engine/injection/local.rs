@@ -100,7 +100,8 @@ impl InjectionTarget for LocalInjections {
         *node.origin == *self.origin && node.metadata.get("IfIndex").is_some()
     }
 
-    fn start(&self, node: &NodeId, request: PacketRequest) -> Result<(), String> {
+    fn start(&self, node: &Node, request: PacketRequest) -> Result<(), String> {
+        let node = &node.id;
         let key = (node.clone(), request.uuid.clone());
         let mut runs = self.runs.lock();
         if runs.contains_key(&key) {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! resource API ─ created, deleted ─ InjectionHub ─ query → source nodes → PacketRequest
-//!                                       └─ InjectionTarget: LocalInjections ── one thread per node
+//! requests of analyzers ────────────────────┴─ InjectionTarget: LocalInjections ── one thread per node
+//!                                                               AgentInjections ── requests to agents
 //! ```
 //!
 //! An injection is an action, not a state: when it is created, each node that its query selects
@@ -11,9 +12,11 @@
 
 mod hub;
 mod local;
+mod on_agents;
 mod problems;
 mod run;
 
-pub(super) use hub::InjectionHub;
+pub(super) use hub::{InjectionHub, InjectionTarget};
 pub(super) use local::LocalInjections;
+pub(super) use on_agents::AgentInjections;
 pub(super) use problems::Problems;
