@@ -259,17 +259,13 @@ impl FlowTables {
     }
 }
 
-<<<<<<< HEAD
-/// State of a topology probe. Skydive's status has only `Status`.
-=======
 /// Returns the states of the topology probes.
 pub(super) fn probes(engine: &skylib::engine::Status) -> BTreeMap<&'static str, Probe> {
     let probes = engine.probes.iter();
     probes.map(|probe| (probe.name, Probe::of(probe))).collect()
 }
 
-/// State of a topology probe. Skydive's status has no `Error`.
->>>>>>> collect
+/// State of a topology probe. Skydive's status has only `Status`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Probe {

@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-<<<<<<< HEAD
 use hyper::header::{ACCEPT, HeaderValue};
-=======
-use hyper::header::{ACCEPT, HeaderValue, WARNING};
->>>>>>> collect
 use skylib::api::go_json::{JsonError, Members};
 use skylib::engine::{Engine, QueryOptions, QueryWarnings};
 use skylib::gremlin::{Answer, DotStream, Query, QueryError, QueryErrorKind};
@@ -99,16 +95,10 @@ pub(crate) async fn query(call: Call) -> Response {
         })
         .await;
     match answered {
-<<<<<<< HEAD
-        Ok(Ok(Ok((body, warnings)))) => {
+        Ok(Ok(Ok((body, about_keys)))) => {
             let response = response::with_body(StatusCode::OK, format.content_type(), body);
-            with_warnings(response, &warnings)
-=======
-        Ok(Ok(Ok(body))) => {
-            let mut response = response::with_body(StatusCode::OK, format.content_type(), body);
-            add_warnings(&mut response, &warnings.take());
-            response
->>>>>>> collect
+            let about_agents = warnings.take();
+            with_warnings(response, about_keys.iter().chain(&about_agents))
         }
         Ok(Ok(Err(error)) | Err(error)) if error.kind() == QueryErrorKind::Memory => {
             response::try_later(&error.to_string())
@@ -122,11 +112,13 @@ pub(crate) async fn query(call: Call) -> Response {
     }
 }
 
-<<<<<<< HEAD
 /// Adds a header to a response for each warning.
-fn with_warnings(mut response: Response, warnings: &[String]) -> Response {
+fn with_warnings<'a>(
+    mut response: Response,
+    warnings: impl Iterator<Item = &'a String>,
+) -> Response {
     for warning in warnings {
-        // Keys may contain any characters; a header only printable ASCII.
+        // Keys and names of agents may contain any characters; a header only printable ASCII.
         let is_printable = |c: char| c.is_ascii_graphic() || c == ' ';
         let text: String = warning
             .chars()
@@ -142,28 +134,6 @@ fn with_warnings(mut response: Response, warnings: &[String]) -> Response {
 /// Header with a warning about the query.
 const WARNING: &str = "x-warning";
 
-=======
-/// Adds a header for each warning: the body of an answer is its result only.
-fn add_warnings(response: &mut Response, warnings: &[String]) {
-    for warning in warnings {
-        // Names of agents are chosen by the agents.
-        let text: String = warning
-            .chars()
-            .map(|c| {
-                if c == ' ' || (c.is_ascii_graphic() && c != '"' && c != '\\') {
-                    c
-                } else {
-                    '?'
-                }
-            })
-            .collect();
-        if let Ok(value) = HeaderValue::from_str(&format!("199 skyd \"{text}\"")) {
-            response.headers_mut().append(WARNING, value);
-        }
-    }
-}
-
->>>>>>> collect
 /// Returns the execution plan of a query, always as JSON.
 async fn explain(app: &App, client: &ClientKey, query: String) -> Response {
     let name = Arc::clone(client);

@@ -18,11 +18,8 @@ const LAYERS: &[&[&str]] = &[
         "limits",
         "log",
         "openapi",
-<<<<<<< HEAD
         "multipart",
-=======
         "outgoing",
->>>>>>> collect
         "printable",
         "process_stats",
         "process_tuning",

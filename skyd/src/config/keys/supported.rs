@@ -436,19 +436,18 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Folder of the named network namespaces that are observed. Empty: none.",
     ),
     key(
-<<<<<<< HEAD
         "agent.topology.netns.processes",
         Flag,
         "false",
         "Whether network namespaces of processes are observed, also those without a name, and the \
          processes of each namespace are shown.",
-=======
+    ),
+    key(
         "agent.flow.queue_bytes",
         Bytes,
         "64MiB",
         "Maximum size of the flow updates of an agent that wait while no analyzer is reachable. \
          Beyond it, the oldest are dropped and counted.",
->>>>>>> collect
     ),
     key(
         "agent.capture.max_active",

@@ -6,11 +6,8 @@
 //! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns
 //! within milliseconds.
 
-<<<<<<< HEAD
-use std::ops::ControlFlow;
-=======
 use std::collections::HashSet;
->>>>>>> collect
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};

@@ -137,16 +137,17 @@ impl Segment<'_> {
         let mut candidates = Vec::new();
         let kind = Predicate::Text(kind_of(tunnel).into());
         let same_kind = Filter::Test(ElementKey::parse("Type"), kind);
-        self.scope.visit_nodes(&same_kind, self.budget, &mut |node| {
-            let is_other = node.index() != tunnel.index();
-            if is_other && id_of(&node) == id_of(tunnel) {
-                candidates.push(node);
-            }
-            match candidates.len() < MAX_TUNNELS {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            }
-        })?;
+        self.scope
+            .visit_nodes(&same_kind, self.budget, &mut |node| {
+                let is_other = node.index() != tunnel.index();
+                if is_other && id_of(&node) == id_of(tunnel) {
+                    candidates.push(node);
+                }
+                match candidates.len() < MAX_TUNNELS {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            })?;
         let mut far = Vec::new();
         for candidate in candidates {
             let own = self.own_addresses(&candidate)?;
