@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use hyper::header::{ACCEPT, HeaderValue};
+use hyper::header::{ACCEPT, HeaderValue, WARNING};
 use skylib::api::go_json::{JsonError, Members};
-use skylib::engine::{Engine, QueryOptions};
+use skylib::engine::{Engine, QueryOptions, QueryWarnings};
 use skylib::gremlin::{Answer, DotStream, Query, QueryError, QueryErrorKind};
 use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::JsonStream;
@@ -72,6 +72,8 @@ pub(crate) async fn query(call: Call) -> Response {
     }
     let format = Format::of(head.headers.get(ACCEPT).map(|value| value.as_bytes()));
     let name = Arc::clone(&client);
+    let warnings = Arc::<QueryWarnings>::default();
+    let received = Arc::clone(&warnings);
     let answered = app
         .run_request(&client, move |engine, interrupt| {
             let memory = engine.memory().charge(MemoryUse::Queries);
@@ -79,7 +81,8 @@ pub(crate) async fn query(call: Call) -> Response {
             let options = QueryOptions::default()
                 .with_interrupt(&interrupt)
                 .with_memory(&memory)
-                .with_client(&name);
+                .with_client(&name)
+                .with_warnings(&received);
             let query = Query::parse(&query)?;
             let view = engine.graph().view();
             let pin = view.pin(engine.memory());
@@ -92,9 +95,10 @@ pub(crate) async fn query(call: Call) -> Response {
         })
         .await;
     match answered {
-        Ok(Ok(Ok((body, warnings)))) => {
-            let response = response::with_body(StatusCode::OK, format.content_type(), body);
-            with_warnings(response, &warnings)
+        Ok(Ok(Ok((body, unknown_keys)))) => {
+            let mut response = response::with_body(StatusCode::OK, format.content_type(), body);
+            add_warnings(&mut response, &warnings.take(), &unknown_keys);
+            response
         }
         Ok(Ok(Err(error)) | Err(error)) if error.kind() == QueryErrorKind::Memory => {
             response::try_later(&error.to_string())
@@ -108,24 +112,34 @@ pub(crate) async fn query(call: Call) -> Response {
     }
 }
 
-/// Adds a header to a response for each warning.
-fn with_warnings(mut response: Response, warnings: &[String]) -> Response {
-    for warning in warnings {
-        // Keys may contain any characters; a header only printable ASCII.
-        let is_printable = |c: char| c.is_ascii_graphic() || c == ' ';
-        let text: String = warning
-            .chars()
-            .map(|c| if is_printable(c) { c } else { '?' })
-            .collect();
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            response.headers_mut().append(WARNING, value);
+/// Adds headers with warnings: the body of an answer is its result only. `X-Warning` has the text of
+/// each warning; `Warning` has those about flows of agents that are missing in the answer.
+fn add_warnings(response: &mut Response, missing: &[String], unknown_keys: &[String]) {
+    let headers = response.headers_mut();
+    for warning in missing {
+        let text = header_text(warning).replace(['"', '\\'], "?");
+        if let Ok(value) = HeaderValue::from_str(&format!("199 skyd \"{text}\"")) {
+            headers.append(WARNING, value);
         }
     }
-    response
+    for warning in missing.iter().chain(unknown_keys) {
+        if let Ok(value) = HeaderValue::from_str(&header_text(warning)) {
+            headers.append(X_WARNING, value);
+        }
+    }
 }
 
-/// Header with a warning about the query.
-const WARNING: &str = "x-warning";
+/// Header with the text of a warning.
+const X_WARNING: &str = "x-warning";
+
+/// Returns a text with only printable ASCII: agents choose their names, and clients the keys.
+fn header_text(text: &str) -> String {
+    let is_printable = |letter: char| letter == ' ' || letter.is_ascii_graphic();
+    let letters = text.chars();
+    letters
+        .map(|letter| if is_printable(letter) { letter } else { '?' })
+        .collect()
+}
 
 /// Returns the execution plan of a query, always as JSON.
 async fn explain(app: &App, client: &ClientKey, query: String) -> Response {

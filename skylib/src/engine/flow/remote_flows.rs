@@ -3,7 +3,6 @@
 //! Their flow tables are elsewhere, so live queries read these records instead. A record expires
 //! when its table would have expired the flow.
 
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -69,6 +68,13 @@ impl RemoteFlows {
         self.live.put(flows, now);
     }
 
+    /// Drops the records of flows that a flow table answers again.
+    pub(super) fn remove(&self, flows: &[Flow]) {
+        if !flows.is_empty() && !self.is_empty() {
+            self.live.remove(flows.iter().map(|flow| &flow.uuid));
+        }
+    }
+
     /// Drops records that are too old.
     pub(super) fn expire(&self, now: Timestamp) {
         self.live.expire(now);
@@ -77,15 +83,6 @@ impl RemoteFlows {
     /// Returns the flows that a query without a time selects, see [`FlowStore::query`].
     pub(super) fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.live.query(query)
-    }
-
-    /// Calls `visit` with each flow that a query without a time selects, until it breaks.
-    pub(super) fn visit(
-        &self,
-        query: &FlowQuery,
-        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
-    ) -> Result<(), FlowQueryError> {
-        self.live.visit(query, visit)
     }
 
     /// Returns the number of flows that a query without a time selects.
