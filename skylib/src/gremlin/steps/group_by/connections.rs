@@ -1,7 +1,7 @@
 //! Counting of connections: each once, however often it was captured.
 //!
 //! Flows with the same `L3TrackingID` whose times overlap are one piece of traffic. Of its capture
-//! points, the one that counted most packets represents it; its flows are the connections. Flows of
+//! points, that with the highest packet count represents it; its flows are the connections. Flows of
 //! one capture point never represent each other: they are successive connections between the same
 //! ports.
 
