@@ -5,7 +5,8 @@
 #
 # The script fails if an answer lacks what it must contain, so that it is also a test.
 set -u
-cd "$(dirname "$0")/.."
+script=$(realpath "$0")
+cd "$(dirname "$script")/.."
 skyd=${1:-$(scripts/target-dir)/debug/skyd}
 [ "$(id -u)" = 0 ] || { echo "questions: SKIPPED, needs root for network namespaces"; exit 0; }
 [ -x "$skyd" ] || { echo "questions: $skyd does not exist: run cargo build -p skyd"; exit 1; }
@@ -13,7 +14,7 @@ command -v ip >/dev/null && command -v ping >/dev/null || { echo "questions: SKI
 
 # All interfaces are in a namespace of their own, so that the network of the machine is not touched.
 if [ "${IN_NAMESPACE:-}" != 1 ]; then
-    IN_NAMESPACE=1 exec unshare --net --mount "$0" "$skyd"
+    IN_NAMESPACE=1 exec unshare --net --mount "$script" "$(realpath "$skyd")"
 fi
 mount --make-rprivate / && mount -t tmpfs tmpfs /run
 mkdir -p /run/netns
@@ -43,7 +44,8 @@ network() {
     ip link set v-wan mtu 1400 up
     ip -n wan link set lo up && ip -n wan link set eth0 mtu 1400 up && ip -n wan address add 192.0.2.1/24 dev eth0
     ip -n wan route add 10.0.0.0/24 via 192.0.2.2
-    echo 1 >/proc/sys/net/ipv4/ip_forward
+    # Without forwarding, web cannot reach wan, but the questions can be asked.
+    echo 1 2>/dev/null >/proc/sys/net/ipv4/ip_forward || true
 }
 network || { echo "questions: SKIPPED, this kernel cannot create the network"; exit 0; }
 
@@ -58,32 +60,36 @@ done
 "$skyd" client --analyzer 127.0.0.1:18082 capture create \
     --gremlin "G.V().Has('Type', 'veth', 'Name', Regex('v-.*'))" >/dev/null || exit 1
 for _ in $(seq 300); do
-    [ "$(query "G.V().HasKey('Captures.ID').Count()")" = 3 ] && break
+    [ "$(query "G.V().Has('Captures.State', 'active').Count()")" = 3 ] && break
     sleep 0.1
 done
 
 # Traffic: a connection from web through the router to wan, and pings from web to db.
 if command -v python3 >/dev/null; then
     ip netns exec wan python3 -c '
-import socket
+import socket, sys
 listener = socket.create_server(("192.0.2.1", 8080))
-while True:
-    connection, _ = listener.accept()
-    connection.sendall(b"x" * len(connection.recv(65536)) * 3)
-    connection.close()' &
+open(sys.argv[1], "w").close()
+connection, _ = listener.accept()
+received = 0
+while received < 20000:
+    received += len(connection.recv(65536))
+connection.sendall(b"x" * 60000)
+connection.close()' "$data/listening" &
     server=$!
-    for _ in $(seq 50); do
-        ip netns exec web python3 -c '
-import socket
-connection = socket.create_connection(("192.0.2.1", 8080))
-connection.sendall(b"q" * 20000)
-while connection.recv(65536): pass' 2>/dev/null && break
+    for _ in $(seq 100); do
+        [ -e "$data/listening" ] && break
         sleep 0.1
     done
+    ip netns exec web python3 -c '
+import socket
+connection = socket.create_connection(("192.0.2.1", 8080), timeout=10)
+connection.sendall(b"q" * 20000)
+while connection.recv(65536): pass'
 fi
 ip netns exec web ping -q -c 3 -i 0.2 10.0.0.11 >/dev/null
 for _ in $(seq 100); do
-    [ "$(query "G.Flows().Has('Network', '10.0.0.11').Count()")" != 0 ] && break
+    [ "$(query "G.At(NOW, 600).Flows().Has('Network', '10.0.0.11').Count()")" = 2 ] && break
     sleep 0.1
 done
 
@@ -124,6 +130,6 @@ ask "Wish: traffic between networks" "G.At(NOW, 600).Flows().GroupBy('Network.A/
 ask "Wish: rates" "G.Flows().GroupBy('Network.A').Rate('Bytes')" 'Bytes/s|null'
 ask "Wish: by application and port" "G.At(NOW, 600).Flows().GroupBy('Application', 'Port').Sum('Bytes')" 'Port'
 ask "Wish: a misspelled key is reported" "G.V().Has('Nme', 'eth0')" 'did you mean .Name'
-ask "Wish: each connection once, although three interfaces saw it" "G.At(NOW, 600).Flows().Has('Transport', 8080).GroupBy('Network.A').Count().Values('Connections')" '\[1\]|null'
+ask "Wish: each connection once, although two interfaces saw it" "G.At(NOW, 600).Flows().Has('Transport', 8080).GroupBy('Network.A').Count()" '"Connections": ?1,.*"Flows": ?2|null'
 echo "$asked questions, $failed wrong answers"
 [ "$failed" = 0 ]

@@ -504,7 +504,7 @@ pub enum ConfigError {
 
 /// Returns the warning about an unknown key, with the nearest known one.
 fn unknown(name: &str) -> String {
-    let known = keys::keys().map(|key| key.name);
+    let known = keys().map(|key| key.name);
     match nearest(&name.to_ascii_lowercase(), known) {
         Some(near) => format!("unknown key {name}; did you mean {near}?"),
         None => format!("unknown key {name}"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use hyper::header::{ACCEPT, HeaderValue};
+use hyper::header::{ACCEPT, HeaderValue, WARNING};
 use skylib::api::go_json::{JsonError, Members};
 use skylib::engine::{Engine, QueryOptions, QueryWarnings};
 use skylib::gremlin::{Answer, DotStream, Query, QueryError, QueryErrorKind};
@@ -95,10 +95,10 @@ pub(crate) async fn query(call: Call) -> Response {
         })
         .await;
     match answered {
-        Ok(Ok(Ok((body, about_keys)))) => {
-            let response = response::with_body(StatusCode::OK, format.content_type(), body);
-            let about_agents = warnings.take();
-            with_warnings(response, about_keys.iter().chain(&about_agents))
+        Ok(Ok(Ok((body, unknown_keys)))) => {
+            let mut response = response::with_body(StatusCode::OK, format.content_type(), body);
+            add_warnings(&mut response, &warnings.take(), &unknown_keys);
+            response
         }
         Ok(Ok(Err(error)) | Err(error)) if error.kind() == QueryErrorKind::Memory => {
             response::try_later(&error.to_string())
@@ -112,27 +112,34 @@ pub(crate) async fn query(call: Call) -> Response {
     }
 }
 
-/// Adds a header to a response for each warning.
-fn with_warnings<'a>(
-    mut response: Response,
-    warnings: impl Iterator<Item = &'a String>,
-) -> Response {
-    for warning in warnings {
-        // Keys and names of agents may contain any characters; a header only printable ASCII.
-        let is_printable = |c: char| c.is_ascii_graphic() || c == ' ';
-        let text: String = warning
-            .chars()
-            .map(|c| if is_printable(c) { c } else { '?' })
-            .collect();
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            response.headers_mut().append(WARNING, value);
+/// Adds headers with warnings: the body of an answer is its result only. `X-Warning` has the text of
+/// each warning; `Warning` has those about flows of agents that are missing in the answer.
+fn add_warnings(response: &mut Response, missing: &[String], unknown_keys: &[String]) {
+    let headers = response.headers_mut();
+    for warning in missing {
+        let text = header_text(warning).replace(['"', '\\'], "?");
+        if let Ok(value) = HeaderValue::from_str(&format!("199 skyd \"{text}\"")) {
+            headers.append(WARNING, value);
         }
     }
-    response
+    for warning in missing.iter().chain(unknown_keys) {
+        if let Ok(value) = HeaderValue::from_str(&header_text(warning)) {
+            headers.append(X_WARNING, value);
+        }
+    }
 }
 
-/// Header with a warning about the query.
-const WARNING: &str = "x-warning";
+/// Header with the text of a warning.
+const X_WARNING: &str = "x-warning";
+
+/// Returns a text with only printable ASCII: agents choose their names, and clients the keys.
+fn header_text(text: &str) -> String {
+    let is_printable = |letter: char| letter == ' ' || letter.is_ascii_graphic();
+    let letters = text.chars();
+    letters
+        .map(|letter| if is_printable(letter) { letter } else { '?' })
+        .collect()
+}
 
 /// Returns the execution plan of a query, always as JSON.
 async fn explain(app: &App, client: &ClientKey, query: String) -> Response {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 use skylib::flow::{Flow, FlowField, FlowSet};
-use skylib::graph::history::{HistoryLimits, MemoryHistory};
+use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
 use skylib::graph::{Edge, Graph, GraphView, MetadataOp, Node};
 use skylib::gremlin::{Answer, Context, Explanation, Query, QueryError};
 use skylib::time::Timestamp;

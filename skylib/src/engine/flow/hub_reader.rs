@@ -223,8 +223,11 @@ impl FlowSource for HubReader<'_> {
         if query.time.is_some() {
             return self.past()?.visit(query, visit);
         }
+        let deadline = self.deadline();
+        let asked = self.ask_agents(query);
         let mut is_over = false;
         self.fan_out(
+            deadline,
             |table| table.start_query(query, POLL_INTERVAL),
             |pending| {
                 let flows = pending.into_flows()?.flows;
@@ -232,10 +235,12 @@ impl FlowSource for HubReader<'_> {
                 Ok(())
             },
         )?;
-        match is_over {
-            true => Ok(()),
-            false => self.hub.remote().visit(query, visit),
+        let of_agents = self.of_agents(asked, query, deadline)?;
+        let cached = self.cached(query, &of_agents)?;
+        for set in of_agents.iter().chain([&cached]) {
+            is_over = is_over || set.flows.iter().try_for_each(&mut *visit).is_break();
         }
+        Ok(())
     }
 
     /// Sums the counts of the tables, unless the query's order, deduplication, or range requires

@@ -3,7 +3,6 @@
 //! Their flow tables are elsewhere, so live queries read these records instead. A record expires
 //! when its table would have expired the flow.
 
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -84,15 +83,6 @@ impl RemoteFlows {
     /// Returns the flows that a query without a time selects, see [`FlowStore::query`].
     pub(super) fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.live.query(query)
-    }
-
-    /// Calls `visit` with each flow that a query without a time selects, until it breaks.
-    pub(super) fn visit(
-        &self,
-        query: &FlowQuery,
-        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
-    ) -> Result<(), FlowQueryError> {
-        self.live.visit(query, visit)
     }
 
     /// Returns the number of flows that a query without a time selects.

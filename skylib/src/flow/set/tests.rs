@@ -135,12 +135,12 @@ fn equal_flows_stay_in_order_ascending_and_are_reversed_descending() {
 
 #[test]
 fn flows_without_the_field_are_last_in_both_directions() {
-    let with = |uuid: &str, id: Option<u32>| Flow {
+    let with = |tracking: &str, id: Option<u32>| Flow {
         icmp: id.map(|id| IcmpLayer {
             id,
             ..IcmpLayer::default()
         }),
-        ..flow(uuid, "", 0, 0)
+        ..flow(tracking, "", 0, 0)
     };
     let flows = [("a", None), ("b", Some(1)), ("c", None), ("d", Some(9))];
     let field: FlowField = "ICMP.ID".parse().unwrap();
@@ -150,15 +150,15 @@ fn flows_without_the_field_are_last_in_both_directions() {
     ] {
         for cut in 0..=flows.len() {
             let [mut left, mut right] = [&flows[..cut], &flows[cut..]].map(|part| {
-                let flows = part.iter().map(|(uuid, id)| with(uuid, *id));
+                let flows = part.iter().map(|(tracking, id)| with(tracking, *id));
                 FlowSet::from_flows(flows.collect())
             });
             left.sort(field, order).unwrap();
             right.sort(field, order).unwrap();
             let options = MergeOptions::default().with_sort(field, order);
             left.merge(right, &options).unwrap();
-            let uuids: Vec<&str> = left.flows.iter().map(|flow| flow.uuid.as_str()).collect();
-            assert_eq!(uuids, wanted, "{order:?} {cut}");
+            let found: Vec<&str> = ids(&left).iter().map(|(tracking, _)| *tracking).collect();
+            assert_eq!(found, wanted, "{order:?} {cut}");
         }
     }
 }

@@ -262,11 +262,14 @@ impl<'a> Planner<'a> {
                 return Ok(self.push_to(ResultKind::Scalar, Operation::Count));
             }
             Step::Values(key) if self.kind == ResultKind::Rows => {
-                self.push(Operation::Values(key.clone()));
+                return Ok(self.push_to(ResultKind::List, Operation::Values(key.clone())));
             }
             _ => return Err(self.kind.refuses(step)),
         }
-        Ok(ResultKind::List)
+        Ok(match self.kind {
+            ResultKind::Rows => ResultKind::Rows,
+            _ => ResultKind::List,
+        })
     }
 
     fn on_flows(&mut self, step: &'a Step) -> Result<ResultKind, String> {

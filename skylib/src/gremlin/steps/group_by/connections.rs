@@ -1,9 +1,8 @@
 //! Counting of connections: each once, however often it was captured.
 //!
-//! Flows with the same `L3TrackingID` whose times overlap are one piece of traffic. Of its capture
-//! points, the one that counted most packets represents it; its flows are the connections. Flows of
-//! one capture point never represent each other: they are successive connections between the same
-//! ports.
+//! Flows with the same `L3TrackingID` whose times overlap are one piece of traffic. The capture
+//! point that counted most of its packets represents it; its flows are the connections. Flows of one
+//! capture point never represent each other: they are successive connections between the same ports.
 
 use std::cmp::Reverse;
 use std::hash::BuildHasher;
