@@ -14,7 +14,7 @@ use skylib::memory::MemoryBudget;
 use skylib::store::{DocStore, FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
 use skylib::topology::metadata_files::MetadataFile;
 use skylib::topology::openflow::OpenFlowOptions;
-use skylib::topology::{Fabric, ServerAddress};
+use skylib::topology::{Fabric, ServerAddress, TlsFiles};
 use skylib::value::Map;
 
 use crate::collectors::collectors;
@@ -344,6 +344,8 @@ fn probes(config: &Config) -> anyhow::Result<ProbeOptions> {
         let address = config.text(key).parse::<ServerAddress>();
         address.with_context(|| key.to_owned())
     };
+    let tls = TlsFiles::new(config.text("ovs.ca"))
+        .with_client(config.text("ovs.cert"), config.text("ovs.key"));
     Ok(ProbeOptions::default()
         .with_probes(names)
         .with_docker(address("agent.topology.docker.url")?)
@@ -360,7 +362,10 @@ fn probes(config: &Config) -> anyhow::Result<ProbeOptions> {
         .with_process_namespaces(config.flag("agent.topology.netns.processes"))
         .with_metadata_files(metadata_files(config)?)
         .with_openflow(openflow(config)?)
-        .with_ovsdb(address("ovs.ovsdb")?, config.flag("ovs.enable_stats")))
+        .with_ovsdb(
+            address("ovs.ovsdb")?.with_tls(tls),
+            config.flag("ovs.enable_stats"),
+        ))
 }
 
 /// Returns the settings of OpenFlow rules; `None` if they are disabled.

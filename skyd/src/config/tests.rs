@@ -31,7 +31,7 @@ fn read(yaml: &str) -> Config {
 #[test]
 fn typed_keys_inside_free_trees_are_found() {
     let config = read(
-        "agent: {topology: {netlink: {metrics_update: 5}, runc: {run_path: [/a]}}, metadata: {A: {b: 1}}}\n\
+        "agent: {topology: {netlink: {metrics_update: 5}, vpp: {path: [/a]}}, metadata: {A: {b: 1}}}\n\
          storage: {local: {max_age: 1h}, mine: {driver: elasticsearch, hosts: [h]}}\n",
     );
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
@@ -40,7 +40,7 @@ fn typed_keys_inside_free_trees_are_found() {
         Duration::from_secs(5)
     );
     assert_eq!(
-        config.tree("agent.topology").unwrap()["runc"]["run_path"][0],
+        config.tree("agent.topology").unwrap()["vpp"]["path"][0],
         "/a"
     );
     assert_eq!(config.tree("agent.metadata").unwrap()["A"]["b"], 1);
@@ -275,7 +275,7 @@ fn keys_without_effect_cause_a_warning() {
          etcd: {embedded: true}\nstorage: {local: {path: /x, max_age: 1h}}\nlogging: {level: INFO}\n",
     );
     let wanted = [
-        "agent.topology.vpp",
+        "agent.topology",
         "etcd",
         "http.rest.debug",
         "http.ws.enable_write_compression",

@@ -81,12 +81,12 @@ impl Inner {
         let persister = persister.map(|store| Arc::new(GraphPersister::new(store)));
         let mut processors: Vec<Box<dyn Processor>> =
             vec![Box::new(TidProcessor::new(origin.as_str()))];
-        let analyzer = Origin::new("analyzer", options.host.as_str());
-        processors.push(Box::new(PeeringProcessor::new(analyzer.clone())));
-        processors.push(Box::new(FabricProcessor::new(
-            options.fabric.clone(),
-            analyzer,
-        )));
+        if options.role != Role::Agent {
+            let analyzer = Origin::new("analyzer", options.host.as_str());
+            processors.push(Box::new(PeeringProcessor::new(analyzer.clone())));
+            let fabric = options.fabric.clone();
+            processors.push(Box::new(FabricProcessor::new(fabric, analyzer)));
+        }
         if let Some(persister) = &persister {
             processors.push(Box::new(OrphanEdgeProcessor(Arc::clone(persister))));
         }

@@ -193,9 +193,11 @@ impl Engine {
             .with_max_edges(options.resources.edges);
         let limit = |graph: &mut Graph, _| graph.set_write_limits(limits);
         inner.graph.update_as(None, limit);
-        let analyzer = Origin::new("analyzer", options.host.as_str());
-        let add = |graph: &mut Graph, now| options.fabric.write_to(graph, &analyzer, now);
-        inner.graph.update_as(None, add);
+        if options.role != Role::Agent {
+            let analyzer = Origin::new("analyzer", options.host.as_str());
+            let add = |graph: &mut Graph, now| options.fabric.write_to(graph, &analyzer, now);
+            inner.graph.update_as(None, add);
+        }
         let rules = Arc::clone(&inner.rules);
         self.spawn("rules", move || rules.run())?;
         for collector in &inner.collectors {

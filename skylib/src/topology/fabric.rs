@@ -380,7 +380,7 @@ mod tests {
         let mut graph = Graph::new().with_journal();
         fabric.write_to(&mut graph, &origin(), NOW);
         let mut processor = FabricProcessor::new(fabric, origin());
-        let mut add = |graph: &mut Graph, id: &str, kind: &str, name: &str| {
+        let add = |graph: &mut Graph, id: &str, kind: &str, name: &str| {
             let metadata = Metadata::from_iter([("Type", kind), ("Name", name)]);
             graph.add_node(Node::new(id, metadata, NOW)).unwrap();
         };

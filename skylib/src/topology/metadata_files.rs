@@ -287,7 +287,7 @@ mod tests {
             .error
             .as_ref()
             .unwrap()
-            .contains("and 2 more")
+            .contains("and 3 more")
         {
             std::thread::yield_now();
         }

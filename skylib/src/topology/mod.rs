@@ -59,6 +59,8 @@ mod stream;
 #[cfg(feature = "netlink")]
 mod subgraph;
 pub mod tid;
+#[cfg(feature = "netlink")]
+mod tls;
 
 #[cfg(feature = "netlink")]
 pub use crate::sys::eventfd::EventFd;
@@ -69,6 +71,8 @@ pub use peering::PeeringProcessor;
 #[cfg(feature = "netlink")]
 pub use probe::{Probe, ProbeContext, ProbeError, ProbeSet, ProbeState, ProbeStatus, ProbeTarget};
 #[cfg(feature = "netlink")]
-pub use stream::{AddressError, ServerAddress};
+pub use stream::{ServerAddress, ServerAddressError};
 #[cfg(feature = "netlink")]
 pub use subgraph::{Subgraph, SubgraphWriter};
+#[cfg(feature = "netlink")]
+pub use tls::TlsFiles;

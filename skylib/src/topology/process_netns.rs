@@ -25,6 +25,9 @@ pub struct ProcessNetnsProbe {
     writer: SubgraphWriter,
     /// Process by whose path a namespace is registered.
     registered: BTreeMap<NetnsId, u32>,
+    /// Namespaces found by the previous update. A new one is registered by the next update only, so
+    /// that the probe of its container can name it.
+    seen: BTreeSet<NetnsId>,
 }
 
 impl ProcessNetnsProbe {
@@ -35,6 +38,7 @@ impl ProcessNetnsProbe {
             namespaces: Arc::clone(namespaces),
             writer: SubgraphWriter::new(namespaces.target().clone()),
             registered: BTreeMap::new(),
+            seen: BTreeSet::new(),
         }
     }
 
@@ -46,7 +50,9 @@ impl ProcessNetnsProbe {
         context.problem("processes", (omitted > 0).then_some(text));
         let mut wanted = Subgraph::new();
         for (id, pids) in found.iter().take(MAX_NAMESPACES) {
-            self.register(*id, pids, context);
+            if self.seen.contains(id) {
+                self.register(*id, pids, context);
+            }
             if let Some(node) = self.namespaces.node_of(*id) {
                 let shown = pids
                     .iter()
@@ -67,6 +73,7 @@ impl ProcessNetnsProbe {
                 self.namespaces.unregister(&namespace_path(pid));
             }
         }
+        self.seen = found.into_keys().collect();
         self.writer.apply(wanted);
     }
 

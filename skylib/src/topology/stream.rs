@@ -14,7 +14,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// Address of a service: a Unix socket or a TCP port.
+use super::TlsFiles;
+
+/// Address of a service: a Unix socket, or a TCP port with or without TLS.
 ///
 /// ```
 /// use skylib::topology::ServerAddress;
@@ -23,8 +25,9 @@ use rustix::io::Errno;
 /// assert_eq!(address.to_string(), "unix:/var/run/docker.sock");
 /// assert_eq!("tcp:192.0.2.1:6640".parse::<ServerAddress>()?.to_string(), "tcp:192.0.2.1:6640");
 /// assert_eq!("192.0.2.1:6640".parse::<ServerAddress>()?.to_string(), "tcp:192.0.2.1:6640");
-/// assert!("ssl:192.0.2.1:6640".parse::<ServerAddress>().is_err());
-/// # Ok::<(), skylib::topology::AddressError>(())
+/// assert_eq!("ssl:192.0.2.1:6640".parse::<ServerAddress>()?.to_string(), "ssl:192.0.2.1:6640");
+/// assert!("192.0.2.1".parse::<ServerAddress>().is_err());
+/// # Ok::<(), skylib::topology::ServerAddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,17 +36,35 @@ pub enum ServerAddress {
     Unix(PathBuf),
     /// Host and port.
     Tcp(String),
+    /// Host and port of a service that requires TLS.
+    Tls {
+        /// Host and port.
+        service: String,
+        /// Certificates and keys.
+        files: TlsFiles,
+    },
+}
+
+impl ServerAddress {
+    /// Sets the certificates and keys of an address that requires TLS; changes no other address.
+    #[must_use]
+    pub fn with_tls(self, files: TlsFiles) -> Self {
+        match self {
+            Self::Tls { service, .. } => Self::Tls { service, files },
+            other => other,
+        }
+    }
 }
 
 /// Error returned for text that is no address of a service.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an address; expected unix:PATH, tcp:HOST:PORT, or HOST:PORT")]
-pub struct AddressError(String);
+#[error("{0:?} is not an address; expected unix:PATH, tcp:HOST:PORT, ssl:HOST:PORT, or HOST:PORT")]
+pub struct ServerAddressError(String);
 
 impl std::str::FromStr for ServerAddress {
-    type Err = AddressError;
+    type Err = ServerAddressError;
 
-    fn from_str(text: &str) -> Result<Self, AddressError> {
+    fn from_str(text: &str) -> Result<Self, ServerAddressError> {
         let after = |scheme: &str| {
             let rest = text.strip_prefix(scheme)?;
             Some(rest.strip_prefix("//").unwrap_or(rest))
@@ -51,16 +72,24 @@ impl std::str::FromStr for ServerAddress {
         if let Some(path) = after("unix:") {
             return match path.starts_with('/') {
                 true => Ok(Self::Unix(PathBuf::from(path))),
-                false => Err(AddressError(text.to_owned())),
+                false => Err(ServerAddressError(text.to_owned())),
             };
         }
-        let service = after("tcp:").unwrap_or(text);
+        let tls = after("ssl:");
+        let service = tls.or_else(|| after("tcp:")).unwrap_or(text);
         let (host, port) = service.rsplit_once(':').unwrap_or_default();
         let is_host = !host.is_empty() && (!host.contains(':') || host.starts_with('['));
-        match is_host && port.parse::<u16>().is_ok() {
-            true => Ok(Self::Tcp(service.to_owned())),
-            false => Err(AddressError(text.to_owned())),
+        if !is_host || port.parse::<u16>().is_err() {
+            return Err(ServerAddressError(text.to_owned()));
         }
+        let service = service.to_owned();
+        Ok(match tls {
+            Some(_) => Self::Tls {
+                service,
+                files: TlsFiles::default(),
+            },
+            None => Self::Tcp(service),
+        })
     }
 }
 
@@ -69,6 +98,7 @@ impl fmt::Display for ServerAddress {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(service) => write!(f, "tcp:{service}"),
+            Self::Tls { service, .. } => write!(f, "ssl:{service}"),
         }
     }
 }
@@ -86,6 +116,8 @@ pub(super) struct Stream<'a> {
 enum Socket {
     Unix(UnixStream),
     Tcp(TcpStream),
+    #[cfg(feature = "engine")]
+    Tls(Box<rustls::StreamOwned<rustls::ClientConnection, TcpStream>>),
 }
 
 impl<'a> Stream<'a> {
@@ -101,10 +133,13 @@ impl<'a> Stream<'a> {
         let socket = match address {
             ServerAddress::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
             ServerAddress::Tcp(service) => Socket::Tcp(connect_tcp(service)?),
+            ServerAddress::Tls { service, files } => connect_tls(service, files)?,
         };
         match &socket {
             Socket::Unix(socket) => socket.set_nonblocking(true)?,
             Socket::Tcp(socket) => socket.set_nonblocking(true)?,
+            #[cfg(feature = "engine")]
+            Socket::Tls(stream) => stream.sock.set_nonblocking(true)?,
         }
         Ok(Self {
             socket,
@@ -139,6 +174,8 @@ impl<'a> Stream<'a> {
         match &mut self.socket {
             Socket::Unix(socket) => socket.read(buffer),
             Socket::Tcp(socket) => socket.read(buffer),
+            #[cfg(feature = "engine")]
+            Socket::Tls(stream) => stream.read(buffer),
         }
     }
 }
@@ -159,11 +196,30 @@ fn connect_tcp(service: &str) -> io::Result<TcpStream> {
     result
 }
 
+#[cfg(feature = "engine")]
+fn connect_tls(service: &str, files: &TlsFiles) -> io::Result<Socket> {
+    let (host, _) = service.rsplit_once(':').unwrap_or((service, ""));
+    let mut stream = files.start(host, connect_tcp(service)?)?;
+    stream.sock.set_read_timeout(Some(CONNECT_TIMEOUT))?;
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(Socket::Tls(Box::new(stream)))
+}
+
+#[cfg(not(feature = "engine"))]
+fn connect_tls(_service: &str, _files: &TlsFiles) -> io::Result<Socket> {
+    let text = "this program is built without TLS";
+    Err(io::Error::new(io::ErrorKind::Unsupported, text))
+}
+
 impl AsFd for Stream<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.socket {
             Socket::Unix(socket) => socket.as_fd(),
             Socket::Tcp(socket) => socket.as_fd(),
+            #[cfg(feature = "engine")]
+            Socket::Tls(stream) => stream.sock.as_fd(),
         }
     }
 }
@@ -187,6 +243,8 @@ impl Write for Stream<'_> {
             let result = match &mut self.socket {
                 Socket::Unix(socket) => socket.write(bytes),
                 Socket::Tcp(socket) => socket.write(bytes),
+                #[cfg(feature = "engine")]
+                Socket::Tls(stream) => stream.write(bytes),
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -198,6 +256,14 @@ impl Write for Stream<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        #[cfg(feature = "engine")]
+        if let Socket::Tls(stream) = &mut self.socket {
+            return match stream.flush() {
+                // The rest is sent before the next read.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                result => result,
+            };
+        }
         Ok(())
     }
 }
@@ -218,6 +284,7 @@ mod tests {
         assert_eq!(parse("unix:/run/x.sock").unwrap(), "unix:/run/x.sock");
         assert_eq!(parse("tcp://[::1]:6640").unwrap(), "tcp:[::1]:6640");
         assert_eq!(parse("db.example:6640").unwrap(), "tcp:db.example:6640");
+        assert_eq!(parse("ssl://[::1]:6640").unwrap(), "ssl:[::1]:6640");
         for wrong in [
             "",
             "unix:",
@@ -226,7 +293,7 @@ mod tests {
             "host:",
             ":6640",
             "a:70000",
-            "ssl:a:1",
+            "ssl:a",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -1,6 +1,6 @@
 //! Keys of Skydive that have no effect here, and old names of keys.
 
-use super::ValueType::{Flag, Free, List, Text};
+use super::ValueType::{Flag, Free, Text};
 use super::{ConfigKey, ValueType, key};
 
 const fn unread(

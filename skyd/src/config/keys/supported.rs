@@ -396,7 +396,26 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "ovs.ovsdb",
         Text,
         "unix:///var/run/openvswitch/db.sock",
-        "Address of the OVSDB server for the probe ovsdb: unix:PATH, tcp:HOST:PORT, or HOST:PORT.",
+        "Address of the OVSDB server for the probe ovsdb: unix:PATH, tcp:HOST:PORT, HOST:PORT, or \
+         ssl:HOST:PORT.",
+    ),
+    key(
+        "ovs.ca",
+        Text,
+        "",
+        "Certificates of the authorities that sign the certificate of the OVSDB server, for ssl.",
+    ),
+    key(
+        "ovs.cert",
+        Text,
+        "",
+        "Certificate of this host for the OVSDB server, for ssl. Empty: none.",
+    ),
+    key(
+        "ovs.key",
+        Text,
+        "",
+        "Private key of this host for the OVSDB server, for ssl. Empty: none.",
     ),
     key(
         "ovs.enable_stats",

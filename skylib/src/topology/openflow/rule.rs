@@ -24,7 +24,7 @@ pub struct Rule {
     pub priority: u32,
     /// Fields that a packet must have.
     pub filters: Vec<Filter>,
-    /// What happens to a packet.
+    /// Actions on a packet.
     pub actions: Vec<Action>,
 }
 
@@ -151,7 +151,7 @@ pub struct Bucket {
     pub id: u32,
     /// Further settings, such as the weight.
     pub meta: Vec<(String, String)>,
-    /// What happens to a packet.
+    /// Actions on a packet.
     pub actions: Vec<Action>,
 }
 

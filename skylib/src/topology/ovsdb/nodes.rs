@@ -15,7 +15,7 @@ use crate::topology::netlink::{Counters, LinkSummary};
 use crate::topology::tid::{chained, node_id};
 use crate::value::{Map, Value};
 
-/// What the nodes of a switch depend on besides its tables.
+/// State that the nodes of a switch depend on besides its tables.
 pub(super) struct Surroundings<'a> {
     /// Node of the host.
     pub(super) host: &'a NodeId,

@@ -38,7 +38,7 @@ pub struct Tables {
     rows: BTreeMap<String, BTreeMap<String, Row>>,
 }
 
-/// What a message of the server requires.
+/// Consequence of a message of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {

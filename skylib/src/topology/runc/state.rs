@@ -57,7 +57,7 @@ pub(super) struct CreateConfig {
     image_id: String,
 }
 
-/// What the files that a state refers to contain.
+/// Content of the files that a state refers to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Referred {
     pub(super) image: CreateConfig,
@@ -209,7 +209,7 @@ mod tests {
         let metadata = state.metadata("created", &Referred::default());
         assert_eq!(metadata.get_path("Container.Labels"), None);
         assert_eq!(metadata.get_path("Container.Hosts"), None);
-        assert!(RuncState::parse(b"[]").is_err());
+        assert!(RuncState::parse(b"{").is_err());
         assert_eq!(hosts_metadata("::1 localhost\nnonsense\n", "x"), None);
     }
 }

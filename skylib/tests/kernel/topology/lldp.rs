@@ -61,11 +61,10 @@ fn an_lldp_daemon_is_seen_until_it_ends() {
             .arg(&socket);
         let daemon = Lldpd(command.spawn().unwrap());
         lab.wait("the switch and its port", |g| {
-            let port = g
-                .nodes(&[("Name", "right"), ("Type", "switchport")])
-                .first()
-                .copied();
-            g.linked(port, g.node("left"))
+            let ports = g.nodes(&[("Name", "right"), ("Type", "switchport")]);
+            let edges = g.layer2(ports.first().copied());
+            let left = g.node("left").map(|node| &node.id);
+            edges.iter().any(|edge| Some(&edge.child) == left)
                 && g.nodes(&[("Type", "switch")])
                     .first()
                     .is_some_and(|switch| {

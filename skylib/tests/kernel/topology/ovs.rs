@@ -1,12 +1,15 @@
 //! The probe of Open vSwitch, with `openvswitch-switch` of Debian and its userspace datapath.
 
 use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use skylib::graph::{Node, NodeId};
+use skylib::graph::{Direction, Node, NodeId};
 use skylib::topology::ovsdb::OvsdbProbe;
-use skylib::topology::{ProbeState, ServerAddress};
+use skylib::topology::{ProbeSet, ProbeState, ServerAddress, TlsFiles};
+use skylib::value::Value;
 
-use super::lab::{Lab, run, text};
+use super::lab::{Lab, View, run, text};
 use crate::support::{has_programs, ip, sh};
 
 /// A switch in the namespace of the test.
@@ -14,7 +17,10 @@ struct Switch(PathBuf);
 
 impl Switch {
     fn start() -> Self {
-        let folder = std::env::temp_dir().join(format!("skylib-ovs-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = format!("skylib-ovs-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
         drop(std::fs::remove_dir_all(&folder));
         std::fs::create_dir_all(&folder).unwrap();
         let switch = Self(folder);
@@ -57,7 +63,9 @@ impl Switch {
 
 impl Drop for Switch {
     fn drop(&mut self) {
-        self.run("for f in v.pid s.pid; do test ! -e $f || kill $(cat $f) || true; done");
+        let end = "for f in v.pid s.pid; do test ! -e $f || kill $(cat $f); done";
+        let mut command = Command::new("sh");
+        let _ended = command.args(["-c", end]).current_dir(&self.0).status();
         drop(std::fs::remove_dir_all(&self.0));
     }
 }
@@ -79,12 +87,21 @@ fn with_switch(test: impl FnOnce(&mut Lab, &Switch) + Send) {
 }
 
 /// Returns the only node with this name that is no port.
-fn interface<'a>(view: &super::lab::View<'a>, name: &str) -> Option<&'a Node> {
+fn interface<'a>(view: &View<'a>, name: &str) -> Option<&'a Node> {
     let nodes = view.nodes(&[("Name", name)]);
     let mut nodes = nodes
         .into_iter()
         .filter(|node| text(node, "Type") != "ovsport");
     nodes.next().filter(|_| nodes.next().is_none())
+}
+
+/// Returns the owner of the only node with this name that is no port.
+fn owner<'a>(view: &View<'a>, name: &str) -> Option<&'a Node> {
+    let node = interface(view, name)?;
+    let mut edges = view.0.edges_of(&node.id, Direction::In);
+    let ownership = Some(&Value::from("ownership"));
+    let (_, owner) = edges.find(|(edge, _)| edge.metadata.get("RelationType") == ownership)?;
+    Some(owner)
 }
 
 #[test]
@@ -100,7 +117,7 @@ fn an_internal_port_is_one_node_of_the_kernel_and_the_switch() {
                     && keys.iter().all(|key| node.metadata.get(key).is_some())
             })
         });
-        let tid = |g: &super::lab::View<'_>| text(interface(g, "int1").unwrap(), "TID");
+        let tid = |g: &View<'_>| text(interface(g, "int1").unwrap(), "TID");
         lab.wait("the TID of the final type", |g| {
             let host = text(g.nodes(&[("Type", "host")])[0], "TID");
             tid(g) == NodeId::derived(&format!("{host}int1internal")).to_string()
@@ -144,9 +161,8 @@ fn ports_of_all_kinds_are_linked() {
                 == 1
         });
         lab.wait("the tunnel and the link", |g| {
-            let is_owned = |name| g.child("ovs2", name).is_some();
             let veth = interface(g, "veth1");
-            is_owned("vx1")
+            owner(g, "vx1").is_some_and(|owner| text(owner, "Type") == "ovsbridge")
                 && veth.is_some_and(|node| {
                     text(node, "Type") == "veth" && node.metadata.get("UUID").is_some()
                 })
@@ -186,5 +202,50 @@ fn the_probe_connects_again() {
             g.count(&[("Type", "ovsbridge")]) == 0
         });
         lab.wait_status("ovsdb", |status| status.state == ProbeState::Running);
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_server_with_tls_is_followed_if_its_authority_is_known() {
+    if !has_programs(&[
+        "ovs-vsctl",
+        "ovsdb-server",
+        "ovsdb-tool",
+        "ovs-vswitchd",
+        "ovs-pki",
+    ]) {
+        return;
+    }
+    run(|mut lab| {
+        ip("link set lo up");
+        let switch = Switch::start();
+        switch.run("ovs-pki --dir=$PWD/pki --log=$PWD/pki.log init");
+        switch.run("ovs-pki --dir=$PWD/pki --log=$PWD/pki.log req+sign sc switch");
+        switch.stop_database();
+        switch.run(
+            "ovsdb-server --detach --pidfile=s.pid --log-file=s.log --private-key=sc-privkey.pem \
+             --certificate=sc-cert.pem --ca-cert=pki/switchca/cacert.pem --remote=punix:db.sock \
+             --remote=pssl:16640:127.0.0.1 conf.db",
+        );
+        let file = |name: &str| switch.0.join(name);
+        let address: ServerAddress = "ssl:127.0.0.1:16640".parse().unwrap();
+        let tls = TlsFiles::new(file("pki/switchca/cacert.pem"))
+            .with_client(file("sc-cert.pem"), file("sc-privkey.pem"));
+        let namespaces = lab.start();
+        let probe = OvsdbProbe::new(&namespaces, address.clone().with_tls(tls));
+        lab.probes.start(probe).unwrap();
+        switch.add_bridge("ovs5");
+        lab.wait("the bridge", |g| {
+            g.count(&[("Name", "ovs5"), ("Type", "ovsbridge")]) == 1
+        });
+        lab.probes.stop();
+        lab.probes = ProbeSet::new();
+        let other = TlsFiles::new(file("pki/controllerca/cacert.pem"));
+        let probe = OvsdbProbe::new(&namespaces, address.with_tls(other));
+        lab.probes.start(probe).unwrap();
+        lab.wait_status("ovsdb", |status| status.error.is_some());
+        let error = lab.status("ovsdb").error.unwrap();
+        assert!(error.contains("certificate"), "{error}");
     });
 }

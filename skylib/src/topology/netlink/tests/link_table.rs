@@ -549,7 +549,7 @@ fn queues_are_shown_and_their_drops_followed() {
     let mut f = Fixture::new();
     let ns = f.namespace("blue");
     f.notify(ns, link_events([link(2, "eth2", "")]));
-    let mut sample = |f: &mut Fixture, drops: u32| {
+    let sample = |f: &mut Fixture, drops: u32| {
         let queue = Map::from_iter([("Drops", drops)]);
         let queues = HashMap::from([(2, Value::list([queue]))]);
         let samples = [(2, packets(0))];
