@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
         "flow_transport",
         "graph_dump",
         "limits",
+        "liveness",
         "log",
         "openapi",
         "multipart",

@@ -2,6 +2,6 @@
 &[
     Embedded { path: "index.html", content_type: "text/html; charset=utf-8", bytes: include_bytes!("index.html") },
     Embedded { path: "assets/app-53TKHLG7.css", content_type: "text/css; charset=utf-8", bytes: include_bytes!("assets/app-53TKHLG7.css") },
-    Embedded { path: "assets/app-WDLPHRLC.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/app-WDLPHRLC.js") },
+    Embedded { path: "assets/app-HYRRS4MW.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/app-HYRRS4MW.js") },
     Embedded { path: "assets/layout-3EDCSF75.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/layout-3EDCSF75.js") },
 ]

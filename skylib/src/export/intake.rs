@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use super::sets::{
     next_template,
 };
 use super::sflow::{self, CounterSample, DiscardSample, FlowSample, Sample};
+use super::stats::IntakeStats;
 use super::template::{Positions, Template, TemplateKind};
 use crate::time::Timestamp;
 
@@ -66,69 +66,6 @@ impl Default for IntakeLimits {
             waiting_bytes_total: 1 << 20,
             waiting_time: Duration::from_secs(30),
         }
-    }
-}
-
-/// Counters of an [`Intake`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct IntakeStats {
-    /// Number of datagrams.
-    pub datagrams: u64,
-    /// Number of datagrams of an unknown format or version.
-    pub unknown_format: u64,
-    /// Number of errors in datagrams: what could not be read was skipped.
-    pub malformed: u64,
-    /// Number of flow records.
-    pub flow_records: u64,
-    /// Number of options records.
-    pub option_records: u64,
-    /// Number of definitions of templates, including repeated ones.
-    pub templates: u64,
-    /// Number of definitions of options templates, including repeated ones.
-    pub option_templates: u64,
-    /// Number of definitions that changed a template.
-    pub template_changes: u64,
-    /// Number of templates and processes that were removed because of a limit.
-    pub evicted: u64,
-    /// Number of data sets that were read with a template of another port of the exporter.
-    pub foreign_templates: u64,
-    /// Number of data sets that could not be read because their template did not arrive.
-    pub sets_without_template: u64,
-    /// Number of records that were read when their template had arrived.
-    pub late_records: u64,
-    /// Number of flow samples.
-    pub flow_samples: u64,
-    /// Number of counter samples.
-    pub counter_samples: u64,
-    /// Number of samples of discarded packets.
-    pub discard_samples: u64,
-    /// Number of samples of an unknown type.
-    pub other_samples: u64,
-    /// Number of lost datagrams (NetFlow 9, sFlow) or records (NetFlow 5 and 7, IPFIX), according
-    /// to sequence numbers.
-    pub lost: u64,
-}
-
-impl AddAssign for IntakeStats {
-    fn add_assign(&mut self, other: Self) {
-        self.datagrams += other.datagrams;
-        self.unknown_format += other.unknown_format;
-        self.malformed += other.malformed;
-        self.flow_records += other.flow_records;
-        self.option_records += other.option_records;
-        self.templates += other.templates;
-        self.option_templates += other.option_templates;
-        self.template_changes += other.template_changes;
-        self.evicted += other.evicted;
-        self.foreign_templates += other.foreign_templates;
-        self.sets_without_template += other.sets_without_template;
-        self.late_records += other.late_records;
-        self.flow_samples += other.flow_samples;
-        self.counter_samples += other.counter_samples;
-        self.discard_samples += other.discard_samples;
-        self.other_samples += other.other_samples;
-        self.lost += other.lost;
     }
 }
 

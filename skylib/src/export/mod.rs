@@ -41,12 +41,13 @@ mod section;
 mod sequence;
 mod sets;
 mod sflow;
+mod stats;
 mod template;
 #[cfg(test)]
 mod tests;
 
 pub use exporter::ExporterFigures;
-pub use intake::{Export, Intake, IntakeLimits, IntakeStats};
+pub use intake::{Export, Intake, IntakeLimits};
 pub use record::{
     ApplicationOption, ExportCounters, ExportFormat, FlowRecord, InterfaceOption, OptionRecord,
     RecordOrigin, SamplingOption, Translation,
@@ -57,3 +58,4 @@ pub use sflow::{
     InterfaceCounters, OvsDatapathCounters, SampledHeader, SampledPacket, SflowInterface,
     VlanCounters,
 };
+pub use stats::IntakeStats;

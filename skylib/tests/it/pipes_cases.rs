@@ -480,7 +480,7 @@ fn check_list(what: &str, wanted: &[Value], found: &[Value], faults: &mut Vec<St
     }
 }
 
-fn check_object(place: &str, wanted: &Map<String, Value>, found: &Value, faults: &mut Vec<String>) {
+fn check_object(path: &str, wanted: &Map<String, Value>, found: &Value, faults: &mut Vec<String>) {
     for (key, wanted) in wanted {
         let found = &found[key];
         let is_equal = match (key.as_str(), wanted, found) {
@@ -490,13 +490,13 @@ fn check_object(place: &str, wanted: &Map<String, Value>, found: &Value, faults:
                 (wanted.as_i64().unwrap() - found.as_i64().unwrap()).abs() <= 1
             }
             (_, Value::Object(wanted), found) => {
-                check_object(&format!("{place}.{key}"), wanted, found, faults);
+                check_object(&format!("{path}.{key}"), wanted, found, faults);
                 true
             }
             (_, wanted, found) => wanted == found,
         };
         if !is_equal {
-            faults.push(format!("{place}.{key}: {found}, expected {wanted}"));
+            faults.push(format!("{path}.{key}: {found}, expected {wanted}"));
         }
     }
 }

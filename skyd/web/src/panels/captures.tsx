@@ -12,7 +12,7 @@ import { CaptureDialog } from "./capture_dialog.tsx";
 import { Grid } from "./details/tables.tsx";
 
 /** Members of a capture that are not options. */
-const NO_OPTIONS = ["UUID", "GremlinQuery", "BPFFilter", "Name", "Description", "Count"];
+const NO_OPTIONS = ["UUID", "GremlinQuery", "BPFFilter", "Name", "Description", "Count", "Status"];
 
 export function Captures() {
   const captures = useSignal<Json[]>([]);

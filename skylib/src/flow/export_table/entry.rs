@@ -191,7 +191,7 @@ impl Entry {
         self.info.scaled = is_scaled;
     }
 
-    /// Makes the other end A: its packets came first.
+    /// Makes the other end A: its packets were earlier.
     fn exchange_ends(&mut self) {
         self.is_a_low = !self.is_a_low;
         self.counts.swap(0, 1);

@@ -155,7 +155,7 @@ fn totals_replace_each_other_and_smaller_totals_begin_a_flow() {
 }
 
 #[test]
-fn the_end_whose_packets_came_first_is_a() {
+fn the_end_with_the_earlier_packets_is_a() {
     let mut table = ExportTable::new(ExportTableOptions::default());
     let mut earlier = request(5);
     earlier.first = Some(Timestamp::from_ms(NOW.as_ms() - 3_000));

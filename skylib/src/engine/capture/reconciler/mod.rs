@@ -51,7 +51,7 @@ const REPORT_TIMEOUT: Duration = Duration::from_millis(200);
 const SFLOW: &str = "SFlow";
 
 /// Problem of a capture whose query selects nothing to capture on.
-const NO_NODES: &str = "the query selects no interface of this host";
+const NO_NODES: &str = "the query selects no interface on which packets can be captured";
 
 /// Maximum number of nodes in the status of a capture.
 pub(super) const MAX_SHOWN_NODES: usize = 100;
