@@ -24,6 +24,7 @@ mod limits;
 mod log;
 mod machine_memory;
 mod openapi;
+mod past_stores;
 mod printable;
 mod process_stats;
 mod process_tuning;
@@ -80,6 +81,9 @@ fn main() -> ExitCode {
         }
         Command::Config(command) => {
             return commands::config::run(&command).unwrap_or_else(|error| fail(&error));
+        }
+        Command::History(command) => {
+            return commands::history::run(&command).unwrap_or_else(|error| fail(&error));
         }
         Command::Completion(args) => commands::completion::print_script(&args, Cli::command()),
         Command::BashCompletion(args) => commands::completion::write_script(&args, Cli::command()),

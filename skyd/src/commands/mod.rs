@@ -3,3 +3,4 @@
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod flows;
+pub(crate) mod history;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Top-level modules from the lowest layer up. A module may import itself and all lower layers.
 const LAYERS: &[&[&str]] = &[
     &["config", "machine_memory"],
+    &["past_stores"],
     &[
         "clients",
         "engine_options",

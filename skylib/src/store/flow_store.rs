@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::StoreError;
 use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
@@ -27,6 +28,20 @@ pub trait FlowStore: Send + Sync {
     /// deduplicate.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError>;
 
+    /// Returns the result of [`FlowStore::query`]. Calls `keep_going` regularly and ends with
+    /// [`FlowQueryError::Interrupted`] when it returns `false`, if the store can take long.
+    ///
+    /// # Errors
+    /// Returns the errors of [`FlowStore::query`].
+    fn query_while(
+        &self,
+        query: &FlowQuery,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<FlowSet, FlowQueryError> {
+        let _ = keep_going;
+        self.query(query)
+    }
+
     /// Returns the number of flows that [`FlowStore::query`] would return.
     ///
     /// # Errors
@@ -43,6 +58,15 @@ pub trait FlowStore: Send + Sync {
     /// Drops records that are too old at `now`. Must be called regularly: [`FlowStore::put`] also
     /// drops records, but may not be called for a long time.
     fn expire(&self, now: Timestamp);
+
+    /// Returns once all records that were put before survive a power failure, if the store has a
+    /// disk.
+    ///
+    /// # Errors
+    /// Returns an error if the disk cannot be written.
+    fn sync(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Returns the number and the size of the stored flows.
     fn status(&self) -> FlowStoreStatus;

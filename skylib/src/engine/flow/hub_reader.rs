@@ -120,7 +120,9 @@ impl FlowSource for HubReader<'_> {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         let _slot = self.hub.fetches().begin(self.is_interrupted)?;
         if query.time.is_some() {
-            return self.past()?.query(query);
+            return self
+                .past()?
+                .query_while(query, &|| !(self.is_interrupted)());
         }
         // A table may omit flows after the range, but which flows are before the range is known
         // only after the merge.

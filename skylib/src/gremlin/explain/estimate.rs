@@ -78,6 +78,7 @@ impl<'p> Estimator<'p> {
             | Operation::NextHop(_) => before,
             Operation::Graph
             | Operation::Time(_)
+            | Operation::Changes
             | Operation::Keys
             | Operation::SubGraph(_)
             | Operation::Flows(_)
