@@ -82,6 +82,7 @@ fn main() -> ExitCode {
         Command::Config(command) => {
             return commands::config::run(&command).unwrap_or_else(|error| fail(&error));
         }
+        Command::Export(args) => commands::export::run(&args),
         Command::History(command) => {
             return commands::history::run(&command).unwrap_or_else(|error| fail(&error));
         }

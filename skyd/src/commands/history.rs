@@ -1,6 +1,7 @@
 //! The subcommand `skyd history`: shows, checks, seals, and merges the files of a history.
 
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use skylib::store::history::{
     HistoryFolder, HistoryOptions, HistoryReport, LocalFlowStore, LocalHistory,
 };
 use skylib::time::{Clock, SystemClock, Timestamp};
+
+use super::history_import;
 
 /// Actions of `skyd history`.
 #[derive(Debug, Subcommand)]
@@ -27,6 +30,24 @@ pub(crate) enum HistoryCommand {
     Seal(FolderArgs),
     /// Merge all segments into one for each table. The daemon must not be running.
     Compact(FolderArgs),
+    /// Add the history that Skydive stored in Elasticsearch. The daemon must not be running.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
+}
+
+const IMPORT_EXAMPLES: &str = "Examples:
+  elasticdump --input=http://localhost:9200/skydive_topology_archive_v12 --output=old.ndjson
+  skyd history import --elasticsearch-dump old.ndjson /var/lib/skyd";
+
+/// Arguments of `skyd history import`.
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// File with one document of Skydive's indices per line.
+    #[arg(long, value_name = "FILE", required = true)]
+    elasticsearch_dump: PathBuf,
+
+    #[command(flatten)]
+    folder: FolderArgs,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -44,11 +65,13 @@ pub(crate) struct FolderArgs {
 impl FolderArgs {
     /// Returns the path of the history.
     fn path(&self) -> PathBuf {
-        let below = self.folder.join("history");
-        if below.is_dir() {
-            below
-        } else {
+        let is_history = ["flow", "graph"]
+            .iter()
+            .any(|table| self.folder.join(table).is_dir());
+        if is_history {
             self.folder.clone()
+        } else {
+            self.folder.join("history")
         }
     }
 }
@@ -71,6 +94,23 @@ pub(crate) fn run(command: &HistoryCommand) -> anyhow::Result<ExitCode> {
             flows.seal();
             graph.seal();
             writeln!(out, "sealed")?;
+        }
+        HistoryCommand::Import(args) => {
+            let input = File::open(&args.elasticsearch_dump)
+                .with_context(|| format!("cannot open {}", args.elasticsearch_dump.display()))?;
+            let path = args.folder.path();
+            fs::create_dir_all(path.join("flow"))
+                .with_context(|| format!("cannot create the history in {}", path.display()))?;
+            let (flows, graph) = open(&path)?;
+            let now = SystemClock.now();
+            let imported = history_import::import(BufReader::new(input), &flows, &graph, now)?;
+            flows.seal();
+            graph.seal();
+            writeln!(
+                out,
+                "imported {} revisions of nodes, {} of edges, and {} flows; skipped {} documents",
+                imported.nodes, imported.edges, imported.flows, imported.skipped
+            )?;
         }
         HistoryCommand::Compact(args) => {
             let (flows, graph) = open(&args.path())?;

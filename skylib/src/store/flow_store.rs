@@ -134,4 +134,10 @@ pub struct FlowStoreStatus {
     pub oldest: Option<Timestamp>,
     /// Number of flows evicted because of their age or the memory limit.
     pub evicted: u64,
+    /// Number of sealed segments on the disk; 0 for a store in memory.
+    pub segments: usize,
+    /// Number of damaged files that were set aside.
+    pub damaged: usize,
+    /// Bytes of incomplete or damaged frames in logs, which were lost.
+    pub lost_log_bytes: u64,
 }

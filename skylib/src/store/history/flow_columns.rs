@@ -396,6 +396,26 @@ pub(super) fn to_batch(rows: &[FlowRow]) -> RecordBatch {
         .expect("the arrays have the types and the length of the columns")
 }
 
+/// Converts records to arrays, without the columns of the store itself.
+pub(crate) fn flow_batch(flows: &[Flow]) -> RecordBatch {
+    let rows: Vec<FlowRow> = flows
+        .iter()
+        .map(|flow| FlowRow {
+            flow: flow.clone(),
+            ..FlowRow::default()
+        })
+        .collect();
+    let batch = to_batch(&rows);
+    let is_of_record =
+        |name: &str| !matches!(name, "Updated" | "Updates" | "Number") && !name.starts_with("Sum.");
+    let fields = COLUMNS.iter().enumerate();
+    let fields = fields.filter(|(_, (column, _))| is_of_record(column.name));
+    let positions: Vec<usize> = fields.map(|(position, _)| position).collect();
+    batch
+        .project(&positions)
+        .expect("the positions are those of columns")
+}
+
 /// Converts arrays to rows; columns that a batch lacks keep their default.
 pub(super) struct RowReader<'a> {
     columns: Vec<(Cells<'a>, Access)>,

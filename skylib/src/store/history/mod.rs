@@ -54,6 +54,7 @@ mod tests;
 mod uuid_set;
 mod worker;
 
+pub(crate) use self::flow_columns::flow_batch;
 pub use self::flow_store::LocalFlowStore;
 pub use self::folder::HistoryFolder;
 pub use self::graph_history::LocalHistory;
