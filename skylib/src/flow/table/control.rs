@@ -13,6 +13,8 @@ pub(super) struct Control {
     pub(super) sequence: u32,
     /// Acknowledgment number of the TCP segment.
     pub(super) acknowledgment: u32,
+    /// Sequence number that acknowledges the TCP segment.
+    pub(super) next_sequence: u32,
     /// Payload length of the TCP segment, in bytes.
     pub(super) payload_len: u32,
     /// TCP timestamps: value and echo reply (RFC 7323).
@@ -41,6 +43,7 @@ impl Control {
         Self {
             sequence: header.sequence,
             acknowledgment: header.acknowledgment,
+            next_sequence: next_sequence(&header),
             payload_len: payload_on_wire(packet, part.network.as_ref(), &header),
             stamp: options.stamp,
             segment_size: options.segment_size,
@@ -131,7 +134,7 @@ impl TcpOptions {
 }
 
 /// Returns the sequence number that acknowledges a TCP segment.
-pub(super) fn next_sequence(header: &TransportHeader) -> u32 {
+fn next_sequence(header: &TransportHeader) -> u32 {
     let flags = [TcpFlags::SYN, TcpFlags::FIN];
     let bits = flags
         .into_iter()

@@ -4,13 +4,67 @@ use super::FlowTable;
 use super::control::Control;
 use super::entry::{
     END_FIN, Entry, HAS_TCP, HAS_TRANSPORT, HOT_ANSWERED, HOT_FINISHING, HOT_LISTED, HOT_SAMPLED,
-    HOT_USED, Interval,
+    HOT_USED, Interval, NONE,
 };
 use super::pending::{IS_COUNTED, IS_LOCAL, IS_REPLY, IS_REQUEST, Pending};
+use super::spans::needs_choice;
 use crate::decode::TcpFlags;
 use crate::flow::record::FinishType;
 
+/// Returns whether a packet with these TCP flags and `IS_*` flags opens or ends a connection, or is an
+/// echo.
+#[inline(always)]
+pub(super) const fn has_control(tcp: TcpFlags, flags: u8) -> bool {
+    let control = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
+    tcp.0 & control != 0 || flags & (IS_REQUEST | IS_REPLY) != 0
+}
+
+/// Adds a packet to the counters of its flow. Returns its direction: 0 from A to B, 1 from B to A.
+#[inline(always)]
+fn add(entry: &mut Entry, pending: &Pending, now: i64, recorded: bool, is_first: bool) -> usize {
+    let is_a_to_b = entry.is_a_to_b(pending.flags);
+    let hot = &mut entry.hot;
+    hot.flags |= if is_first {
+        HOT_ANSWERED
+    } else {
+        HOT_USED | HOT_ANSWERED
+    };
+    hot.last = if recorded { now } else { hot.last.max(now) };
+    if pending.flags & IS_COUNTED == 0 {
+        return usize::from(!is_a_to_b);
+    }
+    // COMPAT: recorded values of local traffic, whose ends differ only by port; Skydive compares the
+    // ports in the wrong order.
+    let is_ab =
+        if recorded && pending.flags & IS_LOCAL != 0 && entry.cold.layers & HAS_TRANSPORT != 0 {
+            entry.cold.ports[0] > pending.source_port
+        } else {
+            is_a_to_b
+        };
+    let direction = usize::from(!is_ab);
+    hot.packets[direction] += 1;
+    hot.bytes[direction] += pending.bytes;
+    direction
+}
+
 impl FlowTable {
+    /// Counts a packet of a known flow without reading anything but its entry: neither the first
+    /// packet of its flow or interval, nor one that opens or ends a connection or may belong to
+    /// another flow. Returns its direction as [`count`](Self::count) does; `None` for other packets,
+    /// which are not counted.
+    #[inline(always)]
+    pub(super) fn count_known(&mut self, pending: &Pending, now: i64) -> Option<usize> {
+        if pending.record == NONE || pending.one_way != 0 || has_control(pending.tcp, pending.flags)
+        {
+            return None;
+        }
+        let entry = self.arena.get_mut(pending.record);
+        let is_known = entry.key.is_same(&pending.key, self.options.layer_key_mode)
+            && !needs_choice(&entry.hot, &self.holds, pending, now)
+            && entry.hot.touched == self.timers.interval();
+        is_known.then(|| add(entry, pending, now, self.options.recorded, false))
+    }
+
     /// Counts an encapsulation in its flow; `now` is its time, in Unix milliseconds. Returns its
     /// direction: 0 from A to B, 1 from B to A.
     #[inline(always)]
@@ -30,32 +84,9 @@ impl FlowTable {
             entry = self.arena.get_mut(record);
         }
         let is_a_to_b = entry.is_a_to_b(pending.flags);
-        let hot = &mut entry.hot;
-        let was_answered = hot.flags & HOT_ANSWERED != 0;
-        hot.flags |= if is_first {
-            HOT_ANSWERED
-        } else {
-            HOT_USED | HOT_ANSWERED
-        };
-        hot.last = if recorded { now } else { hot.last.max(now) };
-        let mut direction = usize::from(!is_a_to_b);
-        if pending.flags & IS_COUNTED != 0 {
-            // COMPAT: recorded values of local traffic, whose ends differ only by port; Skydive
-            // compares the ports in the wrong order.
-            let is_ab = if recorded
-                && pending.flags & IS_LOCAL != 0
-                && entry.cold.layers & HAS_TRANSPORT != 0
-            {
-                entry.cold.ports[0] > pending.source_port
-            } else {
-                is_a_to_b
-            };
-            direction = usize::from(!is_ab);
-            hot.packets[direction] += 1;
-            hot.bytes[direction] += pending.bytes;
-        }
-        let ends = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
-        if pending.tcp.0 & ends != 0 || pending.flags & (IS_REQUEST | IS_REPLY) != 0 {
+        let was_answered = entry.hot.flags & HOT_ANSWERED != 0;
+        let direction = add(entry, pending, now, recorded, is_first);
+        if has_control(pending.tcp, pending.flags) {
             if recorded {
                 measure_rtt(entry, pending);
             } else {

@@ -57,7 +57,7 @@ impl FlowTable {
     #[inline(always)]
     pub(super) fn note_details(
         &mut self,
-        packet: PacketRef<'_>,
+        packet: &PacketRef<'_>,
         slots: &[Pending],
         slot: u32,
         around: u64,
@@ -66,7 +66,7 @@ impl FlowTable {
             return;
         }
         if self.encapsulations.embedded().is_some() {
-            self.note_error(packet, slots, slot, around);
+            self.note_error(*packet, slots, slot, around);
             return;
         }
         // So short a frame hides a segment only if a side announced small ones.
@@ -82,7 +82,7 @@ impl FlowTable {
                 || transport.payload_len > self.smallest_segment)
             && transport.protocol == TransportProtocol::Tcp
         {
-            self.note_joined(packet, slot);
+            self.note_joined(*packet, slot);
         }
     }
 

@@ -57,7 +57,8 @@ impl FlowTable {
                 let other =
                     pairing.map(|pairing| (pairing.identifiers[1 - way], pairing.next[1 - way]));
                 let acknowledges = part.tcp.contains(TcpFlags::ACK)
-                    && other.is_some_and(|(known, next)| known != 0 && next == part.acknowledgment);
+                    && other
+                        .is_some_and(|(known, next)| known != 0 && next == control.acknowledgment);
                 let replies = part.is_reply() && self.has_request(entry, 1 - way, control.number());
                 if acknowledges || replies {
                     note(&mut answered, record);
@@ -73,14 +74,20 @@ impl FlowTable {
 
     /// Stores the identifier around a packet with its flow.
     #[cold]
-    pub(super) fn pair(&mut self, record: u32, part: &Pending, parent: Option<u32>) {
+    pub(super) fn pair(
+        &mut self,
+        record: u32,
+        part: &Pending,
+        control: &Control,
+        parent: Option<u32>,
+    ) {
         let entry = self.arena.get(record);
         let way = usize::from(!entry.is_a_to_b(part.flags));
         let rare = self.rare.get_mut(entry.cold.rare);
         if let Some(pairing) = rare.and_then(|rare| rare.pairing.as_deref_mut())
             && pairing.identifiers[way] != 0
         {
-            pairing.next[way] = part.next_sequence;
+            pairing.next[way] = control.next_sequence;
             return;
         }
         let parent = parent.filter(|parent| *parent != NONE);
@@ -98,7 +105,7 @@ impl FlowTable {
         pairing.identifiers[way] = part.one_way;
         pairing.parents[way] = parent_uuid;
         pairing.marks[way] = marks;
-        pairing.next[way] = part.next_sequence;
+        pairing.next[way] = control.next_sequence;
         self.side_bytes += if is_new { size_of::<Pairing>() } else { 0 };
     }
 }

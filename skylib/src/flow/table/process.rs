@@ -8,13 +8,14 @@
 
 use super::FlowTable;
 use super::batch_packets::{BatchPackets, PacketOrigin, prefetch_packet};
-use super::control::{Control, next_sequence};
+use super::control::Control;
+use super::count::has_control;
 use super::entry::{HOT_PAIRED, IS_ATTEMPT, NONE};
 use super::opener::Evidence;
 use super::pending::{
     HAS_EXTRA_MESSAGE, IS_COUNTED, IS_LOCAL, IS_REPLY, IS_REQUEST, IS_SEGMENT, IS_SWAPPED, Pending,
 };
-use super::spans::Choice;
+use super::spans::{Choice, needs_choice};
 use crate::decode::{DecodeError, Encapsulation, IcmpEcho, TcpFlags, TransportProtocol};
 use crate::flow::key::PacketKey;
 use crate::flow::key_extras::{around, extras};
@@ -70,6 +71,13 @@ impl FlowTable {
         for at in 0..pending.len() {
             let (part, control) = (&pending[at], &controls[at]);
             let now = part.timestamp.as_ms();
+            if let Some(direction) = self.count_known(part, now) {
+                if has_extras {
+                    let record = part.record;
+                    self.record_extras(record, part, control, packets, direction, false);
+                }
+                continue;
+            }
             let found = if part.one_way == 0 {
                 self.find(part)
             } else {
@@ -79,7 +87,9 @@ impl FlowTable {
                 // The identifiers of a paired flow have already selected it among the flows of its
                 // key.
                 Some(record) if part.one_way != 0 => Choice::Record(record),
-                Some(record) if self.needs_choice(record, part, now) => {
+                Some(record)
+                    if needs_choice(&self.arena.get(record).hot, &self.holds, part, now) =>
+                {
                     self.choose(record, part, control)
                 }
                 Some(record) => Choice::Record(record),
@@ -99,7 +109,7 @@ impl FlowTable {
             };
             if part.one_way != 0 {
                 let parent = pending.get(part.parent as usize);
-                self.pair(record, part, parent.map(|parent| parent.record));
+                self.pair(record, part, control, parent.map(|parent| parent.record));
             }
             if has_extras {
                 let is_first = !matches!(choice, Choice::Record(_));
@@ -222,11 +232,11 @@ impl FlowTable {
             self.stats.without_flow += 1;
             return;
         }
-        self.note_details(packet, slots, parent, enclosing);
+        self.note_details(&packet, slots, parent, enclosing);
         if self.reads_payload
             && let Some(innermost) = slots.get_mut(parent as usize)
         {
-            self.read_payload(packet, innermost, parent as usize);
+            self.read_payload(&packet, innermost, parent as usize);
         }
     }
 
@@ -287,17 +297,12 @@ impl FlowTable {
             None => (TcpFlags(0), 0),
         };
         let flags = packet_flags(part, &key, mode, recorded);
-        let control = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
-        if slot.tcp.0 & control != 0 || flags & (IS_REQUEST | IS_REPLY) != 0 {
+        if has_control(slot.tcp, flags) || enclosing.one_way != 0 {
             self.controls[*len] = Control::of(*packet, part);
         }
         slot.hop_limit = part.network.as_ref().map_or(0, |network| network.hop_limit);
         slot.flags = flags;
         slot.one_way = enclosing.one_way;
-        if let Some(transport) = part.transport.as_ref().filter(|_| enclosing.one_way != 0) {
-            slot.next_sequence = next_sequence(transport);
-            slot.acknowledgment = transport.acknowledgment;
-        }
         let mut inner = Enclosing {
             slot: *len as u32,
             hash,
@@ -316,7 +321,7 @@ impl FlowTable {
 
     /// Records the extra message and the TCP segment of the innermost encapsulation.
     #[inline(never)]
-    fn read_payload(&mut self, packet: PacketRef<'_>, innermost: &mut Pending, at: usize) {
+    fn read_payload(&mut self, packet: &PacketRef<'_>, innermost: &mut Pending, at: usize) {
         if !self.options.extra_layers.is_none()
             && let Some(message) = self.extra_message_of(&self.encapsulations)
         {
@@ -337,7 +342,7 @@ impl FlowTable {
                 .transport
                 .is_some_and(|header| header.protocol == TransportProtocol::Tcp && header.has_ports)
         {
-            self.controls[at] = Control::of(packet, part);
+            self.controls[at] = Control::of(*packet, part);
             innermost.flags |= IS_SEGMENT;
         }
     }

@@ -11,12 +11,12 @@
 //! remove it, but no packet finds it.
 //!
 //! Most packets belong to the only flow with their key, and follow its previous packet within the
-//! shortest hold; [`FlowTable::needs_choice`] finds the others.
+//! shortest hold; [`needs_choice`] finds the others.
 
 use super::FlowTable;
 use super::control::Control;
 use super::entry::{
-    END_IDENTIFIED, Entry, HAS_TCP, HAS_TRANSPORT, HOT_ANSWERED, HOT_FINISHING, HOT_PAIRED,
+    END_IDENTIFIED, Entry, HAS_TCP, HAS_TRANSPORT, HOT_ANSWERED, HOT_FINISHING, HOT_PAIRED, Hot,
     IS_ATTEMPT, IS_RETIRED,
 };
 use super::pending::Pending;
@@ -99,18 +99,17 @@ impl SameKey {
     }
 }
 
-impl FlowTable {
-    /// Returns whether a packet may belong to an entry other than the entry found by its key. `now` is
-    /// its time, in Unix milliseconds.
-    #[inline(always)]
-    pub(super) fn needs_choice(&self, record: u32, part: &Pending, now: i64) -> bool {
-        let hot = &self.arena.get(record).hot;
-        // As unsigned, a packet before the latest one is far beyond the hold.
-        let silence = now.wrapping_sub(hot.last).cast_unsigned();
-        let is_opening = part.tcp.0 & (TcpFlags::SYN.0 | TcpFlags::ACK.0) == TcpFlags::SYN.0;
-        (silence > self.holds.shortest) | (hot.flags & HOT_PAIRED != 0) | is_opening
-    }
+/// Returns whether a packet may belong to an entry other than the entry found by its key. `now` is its
+/// time, in Unix milliseconds.
+#[inline(always)]
+pub(super) fn needs_choice(hot: &Hot, holds: &Holds, part: &Pending, now: i64) -> bool {
+    // As unsigned, a packet before the latest one is far beyond the hold.
+    let silence = now.wrapping_sub(hot.last).cast_unsigned();
+    let is_opening = part.tcp.0 & (TcpFlags::SYN.0 | TcpFlags::ACK.0) == TcpFlags::SYN.0;
+    (silence > holds.shortest) | (hot.flags & HOT_PAIRED != 0) | is_opening
+}
 
+impl FlowTable {
     /// Chooses the entry of a packet among those with its key, of which there is at least one.
     #[cold]
     pub(super) fn choose(&mut self, found: u32, part: &Pending, control: &Control) -> Choice {
