@@ -123,6 +123,7 @@ def sealed(tmp_path_factory):
     time.sleep(0.2)
     daemon.stop()
     history = folder / "store" / "history"
+    subprocess.run([binary(), "history", "seal", str(history)], check=True, capture_output=True)
     checked = subprocess.run([binary(), "history", "check", str(history)], capture_output=True,
                              text=True, check=True)
     assert checked.stdout.endswith(": 0 damaged\n"), checked.stdout
@@ -160,3 +161,35 @@ def test_pandas_reads_the_files(sealed):
     files = glob.glob(f"{sealed}/flow/seg-*/flow.parquet")
     flows = pandas.concat(map(pandas.read_parquet, files))
     assert flows.groupby("Network.A")["Updates"].sum().to_dict() == {"10.0.0.7": 3, "10.0.0.8": 2}
+
+
+def test_export_writes_what_a_time_had(sealed, tmp_path):
+    for name in ("flows.csv", "flows.ndjson"):
+        target = tmp_path / name
+        subprocess.run([binary(), "export", "--data", str(sealed), "--from", "-1h", str(target)],
+                       check=True, capture_output=True)
+        lines = target.read_text().splitlines()
+        assert len(lines) == 5 + (name == "flows.csv"), lines
+    out = tmp_path / "out"
+    wrote = subprocess.run([binary(), "export", "--data", str(sealed), "--format", "ndjson", str(out)],
+                           check=True, capture_output=True, text=True)
+    assert "wrote 5 flows, " in wrote.stdout, wrote.stdout
+    names = [json.loads(line)["Metadata"].get("Name") for line in open(out / "nodes.ndjson")]
+    assert "uplink" in names
+
+
+def test_documents_of_elasticsearch_are_imported(tmp_path):
+    dump = tmp_path / "old.ndjson"
+    dump.write_text(json.dumps({"_source": {
+        "ID": "a", "Metadata": {"Name": "old"}, "CreatedAt": 1700000000000,
+        "UpdatedAt": 1700000000000, "DeletedAt": 1700000100000, "Revision": 1}}) + "\n")
+    store = tmp_path / "store"
+    done = subprocess.run([binary(), "history", "import", "--elasticsearch-dump", str(dump),
+                           str(store)], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("imported 1 revisions of nodes, 0 of edges"), done.stdout
+    daemon = Daemon(tmp_path, "analyzer")
+    try:
+        assert daemon.query("G.At(1700000050).V().Values('Name')") == ["old"]
+        assert daemon.query("G.At(1700000200).V().Count()") == 0
+    finally:
+        daemon.stop()
