@@ -12,7 +12,7 @@ mod write;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -50,6 +50,18 @@ pub struct LocalHistory {
     has_worker: AtomicBool,
     /// Elements of the past that have not been recorded again since the start.
     orphans: Mutex<Orphans>,
+    /// Number of events recorded since the start.
+    recorded: AtomicU64,
+    /// The time restored last. Locked while a time is restored: the memory of one is large.
+    restored: Mutex<Option<Restored>>,
+}
+
+/// Time that was restored from the disk.
+struct Restored {
+    when: When,
+    /// Number of events recorded before.
+    recorded: u64,
+    history: Arc<MemoryHistory>,
 }
 
 #[derive(Default)]
@@ -180,6 +192,8 @@ impl LocalHistory {
             } else {
                 Orphans::Unknown(hashbrown::HashSet::new())
             }),
+            recorded: AtomicU64::new(0),
+            restored: Mutex::new(None),
             path,
             folder,
         };
@@ -241,6 +255,8 @@ impl History for LocalHistory {
     fn record(&self, events: &[GraphEvent], now: Timestamp) {
         self.memory.record(events, now);
         self.adopt(events);
+        self.recorded
+            .fetch_add(events.len() as u64, Ordering::Relaxed);
         let mut pending = self.pending.lock();
         if pending.events.len() + events.len() > MAX_PENDING {
             pending.lost += events.len() as u64;
@@ -299,8 +315,24 @@ impl History for LocalHistory {
         {
             return self.memory.open(when);
         }
+        let mut last = self.restored.lock();
+        let recorded = self.recorded.load(Ordering::Relaxed);
+        if let Some(last) = &*last
+            && last.when == when
+            && last.recorded == recorded
+        {
+            return Arc::clone(&last.history).open_shared(when);
+        }
+        *last = None;
         match self.restore(when) {
-            Ok(restored) => restored.open_shared(when),
+            Ok(history) => {
+                *last = Some(Restored {
+                    when,
+                    recorded,
+                    history: Arc::clone(&history),
+                });
+                history.open_shared(when)
+            }
             Err(error) => {
                 tracing::warn!(error = %Chain(&error), "cannot read the history of the topology");
                 Box::new(Unreadable)

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -50,11 +51,6 @@ impl LocalHistory {
     }
 
     pub(super) fn close(&self, waiting: &HashMap<ElementId, EventRow>, now: Timestamp) {
-        let last = waiting
-            .values()
-            .map(|row| row.recorded)
-            .max()
-            .unwrap_or_default();
         let mut writer = self.writer.lock();
         let mut rows: Vec<&EventRow> = waiting.values().collect();
         // Edges before their nodes.
@@ -62,10 +58,12 @@ impl LocalHistory {
         let closed = rows.into_iter().map(|row| {
             let seq = writer.next_seq;
             writer.next_seq += 1;
-            Arc::new(closing(row, seq, last.max(row.time), now.as_ms()))
+            Arc::new(closing(row, seq, self.ended_at.max(row.time), now.as_ms()))
         });
         let closed: Vec<_> = closed.collect();
         if !closed.is_empty() {
+            self.recorded
+                .fetch_add(closed.len() as u64, Ordering::Relaxed);
             self.append(&mut writer, closed, Some(now));
         }
     }
