@@ -50,6 +50,8 @@ pub struct LocalHistory {
     has_worker: AtomicBool,
     /// Elements of the past that have not been recorded again since the start.
     orphans: Mutex<Orphans>,
+    /// Recorder's time of the last event before the start, in Unix milliseconds.
+    ended_at: i64,
     /// Number of events recorded since the start.
     recorded: AtomicU64,
     /// The time restored last. Locked while a time is restored: the memory of one is large.
@@ -165,6 +167,11 @@ impl LocalHistory {
                 is_log_damaged: content.is_damaged,
             }));
         }
+        let files = state.segments.iter().chain(&state.snapshots);
+        let rows = state.frozen.iter().flat_map(|frozen| &frozen.rows);
+        let recorded = files.map(|segment| segment.span.recorded.1);
+        let recorded = recorded.chain(rows.map(|row| row.recorded));
+        let ended_at = recorded.max().unwrap_or_default();
         let is_new =
             state.segments.is_empty() && state.frozen.is_empty() && state.snapshots.is_empty();
         let unchecked = state
@@ -192,6 +199,7 @@ impl LocalHistory {
             } else {
                 Orphans::Unknown(hashbrown::HashSet::new())
             }),
+            ended_at,
             recorded: AtomicU64::new(0),
             restored: Mutex::new(None),
             path,
