@@ -8,6 +8,7 @@ use prost::Message as _;
 use super::{Frozen, LocalFlowStore, TABLE};
 use crate::error_chain::Chain;
 use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, RawPacket};
+use crate::store::FlowStore;
 use crate::store::history::flow_scan::FlowScan;
 use crate::store::history::flow_segment::FlowSegment;
 use crate::store::history::parquet_file::is_damage;

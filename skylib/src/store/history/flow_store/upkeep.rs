@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::{Frozen, LocalFlowStore, TABLE};
 use crate::error_chain::Chain;
 use crate::store::history::flow_segment::FlowSegment;
+use crate::store::history::log::Log;
 use crate::store::history::names::Name;
 use crate::store::history::parquet_file::is_damage;
 use crate::store::history::retention::Part;

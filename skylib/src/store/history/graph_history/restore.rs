@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{LocalHistory, TABLE};
-use crate::graph::history::{HistoryLimits, MemoryHistory, PastReader, Revision, Revisions};
+use crate::graph::history::{
+    History, HistoryLimits, MemoryHistory, PastReader, Revision, Revisions,
+};
 use crate::graph::{Direction, Edge, EdgeId, GraphError, Node, NodeId};
 use crate::store::history::event_row::EventRow;
 use crate::store::history::graph_fold::GraphFold;

@@ -9,6 +9,7 @@ use crate::error_chain::Chain;
 use crate::store::history::event_row::EventRow;
 use crate::store::history::graph_fold::ElementState;
 use crate::store::history::graph_segment::{GraphSegment, GraphSpan, GraphWriter};
+use crate::store::history::log::Log;
 use crate::store::history::names::Name;
 use crate::store::history::parquet_file::is_damage;
 use crate::store::history::retention::Part;
