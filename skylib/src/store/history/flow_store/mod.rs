@@ -33,6 +33,7 @@ use super::log::Log;
 use super::names::{Catalog, Generation, Name};
 use super::recent_flows::RecentFlows;
 use super::recorder_clock::RecorderClock;
+use super::worker::Maintain;
 use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow, RawPacket};
 use crate::store::stored_flow::has;
 use crate::store::{FlowStore, FlowStoreStatus, StoreError};

@@ -26,6 +26,7 @@ use super::frame::{FrameBuilder, LogContent};
 use super::graph_segment::GraphSegment;
 use super::log::Log;
 use super::names::{Catalog, Generation, Name};
+use super::worker::Maintain;
 use crate::error_chain::Chain;
 use crate::graph::GraphEvent;
 use crate::graph::history::{History, HistoryLimits, HistoryStatus, MemoryHistory, PastReader};
