@@ -4,7 +4,7 @@ SHELL := /bin/bash
 VENV  := target/venv
 DATA  := skyd-data
 
-.PHONY: deps run test web test-page python wheel bench bench-fanout fuzz attack soak
+.PHONY: deps run test web test-page python wheel bench bench-fanout bench-agents fuzz attack soak
 
 # Installs missing system packages as root or with passwordless sudo; else prints the command to run.
 deps:
@@ -48,6 +48,11 @@ bench:
 bench-fanout:
 	cargo build --release -p skyd
 	@scripts/bench-fanout
+
+# Measures an analyzer under the load of a thousand simulated agents; parameters: benches/agents/main.rs.
+bench-agents:
+	cargo build --release -p skyd
+	SKYD=$${CARGO_TARGET_DIR:-target}/release/skyd cargo bench -q -p benches --bench agents
 
 # Fuzzes each target for a minute; set FUZZ_SECONDS for another duration.
 fuzz:

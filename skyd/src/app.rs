@@ -15,6 +15,7 @@ use crate::engine_options::{self, ReplacedBackend};
 use crate::fair_slots::ClientKey;
 use crate::flow_transport::FlowTransport;
 use crate::limits::Limits;
+use crate::outgoing::Outgoing;
 use crate::process_tuning;
 use crate::queries::{Interrupt, QueryFailure, QuerySlots, SUBSCRIPTIONS};
 use crate::request_counters::RequestCounters;
@@ -37,6 +38,8 @@ pub(crate) struct App {
     pub(crate) uploads: Uploads,
     pub(crate) requests: RequestCounters,
     pub(crate) clients: Clients,
+    /// Connections to analyzers (of an agent) or to other analyzers (of an analyzer).
+    pub(crate) outgoing: Outgoing,
     pub(crate) flow_transport: FlowTransport,
     /// SPP processes; `None` if SPP is not configured.
     pub(crate) spp: Option<Arc<SppCtl>>,
@@ -79,6 +82,7 @@ impl App {
             requests: RequestCounters::default(),
             uploads,
             clients: Clients::default(),
+            outgoing: Outgoing::default(),
             flow_transport,
             spp: None,
             replaced_backends,
@@ -138,6 +142,3 @@ impl App {
 
 /// Maximum number of resource patches that run concurrently; others wait.
 const PATCHES: usize = 4;
-
-/// Service type that the daemon reports to its clients, in both roles.
-pub(crate) const SERVICE_TYPE: &str = "analyzer";

@@ -23,6 +23,8 @@ pub(crate) enum Endpoint {
     Agent,
     /// `/ws/agent/flow`
     AgentFlow,
+    /// `/ws/replication`
+    Replication,
 }
 
 /// Registered clients of all endpoints. A host id is registered at most once per endpoint. Clones share
@@ -97,13 +99,18 @@ impl Clients {
             remote_host: identity.host_id.clone(),
         };
         clients.insert(key.clone(), status);
-        // As the author of an event, 0 means no connection.
-        let id = 1 + self.0.connections.fetch_add(1, Ordering::Relaxed);
+        let id = self.next_connection();
         Some(Registration {
             clients: self.clone(),
             key,
             id,
         })
+    }
+
+    /// Returns the id of a new connection, which is unique among all connections.
+    pub(crate) fn next_connection(&self) -> u64 {
+        // As the author of an event, 0 means no connection.
+        1 + self.0.connections.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Returns whether a host id is registered at an endpoint.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use skylib::api::address::ServiceAddress;
 use skylib::engine::{Engine, Role};
 use skylib::spp::SppCtl;
 use tokio::net::TcpListener;
@@ -13,16 +14,19 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::agent::{self, AnalyzerOptions};
 use crate::app::App;
 use crate::cli::DaemonArgs;
 use crate::config::{self, Config, Sources};
+use crate::dial::Dialer;
 use crate::flow_transport::FlowTransport;
+use crate::replication::{self, PeerOptions};
 use crate::server::ListenerKind;
 use crate::signal::{Request, Signals};
 use crate::spp_setup::Spp;
 use crate::tls::{self, Tls};
 use crate::webhooks::Webhooks;
-use crate::{agent_udp, auth, engine_options, log, process_tuning, server, spp_setup};
+use crate::{agent_udp, auth, engine_options, log, peering, process_tuning, server, spp_setup};
 
 /// Runs a daemon with the settings of its command line until a signal ends it.
 ///
@@ -86,31 +90,57 @@ impl Daemon {
     /// Returns an error if a setting is invalid, or a file, a socket, or the data folder cannot be
     /// opened.
     pub(crate) async fn build(role: Role, config: &Config) -> anyhow::Result<Self> {
-        let Some(address) = config.address("analyzer.listen") else {
-            bail!("analyzer.listen: no address is configured; expected host:port");
+        let is_agent = role == Role::Agent;
+        let listen_key = if is_agent {
+            AGENT_LISTEN
+        } else {
+            ANALYZER_LISTEN
         };
-        let replaced_backends = engine_options::replaced_backends(config)?;
-        let auth = auth::from_config(config, &engine_options::data_folder(config))?;
-        let tls = Tls::from_config(config)?;
-        let listener = server::listen("analyzer.listen", &address).await?;
+        let Some(address) = config.address(listen_key) else {
+            bail!("{listen_key}: no address is configured; expected host:port");
+        };
+        let replaced_backends = match is_agent {
+            true => Vec::new(),
+            false => engine_options::replaced_backends(config)?,
+        };
+        let auth = match is_agent {
+            true => auth::for_agent(config)?,
+            false => auth::from_config(config, &engine_options::data_folder(config))?,
+        };
+        let tls = Tls::from_config(config, is_agent)?;
+        let listener = server::listen(listen_key, &address).await?;
         let webhooks = Webhooks::new(Handle::current(), tls::configured_roots(config)?);
         let options = engine_options::engine_options(role, config)?;
         let engine = Engine::start(options.with_webhooks(Arc::new(webhooks)))?;
         let address = local_address(&listener)?;
-        let flow_transport = FlowTransport::open(&config.text("flow.protocol"), address);
-        let spp = spp_setup::start(config, &engine, !auth.is_open()).await?;
+        let flow_transport = match is_agent {
+            true => FlowTransport::WebSocket,
+            false => FlowTransport::open(&config.text("flow.protocol"), address),
+        };
+        let spp = match is_agent {
+            true => None,
+            false => spp_setup::start(config, &engine, !auth.is_open()).await?,
+        };
         let mut app = App::new(engine, config, auth, tls, flow_transport, replaced_backends);
         app.spp = spp.as_ref().map(|spp| Arc::clone(&spp.ctl));
         let app = Arc::new(app);
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(agent_udp::receive(Arc::clone(&app), stopping.clone()));
-        warn_if_open(&app, address);
+        if !is_agent {
+            tokio::spawn(agent_udp::receive(Arc::clone(&app), stopping.clone()));
+        }
+        warn_if_open(&app, listen_key, address);
         tracing::info!(host = app.engine.host(), "listening on {address}");
         if let Some(spp) = spp {
             announce_spp(&spp, address, !app.auth.is_open())?;
             tokio::spawn(spp.serve(Arc::clone(&app), stopping.clone()));
         }
-        let main = server::serve(listener, ListenerKind::Main, Arc::clone(&app), stopping);
+        connect(role, config, &app, &stopping).await?;
+        let kind = if is_agent {
+            ListenerKind::Agent
+        } else {
+            ListenerKind::Main
+        };
+        let main = server::serve(listener, kind, Arc::clone(&app), stopping);
         Ok(Self {
             app,
             stop,
@@ -180,6 +210,97 @@ impl Daemon {
     }
 }
 
+/// Opens what depends on the role: the connections of an agent to its analyzers, or the listener of
+/// the agent in an all-in-one daemon.
+async fn connect(
+    role: Role,
+    config: &Config,
+    app: &Arc<App>,
+    stopping: &watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    if role == Role::Agent {
+        agent::start(app, agent_options(config)?, stopping);
+        return Ok(());
+    }
+    replication::start(app, peer_options(config)?, stopping);
+    peering::start(app, peering::clusters(config, silence(config))?, stopping);
+    if role == Role::AllInOne {
+        serve_agent_api(config, app, stopping).await;
+    }
+    Ok(())
+}
+
+/// Serves the API of the agent of an all-in-one daemon, which shows the same graph. Failure to open
+/// its port affects nothing else.
+async fn serve_agent_api(config: &Config, app: &Arc<App>, stopping: &watch::Receiver<bool>) {
+    let Some(address) = config.address(AGENT_LISTEN) else {
+        return;
+    };
+    match server::listen(AGENT_LISTEN, &address).await {
+        Ok(listener) => {
+            match local_address(&listener) {
+                Ok(address) => tracing::info!("API of the agent is at {address}"),
+                Err(error) => tracing::debug!(%error, "the address of the agent is unknown"),
+            }
+            let (app, stopping) = (Arc::clone(app), stopping.clone());
+            tokio::spawn(server::serve(listener, ListenerKind::Agent, app, stopping));
+        }
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "the API of the agent is not served");
+        }
+    }
+}
+
+/// Returns the settings of the connections of an agent.
+fn agent_options(config: &Config) -> anyhow::Result<AnalyzerOptions> {
+    let analyzers = analyzers(config)?;
+    if analyzers.is_empty() {
+        tracing::warn!("{ANALYZERS} is not set: this agent reports to no analyzer");
+    }
+    Ok(AnalyzerOptions {
+        analyzers,
+        dialer: dialer(config, "agent.auth.cluster")?,
+        flows_over_websocket: config.text("flow.protocol") == "websocket",
+        silence: silence(config),
+    })
+}
+
+/// Returns the settings of the connections of an analyzer to others.
+fn peer_options(config: &Config) -> anyhow::Result<PeerOptions> {
+    Ok(PeerOptions {
+        addresses: analyzers(config)?,
+        dialer: dialer(config, "analyzer.auth.cluster")?,
+        silence: silence(config),
+    })
+}
+
+/// Returns the configured addresses of analyzers.
+fn analyzers(config: &Config) -> anyhow::Result<Vec<ServiceAddress>> {
+    let parse = |text: &String| {
+        let address = text.parse::<ServiceAddress>();
+        address.with_context(|| format!("{ANALYZERS}: {text:?}"))
+    };
+    config.list(ANALYZERS).iter().map(parse).collect()
+}
+
+fn dialer(config: &Config, prefix: &str) -> anyhow::Result<Dialer> {
+    let key_file = auth::key_file_path(config, &engine_options::data_folder(config));
+    Dialer::from_config(config, prefix, key_file)
+}
+
+/// Returns the time without any frame after which an analyzer counts as lost.
+fn silence(config: &Config) -> Duration {
+    let ping_delay = config.duration("http.ws.ping_delay");
+    ping_delay * PINGS_MISSED + config.duration("http.ws.pong_timeout")
+}
+
+const ANALYZER_LISTEN: &str = "analyzer.listen";
+const AGENT_LISTEN: &str = "agent.listen";
+const ANALYZERS: &str = "analyzers";
+/// Number of pings of an analyzer that may be late before it counts as lost.
+const PINGS_MISSED: u32 = 2;
+
 /// Stops all recordings; returns whether they are completely written.
 fn stop_recordings(recordings: Option<&SppCtl>) -> bool {
     recordings.is_none_or(|recordings| recordings.stop(RECORDINGS_TIMEOUT))
@@ -196,12 +317,13 @@ fn is_reachable_from_outside(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
-fn warn_if_open(app: &App, address: SocketAddr) {
+fn warn_if_open(app: &App, listen_key: &str, address: SocketAddr) {
     if app.auth.is_open() && is_reachable_from_outside(address) {
         tracing::warn!(
             "no authentication is configured: everyone who can connect to {address} can read and \
-             change everything; set analyzer.auth.api.backend to require passwords, or \
-             analyzer.listen=127.0.0.1:{} to accept local connections only",
+             change everything; set {}.auth.api.backend to require passwords, or \
+             {listen_key}=127.0.0.1:{} to accept local connections only",
+            listen_key.trim_end_matches(".listen"),
             address.port()
         );
     }

@@ -21,16 +21,22 @@ use crate::past_stores::{FLOW_BACKEND, PastStores, TOPOLOGY_BACKEND, driver};
 /// # Errors
 /// Returns an error if a setting is invalid, or a store cannot be opened.
 pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<EngineOptions> {
-    let folder = data_folder(config);
-    let store = open_store(&folder, "meta.redb")?;
     let mut options = EngineOptions::new(host_id(config));
     options.role = role;
-    options.documents = Arc::new(store);
-    options.elements = elements(config, &folder)?;
     options.table = flow_table(config)?;
-    let history = PastStores::open(config, &folder, &options)?;
-    options.history = history.topology;
-    options.flow_store = history.flows;
+    // An agent stores nothing: its analyzers do, and several agents may share a machine.
+    if role != Role::Agent {
+        let folder = data_folder(config);
+        options.documents = Arc::new(open_store(&folder, "meta.redb")?);
+        options.elements = elements(config, &folder)?;
+        let history = PastStores::open(config, &folder, &options)?;
+        options.history = history.topology;
+        options.flow_store = history.flows;
+        options.startup_capture = startup_capture(config)?;
+    }
+    let ping = config.duration("http.ws.ping_delay") + config.duration("http.ws.pong_timeout");
+    options.ghost_timeout = ping * GHOST_PINGS;
+    options.max_uplink_bytes = config.bytes("agent.flow.queue_bytes");
     options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
     options.flows.remote_max_age = options.table.expiry_interval + options.table.update_interval;
     options.capture_stats_interval = config.duration("agent.capture.stats_update");
@@ -54,8 +60,7 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.max_active_captures = config.count("agent.capture.max_active");
     options.ring_bytes = config.bytes("agent.capture.ring_bytes") as u64;
     options.ring_bytes_total = config.bytes("agent.capture.ring_bytes_total") as u64;
-    options.local_captures = role == Role::AllInOne;
-    options.startup_capture = startup_capture(config)?;
+    options.local_captures = role != Role::Analyzer;
     options.alert_scripts = config.flag("analyzer.alert.scripts");
     options.scripts.max_time = config.duration("workflow.max_time");
     options.scripts.max_memory = config.bytes("workflow.max_memory");
@@ -63,6 +68,11 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.scripts.can_write = config.flag("workflow.can_write");
     Ok(options)
 }
+
+/// Number of unanswered pings after which the elements of a lost analyzer's agents are deleted.
+///
+/// COMPAT: as in Skydive.
+const GHOST_PINGS: u32 = 5;
 
 /// Opens a store in the data folder.
 fn open_store(folder: &Path, file: &str) -> anyhow::Result<RedbStore> {

@@ -24,9 +24,16 @@ pub(crate) struct Call {
     pub(crate) peer: SocketAddr,
     /// Authenticated user; `None` for routes that do not authenticate users.
     pub(crate) user: Option<User>,
+    /// Whether the request was received in the role of an agent.
+    pub(crate) is_agent: bool,
 }
 
 impl Call {
+    /// Returns the service type that the response shows.
+    pub(crate) const fn service_type(&self) -> &'static str {
+        if self.is_agent { "agent" } else { "analyzer" }
+    }
+
     /// Returns the key that identifies the client when slots are shared fairly.
     pub(crate) fn client_key(&self) -> ClientKey {
         match &self.user {

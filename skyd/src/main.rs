@@ -1,6 +1,7 @@
 //! The daemon and command line of `skylib`: configuration, HTTP, WebSocket, and process life cycle.
 
 mod access;
+mod agent;
 mod agent_udp;
 mod app;
 mod auth;
@@ -13,6 +14,7 @@ mod commands;
 mod compress;
 mod cors;
 mod daemon;
+mod dial;
 mod engine_options;
 mod fair_slots;
 mod flow_transport;
@@ -24,12 +26,16 @@ mod limits;
 mod log;
 mod machine_memory;
 mod openapi;
+mod outgoing;
 mod past_stores;
+mod peer_feed;
+mod peering;
 mod printable;
 mod process_stats;
 mod process_tuning;
 mod prometheus;
 mod queries;
+mod replication;
 mod request_counters;
 mod response;
 mod router;
@@ -66,10 +72,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Allinone(args) => daemon::start(Role::AllInOne, common.for_daemon(args)),
         Command::Analyzer(args) => daemon::start(Role::Analyzer, common.for_daemon(args)),
-        Command::Agent(_) => Err(anyhow!(
-            "the agent role is not supported yet: use `skyd allinone`, which observes this host \
-             and serves the result"
-        )),
+        Command::Agent(args) => daemon::start(Role::Agent, common.for_daemon(args)),
         Command::Client(args) => return run_client(common.for_client(*args)),
         _ if !common.is_empty() => Err(anyhow!(
             "--conf, --config-backend, and --verbose before the command are for the daemon and the \

@@ -261,12 +261,32 @@ const ROUTES: &[Route] = &[
     }),
 ];
 
-/// Checks the access of a request and runs its handler.
+/// Paths that agents serve.
+const AGENT_PATHS: &[&str] = &[
+    "/api",
+    "/api/me",
+    "/api/status",
+    "/api/topology",
+    "/login",
+    "/logout",
+    "/metrics",
+    "/ws/publisher",
+    "/ws/pubsub",
+    "/ws/subscriber",
+];
+
+/// Checks the access of a request and runs its handler. `is_agent` restricts the paths to those that
+/// agents serve.
 pub(crate) async fn route(
     app: Arc<App>,
     mut request: Request<Incoming>,
     peer: SocketAddr,
+    is_agent: bool,
 ) -> Response {
+    let path = request.uri().path();
+    if is_agent && !AGENT_PATHS.contains(&path.trim_end_matches('/')) {
+        return response::not_found();
+    }
     match resolve(request.method(), request.uri().path()) {
         Resolution::Found(route, id) => {
             let user = match access::admit(&app, route.access, &mut request, peer).await {
@@ -279,6 +299,7 @@ pub(crate) async fn route(
                 id,
                 peer,
                 user,
+                is_agent,
             })
             .await
         }

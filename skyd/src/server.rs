@@ -49,6 +49,8 @@ pub(crate) async fn listen(key: &str, address: &ServiceAddress) -> anyhow::Resul
 pub(crate) enum ListenerKind {
     /// Whole API, with access control.
     Main,
+    /// API of an agent, with access control.
+    Agent,
     /// SPP API only, without access control.
     Spp,
 }
@@ -150,7 +152,7 @@ async fn connection(
     let tls = app
         .tls
         .as_ref()
-        .filter(|_| listener_kind == ListenerKind::Main);
+        .filter(|_| listener_kind != ListenerKind::Spp);
     let transport = match tls {
         None => Transport::Plain(stream),
         Some(tls) => {
@@ -252,7 +254,7 @@ async fn answer(
     let mut response = if request.method() == Method::OPTIONS {
         cors::preflight(request.headers(), origin.as_ref())
     } else {
-        let mut response = guarded(app, request, peer).await;
+        let mut response = guarded(app, request, peer, listener_kind).await;
         if let Some(origin) = &origin
             && !response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
         {
@@ -290,7 +292,7 @@ fn admitted(
         let text = "no transfer coding except chunked is supported";
         return refuse(StatusCode::NOT_IMPLEMENTED, text);
     }
-    let has_password = listener_kind == ListenerKind::Main && !app.auth.is_open();
+    let has_password = listener_kind != ListenerKind::Spp && !app.auth.is_open();
     app.web_origins
         .check(request, has_password)
         .map_err(|foreign| {
@@ -320,12 +322,22 @@ fn names_one_host(request: &Request<Incoming>) -> bool {
 }
 
 /// Runs the handler; a panic becomes status 500 for this request only.
-async fn guarded(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response {
+async fn guarded(
+    app: Arc<App>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    listener_kind: ListenerKind,
+) -> Response {
     let request_line = format!("{} {}", request.method(), request.uri().path());
     let memory = app.memory.clone();
-    let answer = AssertUnwindSafe(route(app, request, peer))
-        .catch_unwind()
-        .await;
+    let answer = AssertUnwindSafe(route(
+        app,
+        request,
+        peer,
+        listener_kind == ListenerKind::Agent,
+    ))
+    .catch_unwind()
+    .await;
     let answer = answer.map(|mut response| match response.body_mut().charge(&memory) {
         Ok(()) => response,
         Err(exhausted) => response::memory_exhausted(exhausted),

@@ -28,12 +28,13 @@ struct Files {
 }
 
 impl Tls {
-    /// Reads the files that the configuration names; `None` if TLS is not configured.
+    /// Reads the files that the configuration names; `None` if TLS is not configured. An agent may
+    /// use TLS for its analyzers only.
     ///
     /// # Errors
     /// Returns an error if a key is missing that another key requires, or a file is invalid; the
     /// error names the key.
-    pub(crate) fn from_config(config: &Config) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn from_config(config: &Config, is_agent: bool) -> anyhow::Result<Option<Self>> {
         let path = |key: &str| Some(config.text(key)).filter(|text| !text.is_empty());
         let authorities = path(CA_CERT);
         let is_client = [CLIENT_CERT, CLIENT_KEY]
@@ -49,7 +50,7 @@ impl Tls {
             }
             // Skydive also treats this as a request for TLS, but cannot serve it without a
             // certificate.
-            (None, None) if is_client && authorities.is_some() => {
+            (None, None) if is_client && authorities.is_some() && !is_agent => {
                 bail!(
                     "{SERVER_CERT}, {SERVER_KEY}: not set, but {CLIENT_CERT} and {CA_CERT} require them"
                 )

@@ -33,6 +33,26 @@ pub(crate) fn from_config(config: &Config, data_folder: &Path) -> anyhow::Result
     })
 }
 
+/// Builds the authentication and the permissions of an agent, which has no clients of the cluster.
+///
+/// # Errors
+/// Returns an error if a setting is missing or invalid; the error names the key.
+pub(crate) fn for_agent(config: &Config) -> anyhow::Result<Auth> {
+    Ok(Auth {
+        api: backend(config, AGENT_API_KEY)?,
+        cluster: Cluster::Backend(Backend::Open),
+        policy: policy(config)?,
+    })
+}
+
+/// Returns the path of the key file of local agents.
+pub(crate) fn key_file_path(config: &Config, data_folder: &Path) -> PathBuf {
+    match config.text(KEY_FILE_KEY) {
+        path if path.is_empty() => data_folder.join(KEY_FILE),
+        path => PathBuf::from(path),
+    }
+}
+
 /// Checks the settings of authentication and permissions; creates no file.
 ///
 /// # Errors
@@ -52,10 +72,7 @@ fn parts(config: &Config) -> anyhow::Result<(Backend, Option<Backend>, Policy)> 
 
 /// Opens the key file of local agents.
 fn key_file(config: &Config, data_folder: &Path) -> anyhow::Result<KeyFile> {
-    let path = match config.text(KEY_FILE_KEY) {
-        path if path.is_empty() => data_folder.join(KEY_FILE),
-        path => PathBuf::from(path),
-    };
+    let path = key_file_path(config, data_folder);
     let key = KeyFile::open_or_create(&path).with_context(|| KEY_FILE_KEY.to_owned())?;
     tracing::warn!(
         "agents and other analyzers are accepted from this machine only, with the key in {}, \
@@ -183,6 +200,7 @@ const MODEL: &[(&str, &str)] = &[
     ),
 ];
 const API_KEY: &str = "analyzer.auth.api.backend";
+const AGENT_API_KEY: &str = "agent.auth.api.backend";
 const CLUSTER_KEY: &str = "analyzer.auth.cluster.backend";
 const KEY_FILE_KEY: &str = "analyzer.auth.cluster.key_file";
 /// Name of the key file in the data folder.

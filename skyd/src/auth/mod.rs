@@ -16,7 +16,7 @@ mod login;
 mod policy;
 mod session;
 
-pub(crate) use config::{check, from_config};
+pub(crate) use config::{check, for_agent, from_config, key_file_path};
 pub(crate) use login::{Denied, Login};
 pub(crate) use policy::{Permission, User};
 

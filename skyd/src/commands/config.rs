@@ -154,7 +154,7 @@ fn conflicts(config: &Config) -> Vec<String> {
     let checks = [
         engine_options::replaced_backends(config).err(),
         auth::check(config).err(),
-        Tls::from_config(config).err(),
+        Tls::from_config(config, false).err(),
     ];
     let errors = checks.into_iter().flatten();
     errors.map(|error| format!("{error:#}")).collect()

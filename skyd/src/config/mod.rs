@@ -147,6 +147,18 @@ impl Config {
         self.values.get(&name.to_ascii_lowercase())
     }
 
+    /// Returns the names that the user chose for the part after a prefix, such as `analyzer.peers`.
+    pub fn names_below(&self, prefix: &str) -> Vec<String> {
+        let rest = self.values.keys().filter_map(|name| {
+            let rest = name.strip_prefix(prefix)?.strip_prefix('.')?;
+            rest.split('.').next().map(str::to_owned)
+        });
+        let mut names: Vec<String> = rest.collect();
+        // Keys are sorted.
+        names.dedup();
+        names
+    }
+
     /// Returns whether any source configures a key.
     pub fn is_set(&self, name: &str) -> bool {
         self.values.contains_key(&name.to_ascii_lowercase())

@@ -3,7 +3,6 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
-use crate::app::SERVICE_TYPE;
 use crate::handler::Call;
 use crate::response::{self, Response};
 
@@ -20,7 +19,7 @@ pub(crate) async fn root(call: Call) -> Response {
     let info = Info {
         host: call.app.engine.host(),
         version: env!("CARGO_PKG_VERSION"),
-        service: SERVICE_TYPE,
+        service: call.service_type(),
     };
     response::json(StatusCode::OK, &info)
 }

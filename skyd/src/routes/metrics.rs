@@ -32,6 +32,7 @@ pub(crate) async fn show(call: Call) -> Response {
     topology(&mut page, &engine);
     automation(&mut page, &engine);
     clients(&mut page, &engine, app);
+    fleet(&mut page, &engine, app);
     recordings(&mut page, app);
     response::typed(StatusCode::OK, CONTENT_TYPE, page.into_text())
 }
@@ -353,6 +354,42 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
     );
 }
 
+/// Writes counters of the agents of an analyzer, of other analyzers, and of the flows of an agent.
+fn fleet(page: &mut MetricsPage, engine: &Status, app: &App) {
+    let agents = &engine.agents;
+    page.gauge(
+        "skyd_agents_connected",
+        "Number of agents connected to this analyzer.",
+        agents.connected,
+    );
+    let help = "Agents that did not answer the last flow query sent to each.";
+    page.gauge("skyd_agents_silent", help, agents.silent.len());
+    let help = "Requests to agents without a valid answer, by reason.";
+    page.family(
+        MetricKind::Counter,
+        "skyd_agent_requests_failed_total",
+        help,
+    )
+    .sample(&[("reason", "queue_full")], agents.requests_dropped)
+    .sample(&[("reason", "no_answer")], agents.queries_unanswered)
+    .sample(&[("reason", "invalid_answer")], agents.answers_invalid);
+    let help = "Number of open connections to the configured analyzers.";
+    page.gauge("skyd_analyzers_connected", help, app.outgoing.connected());
+    let help = "Number of nodes and edges received from other analyzers.";
+    page.gauge("skyd_peer_elements", help, engine.replication.elements);
+    let Some(uplink) = &engine.uplink else {
+        return;
+    };
+    let help = "Flow updates of an agent that wait for an analyzer.";
+    page.gauge("skyd_uplink_waiting", help, uplink.waiting);
+    let help = "Size of the flow updates that wait for an analyzer, in bytes.";
+    page.gauge("skyd_uplink_waiting_bytes", help, uplink.waiting_bytes);
+    let help = "Flow updates passed to the connections of analyzers.";
+    page.counter("skyd_uplink_sent_total", help, uplink.sent);
+    let help = "Flow updates dropped because no analyzer was reachable for too long.";
+    page.counter("skyd_uplink_lost_total", help, uplink.lost);
+}
+
 /// Writes counters of the connections, requests, and messages of clients.
 fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
     let help = "HTTP requests answered, by method and status code.";
@@ -430,4 +467,5 @@ const ENDPOINTS: &[(Endpoint, &str)] = &[
     (Endpoint::Flow, "subscriber/flow"),
     (Endpoint::Agent, "agent/topology"),
     (Endpoint::AgentFlow, "agent/flow"),
+    (Endpoint::Replication, "replication"),
 ];

@@ -1,5 +1,6 @@
 //! HTTP handlers, one file per resource: parse, one call into the library, respond.
 
+mod agent_status;
 pub(crate) mod api;
 pub(crate) mod config;
 pub(crate) mod login;

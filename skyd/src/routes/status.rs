@@ -15,12 +15,16 @@ use skylib::time::Timestamp;
 
 use crate::clients::{ClientStatus, Endpoint};
 use crate::handler::Call;
+use crate::outgoing::OutgoingStatus;
 use crate::response::{self, Response};
-use crate::routes::resource;
+use crate::routes::{agent_status, resource};
 
 /// Answers `GET /api/status`.
 pub(crate) async fn show(call: Call) -> Response {
     let app = &call.app;
+    if call.is_agent {
+        return agent_status::show(app);
+    }
     let engine = app.engine.status();
     let clients = |endpoint| app.clients.status(endpoint);
     let master = Election { is_master: true };
@@ -28,18 +32,14 @@ pub(crate) async fn show(call: Call) -> Response {
     let status = Status {
         agents: clients(Endpoint::Agent),
         peers: Peers {
-            incomers: BTreeMap::new(),
-            outgoers: BTreeMap::new(),
+            incomers: clients(Endpoint::Replication),
+            outgoers: app.outgoing.status(),
         },
         publishers: clients(Endpoint::Publisher),
         subscribers: clients(Endpoint::Subscriber),
         alerts: master,
         captures: master,
-        probes: engine
-            .probes
-            .iter()
-            .map(|probe| (probe.name, Probe::of(probe)))
-            .collect(),
+        probes: probes(&engine),
         store: Store {
             resources: engine
                 .resources
@@ -62,7 +62,11 @@ pub(crate) async fn show(call: Call) -> Response {
             flows_dropped: engine.flows_dropped,
             flow_tables_silent: engine.flow_table_timeouts,
             messages_dropped: app.clients.messages_dropped(),
+            agent_requests_dropped: engine.agents.requests_dropped,
+            agent_queries_unanswered: engine.agents.queries_unanswered,
+            agent_answers_invalid: engine.agents.answers_invalid,
         },
+        agents_silent: engine.agents.silent,
         memory: Memory {
             limit: app.memory.limit(),
             used: app.memory.used(),
@@ -118,6 +122,8 @@ pub(crate) async fn show(call: Call) -> Response {
 #[serde(rename_all = "PascalCase")]
 struct Status<'a> {
     agents: Clients,
+    /// Connected agents that did not answer their last flow query.
+    agents_silent: Vec<String>,
     peers: Peers,
     publishers: Clients,
     subscribers: Clients,
@@ -192,10 +198,16 @@ impl FlowTables {
     }
 }
 
+/// Returns the states of the topology probes.
+pub(super) fn probes(engine: &skylib::engine::Status) -> BTreeMap<&'static str, Probe> {
+    let probes = engine.probes.iter();
+    probes.map(|probe| (probe.name, Probe::of(probe))).collect()
+}
+
 /// State of a topology probe. Skydive's status has no `Error`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Probe {
+pub(super) struct Probe {
     status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -213,12 +225,12 @@ impl Probe {
 /// Clients of an endpoint by host id.
 type Clients = BTreeMap<String, ClientStatus>;
 
-/// Other analyzers; always empty, as replication is not supported.
+/// Other analyzers: those that opened a connection, and those to which this one opened one.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Peers {
     incomers: Clients,
-    outgoers: Clients,
+    outgoers: BTreeMap<String, OutgoingStatus>,
 }
 
 /// Election of a master among analyzers: a single analyzer is always the master.
@@ -419,4 +431,10 @@ struct Queues {
     flows_dropped: u64,
     flow_tables_silent: u64,
     messages_dropped: u64,
+    /// Number of requests to agents dropped because the queue of the agent was full.
+    agent_requests_dropped: u64,
+    /// Number of flow queries that an agent did not answer in time.
+    agent_queries_unanswered: u64,
+    /// Number of invalid answers of agents to flow queries.
+    agent_answers_invalid: u64,
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::ACCEPT;
+use hyper::header::{ACCEPT, HeaderValue, WARNING};
 use skylib::api::go_json::{JsonError, Members};
-use skylib::engine::{Engine, QueryOptions};
+use skylib::engine::{Engine, QueryOptions, QueryWarnings};
 use skylib::gremlin::{Answer, ColumnFormat, DotStream, Query, QueryError, QueryErrorKind};
 use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::JsonStream;
@@ -73,6 +73,8 @@ pub(crate) async fn query(call: Call) -> Response {
     }
     let format = Format::of(head.headers.get(ACCEPT).map(|value| value.as_bytes()));
     let name = Arc::clone(&client);
+    let warnings = Arc::<QueryWarnings>::default();
+    let received = Arc::clone(&warnings);
     let answered = app
         .run_request(&client, move |engine, interrupt| {
             let memory = engine.memory().charge(MemoryUse::Queries);
@@ -80,7 +82,8 @@ pub(crate) async fn query(call: Call) -> Response {
             let options = QueryOptions::default()
                 .with_interrupt(&interrupt)
                 .with_memory(&memory)
-                .with_client(&name);
+                .with_client(&name)
+                .with_warnings(&received);
             let query = Query::parse(&query)?;
             let view = engine.graph().view();
             let pin = view.pin(engine.memory());
@@ -99,6 +102,7 @@ pub(crate) async fn query(call: Call) -> Response {
             if let Some(begins) = begins {
                 response.headers_mut().insert(HISTORY_BEGINS, begins);
             }
+            add_warnings(&mut response, &warnings.take());
             response
         }
         Ok(Ok(Err(error)) | Err(error)) if error.kind() == QueryErrorKind::Memory => {
@@ -110,6 +114,26 @@ pub(crate) async fn query(call: Call) -> Response {
         }
         Ok(Err(error)) => response::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(error) => query_stopped(error),
+    }
+}
+
+/// Adds a header for each warning: the body of an answer is its result only.
+fn add_warnings(response: &mut Response, warnings: &[String]) {
+    for warning in warnings {
+        // Names of agents are chosen by the agents.
+        let text: String = warning
+            .chars()
+            .map(|c| {
+                if c == ' ' || (c.is_ascii_graphic() && c != '"' && c != '\\') {
+                    c
+                } else {
+                    '?'
+                }
+            })
+            .collect();
+        if let Ok(value) = HeaderValue::from_str(&format!("199 skyd \"{text}\"")) {
+            response.headers_mut().append(WARNING, value);
+        }
     }
 }
 

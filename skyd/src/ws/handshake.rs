@@ -14,7 +14,6 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::connection::ConnectionEnd;
-use crate::app::SERVICE_TYPE;
 use crate::clients::ClientIdentity;
 use crate::response::{self, Response};
 use crate::urlencoded;
@@ -197,7 +196,7 @@ pub(crate) fn accept_key<B>(request: &Request<B>) -> Option<String> {
 }
 
 /// Returns the response that switches the connection to WebSocket.
-pub(crate) fn switching(accept_key: &str, server_id: &str) -> Response {
+pub(crate) fn switching(accept_key: &str, server_id: &str, service_type: &str) -> Response {
     let mut response = response::bare(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -208,7 +207,7 @@ pub(crate) fn switching(accept_key: &str, server_id: &str) -> Response {
     insert_text(
         headers,
         HeaderName::from_static("x-service-type"),
-        SERVICE_TYPE,
+        service_type,
     );
     response
 }

@@ -16,6 +16,7 @@ mod lenient_frames;
 mod live;
 mod pending_messages;
 mod publisher;
+mod replication;
 mod subscriber;
 
 use std::sync::{Arc, Mutex};
@@ -28,9 +29,10 @@ use skylib::engine::Role;
 use skylib::memory::MemoryUse;
 use skylib::proto::{Encoding, UpdatePolicy};
 use skylib::time::{Clock, SystemClock};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::client::Client;
-use self::connection::{Connection, Traffic};
+use self::connection::{Connection, ConnectionEnd, Traffic};
 use self::handshake::{Hello, Refusal};
 use self::publisher::WriteOrigin;
 use crate::access;
@@ -74,27 +76,14 @@ pub(crate) async fn agent_flow(call: Call) -> Response {
     }
 }
 
-/// Answers `/ws/replication`, the endpoint of other analyzers, which is not supported.
+/// Answers `/ws/replication`: exchanges the graph with another analyzer.
 pub(crate) async fn replication(call: Call) -> Response {
-    let Some(key) = handshake::accept_key(&call.request) else {
-        return no_upgrade();
-    };
-    let hello = Hello::of(&call.request, call.peer);
-    if let Err(refusal) = hello.encoding() {
-        let response = handshake::switching(&key, call.app.engine.host());
-        let upgrade = hyper::upgrade::on(call.request);
-        tokio::spawn(refuse(call.app, upgrade, hello, refusal));
-        return response;
-    }
-    let text = "replication between analyzers is not supported yet";
-    let mut response = response::error_text(StatusCode::NOT_IMPLEMENTED, text);
-    response::close(response.headers_mut());
-    response
+    open(call, Endpoint::Replication)
 }
 
 /// Checks the handshake, registers the client, and starts its session in a task.
 fn open(call: Call, endpoint: Endpoint) -> Response {
-    let key = call.client_key();
+    let (key, service_type) = (call.client_key(), call.service_type());
     let Call {
         app,
         request,
@@ -111,7 +100,12 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         response::close(refusal.headers_mut());
         return refusal;
     }
-    if app.clients.is_taken(endpoint, &hello.identity.host_id) {
+    let host = &hello.identity.host_id;
+    // A connection of an analyzer to itself is accepted first, so that it recognizes itself.
+    let is_peer = endpoint == Endpoint::Replication
+        && host != app.engine.host()
+        && app.engine.replication().is_connected(host);
+    if is_peer || app.clients.is_taken(endpoint, host) {
         return response::bare_and_close(StatusCode::CONFLICT);
     }
     let Some(accept_key) = handshake::accept_key(&request) else {
@@ -132,7 +126,7 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let packets_denial = user
         .as_ref()
         .and_then(|user| access::packets_denial(&app, user));
-    let response = handshake::switching(&accept_key, app.engine.host());
+    let response = handshake::switching(&accept_key, app.engine.host(), service_type);
     let upgrade = hyper::upgrade::on(request);
     let accepted = hello.encoding().and_then(|encoding| match endpoint {
         // Elements with the origin of probes determine where captures run, so clients must not
@@ -148,9 +142,11 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         }
         // Only these endpoints use the update policy.
         Endpoint::Subscriber | Endpoint::Pubsub => Ok((encoding, hello.update_policy()?)),
-        Endpoint::Publisher | Endpoint::Flow | Endpoint::Agent | Endpoint::AgentFlow => {
-            Ok((encoding, UpdatePolicy::Full))
-        }
+        Endpoint::Publisher
+        | Endpoint::Flow
+        | Endpoint::Agent
+        | Endpoint::AgentFlow
+        | Endpoint::Replication => Ok((encoding, UpdatePolicy::Full)),
     });
     match accepted {
         Err(refusal) => {
@@ -197,7 +193,7 @@ fn no_upgrade() -> Response {
 async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
     let traffic = match endpoint {
         Endpoint::Subscriber | Endpoint::Flow => Traffic::Requests,
-        Endpoint::Publisher | Endpoint::Pubsub | Endpoint::Agent => {
+        Endpoint::Publisher | Endpoint::Pubsub | Endpoint::Agent | Endpoint::Replication => {
             Traffic::Bulk(client.app.limits.ws_message_bytes)
         }
         Endpoint::AgentFlow => {
@@ -216,8 +212,18 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
         Endpoint::Agent => publisher::run(&client, &mut connection, WriteOrigin::AsSent).await,
         Endpoint::AgentFlow => agent_flow::run(&client, &mut connection).await,
         Endpoint::Pubsub => publisher::run_pubsub(&client, &mut connection).await,
+        Endpoint::Replication => replication::run(&client, &mut connection).await,
     };
     tracing::debug!(client = name, ?endpoint, ?end, "WebSocket session ended");
+    match &end {
+        ConnectionEnd::Close(CloseCode::Size) => {
+            client.drop_message("the message exceeds http.limits.ws_message_bytes");
+        }
+        ConnectionEnd::Close(CloseCode::Protocol) => {
+            client.drop_message("a frame violates the WebSocket protocol");
+        }
+        _ => {}
+    }
     // Releases the host id before the closing handshake, so that the client can reconnect
     // immediately.
     drop(client);

@@ -2,8 +2,10 @@
 //!
 //! Publishers write elements that follow the schema, with their own origin. Agents write elements
 //! without a schema and with any origin, because they forward the elements of their own publishers.
+//! Agents also receive requests: captures to start, and flow queries.
 
 use bytes::Bytes;
+use skylib::engine::{AgentConnection, Engine};
 use skylib::graph::Graph;
 use skylib::proto::{GRAPH, GraphMessage, LIVE, Message};
 use skylib::time::Timestamp;
@@ -24,15 +26,25 @@ pub(crate) async fn run(
     write_origin: WriteOrigin,
 ) -> ConnectionEnd {
     client.registration.set_connected();
+    // Before the first ping, which clients treat as the start of the connection.
+    let agent = agent_connection(client, write_origin);
     let (requests, waiting) = mpsc::channel(REQUESTS);
-    let mut publisher = Publisher::new(client, write_origin, false);
+    let mut publisher = Publisher::new(client, write_origin, agent.as_ref());
     let Connection { reader, writer } = connection;
     let end = tokio::select! {
         end = publisher.read(reader, &requests) => end,
-        end = answer_requests(client, writer, waiting) => end,
+        end = answer_requests(client, writer, waiting, agent.as_ref()) => end,
     };
     publisher.delete_elements();
     end
+}
+
+/// Registers an agent, so that captures are started on its nodes and its flow tables are queried.
+fn agent_connection(client: &Client, write_origin: WriteOrigin) -> Option<AgentConnection> {
+    let is_agent =
+        write_origin == WriteOrigin::AsSent && client.hello.identity.client_type == "agent";
+    let agents = client.app.engine.agents();
+    is_agent.then(|| agents.connect(&client.hello.identity.host_id, client.encoding))
 }
 
 /// Serves a client that is both publisher and subscriber; the subscriber half answers its requests.
@@ -45,7 +57,8 @@ pub(crate) async fn run_pubsub(client: &Client, connection: &mut Connection) -> 
         Err(end) => return end,
     };
     let (requests, waiting) = mpsc::channel(REQUESTS);
-    let mut publisher = Publisher::new(client, WriteOrigin::Client, true);
+    let mut publisher = Publisher::new(client, WriteOrigin::Client, None);
+    publisher.is_subscriber = true;
     let Connection { reader, writer } = connection;
     let end = tokio::select! {
         end = publisher.read(reader, &requests) => end,
@@ -68,20 +81,33 @@ pub(crate) enum WriteOrigin {
 /// are processed.
 const REQUESTS: usize = 4;
 
-/// Sends the whole graph to a publisher on request.
+/// Sends the whole graph to a publisher on request, and to an agent what the engine requests.
 async fn answer_requests(
     client: &Client,
     writer: &mut Writer,
     mut waiting: mpsc::Receiver<Message>,
+    agent: Option<&AgentConnection>,
 ) -> ConnectionEnd {
     loop {
         let done = tokio::select! {
             () = writer.ping_time() => writer.ping().await,
             Some(request) = waiting.recv() => send_graph(client, writer, &request).await,
+            message = next_message(agent) => match message {
+                Some(message) => writer.send(message).await,
+                None => Err(ConnectionEnd::Cut),
+            },
         };
         if let Err(end) = done {
             return end;
         }
+    }
+}
+
+/// Waits for the next message to an agent; forever for other clients.
+async fn next_message(agent: Option<&AgentConnection>) -> Option<Bytes> {
+    match agent {
+        Some(agent) => agent.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -115,17 +141,24 @@ struct Publisher<'a> {
     is_author: bool,
     /// Whether the connection also has a subscriber half, which handles live queries.
     is_subscriber: bool,
+    /// Registration of an agent; `None` for other clients.
+    agent: Option<&'a AgentConnection>,
 }
 
 impl<'a> Publisher<'a> {
-    fn new(client: &'a Client, write_origin: WriteOrigin, is_subscriber: bool) -> Self {
+    fn new(
+        client: &'a Client,
+        write_origin: WriteOrigin,
+        agent: Option<&'a AgentConnection>,
+    ) -> Self {
         let origin = client.hello.origin().as_str().into();
         Self {
             client,
             write_origin,
             origin,
             is_author: false,
-            is_subscriber,
+            is_subscriber: false,
+            agent,
         }
     }
 
@@ -171,11 +204,14 @@ impl<'a> Publisher<'a> {
 
     /// Applies messages in one transaction up to the next request, which is returned.
     fn apply(&mut self, frames: &mut impl Iterator<Item = Bytes>) -> Option<Message> {
-        let mut changes = Vec::new();
+        let (mut changes, mut is_synced) = (Vec::new(), false);
         let mut request = None;
         for frame in frames {
             match self.decode(&frame) {
-                Ok(Decoded::Change(change)) => changes.push(change),
+                Ok(Decoded::Change(change)) => {
+                    is_synced |= matches!(change, GraphMessage::Sync { .. });
+                    changes.push(change);
+                }
                 Ok(Decoded::Request(message)) => {
                     request = Some(message);
                     break;
@@ -187,10 +223,15 @@ impl<'a> Publisher<'a> {
         if !changes.is_empty() {
             let author = Some(self.client.registration.id());
             let origin = self.origin.clone();
-            let probes = self.client.app.engine.origin();
+            let engine = &self.client.app.engine;
+            let probes = engine.origin();
+            let is_agent = self.agent.is_some();
             let work = |graph: &mut Graph, now: Timestamp| {
-                let apply = |change: GraphMessage| match violation(&change, graph, &origin, probes)
-                {
+                let check = |change: &GraphMessage, graph: &Graph| {
+                    violation(change, graph, &origin, probes)
+                        .or_else(|| foreign(change, graph, &origin, engine).filter(|_| is_agent))
+                };
+                let apply = |change: GraphMessage| match check(&change, graph) {
                     Some(reason) => Some(reason),
                     None => change
                         .apply(graph, &origin, now)
@@ -202,7 +243,7 @@ impl<'a> Publisher<'a> {
                     .filter_map(apply)
                     .collect::<Vec<String>>()
             };
-            let graph = self.client.app.engine.graph();
+            let graph = engine.graph();
             let errors = if self.client.hello.deletes_on_disconnect {
                 graph.update_as(author, work)
             } else {
@@ -210,6 +251,9 @@ impl<'a> Publisher<'a> {
             };
             for error in errors {
                 self.client.drop_message(&error);
+            }
+            if let Some(agent) = self.agent.filter(|_| is_synced) {
+                agent.synced();
             }
         }
         request
@@ -221,6 +265,12 @@ impl<'a> Publisher<'a> {
             Message::decode(frame, self.client.encoding).map_err(|error| error.to_string())?;
         if message.namespace == LIVE && self.is_subscriber {
             return Ok(Decoded::Request(message));
+        }
+        // A reply is recognized by its identifier, whatever its namespace is.
+        if let Some(agent) = self.agent
+            && agent.receive(&message)?
+        {
+            return Ok(Decoded::Nothing);
         }
         if message.namespace != GRAPH {
             return Ok(Decoded::Nothing);
@@ -284,6 +334,26 @@ fn violation(change: &GraphMessage, graph: &Graph, origin: &str, probes: &str) -
     let key = change.changed_protected_key(graph, probes)?;
     Some(format!(
         "the metadata key {key} can only be changed by {probes}"
+    ))
+}
+
+/// Returns the reason why an agent may not make a change to an element of another connected agent;
+/// `None` if the change is not one.
+///
+/// COMPAT: agents may write with any other origin. An agent that is not connected cannot be
+/// protected, because without passwords everyone can connect with its name.
+fn foreign(change: &GraphMessage, graph: &Graph, own: &str, engine: &Engine) -> Option<String> {
+    let is_protected = |origin: &str| {
+        let host = origin.strip_prefix("agent.").filter(|_| origin != own);
+        host.is_some_and(|host| engine.agents().is_connected(host))
+    };
+    let held = change.target_origin(graph);
+    let claimed = change.origins().find(|origin| is_protected(origin));
+    let origin = held
+        .filter(|origin| is_protected(origin))
+        .or_else(|| claimed.cloned())?;
+    Some(format!(
+        "elements of {origin} can only be changed by that agent, which is connected"
     ))
 }
 

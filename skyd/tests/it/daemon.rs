@@ -154,6 +154,7 @@ pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
     let store = format!("storage.local.path={}", folder.join("store").display());
     let always = [
         "analyzer.listen=127.0.0.1:0",
+        "agent.listen=127.0.0.1:0",
         &store,
         // On a busy machine, a client of a test may read late.
         "http.ws.pong_timeout=120",

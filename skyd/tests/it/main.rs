@@ -7,6 +7,7 @@
     reason = "literals read better without a borrow"
 )]
 
+mod agent;
 mod auth;
 mod cancel;
 mod captures;
@@ -16,6 +17,7 @@ mod config;
 mod daemon;
 mod durability;
 mod elements;
+mod fleet;
 mod flows_page;
 mod history;
 mod hostile;
@@ -31,6 +33,7 @@ mod page;
 mod pcap;
 mod process;
 mod publisher;
+mod replication;
 mod resources;
 mod shared_captures;
 mod spp;

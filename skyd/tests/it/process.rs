@@ -106,12 +106,17 @@ fn an_invalid_setting_prevents_the_start_and_names_allowed_values() {
 }
 
 #[test]
-fn unsupported_roles_are_rejected() {
-    let said = refused("agent", &[], None);
-    assert!(
-        said.contains("the agent role is not supported yet"),
-        "{said}"
+fn an_agent_whose_port_is_taken_ends() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("agent.listen={}", taken.local_addr().unwrap());
+    let said = refused("agent", &[&listen], None);
+    assert!(said.contains("agent.listen: cannot listen on"), "{said}");
+    let said = refused(
+        "agent",
+        &["agent.listen=127.0.0.1:0", "analyzers=a:b:c"],
+        None,
     );
+    assert!(said.contains("analyzers: \"a:b:c\""), "{said}");
 }
 
 #[test]

@@ -7,15 +7,18 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
+use super::agent::TaskServers;
 use super::alert::{ActionQueue, AlertHub, AlertParts, Evaluator};
 use super::bus::Bus;
 use super::capture::{Mailbox, Opener, Reconciler, ReconcilerOptions, RingMemory};
-use super::flow::{FlowHub, Importer};
+use super::fleet::AgentLinks;
+use super::flow::{AgentTables, FlowHub, FlowUplink, Importer};
 use super::graph::{GraphPersister, OrphanEdgeProcessor, SharedGraph};
 use super::housekeeping::Deadline;
 use super::live::LiveHub;
 use super::options::{EngineOptions, Role};
 use super::query::QueryRunner;
+use super::replication::Replication;
 use super::resource::{Registry, ResourceContext};
 use super::rule::RuleHub;
 #[cfg(feature = "scripting")]
@@ -37,6 +40,9 @@ pub(super) struct Inner {
     pub(super) origin: String,
     pub(super) graph: Arc<SharedGraph>,
     pub(super) flows: Arc<FlowHub>,
+    pub(super) agents: Arc<AgentLinks>,
+    pub(super) tasks: Arc<TaskServers>,
+    pub(super) replication: Arc<Replication>,
     pub(super) graph_bus: Arc<Bus<BroadcastMessage>>,
     pub(super) registry: Registry,
     pub(super) persister: Option<Arc<GraphPersister>>,
@@ -76,7 +82,12 @@ impl Inner {
             .with_history(options.history.clone())
             .with_persister(persister.clone());
         let graph = Arc::new(graph);
+        let agents = Arc::<AgentLinks>::default();
+        let uplink = (options.role == Role::Agent)
+            .then(|| Arc::new(FlowUplink::new(options.max_uplink_bytes)));
         let flows = FlowHub::new(options.flows)
+            .with_agents(AgentTables::new(Arc::clone(&agents), Arc::clone(&graph)))
+            .with_uplink(uplink)
             .with_store(options.flow_store.clone())
             .with_memory(options.memory.clone());
         let flows = Arc::new(flows);
@@ -100,6 +111,7 @@ impl Inner {
         let mut registry = Registry::open(documents, limits, &options.host, context)?;
         let (mailbox, deadline) = (Arc::<Mailbox>::default(), Arc::<Deadline>::default());
         registry.captures.observe(Arc::clone(&mailbox) as _);
+        agents.observe(Arc::clone(&mailbox) as _);
         registry.observe(&deadline);
         let rules = RuleHub::new(
             queries.clone(),
@@ -140,6 +152,13 @@ impl Inner {
             options.memory.clone(),
             options.scripts,
         ));
+        let replication = Replication::new(
+            &options.host,
+            Arc::clone(&graph),
+            Arc::clone(&agents),
+            Arc::clone(&clock),
+            options.ghost_timeout,
+        );
         Ok(Self {
             role: options.role,
             host: options.host.clone(),
@@ -147,6 +166,9 @@ impl Inner {
             graph,
             importer: Importer::new(options.table.clone(), Arc::clone(&flows), clock),
             flows,
+            agents,
+            tasks: Arc::default(),
+            replication: Arc::new(replication),
             graph_bus,
             registry,
             persister,
@@ -189,6 +211,7 @@ impl Inner {
             Arc::clone(self.registry.captures.store()),
             self.queries.clone(),
             Arc::clone(&self.graph_bus),
+            Arc::clone(&self.agents),
             opener,
             options,
         )

@@ -31,9 +31,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod agent;
 mod alert;
 mod bus;
 mod capture;
+mod fleet;
 mod flow;
 mod graph;
 mod housekeeping;
@@ -42,22 +44,27 @@ mod live;
 mod monotonic;
 mod options;
 mod query;
+mod replication;
 mod resource;
 mod rule;
 #[cfg(feature = "scripting")]
 mod script;
 mod status;
 
+pub use agent::{AgentService, BackOff, Mastership};
 pub use alert::{AlertStatus, WebhookClient, WebhookDone};
 pub use bus::{Bus, BusMessage, READ_TIMEOUT, SubscribeOptions, Subscription};
 pub use capture::CaptureTotals;
+pub use fleet::{AgentConnection, AgentLinkStatus, AgentLinks};
 pub use flow::{
-    FlowHub, FlowOptions, ImportOptions, ImportSummary, IngestionStatus, TableId, udp_receive_drops,
+    FlowHub, FlowOptions, FlowUplink, ImportOptions, ImportSummary, IngestionStatus, QueryWarnings,
+    TableId, UplinkStatus, udp_receive_drops,
 };
 pub use graph::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use live::{LiveClient, LiveError, LiveEvent, LiveOptions, LiveReservation, LiveStatus};
 pub use options::{EngineOptions, Role};
 pub use query::QueryOptions;
+pub use replication::{PeerConnection, Replication, ReplicationStatus};
 pub use resource::{Collection, GraphElements, ResourceLimits, Resources};
 pub use rule::RuleStatus;
 #[cfg(feature = "scripting")]
@@ -104,8 +111,8 @@ pub enum EngineError {
 }
 
 impl Engine {
-    /// Starts an engine: loads the stored resources and starts the threads and, in the role
-    /// [`Role::AllInOne`], the probes.
+    /// Starts an engine: loads the stored resources and starts the threads and, in the roles
+    /// [`Role::AllInOne`] and [`Role::Agent`], the probes.
     ///
     /// A probe that cannot start does not prevent the start; its status shows the reason.
     ///
@@ -115,7 +122,7 @@ impl Engine {
     pub fn start(options: EngineOptions) -> Result<Self, EngineError> {
         let engine = Self(Arc::new(Inner::new(&options)?));
         engine.start_threads(&options)?;
-        if options.role == Role::AllInOne {
+        if matches!(options.role, Role::AllInOne | Role::Agent) {
             engine.start_probes(&options);
         }
         if let Some(spec) = options.startup_capture {
@@ -134,6 +141,7 @@ impl Engine {
         let (mailbox, live) = (Arc::clone(&inner.mailbox), Arc::clone(&inner.live));
         let (rules, alerts) = (Arc::clone(&inner.rules), Arc::clone(&inner.alerts));
         let (alert_live, memory) = (Arc::clone(&inner.alert_live), inner.memory.clone());
+        let replication = Arc::clone(&inner.replication);
         self.spawn("dispatch", move || {
             let observe = |logged: &LoggedEvent| {
                 mailbox.graph_event(&logged.event);
@@ -141,6 +149,7 @@ impl Engine {
                 alert_live.graph_event(logged);
                 alerts.graph_event();
                 rules.graph_event(logged);
+                replication.graph_event(logged);
             };
             dispatch(&graph, &bus, &memory, observe);
         })?;
@@ -158,6 +167,7 @@ impl Engine {
             inner.registry.all(),
             Arc::clone(&inner.graph),
             Arc::clone(&inner.flows),
+            Arc::clone(&inner.replication),
             Arc::clone(clock),
         );
         self.spawn("housekeeping", move || housekeeping.run())?;
@@ -365,6 +375,28 @@ impl Engine {
         &self.0.flows
     }
 
+    /// Returns the connected agents.
+    #[must_use]
+    pub fn agents(&self) -> &Arc<AgentLinks> {
+        &self.0.agents
+    }
+
+    /// Returns the replication between this analyzer and others.
+    #[must_use]
+    pub fn replication(&self) -> &Arc<Replication> {
+        &self.0.replication
+    }
+
+    /// Returns what this engine does for its analyzers in the role of an agent.
+    #[must_use]
+    pub fn agent_service(&self) -> AgentService {
+        AgentService {
+            captures: Arc::clone(&self.0.mailbox),
+            flows: Arc::clone(&self.0.flows),
+            tasks: Arc::clone(&self.0.tasks),
+        }
+    }
+
     /// Returns a consumer for the packets of SPP recordings, which turns them into flows of this
     /// engine.
     #[cfg(feature = "spp")]
@@ -472,6 +504,9 @@ impl Engine {
             #[cfg(feature = "scripting")]
             scripts: inner.scripts.status(),
             ingestion: inner.flows.ingestion_status(),
+            agents: inner.agents.status(),
+            replication: inner.replication.status(),
+            uplink: inner.flows.uplink().map(|uplink| uplink.status()),
             ..Status::default()
         };
         inner.graph.read(&mut |graph| {

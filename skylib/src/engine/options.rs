@@ -29,6 +29,8 @@ pub enum Role {
     Analyzer,
     /// An analyzer that also runs the probes of its own host.
     AllInOne,
+    /// Runs the probes and captures of its host for analyzers.
+    Agent,
 }
 
 /// Settings of an engine.
@@ -67,6 +69,10 @@ pub struct EngineOptions {
     pub table: FlowTableOptions,
     /// Settings of the flow hub.
     pub flows: FlowOptions,
+    /// Maximum size of the flows of an agent that wait for its analyzers, in bytes.
+    pub max_uplink_bytes: usize,
+    /// Time after which the elements of the agents of a lost analyzer are deleted.
+    pub ghost_timeout: Duration,
     /// Interval at which the counters of captures in the graph are refreshed.
     pub capture_stats_interval: Duration,
     /// Interval at which the counters of interfaces in the graph are refreshed.
@@ -125,6 +131,8 @@ impl EngineOptions {
             time_zone: TimeZone::system(),
             table: FlowTableOptions::default(),
             flows: FlowOptions::default(),
+            max_uplink_bytes: 64 << 20,
+            ghost_timeout: Duration::from_secs(35),
             capture_stats_interval: Duration::from_secs(1),
             metrics_interval: Duration::from_secs(30),
             netns_path: Some(PathBuf::from("/var/run/netns")),
@@ -180,6 +188,10 @@ setters! {
     "Sets the settings of each capture's flow table that the capture does not set."
     with_table(table: FlowTableOptions);
     "Sets the settings of the flow hub." with_flows(flows: FlowOptions);
+    "Sets the maximum size of the flows of an agent that wait for its analyzers, in bytes."
+    with_max_uplink_bytes(max_uplink_bytes: usize);
+    "Sets the time after which the elements of the agents of a lost analyzer are deleted."
+    with_ghost_timeout(ghost_timeout: Duration);
     "Sets the interval at which the counters of captures in the graph are refreshed."
     with_capture_stats_interval(capture_stats_interval: Duration);
     "Sets the interval at which the counters of interfaces in the graph are refreshed."

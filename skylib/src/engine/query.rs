@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::flow::FlowHub;
+use super::flow::{FlowHub, QueryWarnings};
 use super::graph::SharedGraph;
 use crate::capture::BpfCompiler;
 use crate::graph::GraphView;
@@ -34,6 +34,7 @@ pub struct QueryOptions<'a> {
     limits: Option<Limits>,
     memory: Option<&'a MemoryCharge>,
     client: Option<&'a str>,
+    warnings: Option<&'a QueryWarnings>,
 }
 
 impl<'a> QueryOptions<'a> {
@@ -63,6 +64,14 @@ impl<'a> QueryOptions<'a> {
     #[must_use]
     pub fn with_client(mut self, client: &'a str) -> Self {
         self.client = Some(client);
+        self
+    }
+
+    /// Sets the receiver of warnings: a sentence about each agent whose flows are missing in the
+    /// answer because it did not answer in time.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: &'a QueryWarnings) -> Self {
+        self.warnings = Some(warnings);
         self
     }
 
@@ -158,6 +167,7 @@ impl QueryRunner {
     ) -> T {
         let interrupt = options.interrupt.unwrap_or(&|| false);
         let flows = self.flows.reader(interrupt);
+        let flows = flows.with_warnings(options.warnings);
         let filters = options.client.map_or_else(
             || self.filters.clone(),
             |client| self.filters.for_client(client),

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::alert::AlertStatus;
 use super::capture::CaptureTotals;
-use super::flow::IngestionStatus;
+use super::fleet::AgentLinkStatus;
+use super::flow::{IngestionStatus, UplinkStatus};
 use super::live::LiveStatus;
+use super::replication::ReplicationStatus;
 use super::rule::RuleStatus;
 #[cfg(feature = "scripting")]
 use super::script::ScriptStatus;
@@ -66,4 +68,10 @@ pub struct Status {
     pub scripts: ScriptStatus,
     /// Counters of the flows received from agents.
     pub ingestion: IngestionStatus,
+    /// Counters of the connected agents.
+    pub agents: AgentLinkStatus,
+    /// State of the replication between analyzers.
+    pub replication: ReplicationStatus,
+    /// Counters of the flows for the analyzers of this agent; `None` in other roles.
+    pub uplink: Option<UplinkStatus>,
 }

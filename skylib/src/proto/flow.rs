@@ -4,7 +4,7 @@ use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::ProtoError;
-use crate::flow::{Flow, FlowMessage};
+use crate::flow::{Flow, FlowMessage, FlowSet};
 
 /// Decodes a `flow.Message`: flows, statistics of a capture, or both.
 ///
@@ -25,8 +25,32 @@ use crate::flow::{Flow, FlowMessage};
 /// Returns [`ProtoError`] if the bytes are not such a message, or a flow or the whole message
 /// exceeds a limit; no flow is returned in that case.
 pub fn decode_flow_message(bytes: &[u8]) -> Result<FlowMessage, ProtoError> {
-    let mut message = FlowMessage::default();
-    let mut weight = 0;
+    let mut flows = Vec::new();
+    let mut budget = MAX_WEIGHT;
+    let mut message: FlowMessage = decode_flows(bytes, &mut flows, &mut budget)?;
+    message.flows = flows;
+    Ok(message)
+}
+
+/// Decodes a `flow.FlowSet` like [`decode_flow_message`], and subtracts the memory of its flows from
+/// `budget`, in bytes.
+///
+/// # Errors
+/// Returns [`ProtoError`] if the bytes are not such a set, or the flows exceed the budget.
+pub(super) fn decode_flow_set(bytes: &[u8], budget: &mut usize) -> Result<FlowSet, ProtoError> {
+    let mut flows = Vec::new();
+    let mut set: FlowSet = decode_flows(bytes, &mut flows, budget)?;
+    set.flows = flows;
+    Ok(set)
+}
+
+/// Decodes a message whose field [`FLOWS`] contains flows; appends the flows to `flows`.
+fn decode_flows<M: prost::Message + Default>(
+    bytes: &[u8],
+    flows: &mut Vec<Flow>,
+    budget: &mut usize,
+) -> Result<M, ProtoError> {
+    let mut message = M::default();
     let mut rest = bytes;
     while !rest.is_empty() {
         let (tag, wire_type) = decode_key(&mut rest)?;
@@ -41,14 +65,14 @@ pub fn decode_flow_message(bytes: &[u8]) -> Result<FlowMessage, ProtoError> {
         rest = after;
         check_size(record)?;
         let flow = Flow::decode(record)?;
-        weight += flow.memory_size();
-        if weight > MAX_WEIGHT {
+        let Some(left) = budget.checked_sub(flow.memory_size()) else {
             return Err(ProtoError::LimitExceeded(
                 "bytes of the flows of one message",
                 MAX_WEIGHT,
             ));
-        }
-        message.flows.push(flow);
+        };
+        *budget = left;
+        flows.push(flow);
     }
     Ok(message)
 }
@@ -90,7 +114,7 @@ const MAX_RECORD_BYTES: usize = 64 << 10;
 /// Maximum number of raw packets of one flow.
 const MAX_PACKETS: usize = 65_536;
 /// Maximum memory of the flows of one message, in bytes.
-const MAX_WEIGHT: usize = 64 << 20;
+pub(super) const MAX_WEIGHT: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -61,6 +61,18 @@ impl JsonStream {
         Self::graph(nodes, edges).enveloped(encoding, GRAPH, "SyncReply", uuid, 200)
     }
 
+    /// Returns a `Sync`, with which an agent or analyzer sends the whole graph, with its envelope.
+    /// For protobuf, the call takes as long as writing the JSON.
+    #[must_use]
+    pub fn sync(
+        encoding: Encoding,
+        uuid: &str,
+        nodes: Vec<Arc<Node>>,
+        edges: Vec<Arc<Edge>>,
+    ) -> Self {
+        Self::graph(nodes, edges).enveloped(encoding, GRAPH, "Sync", uuid, 200)
+    }
+
     /// Returns `{"Nodes":[…],"Edges":[…]}`.
     #[must_use]
     pub fn graph(nodes: Vec<Arc<Node>>, edges: Vec<Arc<Edge>>) -> Self {

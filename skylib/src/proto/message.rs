@@ -74,6 +74,29 @@ impl Message {
         self
     }
 
+    /// Returns the encoded message. A JSON connection can carry no object in protobuf, so such an
+    /// object is replaced by `null` there.
+    #[must_use]
+    pub fn encode(&self, encoding: Encoding) -> Vec<u8> {
+        let uuid = self.uuid.as_deref().unwrap_or_default();
+        let (namespace, kind, status) = (&self.namespace, &self.kind, self.status);
+        match (&self.object, encoding) {
+            (Object::Protobuf(object), Encoding::Protobuf) => {
+                write_protobuf(namespace, kind, uuid, status, object.clone())
+            }
+            (Object::Protobuf(_), Encoding::Json) => {
+                write_message(encoding, namespace, kind, uuid, status, |out| {
+                    out.extend_from_slice(b"null");
+                })
+            }
+            (Object::Json(json), _) => {
+                write_message(encoding, namespace, kind, uuid, status, |out| {
+                    out.extend_from_slice(json);
+                })
+            }
+        }
+    }
+
     /// Decodes a frame in the encoding that the client declared; the opcode of the frame is
     /// irrelevant.
     ///

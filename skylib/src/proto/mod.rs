@@ -23,8 +23,11 @@ mod json_items;
 mod json_stream;
 mod live;
 mod message;
+mod on_demand;
 mod protected_keys;
+mod table_query;
 mod topology;
+mod wire_filter;
 
 pub use broadcast_message::{BroadcastMessage, ParseUpdatePolicyError, UpdatePolicy};
 pub use filtered_view::{FilteredView, NodeFilter, Selection};
@@ -32,6 +35,10 @@ pub use flow::decode_flow_message;
 pub use json_stream::JsonStream;
 pub use live::{LIVE, LiveRequest, live_error, live_reply, live_update};
 pub use message::{Message, Object, write_message};
+pub use on_demand::{ON_DEMAND_CAPTURE, ON_DEMAND_INJECTION, OnDemandTask};
+pub use table_query::{
+    FLOW_TABLE, decode_table_query, decode_table_result, is_exact, table_query, table_result,
+};
 pub use topology::{GraphMessage, PartialUpdate, SyncRequest};
 
 use std::str::FromStr;
@@ -115,6 +122,15 @@ pub enum ProtoError {
     /// The message ends inside a field.
     #[error("the message is truncated")]
     Truncated,
+    /// The filter of a flow query is invalid: the key and the reason.
+    #[error("invalid filter on {0:?}: {1}")]
+    Filter(String, String),
+    /// A flow query sorts or deduplicates by a field that flows do not have.
+    #[error("flows have no field {0:?}")]
+    UnknownField(String),
+    /// The peer reports a failure with this status.
+    #[error("the peer answered with status {0}")]
+    Status(i64),
     /// The message exceeds a limit: the counted item and the limit.
     #[error("more than {1} {0}")]
     LimitExceeded(&'static str, usize),

@@ -53,6 +53,36 @@ impl GraphMessage {
     }
 }
 
+/// Access to the origins of elements.
+impl GraphMessage {
+    /// Returns the origin, according to the graph, of the element that this message would update or
+    /// delete; `None` if there is no such element.
+    #[must_use]
+    pub fn target_origin(&self, graph: &Graph) -> Option<Text> {
+        let node = |id: &NodeId| graph.node(id).map(|held| held.origin.clone());
+        let edge = |id: &EdgeId| graph.edge(id).map(|held| held.origin.clone());
+        match self {
+            Self::NodeUpdated(Node { id, .. })
+            | Self::NodePartiallyUpdated(PartialUpdate { id, .. }) => node(id),
+            Self::EdgeUpdated(Edge { id, .. })
+            | Self::EdgePartiallyUpdated(PartialUpdate { id, .. }) => edge(id),
+            _ => self.deleted_origin(graph),
+        }
+    }
+
+    /// Iterates over the origins of the elements that this message adds.
+    pub fn origins(&self) -> impl Iterator<Item = &Text> {
+        let (nodes, edges) = match self {
+            Self::Sync { nodes, edges } => (&nodes[..], &edges[..]),
+            Self::NodeAdded(node) => (std::slice::from_ref(node), &[][..]),
+            Self::EdgeAdded(edge) => (&[][..], std::slice::from_ref(edge)),
+            _ => (&[][..], &[][..]),
+        };
+        let of_nodes = nodes.iter().map(|node| &node.origin);
+        of_nodes.chain(edges.iter().map(|edge| &edge.origin))
+    }
+}
+
 /// Returns the first key whose value differs.
 fn differing(held: &Metadata, new: &Metadata, keys: &[&'static str]) -> Option<&'static str> {
     let mut keys = keys.iter().copied();

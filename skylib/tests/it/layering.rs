@@ -51,12 +51,12 @@ const LIBRARY: Rules = Rules {
 const ENGINE: Rules = Rules {
     layers: &[
         Layer::cyclic(&["bus", "monotonic"]),
-        Layer::new(&["graph"]),
-        Layer::new(&["flow"]),
+        Layer::new(&["fleet", "graph"]),
+        Layer::new(&["flow", "replication"]),
         Layer::new(&["query"]),
         Layer::new(&["live", "resource"]),
         Layer::new(&["alert", "capture", "rule"]),
-        Layer::new(&["script"]),
+        Layer::new(&["agent", "script"]),
         Layer::new(&["housekeeping"]),
         Layer::new(&["options", "status"]),
         Layer::new(&["inner"]),

@@ -1,6 +1,6 @@
 //! Keys of Skydive that have no effect here, and old names of keys.
 
-use super::ValueType::{Address, Count, Flag, Free, List, Secret, Text};
+use super::ValueType::{Count, Flag, Free, List, Text};
 use super::{ConfigKey, ValueType, key};
 
 const fn unread(
@@ -24,48 +24,6 @@ const PORT: ValueType = Count { min: 1, max: 65535 };
 /// Keys that are read only by parts of Skydive that do not exist here. A key of type [`Free`] also
 /// covers the keys below it.
 pub(super) const IGNORED: &[ConfigKey] = &[
-    unread(
-        "analyzers",
-        List,
-        "",
-        "Addresses of the analyzers of an agent.",
-    ),
-    unread(
-        "analyzer.auth.cluster.username",
-        Text,
-        "",
-        "User name with which an analyzer logs in to other analyzers.",
-    ),
-    unread(
-        "analyzer.auth.cluster.password",
-        Secret,
-        "",
-        "Password with which an analyzer logs in to other analyzers.",
-    ),
-    unread(
-        "agent.listen",
-        Address,
-        "127.0.0.1:8081",
-        "Address of the API of an agent.",
-    ),
-    unread(
-        "agent.auth.api.backend",
-        Text,
-        "noauth",
-        "Authentication of the users of an agent.",
-    ),
-    unread(
-        "agent.auth.cluster.username",
-        Text,
-        "",
-        "User name with which an agent logs in to its analyzers.",
-    ),
-    unread(
-        "agent.auth.cluster.password",
-        Secret,
-        "",
-        "Password with which an agent logs in to its analyzers.",
-    ),
     free("storage.*", "Settings of other storage drivers."),
     unread(
         "agent.topology.probes",
@@ -159,8 +117,6 @@ pub(super) const IGNORED: &[ConfigKey] = &[
         "analyzer.replication",
         "Settings of the replication between analyzers.",
     ),
-    free("analyzer.cluster", "Settings of the analyzer cluster."),
-    free("analyzer.peers", "Other analyzers to connect to."),
     free(
         "analyzer.ssh_enabled",
         "Whether SSH shells to agents are offered.",

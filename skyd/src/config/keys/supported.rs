@@ -1,6 +1,8 @@
 //! Keys that the daemon reads.
 
-use super::ValueType::{Address, Bytes, Choice, Count, Duration, Flag, Free, Interval, List, Text};
+use super::ValueType::{
+    Address, Bytes, Choice, Count, Duration, Flag, Free, Interval, List, Secret, Text,
+};
 use super::{ConfigKey, ValueType, key};
 
 /// Positive integer.
@@ -27,6 +29,56 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Address on which the HTTP and WebSocket API is served. Agents send flows as UDP \
          datagrams to the same port.",
     ),
+    key(
+        "agent.listen",
+        Address,
+        "127.0.0.1:8081",
+        "Address on which an agent serves its API: topology, status, subscribers, and publishers.",
+    ),
+    key(
+        "analyzers",
+        List,
+        "",
+        "Addresses (host:port) of the analyzers. An agent connects to all of them and sends its \
+         graph to one. An analyzer replicates its graph to the others.",
+    ),
+    key(
+        "analyzer.cluster",
+        Text,
+        "",
+        "Name of this cluster of analyzers, required by analyzer.peers.",
+    ),
+    key(
+        "analyzer.peers.*.endpoints",
+        List,
+        "",
+        "Addresses (host:port) of the analyzers of another cluster. One of them is connected.",
+    ),
+    key(
+        "analyzer.peers.*.publish_filter",
+        Text,
+        "",
+        "Nodes to send to the other cluster: * for all, or key=value[,key=value]. Empty: none.",
+    ),
+    key(
+        "analyzer.peers.*.subscribe_filter",
+        Text,
+        "",
+        "Gremlin expression of the part of the other cluster's graph to receive, * for all. Empty: \
+         nothing.",
+    ),
+    key(
+        "analyzer.peers.*.username",
+        Text,
+        "",
+        "User name for the API of the other cluster.",
+    ),
+    key(
+        "analyzer.peers.*.password",
+        Secret,
+        "",
+        "Password for the API of the other cluster.",
+    ),
     // Authentication and permissions.
     key(
         "analyzer.auth.api.backend",
@@ -50,6 +102,39 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "File with the key of the agents on this machine, used if passwords protect the API and \
          analyzer.auth.cluster.backend is not set. It is created at the first start, readable by \
          its owner only. Empty: agent.key in the data folder.",
+    ),
+    key(
+        "analyzer.auth.cluster.username",
+        Text,
+        "",
+        "User name with which an analyzer logs in to other analyzers. Empty: the key of \
+         analyzer.auth.cluster.key_file is used for those on this machine.",
+    ),
+    key(
+        "analyzer.auth.cluster.password",
+        Secret,
+        "",
+        "Password with which an analyzer logs in to other analyzers.",
+    ),
+    key(
+        "agent.auth.api.backend",
+        Text,
+        "noauth",
+        "Authentication of the users of an agent, with the same values as \
+         analyzer.auth.api.backend.",
+    ),
+    key(
+        "agent.auth.cluster.username",
+        Text,
+        "",
+        "User name with which an agent logs in to its analyzers. Empty: the key of \
+         analyzer.auth.cluster.key_file is used for those on this machine.",
+    ),
+    key(
+        "agent.auth.cluster.password",
+        Secret,
+        "",
+        "Password with which an agent logs in to its analyzers.",
     ),
     key(
         "auth.*.type",
@@ -285,6 +370,13 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Text,
         "/var/run/netns",
         "Folder of the named network namespaces that are observed. Empty: none.",
+    ),
+    key(
+        "agent.flow.queue_bytes",
+        Bytes,
+        "64MiB",
+        "Maximum size of the flow updates of an agent that wait while no analyzer is reachable. \
+         Beyond it, the oldest are dropped and counted.",
     ),
     key(
         "agent.capture.max_active",

@@ -10,10 +10,14 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::node_capture::NodeCaptureKey;
+use super::requests::CaptureRequest;
 use super::totals::CaptureTotals;
 use crate::api::CaptureSpec;
+use crate::engine::fleet::AgentObserver;
 use crate::engine::resource::Observer;
 use crate::graph::{GraphEvent, NodeId};
+use crate::proto::{ON_DEMAND_CAPTURE, OnDemandTask};
 use crate::time::{Clock, Timestamp};
 
 /// Connects the capture reconciler with the resource API, the dispatcher, and status requests.
@@ -37,9 +41,29 @@ pub(super) struct Pending {
     pub(super) deleted: Vec<String>,
     /// Nodes that had a capture and were deleted.
     pub(super) deleted_nodes: Vec<NodeId>,
+    /// Replies of agents to the start of captures; at most [`MAX_MESSAGES`].
+    pub(super) replies: Vec<StartReply>,
+    /// Requests of analyzers; at most [`MAX_MESSAGES`].
+    pub(super) requests: Vec<CaptureRequest>,
+    /// Agents that have sent their whole graph.
+    pub(super) synced_agents: HashSet<String>,
+    /// Agents whose connections have ended.
+    pub(super) lost_agents: HashSet<String>,
     /// Whether the reconciler must end.
     pub(super) stop: bool,
 }
+
+/// Reply of an agent to the start of a capture.
+#[derive(Debug)]
+pub(super) struct StartReply {
+    pub(super) host: String,
+    pub(super) key: NodeCaptureKey,
+    /// Status with the meaning of HTTP.
+    pub(super) status: i64,
+}
+
+/// Maximum number of waiting replies, and of waiting requests.
+const MAX_MESSAGES: usize = 10_000;
 
 /// State of the reconciler that other threads read.
 #[derive(Default)]
@@ -94,6 +118,19 @@ impl Mailbox {
         }
     }
 
+    /// Passes the request of an analyzer to the reconciler, which reports its status; the status is
+    /// 500 if too many requests wait.
+    pub(crate) fn request(&self, request: CaptureRequest) {
+        let mut pending = self.pending.lock();
+        if pending.requests.len() >= MAX_MESSAGES {
+            drop(pending);
+            (request.done)(500);
+            return;
+        }
+        pending.requests.push(request);
+        self.wake.notify_one();
+    }
+
     /// Ends the reconciler, and the query that it is evaluating.
     pub(crate) fn stop(&self) {
         self.post(|pending| pending.stop = true);
@@ -121,7 +158,7 @@ impl Mailbox {
         *self.shown.lock() = Shown { counts, nodes };
     }
 
-    /// Takes everything except a changed graph, without waiting.
+    /// Takes everything except changes to the graph, without waiting.
     pub(super) fn take_urgent(&self) -> Pending {
         self.pending.lock().take_urgent()
     }
@@ -152,6 +189,41 @@ impl Mailbox {
     }
 }
 
+impl AgentObserver for Mailbox {
+    fn synced(&self, host: &str) {
+        self.post(|pending| {
+            pending.synced_agents.insert(host.to_owned());
+            pending.graph_changed = true;
+        });
+    }
+
+    fn lost(&self, host: &str) {
+        self.post(|pending| {
+            pending.synced_agents.remove(host);
+            pending.lost_agents.insert(host.to_owned());
+        });
+    }
+
+    fn replied(&self, host: &str, namespace: &str, kind: &str, status: i64, task: &OnDemandTask) {
+        if namespace != ON_DEMAND_CAPTURE || kind != "StartReply" {
+            return;
+        }
+        let reply = StartReply {
+            host: host.to_owned(),
+            key: NodeCaptureKey {
+                capture: task.resource_id(),
+                node: task.node.clone(),
+            },
+            status,
+        };
+        self.post(|pending| {
+            if pending.replies.len() < MAX_MESSAGES {
+                pending.replies.push(reply);
+            }
+        });
+    }
+}
+
 impl Observer<CaptureSpec> for Mailbox {
     fn created(&self, _: &CaptureSpec, _: Option<Timestamp>) {
         self.capture_created();
@@ -177,13 +249,20 @@ impl Observer<CaptureSpec> for Mailbox {
 
 impl Pending {
     fn is_urgent(&self) -> bool {
-        self.stop || self.created || !self.deleted.is_empty() || !self.deleted_nodes.is_empty()
+        self.stop
+            || self.created
+            || !self.deleted.is_empty()
+            || !self.deleted_nodes.is_empty()
+            || !self.replies.is_empty()
+            || !self.requests.is_empty()
+            || !self.lost_agents.is_empty()
     }
 
     fn take_urgent(&mut self) -> Self {
         let graph_changed = std::mem::take(&mut self.graph_changed);
+        let synced_agents = std::mem::take(&mut self.synced_agents);
         let taken = std::mem::take(self);
-        self.graph_changed = graph_changed;
+        (self.graph_changed, self.synced_agents) = (graph_changed, synced_agents);
         taken
     }
 }

@@ -2,15 +2,19 @@
 //!
 //! ```text
 //! resource API ─ created, deleted ─┐
-//! dispatcher ─── graph events ─────┴ Mailbox ─ Reconciler ─ Selector ─ query → nodes
-//!                                                       └─ Opener ── NodeCapture, one per node
+//! dispatcher ─── graph events ─────┼ Mailbox ─ Reconciler ─ Selector ─ query → nodes
+//! analyzer ───── requests ─────────┤                    ├─ Opener ── NodeCapture, one per node
+//! agent ──────── replies ──────────┘                    └─ AgentLinks ── RemoteCaptures
 //! ```
 
 mod mailbox;
 mod node_capture;
 mod node_status;
+mod on_agents;
 mod opener;
 mod reconciler;
+mod remote_captures;
+mod requests;
 mod ring_memory;
 mod selector;
 #[cfg(feature = "spp")]
@@ -23,6 +27,7 @@ pub use totals::CaptureTotals;
 pub(super) use mailbox::Mailbox;
 pub(super) use opener::Opener;
 pub(super) use reconciler::{Reconciler, ReconcilerOptions};
+pub(super) use requests::{CaptureAction, CaptureRequest};
 pub(super) use ring_memory::RingMemory;
 #[cfg(feature = "spp")]
 pub(super) use spp_tap::SppTap;

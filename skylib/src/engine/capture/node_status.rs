@@ -3,7 +3,7 @@
 use crate::api::CaptureSpec;
 use crate::capture::CaptureStats;
 use crate::flow::KeyIgnore;
-use crate::graph::{Graph, MetadataOp, NodeId};
+use crate::graph::{Graph, MetadataOp, Node, NodeId};
 use crate::time::Timestamp;
 use crate::value::{Map, Value};
 
@@ -72,13 +72,31 @@ pub(super) fn remove(graph: &mut Graph, node: &NodeId, capture: &str, now: Times
     set(graph, node, entries, now);
 }
 
+/// Returns whether a node shows a capture as active.
+pub(super) fn is_active(node: &Node, capture: &str) -> bool {
+    let entry = entries(node).iter().find(|entry| id_of(entry) == capture);
+    let state = entry
+        .and_then(Value::as_map)
+        .and_then(|map| map.get("State"));
+    state.and_then(Value::as_text) == Some("active")
+}
+
+/// Iterates over the ids of the captures that a node shows.
+pub(super) fn ids(node: &Node) -> impl Iterator<Item = &str> {
+    entries(node).iter().map(id_of).filter(|id| !id.is_empty())
+}
+
+fn entries(node: &Node) -> &[Value] {
+    let list = node.metadata.get(KEY).and_then(Value::as_list);
+    list.unwrap_or_default()
+}
+
 /// Returns the entries of the other captures.
 fn others(graph: &Graph, node: &NodeId, capture: &str) -> Vec<Value> {
-    let list = graph
+    let entries = graph
         .node(node)
-        .and_then(|node| node.metadata.get(KEY))
-        .and_then(Value::as_list);
-    let entries = list.unwrap_or_default();
+        .map(|node| entries(node))
+        .unwrap_or_default();
     entries
         .iter()
         .filter(|entry| id_of(entry) != capture)
@@ -110,7 +128,7 @@ const KEY: &str = "Captures";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Metadata, Node, Origin};
+    use crate::graph::{Metadata, Origin};
 
     const NOW: Timestamp = Timestamp::from_ms(1);
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::target::is_capturable;
+use super::target::has_packet_socket;
 use crate::api::CaptureSpec;
 use crate::engine::query::{QueryOptions, QueryRunner};
 use crate::graph::Node;
@@ -32,15 +32,15 @@ impl Selector {
         }
     }
 
-    /// Evaluates the query and returns the selected nodes that have the origin `own` and a type on
-    /// which packets can be captured.
+    /// Evaluates the query and returns the selected nodes that `accepts` accepts and that have a type
+    /// on which packets can be captured.
     ///
     /// # Errors
     /// Returns an error if the query is invalid, fails, or takes longer than [`QUERY_TIMEOUT`].
     pub(super) fn select(
         &mut self,
         queries: &QueryRunner,
-        own: &str,
+        accepts: &dyn Fn(&Node) -> bool,
         is_stopping: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Arc<Node>>, String> {
         let started = queries.clock.now();
@@ -61,7 +61,7 @@ impl Selector {
             Err(error) => Err(error.to_string()),
         };
         self.cost = queries.clock.now().duration_since(started);
-        answer.map(|answer| capturable(answer, own))
+        answer.map(|answer| capturable(answer, accepts))
     }
 
     /// Logs the problem of this evaluation, unless it is the same as that of the last evaluation.
@@ -76,14 +76,15 @@ impl Selector {
 }
 
 /// Returns the nodes of an answer on which packets can be captured, each once.
-fn capturable(answer: Answer, own: &str) -> Vec<Arc<Node>> {
+fn capturable(answer: Answer, accepts: &dyn Fn(&Node) -> bool) -> Vec<Arc<Node>> {
     let nodes = match answer {
         Answer::Nodes(nodes) => nodes,
         Answer::Paths(paths) => paths.into_iter().flatten().collect(),
         _ => Vec::new(),
     };
     let mut seen = HashSet::new();
-    let wanted = |node: &Arc<Node>| is_capturable(node, own) && seen.insert(node.id.clone());
+    let wanted =
+        |node: &Arc<Node>| accepts(node) && has_packet_socket(node) && seen.insert(node.id.clone());
     nodes.into_iter().filter(wanted).collect()
 }
 
@@ -148,9 +149,10 @@ mod tests {
     #[test]
     fn a_query_that_takes_too_long_is_ended() {
         let mut selector = selector();
-        let nodes = selector.select(&queries(1), "agent.h", &|| false);
+        let own = |node: &Node| *node.origin == *"agent.h";
+        let nodes = selector.select(&queries(1), &own, &|| false);
         assert_eq!(nodes.unwrap().len(), 5_000);
-        let problem = selector.select(&queries(400), "agent.h", &|| false);
+        let problem = selector.select(&queries(400), &own, &|| false);
         assert_eq!(problem.unwrap_err(), "the query takes longer than 1s");
         assert!(selector.cost >= QUERY_TIMEOUT);
     }
@@ -158,7 +160,7 @@ mod tests {
     #[test]
     fn a_query_ends_with_the_thread() {
         let mut selector = selector();
-        let ended = selector.select(&queries(0), "agent.h", &|| true);
+        let ended = selector.select(&queries(0), &|_| true, &|| true);
         assert!(ended.is_err());
         assert_eq!(selector.cost, Duration::ZERO);
     }

@@ -13,9 +13,11 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use prost::Message as _;
 
+use super::agent_tables::AgentTables;
 use super::batch_queue::{BatchQueue, FlowBatch};
 use super::hub_reader::{Fetches, HubReader};
 use super::remote_flows::{IngestionStatus, RemoteFlows};
+use super::uplink::FlowUplink;
 use crate::capture::CaptureHandle;
 use crate::engine::bus::Bus;
 use crate::flow::{
@@ -117,6 +119,10 @@ pub struct FlowHub {
     next_table: AtomicUsize,
     queue: BatchQueue,
     remote: RemoteFlows,
+    /// Flow tables of connected agents; `None` in an engine that accepts no agents.
+    agents: Option<AgentTables>,
+    /// Queue of flows for the analyzers of this agent; `None` in an engine without analyzers.
+    uplink: Option<Arc<FlowUplink>>,
     table_timeouts: AtomicU64,
     options: FlowOptions,
     store: Option<Arc<dyn FlowStore>>,
@@ -139,6 +145,8 @@ impl FlowHub {
             next_table: AtomicUsize::new(0),
             queue: BatchQueue::new(options.max_buffered, options.max_buffered_bytes),
             remote: RemoteFlows::new(options.remote_max_age, options.remote_max_bytes),
+            agents: None,
+            uplink: None,
             table_timeouts: AtomicU64::new(0),
             options,
             store: None,
@@ -151,6 +159,30 @@ impl FlowHub {
     /// Sets the memory budget for the messages in the queues of subscribers.
     pub(crate) fn with_memory(self, memory: MemoryBudget) -> Self {
         Self { memory, ..self }
+    }
+
+    /// Adds the flow tables of connected agents.
+    pub(crate) fn with_agents(self, agents: AgentTables) -> Self {
+        Self {
+            agents: Some(agents),
+            ..self
+        }
+    }
+
+    /// Sets the queue of flows for the analyzers of this agent.
+    pub(crate) fn with_uplink(self, uplink: Option<Arc<FlowUplink>>) -> Self {
+        Self { uplink, ..self }
+    }
+
+    /// Returns the flow tables of connected agents.
+    pub(super) const fn agents(&self) -> Option<&AgentTables> {
+        self.agents.as_ref()
+    }
+
+    /// Returns the queue of flows for the analyzers of this agent.
+    #[must_use]
+    pub fn uplink(&self) -> Option<&Arc<FlowUplink>> {
+        self.uplink.as_ref()
     }
 
     /// Returns a source of the flows of this hub whose queries end once `is_interrupted` returns
@@ -209,7 +241,7 @@ impl FlowHub {
 
     /// Queues flows of a capture for the subscribers and the store. Never blocks.
     pub fn push(&self, flows: Vec<Flow>) {
-        if self.bus.is_empty() && self.store.is_none() {
+        if self.bus.is_empty() && self.store.is_none() && self.uplink.is_none() {
             return;
         }
         self.queue.push(FlowBatch {
@@ -255,6 +287,9 @@ impl FlowHub {
 
     /// Sends statistics of a capture to the subscribers.
     pub(crate) fn send_stats(&self, stats: &FlowStats) {
+        if let Some(uplink) = &self.uplink {
+            uplink.push_stats(stats);
+        }
         if self.bus.is_wanted(STATS) {
             let json = serde_json::to_vec(stats).unwrap_or_default();
             let message = BroadcastMessage::object(STATS, "stats", json);
@@ -311,8 +346,11 @@ impl FlowHub {
         let FlowBatch {
             flows, is_remote, ..
         } = batch;
+        if let Some(uplink) = &self.uplink {
+            uplink.push(&flows);
+        }
         if is_remote && !flows.is_empty() {
-            self.remote.put(flows.clone(), now);
+            self.cache(flows.clone(), now);
         }
         match &self.store {
             Some(store) if self.bus.is_empty() => {
@@ -325,6 +363,16 @@ impl FlowHub {
             }
             None => flows,
         }
+    }
+
+    /// Caches the flows for live queries that no flow table answers.
+    fn cache(&self, flows: Vec<Flow>, now: Timestamp) {
+        let (answered, others) = match &self.agents {
+            Some(agents) => agents.partition(flows),
+            None => (Vec::new(), flows),
+        };
+        self.remote.put(others, now);
+        self.remote.remove(&answered);
     }
 
     /// Sends one message with all flows, and one for each capture that a subscriber selects.

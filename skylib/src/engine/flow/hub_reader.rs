@@ -1,15 +1,19 @@
 //! `HubReader`: answers flow queries of a [`FlowHub`] that can be interrupted.
 //!
-//! Live queries are sent to all flow tables concurrently and their answers merged; queries about
+//! Live queries are sent to all flow tables, here and at connected agents, concurrently, and their
+//! answers are merged; queries about
 //! the past are answered by the flow store. Every wait for other threads is divided into periods of
 //! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns
 //! within milliseconds.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::agent_tables::AskedAgents;
 use super::hub::FlowHub;
+use super::query_warnings::QueryWarnings;
 use crate::capture::{CaptureHandle, PendingFlows};
 use crate::engine::monotonic;
 use crate::flow::{
@@ -26,6 +30,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) struct HubReader<'a> {
     hub: &'a FlowHub,
     is_interrupted: &'a (dyn Fn() -> bool + Sync),
+    /// Receives a sentence about each agent whose flows are missing in an answer.
+    warnings: Option<&'a QueryWarnings>,
 }
 
 impl<'a> HubReader<'a> {
@@ -37,7 +43,53 @@ impl<'a> HubReader<'a> {
         Self {
             hub,
             is_interrupted,
+            warnings: None,
         }
+    }
+
+    /// Sets the receiver of warnings about incomplete answers.
+    pub(crate) const fn with_warnings(self, warnings: Option<&'a QueryWarnings>) -> Self {
+        Self { warnings, ..self }
+    }
+
+    /// Returns the time until which all tables must have answered.
+    fn deadline(&self) -> Instant {
+        monotonic::now() + self.hub.options().table_timeout
+    }
+
+    /// Sends a query to the connected agents.
+    fn ask_agents(&self, query: &FlowQuery) -> AskedAgents {
+        let agents = self.hub.agents();
+        agents.map(|agents| agents.ask(query)).unwrap_or_default()
+    }
+
+    /// Waits for the answers of the agents until a deadline.
+    fn of_agents(
+        &self,
+        asked: AskedAgents,
+        query: &FlowQuery,
+        deadline: Instant,
+    ) -> Result<Vec<FlowSet>, FlowQueryError> {
+        let Some(agents) = self.hub.agents() else {
+            return Ok(Vec::new());
+        };
+        let mut warnings = Vec::new();
+        let sets = agents.collect(asked, query, deadline, self.is_interrupted, &mut warnings);
+        if let Some(all) = self.warnings {
+            all.add(warnings);
+        }
+        sets
+    }
+
+    /// Returns the cached flows of agents, except those that a table of an agent has answered.
+    fn cached(&self, query: &FlowQuery, answered: &[FlowSet]) -> Result<FlowSet, FlowQueryError> {
+        let mut set = self.hub.remote().query(query)?;
+        if answered.iter().any(|set| !set.flows.is_empty()) {
+            let flows = answered.iter().flat_map(|set| &set.flows);
+            let known: HashSet<&Text> = flows.map(|flow| &flow.uuid).collect();
+            set.flows.retain(|flow| !known.contains(&flow.uuid));
+        }
+        Ok(set)
     }
 
     /// Returns the flow store.
@@ -49,10 +101,10 @@ impl<'a> HubReader<'a> {
     /// that does not answer in time is counted and skipped.
     fn fan_out<T>(
         &self,
+        deadline: Instant,
         start: impl Fn(&CaptureHandle) -> Result<PendingFlows, FlowQueryError>,
         finish: impl Fn(PendingFlows) -> Result<T, FlowQueryError>,
     ) -> Result<Vec<T>, FlowQueryError> {
-        let deadline = monotonic::now() + self.hub.options().table_timeout;
         let mut started = Vec::new();
         for table in self.hub.tables() {
             started.push(self.start(deadline, || start(&table))?);
@@ -134,15 +186,22 @@ impl FlowSource for HubReader<'_> {
             sort: part.sort,
             dedup: part.dedup,
         };
+        let deadline = self.deadline();
+        let asked = self.ask_agents(&part);
         let mut merged = FlowSet::default();
         for set in self.fan_out(
+            deadline,
             |table| table.start_query(&part, POLL_INTERVAL),
             PendingFlows::into_flows,
         )? {
             merged.merge(set, &order)?;
         }
+        let of_agents = self.of_agents(asked, &part, deadline)?;
         if !self.hub.remote().is_empty() {
-            merged.merge(self.hub.remote().query(&part)?, &order)?;
+            merged.merge(self.cached(&part, &of_agents)?, &order)?;
+        }
+        for set in of_agents {
+            merged.merge(set, &order)?;
         }
         if let Some((from, to)) = query.range {
             merged.slice(from, to);
@@ -159,11 +218,19 @@ impl FlowSource for HubReader<'_> {
         if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
             return Ok(self.query(query)?.flows.len() as u64);
         }
+        let deadline = self.deadline();
+        let asked = self.ask_agents(query);
         let counts = self.fan_out(
+            deadline,
             |table| table.start_count(query, POLL_INTERVAL),
             PendingFlows::into_count,
         )?;
-        Ok(counts.into_iter().sum::<u64>() + self.hub.remote().count(query)?)
+        let of_agents = self.of_agents(asked, query, deadline)?;
+        let remote = match of_agents.iter().map(|set| set.flows.len() as u64).sum() {
+            0 => self.hub.remote().count(query)?,
+            count => count + self.cached(query, &of_agents)?.flows.len() as u64,
+        };
+        Ok(counts.into_iter().sum::<u64>() + remote)
     }
 
     fn metrics(

@@ -3,22 +3,29 @@
 //! ```text
 //! capture ─ HubSink ─┐                            ┌─ RemoteFlows (flows of agents)
 //! agent ─── ingest ──┴─ BatchQueue ─ batcher ─────┼─ FlowStore
-//!                                                 └─ Bus ─ subscribers
+//!                                                 ├─ Bus ─ subscribers
+//!                                                 └─ FlowUplink ─ analyzers of an agent
 //! file ──── Importer ─ FlowStore, or RemoteFlows without a store
-//! query ─── HubReader ── live tables and RemoteFlows; FlowStore for the past
+//! query ─── HubReader ── live tables, AgentTables, and RemoteFlows; FlowStore for the past
 //! ```
 
+mod agent_tables;
 mod batch_queue;
 mod hub;
 mod hub_reader;
 mod import;
+mod query_warnings;
 mod remote_flows;
 mod udp_drops;
+mod uplink;
 
 pub use hub::{FlowHub, FlowOptions, TableId};
 pub use import::{ImportOptions, ImportSummary};
+pub use query_warnings::QueryWarnings;
 pub use remote_flows::IngestionStatus;
 pub use udp_drops::udp_receive_drops;
+pub use uplink::{FlowUplink, UplinkStatus};
 
+pub(super) use agent_tables::AgentTables;
 pub(super) use hub::HubSink;
 pub(super) use import::Importer;

@@ -68,6 +68,13 @@ impl RemoteFlows {
         self.live.put(flows, now);
     }
 
+    /// Drops the records of flows that a flow table answers again.
+    pub(super) fn remove(&self, flows: &[Flow]) {
+        if !flows.is_empty() && !self.is_empty() {
+            self.live.remove(flows.iter().map(|flow| &flow.uuid));
+        }
+    }
+
     /// Drops records that are too old.
     pub(super) fn expire(&self, now: Timestamp) {
         self.live.expire(now);

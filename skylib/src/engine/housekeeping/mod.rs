@@ -16,6 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use self::expiry::Expiry;
 use crate::engine::flow::FlowHub;
 use crate::engine::graph::SharedGraph;
+use crate::engine::replication::Replication;
 use crate::engine::resource::{Expirable, Observer};
 use crate::time::{Clock, Timestamp};
 
@@ -25,6 +26,7 @@ pub(super) struct Housekeeping {
     expiries: Vec<Expiry>,
     graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
+    replication: Arc<Replication>,
     clock: Arc<dyn Clock>,
     next_retention: Timestamp,
 }
@@ -36,6 +38,7 @@ impl Housekeeping {
         resources: Vec<Arc<dyn Expirable>>,
         graph: Arc<SharedGraph>,
         flows: Arc<FlowHub>,
+        replication: Arc<Replication>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -43,6 +46,7 @@ impl Housekeeping {
             expiries: resources.into_iter().map(Expiry::new).collect(),
             graph,
             flows,
+            replication,
             next_retention: clock.now(),
             clock,
         }
@@ -78,6 +82,7 @@ impl Housekeeping {
             }
         }
         let expiries = self.expiries.iter().filter_map(Expiry::next);
+        let expiries = expiries.chain(self.replication.expire());
         expiries.fold(self.next_retention, Timestamp::min)
     }
 }

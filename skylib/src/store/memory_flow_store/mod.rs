@@ -62,6 +62,14 @@ impl MemoryFlowStore {
         }
     }
 
+    /// Drops the flows with these UUIDs.
+    pub(crate) fn remove<'a>(&self, uuids: impl IntoIterator<Item = &'a Text>) {
+        let mut state = self.write();
+        for uuid in uuids {
+            state.remove(uuid);
+        }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -196,6 +204,13 @@ impl State {
         stored.drop_before(seen.as_ms());
         self.status.bytes += stored.bytes();
         self.flows.insert(self.updates, Arc::new(stored));
+    }
+
+    fn remove(&mut self, uuid: &Text) {
+        let update = self.by_uuid.remove(uuid);
+        if let Some(stored) = update.and_then(|update| self.flows.remove(&update)) {
+            self.status.bytes -= stored.bytes();
+        }
     }
 
     /// Evicts the least recently updated flow if it exceeds a limit. Returns whether a flow was

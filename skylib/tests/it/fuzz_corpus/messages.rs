@@ -2,6 +2,8 @@
 
 use super::replay;
 
+#[path = "../../../../fuzz/checks/agent_message.rs"]
+mod agent_message;
 #[path = "../../../../fuzz/checks/envelope.rs"]
 mod envelope;
 #[path = "../../../../fuzz/checks/flow_message.rs"]
@@ -24,6 +26,15 @@ fn protobuf_envelopes() {
 #[test]
 fn flows_of_agents() {
     replay("flow_message", flow_message::check, &flow_message_seeds());
+}
+
+#[test]
+fn requests_and_replies_of_agents() {
+    replay(
+        "agent_message",
+        agent_message::check,
+        &agent_message_seeds(),
+    );
 }
 
 #[test]
@@ -124,6 +135,29 @@ fn ws_message_seeds() -> [(&'static str, Vec<u8>); 8] {
             "not_utf8",
             b"{\"Namespace\":\"Graph\",\"Type\":\"NodeAdded\",\"Obj\":{\"ID\":\"\xff\"}}".to_vec(),
         ),
+    ]
+}
+
+/// Encoding, and an object.
+fn agent_message_seeds() -> [(&'static str, Vec<u8>); 6] {
+    let json = |text: &str| [b"\x00", text.as_bytes()].concat();
+    let task = r#"{"NodeID":"n","Resource":{"UUID":"c","GremlinQuery":"G.V()"}}"#;
+    let query = r#"{"Type":"SearchQuery","query":{"Filter":{"BoolFilter":{"Op":1,"Filters":[{"TermStringFilter":{"Key":"NodeTID","Value":"t"}},{"NullFilter":{"Key":"ICMP"}},{"RegexFilter":{"Key":"Application","Value":"D.*"}},{"IPV4RangeFilter":{"Key":"Network.A","Value":"10.0.0.0/8"}},{"BoolFilter":{"Op":2,"Filters":[{"GteInt64Filter":{"Key":"Last","Value":5}}]}}]}},"PaginationRange":{"From":1,"To":9},"Sort":true,"SortBy":"Last","SortOrder":2,"Dedup":true,"DedupBy":"TrackingID"}}"#;
+    let protobuf = "01 0a0b5365617263685175657279 1229 0a1d421b080112170a150a0b4170706c69636174696f6e\
+                    120649434d507634180132044c6173743801";
+    [
+        ("task", json(task)),
+        ("query", json(query)),
+        ("query_protobuf", super::hex(protobuf)),
+        (
+            "result",
+            json(r#"{"Status":200,"FlowSetBytes":["CgQKAmYx","EAEYAg=="]}"#),
+        ),
+        (
+            "result_protobuf",
+            super::hex("01 08c801 1206 0a04 0a026631 1204 1001 1802"),
+        ),
+        ("failed", json(r#"{"Status":404,"FlowSetBytes":null}"#)),
     ]
 }
 

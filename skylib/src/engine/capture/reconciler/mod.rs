@@ -18,11 +18,15 @@ use std::time::Duration;
 use super::mailbox::{Mailbox, Pause};
 use super::node_capture::{NodeCapture, NodeCaptureKey, NodeCaptureState};
 use super::node_status;
+use super::on_agents::AgentCaptures;
 use super::opener::Opener;
+use super::remote_captures::RemoteCaptures;
+use super::requests::CaptureRequest;
 use super::selector::Selector;
 use super::totals::CaptureTotals;
 use crate::api::{CaptureSpec, ResourceStore};
 use crate::engine::bus::Bus;
+use crate::engine::fleet::AgentLinks;
 use crate::engine::flow::FlowHub;
 use crate::engine::graph::SharedGraph;
 use crate::engine::query::QueryRunner;
@@ -52,38 +56,41 @@ pub(crate) struct ReconcilerOptions {
     pub(crate) stats_interval: Duration,
     /// Maximum number of active captures, each with a packet ring and a flow table.
     pub(crate) max_active: usize,
-    /// Whether this process opens captures. Otherwise agents open them, including the agent of this
-    /// host.
+    /// Whether this process opens the captures on the nodes of its own host.
     pub(crate) is_local: bool,
 }
 
 /// State of the reconcile loop.
 pub(crate) struct Reconciler {
-    mailbox: Arc<Mailbox>,
+    pub(super) mailbox: Arc<Mailbox>,
     resources: Arc<ResourceStore<CaptureSpec>>,
-    graph: Arc<SharedGraph>,
+    pub(super) graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
-    graph_bus: Arc<Bus<BroadcastMessage>>,
+    pub(super) graph_bus: Arc<Bus<BroadcastMessage>>,
     queries: QueryRunner,
-    opener: Opener,
+    pub(super) opener: Opener,
     options: ReconcilerOptions,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     /// Known captures, by id.
-    selectors: HashMap<String, Selector>,
+    pub(super) selectors: HashMap<String, Selector>,
     /// Ids of the captures whose queries are still to be evaluated, the next one last.
     queue: Vec<String>,
     /// Start of the current round of queries; `None` between rounds.
     round_start: Option<Timestamp>,
     /// Time during which a changed graph does not start a round.
     pause: Pause,
+    /// Captures on the nodes of agents.
+    pub(super) agents: AgentCaptures,
+    /// Requests of analyzers that wait for the compilation of a filter.
+    pub(super) waiting: Vec<CaptureRequest>,
     /// Captures that run or failed, at most [`MAX_NODE_CAPTURES`].
-    node_captures: HashMap<NodeCaptureKey, NodeCapture>,
+    pub(super) node_captures: HashMap<NodeCaptureKey, NodeCapture>,
     /// Number of active entries of `node_captures`; at most `options.max_active`.
     active: usize,
     /// Sum of the counters of the captures that have ended.
     ended_totals: CaptureTotals,
     /// Whether `node_captures` has changed since it was last published.
-    changed: bool,
+    pub(super) changed: bool,
     next_stats: Timestamp,
     next_stats_message: Timestamp,
 }
@@ -94,6 +101,7 @@ impl Reconciler {
         resources: Arc<ResourceStore<CaptureSpec>>,
         queries: QueryRunner,
         graph_bus: Arc<Bus<BroadcastMessage>>,
+        links: Arc<AgentLinks>,
         opener: Opener,
         options: ReconcilerOptions,
     ) -> Self {
@@ -113,6 +121,11 @@ impl Reconciler {
             queue: Vec::new(),
             round_start: None,
             pause: Pause::default(),
+            agents: AgentCaptures {
+                links,
+                captures: RemoteCaptures::default(),
+            },
+            waiting: Vec::new(),
             node_captures: HashMap::new(),
             active: 0,
             ended_totals: CaptureTotals::default(),
@@ -138,8 +151,14 @@ impl Reconciler {
             if !pending.deleted_nodes.is_empty() || !pending.deleted.is_empty() {
                 self.end(pending.deleted_nodes, pending.deleted);
             }
+            self.forget_agents(&pending.lost_agents);
+            self.handle_replies(pending.replies);
+            self.serve(pending.requests);
             if pending.graph_changed {
                 self.start_round();
+            }
+            if !pending.synced_agents.is_empty() {
+                self.stop_leftovers(&pending.synced_agents);
             }
             if pending.created {
                 self.add_new_captures();
@@ -183,6 +202,8 @@ impl Reconciler {
         let nodes: HashSet<NodeId> = nodes.into_iter().collect();
         let captures: HashSet<String> = captures.into_iter().collect();
         self.selectors.retain(|id, _| !captures.contains(id));
+        self.stop_on_agents(&captures);
+        self.end_on_deleted_nodes(&nodes);
         self.stop_where(|key| nodes.contains(&key.node) || captures.contains(&key.capture));
         if self.active < self.node_captures.len() {
             // A capture that failed because of the limit may start now.
@@ -204,6 +225,8 @@ impl Reconciler {
     /// Starts a round: queues all queries, the cheapest first.
     fn start_round(&mut self) {
         self.stop_on_missing_nodes();
+        self.confirm_on_agents();
+        self.serve_waiting();
         self.round_start = Some(self.clock.now());
         let mut all: Vec<_> = self.selectors.iter().map(|(id, s)| (s.cost, id)).collect();
         all.sort_by(|a, b| b.cmp(a));
@@ -228,7 +251,7 @@ impl Reconciler {
 
     /// Evaluates the query of a capture and starts it on the selected nodes where it is not active.
     fn evaluate(&mut self, id: &str) {
-        if !self.options.is_local {
+        if !self.options.is_local && self.agents.links.is_empty() {
             return;
         }
         let Some(selector) = self.selectors.get_mut(id) else {
@@ -236,7 +259,11 @@ impl Reconciler {
         };
         let spec = Arc::clone(&selector.spec);
         let is_stopping = || self.mailbox.is_stopping();
-        let nodes = selector.select(&self.queries, &self.opener.origin, &is_stopping);
+        let (is_local, own) = (self.options.is_local, &*self.opener.origin);
+        let is_here = |node: &Node| is_local && &*node.origin == own;
+        let links = &self.agents.links;
+        let accepts = |node: &Node| is_here(node) || links.host_of_origin(&node.origin).is_some();
+        let nodes = selector.select(&self.queries, &accepts, &is_stopping);
         if self.mailbox.is_stopping() {
             return;
         }
@@ -250,10 +277,13 @@ impl Reconciler {
                 capture: id.to_owned(),
                 node: node.id.clone(),
             };
+            let is_here = self.options.is_local && *node.origin == *self.opener.origin;
+            let count = self.node_captures.len() + self.agents.captures.len();
             match self.node_captures.get(&key) {
                 Some(capture) if capture.is_active() => {}
-                None if self.node_captures.len() >= MAX_NODE_CAPTURES => is_full = true,
-                _ => self.start(key, &spec, &node),
+                None if count >= MAX_NODE_CAPTURES => is_full = true,
+                _ if is_here => self.start(key, &spec, &node),
+                _ => self.start_on_agent(key, &spec, &node),
             }
         }
         if is_full {
@@ -266,7 +296,7 @@ impl Reconciler {
         }
     }
 
-    fn start(&mut self, key: NodeCaptureKey, spec: &Arc<CaptureSpec>, node: &Node) {
+    pub(super) fn start(&mut self, key: NodeCaptureKey, spec: &Arc<CaptureSpec>, node: &Node) {
         let max_active = self.options.max_active;
         let opened = if self.active < max_active {
             let mailbox = Arc::clone(&self.mailbox);
@@ -339,7 +369,7 @@ impl Reconciler {
 
     /// Stops the captures with selected keys. All are signaled before the first is joined, so that
     /// they flush their last packets in parallel.
-    fn stop_where(&mut self, is_selected: impl Fn(&NodeCaptureKey) -> bool) {
+    pub(super) fn stop_where(&mut self, is_selected: impl Fn(&NodeCaptureKey) -> bool) {
         let stopped: Vec<(NodeCaptureKey, NodeCapture)> = self
             .node_captures
             .extract_if(|key, _| is_selected(key))
@@ -441,7 +471,7 @@ impl Reconciler {
     }
 
     /// Publishes the running captures and the nodes that have captures.
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         let mut counts = HashMap::new();
         let mut nodes = HashSet::new();
         for (key, capture) in &self.node_captures {
@@ -450,6 +480,12 @@ impl Reconciler {
                 *counts.entry(key.capture.clone()).or_insert(0) += 1;
             }
         }
+        self.agents.captures.for_each(|key, is_active| {
+            nodes.insert(key.node.clone());
+            if is_active {
+                *counts.entry(key.capture.clone()).or_insert(0) += 1;
+            }
+        });
         self.mailbox.show(counts, nodes);
         self.publish_totals();
     }
@@ -467,128 +503,4 @@ impl Reconciler {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::capture::BpfCompiler;
-    use crate::engine::capture::RingMemory;
-    use crate::engine::flow::FlowOptions;
-    use crate::flow::FlowTableOptions;
-    use crate::graph::{Graph, Metadata, Origin};
-    use crate::gremlin::Limits;
-    use crate::store::MemoryDocStore;
-    use crate::time::SystemClock;
-
-    fn reconciler(max_active: usize) -> Reconciler {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), Vec::new());
-        let queries = QueryRunner {
-            graph: Arc::new(graph),
-            flows: Arc::new(FlowHub::new(FlowOptions::default())),
-            clock: Arc::clone(&clock),
-            time_zone: jiff::tz::TimeZone::UTC,
-            limits: Limits::default(),
-            filters: BpfCompiler::default(),
-        };
-        let (resources, _) = ResourceStore::open(Arc::new(MemoryDocStore::default())).unwrap();
-        let opener = Opener {
-            graph: Arc::clone(&queries.graph),
-            flows: Arc::clone(&queries.flows),
-            table: FlowTableOptions::default(),
-            clock,
-            origin: "agent.h".to_owned(),
-            rings: RingMemory::new(8 << 20, 64 << 20),
-            filters: BpfCompiler::default(),
-        };
-        let options = ReconcilerOptions {
-            is_local: true,
-            stats_interval: Duration::from_secs(1),
-            max_active,
-        };
-        let (mailbox, resources) = (Arc::default(), Arc::new(resources));
-        Reconciler::new(mailbox, resources, queries, Arc::default(), opener, options)
-    }
-
-    /// Returns the loopback interface, on which a capture runs if the test has the privilege.
-    fn loopback() -> Node {
-        let metadata = serde_json::from_str(
-            r#"{"Name":"lo","Type":"device","EncapType":"loopback","TID":"t","LinkFlags":["UP"]}"#,
-        );
-        let metadata: Metadata = metadata.unwrap();
-        Node::new("lo", metadata, SystemClock.now()).with_origin(Origin::new("agent", "h"))
-    }
-
-    fn key(capture: &str) -> NodeCaptureKey {
-        NodeCaptureKey {
-            capture: capture.to_owned(),
-            node: "lo".into(),
-        }
-    }
-
-    fn spec(capture: &str) -> Arc<CaptureSpec> {
-        Arc::new(CaptureSpec {
-            uuid: capture.to_owned(),
-            ..CaptureSpec::default()
-        })
-    }
-
-    fn shown(reconciler: &Reconciler) -> String {
-        let mut text = String::new();
-        reconciler.graph.read(&mut |graph| {
-            let node = graph.node(&"lo".into());
-            let captures = node.and_then(|node| node.metadata.get("Captures"));
-            text = serde_json::to_string(&captures).unwrap();
-        });
-        text
-    }
-
-    #[test]
-    fn a_capture_whose_node_is_deleted_while_it_is_opened_is_closed_at_once() {
-        let mut reconciler = reconciler(8);
-        reconciler.start(key("c"), &spec("c"), &loopback());
-        assert!(reconciler.node_captures.is_empty());
-        assert_eq!(reconciler.active, 0);
-    }
-
-    #[test]
-    fn a_capture_whose_node_is_missing_is_dropped_in_a_round() {
-        let mut reconciler = reconciler(8);
-        let graph = Arc::clone(&reconciler.graph);
-        graph.update_as(None, |graph, _| graph.add_node(loopback()).unwrap());
-        reconciler.start(key("c"), &spec("c"), &loopback());
-        assert_eq!(reconciler.node_captures.len(), 1);
-        graph.update_as(None, |graph, now| {
-            graph.delete_node(&"lo".into(), now).unwrap();
-        });
-        reconciler.start_round();
-        assert!(reconciler.node_captures.is_empty());
-        assert_eq!(reconciler.active, 0);
-    }
-
-    #[test]
-    #[ignore = "needs root: captures on the loopback interface"]
-    fn a_capture_beyond_the_limit_is_shown_on_its_node_and_starts_when_another_ends() {
-        let mut reconciler = reconciler(1);
-        let graph = Arc::clone(&reconciler.graph);
-        graph.update_as(None, |graph, _| graph.add_node(loopback()).unwrap());
-        reconciler.start(key("a"), &spec("a"), &loopback());
-        assert_eq!(reconciler.active, 1, "{}", shown(&reconciler));
-        reconciler.start(key("b"), &spec("b"), &loopback());
-        let limit = "limit of 1 active captures reached (agent.capture.max_active)";
-        assert!(shown(&reconciler).contains(limit), "{}", shown(&reconciler));
-        reconciler.end(Vec::new(), vec!["a".to_owned()]);
-        let pause = Pause::default();
-        let pending = reconciler.mailbox.wait(&SystemClock, pause, None);
-        assert!(pending.graph_changed, "a new round is requested");
-        reconciler.start(key("b"), &spec("b"), &loopback());
-        assert!(
-            !shown(&reconciler).contains("Error"),
-            "{}",
-            shown(&reconciler)
-        );
-        reconciler.stop_where(|_| true);
-        assert_eq!(
-            (reconciler.active, shown(&reconciler).as_str()),
-            (0, "null")
-        );
-    }
-}
+mod tests;

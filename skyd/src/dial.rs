@@ -1,0 +1,249 @@
+//! WebSocket connections that the daemon opens: to its analyzers, and to other analyzers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use skylib::api::address::ServiceAddress;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, pki_types::PrivateKeyDer};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use crate::config::Config;
+use crate::tls;
+
+/// Bidirectional byte stream, with or without TLS.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
+
+/// WebSocket connection to a server.
+pub(crate) type Socket = WebSocketStream<Box<dyn ByteStream>>;
+
+/// Opens WebSocket connections with the credentials of this daemon.
+pub(crate) struct Dialer {
+    tls: Option<TlsConnector>,
+    /// Value of the header `Authorization`; `None` without a configured user name.
+    authorization: Option<HeaderValue>,
+    /// Key file of the agents of a daemon on this machine, used without a configured user name.
+    key_file: PathBuf,
+    /// Maximum size of a received message, in bytes.
+    max_message: usize,
+}
+
+/// Server at the other end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    /// Identity of the server.
+    pub(crate) host: String,
+    /// Role of the server: `analyzer` or `agent`.
+    pub(crate) service: String,
+    pub(crate) address: SocketAddr,
+}
+
+impl Dialer {
+    /// Reads the credentials `<prefix>.username` and `<prefix>.password` and the TLS settings.
+    ///
+    /// # Errors
+    /// Returns an error if a setting is invalid; the error names the key.
+    pub(crate) fn from_config(
+        config: &Config,
+        prefix: &str,
+        key_file: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let (name_key, password_key) = (format!("{prefix}.username"), format!("{prefix}.password"));
+        let name = config.text(&name_key);
+        let authorization = match name.as_str() {
+            "" => None,
+            name => {
+                let pair = format!("{name}:{}", config.text(&password_key));
+                let text = format!("Basic {}", BASE64.encode(pair));
+                let mut value = HeaderValue::from_str(&text).context(name_key)?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        Ok(Self {
+            tls: connector(config)?,
+            authorization,
+            key_file,
+            max_message: config.bytes("http.limits.ws_message_bytes"),
+        })
+    }
+
+    /// Opens a WebSocket.
+    ///
+    /// # Errors
+    /// Returns an error if the server cannot be reached, rejects the connection, or does not
+    /// introduce itself as Skydive servers do.
+    pub(crate) async fn open(
+        &self,
+        address: &ServiceAddress,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> anyhow::Result<(Socket, Server)> {
+        let opening = self.open_untimed(address, path, headers);
+        tokio::time::timeout(OPEN_TIMEOUT, opening)
+            .await
+            .unwrap_or_else(|_| bail!("no answer from {address} within {OPEN_TIMEOUT:?}"))
+    }
+
+    async fn open_untimed(
+        &self,
+        address: &ServiceAddress,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> anyhow::Result<(Socket, Server)> {
+        let (stream, peer) = self.connect(address).await?;
+        let mut request = format!("ws://{address}{path}").into_client_request()?;
+        for (name, value) in headers {
+            let value =
+                HeaderValue::from_str(value).with_context(|| format!("{name}: {value:?}"))?;
+            request
+                .headers_mut()
+                .append(HeaderName::from_static(name), value);
+        }
+        self.authenticate(request.headers_mut(), peer);
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(self.max_message))
+            .max_frame_size(Some(self.max_message));
+        let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
+        let (socket, response) = opened.await.map_err(refusal)?;
+        let header = |name: &str| {
+            let value = response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok());
+            value.map(str::to_owned)
+        };
+        // COMPAT: Skydive also rejects servers that do not send both headers.
+        let (Some(host), Some(service)) = (header("x-host-id"), header("x-service-type")) else {
+            bail!("{address} is no analyzer: its answer has no X-Host-ID or X-Service-Type");
+        };
+        let server = Server {
+            host,
+            service,
+            address: peer,
+        };
+        Ok((socket, server))
+    }
+
+    /// Opens a TCP connection, and TLS on it if configured.
+    async fn connect(
+        &self,
+        address: &ServiceAddress,
+    ) -> anyhow::Result<(Box<dyn ByteStream>, SocketAddr)> {
+        let connecting = TcpStream::connect((address.host.as_str(), address.port));
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        let peer = stream.peer_addr()?;
+        let Some(connector) = &self.tls else {
+            return Ok((Box::new(stream), peer));
+        };
+        let name = ServerName::try_from(address.host.clone())
+            .with_context(|| format!("{:?} cannot be the name in a certificate", address.host))?;
+        let stream = connector.connect(name, stream).await;
+        let stream = stream.with_context(|| format!("cannot connect to {address} with TLS"))?;
+        Ok((Box::new(stream), peer))
+    }
+
+    /// Adds the credentials.
+    fn authenticate(&self, headers: &mut HeaderMap, peer: SocketAddr) {
+        // COMPAT: Skydive's clients always send the header, possibly empty.
+        headers.insert(COOKIE, HeaderValue::from_static(""));
+        if let Some(value) = &self.authorization {
+            headers.insert(AUTHORIZATION, value.clone());
+            return;
+        }
+        // Only a daemon on this machine accepts the key, and no other may learn it.
+        if peer.ip().to_canonical().is_loopback()
+            && let Ok(key) = std::fs::read_to_string(&self.key_file)
+            && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
+        {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+    }
+}
+
+/// Returns the TLS connector; `None` if no client TLS is configured.
+fn connector(config: &Config) -> anyhow::Result<Option<TlsConnector>> {
+    let path =
+        |key: &str| Some(PathBuf::from(config.text(key))).filter(|p| !p.as_os_str().is_empty());
+    let identity = match (path(CLIENT_CERT), path(CLIENT_KEY)) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => bail!("{CLIENT_CERT}, {CLIENT_KEY}: set both or neither"),
+    };
+    let roots = tls::configured_roots(config)?;
+    if identity.is_none() && roots.is_none() {
+        return Ok(None);
+    }
+    let roots = roots.unwrap_or_else(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    });
+    let builder = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .context("cannot set up TLS")?
+        .with_root_certificates(roots);
+    let client = match identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            let certificates = tls::certificates(&cert)
+                .with_context(|| format!("{CLIENT_CERT}: {}", cert.display()))?;
+            let key = PrivateKeyDer::from_pem_file(&key)
+                .with_context(|| format!("{CLIENT_KEY}: {}", key.display()))?;
+            builder
+                .with_client_auth_cert(certificates, key)
+                .with_context(|| format!("{CLIENT_CERT}, {CLIENT_KEY}"))?
+        }
+    };
+    Ok(Some(TlsConnector::from(Arc::new(client))))
+}
+
+/// Returns the reason why a server did not accept the connection.
+fn refusal(error: Error) -> anyhow::Error {
+    match error {
+        Error::Http(response) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            let body: String = String::from_utf8_lossy(body)
+                .chars()
+                .take(MAX_REASON)
+                .collect();
+            let status = response.status();
+            anyhow::anyhow!(
+                "the server rejects the connection: {status} {}",
+                body.trim()
+            )
+        }
+        error => anyhow::Error::from(error).context("cannot open the WebSocket"),
+    }
+}
+
+const CLIENT_CERT: &str = "tls.client_cert";
+const CLIENT_KEY: &str = "tls.client_key";
+/// Maximum time for the TCP connection: after a network outage, a new attempt succeeds sooner than
+/// the kernel's retries, whose intervals grow.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum time until a server has accepted a WebSocket.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum length of the server's reason in an error, in characters.
+const MAX_REASON: usize = 200;

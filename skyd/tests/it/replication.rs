@@ -1,0 +1,165 @@
+//! Replication between two analyzers.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::client::{WebSocket, get, query, request};
+use crate::daemon::{Daemon, Folder, until};
+use crate::http::node;
+
+/// Starts an analyzer that connects to another one.
+fn peer_of(other: &Daemon, name: &str) -> Daemon {
+    let addresses = format!("analyzers={}", other.address);
+    Daemon::with(&[&format!("host_id={name}"), &addresses])
+}
+
+fn publisher(daemon: &Daemon, name: &str) -> WebSocket {
+    let headers = [
+        ("X-Client-Type", "pub"),
+        ("X-Host-ID", name),
+        ("X-Persistence-Policy", "DeleteOnDisconnect"),
+    ];
+    WebSocket::open(daemon, "/ws/publisher", &headers)
+}
+
+fn count(daemon: &Daemon, id: &str) -> usize {
+    let found = query(daemon, &format!("G.V().Has('Name', '{id}')"));
+    found.as_array().unwrap().len()
+}
+
+#[test]
+fn both_analyzers_have_the_elements_of_both() {
+    let first = Daemon::with(&["host_id=an"]);
+    let mut early = publisher(&first, "early");
+    early.send_graph("NodeAdded", node("e1"));
+    early.sync(json!({}));
+    let second = peer_of(&first, "bn");
+    until("the first Sync", || count(&second, "e1") == 1);
+    let status = get(&second, "/api/status").json();
+    let outgoer = &status["Peers"]["Outgoers"]["an"];
+    assert_eq!(
+        (&outgoer["IsConnected"], &outgoer["RemoteServiceType"]),
+        (&json!(true), &json!("analyzer"))
+    );
+    let status = get(&first, "/api/status").json();
+    assert_eq!(status["Peers"]["Incomers"]["bn"]["ServiceType"], "analyzer");
+    assert_eq!(status["Peers"]["Outgoers"], json!({}));
+    let mut late = publisher(&second, "late");
+    late.send_graph("NodeAdded", node("l1"));
+    until("the other direction", || count(&first, "l1") == 1);
+    // A change of the whole metadata, by REST on the analyzer that has a copy.
+    let patch = br#"[{"op":"add","path":"/Metadata/K","value":1}]"#;
+    let patched = request(&second, "PATCH", "/api/node/e1", &[], patch);
+    assert_eq!(patched.status, 200);
+    until("the patch", || {
+        query(&first, "G.V('e1').Values('K')") == json!([1])
+    });
+    drop(early);
+    until("the deletion", || count(&second, "e1") == 0);
+    assert_eq!(count(&first, "l1"), 1);
+}
+
+#[test]
+fn what_was_deleted_during_an_outage_does_not_return() {
+    let folder = Folder::new();
+    let first = Daemon::with(&["host_id=an"]);
+    let address = format!("analyzers={}", first.address);
+    let mut second = Daemon::in_folder(&folder.0, &["host_id=bn", &address]);
+    let listen = format!("analyzer.listen={}", second.address);
+    let mut of_first = publisher(&first, "f");
+    let mut of_second = publisher(&second, "s");
+    of_first.send_graph("NodeAdded", node("f1"));
+    of_first.send_graph("NodeAdded", node("f2"));
+    of_second.send_graph("NodeAdded", node("s1"));
+    until("the copies", || {
+        count(&second, "f2") == 1 && count(&first, "s1") == 1
+    });
+    second.stop(Signal::KILL);
+    of_first.send_graph("NodeDeleted", node("f1"));
+    of_first.sync(json!({}));
+    let second = Daemon::in_folder(&folder.0, &["host_id=bn", &address, &listen]);
+    until("the Sync", || count(&second, "f2") == 1);
+    assert_eq!((count(&second, "f1"), count(&first, "f1")), (0, 0));
+    until("the end of the copy", || count(&first, "s1") == 0);
+}
+
+#[test]
+fn three_analyzers_in_a_circle_do_not_repeat_changes() {
+    let first = Daemon::with(&["host_id=a"]);
+    let second = peer_of(&first, "b");
+    let addresses = format!("analyzers={} {}", first.address, second.address);
+    let third = Daemon::with(&["host_id=c", &addresses]);
+    let is_complete = |daemon: &Daemon| {
+        get(daemon, "/api/status").json()["Peers"]["Outgoers"]
+            .as_object()
+            .is_some_and(|peers| {
+                peers.len() == 2 && peers.values().all(|peer| peer["IsConnected"] == true)
+            })
+    };
+    until("all connections", || is_complete(&third));
+    let mut writer = publisher(&first, "w");
+    for i in 0..50 {
+        writer.send_graph("NodeAdded", node(&format!("n{i}")));
+    }
+    let all = json!(50);
+    until("all copies", || {
+        [&second, &third]
+            .iter()
+            .all(|an| query(an, "G.V().Count()") == all)
+    });
+    drop(writer);
+    for analyzer in [&first, &second, &third] {
+        until("the end", || query(analyzer, "G.V().Count()") == json!(0));
+    }
+}
+
+#[test]
+fn an_analyzer_that_lists_itself_does_not_connect_to_itself() {
+    let mut analyzer = Daemon::with(&["host_id=me"]);
+    let listen = format!("analyzer.listen={}", analyzer.address);
+    let address = format!("analyzers={}", analyzer.address);
+    analyzer.stop(Signal::TERM);
+    let analyzer = Daemon::with(&["host_id=me", &listen, &address]);
+    let own = analyzer.address.to_string();
+    until("the attempt", || {
+        let status = get(&analyzer, "/api/status").json();
+        status["Peers"]["Outgoers"][&own]["Error"] == "this analyzer"
+    });
+    assert_eq!(
+        get(&analyzer, "/api/status").json()["Peers"]["Incomers"],
+        json!({})
+    );
+}
+
+#[test]
+fn clusters_exchange_the_selected_part() {
+    let east = Daemon::with(&["host_id=east-1"]);
+    let mut of_east = publisher(&east, "e");
+    of_east.send_graph("NodeAdded", node("e1"));
+    of_east.sync(json!({}));
+    let peer = |key: &str, value: &str| format!("analyzer.peers.east.{key}={value}");
+    let settings = [
+        "host_id=west-1".to_owned(),
+        "analyzer.cluster=west".to_owned(),
+        peer("endpoints", &east.address.to_string()),
+        peer("subscribe_filter", "*"),
+        peer("publish_filter", "Name=w1"),
+    ];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let west = Daemon::with(&settings);
+    until("the part of the other cluster", || count(&west, "e1") == 1);
+    let mut of_west = publisher(&west, "w");
+    of_west.send_graph("NodeAdded", node("w0"));
+    of_west.send_graph("NodeAdded", node("w1"));
+    until("the published node", || count(&east, "w1") == 1);
+    assert_eq!(count(&east, "w0"), 0, "not selected");
+    assert_eq!(
+        query(&east, "G.V().Has('Name', 'w1')")[0]["Origin"],
+        "analyzer.west-1"
+    );
+    of_east.send_graph("NodeDeleted", node("e1"));
+    of_west.send_graph("NodeDeleted", node("w1"));
+    until("the deletions", || {
+        count(&west, "e1") == 0 && count(&east, "w1") == 0
+    });
+}

@@ -1,0 +1,430 @@
+//! Replication: analyzers that copy their graphs to each other.
+//!
+//! ```text
+//! own agents, publishers, REST ─ graph ─ events of own writers ─▶ every peer
+//! peer ─ Sync, changes ─ PeerConnection::apply ─ graph ─ subscribers (never to another peer)
+//! ```
+//!
+//! A change from a peer has an author with [`PEER_AUTHOR`] set and is not sent to peers, so no loop
+//! is possible, whatever the connections between the analyzers are. Each analyzer sends only its own
+//! elements ([`PeerElements`]); all analyzers must therefore be connected to each other. Elements of
+//! a lost peer remain for a while, because its agents may change to another analyzer; see
+//! [`Replication::expire`].
+
+mod peer_elements;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use self::peer_elements::PeerElements;
+use super::fleet::AgentLinks;
+use super::graph::{LoggedEvent, SharedGraph};
+use crate::graph::{Edge, EdgeId, Graph, GraphError, Node, NodeId};
+use crate::proto::{BroadcastMessage, GraphMessage};
+use crate::time::{Clock, Timestamp};
+use crate::value::Text;
+
+/// Bit of the authors of changes that peers made.
+const PEER_AUTHOR: u64 = 1 << 63;
+/// Bit of the authors of changes that came from other clusters. They are sent to peers, because only
+/// one analyzer of a cluster receives them.
+const CLUSTER_AUTHOR: u64 = 1 << 62;
+/// Beginning of the names of other clusters, which no analyzer can have.
+const CLUSTER: &str = "cluster\n";
+
+/// Connections to other analyzers, and the elements that they sent.
+///
+/// ```
+/// use skylib::engine::{Engine, EngineOptions};
+///
+/// let engine = Engine::start(EngineOptions::new("an-1"))?;
+/// let replication = engine.replication();
+/// let peer = replication.connect("an-2", 1, true).expect("a new peer");
+/// assert!(replication.connect("an-2", 2, false).is_none(), "one connection for each peer");
+/// assert!(replication.connect("an-1", 3, true).is_none(), "the analyzer itself");
+/// drop(peer);
+/// # Ok::<(), skylib::Error>(())
+/// ```
+pub struct Replication {
+    /// Identity of this analyzer.
+    host: String,
+    /// Origin of the probes of this host.
+    own_origin: String,
+    graph: Arc<SharedGraph>,
+    agents: Arc<AgentLinks>,
+    clock: Arc<dyn Clock>,
+    /// Time without a connection after which the elements of a lost peer's agents are deleted.
+    ghost_timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    elements: PeerElements,
+    /// Connected peers.
+    connected: HashSet<String>,
+    /// Lost peers whose elements have not expired, and since when they are lost.
+    lost: BTreeMap<String, Timestamp>,
+}
+
+/// State of the replication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplicationStatus {
+    /// Number of connected peers.
+    pub peers: usize,
+    /// Number of nodes and edges that peers sent.
+    pub elements: usize,
+    /// Number of lost peers whose elements have not expired.
+    pub lost_peers: usize,
+}
+
+impl Replication {
+    pub(super) fn new(
+        host: &str,
+        graph: Arc<SharedGraph>,
+        agents: Arc<AgentLinks>,
+        clock: Arc<dyn Clock>,
+        ghost_timeout: Duration,
+    ) -> Self {
+        Self {
+            host: host.to_owned(),
+            own_origin: format!("agent.{host}"),
+            graph,
+            agents,
+            clock,
+            ghost_timeout,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Registers a connection to a peer, which ends when the returned value is dropped; `author`
+    /// identifies the connection, and `is_outgoing` means that this analyzer opened it. Returns
+    /// `None` if the peer is this analyzer or already connected.
+    #[must_use]
+    pub fn connect(
+        self: &Arc<Self>,
+        peer: &str,
+        author: u64,
+        is_outgoing: bool,
+    ) -> Option<PeerConnection> {
+        let mut state = self.state.lock();
+        if peer == self.host || !state.connected.insert(peer.to_owned()) {
+            return None;
+        }
+        state.lost.remove(peer);
+        drop(state);
+        Some(PeerConnection {
+            replication: Arc::clone(self),
+            peer: peer.into(),
+            author: author | PEER_AUTHOR,
+            is_outgoing,
+        })
+    }
+
+    /// Registers a connection to another cluster, whose elements and changes are applied like those
+    /// of a peer; returns `None` if there is one already.
+    #[must_use]
+    pub fn connect_cluster(self: &Arc<Self>, cluster: &str, author: u64) -> Option<PeerConnection> {
+        let mut connection = self.connect(&format!("{CLUSTER}{cluster}"), author, false)?;
+        connection.author = author | CLUSTER_AUTHOR;
+        Some(connection)
+    }
+
+    /// Returns whether a change came from another cluster.
+    #[must_use]
+    pub fn is_of_cluster(message: &BroadcastMessage) -> bool {
+        message
+            .author()
+            .is_some_and(|author| author & CLUSTER_AUTHOR != 0)
+    }
+
+    /// Returns whether a peer is connected, or is this analyzer itself.
+    #[must_use]
+    pub fn is_connected(&self, peer: &str) -> bool {
+        peer == self.host || self.state.lock().connected.contains(peer)
+    }
+
+    /// Returns whether a change must be sent to peers: not if it came from one.
+    #[must_use]
+    pub fn is_own_change(message: &BroadcastMessage) -> bool {
+        message
+            .author()
+            .is_none_or(|author| author & PEER_AUTHOR == 0)
+    }
+
+    /// Returns whether a node is not from another analyzer of this cluster.
+    #[must_use]
+    pub fn is_own_node(&self, node: &Node) -> bool {
+        let state = self.state.lock();
+        let source = state.elements.source_of_node(&node.id);
+        source.is_none_or(|source| source.starts_with(CLUSTER))
+    }
+
+    /// Returns whether an edge is not from another analyzer of this cluster.
+    #[must_use]
+    pub fn is_own_edge(&self, edge: &Edge) -> bool {
+        let state = self.state.lock();
+        let source = state.elements.source_of_edge(&edge.id);
+        source.is_none_or(|source| source.starts_with(CLUSTER))
+    }
+
+    /// Returns the state.
+    #[must_use]
+    pub fn status(&self) -> ReplicationStatus {
+        let state = self.state.lock();
+        ReplicationStatus {
+            peers: state.connected.len(),
+            elements: state.elements.len(),
+            lost_peers: state.lost.len(),
+        }
+    }
+
+    /// Handles a graph event. Called by the dispatcher; never blocks.
+    pub(super) fn graph_event(&self, logged: &LoggedEvent) {
+        let foreign = PEER_AUTHOR | CLUSTER_AUTHOR;
+        let is_of_peer = logged.author.is_some_and(|author| author & foreign != 0);
+        let mut state = self.state.lock();
+        if !is_of_peer && !state.elements.is_empty() {
+            state.elements.graph_event(&logged.event, logged.sequence);
+        }
+    }
+
+    /// Deletes the elements of agents and analyzers that came from peers lost for too long. Returns
+    /// the time of the next expiry.
+    pub(super) fn expire(&self) -> Option<Timestamp> {
+        let now = self.clock.now();
+        let expired: Vec<String> = {
+            let state = self.state.lock();
+            let is_over = |since: &Timestamp| now.duration_since(*since) >= self.ghost_timeout;
+            let over = state.lost.iter().filter(|(_, since)| is_over(since));
+            over.map(|(peer, _)| peer.clone()).collect()
+        };
+        for peer in expired {
+            self.delete_ghosts(&peer);
+            self.state.lock().lost.remove(&peer);
+        }
+        let state = self.state.lock();
+        let next = state.lost.values().min();
+        next.map(|since| since.saturating_add(self.ghost_timeout))
+    }
+
+    /// COMPAT: only agents and analyzers send signs of life; the elements of other writers remain.
+    fn delete_ghosts(&self, peer: &str) {
+        let deleted = self.graph.update_as(Some(PEER_AUTHOR), |graph, now| {
+            let mut state = self.state.lock();
+            let is_ghost = |origin: &str| {
+                (origin.starts_with("agent.") || origin.starts_with("analyzer."))
+                    && !self.is_owner_here(origin)
+            };
+            let nodes = state.elements.nodes_of(graph, peer, is_ghost);
+            for id in &nodes {
+                delete_node(graph, &mut state.elements, id, now);
+            }
+            nodes.len()
+        });
+        if deleted > 0 {
+            tracing::info!(
+                peer,
+                nodes = deleted,
+                "deleted the nodes of agents of a lost analyzer"
+            );
+        }
+    }
+
+    /// Returns whether the writer of an origin is this host or connected to this analyzer.
+    fn is_owner_here(&self, origin: &str) -> bool {
+        *origin == self.own_origin || self.agents.host_of_origin(origin).is_some()
+    }
+}
+
+/// Deletes a node, with its edges, that a peer has sent.
+fn delete_node(graph: &mut Graph, elements: &mut PeerElements, id: &NodeId, now: Timestamp) {
+    let edges: Vec<EdgeId> = graph
+        .edges_of(id, crate::graph::Direction::Both)
+        .map(|(edge, _)| edge.id.clone())
+        .collect();
+    edges.iter().for_each(|edge| elements.remove_edge(edge));
+    elements.remove_node(id);
+    // Missing nodes are deleted already.
+    drop(graph.delete_node(id, now));
+}
+
+impl fmt::Debug for Replication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replication")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A registered connection to a peer; dropping it ends the registration.
+#[derive(Debug)]
+pub struct PeerConnection {
+    replication: Arc<Replication>,
+    peer: Text,
+    author: u64,
+    is_outgoing: bool,
+}
+
+impl PeerConnection {
+    /// Applies changes of the peer in one transaction; they are not persistent, because the peer
+    /// stores them. Returns the reasons of rejected changes.
+    pub fn apply(&self, changes: Vec<GraphMessage>) -> Vec<String> {
+        self.replication
+            .graph
+            .update_as(Some(self.author), |graph, now| {
+                let mut state = self.replication.state.lock();
+                let mut apply = |change| self.apply_one(change, graph, &mut state.elements, now);
+                changes
+                    .into_iter()
+                    .filter_map(|change| apply(change).err())
+                    .collect()
+            })
+    }
+
+    fn apply_one(
+        &self,
+        change: GraphMessage,
+        graph: &mut Graph,
+        elements: &mut PeerElements,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        if let Some(origin) = change.deleted_origin(graph)
+            && self.replication.is_owner_here(&origin)
+        {
+            return Err(format!(
+                "elements of {origin} belong to a writer of this analyzer"
+            ));
+        }
+        let result = match change {
+            GraphMessage::Sync { nodes, edges } => {
+                self.sync(nodes, edges, graph, elements, now);
+                Ok(())
+            }
+            GraphMessage::NodeAdded(node) => self.add_node(node, graph, elements, now),
+            GraphMessage::EdgeAdded(edge) => self.add_edge(edge, graph, elements, now),
+            GraphMessage::NodeDeleted(node) => {
+                delete_node(graph, elements, &node.id, node.deleted_at.unwrap_or(now));
+                Ok(())
+            }
+            GraphMessage::EdgeDeleted(edge) => {
+                elements.remove_edge(&edge.id);
+                // Deleted with one of its nodes before.
+                drop(graph.delete_edge(&edge.id, edge.deleted_at.unwrap_or(now)));
+                Ok(())
+            }
+            // COMPAT: Skydive sends whole-metadata updates without content. Without the new
+            // revision, a later complete update still applies.
+            GraphMessage::NodePartiallyUpdated(update) if update.ops.is_empty() => Ok(()),
+            GraphMessage::EdgePartiallyUpdated(update) if update.ops.is_empty() => Ok(()),
+            update => update.apply(graph, "", now),
+        };
+        result.map_err(|error| error.to_string())
+    }
+
+    /// Adds the elements of the peer that are missing here, updates older copies, and deletes those
+    /// that came from the peer and that it no longer has.
+    fn sync(
+        &self,
+        nodes: Vec<Node>,
+        edges: Vec<Edge>,
+        graph: &mut Graph,
+        elements: &mut PeerElements,
+        now: Timestamp,
+    ) {
+        let node_ids: HashSet<NodeId> = nodes.iter().map(|node| node.id.clone()).collect();
+        let edge_ids: HashSet<EdgeId> = edges.iter().map(|edge| edge.id.clone()).collect();
+        let (old_nodes, old_edges) = elements.missing(&self.peer, &node_ids, &edge_ids);
+        for id in old_edges {
+            elements.remove_edge(&id);
+            drop(graph.delete_edge(&id, now));
+        }
+        old_nodes
+            .iter()
+            .for_each(|id| delete_node(graph, elements, id, now));
+        for node in nodes {
+            let is_known = elements.has_node(&node.id);
+            drop(match is_known {
+                true => graph.sync_node(&node).map(drop),
+                false => self.add_node(node, graph, elements, now),
+            });
+        }
+        for edge in edges {
+            let is_known = elements.has_edge(&edge.id);
+            drop(match is_known {
+                true => graph.sync_edge(&edge).map(drop),
+                false => self.add_edge(edge, graph, elements, now),
+            });
+        }
+    }
+
+    fn add_node(
+        &self,
+        mut node: Node,
+        graph: &mut Graph,
+        elements: &mut PeerElements,
+        now: Timestamp,
+    ) -> Result<(), GraphError> {
+        if self.replication.is_owner_here(&node.origin) || graph.node(&node.id).is_some() {
+            return Ok(());
+        }
+        node.stamp(now);
+        let id = node.id.clone();
+        graph.add_node(node)?;
+        elements.add_node(id, &self.peer, graph.sequence());
+        Ok(())
+    }
+
+    fn add_edge(
+        &self,
+        mut edge: Edge,
+        graph: &mut Graph,
+        elements: &mut PeerElements,
+        now: Timestamp,
+    ) -> Result<(), GraphError> {
+        if self.replication.is_owner_here(&edge.origin) || graph.edge(&edge.id).is_some() {
+            return Ok(());
+        }
+        edge.stamp(now);
+        let id = edge.id.clone();
+        graph.add_edge(edge)?;
+        elements.add_edge(id, &self.peer, graph.sequence());
+        Ok(())
+    }
+}
+
+impl Drop for PeerConnection {
+    fn drop(&mut self) {
+        let replication = &self.replication;
+        // COMPAT: the elements of the peer itself end with a connection that this analyzer opened.
+        if self.is_outgoing {
+            let origin = format!("analyzer.{}", self.peer);
+            replication
+                .graph
+                .update_as(Some(self.author), |graph, now| {
+                    let mut state = replication.state.lock();
+                    let is_selected = |of: &str| *of == *origin;
+                    let nodes = state.elements.nodes_of(graph, &self.peer, is_selected);
+                    for id in &nodes {
+                        delete_node(graph, &mut state.elements, id, now);
+                    }
+                });
+        }
+        let mut state = replication.state.lock();
+        state.connected.remove(self.peer.as_str());
+        // Elements of another cluster remain until it returns: its agents cannot change to this one.
+        if !self.peer.starts_with(CLUSTER) {
+            state
+                .lost
+                .insert(self.peer.to_string(), replication.clock.now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
