@@ -141,6 +141,7 @@ mod tests {
     use skylib::graph::{GraphReader, NodeId};
     use skylib::store::{FlowStoreLimits, MemoryFlowStore};
     use skylib::time::When;
+    use skylib::value::Value;
 
     use super::*;
 
@@ -170,7 +171,10 @@ not JSON
         let state = |at: i64, id: &str| {
             let view = PastView::open(&graph, When::At(Timestamp::from_ms(at)));
             let node = view.node_by_id(&NodeId::from(id)).unwrap()?;
-            Some(node.metadata.get("State").map(|state| state.to_string()))
+            Some(match node.metadata.get("State") {
+                Some(Value::Text(state)) => Some(state.to_string()),
+                _ => None,
+            })
         };
         assert_eq!(state(1200, "a").flatten().as_deref(), Some("UP"));
         assert_eq!(state(2500, "a").flatten().as_deref(), Some("DOWN"));
