@@ -31,6 +31,7 @@ mod metadata_format;
 mod multipart;
 mod openapi;
 mod outgoing;
+mod past_stores;
 mod peer_feed;
 mod peering;
 mod printable;
@@ -90,6 +91,10 @@ fn main() -> ExitCode {
         }
         Command::Config(command) => {
             return commands::config::run(&command).unwrap_or_else(|error| fail(&error));
+        }
+        Command::Export(args) => commands::export::run(&args),
+        Command::History(command) => {
+            return commands::history::run(&command).unwrap_or_else(|error| fail(&error));
         }
         Command::Completion(args) => commands::completion::print_script(&args, Cli::command()),
         Command::BashCompletion(args) => commands::completion::write_script(&args, Cli::command()),

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderValue, WARNING};
 use skylib::api::go_json::{JsonError, Members};
 use skylib::engine::{Engine, QueryOptions, QueryWarnings};
-use skylib::gremlin::{Answer, DotStream, Query, QueryError, QueryErrorKind};
+use skylib::gremlin::{Answer, ColumnFormat, DotStream, Query, QueryError, QueryErrorKind};
 use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::JsonStream;
 
@@ -88,15 +89,20 @@ pub(crate) async fn query(call: Call) -> Response {
             let pin = view.pin(engine.memory());
             let answer = engine.run_on(&view, &query, options)?;
             let warnings = query.warnings(&view, &interrupt);
+            let begins = engine.history_begins(&query);
             Ok(format.body(answer, memory).map(|mut body| {
                 body.hold_pin(pin);
-                (body, warnings)
+                (body, begins, warnings)
             }))
         })
         .await;
     match answered {
-        Ok(Ok(Ok((body, unknown_keys)))) => {
+        Ok(Ok(Ok((body, begins, unknown_keys)))) => {
             let mut response = response::with_body(StatusCode::OK, format.content_type(), body);
+            let begins = begins.and_then(|begins| begins.to_rfc3339().try_into().ok());
+            if let Some(begins) = begins {
+                response.headers_mut().insert(HISTORY_BEGINS, begins);
+            }
             add_warnings(&mut response, &warnings.take(), &unknown_keys);
             response
         }
@@ -198,6 +204,8 @@ enum Format {
     Json,
     Dot,
     Pcap,
+    Arrow,
+    Parquet,
 }
 
 impl Format {
@@ -208,6 +216,8 @@ impl Format {
         match accept {
             Some(b"text/vnd.graphviz") => Self::Dot,
             Some(b"application/vnd.tcpdump.pcap") => Self::Pcap,
+            Some(b"application/vnd.apache.arrow.stream") => Self::Arrow,
+            Some(b"application/vnd.apache.parquet") => Self::Parquet,
             _ => Self::Json,
         }
     }
@@ -218,6 +228,8 @@ impl Format {
             Self::Json => JSON,
             Self::Dot => "text/vnd.graphviz; charset=UTF-8",
             Self::Pcap => "application/vnd.tcpdump.pcap; charset=UTF-8",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
+            Self::Parquet => "application/vnd.apache.parquet",
         }
     }
 
@@ -237,10 +249,26 @@ impl Format {
                 Body::lazy(answer.into_dot()?)
             }
             Self::Pcap => Body::lazy(answer.into_pcap()?),
+            Self::Arrow => columns(&answer, ColumnFormat::ArrowStream, &memory)?,
+            Self::Parquet => columns(&answer, ColumnFormat::Parquet, &memory)?,
         };
         body.hold_memory(memory);
         Ok(body)
     }
+}
+
+/// Header of an answer about a time before the history: the time since which it is complete.
+const HISTORY_BEGINS: &str = "x-history-begins";
+
+/// Returns an answer in columns. The file is complete before it is sent.
+fn columns(
+    answer: &Answer,
+    format: ColumnFormat,
+    memory: &MemoryCharge,
+) -> Result<Body, QueryError> {
+    let file = answer.to_columns(format)?;
+    memory.add(file.len()).map_err(QueryError::memory)?;
+    Ok(Body::lazy(std::iter::once(Bytes::from(file))))
 }
 
 #[cfg(test)]
@@ -286,6 +314,10 @@ mod tests {
         assert_eq!(
             Format::of(Some(b"application/vnd.tcpdump.pcap")),
             Format::Pcap
+        );
+        assert_eq!(
+            Format::of(Some(b"application/vnd.apache.parquet")),
+            Format::Parquet
         );
         assert_eq!(Format::of(None), Format::Json);
     }

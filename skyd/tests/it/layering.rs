@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// Top-level modules from the lowest layer up. A module may import itself and all lower layers.
 const LAYERS: &[&[&str]] = &[
     &["config", "machine_memory"],
-    &["metadata_format"],
-    &["collectors"],
+    &["collectors", "metadata_format"],
+    &["past_stores"],
     &[
         "clients",
         "engine_options",

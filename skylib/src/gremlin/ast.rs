@@ -19,6 +19,8 @@ pub enum Step {
     E(Option<Text>),
     /// `At(instant[, duration])`, also written `Context`: the graph at another time.
     At(Vec<Param>),
+    /// `Changes()`: what changed in a time slice. Its parameters are ignored.
+    Changes(Vec<Param>),
     /// `Has(key[, value, …])`: elements that satisfy all conditions.
     Has(Vec<Param>),
     /// `HasEither(key[, value, …])`: elements that satisfy at least one condition.
@@ -286,6 +288,7 @@ impl Step {
             Self::HasEither(_) => "HasEither",
             Self::HasKey(_) => "HasKey",
             Self::HasNot(_) => "HasNot",
+            Self::Changes(_) => "Changes",
             Self::Walk(walk, _) => walk.name(),
             Self::Dedup(_) => "Dedup",
             Self::Limit(_) => "Limit",
@@ -338,6 +341,7 @@ impl fmt::Display for Step {
                 call(f, name, keys.iter().map(Quoted))
             }
             Self::At(params)
+            | Self::Changes(params)
             | Self::Has(params)
             | Self::HasEither(params)
             | Self::Walk(_, params)

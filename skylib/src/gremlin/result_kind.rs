@@ -50,7 +50,7 @@ impl ResultKind {
     /// Returns the names of the steps that can follow this kind.
     pub(super) const fn followers(self) -> &'static [&'static str] {
         match self {
-            Self::Graph => &["V", "E", "At", "Context", "Flows", "Workflow"],
+            Self::Graph => &["V", "E", "At", "Context", "Flows", "Changes", "Workflow"],
             Self::Nodes => &NODE_STEPS,
             Self::Edges => &EDGE_STEPS,
             Self::Paths => &["SubGraph", "Dedup", "Flows"],

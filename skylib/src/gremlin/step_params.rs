@@ -84,6 +84,8 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
 /// Returns the step on flows, or on data derived from nodes and flows, with an uppercase name.
 fn derived_step(name: &str, params: Vec<Param>) -> Option<Result<Step, String>> {
     let step = match name {
+        "CHANGES" if !params.is_empty() => Err("Changes requires no parameter".to_owned()),
+        "CHANGES" => Ok(Step::Changes(params)),
         "FLOWS" => flows(&params).map(|()| Step::Flows(params)),
         "HOPS" => Ok(Step::FlowNodes(FlowNodes::Hops, params)),
         "NODES" => Ok(Step::FlowNodes(FlowNodes::Nodes, params)),
@@ -312,6 +314,7 @@ const USAGES: &[(&str, &str)] = &[
     ("Has", "Has(key[, value, …])"),
     ("HasKey", "HasKey(key)"),
     ("HasNot", "HasNot(key)"),
+    ("Changes", "Changes()"),
     ("HasEither", "HasEither(key[, value, …])"),
     ("In", "In([key, value, …])"),
     ("Out", "Out([key, value, …])"),

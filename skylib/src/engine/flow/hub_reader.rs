@@ -173,7 +173,9 @@ impl FlowSource for HubReader<'_> {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         let _slot = self.hub.fetches().begin(self.is_interrupted)?;
         if query.time.is_some() {
-            return self.past()?.query(query);
+            return self
+                .past()?
+                .query_while(query, &|| !(self.is_interrupted)());
         }
         // A table may omit flows after the range, but which flows are before the range is known
         // only after the merge.
@@ -221,7 +223,9 @@ impl FlowSource for HubReader<'_> {
         }
         let _slot = self.hub.fetches().begin(self.is_interrupted)?;
         if query.time.is_some() {
-            return self.past()?.visit(query, visit);
+            return self
+                .past()?
+                .visit(query, &|| !(self.is_interrupted)(), visit);
         }
         let deadline = self.deadline();
         let asked = self.ask_agents(query);

@@ -12,6 +12,7 @@ use crate::error_chain::Chain;
 use crate::flow::{Flow, FlowSink, FlowTableOptions, FlowTableStats};
 use crate::memory::MemoryCharge;
 use crate::pcap_file::PcapFileError;
+use crate::store::FlowStore;
 use crate::time::Clock;
 
 /// Summary of an imported capture file, see [`Engine::import`](crate::engine::Engine::import).
@@ -143,6 +144,10 @@ impl Importer {
             Some(error) => return Err(error),
         };
         let is_stored = self.flows.store().is_some();
+        // The client receives the number of flows and may rely on them.
+        if let Some(Err(error)) = self.flows.store().map(FlowStore::sync) {
+            tracing::warn!(error = %Chain(&error), "imported flows may be lost after a power failure");
+        }
         Ok(ImportSummary {
             packets: stats.packets,
             flows: sink.count,

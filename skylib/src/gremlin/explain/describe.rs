@@ -52,6 +52,7 @@ pub(super) fn operation(operation: &Operation) -> String {
 fn on_flows(operation: &Operation) -> String {
     match operation {
         Operation::Flows(plan) => flows(plan),
+        Operation::Changes => "changes in the time slice".to_owned(),
         Operation::FlowNodes(FlowNodes::Nodes, filter) => {
             format!("capture nodes and end nodes of the flows{}", Where(filter))
         }

@@ -173,7 +173,8 @@ impl Dependencies {
                 self.walks = true;
                 self.keys = None;
             }
-            Operation::Flows(_)
+            Operation::Changes
+            | Operation::Flows(_)
             | Operation::FlowNodes(..)
             | Operation::FlowEnds(..)
             | Operation::Group

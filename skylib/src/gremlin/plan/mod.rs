@@ -33,6 +33,8 @@ pub(in crate::gremlin) enum Operation {
     Graph,
     /// Selects another time.
     Time(TimeContext),
+    /// What changed in the selected time slice, as objects.
+    Changes,
     /// The node with an id, or all nodes that match a filter.
     Nodes(Option<Text>, Filter),
     /// The edge with an id, or all edges that match a filter.

@@ -118,6 +118,7 @@ impl<'a> Planner<'a> {
                 Ok(self.push_to(ResultKind::Graph, Operation::Time(context)))
             }
             Step::Flows(params) => self.flows(params),
+            Step::Changes(_) => Ok(self.push_to(ResultKind::List, Operation::Changes)),
             Step::Workflow(..) => unsupported(step),
             _ => Err(self.kind.refuses(step)),
         }

@@ -24,8 +24,8 @@ use super::scope::{Scope, Subgraph};
 use super::steps::filter;
 use super::steps::metrics::Metrics;
 use super::steps::{
-    flows, hierarchy, next_hop, packet_path, path, qualified, raw_packets, sockets, subgraph,
-    values, walk,
+    changes, flows, hierarchy, next_hop, packet_path, path, qualified, raw_packets, sockets,
+    subgraph, values, walk,
 };
 use super::{Context, Query};
 use crate::filter::Filter;
@@ -118,6 +118,7 @@ impl<'r> Run<'r> {
             (operation, Data::Paths(paths)) => self.on_paths(operation, &paths),
             (operation, Data::Flows(set)) => self.on_flows(operation, set),
             (Operation::Flows(plan), Data::Graph) => self.flows(plan, None),
+            (Operation::Changes, Data::Graph) => self.changes(),
             (Operation::Aggregates(slot), Data::Metrics(metrics)) => {
                 metrics.aggregate(self.window(), *slot).map(Data::Metrics)
             }
@@ -153,6 +154,16 @@ impl<'r> Run<'r> {
             Some(When::During(slice)) => Some(slice),
             _ => None,
         }
+    }
+
+    /// Returns what changed in the selected time slice.
+    fn changes(&mut self) -> Result<Data, QueryError> {
+        let slice = self.window().filter(|_| !self.scope.is_subgraph());
+        let (Some(slice), Some(history)) = (slice, self.context.history) else {
+            return Err(QueryError::execute("Changes requires a time slice")
+                .help("in `Changes`; expected a slice before it, as in `G.Context('-1h', 3600).Changes()`"));
+        };
+        changes::during(history, slice, &self.budget).map(Data::List)
     }
 
     /// Requests flows, or only their number if a count follows.

@@ -1,5 +1,6 @@
 //! Implementations of the steps, one file per family.
 
+pub(super) mod changes;
 mod fib;
 pub(super) mod filter;
 pub(super) mod flows;

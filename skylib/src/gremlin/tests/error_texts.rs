@@ -119,7 +119,7 @@ fn the_steps_named_as_followers_are_those_that_can_follow() {
             let follows = Query::parse(&format!("{query}.{name}{}", params(name))).unwrap();
             let step = &follows.steps.last().unwrap().0;
             let is_refused = match follows.plan.operations.last() {
-                Some((plan::Operation::Fail(error), _)) => error.message() == kind.refuses(step),
+                Some((Operation::Fail(error), _)) => error.message() == kind.refuses(step),
                 _ => false,
             };
             assert_eq!(

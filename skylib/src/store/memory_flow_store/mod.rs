@@ -11,8 +11,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use hashbrown::HashMap;
 use prost::Message as _;
 
+use super::stored_flow::{StoredFlow, has};
 use super::{FlowStore, FlowStoreLimits, FlowStoreStatus};
-use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow, RawPacket};
+use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
 
@@ -50,24 +51,6 @@ struct State {
     updates: u64,
     /// Sizes and counters, except the number of flows.
     status: FlowStoreStatus,
-}
-
-/// A stored flow.
-#[derive(Clone)]
-struct StoredFlow {
-    uuid: Text,
-    /// Time of the first packet, in Unix milliseconds.
-    start: i64,
-    /// Time of the last packet, in Unix milliseconds.
-    last: i64,
-    /// Time of the last update, by the recorder's clock.
-    updated: Timestamp,
-    /// The newest record as protobuf, without its raw packets.
-    record: Box<[u8]>,
-    /// Metric of each update, oldest first.
-    metrics: Vec<FlowMetric>,
-    /// Raw packets, ordered by index.
-    packets: Vec<RawPacket>,
 }
 
 impl MemoryFlowStore {
@@ -177,6 +160,7 @@ impl FlowStore for MemoryFlowStore {
     fn visit(
         &self,
         query: &FlowQuery,
+        _keep_going: &dyn Fn() -> bool,
         visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
     ) -> Result<(), FlowQueryError> {
         match query.is_unordered() {
@@ -269,66 +253,6 @@ impl State {
         self.status.oldest = self.status.oldest.max(Some(stored.updated));
         true
     }
-}
-
-impl StoredFlow {
-    fn new(uuid: Text) -> Self {
-        Self {
-            uuid,
-            start: 0,
-            last: 0,
-            updated: Timestamp::ZERO,
-            record: Box::default(),
-            metrics: Vec::new(),
-            packets: Vec::new(),
-        }
-    }
-
-    /// Applies an update.
-    fn update(&mut self, flow: &Flow, packets: Vec<RawPacket>, now: Timestamp) {
-        (self.start, self.last, self.updated) = (flow.start, flow.last, now);
-        self.record = flow.encode_to_vec().into();
-        // A flow that ends before its first update has totals, but no metric of an update.
-        let counted = flow.last_update_metric.or(match self.metrics.is_empty() {
-            true => flow.metric,
-            false => None,
-        });
-        let newest = self.metrics.last().map(|metric| metric.last);
-        self.metrics
-            .extend(counted.filter(|metric| newest.is_none_or(|newest| metric.last > newest)));
-        let newest = self.packets.last().map_or(0, |packet| packet.index);
-        self.packets
-            .extend(packets.into_iter().filter(|packet| packet.index > newest));
-    }
-
-    /// Drops metrics and packets older than a time, in Unix milliseconds.
-    fn drop_before(&mut self, ms: i64) {
-        let old = self.metrics.partition_point(|metric| metric.last < ms);
-        self.metrics.drain(..old);
-        let old = self.packets.partition_point(|packet| packet.timestamp < ms);
-        self.packets.drain(..old);
-    }
-
-    /// Returns the memory used, in bytes, approximately.
-    fn bytes(&self) -> usize {
-        /// Size of the entries in both maps.
-        const INDEX: usize = size_of::<(u64, Arc<StoredFlow>)>() + size_of::<(Text, u64)>();
-        let packets: usize = self.packets.iter().map(|packet| packet.data.len()).sum();
-        INDEX
-            + size_of::<Self>()
-            + 2 * self.uuid.heap_bytes()
-            + self.record.len()
-            + self.metrics.capacity() * size_of::<FlowMetric>()
-            + self.packets.capacity() * size_of::<RawPacket>()
-            + packets
-    }
-}
-
-/// Returns whether a time in Unix milliseconds is in a slice; for an instant, whether the time is
-/// not later.
-fn has(slice: TimeSlice, ms: i64) -> bool {
-    let is_instant = slice.start == slice.last;
-    (is_instant || ms >= slice.start.as_ms()) && ms <= slice.last.as_ms()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::filter::{Filter, Predicate};
-use crate::flow::{FlowField, SortOrder};
+use crate::flow::{FlowField, RawPacket, SortOrder};
 
 fn flow(uuid: &str, start: i64, last: i64) -> Flow {
     let metric = FlowMetric {
