@@ -14,7 +14,7 @@ use super::disk::Disk;
 use super::flow_columns::{self, FlowRow, RowReader};
 use super::flow_segment::{
     FLOW_FILE, FlowSegment, FlowSpan, METRIC_COLUMNS, METRIC_FILE, MetricBatch, PACKET_COLUMNS,
-    PACKET_FILE, PacketBatch, SortKey, long, ordinal, text,
+    PACKET_FILE, PacketBatch, SortKey, long, ordinal, small, small_or_zero, text,
 };
 use super::names::Name;
 use super::parquet_file::{PAGE_ROWS, ParquetFile, ParquetWriter, invalid};
@@ -214,8 +214,8 @@ fn write_packets(
 
 fn packet_rows(file: &ParquetFile, ordinals: Vec<u32>) -> io::Result<Rows<u32, (Text, RawPacket)>> {
     rows(file, move |batch| {
-        let link_type = batch.column_by_name("LinkType");
-        let link_type = link_type.and_then(|array| array.as_primitive_opt::<Int32Type>());
+        let link_type = small(batch, "LinkType");
+        let (nanos, wire_len) = (small(batch, "Nanos"), small(batch, "WireLength"));
         let data = batch.column_by_name("Data");
         let data = data.and_then(|array| array.as_binary_opt::<i32>());
         let (Some(uuid), Some(flow), Some(timestamp), Some(number), Some(link_type), Some(data)) = (
@@ -234,6 +234,8 @@ fn packet_rows(file: &ParquetFile, ordinals: Vec<u32>) -> io::Result<Rows<u32, (
                 index: number.value(index),
                 data: data.value(index).to_vec().into(),
                 link_type: link_type.value(index).cast_unsigned(),
+                nanos: small_or_zero(nanos, index),
+                wire_len: small_or_zero(wire_len, index),
             };
             let flow = new_ordinal(&ordinals, flow.value(index))?;
             Ok((flow, (uuid.value(index).into(), packet)))

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arrow_array::builder::{BinaryBuilder, Int32Builder, Int64Builder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, Int32Array, RecordBatch};
 use hashbrown::HashMap;
 use prost::Message as _;
 
@@ -53,6 +53,8 @@ pub(super) const PACKET_COLUMNS: &[Column] = &[
     Column::new("Timestamp", ColumnKind::Number),
     Column::new("Index", ColumnKind::Number),
     Column::new("LinkType", ColumnKind::Small),
+    Column::new("Nanos", ColumnKind::Small),
+    Column::new("WireLength", ColumnKind::Small),
     Column::new("Data", ColumnKind::Binary),
 ];
 
@@ -304,6 +306,8 @@ pub(super) struct PacketBatch {
     timestamp: Int64Builder,
     index: Int64Builder,
     link_type: Int32Builder,
+    nanos: Int32Builder,
+    wire_len: Int32Builder,
     data: BinaryBuilder,
     rows: usize,
     bytes: usize,
@@ -317,6 +321,8 @@ impl PacketBatch {
         self.timestamp.append_value(packet.timestamp);
         self.index.append_value(packet.index);
         self.link_type.append_value(packet.link_type.cast_signed());
+        self.nanos.append_value(packet.nanos.cast_signed());
+        self.wire_len.append_value(packet.wire_len.cast_signed());
         self.data.append_value(&packet.data);
         self.rows += 1;
         self.bytes += packet.data.len();
@@ -335,6 +341,8 @@ impl PacketBatch {
             Arc::new(self.timestamp.finish()),
             Arc::new(self.index.finish()),
             Arc::new(self.link_type.finish()),
+            Arc::new(self.nanos.finish()),
+            Arc::new(self.wire_len.finish()),
             Arc::new(self.data.finish()),
         ];
         RecordBatch::try_new(schema(PACKET_COLUMNS), arrays)
@@ -515,8 +523,8 @@ impl FlowSegment {
         let flows = self.rows_of(uuids)?;
         for batch in rows_by_flow(file, &flows)? {
             let batch = batch?;
-            let link_type = batch.column_by_name("LinkType");
-            let link_type = link_type.and_then(|array| array.as_primitive_opt::<Int32Type>());
+            let link_type = small(&batch, "LinkType");
+            let (nanos, wire_len) = (small(&batch, "Nanos"), small(&batch, "WireLength"));
             let data = batch.column_by_name("Data");
             let data = data.and_then(|array| array.as_binary_opt::<i32>());
             let columns = (
@@ -539,11 +547,23 @@ impl FlowSegment {
                     index: number.value(index),
                     data: data.value(index).to_vec().into(),
                     link_type: link_type.value(index).cast_unsigned(),
+                    nanos: small_or_zero(nanos, index),
+                    wire_len: small_or_zero(wire_len, index),
                 });
             }
         }
         Ok(())
     }
+}
+
+/// Returns a column of 32-bit numbers; `None` if there is none.
+pub(super) fn small<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a Int32Array> {
+    batch.column_by_name(name)?.as_primitive_opt::<Int32Type>()
+}
+
+/// Returns a number of a column that older segments lack; 0 without the column.
+pub(super) fn small_or_zero(column: Option<&Int32Array>, index: usize) -> u32 {
+    column.map_or(0, |column| column.value(index).cast_unsigned())
 }
 
 /// Reads the rows of metrics or packets whose pages may have one of the flows.
@@ -582,7 +602,7 @@ pub(super) fn text<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a arrow_a
     batch.column_by_name(name)?.as_string_opt()
 }
 
-pub(super) fn ordinal(batch: &RecordBatch) -> Option<&arrow_array::Int32Array> {
+pub(super) fn ordinal(batch: &RecordBatch) -> Option<&Int32Array> {
     batch
         .column_by_name("Flow")?
         .as_primitive_opt::<Int32Type>()
