@@ -23,6 +23,7 @@ mod handler;
 mod http_client;
 mod idle_connections;
 mod limits;
+mod liveness;
 mod log;
 mod machine_memory;
 mod metadata_format;

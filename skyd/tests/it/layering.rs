@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
         "flow_transport",
         "graph_dump",
         "limits",
+        "liveness",
         "log",
         "openapi",
         "outgoing",
