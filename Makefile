@@ -20,7 +20,7 @@ run: deps
 
 test:
 	@scripts/rust-version
-	@scripts/deps build test
+	@scripts/deps build test live
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
 	@examples/questions.sh $(TARGET)/debug/skyd

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Top-level modules from the lowest layer up. A module may import itself and all lower layers.
 const LAYERS: &[&[&str]] = &[
     &["config", "machine_memory"],
+    &["metadata_format"],
     &[
         "clients",
         "engine_options",
@@ -14,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
         "flow_transport",
         "graph_dump",
         "limits",
+        "liveness",
         "log",
         "openapi",
         "multipart",

@@ -11,7 +11,7 @@ use crate::gremlin::error::QueryError;
 use crate::gremlin::scope::Scope;
 use crate::gremlin::steps::next_hop::{links_of, owner_of};
 use crate::gremlin::steps::{hierarchy, path};
-use crate::value::{Map, Value};
+use crate::value::Value;
 
 /// Search in layer 2 segments.
 pub(super) struct Segment<'s> {
@@ -119,7 +119,7 @@ impl Segment<'_> {
         let numbers = numbers.get(..MAX_NODES).unwrap_or(&numbers);
         let mut tunnels = Vec::new();
         scope.fetch_nodes(numbers, &mut |node| {
-            if tunnel_of(&node).is_some() {
+            if is_tunnel(&node) {
                 tunnels.push(node);
             }
             match tunnels.len() < MAX_TUNNELS {
@@ -135,17 +135,18 @@ impl Segment<'_> {
     fn far_ends(&self, tunnel: &NodeRef) -> Result<Vec<(NodeRef, IpAddr)>, QueryError> {
         let remotes = remotes(tunnel);
         let mut candidates = Vec::new();
-        let present = Filter::Test(ElementKey::parse("Tunnel"), Predicate::Present);
-        self.scope.visit_nodes(&present, self.budget, &mut |node| {
-            let is_other = node.index() != tunnel.index();
-            if is_other && kind_of(&node) == kind_of(tunnel) && id_of(&node) == id_of(tunnel) {
-                candidates.push(node);
-            }
-            match candidates.len() < MAX_TUNNELS {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            }
-        })?;
+        let kind = Predicate::Text(kind_of(tunnel).into());
+        let same_kind = Filter::Test(ElementKey::parse("Type"), kind);
+        self.scope
+            .visit_nodes(&same_kind, self.budget, &mut |node| {
+                if node.index() != tunnel.index() && accepts(&node, tunnel) {
+                    candidates.push(node);
+                }
+                match candidates.len() < MAX_TUNNELS {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            })?;
         let mut far = Vec::new();
         for candidate in candidates {
             let own = self.own_addresses(&candidate)?;
@@ -162,7 +163,7 @@ impl Segment<'_> {
 
     /// Returns the addresses that packets to a tunnel interface can be sent to.
     fn own_addresses(&self, tunnel: &NodeRef) -> Result<Vec<IpAddr>, QueryError> {
-        if let Some(local) = address_in(tunnel, "Local") {
+        if let Some(local) = address_in(tunnel, "LocalIP") {
             return Ok(vec![local]);
         }
         let Some(owner) = owner_of(self.scope, tunnel, self.budget)? else {
@@ -176,7 +177,7 @@ impl Segment<'_> {
     }
 }
 
-/// Tunnels that carry frames; all others carry IP packets.
+/// Tunnels that carry frames.
 const LAYER_2: [&str; 6] = [
     "vxlan",
     "geneve",
@@ -185,6 +186,9 @@ const LAYER_2: [&str; 6] = [
     "erspan",
     "ip6erspan",
 ];
+
+/// Tunnels that carry IP packets.
+const LAYER_3: [&str; 7] = ["gre", "ip6gre", "ipip", "sit", "ip6tnl", "vti", "vti6"];
 
 /// Returns the addresses of an interface.
 pub(super) fn addresses(node: &NodeRef) -> Vec<IpAddr> {
@@ -204,22 +208,30 @@ fn remotes(tunnel: &NodeRef) -> Vec<IpAddr> {
     let table = tunnel.metadata.get("FDB").and_then(Value::as_list);
     let entries = table.unwrap_or_default().iter().filter_map(Value::as_map);
     let learned = entries.filter_map(|entry| entry.get("IP")?.as_text()?.parse().ok());
-    address_in(tunnel, "Remote")
+    address_in(tunnel, "RemoteIP")
         .into_iter()
         .chain(learned)
         .collect()
 }
 
-fn tunnel_of(node: &NodeRef) -> Option<&Map> {
-    node.metadata.get("Tunnel")?.as_map()
+fn is_tunnel(node: &NodeRef) -> bool {
+    let kind = kind_of(node);
+    LAYER_2.contains(&kind) || LAYER_3.contains(&kind)
 }
 
 fn address_in(node: &NodeRef, key: &str) -> Option<IpAddr> {
-    tunnel_of(node)?.get(key)?.as_text()?.parse().ok()
+    node.metadata.get(key)?.as_text()?.parse().ok()
 }
 
-fn id_of(node: &NodeRef) -> Option<i64> {
-    tunnel_of(node)?.get("ID")?.to_int()
+/// Returns whether an interface accepts the packets of a tunnel: it has the same network identifier,
+/// and expects the key that the tunnel sends.
+fn accepts(far: &NodeRef, tunnel: &NodeRef) -> bool {
+    let number = |node: &NodeRef, key: &str| {
+        let tunnel = node.metadata.get("Tunnel").and_then(Value::as_map);
+        tunnel.and_then(|tunnel| tunnel.get(key)?.to_int())
+    };
+    number(far, "VNI") == number(tunnel, "VNI")
+        && number(far, "InputKey") == number(tunnel, "OutputKey")
 }
 
 fn kind_of(node: &NodeRef) -> &str {

@@ -128,7 +128,7 @@ fn lab() -> Lab {
     lab.link("wan", "eth0", 2, &json!({"IPV4": ["192.0.2.1/24"]}));
     let vxlan = |local: &str, remote: &str, address: &str| {
         json!({"Type": "vxlan", "MTU": 1350, "State": "UNKNOWN", "IPV4": [format!("{address}/24")],
-            "Tunnel": {"ID": 42, "Local": local, "Remote": remote}})
+            "LocalIP": local, "RemoteIP": remote, "Tunnel": {"VNI": 42}})
     };
     lab.link(
         "host",
