@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int32Type;
 
 use super::disk::Disk;
 use super::flow_columns::{self, FlowRow, RowReader};

@@ -11,7 +11,7 @@ use crate::gremlin::error::QueryError;
 use crate::gremlin::scope::Scope;
 use crate::gremlin::steps::next_hop::{links_of, owner_of};
 use crate::gremlin::steps::{hierarchy, path};
-use crate::value::{Map, Value};
+use crate::value::Value;
 
 /// Search in layer 2 segments.
 pub(super) struct Segment<'s> {
@@ -139,8 +139,7 @@ impl Segment<'_> {
         let same_kind = Filter::Test(ElementKey::parse("Type"), kind);
         self.scope
             .visit_nodes(&same_kind, self.budget, &mut |node| {
-                let is_other = node.index() != tunnel.index();
-                if is_other && id_of(&node) == id_of(tunnel) {
+                if node.index() != tunnel.index() && accepts(&node, tunnel) {
                     candidates.push(node);
                 }
                 match candidates.len() < MAX_TUNNELS {
@@ -178,10 +177,7 @@ impl Segment<'_> {
     }
 }
 
-/// Kinds of tunnels that carry IP packets.
-const LAYER_3: [&str; 7] = ["gre", "ip6gre", "ipip", "sit", "ip6tnl", "vti", "vti6"];
-
-/// Kinds of tunnels that carry frames.
+/// Tunnels that carry frames.
 const LAYER_2: [&str; 6] = [
     "vxlan",
     "geneve",
@@ -190,6 +186,9 @@ const LAYER_2: [&str; 6] = [
     "erspan",
     "ip6erspan",
 ];
+
+/// Tunnels that carry IP packets.
+const LAYER_3: [&str; 7] = ["gre", "ip6gre", "ipip", "sit", "ip6tnl", "vti", "vti6"];
 
 /// Returns the addresses of an interface.
 pub(super) fn addresses(node: &NodeRef) -> Vec<IpAddr> {
@@ -215,20 +214,24 @@ fn remotes(tunnel: &NodeRef) -> Vec<IpAddr> {
         .collect()
 }
 
-/// Returns whether an interface is an end of a tunnel.
 fn is_tunnel(node: &NodeRef) -> bool {
-    LAYER_2.contains(&kind_of(node)) || LAYER_3.contains(&kind_of(node))
+    let kind = kind_of(node);
+    LAYER_2.contains(&kind) || LAYER_3.contains(&kind)
 }
 
 fn address_in(node: &NodeRef, key: &str) -> Option<IpAddr> {
     node.metadata.get(key)?.as_text()?.parse().ok()
 }
 
-/// Returns the identifier that both ends share: a network identifier or a GRE key.
-fn id_of(node: &NodeRef) -> Option<i64> {
-    let tunnel = node.metadata.get("Tunnel")?.as_map()?;
-    let id = tunnel.get("VNI").or_else(|| tunnel.get("OutputKey"));
-    id?.to_int()
+/// Returns whether an interface accepts the packets of a tunnel: it has the same network identifier,
+/// and expects the key that the tunnel sends.
+fn accepts(far: &NodeRef, tunnel: &NodeRef) -> bool {
+    let number = |node: &NodeRef, key: &str| {
+        let tunnel = node.metadata.get("Tunnel").and_then(Value::as_map);
+        tunnel.and_then(|tunnel| tunnel.get(key)?.to_int())
+    };
+    number(far, "VNI") == number(tunnel, "VNI")
+        && number(far, "InputKey") == number(tunnel, "OutputKey")
 }
 
 fn kind_of(node: &NodeRef) -> &str {
