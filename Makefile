@@ -15,7 +15,7 @@ run: deps
 	@scripts/start target/release/skyd $(DATA)
 
 test:
-	@scripts/deps build test
+	@scripts/deps build test live
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
 	@scripts/web test

@@ -5,7 +5,6 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use prost::Message as _;
 use rustix::net::RecvFlags;
 use skylib::flow::Flow;
 use skylib::proto::{Encoding, Message, Object, table_result};

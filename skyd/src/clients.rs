@@ -91,7 +91,10 @@ impl Clients {
         }
         let status = ClientStatus {
             service_type: identity.client_type.clone(),
-            client_protocol: identity.protocol.clone(),
+            client_protocol: match identity.protocol.as_str() {
+                "" => "json".to_owned(),
+                protocol => protocol.to_owned(),
+            },
             addr: peer.ip().to_string(),
             port: peer.port(),
             is_connected: false,

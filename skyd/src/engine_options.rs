@@ -1,18 +1,23 @@
 //! Builds the options of the engine from the configuration.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use skylib::api::{CaptureSpec, CaptureType};
-use skylib::engine::{EngineOptions, ResourceLimits, Role};
+use skylib::engine::{EngineOptions, OptionalProbe, ProbeOptions, ResourceLimits, Role};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::memory::MemoryBudget;
 use skylib::store::{DocStore, RedbStore};
+use skylib::topology::metadata_files::MetadataFile;
+use skylib::topology::openflow::OpenFlowOptions;
+use skylib::topology::{Fabric, ServerAddress, TlsFiles};
 use skylib::value::Map;
 
 use crate::config::Config;
 use crate::machine_memory;
+use crate::metadata_format;
 use crate::past_stores::{FLOW_BACKEND, PastStores, TOPOLOGY_BACKEND, driver};
 
 /// Builds the options of the engine and opens the resource store.
@@ -42,6 +47,10 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.metrics_interval = config.duration("agent.topology.netlink.metrics_update");
     let netns = config.text("agent.topology.netns.run_path");
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
+    options.probes = probes(config)?;
+    let fabric = config.list("analyzer.topology.fabric");
+    options.fabric =
+        Fabric::parse(fabric.iter().map(String::as_str)).context("analyzer.topology.fabric")?;
     options.host_metadata = host_metadata(config)?;
     options.memory = MemoryBudget::new(share_of_machine(config, "http.limits.memory"));
     options.max_graph_bytes = share_of_machine(config, "graph.max_bytes");
@@ -259,6 +268,97 @@ pub(crate) fn data_folder(config: &Config) -> PathBuf {
         .or_else(|| variable("HOME").map(|home| home.join(".local/share")))
         .unwrap_or_else(std::env::temp_dir)
         .join("skyd")
+}
+
+/// Returns the optional probes and their settings.
+fn probes(config: &Config) -> anyhow::Result<ProbeOptions> {
+    let key = "agent.topology.probes";
+    let parse = |name: String| {
+        let expected = || {
+            let names: Vec<&str> = OptionalProbe::names().collect();
+            format!("{key}: expected names of {}", names.join(", "))
+        };
+        name.parse::<OptionalProbe>().with_context(expected)
+    };
+    let names: Vec<OptionalProbe> = config
+        .list(key)
+        .into_iter()
+        .map(parse)
+        .collect::<anyhow::Result<_>>()?;
+    let address = |key: &str| {
+        let address = config.text(key).parse::<ServerAddress>();
+        address.with_context(|| key.to_owned())
+    };
+    let tls = TlsFiles::new(config.text("ovs.ca"))
+        .with_client(config.text("ovs.cert"), config.text("ovs.key"));
+    Ok(ProbeOptions::default()
+        .with_probes(names)
+        .with_docker(address("agent.topology.docker.url")?)
+        .with_podman(address("agent.topology.podman.url")?)
+        .with_lldp_interfaces(config.list("agent.topology.lldp.interfaces"))
+        .with_sockets_interval(config.duration("agent.topology.socketinfo.host_update"))
+        .with_runc_paths(
+            config
+                .list("agent.topology.runc.run_path")
+                .iter()
+                .map(PathBuf::from)
+                .collect(),
+        )
+        .with_process_namespaces(config.flag("agent.topology.netns.processes"))
+        .with_metadata_files(metadata_files(config)?)
+        .with_openflow(openflow(config)?)
+        .with_ovsdb(
+            address("ovs.ovsdb")?.with_tls(tls),
+            config.flag("ovs.enable_stats"),
+        ))
+}
+
+/// Returns the settings of OpenFlow rules; `None` if they are disabled.
+fn openflow(config: &Config) -> anyhow::Result<Option<OpenFlowOptions>> {
+    let addresses = match config.tree("ovs.oflow.address") {
+        None => BTreeMap::new(),
+        Some(tree) => serde_json::from_value(tree.clone())
+            .context("ovs.oflow.address: expected names of bridges and addresses")?,
+    };
+    let options = OpenFlowOptions::default()
+        .with_versions(config.list("ovs.oflow.openflow_versions"))
+        .with_addresses(addresses);
+    Ok(config.flag("ovs.oflow.enable").then_some(options))
+}
+
+/// Returns the values of files that the node of the host shows.
+fn metadata_files(config: &Config) -> anyhow::Result<Vec<MetadataFile>> {
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        path: PathBuf,
+        #[serde(rename = "type")]
+        kind: String,
+        name: String,
+        selector: String,
+    }
+    let key = "agent.metadata_config.files";
+    let tree = config.tree("agent.metadata_config");
+    let Some(files) = tree.and_then(|tree| tree.get("files")) else {
+        return Ok(Vec::new());
+    };
+    let files: Vec<Entry> = serde_json::from_value(files.clone())
+        .with_context(|| format!("{key}: expected objects with path, type, name, and selector"))?;
+    let parsed = files.into_iter().map(|file| {
+        let parser = metadata_format::parser(&file.kind).with_context(|| {
+            let names = metadata_format::NAMES.join(", ");
+            format!(
+                "{key}: type {:?} is not allowed; expected one of {names}",
+                file.kind
+            )
+        })?;
+        Ok(MetadataFile::new(
+            file.path,
+            file.name,
+            file.selector,
+            parser,
+        ))
+    });
+    parsed.collect()
 }
 
 /// Returns the configured metadata of the host node.

@@ -22,7 +22,9 @@ pub(crate) struct OutgoingStatus {
     port: u16,
     is_connected: bool,
     connect_time: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     remote_host: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     remote_service_type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     is_master: Option<bool>,

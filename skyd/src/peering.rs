@@ -15,7 +15,7 @@ use skylib::graph::{GraphEvent, Metadata};
 use skylib::proto::{BroadcastMessage, Encoding, GRAPH, JsonStream, UpdatePolicy};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::dial::{Dialer, Socket};
 use crate::graph_dump::GraphDump;
+use crate::liveness::Liveness;
 use crate::peer_feed::Received;
 
 /// Another cluster.
@@ -201,9 +202,11 @@ async fn read(
     peer: &PeerConnection,
     mut stream: SplitStream<Socket>,
 ) -> String {
+    let mut liveness = Liveness::new(cluster.silence);
     loop {
-        let message = match timeout(cluster.silence, stream.next()).await {
-            Err(_) => return format!("no ping within {:?}", cluster.silence),
+        let limit = liveness.limit();
+        let message = match timeout(limit, stream.next()).await {
+            Err(_) => return format!("no ping within {limit:?}"),
             Ok(None) => return "the other cluster closed the connection".to_owned(),
             Ok(Some(Err(error))) => return error.to_string(),
             Ok(Some(Ok(message))) => message,
@@ -211,6 +214,10 @@ async fn read(
         let bytes: Bytes = match message {
             tungstenite::Message::Text(text) => text.into(),
             tungstenite::Message::Binary(bytes) => bytes,
+            tungstenite::Message::Ping(_) => {
+                liveness.ping(Instant::now());
+                continue;
+            }
             _ => continue,
         };
         let mut received = Received::default();

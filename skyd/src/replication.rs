@@ -10,13 +10,14 @@ use skylib::api::address::ServiceAddress;
 use skylib::engine::{BackOff, PeerConnection};
 use skylib::proto::Encoding;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::app::App;
 use crate::dial::{Dialer, Socket};
+use crate::liveness::Liveness;
 use crate::peer_feed::{PeerFeed, Received};
 
 /// Settings of the connections to other analyzers.
@@ -117,10 +118,11 @@ async fn read(
     peer: &PeerConnection,
     mut stream: SplitStream<Socket>,
 ) -> String {
-    let silence = options.silence;
+    let mut liveness = Liveness::new(options.silence);
     loop {
-        let mut next = match timeout(silence, stream.next()).await {
-            Err(_) => return format!("no ping within {silence:?}"),
+        let limit = liveness.limit();
+        let mut next = match timeout(limit, stream.next()).await {
+            Err(_) => return format!("no ping within {limit:?}"),
             Ok(next) => next,
         };
         let mut received = Received::default();
@@ -135,6 +137,7 @@ async fn read(
                 Some(Ok(tungstenite::Message::Binary(bytes))) => {
                     received.add(&bytes, Encoding::Json);
                 }
+                Some(Ok(tungstenite::Message::Ping(_))) => liveness.ping(Instant::now()),
                 Some(Ok(_)) => {}
             }
             match stream.next().now_or_never() {

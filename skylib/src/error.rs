@@ -35,6 +35,9 @@ pub enum Error {
     #[cfg(feature = "engine")]
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
+    /// A line is no link of a static fabric.
+    #[error(transparent)]
+    Fabric(#[from] crate::topology::FabricError),
     /// Flows cannot be queried.
     #[error(transparent)]
     FlowQuery(#[from] crate::flow::FlowQueryError),
@@ -50,6 +53,10 @@ pub enum Error {
     /// A JSON patch is invalid or cannot be applied.
     #[error(transparent)]
     JsonPatch(#[from] crate::api::JsonPatchError),
+    /// A stream is no sequence of JSON objects.
+    #[cfg(feature = "netlink")]
+    #[error(transparent)]
+    JsonFrame(#[from] crate::topology::json_frames::FrameError),
     /// A string is not a list of protocol layers.
     #[error(transparent)]
     LayerParse(#[from] crate::decode::LayerParseError),
@@ -57,12 +64,20 @@ pub enum Error {
     #[cfg(feature = "engine")]
     #[error(transparent)]
     Live(#[from] crate::engine::LiveError),
+    /// A frame is no LLDP frame.
+    #[cfg(feature = "netlink")]
+    #[error(transparent)]
+    Lldp(#[from] crate::topology::lldp::LldpError),
     /// A string is not an IP network.
     #[error(transparent)]
     Network(#[from] crate::filter::ParseNetworkError),
     /// A resource was not changed by a patch.
     #[error(transparent)]
     Patch(#[from] crate::api::PatchError),
+    /// A message of an OVSDB server is invalid.
+    #[cfg(feature = "netlink")]
+    #[error(transparent)]
+    Ovsdb(#[from] crate::topology::ovsdb::OvsdbError),
     /// A capture file cannot be read or written.
     #[error(transparent)]
     PcapFile(#[from] crate::pcap_file::PcapFileError),
@@ -76,6 +91,10 @@ pub enum Error {
     /// A Gremlin query cannot be parsed or executed.
     #[error(transparent)]
     Query(#[from] crate::gremlin::QueryError),
+    /// A string is not the address of a service.
+    #[cfg(feature = "netlink")]
+    #[error(transparent)]
+    ServerAddress(#[from] crate::topology::ServerAddressError),
     /// The packet source of a replay failed. Boxed, because it includes all counters.
     #[error(transparent)]
     Replay(Box<crate::capture::ReplayError>),

@@ -28,13 +28,19 @@ pub(super) async fn run(
     let Some(uplink) = analyzers.engine().flows().uplink() else {
         return std::future::pending().await;
     };
+    let mut last_error = String::new();
     loop {
         let result = match analyzers.options.flows_over_websocket {
             true => over_websocket(analyzers, address, uplink).await,
             false => over_udp(server.address, uplink).await,
         };
         let Err(error) = result;
-        tracing::debug!(%address, error = format!("{error:#}"), "cannot send flows; retrying");
+        let error = format!("{error:#}");
+        // For example, flow.protocol of the analyzer is udp. Flows wait meanwhile.
+        if error != last_error {
+            tracing::warn!(%address, error, "cannot send flows to the analyzer; retrying");
+            last_error = error;
+        }
         tokio::time::sleep(RETRY).await;
     }
 }

@@ -13,7 +13,7 @@ use skylib::proto::{
 };
 use tokio::sync::mpsc;
 use tokio::task::{block_in_place, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use super::{Analyzers, flow_sender};
 use crate::dial::{Server, Socket};
 use crate::graph_dump::GraphDump;
+use crate::liveness::Liveness;
 
 /// Opens the connection.
 ///
@@ -71,10 +72,11 @@ async fn read(
     mut stream: SplitStream<Socket>,
     replies: mpsc::Sender<Message>,
 ) -> String {
-    let silence = analyzers.options.silence;
+    let mut liveness = Liveness::new(analyzers.options.silence);
     loop {
-        let message = match timeout(silence, stream.next()).await {
-            Err(_) => return format!("no ping within {silence:?}"),
+        let limit = liveness.limit();
+        let message = match timeout(limit, stream.next()).await {
+            Err(_) => return format!("no ping within {limit:?}"),
             Ok(None) => return "the analyzer closed the connection".to_owned(),
             Ok(Some(Err(error))) => return error.to_string(),
             Ok(Some(Ok(message))) => message,
@@ -82,6 +84,10 @@ async fn read(
         let bytes: Bytes = match message {
             tungstenite::Message::Text(text) => text.into(),
             tungstenite::Message::Binary(bytes) => bytes,
+            tungstenite::Message::Ping(_) => {
+                liveness.ping(Instant::now());
+                continue;
+            }
             tungstenite::Message::Close(Some(frame)) if !frame.reason.is_empty() => {
                 return format!("the analyzer closed the connection: {}", frame.reason);
             }

@@ -31,7 +31,7 @@ fn read(yaml: &str) -> Config {
 #[test]
 fn typed_keys_inside_free_trees_are_found() {
     let config = read(
-        "agent: {topology: {netlink: {metrics_update: 5}, runc: {run_path: [/a]}}, metadata: {A: {b: 1}}}\n\
+        "agent: {topology: {netlink: {metrics_update: 5}, vpp: {path: [/a]}}, metadata: {A: {b: 1}}}\n\
          storage: {local: {max_age: 1h}, mine: {driver: elasticsearch, hosts: [h]}}\n",
     );
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
@@ -40,7 +40,7 @@ fn typed_keys_inside_free_trees_are_found() {
         Duration::from_secs(5)
     );
     assert_eq!(
-        config.tree("agent.topology").unwrap()["runc"]["run_path"][0],
+        config.tree("agent.topology").unwrap()["vpp"]["path"][0],
         "/a"
     );
     assert_eq!(config.tree("agent.metadata").unwrap()["A"]["b"], 1);
@@ -270,12 +270,12 @@ fn hostile_yaml_is_refused_in_time() {
 fn keys_without_effect_cause_a_warning() {
     let warnings = |text: &str| Config::parse("skydive.yml", text).unwrap().warnings;
     let found = warnings(
-        "agent: {topology: {probes: [docker]}, metadata: {a: b}}\nflow: {protocol: udp, update: 5}\n\
+        "agent: {topology: {probes: [docker], vpp: {}}, metadata: {a: b}}\nflow: {protocol: udp, update: 5}\n\
          http: {rest: {debug: true}, ws: {enable_write_compression: false, ping_delay: 3}}\n\
          etcd: {embedded: true}\nstorage: {local: {path: /x, max_age: 1h}}\nlogging: {level: INFO}\n",
     );
     let wanted = [
-        "agent.topology.probes",
+        "agent.topology",
         "etcd",
         "http.rest.debug",
         "http.ws.enable_write_compression",

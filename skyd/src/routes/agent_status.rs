@@ -17,12 +17,8 @@ use crate::response::{self, Response};
 /// Returns the status of the agent in this process.
 pub(super) fn show(app: &App) -> Response {
     let engine = app.engine.status();
-    let mut clients = app.clients.status(Endpoint::Subscriber);
-    for endpoint in [Endpoint::Publisher, Endpoint::Pubsub] {
-        clients.extend(app.clients.status(endpoint));
-    }
     let status = Status {
-        clients,
+        clients: app.clients.status(Endpoint::Subscriber),
         analyzers: app.outgoing.status(),
         topology_probes: status::probes(&engine),
         flow_probes: FLOW_PROBES,

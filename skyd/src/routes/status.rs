@@ -204,11 +204,14 @@ pub(super) fn probes(engine: &skylib::engine::Status) -> BTreeMap<&'static str, 
     probes.map(|probe| (probe.name, Probe::of(probe))).collect()
 }
 
-/// State of a topology probe. Skydive's status has no `Error`.
+/// State of a topology probe. Skydive's status has only `Status`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Probe {
     status: String,
+    /// Number of starts after an error; omitted if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restarts: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -217,6 +220,7 @@ impl Probe {
     fn of(probe: &skylib::topology::ProbeStatus) -> Self {
         Self {
             status: probe.state.to_string(),
+            restarts: Some(probe.restarts).filter(|restarts| *restarts > 0),
             error: probe.error.clone(),
         }
     }

@@ -239,7 +239,9 @@ fn captures_are_started_on_agents_and_stopped_there() {
     );
     // An agent that shows a capture without a resource is asked to stop it.
     drop(agent);
-    until("the end of its nodes", || nodes_of(&analyzer, "ag-1") == 0);
+    until("the end of its connection", || {
+        get(&analyzer, "/api/status").json()["Agents"] == json!({})
+    });
     let mut agent = pretend(&analyzer, "ag-1");
     let mut old = interface("if1", "ag-1");
     old["Metadata"]["Captures"] = json!([{"ID": "old", "State": "active"}]);

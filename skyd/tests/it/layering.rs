@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Top-level modules from the lowest layer up. A module may import itself and all lower layers.
 const LAYERS: &[&[&str]] = &[
     &["config", "machine_memory"],
-    &["past_stores"],
+    &["metadata_format", "past_stores"],
     &[
         "clients",
         "engine_options",
@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
         "flow_transport",
         "graph_dump",
         "limits",
+        "liveness",
         "log",
         "openapi",
         "outgoing",

@@ -38,6 +38,7 @@ mod resources;
 mod shared_captures;
 mod spp;
 mod subscriber;
+mod systemd_unit;
 mod tls;
 mod truth_cases;
 mod web_pages;

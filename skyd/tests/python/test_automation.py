@@ -1,4 +1,4 @@
-"""Runs the recorded cases of rules, alerts, and workflows, each in namespaces of its own."""
+"""Runs the recorded cases of rules, alerts, workflows, agents, and replication, each in namespaces of its own."""
 
 import json
 import os
@@ -12,21 +12,18 @@ import pytest
 from daemon import binary
 
 FOLDER = Path(__file__).parent / "cases"
-CASES = FOLDER / "automation-cases.json"
-# Cases with agents and replicas belong to their own tests.
-AREAS = ("javascript", "built-in", "alert", "rule")
+FILES = ("automation-cases.json", "fleet-cases.json")
 
 
-def names():
-    cases = json.loads(CASES.read_text())
-    return [case["name"] for case in cases if case["area"] in AREAS and "hosts" not in case]
+def cases():
+    return [(file, case["name"]) for file in FILES for case in json.loads((FOLDER / file).read_text())]
 
 
-@pytest.mark.parametrize("name", names())
-def test_case(name):
+@pytest.mark.parametrize("file, name", cases())
+def test_case(file, name):
     if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("unshare"):
         pytest.skip("SKIPPED: creating namespaces requires root, ip, and unshare")
-    command = [sys.executable, str(FOLDER / "run_automation_cases.py"), "--skyd", binary(), "--cases", str(CASES),
+    command = [sys.executable, str(FOLDER / "run_automation_cases.py"), "--skyd", binary(), "--cases", str(FOLDER / file),
                "--only", f"^{name}$"]
     # The runner addresses the daemon by a name that is not its own.
     environment = {**os.environ, "SKYD_HTTP_HOSTS": "*"}

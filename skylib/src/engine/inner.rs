@@ -25,12 +25,12 @@ use super::rule::RuleHub;
 use super::script::{Bridge, ScriptEngine, built_in_workflows};
 use crate::capture::BpfCompiler;
 use crate::flow::FlowTableOptions;
-use crate::graph::{Graph, Processor};
+use crate::graph::{Graph, Origin, Processor};
 use crate::memory::MemoryBudget;
 use crate::proto::BroadcastMessage;
 use crate::store::StoreError;
-use crate::topology::ProbeSet;
 use crate::topology::tid::TidProcessor;
+use crate::topology::{FabricProcessor, PeeringProcessor, ProbeSet};
 
 /// State of an engine. Its threads hold the parts, never the whole, so that the last handle can be
 /// dropped while they run.
@@ -75,6 +75,12 @@ impl Inner {
         let persister = persister.map(|store| Arc::new(GraphPersister::new(store)));
         let mut processors: Vec<Box<dyn Processor>> =
             vec![Box::new(TidProcessor::new(origin.as_str()))];
+        if options.role != Role::Agent {
+            let analyzer = Origin::new("analyzer", options.host.as_str());
+            processors.push(Box::new(PeeringProcessor::new(analyzer.clone())));
+            let fabric = options.fabric.clone();
+            processors.push(Box::new(FabricProcessor::new(fabric, analyzer)));
+        }
         if let Some(persister) = &persister {
             processors.push(Box::new(OrphanEdgeProcessor(Arc::clone(persister))));
         }

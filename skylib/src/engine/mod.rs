@@ -43,6 +43,7 @@ mod inner;
 mod live;
 mod monotonic;
 mod options;
+mod probe_options;
 mod query;
 mod replication;
 mod resource;
@@ -63,6 +64,7 @@ pub use flow::{
 pub use graph::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use live::{LiveClient, LiveError, LiveEvent, LiveOptions, LiveReservation, LiveStatus};
 pub use options::{EngineOptions, Role};
+pub use probe_options::{OptionalProbe, ProbeOptions, UnknownProbe};
 pub use query::QueryOptions;
 pub use replication::{PeerConnection, Replication, ReplicationStatus};
 pub use resource::{Collection, GraphElements, ResourceLimits, Resources};
@@ -186,6 +188,11 @@ impl Engine {
             .with_max_edges(options.resources.edges);
         let limit = |graph: &mut Graph, _| graph.set_write_limits(limits);
         inner.graph.update_as(None, limit);
+        if options.role != Role::Agent {
+            let analyzer = Origin::new("analyzer", options.host.as_str());
+            let add = |graph: &mut Graph, now| options.fabric.write_to(graph, &analyzer, now);
+            inner.graph.update_as(None, add);
+        }
         let rules = Arc::clone(&inner.rules);
         self.spawn("rules", move || rules.run())?;
         self.start_alerts()
@@ -214,6 +221,7 @@ impl Engine {
             netns_path: options.netns_path.as_deref(),
             metrics_interval: options.metrics_interval,
             persister: self.0.persister.as_ref(),
+            probes: &options.probes,
         };
         *self.0.probes.lock() = Some(graph::start_probes(&self.0.graph, &host));
     }

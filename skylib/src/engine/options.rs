@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use super::alert::WebhookClient;
 use super::flow::FlowOptions;
 use super::live::LiveOptions;
+use super::probe_options::ProbeOptions;
 use super::resource::ResourceLimits;
 #[cfg(feature = "scripting")]
 use super::script::ScriptOptions;
@@ -20,6 +21,7 @@ use crate::gremlin::Limits;
 use crate::memory::MemoryBudget;
 use crate::store::{DocStore, FlowStore, MemoryDocStore};
 use crate::time::{Clock, SystemClock};
+use crate::topology::Fabric;
 use crate::value::Map;
 
 /// Role of an engine.
@@ -79,6 +81,10 @@ pub struct EngineOptions {
     pub metrics_interval: Duration,
     /// Folder of the named network namespaces; `None` to ignore them.
     pub netns_path: Option<PathBuf>,
+    /// Optional probes and their settings.
+    pub probes: ProbeOptions,
+    /// Static nodes and links of the network.
+    pub fabric: Fabric,
     /// Additional metadata of the host node.
     pub host_metadata: Map,
     /// Limits of one query.
@@ -136,6 +142,8 @@ impl EngineOptions {
             capture_stats_interval: Duration::from_secs(1),
             metrics_interval: Duration::from_secs(30),
             netns_path: Some(PathBuf::from("/var/run/netns")),
+            probes: ProbeOptions::default().with_probes(Vec::new()),
+            fabric: Fabric::default(),
             host_metadata: Map::new(),
             limits: Limits::default(),
             memory: MemoryBudget::unlimited(),
@@ -198,6 +206,8 @@ setters! {
     with_metrics_interval(metrics_interval: Duration);
     "Sets the folder of the named network namespaces; `None` to ignore them."
     with_netns_path(netns_path: Option<PathBuf>);
+    "Sets the optional probes and their settings." with_probes(probes: ProbeOptions);
+    "Sets the static nodes and links of the network." with_fabric(fabric: Fabric);
     "Sets additional metadata of the host node." with_host_metadata(host_metadata: Map);
     "Sets the limits of one query." with_limits(limits: Limits);
     "Sets the limit on the memory used on behalf of clients."

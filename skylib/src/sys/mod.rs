@@ -11,6 +11,8 @@ pub(crate) mod cpu;
 pub(crate) mod ethtool;
 pub(crate) mod eventfd;
 pub(crate) mod netns;
+#[cfg(feature = "netlink")]
+pub(crate) mod pci;
 #[cfg(feature = "afpacket")]
 pub(crate) mod socket;
 pub(crate) mod timerfd;

@@ -101,6 +101,38 @@ impl Netns {
     }
 }
 
+/// Runs `work` inside each of some namespaces, one after the other on one new thread, and waits for
+/// the results.
+///
+/// # Errors
+/// Returns the errors of [`Netns::run`]; `work` has not run in the namespaces that follow then.
+///
+/// # Panics
+/// Resumes a panic of `work`.
+pub(crate) fn run_in_each<T: Send>(
+    namespaces: &[BorrowedFd<'_>],
+    mut work: impl FnMut() -> T + Send,
+) -> io::Result<Vec<T>> {
+    let run = || {
+        let mut results = Vec::with_capacity(namespaces.len());
+        for namespace in namespaces {
+            move_into_link_name_space(*namespace, Some(LinkNameSpaceType::Network))?;
+            results.push(work());
+        }
+        Ok(results)
+    };
+    thread::scope(|scope| {
+        let worker = thread::Builder::new()
+            .name("netns-each".to_owned())
+            .stack_size(256 * 1024)
+            .spawn_scoped(scope, run)?;
+        match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
 impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
@@ -171,6 +203,15 @@ mod tests {
         assert_eq!(inside, other.id());
         assert_ne!(inside, here.id());
         assert_eq!(Netns::current().unwrap().id(), here.id());
+    }
+
+    #[test]
+    #[ignore = "needs root: creates a network namespace"]
+    fn work_runs_in_each_of_several_namespaces() {
+        let others = [tests_support::private(), tests_support::private()];
+        let fds = others.each_ref().map(AsFd::as_fd);
+        let inside = run_in_each(&fds, || Netns::current().unwrap().id()).unwrap();
+        assert_eq!(inside, others.each_ref().map(Netns::id));
     }
 
     #[test]

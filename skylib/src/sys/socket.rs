@@ -82,8 +82,17 @@ impl PacketSocket {
     /// # Errors
     /// Returns `ENODEV` if the interface does not exist, and `ENETDOWN` if it is down.
     pub(crate) fn bind(&self, index: u32) -> io::Result<()> {
+        self.bind_protocol(libc::ETH_P_ALL as u16, index)
+    }
+
+    /// Binds the socket, so that it receives the frames with an Ethernet type from an interface, or
+    /// from all interfaces of the namespace if the index is 0.
+    ///
+    /// # Errors
+    /// Returns the errors of [`PacketSocket::bind`].
+    pub(crate) fn bind_protocol(&self, protocol: u16, index: u32) -> io::Result<()> {
         let mut address = empty_address();
-        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        address.sll_protocol = protocol.to_be();
         address.sll_ifindex = to_int(index)?;
         #[expect(unsafe_code, reason = "rustix does not write packet addresses")]
         // SAFETY: `address` is valid for its length and outlives the call.
@@ -161,6 +170,53 @@ impl PacketSocket {
             mr_address: [0; 8],
         };
         self.set_option(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
+    }
+
+    /// Makes an interface receive the frames for a multicast address until the socket is closed or
+    /// the interface disappears.
+    ///
+    /// # Errors
+    /// Returns `ENODEV` if the interface does not exist.
+    pub(crate) fn join_multicast(&self, index: u32, mac: [u8; 6]) -> io::Result<()> {
+        let mut address = [0; 8];
+        address[..6].copy_from_slice(&mac);
+        let request = libc::packet_mreq {
+            mr_ifindex: to_int(index)?,
+            mr_type: libc::PACKET_MR_MULTICAST as libc::c_ushort,
+            mr_alen: 6,
+            mr_address: address,
+        };
+        self.set_option(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
+    }
+
+    /// Reads one queued frame; returns its length, which can exceed the buffer, and the index of its
+    /// interface. Frames that this host has sent are skipped.
+    ///
+    /// # Errors
+    /// Returns `WouldBlock` if no frame is queued, and otherwise the error of the system call.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, u32)> {
+        loop {
+            let mut address = empty_address();
+            let mut length = SOCKADDR_LEN;
+            #[expect(unsafe_code, reason = "rustix does not read packet addresses")]
+            // SAFETY: the buffer and `address` are valid for their lengths and outlive the call.
+            let count = unsafe {
+                libc::recvfrom(
+                    self.0.as_raw_fd(),
+                    buffer.as_mut_ptr().cast(),
+                    buffer.len(),
+                    libc::MSG_TRUNC,
+                    (&raw mut address).cast(),
+                    &raw mut length,
+                )
+            };
+            let Ok(count) = usize::try_from(count) else {
+                return Err(io::Error::last_os_error());
+            };
+            if address.sll_pkttype != libc::PACKET_OUTGOING as u8 {
+                return Ok((count, u32::try_from(address.sll_ifindex).unwrap_or(0)));
+            }
+        }
     }
 
     /// Excludes frames sent by this host (Linux 4.20 and later).

@@ -25,18 +25,54 @@
 //! ```
 
 #[cfg(feature = "netlink")]
+pub mod docker;
+mod fabric;
+#[cfg(feature = "netlink")]
 pub mod host;
 #[cfg(feature = "netlink")]
+pub mod json_frames;
+#[cfg(feature = "netlink")]
 pub(crate) mod known_tids;
+#[cfg(feature = "netlink")]
+pub mod lldp;
+#[cfg(feature = "netlink")]
+pub mod metadata_files;
 #[cfg(feature = "netlink")]
 pub mod netlink;
 #[cfg(feature = "netlink")]
 pub mod netns;
 #[cfg(feature = "netlink")]
+pub mod openflow;
+#[cfg(feature = "netlink")]
+pub mod ovsdb;
+mod peering;
+#[cfg(feature = "netlink")]
 mod probe;
+#[cfg(feature = "netlink")]
+pub mod process_netns;
+#[cfg(feature = "netlink")]
+pub mod runc;
+#[cfg(feature = "netlink")]
+pub mod socketinfo;
+#[cfg(feature = "netlink")]
+mod stream;
+#[cfg(feature = "netlink")]
+mod subgraph;
 pub mod tid;
+#[cfg(feature = "netlink")]
+mod tls;
 
 #[cfg(feature = "netlink")]
 pub use crate::sys::eventfd::EventFd;
+#[cfg(feature = "engine")]
+pub(crate) use fabric::FabricProcessor;
+pub use fabric::{Fabric, FabricError};
+pub use peering::PeeringProcessor;
 #[cfg(feature = "netlink")]
 pub use probe::{Probe, ProbeContext, ProbeError, ProbeSet, ProbeState, ProbeStatus, ProbeTarget};
+#[cfg(feature = "netlink")]
+pub use stream::{ServerAddress, ServerAddressError};
+#[cfg(feature = "netlink")]
+pub use subgraph::{Subgraph, SubgraphWriter};
+#[cfg(feature = "netlink")]
+pub use tls::TlsFiles;

@@ -58,7 +58,9 @@ impl Probe for NetnsProbe {
         } else {
             Watcher::new(self, context).and_then(|mut watcher| watcher.run())
         };
-        self.namespaces.halt();
+        if result.is_ok() {
+            self.namespaces.halt();
+        }
         let action = "cannot watch the folder of network namespaces";
         result.map_err(|error| ProbeError::system(action, error))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -60,6 +60,10 @@ pub trait Probe: Send {
 
     /// Runs on a separate thread until the probe has to stop ([`ProbeContext::wait`],
     /// [`ProbeContext::stop`]).
+    ///
+    /// A probe that ends with an error is started again, after 1 s and then after twice the previous
+    /// time, up to 5 s; [`ProbeContext::running`] resets this time. A probe that returns without
+    /// an error has ended.
     ///
     /// # Errors
     /// Returns [`ProbeError`] if the probe cannot work at all. Partial failures are reported by
@@ -188,6 +192,10 @@ pub struct ProbeContext {
 #[derive(Debug, Default)]
 struct Report {
     state: ProbeState,
+    /// Number of starts after an error.
+    restarts: u64,
+    /// Number of failures since the probe last reported that it is running.
+    failures: u32,
     /// Current problems by the part of the probe's work that they concern.
     problems: BTreeMap<String, String>,
 }
@@ -208,6 +216,12 @@ impl ProbeContext {
         self.stop.as_fd()
     }
 
+    /// Returns whether the probe has to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_raised()
+    }
+
     /// Returns the stop signal itself.
     pub(super) fn stop_event(&self) -> &EventFd {
         &self.stop
@@ -221,31 +235,48 @@ impl ProbeContext {
 
     /// Reports that the initial state is in the graph.
     pub fn running(&self) {
-        self.set_state(ProbeState::Running);
+        let mut report = self.report();
+        report.state = ProbeState::Running;
+        report.failures = 0;
     }
 
     /// Sets the problem of a part of the probe's work (a namespace, a daemon); `None` removes it.
     pub fn problem(&self, part: &str, text: Option<String>) {
-        let problems = &mut self
-            .report
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .problems;
+        let problems = &mut self.report().problems;
         match text {
             Some(text) => problems.insert(part.to_owned(), text),
             None => problems.remove(part),
         };
     }
 
+    /// Locks the report, even after a panic: each change to it is a single assignment.
+    fn report(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set_state(&self, state: ProbeState) {
-        self.report
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .state = state;
+        self.report().state = state;
+    }
+
+    /// Records a failure, and returns the time to wait before the next start.
+    fn failed(&self, text: String) -> Duration {
+        let mut report = self.report();
+        report.problems.clear();
+        report.problems.insert(String::new(), text);
+        report.state = ProbeState::Starting;
+        report.failures = report.failures.saturating_add(1);
+        let doublings = report.failures.saturating_sub(1).min(10);
+        (FIRST_BACKOFF * 2_u32.pow(doublings)).min(MAX_BACKOFF)
+    }
+
+    fn restarted(&self) {
+        let mut report = self.report();
+        report.restarts = report.restarts.saturating_add(1);
+        report.problems.clear();
     }
 
     fn status(&self, name: &'static str) -> ProbeStatus {
-        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        let report = self.report();
         let mut problems = report.problems.values();
         let error = problems.next().map(|first| match problems.len() {
             0 => first.clone(),
@@ -254,6 +285,7 @@ impl ProbeContext {
         ProbeStatus {
             name,
             state: report.state,
+            restarts: report.restarts,
             error,
         }
     }
@@ -262,7 +294,8 @@ impl ProbeContext {
 /// State of a probe; `/api/status` shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProbeState {
-    /// The initial state is not in the graph yet.
+    /// The initial state is not in the graph yet, or the probe waits to be started again after an
+    /// error.
     #[default]
     Starting,
     /// The probe follows changes.
@@ -292,6 +325,8 @@ pub struct ProbeStatus {
     pub name: &'static str,
     /// State of the probe.
     pub state: ProbeState,
+    /// Number of times the probe was started again after an error.
+    pub restarts: u64,
     /// First current problem, with a remedy if one is known, and the number of further problems;
     /// `None` without problems.
     pub error: Option<String>,
@@ -342,11 +377,7 @@ impl ProbeSet {
         let inside = context.clone();
         let run = move || {
             let _guard = ReportEnd(&inside);
-            if let Err(error) = probe.run(&inside) {
-                let cause = std::error::Error::source(&error);
-                let cause = cause.map(|c| format!(": {c}")).unwrap_or_default();
-                inside.problem("", Some(format!("{error}{cause}")));
-            }
+            supervise(&mut probe, &inside);
         };
         let thread = thread::Builder::new()
             .name(format!("probe-{name}"))
@@ -355,6 +386,22 @@ impl ProbeSet {
             name,
             context,
             thread: Some(thread),
+        });
+        Ok(())
+    }
+
+    /// Adds the status of a probe that cannot be started, with the reason.
+    ///
+    /// # Errors
+    /// Returns the system error if no file descriptor can be created.
+    pub fn add_unavailable(&mut self, name: &'static str, reason: &str) -> io::Result<()> {
+        let context = ProbeContext::new()?;
+        context.problem("", Some(reason.to_owned()));
+        context.set_state(ProbeState::Stopped);
+        self.probes.push(StartedProbe {
+            name,
+            context,
+            thread: None,
         });
         Ok(())
     }
@@ -393,6 +440,29 @@ impl Drop for ProbeSet {
         self.stop();
     }
 }
+
+/// Runs a probe, and starts it again after each error, until it has to stop.
+fn supervise(probe: &mut impl Probe, context: &ProbeContext) {
+    while let Err(error) = probe.run(context) {
+        let cause = std::error::Error::source(&error);
+        let cause = cause.map(|c| format!(": {c}")).unwrap_or_default();
+        let text = format!("{error}{cause}");
+        // Further failures of the same kind are visible in the status.
+        if context.report().failures == 0 {
+            tracing::warn!(probe = probe.name(), "{text}");
+        }
+        if context.wait(context.failed(text)) {
+            return;
+        }
+        context.restarted();
+    }
+}
+
+/// Time before a failed probe is started again for the first time.
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Maximum time before a failed probe is started again.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Waits for a time, or until `stop` is raised; returns whether it was raised.
 pub(super) fn wait_for_stop(stop: &EventFd, timeout: Duration) -> bool {
@@ -479,14 +549,51 @@ mod tests {
         set.start(Broken).unwrap();
         set.start(Idle).unwrap();
         set.start(Panicking).unwrap();
-        let broken = wait_for(&set, 0, ProbeState::Stopped);
+        let broken = loop {
+            let status = set.status().swap_remove(0);
+            if status.error.is_some() {
+                break status;
+            }
+            thread::yield_now();
+        };
         assert_eq!(broken.error.as_deref(), Some("cannot open it: no luck"));
+        assert_eq!(broken.state, ProbeState::Starting);
         let panicked = wait_for(&set, 2, ProbeState::Stopped);
         assert_eq!(panicked.error.as_deref(), Some("the probe panicked"));
         let idle = wait_for(&set, 1, ProbeState::Running);
         assert_eq!(idle.error.as_deref(), Some("no a (and 1 more)"));
         set.stop();
-        assert_eq!(set.status()[1].state, ProbeState::Stopped);
+        assert!(
+            set.status()
+                .iter()
+                .all(|status| status.state == ProbeState::Stopped)
+        );
+        set.add_unavailable("none", "not part of this version")
+            .unwrap();
+        let status = set.status().swap_remove(3);
+        assert_eq!((status.name, status.state), ("none", ProbeState::Stopped));
+        assert_eq!(status.error.as_deref(), Some("not part of this version"));
         assert_eq!(set.status()[1].state.to_string(), "stopped");
+    }
+
+    #[test]
+    fn the_time_between_starts_doubles_until_the_probe_runs() {
+        let context = ProbeContext::new().unwrap();
+        context.problem("daemon", Some("lost".to_owned()));
+        let seconds: Vec<u64> = (0..7)
+            .map(|_| context.failed("no daemon".to_owned()).as_secs())
+            .collect();
+        assert_eq!(seconds, [1, 2, 4, 5, 5, 5, 5]);
+        let status = context.status("x");
+        assert_eq!(
+            status.error.as_deref(),
+            Some("no daemon"),
+            "the former run has ended"
+        );
+        context.restarted();
+        assert_eq!(context.status("x").error, None);
+        context.running();
+        assert_eq!(context.failed("again".to_owned()).as_secs(), 1);
+        assert_eq!(context.status("x").restarts, 1);
     }
 }

@@ -190,7 +190,7 @@ fn text<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
         .filter(|text| !text.is_empty())
 }
 
-fn is_ownership(edge: &Edge) -> bool {
+pub(super) fn is_ownership(edge: &Edge) -> bool {
     edge.metadata.get("RelationType").and_then(Value::as_text) == Some("ownership")
 }
 

@@ -73,6 +73,23 @@ pub(crate) fn sh(command: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Returns whether all programs are installed; otherwise prints that the test is skipped.
+pub(crate) fn has_programs(programs: &[&str]) -> bool {
+    let is_missing = |program: &&&str| {
+        let found = Command::new("sh")
+            .args(["-c", &format!("command -v {program}")])
+            .output();
+        !found.unwrap().status.success()
+    };
+    match programs.iter().find(is_missing) {
+        Some(program) => {
+            eprintln!("skipped: {program} is not installed; see scripts/deps live");
+            false
+        }
+        None => true,
+    }
+}
+
 /// Runs `ip` (Debian package iproute2) in this thread's namespace and returns what it prints.
 pub(crate) fn ip(arguments: &str) -> String {
     sh(&format!("ip {arguments}"))

@@ -1,6 +1,6 @@
 //! Keys of Skydive that have no effect here, and old names of keys.
 
-use super::ValueType::{Count, Flag, Free, List, Text};
+use super::ValueType::{Count, Flag, Free, Text};
 use super::{ConfigKey, ValueType, key};
 
 const fn unread(
@@ -26,28 +26,12 @@ const PORT: ValueType = Count { min: 1, max: 65535 };
 pub(super) const IGNORED: &[ConfigKey] = &[
     free("storage.*", "Settings of other storage drivers."),
     unread(
-        "agent.topology.probes",
-        List,
-        "ovsdb",
-        "Topology probes of an agent.",
-    ),
-    unread(
-        "agent.topology.docker.url",
-        Text,
-        "unix:///var/run/docker.sock",
-        "Address of the Docker service.",
-    ),
-    unread(
         "agent.topology.docker.netns.run_path",
         Text,
         "/var/run/docker/netns",
         "Folder of the network namespaces of Docker.",
     ),
     free("agent.topology", "Settings of other topology probes."),
-    free(
-        "agent.metadata_config",
-        "Files whose content is added to the metadata of the host.",
-    ),
     unread(
         "agent.flow.pcapsocket.bind_address",
         Text,

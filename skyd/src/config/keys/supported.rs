@@ -360,6 +360,108 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Metadata added to the node of this host, as a tree of keys and values.",
     ),
     key(
+        "agent.metadata_config",
+        Free,
+        "",
+        "Files whose values the node of this host shows: files is a list of objects with path, type \
+         (json, toml, ini, yaml, properties), name (the key is Config.NAME), and selector (the \
+         dotted path of the value in the file). Files are read again when they change.",
+    ),
+    key(
+        "agent.topology.probes",
+        List,
+        "ovsdb",
+        "Optional probes to start: docker, lldp, ovsdb, podman, runc, socketinfo. The probes hardware, netlink, and \
+         netns always run. Other probes of Skydive are accepted, but have no effect.",
+    ),
+    key(
+        "agent.topology.runc.run_path",
+        List,
+        "/run/containerd/runc /run/runc /run/runc-ctrs",
+        "State folders of runc, which containerd, CRI-O, and Podman use, for the probe runc.",
+    ),
+    key(
+        "agent.topology.socketinfo.host_update",
+        Interval,
+        "10",
+        "Interval at which the probe socketinfo reads the sockets of this host.",
+    ),
+    key(
+        "agent.topology.docker.url",
+        Text,
+        "unix:///var/run/docker.sock",
+        "Address of Docker for the probe docker: unix:PATH or tcp:HOST:PORT.",
+    ),
+    key(
+        "agent.topology.podman.url",
+        Text,
+        "unix:///run/podman/podman.sock",
+        "Address of Podman for the probe podman: unix:PATH or tcp:HOST:PORT.",
+    ),
+    key(
+        "agent.topology.lldp.interfaces",
+        List,
+        "",
+        "Interfaces on which the probe lldp listens. Empty: all Ethernet interfaces of the host.",
+    ),
+    key(
+        "analyzer.topology.fabric",
+        List,
+        "",
+        "Static nodes and links, such as switches that no probe can see: PARENT -> CHILD (owner and \
+         layer 2) or PARENT --> CHILD (layer 2), with attributes in brackets.",
+    ),
+    key(
+        "ovs.ovsdb",
+        Text,
+        "unix:///var/run/openvswitch/db.sock",
+        "Address of the OVSDB server for the probe ovsdb: unix:PATH, tcp:HOST:PORT, HOST:PORT, or \
+         ssl:HOST:PORT.",
+    ),
+    key(
+        "ovs.ca",
+        Text,
+        "",
+        "Certificates of the authorities that sign the certificate of the OVSDB server, for ssl.",
+    ),
+    key(
+        "ovs.cert",
+        Text,
+        "",
+        "Certificate of this host for the OVSDB server, for ssl. Empty: none.",
+    ),
+    key(
+        "ovs.key",
+        Text,
+        "",
+        "Private key of this host for the OVSDB server, for ssl. Empty: none.",
+    ),
+    key(
+        "ovs.enable_stats",
+        Flag,
+        "false",
+        "Whether the interfaces of Open vSwitch show the counters of the switch.",
+    ),
+    key(
+        "ovs.oflow.enable",
+        Flag,
+        "false",
+        "Whether the probe ovsdb also shows OpenFlow rules and groups, which it lists with ovs-ofctl.",
+    ),
+    key(
+        "ovs.oflow.openflow_versions",
+        List,
+        "OpenFlow10 OpenFlow11 OpenFlow12 OpenFlow13 OpenFlow14",
+        "Versions of OpenFlow that ovs-ofctl offers to a bridge.",
+    ),
+    key(
+        "ovs.oflow.address",
+        Free,
+        "",
+        "Addresses of bridges for ovs-ofctl, by the name of the bridge. Default: the socket of the \
+         bridge in /var/run/openvswitch.",
+    ),
+    key(
         "agent.topology.netlink.metrics_update",
         Interval,
         "30",
@@ -370,6 +472,13 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Text,
         "/var/run/netns",
         "Folder of the named network namespaces that are observed. Empty: none.",
+    ),
+    key(
+        "agent.topology.netns.processes",
+        Flag,
+        "false",
+        "Whether network namespaces of processes are observed, also those without a name, and the \
+         processes of each namespace are shown.",
     ),
     key(
         "agent.flow.queue_bytes",

@@ -5,11 +5,20 @@ use std::time::Duration;
 
 use super::persistence::GraphPersister;
 use super::shared_graph::SharedGraph;
+use crate::engine::probe_options::{OptionalProbe, ProbeOptions};
 use crate::graph::{Node, NodeId, Origin};
+use crate::topology::docker::DockerProbe;
 use crate::topology::host::{self, HostInfo};
 use crate::topology::known_tids::KnownTids;
+use crate::topology::lldp::LldpProbe;
+use crate::topology::metadata_files::MetadataFilesProbe;
 use crate::topology::netlink::{Namespaces, NetlinkOptions, NetlinkProbe};
 use crate::topology::netns::NetnsProbe;
+use crate::topology::openflow::OpenFlowProbe;
+use crate::topology::ovsdb::OvsdbProbe;
+use crate::topology::process_netns::ProcessNetnsProbe;
+use crate::topology::runc::RuncProbe;
+use crate::topology::socketinfo::SocketInfoProbe;
 use crate::topology::{Probe, ProbeSet, ProbeTarget, tid};
 use crate::value::{Map, Value};
 
@@ -25,6 +34,8 @@ pub(crate) struct HostOptions<'a> {
     pub(crate) metrics_interval: Duration,
     /// Store of the TIDs of the interfaces; with `None`, they are derived again at each start.
     pub(crate) persister: Option<&'a Arc<GraphPersister>>,
+    /// Optional probes and their settings.
+    pub(crate) probes: &'a ProbeOptions,
 }
 
 /// Adds the host node and starts the probes. A probe that cannot start is logged; the others start
@@ -51,7 +62,72 @@ pub(crate) fn start_probes(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) 
     if let Some(path) = options.netns_path {
         start_probe(&mut probes, NetnsProbe::new(&namespaces, path));
     }
+    let files = &options.probes.metadata_files;
+    if !files.is_empty() {
+        start_probe(
+            &mut probes,
+            MetadataFilesProbe::new(namespaces.target(), files.clone()),
+        );
+    }
+    if options.probes.process_namespaces {
+        start_probe(&mut probes, ProcessNetnsProbe::new(&namespaces));
+    }
+    for probe in &options.probes.probes {
+        start_optional(&mut probes, *probe, &namespaces, options.probes);
+    }
     probes
+}
+
+/// Starts a probe that runs only if it is configured.
+fn start_optional(
+    probes: &mut ProbeSet,
+    probe: OptionalProbe,
+    namespaces: &Arc<Namespaces>,
+    options: &ProbeOptions,
+) {
+    match probe {
+        OptionalProbe::Docker => {
+            start_probe(
+                probes,
+                DockerProbe::docker(namespaces, options.docker.clone()),
+            );
+        }
+        OptionalProbe::Podman => {
+            start_probe(
+                probes,
+                DockerProbe::podman(namespaces, options.podman.clone()),
+            );
+        }
+        OptionalProbe::Lldp => {
+            let interfaces = options.lldp_interfaces.iter().cloned();
+            start_probe(probes, LldpProbe::new(namespaces, interfaces));
+        }
+        OptionalProbe::Ovsdb => {
+            let probe = OvsdbProbe::new(namespaces, options.ovsdb.clone());
+            start_probe(probes, probe.with_metrics(options.ovs_metrics));
+            if let Some(openflow) = &options.openflow {
+                let target = namespaces.target();
+                start_probe(probes, OpenFlowProbe::new(target, openflow.clone()));
+            }
+        }
+        OptionalProbe::Runc => {
+            start_probe(
+                probes,
+                RuncProbe::new(namespaces, options.runc_paths.clone()),
+            );
+        }
+        OptionalProbe::SocketInfo => {
+            let interval = options.sockets_interval;
+            start_probe(probes, SocketInfoProbe::new(namespaces, interval));
+        }
+        OptionalProbe::BuiltIn(_) => {}
+        OptionalProbe::Unavailable(name) => {
+            let reason = "not part of this version; remove the name from agent.topology.probes";
+            if let Err(error) = probes.add_unavailable(name, reason) {
+                tracing::error!(probe = name, %error, "cannot show the state of the probe");
+            }
+        }
+    }
 }
 
 /// Returns the TIDs of the interfaces that are known from an earlier run since the last boot.

@@ -3,7 +3,9 @@
 use netlink_packet_core::Parseable;
 use netlink_packet_route::link::{BondMode, BondPortState, InfoBondPort, MiiStatus};
 
+use super::link_details::{Details, details};
 use super::stats::Counters;
+use super::virtual_functions;
 use super::wire::{Attribute, attributes, colon_hex, u16_at, u32_at};
 use crate::value::{Map, Text, Value};
 
@@ -36,6 +38,12 @@ pub(crate) struct LinkMessage {
     pub(crate) state: u8,
     pub(crate) vlan: Option<u16>,
     pub(crate) bond_mode: Option<u8>,
+    /// Number of virtual functions (SR-IOV); `None` if the message does not say, as in notifications.
+    pub(super) function_count: Option<u32>,
+    /// Settings of the virtual functions, as metadata.
+    pub(super) functions: Option<Value>,
+    /// Metadata that depends on the kind.
+    pub(super) details: Details,
     /// State as a member of a bond, as metadata.
     pub(crate) bond_slave: Option<Map>,
     pub(crate) stats: Option<Counters>,
@@ -70,6 +78,8 @@ impl LinkMessage {
                 }
                 libc::IFLA_OPERSTATE => link.state = attribute.u8().unwrap_or(0),
                 libc::IFLA_STATS64 => link.stats = Some(Counters::parse(attribute.bytes())),
+                libc::IFLA_NUM_VF => link.function_count = attribute.u32(),
+                libc::IFLA_VFINFO_LIST => link.functions = virtual_functions::settings(&attribute),
                 libc::IFLA_LINKINFO => link.read_info(&attribute),
                 _ => {}
             }
@@ -89,7 +99,8 @@ impl LinkMessage {
                     Some("bond") => {
                         self.bond_mode = find(&attribute, IFLA_BOND_MODE, |a| a.u8());
                     }
-                    _ => {}
+                    Some(kind) => self.details = details(kind, &attribute),
+                    None => {}
                 },
                 IFLA_INFO_SLAVE_KIND => slave_kind = attribute.text(),
                 IFLA_INFO_SLAVE_DATA if slave_kind.as_deref() == Some("bond") => {
@@ -149,6 +160,8 @@ impl LinkMessage {
         if let Some(mode) = self.bond_mode {
             pairs.push(("BondMode", BondMode::from(mode).to_string().into()));
         }
+        pairs.extend(self.functions.clone().map(|functions| ("Vfs", functions)));
+        pairs.extend(self.details.iter().cloned());
         if let Some(slave) = &self.bond_slave {
             pairs.push(("BondSlave", slave.clone().into()));
         }

@@ -2,9 +2,11 @@
 
 use super::link_state::L2Edges;
 use super::link_table::{EventSource, FollowUp, LinkKey, LinkTable, NamespaceKey};
-use crate::graph::{Edge, EdgeId, Graph, Metadata, MetadataOp, Node, NodeId, Origin};
+use super::link_watch::LinkWatchers;
+use crate::graph::{Edge, EdgeId, Graph, Metadata, Node, NodeId, Origin};
 use crate::time::Timestamp;
 use crate::topology::known_tids::{KernelId, KnownTids, TidSource};
+use crate::topology::subgraph::{difference, is_own};
 use crate::topology::tid;
 use crate::value::Text;
 
@@ -32,12 +34,19 @@ impl LinkTable {
             if !ops.is_empty() {
                 let _changed = graph.patch_node(&link.node, &ops, now);
                 link.shown = metadata;
+                if LinkWatchers::concern(&ops) {
+                    self.watchers.wake();
+                }
             }
             self.relink(graph, at, source, now, follow_up);
+            self.relink_function(graph, at, now, follow_up);
             return;
         }
         self.add_node(graph, at, metadata, now);
+        self.watchers.wake();
         self.relink(graph, at, source, now, follow_up);
+        self.relink_function(graph, at, now, follow_up);
+        self.relink_functions_of(graph, at, now, follow_up);
         let referring = self.claims.get(&at).into_iter().flatten();
         for other in referring.copied().collect::<Vec<_>>() {
             self.relink(graph, other, EventSource::Reply, now, follow_up);
@@ -117,13 +126,6 @@ pub(super) fn unused_id(graph: &Graph, tid: Option<&str>) -> NodeId {
         .unwrap_or_else(NodeId::random)
 }
 
-/// Returns whether a node is in the graph and belongs to an origin.
-fn is_own(graph: &Graph, id: &NodeId, origin: &Origin) -> bool {
-    graph
-        .node(id)
-        .is_some_and(|node| *node.origin == *origin.as_str())
-}
-
 /// Returns the TID of a link; `None` if its owner has none.
 fn tid_of_link(tids: &KnownTids, key: KernelId, owner: &Node, link: &Metadata) -> Option<Text> {
     let text = |metadata: &'_ Metadata, key: &str| -> Option<Text> {
@@ -136,17 +138,4 @@ fn tid_of_link(tids: &KnownTids, key: KernelId, owner: &Node, link: &Metadata) -
         kind: link.get("Type")?.as_text()?,
     };
     Some(tids.of_interface(key, source))
-}
-
-/// Returns the operations that change one state into another; other keys are not affected.
-pub(super) fn difference(old: &Metadata, new: &Metadata) -> Vec<MetadataOp> {
-    let set = new
-        .iter()
-        .filter(|(key, value)| old.get(key) != Some(value));
-    let removed = old.iter().filter(|(key, _)| new.get(key).is_none());
-    let set = set.map(|(key, value)| MetadataOp::set(key.as_str(), value.clone()));
-    removed
-        .map(|(key, _)| MetadataOp::delete(key.as_str()))
-        .chain(set)
-        .collect()
 }

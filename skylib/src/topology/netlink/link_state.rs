@@ -6,6 +6,7 @@ use super::link_table::LinkKey;
 use super::neighbor::{NeighborMessage, NeighborTable, TableKind};
 use super::stats::Counters;
 use crate::graph::{EdgeId, Metadata, NodeId};
+use crate::sys::pci::PciDevice;
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
 
@@ -17,6 +18,7 @@ pub(crate) struct LinkFacts {
     /// Speed, in Mbit/s.
     pub(crate) speed: Option<u32>,
     pub(crate) features: Option<Value>,
+    pub(crate) pci: PciDevice,
 }
 
 /// The state of one link.
@@ -35,6 +37,8 @@ pub(super) struct LinkState {
     fdb: TableState,
     neighbors: TableState,
     routes: Option<Value>,
+    /// Queueing disciplines.
+    queues: Option<Value>,
     /// Counters of the last read.
     counters: Counters,
     /// Metadata value of the counters.
@@ -52,6 +56,8 @@ pub(super) struct L2Edges {
     pub(super) master: Option<EdgeId>,
     pub(super) lower: Option<EdgeId>,
     pub(super) peer: Option<EdgeId>,
+    /// Edge from the physical function (SR-IOV).
+    pub(super) function: Option<EdgeId>,
 }
 
 /// A neighbor table, and its metadata value, which is produced on demand.
@@ -77,6 +83,7 @@ impl LinkState {
             fdb: TableState::default(),
             neighbors: TableState::default(),
             routes: None,
+            queues: None,
             counters,
             metric: message.stats.map(|stats| stats.to_value(None, None)),
             last_metric: None,
@@ -103,12 +110,17 @@ impl LinkState {
         optional("Speed", self.facts.speed.map(Value::from));
         optional("BusInfo", self.facts.bus_info.clone().map(Value::from));
         optional("Features", self.facts.features.clone());
+        let pci = &self.facts.pci;
+        optional("NUMANode", pci.numa_node.map(Value::from));
+        let function = pci.virtual_function.as_ref();
+        optional("VfID", function.map(|(_, number)| Value::from(*number)));
         let list = |addresses: &[Address]| (!addresses.is_empty()).then(|| Value::list(addresses));
         optional("IPV4", list(&self.ipv4));
         optional("IPV6", list(&self.ipv6));
         optional("FDB", self.fdb.value(self.message.index));
         optional("Neighbors", self.neighbors.value(self.message.index));
         optional("RoutingTables", self.routes.clone());
+        optional("Queues", self.queues.clone());
         optional("Metric", self.metric.clone());
         optional("LastUpdateMetric", self.last_metric.clone());
         pairs.into_iter().collect()
@@ -168,6 +180,13 @@ impl LinkState {
     pub(super) fn set_routes(&mut self, routes: Option<Value>) -> bool {
         let differs = self.routes != routes;
         self.routes = routes;
+        differs
+    }
+
+    /// Replaces the queueing disciplines; returns whether they differ.
+    pub(super) fn set_queues(&mut self, queues: Option<Value>) -> bool {
+        let differs = self.queues != queues;
+        self.queues = queues;
         differs
     }
 

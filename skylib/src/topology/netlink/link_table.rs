@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::l2_edges::LinkTarget;
 use super::link::LinkMessage;
-use super::link_node::difference;
 use super::link_state::{LinkFacts, LinkState};
+use super::link_watch::LinkWatchers;
 use super::neighbor::{NeighborTable, TableKind};
 use super::stats::Counters;
 use super::wire::NetlinkEvent;
@@ -19,6 +19,7 @@ use crate::graph::{Graph, Metadata, NodeId, Origin};
 use crate::sys::netns::NetnsId;
 use crate::time::Timestamp;
 use crate::topology::known_tids::{KernelId, KnownTids};
+use crate::topology::subgraph::difference;
 use crate::value::{Text, Value};
 
 /// Identifier of a namespace; increases with each registration.
@@ -65,6 +66,8 @@ pub(crate) struct LinkTable {
     pub(super) claims: HashMap<LinkKey, BTreeSet<LinkKey>>,
     /// TIDs of the links of all namespaces.
     pub(super) tids: Arc<KnownTids>,
+    /// Observers to wake when a link appears, disappears, or changes its name or state.
+    pub(super) watchers: LinkWatchers,
     /// Key of the next namespace to be registered.
     next: u32,
 }
@@ -106,6 +109,7 @@ impl LinkTable {
             namespaces: BTreeMap::new(),
             claims: HashMap::new(),
             tids,
+            watchers: LinkWatchers::default(),
             next: 0,
         }
     }
@@ -215,6 +219,13 @@ impl LinkTable {
         }
         for index in changed {
             self.show(graph, (key, index), source, now, &mut follow_up);
+            let link = self.link((key, index));
+            let has_functions =
+                link.is_some_and(|link| link.message.function_count.is_some_and(|count| count > 0));
+            if source == EventSource::Notification && has_functions {
+                // Notifications lack the settings of virtual functions.
+                follow_up.refresh.insert((key, index));
+            }
         }
         follow_up
     }
@@ -385,12 +396,13 @@ impl LinkTable {
         self.show_all(graph, key, changed, now);
     }
 
-    /// Applies the counters of all links.
+    /// Applies the counters and the queues of all links.
     pub(crate) fn sample(
         &mut self,
         graph: &mut Graph,
         key: NamespaceKey,
         samples: &[(u32, Counters)],
+        mut queues: HashMap<u32, Value>,
         now: Timestamp,
     ) {
         let Some(namespace) = self.namespaces.get_mut(&key) else {
@@ -402,7 +414,8 @@ impl LinkTable {
             let Some(link) = namespace.links.get_mut(index) else {
                 continue;
             };
-            if link.sample(counters, before, now) {
+            let has_other_queues = link.set_queues(queues.remove(index));
+            if link.sample(counters, before, now) || has_other_queues {
                 changed.push(*index);
             }
         }
@@ -482,7 +495,7 @@ impl LinkTable {
         &mut self,
         graph: &mut Graph,
         key: NamespaceKey,
-        message: LinkMessage,
+        mut message: LinkMessage,
         facts: Option<&LinkFacts>,
         now: Timestamp,
         follow_up: &mut FollowUp,
@@ -504,6 +517,10 @@ impl LinkTable {
             // The kernel removes the routes of a link that is set down without a message.
             follow_up.routes = true;
             follow_up.forwarding = true;
+        }
+        if message.function_count.is_none() {
+            message.function_count = link.message.function_count;
+            message.functions = link.message.functions.take();
         }
         link.message = message;
         if let Some(facts) = facts {
@@ -543,6 +560,7 @@ impl LinkTable {
         follow_up.refresh.remove(&at);
         // Fails if another writer has deleted the node.
         let _deleted = graph.delete_node(&link.node, now);
+        self.watchers.wake();
     }
 
     pub(super) fn link(&self, at: LinkKey) -> Option<&LinkState> {

@@ -14,17 +14,22 @@
 //! ```
 
 mod address;
+mod buffer_pool;
 mod l2_edges;
 mod link;
+mod link_details;
 mod link_node;
 mod link_state;
 mod link_table;
+mod link_watch;
 mod namespace;
 mod neighbor;
+mod queue;
 mod route;
 mod rule;
 mod socket;
 mod stats;
+mod virtual_functions;
 mod wire;
 mod worker;
 
@@ -37,7 +42,9 @@ use std::time::Duration;
 use super::known_tids::KnownTids;
 use super::{Probe, ProbeContext, ProbeError};
 
+pub(super) use link_watch::LinkSummary;
 pub use namespace::Namespaces;
+pub(super) use stats::Counters;
 
 /// Options for watching namespaces.
 #[derive(Clone, Debug)]

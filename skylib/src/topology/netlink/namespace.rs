@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,13 +11,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::NetlinkOptions;
+use super::buffer_pool::BufferPool;
 use super::link_node::{ownership, unused_id};
 use super::link_table::{FollowUp, LinkTable, NamespaceKey};
 use super::worker::{Sockets, Worker};
 use crate::graph::{Graph, Metadata, MetadataOp, Node, NodeId};
 use crate::sys::capability::Capability;
+use crate::sys::ethtool::Features;
 use crate::sys::eventfd::EventFd;
-use crate::sys::netns::{Netns, NetnsId};
+use crate::sys::netns::{Netns, NetnsId, run_in_each};
 use crate::time::Timestamp;
 use crate::topology::known_tids::{KernelId, TidSource};
 use crate::topology::probe::wait_for_stop;
@@ -69,6 +72,9 @@ pub(super) struct Shared {
     /// Locked inside graph transactions only, which defines the lock order.
     table: Mutex<LinkTable>,
     members: Mutex<Members>,
+    pub(super) buffers: Arc<BufferPool>,
+    /// Metadata values of feature sets, which links with equal features share.
+    features: Mutex<HashMap<Features, Value>>,
 }
 
 /// Watched namespaces by key, and the number of all namespaces so far.
@@ -106,12 +112,20 @@ impl Namespaces {
             options,
             table,
             members,
+            buffers: Arc::default(),
+            features: Mutex::default(),
         });
         Arc::new(Self {
             shared,
             own,
             registry: Mutex::default(),
         })
+    }
+
+    /// Returns the graph that the namespaces are in, and the node of the host.
+    #[must_use]
+    pub fn target(&self) -> &ProbeTarget {
+        &self.shared.target
     }
 
     /// Watches the namespace that a file refers to, and returns its node.
@@ -180,6 +194,26 @@ impl Namespaces {
         registry.paths.get(path).map(|path| path.namespace)
     }
 
+    /// Returns the node of a namespace that is registered by any path.
+    pub(in crate::topology) fn node_of(&self, id: NetnsId) -> Option<NodeId> {
+        let registry = lock(&self.registry);
+        registry.known.get(&id).map(|known| known.node.clone())
+    }
+
+    /// Runs `work` inside each namespace except that of the host, and returns the results.
+    ///
+    /// # Errors
+    /// Returns `PermissionDenied` without the capability to enter namespaces.
+    pub(in crate::topology) fn run_in_each<T: Send>(
+        &self,
+        work: impl FnMut() -> T + Send,
+    ) -> io::Result<Vec<T>> {
+        let members = self.shared.members_after(0);
+        let others = members.iter().filter(|member| member.key != self.own);
+        let fds: Vec<_> = others.map(|member| member.netns.as_fd()).collect();
+        run_in_each(&fds, work)
+    }
+
     /// Stops the threads of all registered namespaces; their nodes remain in the graph.
     pub fn halt(&self) {
         let mut registry = lock(&self.registry);
@@ -235,7 +269,7 @@ impl Namespaces {
         self.shared.add_member(&member);
         let shared = Arc::clone(&self.shared);
         let watch = move || {
-            let open = |member: &Member| member.netns.run(Sockets::open)?;
+            let open = |member: &Member| member.netns.run(|| Sockets::open(&shared.buffers))?;
             shared.watch(&member, &stop, open, || {});
         };
         let thread = thread::Builder::new()
@@ -387,6 +421,10 @@ impl Shared {
         lock(&self.table)
     }
 
+    pub(super) fn features(&self) -> MutexGuard<'_, HashMap<Features, Value>> {
+        lock(&self.features)
+    }
+
     /// Returns the namespaces registered after the first `arrival` ones, in order of registration.
     pub(super) fn members_after(&self, arrival: u64) -> Vec<Arc<Member>> {
         let position = |member: &Arc<Member>| member.arrival.load(Ordering::Relaxed);
@@ -440,7 +478,7 @@ impl Shared {
         self.watch(
             &member,
             context.stop_event(),
-            |_| Sockets::open(),
+            |_| Sockets::open(&self.buffers),
             || context.running(),
         );
         lock(&self.members).by_key.remove(&key);

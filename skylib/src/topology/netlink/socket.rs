@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use netlink_packet_core::{
@@ -9,12 +10,13 @@ use netlink_packet_core::{
     NetlinkBuffer, NetlinkMessage,
 };
 use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::rule::RuleMessage;
 use netlink_packet_route::stats::{StatsFilterMask, StatsMessage};
+use netlink_packet_route::tc::TcMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -22,6 +24,8 @@ use rustix::net::sockopt::{
     Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
 };
 
+use super::buffer_pool::BufferPool;
+use super::queue::Queue;
 use super::rule::Rule;
 use super::stats::{self, Counters};
 use super::wire::{NetlinkEvent, attributes};
@@ -31,7 +35,7 @@ use super::wire::{NetlinkEvent, attributes};
 #[derive(Debug)]
 pub(super) struct EventSocket {
     socket: Socket,
-    buffer: Vec<u8>,
+    buffers: Arc<BufferPool>,
 }
 
 /// Result of a read of an [`EventSocket`].
@@ -47,7 +51,7 @@ pub(super) enum Received {
 
 impl EventSocket {
     /// Opens a socket in the namespace of the calling thread and subscribes to its events.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn open(buffers: &Arc<BufferPool>) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         // Exceeding the system limit requires CAP_NET_ADMIN; a smaller buffer works as well.
         if set_socket_recv_buffer_size_force(&socket, EVENT_BUFFER).is_err() {
@@ -64,22 +68,22 @@ impl EventSocket {
         socket.set_non_blocking(true)?;
         Ok(Self {
             socket,
-            buffer: Vec::with_capacity(READ_BUFFER),
+            buffers: Arc::clone(buffers),
         })
     }
 
     /// Appends the events of one queued datagram; does not block.
     pub(super) fn receive(&mut self, events: &mut Vec<NetlinkEvent>) -> io::Result<Received> {
-        self.buffer.clear();
-        match self.socket.recv_from(&mut self.buffer, libc::MSG_TRUNC) {
-            Ok((length, _)) if length > self.buffer.len() => {
-                self.buffer.reserve(length);
+        let mut buffer = self.buffers.take();
+        match self.socket.recv_from(&mut *buffer, libc::MSG_TRUNC) {
+            Ok((length, _)) if length > buffer.len() => {
+                buffer.reserve(length);
                 Ok(Received::Overrun)
             }
             // Only messages from port 0 are from the kernel; those of other processes are ignored.
             Ok((_, from)) if from.port_number() != 0 => Ok(Received::Events),
             Ok(_) => {
-                for message in messages(&self.buffer) {
+                for message in messages(&buffer) {
                     if message.message_type() == NLMSG_OVERRUN {
                         return Ok(Received::Overrun);
                     }
@@ -138,14 +142,14 @@ impl Dump {
 #[derive(Debug)]
 pub(super) struct RequestSocket {
     socket: Socket,
-    buffer: Vec<u8>,
+    buffers: Arc<BufferPool>,
     /// Number of the last request, which its replies repeat.
     sequence: u32,
 }
 
 impl RequestSocket {
     /// Opens a socket in the namespace of the calling thread.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn open(buffers: &Arc<BufferPool>) -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -153,14 +157,16 @@ impl RequestSocket {
         set_socket_timeout(&socket, Timeout::Recv, Some(REPLY_TIMEOUT))?;
         Ok(Self {
             socket,
-            buffer: Vec::with_capacity(READ_BUFFER),
+            buffers: Arc::clone(buffers),
             sequence: 0,
         })
     }
 
     /// Returns all links, as events.
     pub(super) fn links(&mut self) -> io::Result<Vec<NetlinkEvent>> {
-        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let mut request = LinkMessage::default();
+        request.attributes.push(virtual_functions());
+        let request = RouteNetlinkMessage::GetLink(request);
         self.dump_events(&request)?.complete()
     }
 
@@ -168,6 +174,7 @@ impl RequestSocket {
     pub(super) fn link(&mut self, index: u32) -> io::Result<Option<NetlinkEvent>> {
         let mut request = LinkMessage::default();
         request.header.index = index;
+        request.attributes.push(virtual_functions());
         let mut found = None;
         let message = RouteNetlinkMessage::GetLink(request);
         let answer = self.request(&message, 0, |kind, payload| {
@@ -252,6 +259,16 @@ impl RequestSocket {
         Ok(found)
     }
 
+    /// Returns the queueing disciplines of all links; none if the kernel lacks traffic control.
+    pub(super) fn queues(&mut self) -> Vec<Queue> {
+        let message = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
+        let mut found = Vec::new();
+        let _answered = self.request(&message, NLM_F_DUMP, |_, payload| {
+            found.extend(Queue::parse(payload));
+        });
+        found
+    }
+
     /// Returns the nsid of another namespace in this one; `None` if it has none.
     pub(super) fn nsid(&mut self, other: BorrowedFd<'_>) -> io::Result<Option<i32>> {
         let mut request = NsidMessage::default();
@@ -299,18 +316,19 @@ impl RequestSocket {
         message.serialize(&mut bytes);
         self.socket.send(&bytes, 0)?;
         let mut state = DumpState::Complete;
+        let mut buffer = self.buffers.take();
         loop {
-            self.buffer.clear();
-            let length = match self.socket.recv(&mut self.buffer, libc::MSG_TRUNC) {
+            buffer.clear();
+            let length = match self.socket.recv(&mut *buffer, libc::MSG_TRUNC) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
             };
-            if length > self.buffer.len() {
+            if length > buffer.len() {
                 // The rest of the reply must be read before the next request.
-                self.buffer.reserve(length);
+                buffer.reserve(length);
                 state = DumpState::Interrupted;
             }
-            for message in messages(&self.buffer) {
+            for message in messages(&buffer) {
                 if message.sequence_number() != self.sequence {
                     continue;
                 }
@@ -331,6 +349,11 @@ impl RequestSocket {
             }
         }
     }
+}
+
+/// Returns the attribute that requests the settings of virtual functions (SR-IOV).
+fn virtual_functions() -> LinkAttribute {
+    LinkAttribute::ExtMask(vec![LinkExtentMask::Vf])
 }
 
 /// Returns the messages of a datagram, up to the first malformed one.
@@ -367,9 +390,6 @@ const GROUPS: [u32; 8] = [
 
 /// Size of the kernel's event queue, in bytes: about 2000 links that are created at once.
 const EVENT_BUFFER: usize = 4 << 20;
-
-/// Size of the read buffer, in bytes; exceeds the maximum size of a datagram of the kernel, 32 KiB.
-const READ_BUFFER: usize = 64 << 10;
 
 /// Timeout of a request.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);

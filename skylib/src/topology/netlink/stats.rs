@@ -24,6 +24,19 @@ impl Counters {
         counters
     }
 
+    /// Returns the counters with these metadata names; other names are ignored.
+    pub(in crate::topology) fn from_names<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, u64)>,
+    ) -> Self {
+        let mut counters = Self::default();
+        for (name, count) in pairs {
+            if let Some(position) = NAMES.iter().position(|known| *known == name) {
+                counters.0[position] = count;
+            }
+        }
+        counters
+    }
+
     /// Returns counters with only the numbers of received and sent packets.
     #[cfg(test)]
     pub(crate) fn packets(received: u64, sent: u64) -> Self {

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::buffer_pool::BufferPool;
 use super::link_state::LinkFacts;
 use super::link_table::{EventSource, FollowUp, LinkTable, NamespaceKey, Routing};
 use super::namespace::{Member, Shared};
 use super::neighbor::MAX_ENTRIES;
+use super::queue;
 use super::route::{MAX_ROUTES, Route, RoutesByLink};
 use super::rule::Rule;
 use super::socket::{EventSocket, Received, RequestSocket};
@@ -19,6 +21,7 @@ use super::wire::NetlinkEvent;
 use crate::graph::Graph;
 use crate::sys::ethtool::{Ethtool, Features};
 use crate::sys::eventfd::{EventFd, wait_readable};
+use crate::sys::pci::PciDevice;
 use crate::sys::timerfd::TimerFd;
 use crate::time::Timestamp;
 use crate::value::{Map, Text, Value};
@@ -33,11 +36,11 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Opens the sockets in the namespace of the calling thread.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn open(buffers: &Arc<BufferPool>) -> io::Result<Self> {
         Ok(Self {
             // The event socket is first, so that no change during the initial read is lost.
-            events: EventSocket::open()?,
-            requests: RequestSocket::open()?,
+            events: EventSocket::open(buffers)?,
+            requests: RequestSocket::open(buffers)?,
             ethtool: Ethtool::open()?,
         })
     }
@@ -56,9 +59,6 @@ pub(super) struct Worker<'a> {
     /// Number of routes of this namespace at the last read.
     route_count: usize,
     nsids: NsidSearch,
-    /// Metadata values of feature sets, which links with equal features share; at most
-    /// [`FEATURE_SETS`].
-    features: HashMap<Features, Value>,
 }
 
 /// Changed tables whose update is delayed, so that a burst of changes costs one update.
@@ -97,7 +97,6 @@ impl<'a> Worker<'a> {
             pending: Pending::default(),
             route_count: 0,
             nsids: NsidSearch::default(),
-            features: HashMap::new(),
         })
     }
 
@@ -294,7 +293,8 @@ impl<'a> Worker<'a> {
             }
             Err(error) => return Err(error),
         };
-        self.update(|table, graph, key, now| table.sample(graph, key, &samples, now));
+        let queues = queue::by_link(self.sockets.requests.queues());
+        self.update(|table, graph, key, now| table.sample(graph, key, &samples, queues, now));
         Ok(())
     }
 
@@ -400,7 +400,7 @@ impl<'a> Worker<'a> {
 
     fn facts_of(&mut self, name: &str) -> LinkFacts {
         let ethtool = &self.sockets.ethtool;
-        let (driver, bus_info) = match ethtool.driver(name) {
+        let (driver, bus_info): (Text, Option<Text>) = match ethtool.driver(name) {
             Ok(driver) => (driver.name.into(), Some(driver.bus_info.into())),
             Err(_) => (Text::default(), None),
         };
@@ -413,16 +413,18 @@ impl<'a> Worker<'a> {
                 .ok()
                 .and_then(|set| self.feature_value(name, set))
         };
+        let pci = bus_info.as_deref().map(PciDevice::read).unwrap_or_default();
         LinkFacts {
             driver,
             bus_info,
             speed,
             features,
+            pci,
         }
     }
 
     fn feature_value(&mut self, name: &str, set: Features) -> Option<Value> {
-        if let Some(value) = self.features.get(&set) {
+        if let Some(value) = self.shared.features().get(&set) {
             return Some(value.clone());
         }
         let names = self.sockets.ethtool.feature_names(name).ok()?;
@@ -434,8 +436,9 @@ impl<'a> Worker<'a> {
             .map(|(i, name)| (name.clone(), set.is_active(i)))
             .collect();
         let value = Value::from(map);
-        if self.features.len() < FEATURE_SETS {
-            self.features.insert(set, value.clone());
+        let mut features = self.shared.features();
+        if features.len() < FEATURE_SETS {
+            features.insert(set, value.clone());
         }
         Some(value)
     }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 mod files;
 mod messages;
 mod packets;
+#[cfg(feature = "netlink")]
+mod probes;
 mod queries;
 mod resources;
 #[cfg(feature = "scripting")]

@@ -98,22 +98,24 @@ impl Lab {
     }
 
     /// Starts both probes after creating the folder of namespaces.
-    pub(super) fn start(&mut self) {
+    pub(super) fn start(&mut self) -> Arc<Namespaces> {
         self.make_run_path();
-        self.start_with(NetlinkOptions::default());
+        self.start_with(NetlinkOptions::default())
     }
 
     pub(super) fn make_run_path(&self) {
         std::fs::create_dir_all(&self.run_path).unwrap();
     }
 
-    pub(super) fn start_with(&mut self, options: NetlinkOptions) {
+    /// Starts the probes of links and namespaces, and returns the namespaces for further probes.
+    pub(super) fn start_with(&mut self, options: NetlinkOptions) -> Arc<Namespaces> {
         let namespaces = self.namespaces(options);
         self.probes.start(NetlinkProbe::new(&namespaces)).unwrap();
         self.probes
             .start(NetnsProbe::new(&namespaces, &self.run_path))
             .unwrap();
         self.wait("the loopback interface", |g| g.count(&[("Name", "lo")]) > 0);
+        namespaces
     }
 
     pub(super) fn namespaces(&self, options: NetlinkOptions) -> Arc<Namespaces> {

@@ -2,7 +2,10 @@
 
 mod lab;
 mod links;
+mod lldp;
 mod namespaces;
 mod next_hop;
+mod ovs;
 mod running;
+mod sockets;
 mod storm;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::super::address::{Address, AddressMessage};
 use super::super::stats::Counters;
 use super::*;
+use crate::sys::pci::PciDevice;
 
 fn packets(rx: u64) -> Counters {
     Counters::packets(rx, 0)
@@ -31,6 +32,7 @@ fn a_new_link_is_owned_and_signed() {
             bus_info: Some("0000:03:00.1".into()),
             speed: Some(10_000),
             features: Some(Map::from_iter([("highdma", true)]).into()),
+            pci: PciDevice::default(),
         },
     );
     f.notify(ns, link_events([link(2, "eth0", "")]));
@@ -362,7 +364,8 @@ fn metrics_are_deltas_of_two_samples() {
         f.graph.take_events();
         f.now = Timestamp::from_ms(ms);
         let samples = [(1, packets(rx[0])), (2, packets(rx[1])), (99, packets(1))];
-        f.table.sample(&mut f.graph, ns, &samples, f.now);
+        f.table
+            .sample(&mut f.graph, ns, &samples, HashMap::new(), f.now);
         f.graph.take_events().len()
     };
     assert_eq!(sample(&mut f, 2000, [8, 0]), 1, "one transaction, one link");
@@ -474,4 +477,88 @@ fn setting_a_link_down_invalidates_routes() {
     assert!(f.notify(ns, vec![NetlinkEvent::Routes]).routes);
     let follow_up = f.notify(ns, vec![NetlinkEvent::LinkStale(1)]);
     assert_eq!(follow_up.refresh, [(ns, 1)].into());
+}
+
+/// Facts of a link at a PCI address; a virtual function names its physical function.
+fn at_address(address: &str, function: Option<(&str, u32)>) -> LinkFacts {
+    LinkFacts {
+        driver: "ixgbe".into(),
+        bus_info: Some(address.into()),
+        pci: PciDevice {
+            numa_node: Some(1),
+            virtual_function: function.map(|(physical, number)| (physical.to_owned(), number)),
+        },
+        ..LinkFacts::default()
+    }
+}
+
+#[test]
+fn a_virtual_function_is_linked_to_its_physical_function_in_any_order() {
+    for order in [[2, 3], [3, 2]] {
+        let mut f = Fixture::new();
+        let ns = f.namespace("blue");
+        f.facts.insert(2, at_address("0000:03:00.0", None));
+        f.facts
+            .insert(3, at_address("0000:03:10.0", Some(("0000:03:00.0", 4))));
+        for index in order {
+            f.notify(ns, link_events([link(index, &format!("eth{index}"), "")]));
+        }
+        let (physical, function) = (f.node("eth2").unwrap(), f.node("eth3").unwrap());
+        assert_eq!(function.metadata.get("VfID"), Some(&4.into()));
+        assert_eq!(physical.metadata.get("NUMANode"), Some(&1.into()));
+        let edges: Vec<_> = f
+            .graph
+            .edges()
+            .filter(|edge| edge.metadata.get("RelationType") == Some(&"vf".into()))
+            .collect();
+        assert_eq!(edges.len(), 1, "{order:?}");
+        assert_eq!(
+            (&edges[0].parent, &edges[0].child),
+            (&physical.id, &function.id)
+        );
+    }
+}
+
+#[test]
+fn settings_of_virtual_functions_survive_notifications() {
+    let mut f = Fixture::new();
+    let ns = f.namespace("blue");
+    let settings = Value::list([Map::from_iter([("ID", 2)])]);
+    let reply = LinkMessage {
+        function_count: Some(3),
+        functions: Some(settings.clone()),
+        ..link(2, "eth2", "")
+    };
+    f.notify(ns, link_events([reply]));
+    let follow_up = f.notify(ns, link_events([link(2, "eth2", "")]));
+    assert_eq!(f.node("eth2").unwrap().metadata.get("Vfs"), Some(&settings));
+    assert!(
+        follow_up.refresh.contains(&(ns, 2)),
+        "the kernel must be asked"
+    );
+    let none = LinkMessage {
+        function_count: Some(0),
+        ..link(2, "eth2", "")
+    };
+    f.notify(ns, link_events([none]));
+    assert_eq!(f.node("eth2").unwrap().metadata.get("Vfs"), None);
+}
+
+#[test]
+fn queues_are_shown_and_their_drops_followed() {
+    let mut f = Fixture::new();
+    let ns = f.namespace("blue");
+    f.notify(ns, link_events([link(2, "eth2", "")]));
+    let sample = |f: &mut Fixture, drops: u32| {
+        let queue = Map::from_iter([("Drops", drops)]);
+        let queues = HashMap::from([(2, Value::list([queue]))]);
+        let samples = [(2, packets(0))];
+        f.table.sample(&mut f.graph, ns, &samples, queues, f.now);
+        f.graph.take_events().len()
+    };
+    f.graph.take_events();
+    assert_eq!(sample(&mut f, 1), 1);
+    assert_eq!(sample(&mut f, 1), 0, "no change");
+    assert_eq!(sample(&mut f, 2), 1);
+    assert_eq!(f.json("eth2", "Queues"), r#"[{"Drops":2}]"#);
 }

@@ -89,6 +89,139 @@ fn written(attributes: Vec<LinkAttribute>) -> LinkMessage {
     LinkMessage::parse(&bytes).unwrap()
 }
 
+/// Returns an attribute as the kernel writes it.
+fn attribute(number: u16, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len() + 4).unwrap();
+    let mut bytes = [&length.to_ne_bytes()[..], &number.to_ne_bytes(), content].concat();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// Returns the metadata of a link whose kind has these attributes, without the keys of all links.
+fn of_kind(kind: &str, data: &[(u16, &[u8])]) -> serde_json::Value {
+    let data: Vec<u8> = data
+        .iter()
+        .flat_map(|(number, bytes)| attribute(*number, bytes))
+        .collect();
+    let info = [
+        attribute(1, format!("{kind}\0").as_bytes()),
+        attribute(2, &data),
+    ]
+    .concat();
+    let mut message = vec![0; 16];
+    message.extend(attribute(libc::IFLA_LINKINFO, &info));
+    let link = LinkMessage::parse(&message).unwrap();
+    let common = LinkMessage::parse(&message[..16]).unwrap();
+    let common: Vec<_> = common
+        .metadata("")
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect();
+    let pairs = link
+        .metadata("")
+        .into_iter()
+        .filter(|(key, _)| !common.contains(key));
+    serde_json::to_value(pairs.collect::<Map>()).unwrap()
+}
+
+#[test]
+fn tunnels_have_their_ends_and_numbers() {
+    let one = 1_u8.to_ne_bytes();
+    let vxlan: &[(u16, &[u8])] = &[
+        (1, &42_u32.to_ne_bytes()),
+        (2, &[198, 18, 2, 20]),
+        (17, &std::net::Ipv6Addr::LOCALHOST.octets()),
+        (5, &[64]),
+        (7, &one),
+        (15, &4789_u16.to_be_bytes()),
+        (25, &[0]),
+    ];
+    assert_eq!(
+        of_kind("vxlan", vxlan),
+        serde_json::json!({"LocalIP": "::1", "RemoteIP": "198.18.2.20", "Tunnel":
+            {"VNI": 42, "TTL": 64, "Learning": true, "Port": 4789, "External": false}})
+    );
+    let geneve: &[(u16, &[u8])] = &[
+        (1, &7_u32.to_ne_bytes()),
+        (2, &[0, 0, 0, 0]),
+        (5, &6081_u16.to_be_bytes()),
+        (6, &[]),
+    ];
+    assert_eq!(
+        of_kind("geneve", geneve),
+        serde_json::json!({"Tunnel": {"VNI": 7, "Port": 6081, "External": true}})
+    );
+    let gre: &[(u16, &[u8])] = &[
+        (4, &9_u32.to_be_bytes()),
+        (5, &0_u32.to_be_bytes()),
+        (6, &[192, 0, 2, 1]),
+        (7, &[192, 0, 2, 2]),
+    ];
+    assert_eq!(
+        of_kind("gretap", gre),
+        serde_json::json!({"LocalIP": "192.0.2.1", "RemoteIP": "192.0.2.2",
+            "Tunnel": {"InputKey": 9}})
+    );
+    let sit: &[(u16, &[u8])] = &[(2, &[192, 0, 2, 1]), (3, &[1, 2])];
+    assert_eq!(
+        of_kind("sit", sit),
+        serde_json::json!({"LocalIP": "192.0.2.1"})
+    );
+}
+
+#[test]
+fn virtual_devices_have_their_mode_and_owner() {
+    let bridge = of_kind("macvlan", &[(1, &4_u32.to_ne_bytes())]);
+    assert_eq!(bridge, serde_json::json!({"Mode": "bridge"}));
+    let l3 = of_kind("ipvlan", &[(1, &1_u16.to_ne_bytes())]);
+    assert_eq!(l3, serde_json::json!({"Mode": "l3"}));
+    assert_eq!(of_kind("macvtap", &[(1, &[9])]), serde_json::json!({}));
+    let vrf = of_kind("vrf", &[(1, &10_u32.to_ne_bytes())]);
+    assert_eq!(vrf, serde_json::json!({"VRFTable": 10}));
+    let tun: &[(u16, &[u8])] = &[
+        (1, &1000_u32.to_ne_bytes()),
+        (3, &[2]),
+        (6, &[1]),
+        (7, &[0]),
+    ];
+    assert_eq!(
+        of_kind("tun", tun),
+        serde_json::json!({"Tun":
+            {"Owner": 1000, "Mode": "tap", "Persist": true, "MultiQueue": false}})
+    );
+}
+
+#[test]
+fn virtual_functions_have_settings() {
+    let numbers = |numbers: &[u32]| -> Vec<u8> {
+        numbers
+            .iter()
+            .flat_map(|number| number.to_ne_bytes())
+            .collect()
+    };
+    let mut mac = numbers(&[2]);
+    mac.extend([2, 0, 0, 0, 0, 7]);
+    mac.resize(36, 0);
+    let function: Vec<u8> = [
+        attribute(1, &mac),
+        attribute(2, &numbers(&[2, 30, 1])),
+        attribute(3, &numbers(&[2, 100])),
+        attribute(4, &numbers(&[2, 1])),
+        attribute(5, &numbers(&[2, 0])),
+    ]
+    .concat();
+    let list = [attribute(1, &function), attribute(9, &[1, 2, 3])].concat();
+    let mut message = vec![0; 16];
+    message.extend(attribute(libc::IFLA_NUM_VF, &3_u32.to_ne_bytes()));
+    message.extend(attribute(libc::IFLA_VFINFO_LIST, &list));
+    let link = LinkMessage::parse(&message).unwrap();
+    assert_eq!(link.function_count, Some(3));
+    assert_eq!(
+        json(link.functions.unwrap()),
+        r#"[{"ID":2,"MAC":"02:00:00:00:00:07","Qos":1,"Spoofchk":true,"TxRate":100,"Vlan":30}]"#
+    );
+}
+
 #[test]
 fn a_vlan_device_has_its_number() {
     let link = written(vec![
