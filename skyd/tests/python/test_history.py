@@ -52,8 +52,8 @@ def test_flows_and_topology_survive_a_restart(tmp_path):
     daemon = Daemon(tmp_path, "analyzer")
     assert upload(daemon, 7, 3)
     status, text = daemon.request("POST", "/api/node", {
-        "Metadata": {"Name": "uplink", "Type": "device"}})
-    assert status == 200, text
+        "ID": "n1", "Metadata": {"Name": "uplink", "Type": "device"}})
+    assert status in (200, 201), text
     time.sleep(0.1)
     before = int(time.time() * 1000)
     daemon.stop()
@@ -119,7 +119,7 @@ def sealed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sealed")
     daemon = Daemon(folder, "analyzer")
     assert upload(daemon, 7, 3) and upload(daemon, 8, 2)
-    daemon.request("POST", "/api/node", {"Metadata": {"Name": "uplink", "Type": "device"}})
+    daemon.request("POST", "/api/node", {"ID": "n1", "Metadata": {"Name": "uplink", "Type": "device"}})
     time.sleep(0.2)
     daemon.stop()
     history = folder / "store" / "history"

@@ -84,8 +84,17 @@ impl Change {
             &mut changes,
             keep_going,
         )?;
-        changes.sort_by_key(|(number, change)| (change.time.as_ms(), *number));
+        changes.sort_by_key(|(number, change)| (change.time.as_ms(), change.rank(), *number));
         Ok(changes.into_iter().map(|(_, change)| change).collect())
+    }
+
+    /// Returns the order of changes at the same time: the edges of a node are removed before it.
+    const fn rank(&self) -> u8 {
+        match (self.kind, &self.element) {
+            (ChangeKind::Added | ChangeKind::Changed, _) => 0,
+            (ChangeKind::Removed, ChangedElement::Edge(_)) => 1,
+            (ChangeKind::Removed, ChangedElement::Node(_)) => 2,
+        }
     }
 
     /// Returns the change as an object of the query language: `Time` (Unix milliseconds), `Change`

@@ -44,6 +44,8 @@ struct Revision {
     row: EventRow,
     body: Arc<str>,
     counters: Option<Arc<str>>,
+    /// Time and number of the event that deleted the element in this revision.
+    deleted: Option<(i64, i64)>,
 }
 
 impl GraphFold {
@@ -95,16 +97,15 @@ impl GraphFold {
             let Some(first) = revisions.next() else {
                 continue;
             };
-            let mut newest = first.to_event();
-            let mut number = first.row.seq;
-            events.push(newest.clone());
+            let event = first.to_event();
+            later.extend(first.to_deletion(&event));
+            events.push(event);
             for revision in revisions {
-                newest = revision.to_event();
-                number = revision.row.seq;
-                later.push((number, newest.clone()));
+                let event = revision.to_event();
+                let deletion = revision.to_deletion(&event);
+                later.push((revision.row.seq, event));
+                later.extend(deletion);
             }
-            let deletion = element.end.and_then(|at| deletion_of(&newest, at));
-            later.extend(deletion.map(|deletion| (number, deletion)));
         }
         later.sort_by_key(|(number, _)| *number);
         events.extend(later.into_iter().map(|(_, event)| event));
@@ -128,6 +129,7 @@ impl Element {
                 row,
                 body: Arc::clone(&body),
                 counters: None,
+                deleted: None,
             }],
             body,
         })
@@ -142,6 +144,9 @@ impl Element {
                 let at = row.time.max(self.begin);
                 self.end = Some(at);
                 self.is_complete = at > to;
+                if let Some(revision) = self.revisions.last_mut() {
+                    revision.deleted = Some((row.time, row.seq));
+                }
             }
             return;
         }
@@ -169,6 +174,7 @@ impl Element {
             row,
             body: Arc::clone(&self.body),
             counters,
+            deleted: None,
         });
     }
 
@@ -186,6 +192,12 @@ impl Revision {
             set_counters(&mut metadata, counters);
         }
         self.row.to_event(metadata)
+    }
+
+    /// Returns the event that deletes the element in this revision, with its number.
+    fn to_deletion(&self, revision: &GraphEvent) -> Option<(i64, GraphEvent)> {
+        let (at, number) = self.deleted?;
+        Some((number, deletion_of(revision, at)?))
     }
 }
 
