@@ -1,23 +1,29 @@
 # Targets named in the README. Every target is repeatable, and works offline after its first run.
 
 SHELL := /bin/bash
-VENV  := target/venv
 DATA  := skyd-data
+# Folder in which cargo builds, which CARGO_TARGET_DIR may set.
+TARGET = $(shell scripts/target-dir)
+VENV   = $(TARGET)/venv
 
 .PHONY: deps run test web test-page python wheel bench bench-fanout bench-agents fuzz attack soak
 
-# Installs missing system packages as root or with passwordless sudo; else prints the command to run.
+# Checks the version of Rust, and installs missing system packages as root or with passwordless sudo;
+# else prints the command to run.
 deps:
+	@scripts/rust-version
 	@scripts/deps build
 
 run: deps
 	cargo build --release -p skyd
-	@scripts/start target/release/skyd $(DATA)
+	@scripts/start $(TARGET)/release/skyd $(DATA)
 
 test:
+	@scripts/rust-version
 	@scripts/deps build test live
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
+	@examples/questions.sh $(TARGET)/debug/skyd
 	@scripts/web test
 	@$(MAKE) --no-print-directory python
 
@@ -36,7 +42,7 @@ test-page:
 python:
 	@scripts/python $(VENV)
 
-# Builds a Python wheel that needs no system library, into target/wheels.
+# Builds a Python wheel that needs no system library, into the folder wheels of the target folder.
 wheel:
 	@scripts/wheel $(VENV)
 
@@ -68,4 +74,4 @@ attack:
 SOAK_SECONDS := 900
 soak:
 	cargo build -p skyd
-	python3 skyd/tests/attack/soak.py $(SOAK_SECONDS)
+	SKYD=$${SKYD:-$(TARGET)/debug/skyd} python3 skyd/tests/attack/soak.py $(SOAK_SECONDS)

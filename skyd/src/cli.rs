@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::client::ClientArgs;
 use crate::commands::completion::{BashCompletionArgs, CompletionArgs, ManArgs};
 use crate::commands::config::ConfigCommand;
+use crate::commands::export::{self, ExportArgs};
 use crate::commands::flows::FlowsArgs;
+use crate::commands::history::HistoryCommand;
 
 /// Network topology and traffic in real time: a graph with the flows on it, and one query language
 /// for both.
@@ -108,6 +110,12 @@ pub(crate) enum Command {
     /// List the configuration keys, or check configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Write the flows and the topology of a time to files.
+    #[command(after_help = export::EXAMPLES)]
+    Export(ExportArgs),
+    /// Show, check, seal, or merge the files of the history.
+    #[command(subcommand)]
+    History(HistoryCommand),
     /// Print the completion script for a shell.
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),

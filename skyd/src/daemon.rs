@@ -1,6 +1,7 @@
 //! Life cycle of the daemon: build all parts, serve until a signal arrives, drain.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,8 +111,11 @@ impl Daemon {
         let tls = Tls::from_config(config, is_agent)?;
         let listener = server::listen(listen_key, &address).await?;
         let webhooks = Webhooks::new(Handle::current(), tls::configured_roots(config)?);
+        let folder = engine_options::data_folder(config);
+        let is_new = !folder.exists();
         let options = engine_options::engine_options(role, config)?;
         let engine = Engine::start(options.with_webhooks(Arc::new(webhooks)))?;
+        announce_start(&engine, &folder, is_new);
         let address = local_address(&listener)?;
         let flow_transport = match is_agent {
             true => FlowTransport::WebSocket,
@@ -310,6 +314,33 @@ fn local_address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
     listener
         .local_addr()
         .context("cannot read the address of the listening socket")
+}
+
+/// Logs the version, the data folder, and what was restored from it.
+fn announce_start(engine: &Engine, folder: &Path, is_new: bool) {
+    let folder = folder.display();
+    let version = env!("CARGO_PKG_VERSION");
+    // An engine that stores nothing creates no folder.
+    if is_new {
+        tracing::info!(
+            version,
+            "started; the data folder {folder} is new, nothing was restored"
+        );
+        return;
+    }
+    let captures = engine.captures().len();
+    let (alerts, rules) = (
+        engine.alerts().len(),
+        engine.node_rules().len() + engine.edge_rules().len(),
+    );
+    tracing::info!(
+        version,
+        captures,
+        alerts,
+        rules,
+        workflows = engine.workflows().len(),
+        "started; restored these resources from the data folder {folder}"
+    );
 }
 
 /// Returns whether other machines can connect to an address.

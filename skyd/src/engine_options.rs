@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use skylib::api::{CaptureSpec, CaptureType};
 use skylib::engine::{EngineOptions, OptionalProbe, ProbeOptions, ResourceLimits, Role};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
-use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
 use skylib::memory::MemoryBudget;
-use skylib::store::{DocStore, FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
+use skylib::store::{DocStore, RedbStore};
 use skylib::topology::metadata_files::MetadataFile;
 use skylib::topology::openflow::OpenFlowOptions;
 use skylib::topology::{Fabric, ServerAddress, TlsFiles};
@@ -21,6 +19,7 @@ use crate::collectors::collectors;
 use crate::config::Config;
 use crate::machine_memory;
 use crate::metadata_format;
+use crate::past_stores::{FLOW_BACKEND, PastStores, TOPOLOGY_BACKEND, driver};
 
 /// Builds the options of the engine and opens the resource store.
 ///
@@ -35,8 +34,9 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
         let folder = data_folder(config);
         options.documents = Arc::new(open_store(&folder, "meta.redb")?);
         options.elements = elements(config, &folder)?;
-        options.history = topology_history(config);
-        options.flow_store = flow_store(config, options.table.expiry_interval);
+        let history = PastStores::open(config, &folder, &options)?;
+        options.history = history.topology;
+        options.flow_store = history.flows;
         options.startup_capture = startup_capture(config)?;
     }
     let ping = config.duration("http.ws.ping_delay") + config.duration("http.ws.pong_timeout");
@@ -170,41 +170,6 @@ pub(crate) fn replaced_backends(config: &Config) -> anyhow::Result<Vec<ReplacedB
     Ok(replaced)
 }
 
-/// Returns the driver of the backend that a key names.
-fn driver(config: &Config, key: &str) -> String {
-    let name = config.text(key);
-    match config.text(&format!("storage.{name}.driver")) {
-        empty if empty.is_empty() => name,
-        driver => driver,
-    }
-}
-
-/// Returns the topology history; `None` with the backend `memory`.
-///
-/// COMPAT: as in Skydive.
-fn topology_history(config: &Config) -> Option<Arc<dyn History>> {
-    if driver(config, TOPOLOGY_BACKEND) == "memory" {
-        return None;
-    }
-    let limits = HistoryLimits::default()
-        .with_max_age(config.duration("storage.local.max_age"))
-        .with_max_bytes(history_bytes(config));
-    Some(Arc::new(MemoryHistory::new(limits)))
-}
-
-/// Returns the store of past flows; `None` with the backend `memory`. `expire` is the expiry interval
-/// of the flow tables.
-fn flow_store(config: &Config, expire: Duration) -> Option<Arc<dyn FlowStore>> {
-    if driver(config, FLOW_BACKEND) == "memory" {
-        return None;
-    }
-    let limits = FlowStoreLimits::default()
-        .with_max_age(config.duration("storage.local.max_age"))
-        .with_max_bytes(history_bytes(config))
-        .with_grace(expire);
-    Some(Arc::new(MemoryFlowStore::new(limits)))
-}
-
 /// Returns the size configured under a key, in bytes; if the size is 0, a quarter of the memory of
 /// the machine, at most [`MAX_DEFAULT_MEMORY`].
 fn share_of_machine(config: &Config, key: &str) -> usize {
@@ -222,17 +187,6 @@ fn share_of_machine(config: &Config, key: &str) -> usize {
 const QUERY_SHARE: usize = 4;
 /// Maximum default of `http.limits.memory` and `graph.max_bytes`, in bytes.
 const MAX_DEFAULT_MEMORY: u64 = 2 << 30;
-
-/// Returns the memory limit of one store, in bytes: the two stores share `storage.local.max_bytes`
-/// equally.
-fn history_bytes(config: &Config) -> usize {
-    let backends = [TOPOLOGY_BACKEND, FLOW_BACKEND];
-    let stores = backends.map(|key| usize::from(driver(config, key) != "memory"));
-    config.bytes("storage.local.max_bytes") / stores.iter().sum::<usize>().max(1)
-}
-
-const TOPOLOGY_BACKEND: &str = "analyzer.topology.backend";
-const FLOW_BACKEND: &str = "analyzer.flow.backend";
 
 /// Returns the options of flow tables.
 fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {

@@ -28,8 +28,10 @@ mod liveness;
 mod log;
 mod machine_memory;
 mod metadata_format;
+mod multipart;
 mod openapi;
 mod outgoing;
+mod past_stores;
 mod peer_feed;
 mod peering;
 mod printable;
@@ -70,6 +72,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     process_tuning::allow_huge_pages(false);
+    if std::env::args_os().len() == 1 {
+        return print_first_steps().map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+    }
     let Cli { common, command } = Cli::parse();
     let result = match command {
         Command::Allinone(args) => daemon::start(Role::AllInOne, common.for_daemon(args)),
@@ -86,6 +91,10 @@ fn main() -> ExitCode {
         }
         Command::Config(command) => {
             return commands::config::run(&command).unwrap_or_else(|error| fail(&error));
+        }
+        Command::Export(args) => commands::export::run(&args),
+        Command::History(command) => {
+            return commands::history::run(&command).unwrap_or_else(|error| fail(&error));
         }
         Command::Completion(args) => commands::completion::print_script(&args, Cli::command()),
         Command::BashCompletion(args) => commands::completion::write_script(&args, Cli::command()),
@@ -106,6 +115,18 @@ fn run_client(args: ClientArgs) -> ExitCode {
         Some(client) => client::run(args, client),
         None => fail(&anyhow!("the command line has no client")),
     }
+}
+
+/// Prints three commands to start with.
+fn print_first_steps() -> anyhow::Result<()> {
+    let text = "skyd shows the network of this host as a graph, with the flows on it. Three commands to start with:
+
+  skyd allinone                                          # observe this host; page: http://127.0.0.1:8082
+  skyd client query \"G.V().Has('State', 'UP').Values('Name').Qualified()\"   # in another terminal
+  skyd flows trace.pcap                                  # the flows of a capture file
+
+skyd --help lists all commands; docs/cookbook.md answers thirty questions.";
+    Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
 fn print_version() -> anyhow::Result<()> {

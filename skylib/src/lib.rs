@@ -17,6 +17,7 @@ pub mod gremlin;
 pub mod id;
 pub mod inject;
 pub mod memory;
+pub mod nearest;
 pub mod packet;
 pub mod pcap_file;
 pub mod proto;

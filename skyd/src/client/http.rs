@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use super::connect::connect;
 use super::failure::Refusal;
 use super::target::Target;
+use crate::printable::printable;
 
 /// Body of a request.
 type RequestBody = BoxBody<Bytes, io::Error>;
@@ -114,6 +115,10 @@ impl HttpClient {
             writeln!(io::stderr(), "{text}: {}", response.status()).ok();
         }
         let (head, body) = response.into_parts();
+        for warning in head.headers.get_all("x-warning") {
+            let warning = String::from_utf8_lossy(warning.as_bytes());
+            writeln!(io::stderr(), "Warning: {}", printable(&warning)).ok();
+        }
         let is_compressed = head
             .headers
             .get(CONTENT_ENCODING)

@@ -2,4 +2,7 @@
 
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod export;
 pub(crate) mod flows;
+pub(crate) mod history;
+mod history_import;

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use skylib::api::address::ServiceAddress;
+use skylib::nearest::nearest;
 
 use self::file::read_file;
 use self::keys::RENAMED;
@@ -282,7 +283,7 @@ impl Loader {
                 return self.add(location, key, &path[..segments], &path[segments..], value);
             }
             if !keys::is_branch(path) {
-                return self.warn(format!("{location}: unknown key {}", path.join(".")));
+                return self.warn(format!("{location}: {}", unknown(&path.join("."))));
             }
         }
         let Value::Object(members) = value else {
@@ -499,6 +500,15 @@ pub enum ConfigError {
         /// Description of the allowed values.
         allowed: String,
     },
+}
+
+/// Returns the warning about an unknown key, with the nearest known one.
+fn unknown(name: &str) -> String {
+    let known = keys().map(|key| key.name);
+    match nearest(&name.to_ascii_lowercase(), known) {
+        Some(near) => format!("unknown key {name}; did you mean {near}?"),
+        None => format!("unknown key {name}"),
+    }
 }
 
 #[cfg(test)]

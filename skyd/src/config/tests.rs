@@ -146,7 +146,7 @@ fn an_unknown_key_is_one_warning() {
     assert_eq!(
         config.warnings,
         [
-            "skydive.yml: unknown key analyzer.listenn",
+            "skydive.yml: unknown key analyzer.listenn; did you mean analyzer.listen?",
             "skydive.yml: unknown key nonsense"
         ]
     );

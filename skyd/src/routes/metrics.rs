@@ -2,11 +2,14 @@
 //!
 //! Prometheus shows each help text alone, so each help text names what is counted and the unit.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use skylib::engine::{CaptureTotals, CollectorStatus, Status};
 use skylib::memory::{MemoryBudget, MemoryUse};
 use skylib::spp::PcapStatus;
 
+use super::interface_metrics;
 use crate::app::App;
 use crate::clients::Endpoint;
 use crate::handler::Call;
@@ -34,8 +37,17 @@ pub(crate) async fn show(call: Call) -> Response {
     clients(&mut page, &engine, app);
     fleet(&mut page, &engine, app);
     recordings(&mut page, app);
+    let client = call.client_key();
+    // While all query slots are occupied, the page has no interfaces, but no delay either.
+    let collecting = app.run_request(&client, interface_metrics::collect);
+    if let Ok(Ok(interfaces)) = tokio::time::timeout(INTERFACES_TIMEOUT, collecting).await {
+        interface_metrics::write(&mut page, &interfaces);
+    }
     response::typed(StatusCode::OK, CONTENT_TYPE, page.into_text())
 }
+
+/// Maximum time for reading the counters of interfaces.
+const INTERFACES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Writes process statistics under the names that all Prometheus clients use.
 fn process(page: &mut MetricsPage, stats: &ProcessStats) {
@@ -123,6 +135,10 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     .sample(&[("reason", "link_type")], stopped.link_type)
     .sample(&[("reason", "truncated")], stopped.truncated)
     .sample(&[("reason", "malformed")], stopped.malformed)
+    .sample(
+        &[("reason", "other_application")],
+        stopped.other_application,
+    )
     .sample(&[("reason", "unknown_protocol")], stopped.unknown_protocol)
     .sample(&[("reason", "too_deep")], stopped.too_deep);
     let help = "IP fragments processed, by outcome.";

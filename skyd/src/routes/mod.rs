@@ -3,6 +3,7 @@
 mod agent_status;
 pub(crate) mod api;
 pub(crate) mod config;
+mod interface_metrics;
 pub(crate) mod login;
 pub(crate) mod me;
 pub(crate) mod metrics;

@@ -3,28 +3,38 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use hyper::header::CONTENT_TYPE;
+use serde::Serialize;
 use skylib::capture::CaptureError;
-use skylib::engine::ImportOptions;
+use skylib::engine::{ImportOptions, ImportSummary};
 use skylib::memory::MemoryUse;
 use skylib::pcap_file::PcapFileError;
 use tokio::task::spawn_blocking;
 
 use crate::handler::Call;
+use crate::multipart::{self, PartReader};
 use crate::queries::Interrupt;
-use crate::response::{self, JSON, Response};
+use crate::response::{self, Response};
 use crate::upload;
 
 /// Answers `POST /api/pcap`: stores the flows of the capture file in the body.
 ///
-/// The response is sent when the whole file has been processed. A file that ends within a packet,
-/// such as one that is still being written, is processed up to that packet.
-///
-/// COMPAT: the body of the response is empty, but its content type is JSON.
+/// The body is the file, or a form (`multipart/form-data`) that contains it. The response is sent
+/// when the whole file has been processed; it describes the flows and the query that returns them. A
+/// file that ends within a packet, such as one that is still being written, is processed up to that
+/// packet.
 pub(crate) async fn upload(call: Call) -> Response {
     let Call { app, request, .. } = call;
     let Some(slot) = app.uploads.admit() else {
         return refused(app.uploads.too_many());
     };
+    let content_type = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|t| t.to_str().ok());
+    let boundary = content_type
+        .and_then(multipart::boundary)
+        .map(str::to_owned);
     let (sender, receiver) = upload::pipe();
     let (interrupt, _guard) = Interrupt::new();
     let importing = Arc::clone(&app);
@@ -35,7 +45,14 @@ pub(crate) async fn upload(call: Call) -> Response {
         let options = ImportOptions::default()
             .with_interrupt(&stop)
             .with_memory(&memory);
-        importing.engine.import_with("the body", receiver, options)
+        let engine = &importing.engine;
+        match boundary {
+            Some(boundary) => {
+                let file = PartReader::new(receiver, &boundary);
+                engine.import_with("the form", file, options)
+            }
+            None => engine.import_with("the body", receiver, options),
+        }
     });
     let mut body = request.into_body();
     if let Err(refusal) = app.uploads.pump(&mut body, sender).await {
@@ -50,7 +67,7 @@ pub(crate) async fn upload(call: Call) -> Response {
                 truncated = imported.truncated,
                 "imported an uploaded capture file"
             );
-            response::typed(StatusCode::ACCEPTED, JSON, "")
+            response::json(StatusCode::ACCEPTED, &Imported::from(imported))
         }
         Ok(Err(CaptureError::Memory(exhausted))) => {
             upload::drain(&mut body).await;
@@ -61,6 +78,37 @@ pub(crate) async fn upload(call: Call) -> Response {
             refused(response::bad_request(innermost(&error)))
         }
         Err(_) => response::bare(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// Body of the response: what was imported, and how to find it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Imported {
+    packets: u64,
+    flows: u64,
+    /// Time of the first packet, in Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<i64>,
+    /// Time of the last packet, in Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<i64>,
+    gremlin_query: String,
+    /// Description of the incomplete record at the end of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<String>,
+}
+
+impl From<ImportSummary> for Imported {
+    fn from(imported: ImportSummary) -> Self {
+        Self {
+            packets: imported.packets,
+            flows: imported.flows,
+            start: imported.span.map(|(start, _)| start),
+            last: imported.span.map(|(_, last)| last),
+            gremlin_query: imported.query,
+            truncated: imported.truncated,
+        }
     }
 }
 

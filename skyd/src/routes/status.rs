@@ -423,6 +423,12 @@ struct FlowHistory {
     /// Time since which the store is complete, in Unix milliseconds; `null` while it is empty.
     oldest: Option<i64>,
     evicted: u64,
+    /// Number of sealed segments on the disk.
+    segments: usize,
+    /// Number of damaged files of the history that were set aside.
+    damaged: usize,
+    /// Bytes of incomplete or damaged frames in logs, which were lost.
+    lost_log_bytes: u64,
 }
 
 impl FlowHistory {
@@ -432,6 +438,9 @@ impl FlowHistory {
             bytes: status.bytes,
             oldest: status.oldest.map(Timestamp::as_ms),
             evicted: status.evicted,
+            segments: status.segments,
+            damaged: status.damaged,
+            lost_log_bytes: status.lost_log_bytes,
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderValue, WARNING};
 use skylib::api::go_json::{JsonError, Members};
 use skylib::engine::{Engine, QueryOptions, QueryWarnings};
-use skylib::gremlin::{Answer, DotStream, Query, QueryError, QueryErrorKind};
+use skylib::gremlin::{Answer, ColumnFormat, DotStream, Query, QueryError, QueryErrorKind};
 use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::JsonStream;
 
@@ -87,16 +88,22 @@ pub(crate) async fn query(call: Call) -> Response {
             let view = engine.graph().view();
             let pin = view.pin(engine.memory());
             let answer = engine.run_on(&view, &query, options)?;
+            let warnings = query.warnings(&view, &interrupt);
+            let begins = engine.history_begins(&query);
             Ok(format.body(answer, memory).map(|mut body| {
                 body.hold_pin(pin);
-                body
+                (body, begins, warnings)
             }))
         })
         .await;
     match answered {
-        Ok(Ok(Ok(body))) => {
+        Ok(Ok(Ok((body, begins, unknown_keys)))) => {
             let mut response = response::with_body(StatusCode::OK, format.content_type(), body);
-            add_warnings(&mut response, &warnings.take());
+            let begins = begins.and_then(|begins| begins.to_rfc3339().try_into().ok());
+            if let Some(begins) = begins {
+                response.headers_mut().insert(HISTORY_BEGINS, begins);
+            }
+            add_warnings(&mut response, &warnings.take(), &unknown_keys);
             response
         }
         Ok(Ok(Err(error)) | Err(error)) if error.kind() == QueryErrorKind::Memory => {
@@ -111,24 +118,33 @@ pub(crate) async fn query(call: Call) -> Response {
     }
 }
 
-/// Adds a header for each warning: the body of an answer is its result only.
-fn add_warnings(response: &mut Response, warnings: &[String]) {
-    for warning in warnings {
-        // Names of agents are chosen by the agents.
-        let text: String = warning
-            .chars()
-            .map(|c| {
-                if c == ' ' || (c.is_ascii_graphic() && c != '"' && c != '\\') {
-                    c
-                } else {
-                    '?'
-                }
-            })
-            .collect();
+/// Adds headers with warnings: the body of an answer is its result only. `X-Warning` has the text of
+/// each warning; `Warning` has those about flows of agents that are missing in the answer.
+fn add_warnings(response: &mut Response, missing: &[String], unknown_keys: &[String]) {
+    let headers = response.headers_mut();
+    for warning in missing {
+        let text = header_text(warning).replace(['"', '\\'], "?");
         if let Ok(value) = HeaderValue::from_str(&format!("199 skyd \"{text}\"")) {
-            response.headers_mut().append(WARNING, value);
+            headers.append(WARNING, value);
         }
     }
+    for warning in missing.iter().chain(unknown_keys) {
+        if let Ok(value) = HeaderValue::from_str(&header_text(warning)) {
+            headers.append(X_WARNING, value);
+        }
+    }
+}
+
+/// Header with the text of a warning.
+const X_WARNING: &str = "x-warning";
+
+/// Returns a text with only printable ASCII: agents choose their names, and clients the keys.
+fn header_text(text: &str) -> String {
+    let is_printable = |letter: char| letter == ' ' || letter.is_ascii_graphic();
+    let letters = text.chars();
+    letters
+        .map(|letter| if is_printable(letter) { letter } else { '?' })
+        .collect()
 }
 
 /// Returns the execution plan of a query, always as JSON.
@@ -188,6 +204,8 @@ enum Format {
     Json,
     Dot,
     Pcap,
+    Arrow,
+    Parquet,
 }
 
 impl Format {
@@ -198,6 +216,8 @@ impl Format {
         match accept {
             Some(b"text/vnd.graphviz") => Self::Dot,
             Some(b"application/vnd.tcpdump.pcap") => Self::Pcap,
+            Some(b"application/vnd.apache.arrow.stream") => Self::Arrow,
+            Some(b"application/vnd.apache.parquet") => Self::Parquet,
             _ => Self::Json,
         }
     }
@@ -208,6 +228,8 @@ impl Format {
             Self::Json => JSON,
             Self::Dot => "text/vnd.graphviz; charset=UTF-8",
             Self::Pcap => "application/vnd.tcpdump.pcap; charset=UTF-8",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
+            Self::Parquet => "application/vnd.apache.parquet",
         }
     }
 
@@ -227,10 +249,26 @@ impl Format {
                 Body::lazy(answer.into_dot()?)
             }
             Self::Pcap => Body::lazy(answer.into_pcap()?),
+            Self::Arrow => columns(&answer, ColumnFormat::ArrowStream, &memory)?,
+            Self::Parquet => columns(&answer, ColumnFormat::Parquet, &memory)?,
         };
         body.hold_memory(memory);
         Ok(body)
     }
+}
+
+/// Header of an answer about a time before the history: the time since which it is complete.
+const HISTORY_BEGINS: &str = "x-history-begins";
+
+/// Returns an answer in columns. The file is complete before it is sent.
+fn columns(
+    answer: &Answer,
+    format: ColumnFormat,
+    memory: &MemoryCharge,
+) -> Result<Body, QueryError> {
+    let file = answer.to_columns(format)?;
+    memory.add(file.len()).map_err(QueryError::memory)?;
+    Ok(Body::lazy(std::iter::once(Bytes::from(file))))
 }
 
 #[cfg(test)]
@@ -276,6 +314,10 @@ mod tests {
         assert_eq!(
             Format::of(Some(b"application/vnd.tcpdump.pcap")),
             Format::Pcap
+        );
+        assert_eq!(
+            Format::of(Some(b"application/vnd.apache.parquet")),
+            Format::Parquet
         );
         assert_eq!(Format::of(None), Format::Json);
     }

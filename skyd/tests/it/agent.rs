@@ -286,7 +286,7 @@ fn flow_queries_reach_all_agents_and_silent_ones_are_named() {
         garbage.send(reply(&result, "TableResult", 200));
         let (answer, took) = querying.join().unwrap();
         assert_eq!(answer.json()[0]["UUID"], flow["UUID"]);
-        let mut warnings = answer.all("warning");
+        let mut warnings = answer.all("x-warning");
         warnings.sort_unstable();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(

@@ -355,3 +355,20 @@ fn an_unavailable_backend_is_replaced_and_shown() {
     );
     assert_eq!(query(&daemon, "G.V().Count()"), 0);
 }
+
+#[test]
+fn a_key_that_no_node_has_is_reported_in_a_header() {
+    let daemon = Daemon::start();
+    fill(&daemon, 1);
+    let ask = |query: &str| {
+        let body = json!({ "GremlinQuery": query }).to_string();
+        post(&daemon, "/api/topology", &body)
+    };
+    let answer = ask("G.V().Has('Nme', 'x')");
+    assert_eq!((answer.status, answer.text().trim_end()), (200, "[]"));
+    let warning = r#"no node has the key "Nme"; did you mean "Name"?"#;
+    assert_eq!(answer.header("x-warning"), Some(warning));
+    let odd = ask("G.V().Has('N\u{e4}me\u{1}', 'x')");
+    assert!(odd.header("x-warning").unwrap().contains("N?me"), "{odd:?}");
+    assert_eq!(ask("G.V().Has('Name', 'x')").header("x-warning"), None);
+}

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["config", "machine_memory"],
     &["collectors", "metadata_format"],
+    &["past_stores"],
     &[
         "clients",
         "engine_options",
@@ -18,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
         "liveness",
         "log",
         "openapi",
+        "multipart",
         "outgoing",
         "printable",
         "process_stats",

@@ -72,7 +72,14 @@ fn files_of_every_format_become_flows_at_their_time() {
     for (what, file) in [("pcap", &plain), ("gzip", &gzip), ("pcapng", &pcapng)] {
         let daemon = Daemon::start();
         let answer = upload(&daemon, file);
-        assert_eq!((answer.status, answer.text().as_str()), (202, ""), "{what}");
+        assert_eq!(answer.status, 202, "{what}");
+        let imported: Value = serde_json::from_str(&answer.text()).unwrap();
+        let counts = ["Packets", "Flows", "Start", "Last"].map(|key| imported[key].as_i64());
+        let times = [1_454_659_514_000, 1_454_659_516_000].map(Some);
+        assert_eq!(counts, [Some(3), Some(3), times[0], times[1]], "{what}");
+        let shown = imported["GremlinQuery"].as_str().unwrap();
+        assert_eq!(shown, "G.At('2016-02-05T08:05:17Z', 3).Flows()");
+        assert_eq!(query(&daemon, &format!("{shown}.Count()")), 3, "{what}");
         assert_eq!(
             answer.header("content-type"),
             Some("application/json; charset=UTF-8")
@@ -84,6 +91,24 @@ fn files_of_every_format_become_flows_at_their_time() {
             "they are not of now"
         );
     }
+}
+
+#[test]
+fn a_form_with_a_file_is_imported_as_the_file() {
+    let daemon = Daemon::start();
+    let mut form = b"--cut\r\nContent-Disposition: form-data; name=\"file\"; \
+        filename=\"trace.pcap\"\r\n\r\n"
+        .to_vec();
+    form.extend(trace(3));
+    form.extend(b"\r\n--cut--\r\n");
+    let headers = [("Content-Type", "multipart/form-data; boundary=cut")];
+    let answer = request(&daemon, "POST", "/api/pcap", &headers, &form);
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    assert_eq!(dns_flows(&daemon), 3);
+    let cut = &form[..form.len() - 20];
+    let answer = request(&daemon, "POST", "/api/pcap", &headers, cut);
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("boundary"), "{}", answer.text());
 }
 
 #[test]

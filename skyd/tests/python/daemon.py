@@ -12,11 +12,12 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
 def binary():
     """Returns the path of the daemon under test: $SKYD, else the debug build of `make test`."""
-    path = Path(os.environ.get("SKYD", ROOT / "target" / "debug" / "skyd"))
+    path = Path(os.environ.get("SKYD", TARGET / "debug" / "skyd"))
     assert path.exists(), f"{path} does not exist: run cargo build -p skyd"
     return str(path)
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::gremlin::nearest;
+use crate::nearest::nearest;
 
 /// Members of a JSON object, in the order of the document, with undecoded values.
 ///

@@ -240,6 +240,27 @@ layers! {
     PBB 92 "PBB";
 }
 
+impl Layer {
+    /// Returns whether the layer is the payload of UDP that is recognized only by its port, so that
+    /// the payload may as well be of another protocol.
+    #[must_use]
+    pub(crate) const fn is_guessed_from_port(self) -> bool {
+        matches!(
+            self,
+            Self::VXLAN
+                | Self::GENEVE
+                | Self::GTPV1U
+                | Self::BFD
+                | Self::DNS
+                | Self::DHCPV4
+                | Self::DHCPV6
+                | Self::NTP
+                | Self::SIP
+                | Self::SFLOW
+        )
+    }
+}
+
 impl LayersPath {
     /// Maximum number of layers; deeper layers of a packet are not decoded.
     pub const CAPACITY: usize = 16;

@@ -96,6 +96,7 @@ use crate::memory::MemoryBudget;
 use crate::proto::BroadcastMessage;
 use crate::store::{FlowStore, StoreError};
 use crate::sys::capability::Capability;
+use crate::time::Timestamp;
 use crate::topology::ProbeSet;
 
 /// A running engine; clones are handles of the same engine.
@@ -305,6 +306,13 @@ impl Engine {
         options: QueryOptions<'_>,
     ) -> Result<Answer, QueryError> {
         self.0.queries.run(view, query, options)
+    }
+
+    /// Returns the time since which the past that a query reads is complete, if the query reads an
+    /// earlier time, about which its answer is incomplete.
+    #[must_use]
+    pub fn history_begins(&self, query: &Query) -> Option<Timestamp> {
+        self.0.queries.history_begins(query)
     }
 
     /// Parses and runs a query and returns how it was executed, see [`Query::explain_timed`].

@@ -15,7 +15,7 @@ use crate::graph::{GraphView, Node};
 use crate::gremlin::live::{LiveQuery, Update};
 use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError, Traversal};
 use crate::memory::MemoryCharge;
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// Options of one query: cancellation and limits.
 ///
@@ -134,6 +134,18 @@ impl QueryRunner {
         self.with_context(view, options, |context| {
             query.explain_timed(context, &*self.clock)
         })
+    }
+
+    /// Returns the time since which the past that a query reads is complete, if the query reads an
+    /// earlier time.
+    pub(super) fn history_begins(&self, query: &Query) -> Option<Timestamp> {
+        let earliest = query.earliest_time(self.clock.now(), &self.time_zone)?;
+        let begins = if query.reads_flows() {
+            self.flows.store()?.status().oldest
+        } else {
+            self.graph.history()?.status().oldest
+        };
+        begins.filter(|begins| earliest < *begins)
     }
 
     /// Runs a live query again, for an answer of at most `max_items` items.

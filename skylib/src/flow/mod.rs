@@ -61,7 +61,7 @@ pub use extra_layers::records::{
     DnsSrv, DnsTimestamp, Vrrpv2Layer,
 };
 pub use field::{
-    DetailField, FlowField, IntField, MetricField, ObjectField, PlainInt, TextField,
+    DetailField, FlowField, IntField, LayerField, MetricField, ObjectField, PlainInt, TextField,
     UnknownNameError,
 };
 pub use key_ignore::KeyIgnore;
@@ -75,7 +75,7 @@ pub use record::{
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{
-    FlowMessage, FlowStats, FlowTableStats, FragmentCounts, LinkTypeCounts, StopCounts,
+    FlowMessage, FlowStats, FlowTableStats, FragmentCounts, LayerCounts, LinkTypeCounts, StopCounts,
 };
 pub(crate) use table::PacketClock;
 pub use table::{FlowScan, FlowTable};

@@ -1,5 +1,7 @@
 //! `FlowQuery`: a query on flow tables and stores, and the traits of flow sources and sinks.
 
+use std::ops::ControlFlow;
+
 use super::field::FlowField;
 use super::metric::FlowMetric;
 use super::record::{Flow, RawPacket};
@@ -92,10 +94,27 @@ impl FlowQuery {
         })
     }
 
+    /// Returns whether the query selects flows only by their contents, not by order or position.
+    #[must_use]
+    pub const fn is_unordered(&self) -> bool {
+        self.sort.is_none() && self.dedup.is_none() && self.range.is_none()
+    }
+
+    /// Returns the filter with resolved names of fields.
+    pub(crate) fn compiled_filter(&self) -> Filter<Option<FlowField>> {
+        self.filter.compile(&mut |name| FlowField::parse(name))
+    }
+
+    /// Returns whether a flow passes the query's nodes and its compiled filter.
+    pub(crate) fn selects(&self, flow: &Flow, filter: &Filter<Option<FlowField>>) -> bool {
+        self.matches_node(&flow.node_tid) && filter.matches(flow)
+    }
+
     /// Applies sort, deduplication, and range, in this order, to flows that matched the filter.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate
+    /// by, or if the field to sort by is an object.
     pub fn arrange(&self, set: &mut FlowSet) -> Result<(), FlowQueryError> {
         if let Some((field, order)) = self.sort {
             set.sort(field, order)?;
@@ -113,10 +132,11 @@ impl FlowQuery {
     /// [`time`](Self::time).
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate
+    /// by, or if the field to sort by is an object.
     pub fn answer(&self, flows: Vec<Flow>) -> Result<FlowSet, FlowQueryError> {
-        let filter = self.filter.compile(&mut |name| FlowField::parse(name));
-        let is_selected = |flow: &Flow| self.matches_node(&flow.node_tid) && filter.matches(flow);
+        let filter = self.compiled_filter();
+        let is_selected = |flow: &Flow| self.selects(flow, &filter);
         let mut set = FlowSet::from_flows(flows.into_iter().filter(is_selected).collect());
         self.arrange(&mut set)?;
         Ok(set)
@@ -127,7 +147,7 @@ impl FlowQuery {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlowQueryError {
-    /// A flow lacks the field to sort or deduplicate by.
+    /// A flow lacks the field to deduplicate by, or the field to sort by is an object.
     #[error("flow field {field:?} not found")]
     FieldNotFound {
         /// Name of the field.
@@ -155,6 +175,32 @@ pub trait FlowSource: Send + Sync {
     /// Returns a [`FlowQueryError`] if the source has no store for a query of stored flows, lacks a
     /// field of the query, or fails.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError>;
+
+    /// Calls `visit` with each flow that [`query`](Self::query) would return, until it breaks.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use skylib::flow::{Flow, FlowQuery, FlowSet, FlowSource};
+    /// let flows = FlowSet::from_flows(vec![Flow::default(), Flow::default()]);
+    /// let mut count = 0;
+    /// flows.visit(&FlowQuery::default(), &mut |_| {
+    ///     count += 1;
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// assert_eq!(count, 2);
+    /// # Ok::<(), skylib::flow::FlowQueryError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the errors of [`query`](Self::query).
+    fn visit(
+        &self,
+        query: &FlowQuery,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> Result<(), FlowQueryError> {
+        let _stopped = self.query(query)?.flows.iter().try_for_each(visit);
+        Ok(())
+    }
 
     /// Returns the number of flows that [`query`](Self::query) would return.
     ///
@@ -195,6 +241,24 @@ pub type PacketsByFlow = Vec<(Text, Vec<RawPacket>)>;
 impl FlowSource for FlowSet {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         query.answer(self.flows.clone())
+    }
+
+    fn visit(
+        &self,
+        query: &FlowQuery,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> Result<(), FlowQueryError> {
+        if !query.is_unordered() {
+            let _stopped = self.query(query)?.flows.iter().try_for_each(visit);
+            return Ok(());
+        }
+        let filter = query.compiled_filter();
+        let mut flows = self.flows.iter();
+        let _stopped = flows.try_for_each(|flow| match query.selects(flow, &filter) {
+            true => visit(flow),
+            false => ControlFlow::Continue(()),
+        });
+        Ok(())
     }
 }
 
@@ -259,9 +323,9 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_sort_field_is_reported() {
+    fn a_missing_field_of_deduplication_is_reported() {
         let query = FlowQuery {
-            sort: FlowField::parse("ICMP.ID").map(|field| (field, SortOrder::Ascending)),
+            dedup: FlowField::parse("ICMP.ID"),
             ..FlowQuery::default()
         };
         let error = query.answer(vec![Flow::default()]).unwrap_err();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::protobuf::wire_message;
 use super::record::Flow;
 use super::setters::setters;
-use crate::decode::DecodeError;
+use crate::decode::{DecodeError, Layer};
 use crate::packet::LinkType;
 use crate::value::Text;
 
@@ -94,10 +94,36 @@ pub struct StopCounts {
     pub truncated: u64,
     /// Malformed header.
     pub malformed: u64,
+    /// Packets with a malformed header, by its layer.
+    pub malformed_layers: LayerCounts,
+    /// Other contents than those of the protocol to which the UDP port belongs, such as data on port
+    /// 5060 that is not SIP.
+    pub other_application: u64,
     /// Unsupported protocol.
     pub unknown_protocol: u64,
     /// More nested headers than the decoder's limit.
     pub too_deep: u64,
+}
+
+/// Number of packets by layer, for the first eight layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerCounts([Option<(Layer, u64)>; 8]);
+
+impl LayerCounts {
+    /// Returns the layers and the numbers of their packets.
+    pub fn iter(&self) -> impl Iterator<Item = (Layer, u64)> + use<> {
+        self.0.into_iter().flatten()
+    }
+
+    /// Adds to the number of packets of a layer.
+    fn add(&mut self, layer: Layer, count: u64) {
+        let is_slot =
+            |slot: &&mut Option<(Layer, u64)>| slot.is_none_or(|(known, _)| known == layer);
+        if let Some(slot) = self.0.iter_mut().find(is_slot) {
+            let before = slot.map_or(0, |(_, before)| before);
+            *slot = Some((layer, before + count));
+        }
+    }
 }
 
 /// Number of packets by link type, for the first four unsupported link types.
@@ -164,6 +190,10 @@ impl AddAssign for StopCounts {
         }
         self.truncated += other.truncated;
         self.malformed += other.malformed;
+        for (layer, count) in other.malformed_layers.iter() {
+            self.malformed_layers.add(layer, count);
+        }
+        self.other_application += other.other_application;
         self.unknown_protocol += other.unknown_protocol;
         self.too_deep += other.too_deep;
     }
@@ -171,8 +201,13 @@ impl AddAssign for StopCounts {
 
 impl StopCounts {
     /// Counts a packet whose decoding stopped with this error.
-    pub(super) const fn count(&mut self, error: DecodeError) {
+    pub(super) fn count(&mut self, error: DecodeError) {
         let counter = match error {
+            DecodeError::Truncated { layer, .. } | DecodeError::Malformed { layer, .. }
+                if layer.is_guessed_from_port() =>
+            {
+                &mut self.other_application
+            }
             DecodeError::LinkType(number) => {
                 self.link_types.add(LinkType(number), 1);
                 &mut self.link_type
@@ -180,7 +215,10 @@ impl StopCounts {
             DecodeError::Truncated { .. } => &mut self.truncated,
             DecodeError::UnknownProtocol { .. } => &mut self.unknown_protocol,
             DecodeError::TooDeep { .. } => &mut self.too_deep,
-            DecodeError::Malformed { .. } => &mut self.malformed,
+            DecodeError::Malformed { layer, .. } => {
+                self.malformed_layers.add(layer, 1);
+                &mut self.malformed
+            }
         };
         *counter += 1;
     }
@@ -188,7 +226,12 @@ impl StopCounts {
     /// Returns the sum over all reasons.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.link_type + self.truncated + self.malformed + self.unknown_protocol + self.too_deep
+        self.link_type
+            + self.truncated
+            + self.malformed
+            + self.other_application
+            + self.unknown_protocol
+            + self.too_deep
     }
 }
 
@@ -292,6 +335,29 @@ mod tests {
             counted,
             wanted.map(|(number, count)| (LinkType(number), count))
         );
+    }
+
+    #[test]
+    fn malformed_headers_are_counted_by_layer_and_without_guessed_protocols() {
+        let mut counts = StopCounts::default();
+        for layer in [Layer::IPV4, Layer::SIP, Layer::TCP, Layer::IPV4] {
+            counts.count(DecodeError::Malformed { layer, offset: 0 });
+        }
+        counts.count(DecodeError::Truncated {
+            layer: Layer::NTP,
+            offset: 42,
+            needed: 48,
+            available: 8,
+        });
+        let mut sum = counts;
+        sum += counts;
+        assert_eq!(
+            (sum.malformed, sum.truncated, sum.other_application),
+            (6, 0, 4)
+        );
+        let layers: Vec<_> = sum.malformed_layers.iter().collect();
+        assert_eq!(layers, [(Layer::IPV4, 4), (Layer::TCP, 2)]);
+        assert_eq!(sum.total(), 10);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum Step {
     E(Option<Text>),
     /// `At(instant[, duration])`, also written `Context`: the graph at another time.
     At(Vec<Param>),
+    /// `Changes()`: what changed in a time slice. Its parameters are ignored.
+    Changes(Vec<Param>),
     /// `Has(key[, value, …])`: elements that satisfy all conditions.
     Has(Vec<Param>),
     /// `HasEither(key[, value, …])`: elements that satisfy at least one condition.
@@ -47,6 +49,8 @@ pub enum Step {
     Keys(Vec<Param>),
     /// `Sum([key])`: the sum of a key.
     Sum(Vec<Param>),
+    /// `Qualified()`: adds the namespace and the host to the values of the previous step.
+    Qualified,
     /// `As(name)`: marks nodes with a name.
     As(Text),
     /// `Select(name, …)`: the nodes marked with names.
@@ -61,6 +65,10 @@ pub enum Step {
     Flows(Vec<Param>),
     /// `Hops`, `Nodes`, `CaptureNode`: nodes of flows, with a filter on the nodes.
     FlowNodes(FlowNodes, Vec<Param>),
+    /// `GroupBy(key, …)`: totals of flows by the values of keys.
+    GroupBy(Vec<Text>),
+    /// `Rate([counter, …])`: adds rates to the totals of groups.
+    Rate(Vec<Text>),
     /// `Group([key])`: flows by tracking ID. Its parameters are ignored.
     Group(Vec<Param>),
     /// `MoreThan([count])`: groups of more than one flow. Its parameters are ignored.
@@ -77,6 +85,9 @@ pub enum Step {
     Sockets(Vec<Param>),
     /// `NextHop(address)`: next hop of each node for a destination address.
     NextHop(Text),
+    /// `PathTo(address)`, `PathTo(id)`, `PathTo(Metadata(…))`: the way of a packet to an address or a
+    /// node.
+    PathTo(Param),
     /// `Workflow(name, argument, …)`: runs a stored workflow.
     Workflow(Text, Vec<Param>),
 }
@@ -277,6 +288,7 @@ impl Step {
             Self::HasEither(_) => "HasEither",
             Self::HasKey(_) => "HasKey",
             Self::HasNot(_) => "HasNot",
+            Self::Changes(_) => "Changes",
             Self::Walk(walk, _) => walk.name(),
             Self::Dedup(_) => "Dedup",
             Self::Limit(_) => "Limit",
@@ -287,6 +299,7 @@ impl Step {
             Self::ValueMap(_) => "ValueMap",
             Self::Keys(_) => "Keys",
             Self::Sum(_) => "Sum",
+            Self::Qualified => "Qualified",
             Self::As(_) => "As",
             Self::Select(_) => "Select",
             Self::SubGraph(_) => "SubGraph",
@@ -294,6 +307,8 @@ impl Step {
             Self::Hierarchy(hierarchy, ..) => hierarchy.name(),
             Self::Flows(_) => "Flows",
             Self::FlowNodes(nodes, _) => nodes.name(),
+            Self::GroupBy(_) => "GroupBy",
+            Self::Rate(_) => "Rate",
             Self::Group(_) => "Group",
             Self::MoreThan(_) => "MoreThan",
             Self::Metrics(_) => "Metrics",
@@ -302,6 +317,7 @@ impl Step {
             Self::Bpf(_) => "BPF",
             Self::Sockets(_) => "Sockets",
             Self::NextHop(_) => "NextHop",
+            Self::PathTo(_) => "PathTo",
             Self::Workflow(..) => "Workflow",
         }
     }
@@ -312,7 +328,7 @@ impl fmt::Display for Step {
         let name = self.name();
         match self {
             Self::G => f.write_str(name),
-            Self::Count => write!(f, "{name}()"),
+            Self::Count | Self::Qualified => write!(f, "{name}()"),
             Self::V(text) | Self::E(text) | Self::Metrics(text) => {
                 call(f, name, text.iter().map(Quoted))
             }
@@ -321,8 +337,11 @@ impl fmt::Display for Step {
             | Self::Values(text)
             | Self::As(text)
             | Self::NextHop(text) => call(f, name, [Quoted(text)]),
-            Self::Dedup(keys) | Self::ValueMap(keys) => call(f, name, keys.iter().map(Quoted)),
+            Self::Dedup(keys) | Self::ValueMap(keys) | Self::GroupBy(keys) | Self::Rate(keys) => {
+                call(f, name, keys.iter().map(Quoted))
+            }
             Self::At(params)
+            | Self::Changes(params)
             | Self::Has(params)
             | Self::HasEither(params)
             | Self::Walk(_, params)
@@ -339,6 +358,7 @@ impl fmt::Display for Step {
             | Self::Bpf(params)
             | Self::Sockets(params) => call(f, name, params),
             Self::Limit(count) => call(f, name, [count]),
+            Self::PathTo(target) => call(f, name, [target]),
             Self::Range(from, to) => call(f, name, [from, to]),
             Self::ShortestPathTo(target, edges) => call(f, name, [target].into_iter().chain(edges)),
             Self::Sort(order, key) => {

@@ -64,23 +64,25 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod traversal;
+mod warnings;
 
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::tz::TimeZone;
 
+#[cfg(feature = "history")]
+pub use answer::ColumnFormat;
 pub use answer::{Answer, DotStream, PcapStream};
 pub use ast::{FlowNodes, Hierarchy, Param, Predicate, Step, Walk};
 pub use budget::Limits;
-pub(crate) use error::nearest;
 pub use error::{QueryError, QueryErrorKind};
 pub use explain::{Access, ExplainedAnswer, ExplainedOperation, ExplainedStep, Explanation};
 pub use steps::metrics::{InterfaceMetric, Metric, Metrics};
 pub(crate) use steps::next_hop::next_hop;
 pub use traversal::{Conditions, GraphSource, Only, Traversal, markers};
 
-use self::plan::Plan;
+use self::plan::{Operation, Plan};
 use self::run::Run;
 use crate::flow::{FlowSource, PacketFilterCompiler};
 use crate::graph::history::History;
@@ -185,6 +187,27 @@ impl Query {
     pub fn reads_packets(&self) -> bool {
         self.steps()
             .any(|step| matches!(step, Step::RawPackets(_) | Step::Bpf(_)))
+    }
+
+    /// Returns the earliest time in the past that the query reads; `None` if it reads the present
+    /// only. Arguments: as in [`Context`].
+    #[must_use]
+    pub fn earliest_time(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let times = self
+            .plan
+            .operations
+            .iter()
+            .filter_map(|(operation, _)| match operation {
+                Operation::Time(time) => Some(time.resolve(now, zone).slice().start),
+                _ => None,
+            });
+        times.min()
+    }
+
+    /// Returns whether the query reads flows.
+    #[must_use]
+    pub fn reads_flows(&self) -> bool {
+        self.steps().any(|step| matches!(step, Step::Flows(_)))
     }
 
     /// Runs the query on a graph and a source of flows, with default limits and without history.

@@ -2,9 +2,9 @@
 //! do not.
 
 use super::ast::Step;
-use super::error::nearest;
 use super::step_params;
 use super::steps::time;
+use crate::nearest::nearest;
 
 /// Kind of the result that a step receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum ResultKind {
     Flows,
     Metrics,
     Groups,
+    /// Objects with columns: totals of flows, or ways of packets.
+    Rows,
     RawPackets,
     Sockets,
     NextHops,
@@ -38,6 +40,7 @@ impl ResultKind {
             Self::Flows => "flows",
             Self::Metrics => "metrics",
             Self::Groups => "groups of flows",
+            Self::Rows => "rows",
             Self::RawPackets => "raw packets",
             Self::Sockets => "sockets",
             Self::NextHops => "next hops",
@@ -47,7 +50,7 @@ impl ResultKind {
     /// Returns the names of the steps that can follow this kind.
     pub(super) const fn followers(self) -> &'static [&'static str] {
         match self {
-            Self::Graph => &["V", "E", "At", "Context", "Flows", "Workflow"],
+            Self::Graph => &["V", "E", "At", "Context", "Flows", "Changes", "Workflow"],
             Self::Nodes => &NODE_STEPS,
             Self::Edges => &EDGE_STEPS,
             Self::Paths => &["SubGraph", "Dedup", "Flows"],
@@ -56,6 +59,7 @@ impl ResultKind {
             Self::Flows => &FLOW_STEPS,
             Self::Metrics => &["Aggregates", "Sum", "Count", "Keys"],
             Self::Groups => &["MoreThan"],
+            Self::Rows => &ROW_STEPS,
             Self::RawPackets => &["BPF"],
             Self::Sockets => &["Has", "HasEither", "Values"],
             Self::NextHops => &[],
@@ -114,7 +118,7 @@ impl ResultKind {
             Self::Nodes => "GraphTraversalV",
             Self::Edges => "GraphTraversalE",
             Self::Paths => "GraphTraversalShortestPath",
-            Self::List | Self::Scalar => "GraphTraversalValue",
+            Self::List | Self::Scalar | Self::Rows => "GraphTraversalValue",
             Self::Flows => "FlowTraversalStep",
             Self::Metrics => "MetricsTraversalStep",
             Self::Groups => "GroupTraversalStep",
@@ -127,7 +131,7 @@ impl ResultKind {
 }
 
 /// Steps that can follow nodes.
-const NODE_STEPS: [&str; 31] = [
+const NODE_STEPS: [&str; 32] = [
     "Has",
     "HasKey",
     "HasNot",
@@ -158,6 +162,7 @@ const NODE_STEPS: [&str; 31] = [
     "Metrics",
     "Sockets",
     "NextHop",
+    "PathTo",
     "G",
 ];
 
@@ -178,8 +183,13 @@ const EDGE_STEPS: [&str; 13] = [
     "G",
 ];
 
+/// Steps that can follow rows; `Sum`, `Rate`, and `Sort` directly follow `GroupBy`.
+const ROW_STEPS: [&str; 9] = [
+    "Sum", "Rate", "Count", "Sort", "Limit", "Range", "Has", "Dedup", "Values",
+];
+
 /// Steps that can follow flows.
-const FLOW_STEPS: [&str; 21] = [
+const FLOW_STEPS: [&str; 22] = [
     "Has",
     "HasEither",
     "Dedup",
@@ -198,6 +208,7 @@ const FLOW_STEPS: [&str; 21] = [
     "CaptureNode",
     "Node",
     "Group",
+    "GroupBy",
     "Metrics",
     "RawPackets",
     "Sockets",

@@ -519,7 +519,7 @@ const MAX_WEIGHT: usize = 64;
 const MAX_INDEXED_WEIGHT: usize = 1024;
 
 /// Converts the error of an expired snapshot.
-fn expired(error: &GraphError) -> QueryError {
+pub(super) fn expired(error: &GraphError) -> QueryError {
     QueryError::limit(error.to_string()).help(
         "the snapshot expired because the graph changed too much meanwhile; run the query again",
     )

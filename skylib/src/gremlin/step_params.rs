@@ -45,6 +45,11 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
             Err(params) => Err(format!("Range requires 2 parameters : {}", list(&params))),
         },
         "SORT" => sort(&params),
+        "QUALIFIED" if params.is_empty() => Ok(Step::Qualified),
+        "QUALIFIED" => Err(format!(
+            "Qualified accepts no parameter : {}",
+            list(&params)
+        )),
         "COUNT" if params.is_empty() => Ok(Step::Count),
         "COUNT" => Err(format!("Count accepts no parameter : {}", list(&params))),
         "VALUES" => one_key("Values", &params).map(Step::Values),
@@ -79,11 +84,23 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
 /// Returns the step on flows, or on data derived from nodes and flows, with an uppercase name.
 fn derived_step(name: &str, params: Vec<Param>) -> Option<Result<Step, String>> {
     let step = match name {
+        "CHANGES" if !params.is_empty() => Err("Changes requires no parameter".to_owned()),
+        "CHANGES" => Ok(Step::Changes(params)),
         "FLOWS" => flows(&params).map(|()| Step::Flows(params)),
         "HOPS" => Ok(Step::FlowNodes(FlowNodes::Hops, params)),
         "NODES" => Ok(Step::FlowNodes(FlowNodes::Nodes, params)),
         "CAPTURENODE" | "NODE" => Ok(Step::FlowNodes(FlowNodes::CaptureNode, params)),
         "GROUP" => Ok(Step::Group(params)),
+        "GROUPBY" => match texts(&params).filter(|keys| !keys.is_empty()) {
+            Some(keys) => Ok(Step::GroupBy(keys)),
+            None => Err(format!(
+                "GroupBy requires at least one string key : {}",
+                list(&params)
+            )),
+        },
+        "RATE" => texts(&params)
+            .map(Step::Rate)
+            .ok_or_else(|| format!("Rate parameters have to be string keys : {}", list(&params))),
         "MORETHAN" => Ok(Step::MoreThan(params)),
         "METRICS" => metrics(&params),
         "AGGREGATES" => Ok(Step::Aggregates(params)),
@@ -91,6 +108,11 @@ fn derived_step(name: &str, params: Vec<Param>) -> Option<Result<Step, String>> 
         "BPF" => Ok(Step::Bpf(params)),
         "SOCKETS" => Ok(Step::Sockets(params)),
         "NEXTHOP" => next_hop(&params),
+        "PATHTO" => match <[Param; 1]>::try_from(params) {
+            Ok([target @ (Param::Text(_) | Param::Metadata(_))]) => Ok(Step::PathTo(target)),
+            Ok(params) => Err(path_to_error(&params)),
+            Err(params) => Err(path_to_error(&params)),
+        },
         "WORKFLOW" => workflow(params),
         _ => return None,
     };
@@ -260,6 +282,11 @@ fn next_hop(params: &[Param]) -> Result<Step, String> {
     }
 }
 
+fn path_to_error(params: &[Param]) -> String {
+    let params = list(params);
+    format!("PathTo requires an address, the id of a node, or Metadata(…) : {params}")
+}
+
 fn workflow(mut params: Vec<Param>) -> Result<Step, String> {
     if params.is_empty() {
         return Err("Workflow requires at least 1 parameter".to_owned());
@@ -287,6 +314,7 @@ const USAGES: &[(&str, &str)] = &[
     ("Has", "Has(key[, value, …])"),
     ("HasKey", "HasKey(key)"),
     ("HasNot", "HasNot(key)"),
+    ("Changes", "Changes()"),
     ("HasEither", "HasEither(key[, value, …])"),
     ("In", "In([key, value, …])"),
     ("Out", "Out([key, value, …])"),
@@ -304,6 +332,7 @@ const USAGES: &[(&str, &str)] = &[
     ("Count", "Count()"),
     ("Values", "Values(key)"),
     ("ValueMap", "ValueMap(key, …)"),
+    ("Qualified", "Qualified()"),
     ("Keys", "Keys()"),
     ("Sum", "Sum(key)"),
     ("As", "As(name)"),
@@ -322,6 +351,8 @@ const USAGES: &[(&str, &str)] = &[
     ("CaptureNode", "CaptureNode([key, value, …])"),
     ("Node", "Node([key, value, …])"),
     ("Group", "Group()"),
+    ("GroupBy", "GroupBy(key, …)"),
+    ("Rate", "Rate([counter, …])"),
     ("MoreThan", "MoreThan()"),
     ("Metrics", "Metrics(['LastUpdateMetric'|'SFlow'|'Ovs'])"),
     ("Aggregates", "Aggregates([seconds])"),
@@ -329,6 +360,7 @@ const USAGES: &[(&str, &str)] = &[
     ("BPF", "BPF(filter)"),
     ("Sockets", "Sockets()"),
     ("NextHop", "NextHop(address)"),
+    ("PathTo", "PathTo('address'|'id'|Metadata(key, value, …))"),
     ("Workflow", "Workflow(name[, argument, …])"),
 ];
 

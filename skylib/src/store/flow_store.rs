@@ -1,7 +1,9 @@
 //! `FlowStore`: storage of flows after they have left the flow tables.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
+use super::StoreError;
 use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
@@ -27,6 +29,36 @@ pub trait FlowStore: Send + Sync {
     /// deduplicate.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError>;
 
+    /// Returns the result of [`FlowStore::query`]. Calls `keep_going` regularly and ends with
+    /// [`FlowQueryError::Interrupted`] when it returns `false`, if the store can take long.
+    ///
+    /// # Errors
+    /// Returns the errors of [`FlowStore::query`].
+    fn query_while(
+        &self,
+        query: &FlowQuery,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<FlowSet, FlowQueryError> {
+        let _ = keep_going;
+        self.query(query)
+    }
+
+    /// Calls `visit` with each flow that [`FlowStore::query_while`] would return, until it breaks. The
+    /// flows may lack their raw packets.
+    ///
+    /// # Errors
+    /// Returns the errors of [`FlowStore::query_while`].
+    fn visit(
+        &self,
+        query: &FlowQuery,
+        keep_going: &dyn Fn() -> bool,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> Result<(), FlowQueryError> {
+        let set = self.query_while(query, keep_going)?;
+        let _stopped = set.flows.iter().try_for_each(visit);
+        Ok(())
+    }
+
     /// Returns the number of flows that [`FlowStore::query`] would return.
     ///
     /// # Errors
@@ -43,6 +75,15 @@ pub trait FlowStore: Send + Sync {
     /// Drops records that are too old at `now`. Must be called regularly: [`FlowStore::put`] also
     /// drops records, but may not be called for a long time.
     fn expire(&self, now: Timestamp);
+
+    /// Returns once all records that were put before survive a power failure, if the store has a
+    /// disk.
+    ///
+    /// # Errors
+    /// Returns an error if the disk cannot be written.
+    fn sync(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Returns the number and the size of the stored flows.
     fn status(&self) -> FlowStoreStatus;
@@ -110,4 +151,10 @@ pub struct FlowStoreStatus {
     pub oldest: Option<Timestamp>,
     /// Number of flows evicted because of their age or the memory limit.
     pub evicted: u64,
+    /// Number of sealed segments on the disk; 0 for a store in memory.
+    pub segments: usize,
+    /// Number of damaged files that were set aside.
+    pub damaged: usize,
+    /// Bytes of incomplete or damaged frames in logs, which were lost.
+    pub lost_log_bytes: u64,
 }

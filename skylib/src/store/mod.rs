@@ -5,7 +5,7 @@
 //! end of the process; `RedbStore` (feature `store-local`) stores them in one file.
 //!
 //! [`FlowStore`] stores flows after they have left the flow tables; [`MemoryFlowStore`] holds a
-//! bounded number of them in memory.
+//! bounded number of them in memory, and `history::LocalFlowStore` (feature `history`) on the disk.
 //!
 //! ```
 //! use skylib::store::{DocStore, MemoryDocStore};
@@ -17,10 +17,13 @@
 //! ```
 
 mod flow_store;
+#[cfg(feature = "history")]
+pub mod history;
 mod memory_doc_store;
 mod memory_flow_store;
 #[cfg(feature = "store-local")]
 mod redb_store;
+mod stored_flow;
 
 pub use flow_store::{FlowStore, FlowStoreLimits, FlowStoreStatus};
 pub use memory_doc_store::MemoryDocStore;

@@ -10,6 +10,8 @@ pub(crate) mod cpu;
 #[cfg(feature = "netlink")]
 pub(crate) mod ethtool;
 pub(crate) mod eventfd;
+#[cfg(feature = "netlink")]
+pub(crate) mod memory;
 pub(crate) mod netns;
 #[cfg(feature = "netlink")]
 pub(crate) mod pci;

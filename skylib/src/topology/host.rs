@@ -6,6 +6,8 @@ use std::path::Path;
 use crate::graph::Metadata;
 pub use crate::sys::cpu::Cpu;
 use crate::sys::cpu::{parse_cpuinfo, parse_list};
+use crate::sys::memory;
+pub use crate::sys::memory::NumaNode;
 use crate::value::{Map, Value};
 
 /// Properties of a host, read once.
@@ -32,6 +34,10 @@ pub struct HostInfo {
     pub cpus: Vec<Cpu>,
     /// Logical CPUs excluded from scheduling (`isolcpus`).
     pub isolated_cpus: Vec<u32>,
+    /// Size of the memory, in bytes; 0 if unknown.
+    pub memory_bytes: u64,
+    /// NUMA nodes; empty if unknown.
+    pub numa_nodes: Vec<NumaNode>,
     /// Instance id from cloud-init; empty if there is none.
     pub instance_id: String,
     /// Distribution, such as `debian`.
@@ -77,6 +83,8 @@ impl HostInfo {
             kernel_cmdline: read("proc/cmdline").trim().to_owned(),
             cpus: parse_cpuinfo(&cpuinfo),
             isolated_cpus: parse_list(&read("sys/devices/system/cpu/isolated")),
+            memory_bytes: memory::total_bytes(root),
+            numa_nodes: memory::numa_nodes(root),
             instance_id: read("var/lib/cloud/data/instance-id").trim().to_owned(),
             platform_family: release.family().to_owned(),
             platform_version: if version.is_empty() {
@@ -119,6 +127,15 @@ impl HostInfo {
             metadata.set(
                 "IsolatedCPU",
                 Value::list(self.isolated_cpus.iter().copied()),
+            );
+        }
+        if self.memory_bytes > 0 {
+            metadata.set("Memory", self.memory_bytes);
+        }
+        if !self.numa_nodes.is_empty() {
+            metadata.set(
+                "NUMA",
+                Value::list(self.numa_nodes.iter().map(numa_metadata)),
             );
         }
         if !self.kernel_cmdline.is_empty() {
@@ -169,6 +186,15 @@ fn cpu_metadata(cpu: &Cpu) -> Map {
     numbers
         .chain(texts.map(|(k, t)| (k, t.as_str().into())))
         .collect()
+}
+
+/// Returns the metadata of a NUMA node.
+fn numa_metadata(node: &NumaNode) -> Map {
+    Map::from_iter([
+        ("Node", u64::from(node.number)),
+        ("Memory", node.memory_bytes),
+    ])
+    .with("CPUs", Value::list(node.cpus.iter().copied()))
 }
 
 /// Returns the kernel command line as a map: `key=value` as a string, a single word as `true`. The
@@ -283,6 +309,8 @@ mod tests {
             kernel_cmdline: "quiet root=/dev/vda1 console=tty0 console=ttyS0 a.b=1".into(),
             cpus: parse_cpuinfo("processor : 0\nmodel : 6\nprocessor : 1\ncpu MHz : 2899.9\n"),
             isolated_cpus: vec![2, 3],
+            memory_bytes: 4096,
+            numa_nodes: memory::numa_nodes(Path::new("/nowhere")),
             instance_id: "i-1".into(),
             ..HostInfo::default()
         };
@@ -295,6 +323,17 @@ mod tests {
         );
         assert_eq!(json(&metadata, "IsolatedCPU"), "[2,3]");
         assert_eq!(json(&metadata, "InstanceID"), r#""i-1""#);
+        assert_eq!(json(&metadata, "Memory"), "4096");
+        assert_eq!(metadata.get("NUMA"), None);
+        let node = NumaNode {
+            number: 1,
+            cpus: vec![2, 3],
+            memory_bytes: 1024,
+        };
+        assert_eq!(
+            serde_json::to_string(&numa_metadata(&node)).unwrap(),
+            r#"{"CPUs":[2,3],"Memory":1024,"Node":1}"#
+        );
         assert_eq!(
             json(&metadata, "KernelCmdLine"),
             r#"{"a.b":"1","console":"ttyS0","quiet":true,"root":"/dev/vda1"}"#

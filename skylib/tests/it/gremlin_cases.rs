@@ -137,6 +137,75 @@ impl FlowSource for Table {
 
 #[test]
 fn gremlin_cases() {
+    run_cases(|| Past::Memory(MemoryHistory::new(HistoryLimits::default())));
+}
+
+/// The same cases, with a history whose events have been moved to the disk.
+#[cfg(feature = "history")]
+#[test]
+fn gremlin_cases_on_the_disk() {
+    run_cases(Past::on_the_disk);
+}
+
+/// History of a case.
+enum Past {
+    Memory(MemoryHistory),
+    /// The history and the folder that it is in.
+    #[cfg(feature = "history")]
+    Disk(skylib::store::history::LocalHistory, PathBuf),
+}
+
+impl Past {
+    #[cfg(feature = "history")]
+    fn on_the_disk() -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "skylib-cases-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let folder = std::env::temp_dir().join(name);
+        Self::Disk(Self::open(&folder), folder)
+    }
+
+    #[cfg(feature = "history")]
+    fn open(folder: &std::path::Path) -> skylib::store::history::LocalHistory {
+        use skylib::store::history::{HistoryFolder, HistoryOptions, LocalHistory};
+        let folder = HistoryFolder::open(folder, HistoryOptions::default()).unwrap();
+        LocalHistory::open(folder, HistoryLimits::default()).unwrap()
+    }
+
+    /// Moves all events to the disk. The history in memory is empty afterwards.
+    fn seal(self) -> Self {
+        match self {
+            Self::Memory(_) => self,
+            #[cfg(feature = "history")]
+            Self::Disk(history, folder) => {
+                drop(history);
+                Self::Disk(Self::open(&folder), folder)
+            }
+        }
+    }
+
+    fn history(&self) -> &dyn History {
+        match self {
+            Self::Memory(history) => history,
+            #[cfg(feature = "history")]
+            Self::Disk(history, _) => history,
+        }
+    }
+
+    fn remove(self) {
+        #[cfg(feature = "history")]
+        if let Self::Disk(history, folder) = self {
+            drop(history);
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+    }
+}
+
+fn run_cases(past: impl Fn() -> Past) {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/gremlin-cases.json");
     let path = std::env::var_os("GREMLIN_CASES").map_or(default, PathBuf::from);
     let text = std::fs::read_to_string(&path)
@@ -147,7 +216,7 @@ fn gremlin_cases() {
     let (mut run, mut failed) = (0, 0);
     for case in &cases {
         run += 1;
-        if let Err(got) = case.run() {
+        if let Err(got) = case.run(&past) {
             failed += 1;
             println!("FAILED {}: {}", case.name, case.query);
             println!("  expected {}", case.expect);
@@ -169,7 +238,7 @@ fn gremlin_cases() {
 fn the_comparison_refuses_what_it_should() {
     let answer = |case: &str| -> Result<Answer, QueryError> {
         let case: Case = serde_json::from_str(case).unwrap();
-        case.run_query()
+        case.run_query(&|| Past::Memory(MemoryHistory::new(HistoryLimits::default())))
     };
     let nodes = r#""graph":{"nodes":[{"id":"a","metadata":{"K":1}},{"id":"b"}],"edges":[]}"#;
     let answer = |query: &str| {
@@ -225,10 +294,10 @@ fn the_comparison_refuses_what_it_should() {
 
 impl Case {
     /// Runs the case. The error describes the wrong answer.
-    fn run(&self) -> Result<(), String> {
+    fn run(&self, past: &dyn Fn() -> Past) -> Result<(), String> {
         let got = match self.kind {
             Kind::Aggregates => self.aggregate(),
-            Kind::Query => self.run_query(),
+            Kind::Query => self.run_query(past),
         };
         let also_ok = self.also_ok.iter().flatten();
         if std::iter::once(&self.expect)
@@ -244,15 +313,25 @@ impl Case {
     }
 
     /// Runs the query of the case.
-    fn run_query(&self) -> Result<Answer, QueryError> {
-        let past = MemoryHistory::new(HistoryLimits::default());
-        let graph = self.build(&past);
+    fn run_query(&self, past: &dyn Fn() -> Past) -> Result<Answer, QueryError> {
+        if self.backend != Backend::History {
+            return self.run_with(&self.build(None), None);
+        }
+        let past = past();
+        let graph = self.build(Some(past.history()));
+        let past = past.seal();
+        let answer = self.run_with(&graph, Some(past.history()));
+        past.remove();
+        answer
+    }
+
+    fn run_with(&self, graph: &Graph, past: Option<&dyn History>) -> Result<Answer, QueryError> {
         let table = Table(self.flows.clone());
-        let view = GraphView::open(&graph);
+        let view = GraphView::open(graph);
         let query = Query::parse(&self.query)?;
         let mut context = Context::new(&view, &table, NOW);
-        if self.backend == Backend::History {
-            context = context.with_history(&past);
+        if let Some(past) = past {
+            context = context.with_history(past);
         }
         let answer = query.run(&context);
         self.assert_same(&answer, &query.run(&context));
@@ -293,7 +372,7 @@ impl Case {
     }
 
     /// Returns the final graph and records all changes in the history.
-    fn build(&self, past: &dyn History) -> Graph {
+    fn build(&self, past: Option<&dyn History>) -> Graph {
         let mut graph = Graph::new().with_journal();
         for spec in &self.graph.nodes {
             graph
@@ -324,7 +403,10 @@ impl Case {
                 "delNode" => graph.delete_node(&NodeId::from(&*event.id), now).unwrap(),
                 other => panic!("{}: unknown event {other}", self.name),
             }
-            past.record(&graph.take_events(), now);
+            let events = graph.take_events();
+            if let Some(past) = past {
+                past.record(&events, now);
+            }
         }
         graph
     }

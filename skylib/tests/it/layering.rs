@@ -12,6 +12,7 @@ const LIBRARY: Rules = Rules {
             "error_chain",
             "filter",
             "go_duration",
+            "nearest",
             "id",
             "memory",
             "packet",

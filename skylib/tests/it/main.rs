@@ -9,6 +9,7 @@
 mod allocations;
 #[cfg(feature = "engine")]
 mod collector;
+mod cookbook;
 // libpcap compiles the filters.
 #[cfg(feature = "pcap")]
 mod flow_cases;
@@ -18,6 +19,7 @@ mod fuzz_corpus;
 mod graph_memory;
 mod gremlin_cases;
 mod gremlin_guide;
+mod grouping;
 mod history;
 mod interrupts;
 mod language;

@@ -1,6 +1,7 @@
 //! `skyd client pcap`.
 
 use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -11,7 +12,8 @@ use super::super::failure::HelpNeeded;
 use super::super::format::{ExtraWords, Format};
 use super::super::http::{Call, file_body};
 use super::super::printer::Printer;
-use super::super::rest::Rest;
+use super::super::rest::{Rest, value};
+use crate::printable::printable;
 
 /// Arguments of `pcap`.
 #[derive(Args, Debug)]
@@ -44,7 +46,7 @@ impl PcapArgs {
         let file = File::open(&path).with_context(|| format!("cannot open {name}"))?;
         let mut call = Call::new(Method::POST, "/api/pcap");
         call.body = file_body(file).with_context(|| format!("cannot read {name}"))?;
-        let answer = rest.0.send(call).await?;
+        let mut answer = rest.0.send(call).await?;
         if answer.status != StatusCode::ACCEPTED {
             let refusal = answer.refusal().await?;
             // COMPAT: Skydive's client shows only the body. An empty body is replaced with the
@@ -55,6 +57,18 @@ impl PcapArgs {
             }
         }
         let text = format!("{name} was successfully imported");
-        Printer::to_stdout(Format::Json).print_line(&text)
+        Printer::to_stdout(Format::Json).print_line(&text)?;
+        // A server of Skydive sends an empty body.
+        if let Ok(imported) = value(&mut answer).await
+            && let Some(query) = imported
+                .get("GremlinQuery")
+                .and_then(|query| query.as_str())
+        {
+            let number = |key: &str| imported.get(key).and_then(|n| n.as_u64()).unwrap_or(0);
+            let (packets, flows) = (number("Packets"), number("Flows"));
+            let text = format!("{packets} packets, {flows} flows: skyd client query \"{query}\"");
+            writeln!(io::stderr(), "{}", printable(&text)).ok();
+        }
+        Ok(())
     }
 }

@@ -102,6 +102,10 @@ fn work(
 ) -> anyhow::Result<()> {
     args.check()?;
     let query = args.query.as_deref().map(Query::parse).transpose()?;
+    if let Some(query) = &query {
+        let warnings = query.warnings(&GraphView::open(&Graph::new()), &|| false);
+        report.warnings.extend(warnings);
+    }
     let (mut files, replay) = open(args)?;
     let outcome = match query {
         Some(query) => run_query(&replay, &query, &mut files, out),

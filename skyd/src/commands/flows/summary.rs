@@ -20,6 +20,7 @@ pub(super) fn summary(stats: &FlowTableStats, files: &CaptureFiles) -> String {
         ("link_type_unknown", stopped.link_type),
         ("truncated", stopped.truncated),
         ("malformed", stopped.malformed),
+        ("other_application", stopped.other_application),
         ("unknown_protocol", stopped.unknown_protocol),
         ("too_deep", stopped.too_deep),
         ("streams_cut", stats.streams_cut),
@@ -36,6 +37,9 @@ pub(super) fn summary(stats: &FlowTableStats, files: &CaptureFiles) -> String {
     for (what, count) in left_out.iter().filter(|(_, count)| *count > 0) {
         // Writing to a string does not fail.
         write!(line, " {what} {count}").ok();
+    }
+    for (layer, count) in stopped.malformed_layers.iter() {
+        write!(line, " malformed_{} {count}", layer.name()).ok();
     }
     for (link_type, count) in stopped.link_types.iter() {
         let (number, name) = (link_type.0, link_type.name());

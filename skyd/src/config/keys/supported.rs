@@ -298,14 +298,34 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "storage.local.max_age",
         Interval,
         "24h",
-        "Retention of the topology history and of past flows.",
+        "Retention of the topology history and of past flows, by the clock of this host.",
     ),
     key(
         "storage.local.max_bytes",
         Bytes,
-        "512MiB",
-        "Maximum memory for the topology history and past flows together. The oldest entries are \
-         evicted first.",
+        "4GiB",
+        "Maximum size of the topology history and of past flows on the disk, together; at most a \
+         tenth of the file system is used. The oldest files are removed first.",
+    ),
+    key(
+        "storage.local.min_free",
+        Bytes,
+        "0",
+        "Space of the file system that the history leaves free. 0: 5 % of the file system, at most \
+         1 GiB.",
+    ),
+    key(
+        "storage.local.memory",
+        Bytes,
+        "64MiB",
+        "Maximum size of the newest flows in memory, before they are moved to a sealed file.",
+    ),
+    key(
+        "storage.local.sync",
+        Interval,
+        "1s",
+        "Maximum time until recorded flows and topology changes survive a power failure. They \
+         survive the end of the process at once.",
     ),
     key(
         "storage.*.driver",

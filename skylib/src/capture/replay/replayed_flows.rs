@@ -1,5 +1,6 @@
 //! `ReplayedFlows`: a queryable store of all flows of a capture.
 
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use prost::Message;
@@ -97,6 +98,28 @@ impl FlowSource for ReplayedFlows {
         let mut set = FlowSet::from_flows(flows);
         query.arrange(&mut set)?;
         Ok(set)
+    }
+
+    fn visit(
+        &self,
+        query: &FlowQuery,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> Result<(), FlowQueryError> {
+        if !query.is_unordered() {
+            let _stopped = self.query(query)?.flows.iter().try_for_each(visit);
+            return Ok(());
+        }
+        for shard in &self.shards {
+            let exported = shard.exported(query).try_for_each(|flow| visit(&flow));
+            let is_over = exported.is_break()
+                || shard
+                    .with_table(|table| table.visit(query, visit))
+                    .is_break();
+            if is_over {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {

@@ -6,6 +6,7 @@
 //! further flows are dropped and counted.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -444,6 +445,14 @@ impl FlowHub {
 impl FlowSource for FlowHub {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.reader(&|| false).query(query)
+    }
+
+    fn visit(
+        &self,
+        query: &FlowQuery,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> Result<(), FlowQueryError> {
+        self.reader(&|| false).visit(query, visit)
     }
 
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {

@@ -7,6 +7,7 @@
 //! within milliseconds.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -17,7 +18,7 @@ use super::query_warnings::QueryWarnings;
 use crate::capture::{CaptureHandle, PendingFlows};
 use crate::engine::monotonic;
 use crate::flow::{
-    FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, MergeOptions, PacketsByFlow,
+    Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, MergeOptions, PacketsByFlow,
 };
 use crate::store::FlowStore;
 use crate::time::TimeSlice;
@@ -103,7 +104,7 @@ impl<'a> HubReader<'a> {
         &self,
         deadline: Instant,
         start: impl Fn(&CaptureHandle) -> Result<PendingFlows, FlowQueryError>,
-        finish: impl Fn(PendingFlows) -> Result<T, FlowQueryError>,
+        mut finish: impl FnMut(PendingFlows) -> Result<T, FlowQueryError>,
     ) -> Result<Vec<T>, FlowQueryError> {
         let mut started = Vec::new();
         for table in self.hub.tables() {
@@ -172,7 +173,9 @@ impl FlowSource for HubReader<'_> {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         let _slot = self.hub.fetches().begin(self.is_interrupted)?;
         if query.time.is_some() {
-            return self.past()?.query(query);
+            return self
+                .past()?
+                .query_while(query, &|| !(self.is_interrupted)());
         }
         // A table may omit flows after the range, but which flows are before the range is known
         // only after the merge.
@@ -205,6 +208,43 @@ impl FlowSource for HubReader<'_> {
             merged.slice(from, to);
         }
         Ok(merged)
+    }
+
+    /// Visits the flows of one table after the other, so that those of all tables never exist at the
+    /// same time unless they have to be ordered.
+    fn visit(
+        &self,
+        query: &FlowQuery,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> Result<(), FlowQueryError> {
+        if query.time.is_none() && !query.is_unordered() {
+            let _stopped = self.query(query)?.flows.iter().try_for_each(visit);
+            return Ok(());
+        }
+        let _slot = self.hub.fetches().begin(self.is_interrupted)?;
+        if query.time.is_some() {
+            return self
+                .past()?
+                .visit(query, &|| !(self.is_interrupted)(), visit);
+        }
+        let deadline = self.deadline();
+        let asked = self.ask_agents(query);
+        let mut is_over = false;
+        self.fan_out(
+            deadline,
+            |table| table.start_query(query, POLL_INTERVAL),
+            |pending| {
+                let flows = pending.into_flows()?.flows;
+                is_over = is_over || flows.iter().try_for_each(&mut *visit).is_break();
+                Ok(())
+            },
+        )?;
+        let of_agents = self.of_agents(asked, query, deadline)?;
+        let cached = self.cached(query, &of_agents)?;
+        for set in of_agents.iter().chain([&cached]) {
+            is_over = is_over || set.flows.iter().try_for_each(&mut *visit).is_break();
+        }
+        Ok(())
     }
 
     /// Sums the counts of the tables, unless the query's order, deduplication, or range requires

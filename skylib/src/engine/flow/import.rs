@@ -12,6 +12,7 @@ use crate::error_chain::Chain;
 use crate::flow::{Flow, FlowSink, FlowTableOptions, FlowTableStats};
 use crate::memory::MemoryCharge;
 use crate::pcap_file::PcapFileError;
+use crate::store::FlowStore;
 use crate::time::Clock;
 
 /// Summary of an imported capture file, see [`Engine::import`](crate::engine::Engine::import).
@@ -22,6 +23,11 @@ pub struct ImportSummary {
     pub packets: u64,
     /// Number of flow records stored.
     pub flows: u64,
+    /// Times of the first and the last packet of the flows, in Unix milliseconds; `None` without
+    /// flows.
+    pub span: Option<(i64, i64)>,
+    /// Query that returns the flows.
+    pub query: String,
     /// Description of the incomplete record at the end of the file, with its offset; `None` if the
     /// file is complete.
     pub truncated: Option<String>,
@@ -114,6 +120,7 @@ impl Importer {
             flows: &self.flows,
             clock: &*self.clock,
             count: 0,
+            span: None,
         };
         let is_interrupted = || options.interrupt.is_some_and(|interrupt| interrupt());
         let replay = Replay::new(table);
@@ -136,9 +143,19 @@ impl Importer {
             }) => Some(Chain(&error).to_string()),
             Some(error) => return Err(error),
         };
+        let is_stored = self.flows.store().is_some();
+        // The client receives the number of flows and may rely on them.
+        if let Some(Err(error)) = self.flows.store().map(FlowStore::sync) {
+            tracing::warn!(error = %Chain(&error), "imported flows may be lost after a power failure");
+        }
         Ok(ImportSummary {
             packets: stats.packets,
             flows: sink.count,
+            span: sink.span,
+            query: sink
+                .span
+                .filter(|_| is_stored)
+                .map_or_else(|| "G.Flows()".to_owned(), query_of),
             truncated,
         })
     }
@@ -149,12 +166,28 @@ struct StoreSink<'a> {
     flows: &'a FlowHub,
     clock: &'a dyn Clock,
     count: u64,
+    /// Times of the first and the last packet.
+    span: Option<(i64, i64)>,
 }
 
 impl FlowSink for StoreSink<'_> {
     fn flows(&mut self, flows: Vec<Flow>) {
         self.count += flows.len() as u64;
+        for flow in &flows {
+            let (start, last) = self.span.unwrap_or((flow.start, flow.last));
+            self.span = Some((start.min(flow.start), last.max(flow.last)));
+        }
         self.flows.store_imported(flows, self.clock.now());
+    }
+}
+
+/// Returns the query for the flows of a span of time, whose ends are rounded to whole seconds.
+fn query_of((start, last): (i64, i64)) -> String {
+    let end = last.div_euclid(1000) + 1;
+    let seconds = end - start.div_euclid(1000);
+    match jiff::Timestamp::from_second(end) {
+        Ok(end) => format!("G.At('{end}', {seconds}).Flows()"),
+        Err(_) => format!("G.At({last}, {seconds}).Flows()"),
     }
 }
 

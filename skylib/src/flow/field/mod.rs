@@ -2,6 +2,7 @@
 
 mod detail;
 mod error;
+mod layer;
 mod names;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::str::FromStr;
 
 pub use self::detail::DetailField;
 pub use self::error::UnknownNameError;
+pub use self::layer::LayerField;
 use super::metric::FlowMetric;
 use super::record::Flow;
 use super::tcp_metric::TcpMetricField;
@@ -38,6 +40,8 @@ pub enum FlowField {
     Object(ObjectField),
     /// Field of a sub-message that few records have.
     Detail(DetailField),
+    /// Field of an extra layer or of a stored packet.
+    Layer(LayerField),
 }
 
 impl FlowField {
@@ -59,9 +63,15 @@ impl FlowField {
         if let Some(detail) = DetailField::parse(name) {
             return Some(Self::Detail(detail));
         }
-        IntField::parse(name)
-            .map(Self::Int)
-            .or_else(|| TextField::parse(name).map(Self::Text))
+        let plain = |name: &str| {
+            let int = IntField::parse(name).map(Self::Int);
+            int.or_else(|| TextField::parse(name).map(Self::Text))
+        };
+        plain(name).or_else(|| {
+            let layer = LayerField::parse(name)?;
+            // The spelling of the JSON record may denote a field of another kind.
+            plain(layer.name()).or(Some(Self::Layer(layer)))
+        })
     }
 
     /// Returns the paths of all fields of a record, in record order, as `Keys()` returns them.
@@ -88,6 +98,7 @@ impl fmt::Display for FlowField {
             Self::Int(field) => field.fmt(f),
             Self::Object(field) => f.write_str(field.name()),
             Self::Detail(field) => f.write_str(field.name()),
+            Self::Layer(field) => f.write_str(field.name()),
         }
     }
 }
@@ -333,6 +344,7 @@ pub(super) trait FlowFields {
             // COMPAT: an absent sub-message counts as present.
             FlowField::Object(_) => matches!(predicate, Predicate::Present),
             FlowField::Detail(field) => self.with_details(|flow| field.test(flow, predicate)),
+            FlowField::Layer(field) => self.with_details(|flow| field.test(flow, predicate)),
         }
     }
 }
@@ -348,6 +360,7 @@ impl Flow {
             FlowField::Int(field) => self.int(*field).map(Value::from),
             FlowField::Object(field) => Some(self.object(*field)),
             FlowField::Detail(field) => field.value(self),
+            FlowField::Layer(field) => field.value(self),
         }
     }
 

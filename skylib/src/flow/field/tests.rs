@@ -1,8 +1,9 @@
 use super::*;
 use crate::decode::IcmpType;
 use crate::filter::Filter;
-use crate::flow::{FinishType, FlowLayer, IcmpLayer, TcpMetric, TransportLayer};
+use crate::flow::{FinishType, FlowLayer, FlowSet, SortOrder};
 use crate::flow::{FlowProtocol, Vrrpv2Layer, Wire};
+use crate::flow::{IcmpLayer, TcpMetric, TransportLayer};
 
 fn flow() -> Flow {
     Flow {
@@ -90,7 +91,7 @@ fn unknown_names_are_no_fields() {
         "Metric.Nope",
         "Link.",
         "IPMetric",
-        "DNS.QR",
+        "DNS.Nope",
     ] {
         assert!(FlowField::parse(name).is_none(), "{name:?}");
     }
@@ -108,18 +109,87 @@ fn predicates_go_by_the_kind_of_the_field() {
 }
 
 #[test]
-fn every_listed_leaf_that_queries_reach_parses_to_its_own_name() {
-    let mut reached = 0;
+fn every_listed_name_parses_to_itself() {
     for name in FlowField::names() {
         // Bookkeeping fields of Go's protobuf generator.
         assert!(!name.starts_with("XXX_"), "{name}");
-        if let Some(field) = FlowField::parse(name) {
-            assert_eq!(field.to_string(), *name);
-            reached += 1;
-        }
+        let field = FlowField::parse(name);
+        assert_eq!(field.map(|field| field.to_string()).as_deref(), Some(*name));
     }
-    // Only byte strings, booleans, and repeated and nested messages of the list are not fields.
-    assert_eq!((FlowField::names().len(), reached), (182, 88));
+}
+
+/// Returns a flow with a DNS message and two stored packets.
+fn dns_flow() -> Flow {
+    serde_json::from_value(serde_json::json!({
+        "DNS": {
+            "ID": 7, "op_code": "Query", "AA": true, "q_d_count": 1,
+            "questions": [{"name": "a.example.org", "type": "A", "class": "IN"}],
+            "answers": [
+                {"name": "a.example.org", "TTL": 60, "IP": "192.0.2.1"},
+                {"name": "a.example.org", "TTL": 30, "IP": "192.0.2.2", "SRV": {"port": 443}},
+            ],
+            "timestamp": {"seconds": 1_700_000_000, "nanos": 5_000_000},
+        },
+        "DHCPv4": {"hardware_len": 6, "file": "Ym9vdA=="},
+        "VRRPv2": {"virtual_rtrID": 9, "count_ipaddr": 1},
+        "LastRawPackets": [{"Timestamp": 5, "Index": 1}, {"Timestamp": 6, "Index": 2}],
+    }))
+    .unwrap()
+}
+
+#[test]
+fn extra_layers_have_the_names_of_the_list_and_of_the_record() {
+    let flow = dns_flow();
+    let value = |name: &str| flow.value(&FlowField::parse(name)?);
+    let ips = Value::list(["192.0.2.1", "192.0.2.2"]);
+    for (listed, in_json, wanted) in [
+        (
+            "DNS.Questions.Name",
+            "DNS.questions.name",
+            "a.example.org".into(),
+        ),
+        ("DNS.Answers.IP", "DNS.answers.IP", ips),
+        ("DNS.Answers.SRV.Port", "DNS.answers.SRV.port", 443.into()),
+        ("DNS.QDCount", "DNS.q_d_count", 1.into()),
+        ("DNS.OpCode", "DNS.op_code", "Query".into()),
+        ("DNS.AA", "DNS.AA", true.into()),
+        ("DNS.QR", "DNS.QR", false.into()),
+        (
+            "DNS.Timestamp",
+            "DNS.timestamp",
+            1_700_000_000_005_i64.into(),
+        ),
+        ("DHCPv4.HardwareLen", "DHCPv4.hardware_len", 6.into()),
+        ("DHCPv4.File", "DHCPv4.file", "Ym9vdA==".into()),
+        ("VRRPv2.VirtualRtrID", "VRRPv2.virtual_rtrID", 9.into()),
+        ("VRRPv2.CountIPAddr", "VRRPv2.count_ipaddr", 1.into()),
+        (
+            "LastRawPackets.Index",
+            "LastRawPackets.Index",
+            Value::list([1, 2]),
+        ),
+    ] {
+        assert_eq!(value(listed), Some(wanted), "{listed}");
+        assert_eq!(value(in_json), value(listed), "{in_json}");
+    }
+    assert_eq!(value("DNS.Answers.MX.Name"), None);
+    let has = |name: &str, predicate| Filter::test(name, predicate).matches(&flow);
+    assert!(has(
+        "DNS.questions.name",
+        Predicate::Text("a.example.org".into())
+    ));
+    assert!(has("DNS.Answers.IP", Predicate::Text("192.0.2.2".into())));
+    assert!(has("DNS.Answers.TTL", Predicate::Lt(60)));
+    assert!(has("DNS.RD", Predicate::Bool(false)) && !has("DNS.AA", Predicate::Bool(false)));
+    assert!(!has("DNS.Answers.IP", Predicate::Text("192.0.2.3".into())));
+}
+
+#[test]
+fn flows_are_sorted_by_extra_layers() {
+    let mut set = FlowSet::from_flows(vec![Flow::default(), dns_flow()]);
+    let by: FlowField = "DNS.Answers.TTL".parse().unwrap();
+    set.sort(by, SortOrder::Ascending).unwrap();
+    assert_eq!(set.flows, [dns_flow(), Flow::default()]);
 }
 
 #[test]

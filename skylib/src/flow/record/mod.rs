@@ -295,9 +295,18 @@ pub struct RawPacket {
     /// Type of the first layer: a `LINKTYPE_` number of libpcap, or 0 if the layer has none.
     #[serde(rename = "LinkType", skip_serializing_if = "is_default")]
     pub link_type: u32,
+    /// Nanoseconds to add to `timestamp`, below one million; not in JSON.
+    #[serde(skip)]
+    pub nanos: u32,
+    /// Length of the packet on the wire, in bytes, from the first layer of the flow on; 0 if it is
+    /// that of `data`. Not in JSON.
+    #[serde(skip)]
+    pub wire_len: u32,
 }
 
-wire_message!(RawPacket { 1 => timestamp, 2 => index, 3 => data, 4 => link_type });
+wire_message!(RawPacket {
+    1 => timestamp, 2 => index, 3 => data, 4 => link_type, 2001 => nanos, 2002 => wire_len,
+});
 
 /// Returns whether a string is empty.
 fn no_text(text: &Text) -> bool {

@@ -44,6 +44,7 @@ fn full() -> Flow {
             index: 1,
             data: Bytes::from_static(&[0xde, 0xad]),
             link_type: 1,
+            ..RawPacket::default()
         }],
         raw_packets_captured: 1,
         finish_type: FinishType::TcpFin,

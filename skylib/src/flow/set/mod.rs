@@ -1,5 +1,7 @@
 //! `FlowSet`: the result of a flow query, and merging of the results of several sources.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use super::field::{FlowField, FlowFields};
@@ -80,23 +82,21 @@ impl FlowSet {
         Self { flows, start, end }
     }
 
-    /// Sorts the flows by a field. Flows with equal values remain in order if ascending, and are
-    /// reversed if descending.
+    /// Sorts the flows by a field; flows without the field are last in both directions. Flows with
+    /// equal values remain in order if ascending, and are reversed if descending.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field; the set is then
-    /// unchanged.
+    /// Returns [`FlowQueryError::FieldNotFound`] if the field is an object, which has no order; the
+    /// set is then unchanged.
     pub fn sort(&mut self, by: FlowField, order: SortOrder) -> Result<(), FlowQueryError> {
-        let mut keyed = self.keyed(&by)?;
-        match order {
-            SortOrder::Ascending => keyed.sort_by(|a, b| a.0.cmp(&b.0)),
+        check_order(&by)?;
+        let mut ranked = ranked(std::mem::take(&mut self.flows), &by);
+        if order == SortOrder::Descending {
             // COMPAT: Skydive's merge takes equal flows from the right first if descending.
-            SortOrder::Descending => {
-                keyed.reverse();
-                keyed.sort_by(|a, b| b.0.cmp(&a.0));
-            }
+            ranked.reverse();
         }
-        self.flows = keyed.into_iter().map(|(_, flow)| flow).collect();
+        ranked.sort_by(|a, b| compare(&a.0, &b.0, order));
+        self.flows = ranked.into_iter().map(|(_, flow)| flow).collect();
         Ok(())
     }
 
@@ -118,19 +118,19 @@ impl FlowSet {
     /// Merges another set into this one. Both must be sorted and deduplicated as in `options`.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field; this set is then
-    /// unchanged.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate by, or if
+    /// the field to sort by has no order; this set is then unchanged.
     pub fn merge(&mut self, other: Self, options: &MergeOptions) -> Result<(), FlowQueryError> {
         let (start, end) = (other.start, other.end);
         match (&options.sort, &options.dedup) {
             (None, None) => self.flows.extend(other.flows),
             (Some((field, order)), dedup) => {
+                check_order(field)?;
                 for flow in self.flows.iter().chain(&other.flows) {
-                    key(flow, field)?;
                     dedup.map_or(Ok(()), |field| key(flow, &field).map(drop))?;
                 }
-                let (ours, theirs) = (self.keyed(field)?, other.keyed_by(field)?);
-                self.flows = merged(ours, theirs, *order);
+                let ours = ranked(std::mem::take(&mut self.flows), field);
+                self.flows = merged(ours, ranked(other.flows, field), *order);
                 if let Some(field) = dedup {
                     self.dedup(*field)?;
                 }
@@ -172,7 +172,7 @@ impl FlowSet {
         self.flows.drain(..from.min(to));
     }
 
-    /// Moves the flows out of the set, each with its sort key; leaves the set unchanged on error.
+    /// Moves the flows out of the set, each with its key; leaves the set unchanged on error.
     fn keyed(&mut self, field: &FlowField) -> Result<Vec<(SortKey, Flow)>, FlowQueryError> {
         let keys = self
             .flows
@@ -185,21 +185,44 @@ impl FlowSet {
             .collect())
     }
 
-    /// Returns the flows, each with its sort key.
+    /// Returns the flows, each with its key.
     fn keyed_by(mut self, field: &FlowField) -> Result<Vec<(SortKey, Flow)>, FlowQueryError> {
         self.keyed(field)
     }
 }
 
+/// Returns flows, each with the value of a field, if it has one.
+fn ranked(flows: Vec<Flow>, field: &FlowField) -> Vec<(Option<SortKey>, Flow)> {
+    let with_rank = |flow: Flow| (rank(&flow, field), flow);
+    flows.into_iter().map(with_rank).collect()
+}
+
+/// Compares two values; an absent value is last in both directions.
+fn compare(a: &Option<SortKey>, b: &Option<SortKey>, order: SortOrder) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) => match order {
+            SortOrder::Ascending => a.cmp(b),
+            SortOrder::Descending => b.cmp(a),
+        },
+        (a, b) => a.is_none().cmp(&b.is_none()),
+    }
+}
+
 /// Merges two sorted lists in O(n). Of equal flows the left one is first if ascending, the right one
 /// if descending.
-fn merged(left: Vec<(SortKey, Flow)>, right: Vec<(SortKey, Flow)>, order: SortOrder) -> Vec<Flow> {
+fn merged(
+    left: Vec<(Option<SortKey>, Flow)>,
+    right: Vec<(Option<SortKey>, Flow)>,
+    order: SortOrder,
+) -> Vec<Flow> {
     let mut flows = Vec::with_capacity(left.len() + right.len());
     let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
     loop {
         let takes_left = match (left.peek(), right.peek()) {
-            (Some(l), Some(r)) if order == SortOrder::Ascending => l.0 <= r.0,
-            (Some(l), Some(r)) => l.0 > r.0,
+            (Some(l), Some(r)) => match compare(&l.0, &r.0, order) {
+                Ordering::Equal => order == SortOrder::Ascending,
+                ordering => ordering == Ordering::Less,
+            },
             (left, _) => left.is_some(),
         };
         let next = if takes_left {
@@ -222,20 +245,46 @@ enum SortKey {
 }
 
 /// Returns the value of a field.
+///
+/// # Errors
+/// Returns an error if the flow lacks the field.
 fn key(flow: &Flow, field: &FlowField) -> Result<SortKey, FlowQueryError> {
-    let found = match field {
+    rank(flow, field).ok_or_else(|| no_field(field))
+}
+
+/// Returns an error if flows cannot be sorted by a field.
+fn check_order(field: &FlowField) -> Result<(), FlowQueryError> {
+    match field {
+        FlowField::Object(_) => Err(no_field(field)),
+        _ => Ok(()),
+    }
+}
+
+fn no_field(field: &FlowField) -> FlowQueryError {
+    FlowQueryError::FieldNotFound {
+        field: field.to_string(),
+    }
+}
+
+/// Returns the value of a field; `None` if the flow lacks it.
+fn rank(flow: &Flow, field: &FlowField) -> Option<SortKey> {
+    match field {
         FlowField::Int(field) => flow.int(*field).map(SortKey::Int),
         FlowField::Text(field) => flow.with_text(*field, |text| SortKey::Text(text.to_owned())),
         FlowField::Object(_) => None,
-        FlowField::Detail(_) => match flow.value(field) {
-            Some(Value::Int(number)) => Some(SortKey::Int(number)),
-            Some(Value::Text(text)) => Some(SortKey::Text(text.to_string())),
-            _ => None,
-        },
-    };
-    found.ok_or_else(|| FlowQueryError::FieldNotFound {
-        field: field.to_string(),
-    })
+        FlowField::Detail(_) | FlowField::Layer(_) => sort_key(&flow.value(field)?),
+    }
+}
+
+/// Returns the sort key of a value: of the first element of a list.
+fn sort_key(value: &Value) -> Option<SortKey> {
+    match value {
+        Value::Int(number) => Some(SortKey::Int(*number)),
+        Value::Bool(bool) => Some(SortKey::Int(i64::from(*bool))),
+        Value::Text(text) => Some(SortKey::Text(text.to_string())),
+        Value::List(list) => sort_key(list.first()?),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -110,6 +110,7 @@ impl FlowTable {
             return flow;
         };
         flow.ip_metric = rare.ip;
+        flow.last_raw_packets.clone_from(&rare.raw);
         flow.rtt_metric = self.rtt_metric(entry, rare).map(Box::new);
         if let Some(message) = &rare.extra_message {
             message.fill(&mut flow, self.options.recorded);

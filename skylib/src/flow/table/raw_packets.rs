@@ -26,11 +26,19 @@ impl FlowTable {
             return;
         }
         rare.captured += 1;
+        let data = packet.data.get(offset as usize..).unwrap_or_default();
+        let wire_len = packet.wire_len.saturating_sub(offset);
+        let nanos = packet.timestamp.as_ns().rem_euclid(1_000_000);
         rare.raw.push(RawPacket {
             timestamp: packet.timestamp.as_ms(),
             index: rare.captured.into(),
-            data: Bytes::copy_from_slice(packet.data.get(offset as usize..).unwrap_or_default()),
+            data: Bytes::copy_from_slice(data),
             link_type,
+            nanos: u32::try_from(nanos).unwrap_or(0),
+            wire_len: match usize::try_from(wire_len) {
+                Ok(len) if len == data.len() => 0,
+                _ => wire_len,
+            },
         });
     }
 }

@@ -1,5 +1,7 @@
 //! Queries on a table: a full scan of the arena, in chunks, O(entries).
 
+use std::ops::ControlFlow;
+
 use super::FlowTable;
 use crate::filter::Filter;
 use crate::flow::field::FlowField;
@@ -42,7 +44,7 @@ impl FlowScan {
     /// Returns a scan for the flows of a query.
     #[must_use]
     pub fn new(query: FlowQuery) -> Self {
-        let filter = query.filter.compile(&mut |name| FlowField::parse(name));
+        let filter = query.compiled_filter();
         let limit = match query.range {
             Some((_, to)) if query.sort.is_none() && query.dedup.is_none() => to,
             _ => u64::MAX,
@@ -72,7 +74,8 @@ impl FlowScan {
     /// Returns the flows found, with the query's order, deduplication, and range applied.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate
+    /// by, or if the field to sort by is an object.
     pub fn into_flows(self) -> Result<FlowSet, FlowQueryError> {
         let mut set = FlowSet::from_flows(self.flows);
         self.query.arrange(&mut set)?;
@@ -82,7 +85,8 @@ impl FlowScan {
     /// Returns the number of flows found, within the query's range.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate
+    /// by, or if the field to sort by is an object.
     pub fn into_count(self) -> Result<u64, FlowQueryError> {
         if !self.count_only {
             return Ok(self.into_flows()?.flows.len() as u64);
@@ -127,17 +131,36 @@ impl FlowTable {
     /// Returns the flows of a query in their current state.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate
+    /// by, or if the field to sort by is an object.
     pub fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         let mut scan = FlowScan::new(query.clone());
         self.scan(&mut scan, u32::MAX);
         scan.into_flows()
     }
 
+    /// Calls `visit` with each flow that passes the filter of a query, until it breaks.
+    pub(crate) fn visit(
+        &self,
+        query: &FlowQuery,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if !query.matches_node(&self.options.node_tid) {
+            return ControlFlow::Continue(());
+        }
+        let filter = query.compiled_filter();
+        let mut records = self.arena.range(0, u32::MAX);
+        records.try_for_each(|record| match filter.matches(&self.entry_fields(record)) {
+            true => visit(&self.flow(record)),
+            false => ControlFlow::Continue(()),
+        })
+    }
+
     /// Returns the number of flows that [`query`](Self::query) would return.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate
+    /// by, or if the field to sort by is an object.
     pub fn count_flows(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
         let mut scan = FlowScan::count(query.clone());
         self.scan(&mut scan, u32::MAX);
@@ -149,7 +172,7 @@ impl FlowTable {
 mod tests {
     use super::*;
     use crate::filter::Predicate;
-    use crate::flow::{FlowTableOptions, SortOrder};
+    use crate::flow::FlowTableOptions;
     use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
     use crate::time::Timestamp;
 
@@ -227,9 +250,8 @@ mod tests {
             ..FlowQuery::default()
         };
         assert_eq!(table.count_flows(&query), Ok(1));
-        let sort = FlowField::parse("ICMP.ID").map(|field| (field, SortOrder::Ascending));
         let query = FlowQuery {
-            sort,
+            dedup: FlowField::parse("ICMP.ID"),
             ..FlowQuery::default()
         };
         assert!(table.count_flows(&query).is_err());

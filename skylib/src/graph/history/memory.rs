@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::ops::Deref;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chain::{Chain, Chains, Ended, Window};
 use super::index::{Lookup, PastIndex};
@@ -80,6 +81,11 @@ impl MemoryHistory {
         }
     }
 
+    /// Opens a snapshot that shares this history.
+    pub(crate) fn open_shared<'a>(self: Arc<Self>, when: When) -> Box<dyn PastReader + 'a> {
+        Box::new(Reader::new(self, when))
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Recorded> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,18 +134,7 @@ impl History for MemoryHistory {
     }
 
     fn open<'a>(&'a self, when: When) -> Box<dyn PastReader + 'a> {
-        let mut state = self.write();
-        let number = state.readers.next;
-        state.readers.next += 1;
-        state.readers.open.insert(number);
-        Box::new(Reader {
-            history: self,
-            number,
-            window: Window {
-                when,
-                recorded: state.recorded,
-            },
-        })
+        Box::new(Reader::new(self, when))
     }
 }
 
@@ -294,13 +289,31 @@ const DROPS_PER_EVENT: usize = 4;
 /// Maximum number of revisions dropped while the lock is held once.
 const DROPS_AT_ONCE: usize = 1024;
 
-struct Reader<'a> {
-    history: &'a MemoryHistory,
+/// Snapshot of a history, which it borrows or shares.
+struct Reader<H: Deref<Target = MemoryHistory>> {
+    history: H,
     number: u64,
     window: Window,
 }
 
-impl Reader<'_> {
+impl<H: Deref<Target = MemoryHistory>> Reader<H> {
+    fn new(history: H, when: When) -> Self {
+        let mut state = history.write();
+        let number = state.readers.next;
+        state.readers.next += 1;
+        state.readers.open.insert(number);
+        let window = Window {
+            when,
+            recorded: state.recorded,
+        };
+        drop(state);
+        Self {
+            history,
+            number,
+            window,
+        }
+    }
+
     /// Calls `work` with the state, under the lock.
     fn with_state<R>(&self, work: impl FnOnce(&Recorded) -> R) -> Result<R, GraphError> {
         let state = self.history.read();
@@ -412,7 +425,7 @@ impl Reader<'_> {
     }
 }
 
-impl PastReader for Reader<'_> {
+impl<H: Deref<Target = MemoryHistory>> PastReader for Reader<H> {
     fn nodes(&self) -> Revisions<'_, Node> {
         self.all(|state| &state.nodes)
     }
@@ -476,7 +489,7 @@ impl PastReader for Reader<'_> {
     }
 }
 
-impl Drop for Reader<'_> {
+impl<H: Deref<Target = MemoryHistory>> Drop for Reader<H> {
     fn drop(&mut self) {
         self.history.write().readers.open.remove(&self.number);
     }

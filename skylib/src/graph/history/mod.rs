@@ -31,6 +31,7 @@
 //! included, and times are compared in milliseconds, the resolution that clients receive.
 
 mod chain;
+mod changes;
 mod index;
 mod limits;
 mod memory;
@@ -38,6 +39,7 @@ mod memory;
 mod tests;
 mod view;
 
+pub use changes::{Change, ChangeKind, ChangedElement, KeyChange};
 pub use limits::HistoryLimits;
 pub use memory::MemoryHistory;
 pub use view::{Identities, PastView};

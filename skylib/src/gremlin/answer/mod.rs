@@ -1,8 +1,12 @@
 //! `Answer`: the result of a query, and its output formats.
 
+#[cfg(feature = "history")]
+mod columns;
 mod dot;
 mod pcap;
 
+#[cfg(feature = "history")]
+pub use columns::ColumnFormat;
 pub use dot::DotStream;
 pub use pcap::PcapStream;
 

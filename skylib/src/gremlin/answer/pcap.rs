@@ -1,5 +1,6 @@
 //! Raw packets as a pcap file.
 
+use std::time::Duration;
 use std::vec;
 
 use bytes::Bytes;
@@ -10,10 +11,9 @@ use crate::gremlin::error::QueryError;
 use crate::packet::{LinkType, PacketRef};
 use crate::pcap_file::{MAX_RECORD_LEN, Resolution, file_header, record_header};
 use crate::time::Timestamp;
-use crate::value::Text;
 
 impl Answer {
-    /// Returns raw packets as a classic pcap file, flow by flow.
+    /// Returns raw packets as a classic pcap file, in the order of their times.
     ///
     /// The file contains only Ethernet packets, because a pcap file has one link type.
     ///
@@ -25,9 +25,10 @@ impl Answer {
             let message = "Only RawPackets step result can be outputted as pcap";
             return Err(QueryError::execute(message));
         };
+        let mut packets: Vec<RawPacket> = flows.into_iter().flat_map(|(_, list)| list).collect();
+        packets.sort_by_key(|packet| (packet.timestamp, packet.nanos));
         Ok(PcapStream {
-            flows: flows.into_iter(),
-            packets: Vec::new().into_iter(),
+            packets: packets.into_iter(),
             out: file_header(LinkType::ETHERNET, RESOLUTION, MAX_RECORD_LEN).to_vec(),
         })
     }
@@ -36,22 +37,10 @@ impl Answer {
 /// A pcap file as an iterator of chunks of about 64 KiB, each produced on demand.
 #[derive(Debug)]
 pub struct PcapStream {
-    flows: vec::IntoIter<(Text, Vec<RawPacket>)>,
-    /// Packets of the current flow that have not been written yet.
+    /// Packets that have not been written yet, in the order of their times.
     packets: vec::IntoIter<RawPacket>,
     /// Bytes of the next chunk: the file header before the first call of `next`, then none.
     out: Vec<u8>,
-}
-
-impl PcapStream {
-    fn next_packet(&mut self) -> Option<RawPacket> {
-        loop {
-            match self.packets.next() {
-                Some(packet) => return Some(packet),
-                None => self.packets = self.flows.next()?.1.into_iter(),
-            }
-        }
-    }
 }
 
 impl Iterator for PcapStream {
@@ -60,18 +49,20 @@ impl Iterator for PcapStream {
     fn next(&mut self) -> Option<Bytes> {
         let mut out = std::mem::take(&mut self.out);
         while out.len() < CHUNK {
-            let Some(packet) = self.next_packet() else {
+            let Some(packet) = self.packets.next() else {
                 break;
             };
             if packet.link_type != u32::from(LinkType::ETHERNET.0) {
                 continue;
             }
+            let captured = u32::try_from(packet.data.len()).unwrap_or(u32::MAX);
+            let nanos = Duration::from_nanos(packet.nanos.into());
             let header = record_header(
                 &PacketRef {
                     link_type: LinkType::ETHERNET,
-                    timestamp: Timestamp::from_ms(packet.timestamp),
+                    timestamp: Timestamp::from_ms(packet.timestamp).saturating_add(nanos),
                     data: &packet.data,
-                    wire_len: u32::try_from(packet.data.len()).unwrap_or(u32::MAX),
+                    wire_len: packet.wire_len.max(captured),
                 },
                 RESOLUTION,
             );
@@ -91,6 +82,7 @@ const RESOLUTION: Resolution = Resolution::Microseconds;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Text;
 
     fn packet(timestamp: i64, link_type: u32, data: Vec<u8>) -> RawPacket {
         RawPacket {
@@ -114,6 +106,32 @@ mod tests {
         assert_eq!(&file[..4], 0xa1b2_c3d4_u32.to_le_bytes());
         assert_eq!(&file[24..28], 1_700_000_000_u32.to_le_bytes());
         assert_eq!(&file[28..32], 123_000_u32.to_le_bytes());
+    }
+
+    #[test]
+    fn packets_are_in_the_order_of_their_times_with_their_real_length() {
+        let at = |timestamp, nanos, wire_len| RawPacket {
+            nanos,
+            wire_len,
+            ..packet(timestamp, 1, vec![7; 60])
+        };
+        let first = vec![at(1_000, 0, 0), at(3_000, 500_000, 1514)];
+        let second = vec![at(2_000, 0, 0), at(3_000, 7_000, 60)];
+        let answer = Answer::RawPackets(vec![("a".into(), first), ("b".into(), second)]);
+        let file: Vec<u8> = answer.into_pcap().unwrap().flatten().collect();
+        let number = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+        let records = (0..4).map(|i| {
+            let at = 24 + i * (16 + 60);
+            (number(at), number(at + 4), number(at + 8), number(at + 12))
+        });
+        let records: Vec<_> = records.collect();
+        let wanted = [
+            (1, 0, 60, 60),
+            (2, 0, 60, 60),
+            (3, 7, 60, 60),
+            (3, 500, 60, 1514),
+        ];
+        assert_eq!(records, wanted);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(super) fn operation(operation: &Operation) -> String {
         Operation::Count => "count".to_owned(),
         Operation::Values(key) => format!("values of {key}"),
         Operation::ValueMap(keys) => format!("values of {}", names(keys)),
+        Operation::Qualified(keys, _) => format!("values of {} with owners", names(keys)),
         Operation::Keys => "names of keys".to_owned(),
         Operation::Sum(Some(key)) => format!("sum of {key}"),
         Operation::Sum(None) => "sum of every field".to_owned(),
@@ -51,6 +52,7 @@ pub(super) fn operation(operation: &Operation) -> String {
 fn on_flows(operation: &Operation) -> String {
     match operation {
         Operation::Flows(plan) => flows(plan),
+        Operation::Changes => "changes in the time slice".to_owned(),
         Operation::FlowNodes(FlowNodes::Nodes, filter) => {
             format!("capture nodes and end nodes of the flows{}", Where(filter))
         }
@@ -64,6 +66,7 @@ fn on_flows(operation: &Operation) -> String {
             format!("nodes at {end} of the flows{}", Where(filter))
         }
         Operation::Group => "groups by TrackingID".to_owned(),
+        Operation::GroupBy(plan) => plan.describe(),
         Operation::MoreThan => "groups of more than one flow".to_owned(),
         Operation::Metrics(key) => format!("metrics (of nodes: {key})"),
         Operation::Aggregates(slot) => format!("sums per slot of {} s", slot.as_secs()),
@@ -71,6 +74,7 @@ fn on_flows(operation: &Operation) -> String {
         Operation::Bpf(text) => format!("packets that match {text:?}"),
         Operation::Sockets => "sockets".to_owned(),
         Operation::NextHop(address) => format!("next hops to {address}"),
+        Operation::PathTo(target) => target.describe(),
         _ => String::new(),
     }
 }

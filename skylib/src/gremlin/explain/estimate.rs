@@ -72,18 +72,22 @@ impl<'p> Estimator<'p> {
             Operation::Sort(..)
             | Operation::Values(_)
             | Operation::ValueMap(_)
+            | Operation::Qualified(..)
             | Operation::ShortestPath(..)
             | Operation::Metrics(_)
             | Operation::Sockets
-            | Operation::NextHop(_) => before,
+            | Operation::NextHop(_)
+            | Operation::PathTo(_) => before,
             Operation::Graph
             | Operation::Time(_)
+            | Operation::Changes
             | Operation::Keys
             | Operation::SubGraph(_)
             | Operation::Flows(_)
             | Operation::FlowNodes(..)
             | Operation::FlowEnds(..)
             | Operation::Group
+            | Operation::GroupBy(_)
             | Operation::MoreThan
             | Operation::RawPackets
             | Operation::Bpf(_)

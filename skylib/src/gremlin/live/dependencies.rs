@@ -158,20 +158,27 @@ impl Dependencies {
             Operation::Dedup(keys) | Operation::ValueMap(keys) => {
                 keys.iter().for_each(|key| self.depend_on_key(key));
             }
+            // The names of other nodes and the edges to them also affect the result.
+            Operation::Qualified(..) => {
+                self.walks = true;
+                self.keys = None;
+            }
             Operation::Sort(_, key)
             | Operation::Values(key)
             | Operation::Sum(Some(key))
             | Operation::Metrics(key) => self.depend_on_key(key),
             Operation::Keys | Operation::Sockets => self.keys = None,
             // Other nodes of the namespace also affect the result.
-            Operation::NextHop(_) => {
+            Operation::NextHop(_) | Operation::PathTo(_) => {
                 self.walks = true;
                 self.keys = None;
             }
-            Operation::Flows(_)
+            Operation::Changes
+            | Operation::Flows(_)
             | Operation::FlowNodes(..)
             | Operation::FlowEnds(..)
             | Operation::Group
+            | Operation::GroupBy(_)
             | Operation::MoreThan
             | Operation::RawPackets
             | Operation::Bpf(_) => {

@@ -13,11 +13,12 @@
 //! Words are case-insensitive. [`step_params`](super::step_params) checks the parameters of steps.
 
 use super::ast::{Param, Predicate, Step};
-use super::error::{QueryError, nearest};
+use super::error::QueryError;
 use super::go_format::{list, quoted};
 use super::lexer::{Lexer, Token, TokenKind};
 use super::step_params;
 use crate::flow::SortOrder;
+use crate::nearest::nearest;
 use crate::value::Text;
 
 /// Maximum length of a query, in bytes.

@@ -1,11 +1,14 @@
 //! `Plan`: the operations that answer a query, as the planner derives them from its steps.
 
 mod planner;
+mod totals;
 
 use std::time::Duration;
 
 use super::ast::{FlowNodes, Hierarchy, Walk};
 use super::error::QueryError;
+use super::steps::group_by::GroupPlan;
+use super::steps::packet_path::PathTarget;
 use super::steps::time::TimeContext;
 use crate::filter::Filter;
 use crate::flow::{FlowField, SortOrder};
@@ -30,6 +33,8 @@ pub(in crate::gremlin) enum Operation {
     Graph,
     /// Selects another time.
     Time(TimeContext),
+    /// What changed in the selected time slice, as objects.
+    Changes,
     /// The node with an id, or all nodes that match a filter.
     Nodes(Option<Text>, Filter),
     /// The edge with an id, or all edges that match a filter.
@@ -44,6 +49,8 @@ pub(in crate::gremlin) enum Operation {
     Count,
     Values(Text),
     ValueMap(Vec<Text>),
+    /// The value of one key, or with `true` objects of several, with the owners of the nodes.
+    Qualified(Vec<Text>, bool),
     Keys,
     /// The sum of a key; `None`: the sums of all fields of metrics.
     Sum(Option<Text>),
@@ -64,6 +71,7 @@ pub(in crate::gremlin) enum Operation {
     /// The nodes that own the link-layer address of one end or both ends of each flow.
     FlowEnds(Walk, Filter),
     Group,
+    GroupBy(GroupPlan),
     MoreThan,
     /// Metrics of flows, or of nodes under a key.
     Metrics(Text),
@@ -74,6 +82,8 @@ pub(in crate::gremlin) enum Operation {
     Bpf(Text),
     Sockets,
     NextHop(Text),
+    /// The way of a packet from each node.
+    PathTo(PathTarget),
     /// Fails. Always the last operation.
     Fail(QueryError),
 }
@@ -86,6 +96,13 @@ pub(in crate::gremlin) struct FlowPlan {
     /// `Some(None)` deduplicates by tracking ID.
     pub(in crate::gremlin) dedup: Option<Option<FlowField>>,
     pub(in crate::gremlin) page: Option<Page>,
+}
+
+impl FlowPlan {
+    /// Returns whether the query selects flows only by its filter.
+    pub(in crate::gremlin) const fn is_unordered(&self) -> bool {
+        self.sort.is_none() && self.dedup.is_none() && self.page.is_none()
+    }
 }
 
 /// Positions `from..to` of a result, counted from 0.

@@ -8,14 +8,16 @@
 //! A step that does not fit becomes [`Operation::Fail`] instead of an error of the planner, because
 //! an operation before it may fail first when the query runs, and clients expect that error.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{FlowPlan, Operation, Page, Plan};
+use super::{FlowPlan, Operation, Page, Plan, totals};
 use crate::filter::{self, Filter};
 use crate::flow::FlowField;
 use crate::gremlin::ast::{Hierarchy, Param, Step, Walk};
 use crate::gremlin::error::QueryError;
 use crate::gremlin::result_kind::ResultKind;
+use crate::gremlin::steps::packet_path::PathTarget;
 use crate::gremlin::steps::time::TimeContext;
 use crate::gremlin::{go_format, predicate, step_params};
 use crate::value::Text;
@@ -39,17 +41,7 @@ impl Plan {
             // The step that failed is the last one taken, which `planner.step` may have absorbed.
             let at = planner.next.saturating_sub(1);
             if let Some((step, offset)) = steps.get(at) {
-                let help = match steps.get(planner.step) {
-                    Some((by, _)) if at != planner.step => {
-                        let usage = step_params::usage(step.name()).unwrap_or_default();
-                        format!(
-                            "in `{}`, part of `{}`; expected `{usage}`",
-                            step.name(),
-                            by.name()
-                        )
-                    }
-                    _ => planner.kind.help(step),
-                };
+                let help = address_help(&message).unwrap_or_else(|| planner.help(step, at));
                 let error = QueryError::execute(message).at(query, *offset).help(help);
                 planner.push(Operation::Fail(error));
             }
@@ -83,7 +75,7 @@ impl<'a> Planner<'a> {
                 ResultKind::Nodes => self.on_nodes(step),
                 ResultKind::Edges => self.on_edges(step),
                 ResultKind::Paths => self.on_paths(step),
-                ResultKind::List | ResultKind::Scalar => self.on_values(step),
+                ResultKind::List | ResultKind::Scalar | ResultKind::Rows => self.on_values(step),
                 ResultKind::Flows => self.on_flows(step),
                 ResultKind::Metrics => self.on_metrics(step),
                 ResultKind::Sockets => self.on_sockets(step),
@@ -93,6 +85,18 @@ impl<'a> Planner<'a> {
             }?;
         }
         Ok(())
+    }
+
+    /// Returns the help for a failed step at a position.
+    fn help(&self, step: &Step, at: usize) -> String {
+        match self.steps.get(self.step) {
+            Some((by, _)) if at != self.step => {
+                let usage = step_params::usage(step.name()).unwrap_or_default();
+                let (name, by) = (step.name(), by.name());
+                format!("in `{name}`, part of `{by}`; expected `{usage}`")
+            }
+            _ => self.kind.help(step),
+        }
     }
 
     fn on_graph(&mut self, step: &'a Step) -> Result<ResultKind, String> {
@@ -114,6 +118,7 @@ impl<'a> Planner<'a> {
                 Ok(self.push_to(ResultKind::Graph, Operation::Time(context)))
             }
             Step::Flows(params) => self.flows(params),
+            Step::Changes(_) => Ok(self.push_to(ResultKind::List, Operation::Changes)),
             Step::Workflow(..) => unsupported(step),
             _ => Err(self.kind.refuses(step)),
         }
@@ -131,10 +136,18 @@ impl<'a> Planner<'a> {
                 Operation::Sort(order.unwrap_or_default(), key)
             }
             Step::Values(key) => {
-                return Ok(self.push_to(ResultKind::List, Operation::Values(key.clone())));
+                let operation = match self.absorb_qualified() {
+                    true => Operation::Qualified(vec![key.clone()], false),
+                    false => Operation::Values(key.clone()),
+                };
+                return Ok(self.push_to(ResultKind::List, operation));
             }
             Step::ValueMap(keys) => {
-                return Ok(self.push_to(ResultKind::List, Operation::ValueMap(keys.clone())));
+                let operation = match self.absorb_qualified() {
+                    true => Operation::Qualified(keys.clone(), true),
+                    false => Operation::ValueMap(keys.clone()),
+                };
+                return Ok(self.push_to(ResultKind::List, operation));
             }
             Step::Keys(_) => return Ok(self.push_to(ResultKind::List, Operation::Keys)),
             Step::Sum(params) => {
@@ -161,6 +174,10 @@ impl<'a> Planner<'a> {
             Step::Sockets(params) => return self.sockets(params),
             Step::NextHop(address) => {
                 return Ok(self.push_to(ResultKind::NextHops, Operation::NextHop(address.clone())));
+            }
+            Step::PathTo(target) => {
+                let operation = Operation::PathTo(path_target(target));
+                return Ok(self.push_to(ResultKind::Rows, operation));
             }
             Step::Walk(walk, params) if !walk.takes_edges() => return self.walk(*walk, params),
             _ => return self.on_elements(step),
@@ -238,16 +255,22 @@ impl<'a> Planner<'a> {
                 self.push_page(page);
                 self.push(Operation::Dedup(keys.clone()));
             }
-            Step::Limit(_) | Step::Range(..) if self.kind == ResultKind::List => {
+            Step::Limit(_) | Step::Range(..) if self.kind != ResultKind::Scalar => {
                 let page = page(step)?;
                 self.push_page(page);
             }
-            Step::Count if self.kind == ResultKind::List => {
+            Step::Count if self.kind != ResultKind::Scalar => {
                 return Ok(self.push_to(ResultKind::Scalar, Operation::Count));
+            }
+            Step::Values(key) if self.kind == ResultKind::Rows => {
+                return Ok(self.push_to(ResultKind::List, Operation::Values(key.clone())));
             }
             _ => return Err(self.kind.refuses(step)),
         }
-        Ok(ResultKind::List)
+        Ok(match self.kind {
+            ResultKind::Rows => ResultKind::Rows,
+            _ => ResultKind::List,
+        })
     }
 
     fn on_flows(&mut self, step: &'a Step) -> Result<ResultKind, String> {
@@ -279,6 +302,7 @@ impl<'a> Planner<'a> {
                 Ok(self.push_to(ResultKind::Nodes, Operation::FlowNodes(*nodes, filter)))
             }
             Step::Group(_) => Ok(self.push_to(ResultKind::Groups, Operation::Group)),
+            Step::GroupBy(keys) => self.group_by(keys),
             Step::Metrics(field) => Ok(self.metrics(field.as_ref())),
             Step::RawPackets(_) => Ok(self.push_to(ResultKind::RawPackets, Operation::RawPackets)),
             Step::Sockets(params) => self.sockets(params),
@@ -425,6 +449,12 @@ impl<'a> Planner<'a> {
         Ok(self.push_to(ResultKind::Flows, Operation::Flows(plan)))
     }
 
+    /// Plans `GroupBy` and absorbs the steps that describe its rows.
+    fn group_by(&mut self, keys: &[Text]) -> Result<ResultKind, String> {
+        let plan = totals::absorb(keys, self.steps, &mut self.next)?;
+        Ok(self.push_to(ResultKind::Rows, Operation::GroupBy(plan)))
+    }
+
     /// Absorbs one filter and one page that follow `V` or `E`, in either order.
     ///
     /// COMPAT: the filter applies first, so `V().Limit(1).Has(k, v)` finds one matching node.
@@ -465,6 +495,13 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Absorbs `Qualified` if it directly follows. Returns whether it does.
+    fn absorb_qualified(&mut self) -> bool {
+        let follows = matches!(self.peek(), Some(Step::Qualified));
+        self.next += usize::from(follows);
+        follows
+    }
+
     /// Absorbs a page that directly follows.
     fn absorb_page(&mut self) -> Result<Option<Page>, String> {
         match self.peek() {
@@ -497,8 +534,22 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// Returns the help for an address without a prefix length in `Ipv4Range` or `Ipv6Range`; `None` for
+/// other errors.
+fn address_help(message: &str) -> Option<String> {
+    let address = message.strip_prefix("invalid CIDR address: ")?;
+    let (key, length) = match address.parse().ok()? {
+        IpAddr::V4(_) => ("IPV4", 32),
+        IpAddr::V6(_) => ("IPV6", 128),
+    };
+    Some(format!(
+        "a network has a length, as in `{address}/{length}`; `Has('{key}', '{address}')` finds an \
+         address with any length"
+    ))
+}
+
 /// Returns the page of `Limit` or `Range`. Negative positions count as 0.
-fn page(step: &Step) -> Result<Option<Page>, String> {
+pub(super) fn page(step: &Step) -> Result<Option<Page>, String> {
     let position = |param: &Param| match param {
         Param::Int(number) => Ok(u64::try_from(*number).unwrap_or(0)),
         other => Err(format!("{} is not an integer", go_format::string(other))),
@@ -517,7 +568,7 @@ fn page(step: &Step) -> Result<Option<Page>, String> {
 }
 
 /// Returns a parameter that is a string.
-fn text(param: &Param) -> Option<Text> {
+pub(super) fn text(param: &Param) -> Option<Text> {
     match param {
         Param::Text(text) => Some(text.clone()),
         _ => None,
@@ -530,6 +581,18 @@ fn sum_key(params: &[Param], no_text: &str) -> Result<Option<Text>, String> {
         [Param::Text(key)] => Ok(Some(key.clone())),
         [_] => Err(no_text.to_owned()),
         _ => Err("Sum requires 1 parameter".to_owned()),
+    }
+}
+
+/// Returns the destination of `PathTo`, whose parameter is a string or `Metadata(…)`.
+fn path_target(param: &Param) -> PathTarget {
+    match param {
+        Param::Text(text) => match text.parse() {
+            Ok(address) => PathTarget::Address(address),
+            Err(_) => PathTarget::Node(text.clone()),
+        },
+        Param::Metadata(pairs) => PathTarget::Matching(predicate::exactly(pairs)),
+        _ => PathTarget::Matching(Filter::everything()),
     }
 }
 

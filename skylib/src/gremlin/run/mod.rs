@@ -7,6 +7,7 @@
 
 mod finish;
 mod pipeline;
+mod totals;
 
 use std::rc::Rc;
 
@@ -23,7 +24,8 @@ use super::scope::{Scope, Subgraph};
 use super::steps::filter;
 use super::steps::metrics::Metrics;
 use super::steps::{
-    flows, hierarchy, next_hop, path, raw_packets, sockets, subgraph, values, walk,
+    changes, flows, hierarchy, next_hop, packet_path, path, qualified, raw_packets, sockets,
+    subgraph, values, walk,
 };
 use super::{Context, Query};
 use crate::filter::Filter;
@@ -116,6 +118,7 @@ impl<'r> Run<'r> {
             (operation, Data::Paths(paths)) => self.on_paths(operation, &paths),
             (operation, Data::Flows(set)) => self.on_flows(operation, set),
             (Operation::Flows(plan), Data::Graph) => self.flows(plan, None),
+            (Operation::Changes, Data::Graph) => self.changes(),
             (Operation::Aggregates(slot), Data::Metrics(metrics)) => {
                 metrics.aggregate(self.window(), *slot).map(Data::Metrics)
             }
@@ -153,12 +156,28 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Returns what changed in the selected time slice.
+    fn changes(&mut self) -> Result<Data, QueryError> {
+        let slice = self.window().filter(|_| !self.scope.is_subgraph());
+        let (Some(slice), Some(history)) = (slice, self.context.history) else {
+            return Err(QueryError::execute("Changes requires a time slice")
+                .help("in `Changes`; expected a slice before it, as in `G.Context('-1h', 3600).Changes()`"));
+        };
+        changes::during(history, slice, &self.budget).map(Data::List)
+    }
+
     /// Requests flows, or only their number if a count follows.
     fn flows(&mut self, plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Result<Data, QueryError> {
         self.note(|trace, _| trace.found_by(Access::Flows));
         if self.take_count() {
             let total = flows::count(self.context.flows, plan, nodes, self.when)?;
             return Ok(self.counted(total));
+        }
+        if let Some(Operation::GroupBy(group)) = self.peek()
+            && plan.is_unordered()
+        {
+            self.next += 1;
+            return self.stream_groups(plan, nodes, group);
         }
         flows::query(self.context.flows, plan, nodes, self.when, &self.budget).map(Data::Flows)
     }
@@ -361,6 +380,13 @@ impl<'r> Run<'r> {
                 Ok(Data::Nodes(Rows::from(nodes)))
             }
             Operation::Values(key) => values::values(&nodes, key, budget).map(Data::List),
+            Operation::Qualified(keys, true) => {
+                qualified::value_map(&self.scope, &nodes, keys, budget).map(Data::List)
+            }
+            Operation::Qualified(keys, false) => {
+                let key = keys.first().ok_or_else(misplaced)?;
+                qualified::values(&self.scope, &nodes, key, budget).map(Data::List)
+            }
             Operation::ValueMap(keys) => values::value_map(&nodes, keys, budget).map(Data::List),
             Operation::Keys => values::keys(&nodes, budget).map(Data::List),
             Operation::Sum(Some(key)) => {
@@ -378,6 +404,9 @@ impl<'r> Run<'r> {
             Operation::Sockets => sockets::of_nodes(&nodes, budget).map(Data::Sockets),
             Operation::NextHop(address) => {
                 next_hop::of_nodes(&self.scope, &nodes, address, budget).map(Data::NextHops)
+            }
+            Operation::PathTo(target) => {
+                packet_path::of_nodes(&self.scope, &nodes, target, budget).map(Data::List)
             }
             _ => Err(misplaced()),
         }
@@ -432,6 +461,7 @@ impl<'r> Run<'r> {
                 flows::sum(&flows, key, &self.budget).map(|sum| Data::Scalar(Value::Int(sum)))
             }
             Operation::Group => flows::group(flows, &self.budget).map(Data::Groups),
+            Operation::GroupBy(plan) => self.group_flows(&flows, plan),
             Operation::RawPackets => {
                 // Past flows include their packets.
                 let stored = match self.when {
@@ -534,6 +564,7 @@ fn derive(operation: &Operation, data: Data) -> Result<Data, QueryError> {
             groups.retain(|(_, flows)| flows.len() > 1);
             Ok(Data::Groups(groups))
         }
+        (Operation::Values(key), Data::List(list)) => Ok(Data::List(values::of_maps(&list, key))),
         (Operation::Values(key), Data::Sockets(list)) => {
             sockets::values(&list, key).map(Data::List)
         }

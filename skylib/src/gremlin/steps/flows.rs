@@ -14,7 +14,7 @@ use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::gremlin::plan::FlowPlan;
 use crate::gremlin::scope::Scope;
-use crate::time::When;
+use crate::time::{Timestamp, When};
 use crate::value::{Text, Value};
 
 /// Requests flows from a source; with `nodes`, only flows captured on these nodes.
@@ -35,6 +35,74 @@ pub(in crate::gremlin) fn query(
         room.add(flow.memory_size())?;
     }
     Ok(set)
+}
+
+/// Calls `visit` with each flow of a query, in no particular order.
+///
+/// A time slice that ends now includes the live flows: their records are newer than the stored ones
+/// of the same UUID.
+pub(in crate::gremlin) fn visit(
+    source: &dyn FlowSource,
+    plan: &FlowPlan,
+    nodes: Option<&[NodeRef]>,
+    (when, now): (Option<When>, Timestamp),
+    visit: &mut dyn FnMut(&Flow) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
+    let Some(query) = flow_query(plan, nodes, when) else {
+        return Ok(());
+    };
+    let mut outcome = Ok(());
+    let mut live = HashSet::new();
+    if let Some(slice) = query.time
+        && slice.last >= now
+    {
+        let present = FlowQuery {
+            time: None,
+            ..query.clone()
+        };
+        let is_active =
+            |flow: &Flow| flow.start <= slice.last.as_ms() && flow.last >= slice.start.as_ms();
+        each(
+            source,
+            &present,
+            &mut outcome,
+            &mut |flow| match is_active(flow) {
+                true => {
+                    live.insert(flow.uuid.clone());
+                    visit(flow)
+                }
+                false => Ok(()),
+            },
+        )?;
+        outcome.clone()?;
+    }
+    each(
+        source,
+        &query,
+        &mut outcome,
+        &mut |flow| match live.contains(&flow.uuid) {
+            true => Ok(()),
+            false => visit(flow),
+        },
+    )?;
+    outcome
+}
+
+/// Calls `visit` with each flow of a query until it fails; `outcome` receives its error.
+fn each(
+    source: &dyn FlowSource,
+    query: &FlowQuery,
+    outcome: &mut Result<(), QueryError>,
+    visit: &mut dyn FnMut(&Flow) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
+    let visited = source.visit(query, &mut |flow| {
+        *outcome = visit(flow);
+        match outcome {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    });
+    visited.map_err(execution_error)
 }
 
 /// Returns the number of flows that [`query`] would return, without creating them.
@@ -130,15 +198,21 @@ pub(in crate::gremlin) fn values(
     budget: &Budget<'_>,
 ) -> Result<Vec<Value>, QueryError> {
     let field = FlowField::parse(key);
+    // Few flows have a message of an extra layer; the others are left out.
+    let is_optional = matches!(field, Some(FlowField::Layer(_)));
     let mut room = budget.room();
-    let value = |flow: &Flow| {
+    let mut values = Vec::new();
+    for flow in flows {
         budget.tick()?;
         let found = field.as_ref().and_then(|field| flow.value(field));
-        let value = found.ok_or_else(|| no_field(key))?;
-        room.add(size_of::<Value>() + value.heap_bytes())?;
-        Ok(value)
-    };
-    flows.iter().map(value).collect()
+        if let Some(value) = found {
+            room.add(size_of::<Value>() + value.heap_bytes())?;
+            values.push(value);
+        } else if !is_optional {
+            return Err(no_field(key));
+        }
+    }
+    Ok(values)
 }
 
 /// Returns the sum of a field of flows, saturating.

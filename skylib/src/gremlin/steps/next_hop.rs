@@ -58,22 +58,21 @@ pub(in crate::gremlin) fn of_nodes(
 }
 
 /// Decision of the kernel about packets to an address in one namespace.
-struct Decision {
+pub(super) struct Decision {
     /// Equivalent next hops; empty if the address cannot be reached.
-    hops: Vec<Hop>,
+    pub(super) hops: Vec<Hop>,
     /// Interfaces of the namespace.
-    links: Vec<NodeRef>,
+    pub(super) links: Vec<NodeRef>,
 }
 
 impl Decision {
-    fn of(
+    pub(super) fn of(
         scope: &Scope<'_>,
         owner: &NodeRef,
         wanted: IpAddr,
         budget: &Budget<'_>,
     ) -> Result<Self, QueryError> {
-        let mut links = related(scope, owner, Hierarchy::Descendants, budget)?;
-        links.retain(|link| !has_rules(link) && link.metadata.get("IfIndex").is_some());
+        let links = links_of(scope, owner, budget)?;
         let tables = links.iter().map(|link| &link.metadata);
         let tables: Vec<&Metadata> = std::iter::once(&owner.metadata).chain(tables).collect();
         let hops = fib::decide(&owner.metadata, &tables, wanted, &mut || budget.tick())?;
@@ -94,7 +93,7 @@ impl Decision {
 
 /// Returns the node whose routing rules apply to a node: the node itself, or the host or namespace
 /// that owns it. Returns `None` if neither has routing rules.
-fn owner_of(
+pub(super) fn owner_of(
     scope: &Scope<'_>,
     node: &NodeRef,
     budget: &Budget<'_>,
@@ -107,6 +106,17 @@ fn owner_of(
     }
     let owners = related(scope, node, Hierarchy::Ascendants, budget)?;
     Ok(owners.into_iter().find(has_rules))
+}
+
+/// Returns the interfaces of a host or a namespace.
+pub(super) fn links_of(
+    scope: &Scope<'_>,
+    owner: &NodeRef,
+    budget: &Budget<'_>,
+) -> Result<Vec<NodeRef>, QueryError> {
+    let mut links = related(scope, owner, Hierarchy::Descendants, budget)?;
+    links.retain(|link| !has_rules(link) && link.metadata.get("IfIndex").is_some());
+    Ok(links)
 }
 
 /// Returns the nodes that own a node, or that it owns.
@@ -137,12 +147,12 @@ fn has_rules(node: &NodeRef) -> bool {
     node.metadata.get("RoutingRules").is_some()
 }
 
-fn index_of(node: &NodeRef) -> Option<i64> {
+pub(super) fn index_of(node: &NodeRef) -> Option<i64> {
     node.metadata.get("IfIndex")?.to_int()
 }
 
 /// Returns the hardware address of a neighbor of an interface.
-fn mac_of(interface: &Metadata, ip: &str) -> Option<String> {
+pub(super) fn mac_of(interface: &Metadata, ip: &str) -> Option<String> {
     let neighbors = interface.get("Neighbors")?.as_list()?;
     let mut neighbors = neighbors.iter().filter_map(Value::as_map);
     let text = |map: &Map, key: &str| map.get(key).and_then(Value::as_text).map(str::to_owned);

@@ -60,13 +60,13 @@ pub(in crate::gremlin) fn value_map(
 }
 
 /// Memory of an object without its values, in bytes, approximately.
-const MAP_BYTES: usize = 4 * size_of::<usize>();
+pub(super) const MAP_BYTES: usize = 4 * size_of::<usize>();
 
 /// Returns a value as lists show it; `None` for an empty array or object.
 ///
 /// COMPAT: a value that counts as an integer becomes one: `"0x10"` becomes 16, `true` 1, and null
 /// 0.
-fn shown(value: Value) -> Option<Value> {
+pub(super) fn shown(value: Value) -> Option<Value> {
     match &value {
         Value::List(list) if list.is_empty() => None,
         Value::Map(map) if map.is_empty() => None,
@@ -209,7 +209,10 @@ pub(in crate::gremlin) fn filter_list(
     filter: &Filter,
     budget: &Budget<'_>,
 ) -> Result<Vec<Value>, QueryError> {
-    let filter = filter.compile(&mut |key| Path::new(key));
+    let filter = filter.compile(&mut |key| ListKey {
+        whole: key.clone(),
+        path: Path::new(key),
+    });
     let mut passing = Vec::new();
     for value in list {
         budget.tick()?;
@@ -223,12 +226,20 @@ pub(in crate::gremlin) fn filter_list(
     Ok(passing)
 }
 
+/// Key of an object in a list: a path, or, as in the rows of `ValueMap` and `GroupBy`, one key that
+/// contains dots.
+struct ListKey {
+    whole: Text,
+    path: Path,
+}
+
 /// Object as the filter reads it.
 struct Object<'a>(&'a Map);
 
-impl Fields<Path> for Object<'_> {
-    fn test(&self, key: &Path, predicate: &Predicate) -> bool {
-        match key.find(self.0) {
+impl Fields<ListKey> for Object<'_> {
+    fn test(&self, key: &ListKey, predicate: &Predicate) -> bool {
+        let whole = || self.0.get(&key.whole).map(PathMatch::One);
+        match key.path.find(self.0).or_else(whole) {
             None => false,
             Some(PathMatch::One(value)) => predicate.matches(value),
             Some(PathMatch::Many(values)) => {
@@ -237,6 +248,12 @@ impl Fields<Path> for Object<'_> {
             }
         }
     }
+}
+
+/// Returns the value of a key of each object that has it; the key may contain dots.
+pub(in crate::gremlin) fn of_maps(list: &[Value], key: &str) -> Vec<Value> {
+    let maps = list.iter().filter_map(Value::as_map);
+    maps.filter_map(|map| map.get(key).cloned()).collect()
 }
 
 /// Returns the distinct values of a list, in order of first occurrence.

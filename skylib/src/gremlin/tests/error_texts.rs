@@ -89,6 +89,10 @@ fn the_steps_named_as_followers_are_those_that_can_follow() {
         ("G.V().Metrics()", result_kind::ResultKind::Metrics),
         ("G.Flows().Group()", result_kind::ResultKind::Groups),
         (
+            "G.Flows().GroupBy('Application')",
+            result_kind::ResultKind::Rows,
+        ),
+        (
             "G.Flows().RawPackets()",
             result_kind::ResultKind::RawPackets,
         ),
@@ -98,6 +102,7 @@ fn the_steps_named_as_followers_are_those_that_can_follow() {
     let params = |name: &str| match name {
         "G" => "",
         "Has" | "HasEither" => "('Last', 1)",
+        "GroupBy" => "('Application')",
         "HasKey" | "HasNot" | "Values" | "ValueMap" | "As" | "Select" | "BPF" | "Workflow" => {
             "('a')"
         }
@@ -106,7 +111,7 @@ fn the_steps_named_as_followers_are_those_that_can_follow() {
         "Range" => "(0, 1)",
         "At" | "Context" => "(NOW)",
         "ShortestPathTo" => "(Metadata('a', 1))",
-        "NextHop" => "('::1')",
+        "NextHop" | "PathTo" => "('::1')",
         _ => "()",
     };
     for (query, kind) in kinds {
@@ -114,7 +119,7 @@ fn the_steps_named_as_followers_are_those_that_can_follow() {
             let follows = Query::parse(&format!("{query}.{name}{}", params(name))).unwrap();
             let step = &follows.steps.last().unwrap().0;
             let is_refused = match follows.plan.operations.last() {
-                Some((plan::Operation::Fail(error), _)) => error.message() == kind.refuses(step),
+                Some((Operation::Fail(error), _)) => error.message() == kind.refuses(step),
                 _ => false,
             };
             assert_eq!(

@@ -142,6 +142,15 @@ impl<S> Traversal<markers::Flows, S> {
         self.then(Step::Group(Vec::new()))
     }
 
+    /// Groups the flows by the values of keys: fields, networks such as `Network.A/24`, layers such
+    /// as `Network` for either end, `Port`, or nodes such as `Namespace.A` (`GroupBy(key, …)`).
+    pub fn group_by<T: Into<Text>>(
+        self,
+        keys: impl IntoIterator<Item = T>,
+    ) -> Traversal<markers::Totals, S> {
+        self.then(Step::GroupBy(keys.into_iter().map(Into::into).collect()))
+    }
+
     /// Moves to the counters of the flows (`Metrics()`).
     pub fn metrics(self) -> Traversal<markers::Metrics, S> {
         self.then(Step::Metrics(None))
@@ -163,6 +172,33 @@ impl<S> Traversal<markers::Groups, S> {
     /// Selects the groups of more than one flow (`MoreThan()`).
     pub fn more_than_one(self) -> Self {
         self.then(Step::MoreThan(Vec::new()))
+    }
+}
+
+/// Totals of groups of flows.
+///
+/// ```
+/// use skylib::Traversal;
+/// let pairs = || Traversal::new().flows().group_by(["Network.A", "Network.B"]);
+/// for (traversal, text) in [
+///     (pairs().sum("Bytes").limit(10), ".Sum('Bytes').Limit(10)"),
+///     (pairs().rate("ABBytes"), ".Rate('ABBytes')"),
+///     (pairs().sort_by("Network.A"), ".Sort('Network.A')"),
+///     (pairs().has("Connections", 2), ".Has('Connections', 2)"),
+/// ] {
+///     let text = format!("G.Flows().GroupBy('Network.A', 'Network.B'){text}");
+///     assert_eq!(traversal.to_string(), text);
+/// }
+/// ```
+impl<S> Traversal<markers::Totals, S> {
+    /// Adds up a number of the flows of each group (`Sum(key)`).
+    pub fn sum(self, key: impl Into<Text>) -> Self {
+        self.then(Step::Sum(vec![Param::Text(key.into())]))
+    }
+
+    /// Adds up the rates of a counter in the last update interval, per second (`Rate(counter)`).
+    pub fn rate(self, counter: impl Into<Text>) -> Self {
+        self.then(Step::Rate(vec![counter.into()]))
     }
 }
 

@@ -24,6 +24,8 @@ kinds! {
     Flows,
     /// Flows grouped by tracking ID.
     Groups,
+    /// Totals of flows by keys.
+    Totals,
     /// Metrics of nodes or flows.
     Metrics,
     /// Raw packets of flows.
@@ -48,15 +50,15 @@ marker_traits! {
     /// Kinds that are elements of the graph.
     Elements for Nodes, Edges;
     /// Kinds that conditions filter.
-    Filtered for Nodes, Edges, Values, Flows, Sockets;
+    Filtered for Nodes, Edges, Values, Flows, Totals, Sockets;
     /// Kinds that alternative conditions filter.
     FilteredByEither for Nodes, Edges, Flows, Sockets;
     /// Kinds from which a page can be selected.
-    Paged for Nodes, Edges, Values, Flows;
+    Paged for Nodes, Edges, Values, Flows, Totals;
     /// Kinds that can be counted.
     Counted for Nodes, Edges, Values, Flows, Metrics;
     /// Kinds from which flows can be reached.
     WithFlows for Graph, Nodes, Paths;
     /// Kinds that can be sorted.
-    Sorted for Nodes, Flows;
+    Sorted for Nodes, Flows, Totals;
 }

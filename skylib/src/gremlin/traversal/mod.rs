@@ -204,6 +204,7 @@ impl<K, S> fmt::Debug for Traversal<K, S> {
 ///     (g().e_id("e1").to_string(), "G.E('e1')"),
 ///     (g().at("-1h").v().to_string(), "G.At('-1h').V()"),
 ///     (g().at_for(Param::Now, 60).flows().to_string(), "G.At(NOW, 60).Flows()"),
+///     (g().at_for("-1h", 60).changes().to_string(), "G.At('-1h', 60).Changes()"),
 ///     (g().workflow("check", ["a"]).to_string(), "G.Workflow('check', 'a')"),
 /// ] {
 ///     assert_eq!(traversal, text);
@@ -244,6 +245,12 @@ impl<S> Traversal<markers::Graph, S> {
     /// [`Param::Forever`].
     pub fn at_for(self, instant: impl Into<Param>, duration: impl Into<Param>) -> Self {
         self.then(Step::At(vec![instant.into(), duration.into()]))
+    }
+
+    /// Moves to what changed in the selected time slice ([`Self::at_for`]), as objects
+    /// (`Changes()`).
+    pub fn changes(self) -> Traversal<markers::Values, S> {
+        self.then(Step::Changes(Vec::new()))
     }
 
     /// Runs a stored workflow (`Workflow(name, argument, …)`).

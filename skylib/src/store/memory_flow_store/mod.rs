@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashMap;
 use prost::Message as _;
 
+use super::stored_flow::{StoredFlow, has};
 use super::{FlowStore, FlowStoreLimits, FlowStoreStatus};
-use crate::flow::{
-    Flow, FlowField, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow, RawPacket,
-};
+use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
 
@@ -51,24 +51,6 @@ struct State {
     updates: u64,
     /// Sizes and counters, except the number of flows.
     status: FlowStoreStatus,
-}
-
-/// A stored flow.
-#[derive(Clone)]
-struct StoredFlow {
-    uuid: Text,
-    /// Time of the first packet, in Unix milliseconds.
-    start: i64,
-    /// Time of the last packet, in Unix milliseconds.
-    last: i64,
-    /// Time of the last update, by the recorder's clock.
-    updated: Timestamp,
-    /// The newest record as protobuf, without its raw packets.
-    record: Box<[u8]>,
-    /// Metric of each update, oldest first.
-    metrics: Vec<FlowMetric>,
-    /// Raw packets, ordered by index.
-    packets: Vec<RawPacket>,
 }
 
 impl MemoryFlowStore {
@@ -109,16 +91,21 @@ impl MemoryFlowStore {
         state.flows.values().filter(is_active).cloned().collect()
     }
 
-    /// Calls `visit` with each flow that a query selects, before sorting, deduplication, and range.
-    fn visit(&self, query: &FlowQuery, mut visit: impl FnMut(&StoredFlow, Flow)) {
-        let filter = query.filter.compile(&mut |name| FlowField::parse(name));
+    /// Calls `visit` with each flow that a query selects, before sorting, deduplication, and range,
+    /// until it breaks.
+    fn select(
+        &self,
+        query: &FlowQuery,
+        mut visit: impl FnMut(&StoredFlow, Flow) -> ControlFlow<()>,
+    ) {
+        let filter = query.compiled_filter();
         for stored in self.of_time(query.time) {
             // Cannot fail: the record was encoded by this store.
             let Ok(flow) = Flow::decode(&*stored.record) else {
                 continue;
             };
-            if query.matches_node(&flow.node_tid) && filter.matches(&flow) {
-                visit(&stored, flow);
+            if query.selects(&flow, &filter) && visit(&stored, flow).is_break() {
+                return;
             }
         }
     }
@@ -144,13 +131,14 @@ impl FlowStore for MemoryFlowStore {
 
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         let mut flows = Vec::new();
-        self.visit(query, |stored, mut flow| {
+        self.select(query, |stored, mut flow| {
             let packets = stored.packets.iter();
             flow.last_raw_packets = packets
                 .filter(|packet| query.time.is_none_or(|time| has(time, packet.timestamp)))
                 .cloned()
                 .collect();
             flows.push(flow);
+            ControlFlow::Continue(())
         });
         let mut set = FlowSet::from_flows(flows);
         query.arrange(&mut set)?;
@@ -162,8 +150,24 @@ impl FlowStore for MemoryFlowStore {
             return Ok(self.query(query)?.flows.len() as u64);
         }
         let mut count = 0;
-        self.visit(query, |_, _| count += 1);
+        self.select(query, |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
         Ok(count)
+    }
+
+    fn visit(
+        &self,
+        query: &FlowQuery,
+        _keep_going: &dyn Fn() -> bool,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> Result<(), FlowQueryError> {
+        match query.is_unordered() {
+            true => self.select(query, |_, flow| visit(&flow)),
+            false => _ = self.query(query)?.flows.iter().try_for_each(visit),
+        }
+        Ok(())
     }
 
     fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)> {
@@ -249,66 +253,6 @@ impl State {
         self.status.oldest = self.status.oldest.max(Some(stored.updated));
         true
     }
-}
-
-impl StoredFlow {
-    fn new(uuid: Text) -> Self {
-        Self {
-            uuid,
-            start: 0,
-            last: 0,
-            updated: Timestamp::ZERO,
-            record: Box::default(),
-            metrics: Vec::new(),
-            packets: Vec::new(),
-        }
-    }
-
-    /// Applies an update.
-    fn update(&mut self, flow: &Flow, packets: Vec<RawPacket>, now: Timestamp) {
-        (self.start, self.last, self.updated) = (flow.start, flow.last, now);
-        self.record = flow.encode_to_vec().into();
-        // A flow that ends before its first update has totals, but no metric of an update.
-        let counted = flow.last_update_metric.or(match self.metrics.is_empty() {
-            true => flow.metric,
-            false => None,
-        });
-        let newest = self.metrics.last().map(|metric| metric.last);
-        self.metrics
-            .extend(counted.filter(|metric| newest.is_none_or(|newest| metric.last > newest)));
-        let newest = self.packets.last().map_or(0, |packet| packet.index);
-        self.packets
-            .extend(packets.into_iter().filter(|packet| packet.index > newest));
-    }
-
-    /// Drops metrics and packets older than a time, in Unix milliseconds.
-    fn drop_before(&mut self, ms: i64) {
-        let old = self.metrics.partition_point(|metric| metric.last < ms);
-        self.metrics.drain(..old);
-        let old = self.packets.partition_point(|packet| packet.timestamp < ms);
-        self.packets.drain(..old);
-    }
-
-    /// Returns the memory used, in bytes, approximately.
-    fn bytes(&self) -> usize {
-        /// Size of the entries in both maps.
-        const INDEX: usize = size_of::<(u64, Arc<StoredFlow>)>() + size_of::<(Text, u64)>();
-        let packets: usize = self.packets.iter().map(|packet| packet.data.len()).sum();
-        INDEX
-            + size_of::<Self>()
-            + 2 * self.uuid.heap_bytes()
-            + self.record.len()
-            + self.metrics.capacity() * size_of::<FlowMetric>()
-            + self.packets.capacity() * size_of::<RawPacket>()
-            + packets
-    }
-}
-
-/// Returns whether a time in Unix milliseconds is in a slice; for an instant, whether the time is
-/// not later.
-fn has(slice: TimeSlice, ms: i64) -> bool {
-    let is_instant = slice.start == slice.last;
-    (is_instant || ms >= slice.start.as_ms()) && ms <= slice.last.as_ms()
 }
 
 #[cfg(test)]

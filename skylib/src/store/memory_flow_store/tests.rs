@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::filter::{Filter, Predicate};
-use crate::flow::SortOrder;
+use crate::flow::{FlowField, RawPacket, SortOrder};
 
 fn flow(uuid: &str, start: i64, last: i64) -> Flow {
     let metric = FlowMetric {
@@ -18,6 +18,7 @@ fn flow(uuid: &str, start: i64, last: i64) -> Flow {
         index: last,
         data: vec![1, 2, 3].into(),
         link_type: 1,
+        ..RawPacket::default()
     };
     Flow {
         uuid: uuid.into(),

@@ -201,6 +201,7 @@ fn flow_message_seeds() -> [(&'static str, Vec<u8>); 5] {
             index: -1,
             data: vec![0; 10].into(),
             link_type: 1,
+            ..RawPacket::default()
         }]);
     let wire = |flows, stats| FlowMessage { flows, stats }.encode_to_vec();
     let stats = FlowStats::default().with_packets_received(-1);

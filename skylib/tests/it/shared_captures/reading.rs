@@ -76,6 +76,7 @@ fn the_flow_table_counts_the_packets_of_another_reader() {
         let reasons = stopped.link_type
             + stopped.truncated
             + stopped.malformed
+            + stopped.other_application
             + stopped.unknown_protocol
             + stopped.too_deep;
         let mut undecodable = 0;

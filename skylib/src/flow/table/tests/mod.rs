@@ -211,7 +211,7 @@ fn what_filters_see_of_an_entry_is_what_its_record_says() {
                         let read = live.with_text(text, str::to_owned);
                         assert_eq!(read.as_deref(), flow.text(text), "{field}");
                     }
-                    FlowField::Object(_) | FlowField::Detail(_) => {}
+                    FlowField::Object(_) | FlowField::Detail(_) | FlowField::Layer(_) => {}
                 }
                 let present = live.test(&Some(field), &Predicate::Present);
                 assert_eq!(present, flow.test(&field, &Predicate::Present), "{field}");

@@ -1,0 +1,184 @@
+//! `skyd history import`: documents of Skydive's Elasticsearch indices, as JSON lines.
+//!
+//! `elasticdump` and similar tools write one document per line, as it is or below `_source`. A
+//! document with `Parent` and `Child` is a revision of an edge, one with `Metadata` a revision of a
+//! node, one with `UUID` and `LayersPath` a flow; others are counted and skipped.
+
+use std::io::BufRead;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use skylib::flow::Flow;
+use skylib::graph::history::History;
+use skylib::graph::{Edge, GraphEvent, Node};
+use skylib::store::FlowStore;
+use skylib::time::Timestamp;
+
+/// Numbers of imported documents.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Imported {
+    pub(super) nodes: usize,
+    pub(super) edges: usize,
+    pub(super) flows: usize,
+    pub(super) skipped: usize,
+}
+
+/// Keys that tell what a document is.
+#[derive(Deserialize)]
+struct Document<'a> {
+    #[serde(borrow, rename = "_source")]
+    source: Option<&'a RawValue>,
+    #[serde(borrow, rename = "Parent")]
+    parent: Option<&'a RawValue>,
+    #[serde(borrow, rename = "Metadata")]
+    metadata: Option<&'a RawValue>,
+    #[serde(borrow, rename = "UUID")]
+    uuid: Option<&'a RawValue>,
+    #[serde(borrow, rename = "LayersPath")]
+    layers_path: Option<&'a RawValue>,
+}
+
+/// Reads documents and records them in the history, in the order of their times.
+///
+/// # Errors
+/// Returns an error if the input cannot be read. Lines that are not documents are skipped.
+pub(super) fn import(
+    input: impl BufRead,
+    flows: &dyn FlowStore,
+    graph: &dyn History,
+    now: Timestamp,
+) -> std::io::Result<Imported> {
+    let mut imported = Imported::default();
+    let mut events: Vec<(i64, GraphEvent)> = Vec::new();
+    let mut batch = Vec::new();
+    for line in input.lines() {
+        let line = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        match parse(&line, now) {
+            Some(Content::Node(node)) => {
+                imported.nodes += 1;
+                events.push((
+                    node.updated_at.as_ms(),
+                    GraphEvent::NodeAdded(Arc::clone(&node)),
+                ));
+                if let Some(deleted) = node.deleted_at {
+                    events.push((deleted.as_ms(), GraphEvent::NodeDeleted(node)));
+                }
+            }
+            Some(Content::Edge(edge)) => {
+                imported.edges += 1;
+                events.push((
+                    edge.updated_at.as_ms(),
+                    GraphEvent::EdgeAdded(Arc::clone(&edge)),
+                ));
+                if let Some(deleted) = edge.deleted_at {
+                    events.push((deleted.as_ms(), GraphEvent::EdgeDeleted(edge)));
+                }
+            }
+            Some(Content::Flow(flow)) => {
+                imported.flows += 1;
+                batch.push(*flow);
+                if batch.len() == BATCH {
+                    flows.put(std::mem::take(&mut batch), now);
+                }
+            }
+            None => imported.skipped += 1,
+        }
+    }
+    flows.put(batch, now);
+    // Additions before deletions at the same time: both ends of a revision belong to it.
+    events.sort_by_key(|(time, event)| {
+        let is_deletion = matches!(
+            event,
+            GraphEvent::NodeDeleted(_) | GraphEvent::EdgeDeleted(_)
+        );
+        (*time, is_deletion)
+    });
+    let events: Vec<GraphEvent> = events.into_iter().map(|(_, event)| event).collect();
+    for batch in events.chunks(BATCH) {
+        graph.record(batch, now);
+    }
+    Ok(imported)
+}
+
+enum Content {
+    Node(Arc<Node>),
+    Edge(Arc<Edge>),
+    Flow(Box<Flow>),
+}
+
+fn parse(line: &str, now: Timestamp) -> Option<Content> {
+    let document: Document<'_> = serde_json::from_str(line).ok()?;
+    if let Some(source) = document.source {
+        return parse(source.get(), now);
+    }
+    let json = line.as_bytes();
+    if document.parent.is_some() {
+        return Edge::from_json(json, now)
+            .ok()
+            .map(|edge| Content::Edge(Arc::new(edge)));
+    }
+    if document.metadata.is_some() {
+        return Node::from_json(json, now)
+            .ok()
+            .map(|node| Content::Node(Arc::new(node)));
+    }
+    let is_flow = document.uuid.is_some() && document.layers_path.is_some();
+    let flow = is_flow.then(|| serde_json::from_str(line).ok()).flatten()?;
+    Some(Content::Flow(Box::new(flow)))
+}
+
+/// Number of records that are stored together.
+const BATCH: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use skylib::flow::FlowQuery;
+    use skylib::graph::history::{HistoryLimits, MemoryHistory, PastView};
+    use skylib::graph::{GraphReader, NodeId};
+    use skylib::store::{FlowStoreLimits, MemoryFlowStore};
+    use skylib::time::When;
+    use skylib::value::Value;
+
+    use super::*;
+
+    #[test]
+    fn documents_of_elasticsearch_are_recorded_in_order() {
+        let lines = r#"
+{"_index":"skydive_topology_live","_source":{"ID":"a","Metadata":{"State":"DOWN"},"CreatedAt":1000,"UpdatedAt":2000,"Revision":2}}
+{"_index":"skydive_topology_archive","_source":{"ID":"a","Metadata":{"State":"UP"},"CreatedAt":1000,"UpdatedAt":1000,"Revision":1}}
+{"ID":"b","Metadata":{"Name":"b"},"CreatedAt":1000,"UpdatedAt":1000,"DeletedAt":1500,"Revision":1}
+{"ID":"e","Parent":"a","Child":"b","Metadata":{},"CreatedAt":1000,"UpdatedAt":1000,"Revision":1}
+{"UUID":"f1","LayersPath":"Ethernet/ARP","Start":1000,"Last":2000}
+{"other":1}
+not JSON
+"#;
+        let flows = MemoryFlowStore::new(FlowStoreLimits::default());
+        let graph = MemoryHistory::new(HistoryLimits::default());
+        let now = Timestamp::from_ms(5000);
+        let imported = import(lines.as_bytes(), &flows, &graph, now).unwrap();
+        let wanted = Imported {
+            nodes: 3,
+            edges: 1,
+            flows: 1,
+            skipped: 2,
+        };
+        assert_eq!(imported, wanted);
+        assert_eq!(flows.query(&FlowQuery::default()).unwrap().flows.len(), 1);
+        let state = |at: i64, id: &str| {
+            let view = PastView::open(&graph, When::At(Timestamp::from_ms(at)));
+            let node = view.node_by_id(&NodeId::from(id)).unwrap()?;
+            Some(match node.metadata.get("State") {
+                Some(Value::Text(state)) => Some(state.to_string()),
+                _ => None,
+            })
+        };
+        assert_eq!(state(1200, "a").flatten().as_deref(), Some("UP"));
+        assert_eq!(state(2500, "a").flatten().as_deref(), Some("DOWN"));
+        assert!(state(1200, "b").is_some());
+        assert!(state(1600, "b").is_none());
+    }
+}

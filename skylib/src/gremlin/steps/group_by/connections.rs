@@ -1,0 +1,211 @@
+//! Counting of connections: each once, however often it was captured.
+//!
+//! Flows with the same `L3TrackingID` whose times overlap are one piece of traffic. The capture
+//! point that counted most of its packets represents it; its flows are the connections. Flows of one
+//! capture point never represent each other: they are successive connections between the same ports.
+
+use std::cmp::Reverse;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashMap};
+
+use crate::flow::Flow;
+use crate::value::Text;
+
+/// Greatest difference between the clocks of two capture points, plus the travel time of a packet,
+/// in milliseconds.
+const SLACK_MS: i64 = 5_000;
+
+/// A captured flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Capture {
+    /// Hash of the tracking ID.
+    traffic: u64,
+    /// Number of the capture point.
+    point: u32,
+    /// Position of the flow, which is also that of its measures.
+    at: u32,
+    start: i64,
+    last: i64,
+    /// Packets in both directions.
+    packets: i64,
+    /// Groups that the flow belongs to.
+    pub(super) groups: [Option<u32>; 2],
+}
+
+/// Capture point: `TID` of the node, id of the capture, and interface in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Point {
+    node: Text,
+    capture: Text,
+    interface: Text,
+    if_index: u32,
+}
+
+/// All captured flows.
+pub(super) struct Captured {
+    captures: Vec<Capture>,
+    /// Measures, `measures` for each flow.
+    values: Vec<i64>,
+    measures: usize,
+    points: HashMap<Point, u32>,
+    /// The capture point of the previous flow, which is often that of the next one.
+    recent: Option<(Point, u32)>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Captured {
+    pub(super) fn new(measures: usize) -> Self {
+        Self {
+            captures: Vec::new(),
+            values: Vec::new(),
+            measures,
+            points: HashMap::new(),
+            recent: None,
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
+    /// Adds a flow. With `apart`, it represents only flows with the same number.
+    pub(super) fn add(
+        &mut self,
+        flow: &Flow,
+        groups: [Option<u32>; 2],
+        apart: Option<u32>,
+        values: &[i64],
+    ) {
+        let metric = flow.metric.as_ref();
+        let packets = metric.map_or(0, |m| m.ab_packets.saturating_add(m.ba_packets));
+        let capture = Capture {
+            traffic: self.hasher.hash_one((traffic_of(flow), apart)),
+            point: self.point_of(flow),
+            at: u32::try_from(self.captures.len()).unwrap_or(u32::MAX),
+            start: flow.start,
+            last: flow.last,
+            packets,
+            groups,
+        };
+        self.captures.push(capture);
+        self.values.extend_from_slice(values);
+    }
+
+    /// Returns the number of the capture point of a flow.
+    fn point_of(&mut self, flow: &Flow) -> u32 {
+        let wire = flow.wire.as_ref();
+        let interface = wire.map_or("", |wire| wire.interface.as_str());
+        let if_index = wire.map_or(0, |wire| wire.if_index);
+        let is_same = |point: &Point| {
+            point.node == flow.node_tid
+                && point.capture == flow.capture_id
+                && *point.interface == *interface
+                && point.if_index == if_index
+        };
+        if let Some((point, number)) = &self.recent
+            && is_same(point)
+        {
+            return *number;
+        }
+        let point = Point {
+            node: flow.node_tid.clone(),
+            capture: flow.capture_id.clone(),
+            interface: interface.into(),
+            if_index,
+        };
+        let next = u32::try_from(self.points.len()).unwrap_or(u32::MAX);
+        let number = *self.points.entry(point.clone()).or_insert(next);
+        self.recent = Some((point, number));
+        number
+    }
+
+    /// Returns the rank of each capture point by name, so that equal counts have one result.
+    fn ranks(&self) -> Vec<u32> {
+        let mut points: Vec<(&Point, u32)> = self.points.iter().map(|(p, n)| (p, *n)).collect();
+        points.sort_unstable();
+        let mut ranks = vec![0; points.len()];
+        for (rank, (_, number)) in (0..).zip(points) {
+            if let Some(slot) = ranks.get_mut(number as usize) {
+                *slot = rank;
+            }
+        }
+        ranks
+    }
+
+    /// Calls `visit` with each connection and its measures.
+    ///
+    /// # Errors
+    /// Returns the first error of `visit`.
+    pub(super) fn each_connection<E>(
+        mut self,
+        mut visit: impl FnMut(&Capture, &[i64]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let ranks = self.ranks();
+        for capture in &mut self.captures {
+            capture.point = ranks.get(capture.point as usize).copied().unwrap_or(0);
+        }
+        self.captures
+            .sort_unstable_by_key(|capture| (capture.traffic, capture.start, capture.at));
+        let (values, measures) = (&self.values, self.measures);
+        let values_of = |capture: &Capture| {
+            let from = capture.at as usize * measures;
+            values.get(from..from + measures).unwrap_or_default()
+        };
+        for traffic in self.captures.chunk_by(|a, b| a.traffic == b.traffic) {
+            if let [capture] = traffic {
+                visit(capture, values_of(capture))?;
+                continue;
+            }
+            for piece in pieces(traffic) {
+                let best = best_point(piece);
+                for capture in piece.iter().filter(|capture| capture.point == best) {
+                    visit(capture, values_of(capture))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the identifier of the traffic of a flow, equal at every capture point.
+fn traffic_of(flow: &Flow) -> &str {
+    let ids = [&flow.l3_tracking_id, &flow.tracking_id, &flow.uuid];
+    let known = ids.into_iter().find(|id| !id.is_empty());
+    known.map_or("", Text::as_str)
+}
+
+/// Divides flows, ordered by their start, where a gap in time separates them.
+fn pieces(mut flows: &[Capture]) -> impl Iterator<Item = &[Capture]> {
+    std::iter::from_fn(move || {
+        let mut reach = i64::MAX;
+        let joins = |flow: &&Capture| {
+            let joins = flow.start <= reach.saturating_add(SLACK_MS);
+            // The first flow sets the reach.
+            reach = if reach == i64::MAX {
+                flow.last
+            } else {
+                reach.max(flow.last)
+            };
+            joins
+        };
+        if flows.is_empty() {
+            return None;
+        }
+        let end = flows.iter().take_while(joins).count();
+        let (piece, rest) = flows.split_at(end);
+        flows = rest;
+        Some(piece)
+    })
+}
+
+/// Returns the capture point that counted most packets.
+fn best_point(piece: &[Capture]) -> u32 {
+    let counted = piece.iter().map(|capture| (capture.point, capture.packets));
+    let mut counted: Vec<(u32, i64)> = counted.collect();
+    counted.sort_unstable();
+    let sums = counted.chunk_by(|a, b| a.0 == b.0).map(|of_point| {
+        let sum = of_point
+            .iter()
+            .fold(0_i64, |sum, (_, packets)| sum.saturating_add(*packets));
+        (sum, Reverse(of_point[0].0))
+    });
+    sums.max().map_or(0, |(_, Reverse(point))| point)
+}

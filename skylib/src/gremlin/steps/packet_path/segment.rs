@@ -1,0 +1,261 @@
+//! `Segment`: the layer 2 segment behind an interface, including tunnels between segments.
+
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+
+use crate::filter::{Filter, Predicate};
+use crate::graph::{ElementKey, NodeRef};
+use crate::gremlin::ast::Hierarchy;
+use crate::gremlin::budget::Budget;
+use crate::gremlin::error::QueryError;
+use crate::gremlin::scope::Scope;
+use crate::gremlin::steps::next_hop::{links_of, owner_of};
+use crate::gremlin::steps::{hierarchy, path};
+use crate::value::Value;
+
+/// Search in layer 2 segments.
+pub(super) struct Segment<'s> {
+    pub(super) scope: &'s Scope<'s>,
+    pub(super) budget: &'s Budget<'s>,
+}
+
+/// Part of a way: interfaces of one segment, and the tunnel to the next one.
+pub(super) struct Piece {
+    /// Interfaces after the first, in order.
+    pub(super) nodes: Vec<NodeRef>,
+    /// Tunnel that ends the piece, and the address of its other end.
+    pub(super) tunnel: Option<(NodeRef, IpAddr)>,
+    /// Interface at the other end of the tunnel.
+    pub(super) far: Option<NodeRef>,
+}
+
+/// Maximum number of tunnels of a segment that are tried.
+const MAX_TUNNELS: usize = 64;
+/// Maximum number of nodes of a segment that are searched for tunnels.
+const MAX_NODES: usize = 10_000;
+
+impl Segment<'_> {
+    /// Returns the way from an interface to the interface with an address, in the same segment or
+    /// through one tunnel; `None` if there is none.
+    pub(super) fn way(
+        &self,
+        out: &NodeRef,
+        address: IpAddr,
+    ) -> Result<Option<Vec<Piece>>, QueryError> {
+        if let Some(nodes) = self.nodes_to(out, &with_address(address))? {
+            return Ok(Some(vec![Piece {
+                nodes,
+                tunnel: None,
+                far: None,
+            }]));
+        }
+        for tunnel in self.tunnels(out)? {
+            for (far, remote) in self.far_ends(&tunnel)? {
+                let Some(behind) = self.behind(&tunnel, &far, address)? else {
+                    continue;
+                };
+                let Some(nodes) = self.nodes_to(out, &with_id(&tunnel))? else {
+                    continue;
+                };
+                let before = Piece {
+                    nodes,
+                    tunnel: Some((tunnel, remote)),
+                    far: Some(far),
+                };
+                let after = Piece {
+                    nodes: behind,
+                    tunnel: None,
+                    far: None,
+                };
+                return Ok(Some(vec![before, after]));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the interfaces from the far end of a tunnel to the interface with an address. At
+    /// layer 3, the namespace of the far end decides.
+    fn behind(
+        &self,
+        tunnel: &NodeRef,
+        far: &NodeRef,
+        address: IpAddr,
+    ) -> Result<Option<Vec<NodeRef>>, QueryError> {
+        if let Some(nodes) = self.nodes_to(far, &with_address(address))? {
+            return Ok(Some(nodes));
+        }
+        let is_routed = !LAYER_2.contains(&kind_of(tunnel));
+        Ok(is_routed.then(Vec::new))
+    }
+
+    /// Returns the interfaces after an interface on the shortest way at layer 2 to a matching one.
+    fn nodes_to(
+        &self,
+        from: &NodeRef,
+        target: &Filter<ElementKey>,
+    ) -> Result<Option<Vec<NodeRef>>, QueryError> {
+        let from = [from.index()];
+        let paths = path::shortest_paths(self.scope, &from, target, &layer2(), self.budget)?;
+        let Some(numbers) = paths.into_iter().next() else {
+            return Ok(None);
+        };
+        let numbers = numbers.get(1..).unwrap_or_default();
+        let mut nodes = Vec::new();
+        self.scope.fetch_nodes(numbers, &mut |node| {
+            nodes.push(node);
+            ControlFlow::Continue(())
+        })?;
+        // Nodes are fetched in any order.
+        nodes.sort_by_key(|node| numbers.iter().position(|number| *number == node.index()));
+        Ok(Some(nodes))
+    }
+
+    /// Returns the tunnels of the segment of an interface.
+    fn tunnels(&self, out: &NodeRef) -> Result<Vec<NodeRef>, QueryError> {
+        let from = [out.index()];
+        let (scope, budget) = (self.scope, self.budget);
+        let numbers =
+            hierarchy::nodes_within(scope, &from, Hierarchy::Neighbors, &layer2(), None, budget)?;
+        let numbers = numbers.get(..MAX_NODES).unwrap_or(&numbers);
+        let mut tunnels = Vec::new();
+        scope.fetch_nodes(numbers, &mut |node| {
+            if is_tunnel(&node) {
+                tunnels.push(node);
+            }
+            match tunnels.len() < MAX_TUNNELS {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        })?;
+        Ok(tunnels)
+    }
+
+    /// Returns the other ends of a tunnel in the graph, each with its address: interfaces of the same
+    /// kind and identifier in a namespace that has the remote address.
+    fn far_ends(&self, tunnel: &NodeRef) -> Result<Vec<(NodeRef, IpAddr)>, QueryError> {
+        let remotes = remotes(tunnel);
+        let mut candidates = Vec::new();
+        let kind = Predicate::Text(kind_of(tunnel).into());
+        let same_kind = Filter::Test(ElementKey::parse("Type"), kind);
+        self.scope
+            .visit_nodes(&same_kind, self.budget, &mut |node| {
+                if node.index() != tunnel.index() && accepts(&node, tunnel) {
+                    candidates.push(node);
+                }
+                match candidates.len() < MAX_TUNNELS {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            })?;
+        let mut far = Vec::new();
+        for candidate in candidates {
+            let own = self.own_addresses(&candidate)?;
+            let address = match own.iter().find(|own| remotes.contains(own)) {
+                Some(address) => Some(*address),
+                // A multicast group has all interfaces with its identifier as members.
+                None if remotes.iter().any(IpAddr::is_multicast) => own.first().copied(),
+                None => None,
+            };
+            far.extend(address.map(|address| (candidate, address)));
+        }
+        Ok(far)
+    }
+
+    /// Returns the addresses that packets to a tunnel interface can be sent to.
+    fn own_addresses(&self, tunnel: &NodeRef) -> Result<Vec<IpAddr>, QueryError> {
+        if let Some(local) = address_in(tunnel, "LocalIP") {
+            return Ok(vec![local]);
+        }
+        let Some(owner) = owner_of(self.scope, tunnel, self.budget)? else {
+            return Ok(Vec::new());
+        };
+        let links = links_of(self.scope, &owner, self.budget)?;
+        let others = links.iter().filter(|link| link.index() != tunnel.index());
+        let mut own: Vec<IpAddr> = others.flat_map(addresses).collect();
+        own.retain(|address| !address.is_loopback());
+        Ok(own)
+    }
+}
+
+/// Tunnels that carry frames.
+const LAYER_2: [&str; 6] = [
+    "vxlan",
+    "geneve",
+    "gretap",
+    "ip6gretap",
+    "erspan",
+    "ip6erspan",
+];
+
+/// Tunnels that carry IP packets.
+const LAYER_3: [&str; 7] = ["gre", "ip6gre", "ipip", "sit", "ip6tnl", "vti", "vti6"];
+
+/// Returns the addresses of an interface.
+pub(super) fn addresses(node: &NodeRef) -> Vec<IpAddr> {
+    let lists = ["IPV4", "IPV6"].map(|key| match node.metadata.get(key) {
+        Some(Value::List(list)) => list.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    });
+    let texts = lists.into_iter().flatten().filter_map(Value::as_text);
+    texts
+        .filter_map(|text| text.split('/').next()?.parse().ok())
+        .collect()
+}
+
+/// Returns the addresses that a tunnel sends to: its remote end, and those in its forwarding table.
+fn remotes(tunnel: &NodeRef) -> Vec<IpAddr> {
+    let table = tunnel.metadata.get("FDB").and_then(Value::as_list);
+    let entries = table.unwrap_or_default().iter().filter_map(Value::as_map);
+    let learned = entries.filter_map(|entry| entry.get("IP")?.as_text()?.parse().ok());
+    address_in(tunnel, "RemoteIP")
+        .into_iter()
+        .chain(learned)
+        .collect()
+}
+
+fn is_tunnel(node: &NodeRef) -> bool {
+    let kind = kind_of(node);
+    LAYER_2.contains(&kind) || LAYER_3.contains(&kind)
+}
+
+fn address_in(node: &NodeRef, key: &str) -> Option<IpAddr> {
+    node.metadata.get(key)?.as_text()?.parse().ok()
+}
+
+/// Returns whether an interface accepts the packets of a tunnel: it has the same network identifier,
+/// and expects the key that the tunnel sends.
+fn accepts(far: &NodeRef, tunnel: &NodeRef) -> bool {
+    let number = |node: &NodeRef, key: &str| {
+        let tunnel = node.metadata.get("Tunnel").and_then(Value::as_map);
+        tunnel.and_then(|tunnel| tunnel.get(key)?.to_int())
+    };
+    number(far, "VNI") == number(tunnel, "VNI")
+        && number(far, "InputKey") == number(tunnel, "OutputKey")
+}
+
+fn kind_of(node: &NodeRef) -> &str {
+    let kind = node.metadata.get("Type").and_then(Value::as_text);
+    kind.unwrap_or_default()
+}
+
+/// Returns the filter of the interfaces with an address.
+fn with_address(address: IpAddr) -> Filter<ElementKey> {
+    let key = match address {
+        IpAddr::V4(_) => "IPV4",
+        IpAddr::V6(_) => "IPV6",
+    };
+    Filter::Test(ElementKey::parse(key), Predicate::Address(address))
+}
+
+/// Returns the filter of one node.
+fn with_id(node: &NodeRef) -> Filter<ElementKey> {
+    let id = node.id.to_string();
+    Filter::Test(ElementKey::Id, Predicate::Text(id.into()))
+}
+
+/// Returns the filter of the edges at layer 2.
+fn layer2() -> Filter<ElementKey> {
+    let layer2 = Predicate::Text("layer2".into());
+    Filter::Test(ElementKey::parse("RelationType"), layer2)
+}

@@ -1,0 +1,184 @@
+//! Reading: the flows of a query from memory and from segments, the newest first.
+
+use std::io;
+use std::sync::Arc;
+
+use prost::Message as _;
+
+use super::{Frozen, LocalFlowStore, TABLE};
+use crate::error_chain::Chain;
+use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, RawPacket};
+use crate::store::FlowStore;
+use crate::store::history::flow_scan::FlowScan;
+use crate::store::history::flow_segment::FlowSegment;
+use crate::store::history::parquet_file::is_damage;
+use crate::store::history::recent_flows::RecentFlow;
+use crate::store::history::uuid_set::UuidSet;
+use crate::store::stored_flow::{StoredFlow, has};
+use crate::time::TimeSlice;
+use crate::value::Text;
+
+impl LocalFlowStore {
+    /// Returns the flows of a query that are in memory, and the segments.
+    pub(super) fn snapshot(&self) -> (Vec<RecentFlow>, Vec<Arc<Frozen>>, Vec<Arc<FlowSegment>>) {
+        let state = self.state.read();
+        let recent = state.recent.iter().cloned().collect();
+        (recent, state.frozen.clone(), state.segments.clone())
+    }
+
+    /// Returns the flows of a query with the numbers of their records, in ascending order, and the
+    /// segments to which rows refer.
+    pub(super) fn find(
+        &self,
+        query: &FlowQuery,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<(Vec<(i64, Hit)>, Vec<Arc<FlowSegment>>), FlowQueryError> {
+        let scan = FlowScan::new(query, self.folder.options.grace);
+        let (recent, frozen, segments) = self.snapshot();
+        let mut met = UuidSet::default();
+        let mut hits = Vec::new();
+        let frozen_flows = frozen.iter().rev().flat_map(|frozen| frozen.flows.iter());
+        for (count, recent) in recent.iter().chain(frozen_flows).enumerate() {
+            if count.is_multiple_of(POLL_ROWS) && !keep_going() {
+                return Err(FlowQueryError::Interrupted);
+            }
+            // Cannot fail: the record was encoded by this store.
+            let Ok(flow) = Flow::decode(&*recent.stored.record) else {
+                continue;
+            };
+            if scan.excludes(&flow) || !met.insert(&flow.uuid) {
+                continue;
+            }
+            if scan.accepts(&flow) {
+                hits.push((recent.number, Hit::Memory(flow)));
+            }
+        }
+        for (index, segment) in segments.iter().enumerate().rev() {
+            if !scan.overlaps(segment.span.start, segment.span.last) {
+                continue;
+            }
+            let mut count = 0_usize;
+            let mut is_interrupted = false;
+            let scanned = segment.scan(&scan, |number, row| {
+                count += 1;
+                is_interrupted = count.is_multiple_of(POLL_ROWS) && !keep_going();
+                if met.insert(&row.flow.uuid) && scan.accepts(&row.flow) {
+                    hits.push((row.number, Hit::Row(index, number)));
+                }
+                !is_interrupted
+            });
+            if is_interrupted || !keep_going() {
+                return Err(FlowQueryError::Interrupted);
+            }
+            self.check_read(segment, scanned);
+        }
+        hits.sort_unstable_by_key(|(number, _)| *number);
+        Ok((hits, segments))
+    }
+
+    /// Reports a failed read of a segment. The answer is given without the segment; if its content
+    /// is damaged, the segment is set aside.
+    pub(super) fn check_read(&self, segment: &Arc<FlowSegment>, read: io::Result<()>) {
+        let Err(error) = read else {
+            return;
+        };
+        tracing::warn!(
+            error = %Chain(&error),
+            segment = %segment.folder.display(),
+            "cannot read a segment of flows; the answer does not include it"
+        );
+        if is_damage(&error) {
+            self.drop_segment(segment);
+            self.folder.report_damage(&segment.folder, TABLE, &error);
+        }
+    }
+
+    /// Returns the whole records of hits, in the order of the hits.
+    pub(super) fn fetch(
+        &self,
+        hits: Vec<(i64, Hit)>,
+        segments: &[Arc<FlowSegment>],
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<Vec<Flow>, FlowQueryError> {
+        let mut rows: Vec<Vec<(usize, usize)>> = vec![Vec::new(); segments.len()];
+        let mut flows: Vec<Option<Flow>> = Vec::with_capacity(hits.len());
+        for (position, (_, hit)) in hits.into_iter().enumerate() {
+            match hit {
+                Hit::Memory(flow) => flows.push(Some(flow)),
+                Hit::Row(segment, row) => {
+                    flows.push(None);
+                    rows[segment].push((row, position));
+                }
+            }
+        }
+        for (segment, mut rows) in segments.iter().zip(rows) {
+            rows.sort_unstable();
+            for rows in rows.chunks(FETCH_ROWS) {
+                if !keep_going() {
+                    return Err(FlowQueryError::Interrupted);
+                }
+                let numbers: Vec<usize> = rows.iter().map(|(row, _)| *row).collect();
+                match segment.fetch(&numbers) {
+                    Ok(found) => {
+                        for ((_, position), row) in rows.iter().zip(found) {
+                            flows[*position] = Some(row.flow);
+                        }
+                    }
+                    Err(error) => self.check_read(segment, Err(error)),
+                }
+            }
+        }
+        Ok(flows.into_iter().flatten().collect())
+    }
+
+    /// Appends the raw packets of a query's time to its flows.
+    pub(super) fn add_packets(&self, flows: &mut [Flow], time: Option<TimeSlice>) {
+        let with_packets = flows.iter().filter(|flow| flow.raw_packets_captured > 0);
+        let uuids: Vec<Text> = with_packets.map(|flow| flow.uuid.clone()).collect();
+        if uuids.is_empty() {
+            return;
+        }
+        let mut packets: hashbrown::HashMap<Text, Vec<RawPacket>> =
+            self.raw_packets(&uuids).into_iter().collect();
+        for flow in flows {
+            if let Some(mut packets) = packets.remove(&flow.uuid) {
+                packets.retain(|packet| time.is_none_or(|time| has(time, packet.timestamp)));
+                flow.last_raw_packets = packets;
+            }
+        }
+    }
+
+    /// Returns the flow with a UUID in each table in memory, oldest first.
+    pub(super) fn in_memory(&self, uuid: &str) -> Vec<Arc<StoredFlow>> {
+        let state = self.state.read();
+        let tables = state
+            .frozen
+            .iter()
+            .map(|frozen| &frozen.flows)
+            .chain([&state.recent]);
+        let found = tables.filter_map(|table| table.get(uuid));
+        found.map(|recent| Arc::clone(&recent.stored)).collect()
+    }
+}
+
+/// Flow of a query, in memory or as a row of a segment.
+pub(super) enum Hit {
+    Memory(Flow),
+    Row(usize, usize),
+}
+
+/// Iterates over the metrics of a flow, without those that were counted before: a flow that ends
+/// repeats its last metric, or has only totals.
+pub(super) fn in_order(metrics: &[(FlowMetric, bool)]) -> impl Iterator<Item = FlowMetric> {
+    let mut newest: Option<i64> = None;
+    metrics.iter().filter_map(move |(metric, is_from_start)| {
+        let is_new = newest.is_none_or(|newest| metric.last > newest && !is_from_start);
+        newest = Some(newest.map_or(metric.last, |newest| newest.max(metric.last)));
+        is_new.then_some(*metric)
+    })
+}
+
+/// Number of rows between two polls of an interrupt.
+const POLL_ROWS: usize = 8192;
+/// Number of records that are read from a segment together.
+const FETCH_ROWS: usize = 16 * 1024;

@@ -1,0 +1,300 @@
+//! Upkeep: seals tables, merges and checks segments, and enforces the limits.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Frozen, LocalFlowStore, TABLE};
+use crate::error_chain::Chain;
+use crate::store::history::flow_segment::FlowSegment;
+use crate::store::history::log::Log;
+use crate::store::history::names::Name;
+use crate::store::history::parquet_file::is_damage;
+use crate::store::history::retention::Part;
+use crate::store::history::worker::Maintain;
+use crate::store::history::{flow_merge, flow_segment, segment_folder};
+use crate::time::Timestamp;
+
+impl LocalFlowStore {
+    /// Writes frozen tables as segments, oldest first, until one fails.
+    pub(super) fn seal_frozen(&self) {
+        let _sealing = self.sealing.lock();
+        loop {
+            let Some(frozen) = self.state.read().frozen.first().cloned() else {
+                break;
+            };
+            let sealed = self.seal_one(&frozen);
+            self.is_failing.store(sealed.is_err(), Ordering::Relaxed);
+            if let Err(error) = sealed {
+                tracing::warn!(error = %Chain(&error), "cannot seal the history of flows");
+                break;
+            }
+        }
+        self.measure();
+        self.sealed.notify_all();
+    }
+
+    pub(super) fn seal_one(&self, frozen: &Arc<Frozen>) -> io::Result<()> {
+        let generation = frozen.generation;
+        let log = self.path.join(Name::Log(generation).to_string());
+        if !frozen.flows.is_empty() {
+            let name = Name::Segment(generation, generation);
+            let path = self.segment_path(name);
+            let unfinished = self.folder.unfinished(&format!("{TABLE}-{name}"));
+            let host = &self.folder.options.host;
+            segment_folder::commit(self.disk(), &unfinished, &path, |folder| {
+                flow_segment::write(self.disk(), folder, &frozen.flows, host, generation)
+            })?;
+            let segment = FlowSegment::open(self.disk(), &path, name)?;
+            let mut state = self.state.write();
+            state.frozen.retain(|other| !Arc::ptr_eq(other, frozen));
+            state.segments.push(Arc::new(segment));
+        } else {
+            let mut state = self.state.write();
+            state.frozen.retain(|other| !Arc::ptr_eq(other, frozen));
+        }
+        if frozen.is_log_damaged {
+            self.folder.set_aside(&log, TABLE)?;
+            return Ok(());
+        }
+        // If this fails, the next start finds a log that the segment replaces.
+        drop(self.disk().remove(&log));
+        Ok(())
+    }
+
+    /// Merges the segments of every hour that has ended.
+    pub(super) fn merge_hours(&self, now: Timestamp) {
+        loop {
+            let segments = self.state.read().segments.clone();
+            let Some(segments) = segments_of_an_hour(&segments, now) else {
+                return;
+            };
+            if let Err(error) = self.merge(&segments, now) {
+                tracing::warn!(error = %Chain(&error), "cannot merge segments of flows");
+                return;
+            }
+        }
+    }
+
+    /// Replaces consecutive segments by one.
+    pub(super) fn merge(&self, segments: &[Arc<FlowSegment>], now: Timestamp) -> io::Result<()> {
+        let _sealing = self.sealing.lock();
+        let Some(name) = flow_merge::merged_name(segments) else {
+            return Ok(());
+        };
+        let path = self.segment_path(name);
+        let unfinished = self.folder.unfinished(&format!("{TABLE}-{name}"));
+        let host = &self.folder.options.host;
+        let written = segment_folder::commit(self.disk(), &unfinished, &path, |folder| {
+            flow_merge::write(self.disk(), folder, segments, host)
+        });
+        if let Err(error) = written {
+            self.set_damaged_aside(segments, &error);
+            return Err(error);
+        }
+        let merged = Arc::new(FlowSegment::open(self.disk(), &path, name)?);
+        {
+            let mut state = self.state.write();
+            let is_merged = |segment: &Arc<FlowSegment>| {
+                segments.iter().any(|merged| Arc::ptr_eq(merged, segment))
+            };
+            let at = state
+                .segments
+                .iter()
+                .position(is_merged)
+                .unwrap_or_default();
+            state.segments.retain(|segment| !is_merged(segment));
+            state.segments.insert(at, merged);
+        }
+        for segment in segments {
+            let bytes = segment.flow_bytes() + segment.packet_bytes();
+            // If this fails, the next start finds a segment that the new one replaces.
+            drop(self.folder.replace(&segment.folder, bytes, now));
+        }
+        self.measure();
+        Ok(())
+    }
+
+    /// Sets the segments aside whose content is damaged, after an error of reading.
+    pub(super) fn set_damaged_aside(&self, segments: &[Arc<FlowSegment>], error: &io::Error) {
+        if is_damage(error) {
+            segments
+                .iter()
+                .for_each(|segment| self.check_content(segment));
+        }
+    }
+
+    /// Compares the content of all segments with their sums, and sets damaged ones aside.
+    pub fn check(&self) {
+        let segments = self.state.read().segments.clone();
+        segments
+            .iter()
+            .for_each(|segment| self.check_content(segment));
+    }
+
+    /// Sets a segment aside if its content differs from its sums.
+    pub(super) fn check_content(&self, segment: &Arc<FlowSegment>) {
+        match segment_folder::check(self.disk(), &segment.folder) {
+            Err(damage) if is_damage(&damage) => {
+                self.drop_segment(segment);
+                self.folder.report_damage(&segment.folder, TABLE, &damage);
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Checks the content of one segment that has not been checked since the store was opened.
+    pub(super) fn check_next(&self) {
+        let _sealing = self.sealing.lock();
+        let next = self.unchecked.lock().pop();
+        if let Some(segment) = next.and_then(|segment| segment.upgrade()) {
+            self.check_content(&segment);
+        }
+    }
+
+    pub(super) fn drop_segment(&self, segment: &Arc<FlowSegment>) {
+        let mut state = self.state.write();
+        state.segments.retain(|other| !Arc::ptr_eq(other, segment));
+    }
+
+    /// Removes what is too old, and the oldest of what is too large.
+    pub(super) fn enforce_limits(&self, now: Timestamp) {
+        let _sealing = self.sealing.lock();
+        let too_old = now.saturating_sub(self.folder.options.max_age).as_ms();
+        loop {
+            let oldest = self.state.read().segments.first().cloned();
+            let Some(oldest) = oldest.filter(|oldest| oldest.span.updated.1 < too_old) else {
+                break;
+            };
+            let bytes = oldest.flow_bytes() + oldest.packet_bytes();
+            if self.folder.replace(&oldest.folder, bytes, now).is_err() {
+                break;
+            }
+            self.evicted(&oldest);
+        }
+        self.measure();
+        while let Some(part) = self.folder.over() {
+            let done = match part {
+                Part::Flow => self.remove_oldest(),
+                Part::Packet => self.remove_oldest_packets(),
+                Part::Graph => false,
+            };
+            if !done {
+                break;
+            }
+            self.measure();
+        }
+    }
+
+    pub(super) fn remove_oldest(&self) -> bool {
+        let Some(oldest) = self.state.read().segments.first().cloned() else {
+            return false;
+        };
+        let is_removed = self.disk().remove(&oldest.folder).is_ok();
+        if is_removed {
+            self.evicted(&oldest);
+        }
+        is_removed
+    }
+
+    pub(super) fn evicted(&self, segment: &Arc<FlowSegment>) {
+        self.drop_segment(segment);
+        let mut state = self.state.write();
+        state.counts.evicted += segment.flow.rows() as u64;
+        let since = Timestamp::from_ms(segment.span.updated.1);
+        state.counts.complete_since = state.counts.complete_since.max(Some(since));
+    }
+
+    /// Removes the raw packets of the oldest segment that has any.
+    pub(super) fn remove_oldest_packets(&self) -> bool {
+        let segments = self.state.read().segments.clone();
+        let Some(oldest) = segments.iter().find(|segment| segment.packet.is_some()) else {
+            return false;
+        };
+        let removed = self.remove_packets(oldest);
+        if let Err(error) = &removed {
+            tracing::warn!(error = %Chain(error), "cannot remove old raw packets");
+        }
+        removed.is_ok()
+    }
+
+    pub(super) fn remove_packets(&self, segment: &Arc<FlowSegment>) -> io::Result<()> {
+        let folder = &segment.folder;
+        let mut sums = segment_folder::read_sums(self.disk(), folder)?;
+        sums.retain(|sum| sum.name != flow_segment::PACKET_FILE);
+        // A crash in between leaves a file that is not in the sums, which nothing reads.
+        segment_folder::write_sums(self.disk(), folder, &sums)?;
+        self.disk()
+            .remove(&folder.join(flow_segment::PACKET_FILE))?;
+        let without = FlowSegment::open(self.disk(), folder, segment.name)?;
+        let mut state = self.state.write();
+        for other in &mut state.segments {
+            if Arc::ptr_eq(other, segment) {
+                *other = Arc::new(without);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Updates the sizes that the limits apply to.
+    pub(super) fn measure(&self) {
+        let log = self.writer.lock().log.as_ref().map_or(0, Log::length);
+        let state = self.state.read();
+        let flows: u64 = state
+            .segments
+            .iter()
+            .map(|segment| segment.flow_bytes())
+            .sum();
+        let packets: u64 = state
+            .segments
+            .iter()
+            .map(|segment| segment.packet_bytes())
+            .sum();
+        self.folder.set_usage(Part::Flow, flows + log);
+        self.folder.set_usage(Part::Packet, packets);
+    }
+}
+
+impl Maintain for LocalFlowStore {
+    fn write(&self, now: Timestamp) {
+        if let Err(error) = self.sync_log(now) {
+            tracing::warn!(error = %Chain(&error), "cannot make the history of flows durable");
+        }
+    }
+
+    fn tidy(&self, now: Timestamp) {
+        let is_due = {
+            let state = self.state.read();
+            let since = state.recent.since();
+            since.is_some_and(|since| since.saturating_add(self.folder.options.seal) <= now)
+        };
+        if is_due {
+            self.freeze();
+        }
+        self.seal_frozen();
+        self.merge_hours(now);
+        self.check_next();
+        self.enforce_limits(now);
+        self.folder.remove_replaced(now);
+    }
+
+    fn set_background(&self) {
+        self.has_worker.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Returns the segments of an hour that has ended, if there are several.
+fn segments_of_an_hour(
+    segments: &[Arc<FlowSegment>],
+    now: Timestamp,
+) -> Option<Vec<Arc<FlowSegment>>> {
+    let hour = |segment: &FlowSegment| segment.span.updated.1.div_euclid(HOUR_MS);
+    let current = now.as_ms().div_euclid(HOUR_MS);
+    let mut groups = segments.chunk_by(|a, b| hour(a) == hour(b));
+    let due = groups.find(|group| group.len() > 1 && hour(&group[0]) < current)?;
+    Some(due.to_vec())
+}
+
+/// Milliseconds of an hour.
+const HOUR_MS: i64 = 3_600_000;

@@ -1,0 +1,274 @@
+//! `HistoryFolder`: the folder of a history, locked by one process.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use rustix::fs::FlockOperation;
+
+use super::disk::{Disk, OsDisk, Space};
+use super::options::HistoryOptions;
+use super::parquet_file::is_damage;
+use super::retention::{Part, Usage, space_limit};
+use super::worker::Signals;
+use crate::error_chain::Chain;
+use crate::store::StoreError;
+use crate::time::Timestamp;
+
+/// Folder of a history, locked against other processes until it is dropped.
+#[derive(Debug)]
+pub struct HistoryFolder {
+    pub(super) disk: Arc<dyn Disk>,
+    root: PathBuf,
+    pub(super) options: HistoryOptions,
+    flow_bytes: AtomicU64,
+    packet_bytes: AtomicU64,
+    graph_bytes: AtomicU64,
+    /// Replaced folders with the time at which they may be removed, and their sizes in bytes.
+    replaced: Mutex<Vec<(PathBuf, Timestamp, u64)>>,
+    damaged: Mutex<Vec<String>>,
+    damaged_bytes: AtomicU64,
+    pub(super) signals: Signals,
+    /// Lock on the folder, released with the file.
+    _lock: File,
+}
+
+impl HistoryFolder {
+    /// Opens or creates the folder and locks it. Removes what a crash has left unfinished.
+    ///
+    /// # Errors
+    /// Returns [`StoreError::InUse`] if another process has the folder, and [`StoreError::File`] if
+    /// it cannot be written.
+    pub fn open(root: &Path, options: HistoryOptions) -> Result<Arc<Self>, StoreError> {
+        Self::open_on(Arc::new(OsDisk), root, options)
+    }
+
+    pub(super) fn open_on(
+        disk: Arc<dyn Disk>,
+        root: &Path,
+        options: HistoryOptions,
+    ) -> Result<Arc<Self>, StoreError> {
+        let error = |action| {
+            let path = root.to_owned();
+            move |source| StoreError::File {
+                action,
+                path,
+                source,
+            }
+        };
+        disk.create_folder(root).map_err(error("create folder"))?;
+        let lock = lock(&root.join("LOCK"))?;
+        for name in [UNFINISHED, REPLACED] {
+            disk.remove(&root.join(name)).map_err(error("empty"))?;
+        }
+        for name in [UNFINISHED, REPLACED, DAMAGED] {
+            disk.create_folder(&root.join(name))
+                .map_err(error("create folder in"))?;
+        }
+        let damaged = disk.list(&root.join(DAMAGED)).map_err(error("list"))?;
+        let folder = Self {
+            root: root.to_owned(),
+            options,
+            flow_bytes: AtomicU64::new(0),
+            packet_bytes: AtomicU64::new(0),
+            graph_bytes: AtomicU64::new(0),
+            replaced: Mutex::default(),
+            damaged_bytes: AtomicU64::new(0),
+            damaged: Mutex::new(damaged),
+            signals: Signals::default(),
+            disk,
+            _lock: lock,
+        };
+        folder.measure_damaged();
+        Ok(Arc::new(folder))
+    }
+
+    /// Returns the path of the folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the names of the files and folders that were found damaged, in the folder `damaged`.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<String> {
+        self.damaged.lock().clone()
+    }
+
+    /// Returns the path of a table's folder.
+    pub(super) fn table(&self, table: &str) -> PathBuf {
+        self.root.join(table)
+    }
+
+    /// Returns the path at which a folder is written before it is committed.
+    pub(super) fn unfinished(&self, name: &str) -> PathBuf {
+        self.root.join(UNFINISHED).join(name)
+    }
+
+    /// Moves a file or folder that is no longer needed out of its table. It is removed later, so
+    /// that other programs can finish reading it.
+    pub(super) fn replace(&self, path: &Path, bytes: u64, now: Timestamp) -> io::Result<()> {
+        let Some(name) = path.file_name() else {
+            return Ok(());
+        };
+        let target = self.root.join(REPLACED).join(name);
+        self.disk.remove(&target)?;
+        self.disk.rename(path, &target)?;
+        self.replaced
+            .lock()
+            .push((target, now.saturating_add(REPLACED_FOR), bytes));
+        Ok(())
+    }
+
+    /// Removes replaced folders after their time.
+    pub(super) fn remove_replaced(&self, now: Timestamp) {
+        let mut replaced = self.replaced.lock();
+        replaced.retain(|(path, until, _)| {
+            // Also if the clock was set back.
+            let is_due = *until <= now || *until > now.saturating_add(REPLACED_FOR);
+            !(is_due && self.disk.remove(path).is_ok())
+        });
+    }
+
+    /// Moves a damaged file or folder aside, where nothing reads or removes it. Returns its name
+    /// there.
+    pub(super) fn set_aside(&self, path: &Path, table: &str) -> io::Result<String> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let folder = self.root.join(DAMAGED);
+        let used = self.disk.list(&folder)?;
+        let mut free = (0..).map(|number| match number {
+            0 => format!("{table}-{name}"),
+            number => format!("{table}-{name}.{number}"),
+        });
+        let name = free.find(|name| !used.contains(name)).unwrap_or_default();
+        self.disk.rename(path, &folder.join(&name))?;
+        self.damaged.lock().push(name.clone());
+        self.measure_damaged();
+        Ok(name)
+    }
+
+    /// Moves a damaged segment aside and names it in the log.
+    pub(super) fn report_damage(&self, path: &Path, table: &str, damage: &io::Error) {
+        match self.set_aside(path, table) {
+            Ok(name) => tracing::error!(
+                segment = %path.display(),
+                damage = %Chain(damage),
+                name,
+                "a segment of the history is damaged; it was moved to the folder \"damaged\""
+            ),
+            Err(error) => tracing::error!(
+                segment = %path.display(),
+                damage = %Chain(damage),
+                error = %Chain(&error),
+                "a segment of the history is damaged, and it cannot be moved"
+            ),
+        }
+    }
+
+    /// Reports a segment that cannot be opened. A damaged segment is moved aside; one of a newer
+    /// version is neither read nor removed.
+    pub(super) fn report_unreadable(&self, path: &Path, table: &str, error: &io::Error) {
+        if is_damage(error) {
+            self.report_damage(path, table, error);
+            return;
+        }
+        tracing::error!(
+            segment = %path.display(),
+            error = %Chain(error),
+            "cannot open a segment; it is ignored until the next start"
+        );
+    }
+
+    fn measure_damaged(&self) {
+        let bytes = bytes_below(&self.root.join(DAMAGED));
+        self.damaged_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Sets the size of a part, in bytes.
+    pub(super) fn set_usage(&self, part: Part, bytes: u64) {
+        let stored = match part {
+            Part::Flow => &self.flow_bytes,
+            Part::Packet => &self.packet_bytes,
+            Part::Graph => &self.graph_bytes,
+        };
+        stored.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the sizes of all parts.
+    pub(super) fn usage(&self) -> Usage {
+        let replaced = self.replaced.lock();
+        let replaced: u64 = replaced.iter().map(|(_, _, bytes)| bytes).sum();
+        Usage {
+            flow: self.flow_bytes.load(Ordering::Relaxed),
+            packet: self.packet_bytes.load(Ordering::Relaxed),
+            graph: self.graph_bytes.load(Ordering::Relaxed),
+            other: replaced.saturating_add(self.damaged_bytes.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Returns the part that must give up its oldest file because of the limits on size and free
+    /// space.
+    pub(super) fn over(&self) -> Option<Part> {
+        let usage = self.usage();
+        let options = &self.options;
+        let limit = match self.disk.space(&self.root) {
+            Ok(Space { free, total }) => space_limit(
+                options.max_bytes,
+                usage.total(),
+                free,
+                total,
+                options.min_free,
+            ),
+            Err(_) => options.max_bytes,
+        };
+        usage.over(limit)
+    }
+}
+
+/// Creates the lock file and locks it.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let opened = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
+    let file = opened.map_err(|source| StoreError::File {
+        action: "open",
+        path: path.to_owned(),
+        source,
+    })?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(error) => Err(StoreError::File {
+            action: "lock",
+            path: path.to_owned(),
+            source: error.into(),
+        }),
+    }
+}
+
+/// Returns the size of all files below a path, in bytes. What cannot be read counts as empty.
+pub(super) fn bytes_below(path: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return std::fs::symlink_metadata(path).map_or(0, |entry| entry.len());
+    };
+    entries
+        .flatten()
+        .map(|entry| bytes_below(&entry.path()))
+        .sum()
+}
+
+/// Folder of unfinished segments, emptied at every start.
+const UNFINISHED: &str = "new";
+/// Folder of segments that were replaced or have expired, removed after [`REPLACED_FOR`].
+const REPLACED: &str = "replaced";
+/// Folder of damaged files, which are never read or removed here.
+pub(super) const DAMAGED: &str = "damaged";
+/// Time for which other programs can read replaced files.
+const REPLACED_FOR: std::time::Duration = std::time::Duration::from_secs(600);

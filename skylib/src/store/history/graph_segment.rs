@@ -1,0 +1,549 @@
+//! Segments and snapshots of the graph: sealed Parquet files.
+//!
+//! | File | A row is | Order |
+//! |---|---|---|
+//! | `event.parquet` | a change, with the whole metadata after it | id, number |
+//! | `counter.parquet` | an update of nothing but counters; missing without such updates | id, number |
+//! | `element.parquet` (in a snapshot) | an element as of one event | id |
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::builder::{Int64Builder, StringBuilder};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
+
+use super::disk::Disk;
+use super::event_row::{COUNTER_KEYS, COUNTERS, EventKind, EventRow, parse_body};
+use super::flow_segment::{long, text};
+use super::names::Name;
+use super::parquet_file::{
+    Column, ColumnIndex, ColumnKind, PAGE_ROWS, ParquetFile, ParquetWriter, invalid, schema,
+};
+use super::segment_folder;
+use super::sorted_merge::{Rows, rows};
+use super::sums::Sum;
+use crate::graph::Metadata;
+use crate::value::{Text, Value};
+
+/// Columns of `event.parquet`.
+const EVENT_COLUMNS: &[Column] = &[
+    Column::new("ID", ColumnKind::Text).indexed(ColumnIndex::Bloom),
+    Column::new("Seq", ColumnKind::Number).indexed(ColumnIndex::Page),
+    Column::new("Born", ColumnKind::Number),
+    Column::new("Time", ColumnKind::Number).indexed(ColumnIndex::Page),
+    Column::new("Recorded", ColumnKind::Number),
+    Column::new("Event", ColumnKind::Text),
+    Column::new("Host", ColumnKind::Text),
+    Column::new("Origin", ColumnKind::Text),
+    Column::new("Type", ColumnKind::Text),
+    Column::new("Name", ColumnKind::Text),
+    Column::new("TID", ColumnKind::Text),
+    Column::new("RelationType", ColumnKind::Text),
+    Column::new("Parent", ColumnKind::Text),
+    Column::new("Child", ColumnKind::Text),
+    Column::new("CreatedAt", ColumnKind::Number),
+    Column::new("Revision", ColumnKind::Number),
+    Column::new("Body", ColumnKind::Unique),
+];
+
+/// Columns of `counter.parquet`.
+const COUNTER_COLUMNS: &[Column] = &[
+    Column::new("ID", ColumnKind::Text).indexed(ColumnIndex::Bloom),
+    Column::new("Seq", ColumnKind::Number).indexed(ColumnIndex::Page),
+    Column::new("Time", ColumnKind::Number).indexed(ColumnIndex::Page),
+    Column::new("Recorded", ColumnKind::Number),
+    Column::new("Host", ColumnKind::Text),
+    Column::new("Origin", ColumnKind::Text),
+    Column::new("CreatedAt", ColumnKind::Number),
+    Column::new("Revision", ColumnKind::Number),
+    Column::new("Metric.Collisions", ColumnKind::Counter),
+    Column::new("Metric.Last", ColumnKind::Number),
+    Column::new("Metric.Multicast", ColumnKind::Counter),
+    Column::new("Metric.RxBytes", ColumnKind::Counter),
+    Column::new("Metric.RxCompressed", ColumnKind::Counter),
+    Column::new("Metric.RxCrcErrors", ColumnKind::Counter),
+    Column::new("Metric.RxDropped", ColumnKind::Counter),
+    Column::new("Metric.RxErrors", ColumnKind::Counter),
+    Column::new("Metric.RxFifoErrors", ColumnKind::Counter),
+    Column::new("Metric.RxFrameErrors", ColumnKind::Counter),
+    Column::new("Metric.RxLengthErrors", ColumnKind::Counter),
+    Column::new("Metric.RxMissedErrors", ColumnKind::Counter),
+    Column::new("Metric.RxOverErrors", ColumnKind::Counter),
+    Column::new("Metric.RxPackets", ColumnKind::Counter),
+    Column::new("Metric.Start", ColumnKind::Number),
+    Column::new("Metric.TxAbortedErrors", ColumnKind::Counter),
+    Column::new("Metric.TxBytes", ColumnKind::Counter),
+    Column::new("Metric.TxCarrierErrors", ColumnKind::Counter),
+    Column::new("Metric.TxCompressed", ColumnKind::Counter),
+    Column::new("Metric.TxDropped", ColumnKind::Counter),
+    Column::new("Metric.TxErrors", ColumnKind::Counter),
+    Column::new("Metric.TxFifoErrors", ColumnKind::Counter),
+    Column::new("Metric.TxHeartbeatErrors", ColumnKind::Counter),
+    Column::new("Metric.TxPackets", ColumnKind::Counter),
+    Column::new("Metric.TxWindowErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.Collisions", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.Last", ColumnKind::Number),
+    Column::new("LastUpdateMetric.Multicast", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.RxBytes", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.RxCompressed", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.RxCrcErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.RxDropped", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.RxErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.RxFifoErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.RxFrameErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.RxLengthErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.RxMissedErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.RxOverErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.RxPackets", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.Start", ColumnKind::Number),
+    Column::new("LastUpdateMetric.TxAbortedErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.TxBytes", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.TxCarrierErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.TxCompressed", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.TxDropped", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.TxErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.TxFifoErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.TxHeartbeatErrors", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.TxPackets", ColumnKind::Counter),
+    Column::new("LastUpdateMetric.TxWindowErrors", ColumnKind::Counter),
+];
+
+/// Number of columns before the counters.
+const COUNTER_HEAD: usize = 8;
+
+const EVENT_FILE: &str = "event.parquet";
+const COUNTER_FILE: &str = "counter.parquet";
+const ELEMENT_FILE: &str = "element.parquet";
+
+/// Extreme values of a file, for planning; times in Unix milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GraphSpan {
+    /// Earliest and latest time of an element in any event.
+    pub(super) time: (i64, i64),
+    /// Earliest and latest time of the recorder.
+    pub(super) recorded: (i64, i64),
+    /// Highest number of an event.
+    pub(super) seq: i64,
+}
+
+impl GraphSpan {
+    /// Span of nothing, the neutral element of [`GraphSpan::join`].
+    pub(super) const EMPTY: Self = Self {
+        time: (i64::MAX, i64::MIN),
+        recorded: (i64::MAX, i64::MIN),
+        seq: 0,
+    };
+
+    pub(super) fn of(row: &EventRow) -> Self {
+        Self {
+            time: (row.time, row.time),
+            recorded: (row.recorded, row.recorded),
+            seq: row.seq,
+        }
+    }
+
+    /// Returns the span of two parts together.
+    pub(super) fn join(self, other: Self) -> Self {
+        let both = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
+        Self {
+            time: both(self.time, other.time),
+            recorded: both(self.recorded, other.recorded),
+            seq: self.seq.max(other.seq),
+        }
+    }
+
+    fn properties(&self, host: &str, name: Name) -> Vec<(&'static str, String)> {
+        let (first, last) = match name {
+            Name::Segment(first, last) => (first, last),
+            Name::Log(last) | Name::Snapshot(last) => (last, last),
+        };
+        vec![
+            ("skyd.table", "graph".to_owned()),
+            ("skyd.host", host.to_owned()),
+            ("skyd.generations", format!("{first}-{last}")),
+            ("skyd.from", self.time.0.to_string()),
+            ("skyd.to", self.time.1.to_string()),
+            ("skyd.recorded_from", self.recorded.0.to_string()),
+            ("skyd.recorded_to", self.recorded.1.to_string()),
+            ("skyd.seq", self.seq.to_string()),
+        ]
+    }
+
+    fn read(file: &ParquetFile) -> io::Result<Self> {
+        let number = |key: &str| {
+            let number = file.number(key);
+            number.ok_or_else(|| invalid(format!("the property {key} is missing or invalid")))
+        };
+        Ok(Self {
+            time: (number("skyd.from")?, number("skyd.to")?),
+            recorded: (number("skyd.recorded_from")?, number("skyd.recorded_to")?),
+            seq: number("skyd.seq")?,
+        })
+    }
+}
+
+/// Segment or snapshot of the graph that is open for reading.
+#[derive(Debug)]
+pub(super) struct GraphSegment {
+    pub(super) name: Name,
+    pub(super) folder: PathBuf,
+    pub(super) span: GraphSpan,
+    /// Events of a segment, elements of a snapshot.
+    pub(super) event: ParquetFile,
+    pub(super) counter: Option<ParquetFile>,
+}
+
+/// Writes the files of a segment or a snapshot into an empty folder, from rows in the order of ids
+/// and numbers. Returns their checksums.
+pub(super) fn write(
+    disk: &dyn Disk,
+    folder: &Path,
+    name: Name,
+    host: &str,
+    span: GraphSpan,
+    rows: impl FnOnce(&mut GraphWriter<'_>) -> io::Result<()>,
+) -> io::Result<Vec<Sum>> {
+    let file = match name {
+        Name::Snapshot(_) => ELEMENT_FILE,
+        Name::Segment(..) | Name::Log(_) => EVENT_FILE,
+    };
+    let properties = span.properties(host, name);
+    let mut writer = GraphWriter {
+        disk,
+        folder,
+        event: ParquetWriter::create(disk, folder, file, EVENT_COLUMNS, &properties)?,
+        counter: None,
+        events: Vec::new(),
+        counters: Vec::new(),
+    };
+    rows(&mut writer)?;
+    writer.flush()?;
+    let mut sums = vec![writer.event.finish()?];
+    if let Some(counter) = writer.counter {
+        sums.push(counter.finish()?);
+    }
+    Ok(sums)
+}
+
+/// Writer of the files of a segment or a snapshot.
+pub(super) struct GraphWriter<'a> {
+    disk: &'a dyn Disk,
+    folder: &'a Path,
+    event: ParquetWriter,
+    counter: Option<ParquetWriter>,
+    events: Vec<EventRow>,
+    counters: Vec<EventRow>,
+}
+
+impl GraphWriter<'_> {
+    /// Appends a row.
+    pub(super) fn push(&mut self, row: EventRow) -> io::Result<()> {
+        let rows = if row.is_counter {
+            &mut self.counters
+        } else {
+            &mut self.events
+        };
+        rows.push(row);
+        if rows.len() == PAGE_ROWS {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.event.write(&event_batch(&self.events))?;
+        self.events.clear();
+        if !self.counters.is_empty() {
+            let file = match &mut self.counter {
+                Some(file) => file,
+                None => {
+                    let name = COUNTER_FILE;
+                    self.counter.insert(ParquetWriter::create(
+                        self.disk,
+                        self.folder,
+                        name,
+                        COUNTER_COLUMNS,
+                        &[],
+                    )?)
+                }
+            };
+            file.write(&counter_batch(&self.counters))?;
+            self.counters.clear();
+        }
+        Ok(())
+    }
+}
+
+fn event_batch(rows: &[EventRow]) -> RecordBatch {
+    fn texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
+        Arc::new(values.collect::<StringArray>())
+    }
+    let numbers = |value: fn(&EventRow) -> i64| -> ArrayRef {
+        Arc::new(rows.iter().map(value).collect::<Int64Array>())
+    };
+    let some = |text: &'_ Text| (!text.is_empty()).then(|| text.to_string());
+    let metadata: Vec<Metadata> = rows
+        .iter()
+        .map(|row| row.body.as_deref().map(parse_body).unwrap_or_default())
+        .collect();
+    let of_metadata = |key: &'static str| -> ArrayRef {
+        let values = metadata.iter().map(|metadata| match metadata.get(key) {
+            Some(Value::Text(text)) => Some(text.as_str()),
+            _ => None,
+        });
+        texts(values)
+    };
+    let hosts: Vec<_> = rows.iter().map(|row| some(&row.host)).collect();
+    let origins: Vec<_> = rows.iter().map(|row| some(&row.origin)).collect();
+    let parents = rows
+        .iter()
+        .map(|row| row.ends.as_ref().map(|(parent, _)| parent.as_str()));
+    let children = rows
+        .iter()
+        .map(|row| row.ends.as_ref().map(|(_, child)| child.as_str()));
+    let arrays: Vec<ArrayRef> = vec![
+        texts(rows.iter().map(|row| Some(row.id.as_str()))),
+        numbers(|row| row.seq),
+        numbers(|row| if row.born == 0 { row.seq } else { row.born }),
+        numbers(|row| row.time),
+        numbers(|row| row.recorded),
+        texts(rows.iter().map(|row| Some(row.event.name()))),
+        texts(hosts.iter().map(Option::as_deref)),
+        texts(origins.iter().map(Option::as_deref)),
+        of_metadata("Type"),
+        of_metadata("Name"),
+        of_metadata("TID"),
+        of_metadata("RelationType"),
+        texts(parents),
+        texts(children),
+        numbers(|row| row.created_at),
+        numbers(|row| row.revision),
+        texts(rows.iter().map(|row| row.body.as_deref())),
+    ];
+    RecordBatch::try_new(schema(EVENT_COLUMNS), arrays)
+        .expect("the arrays have the types and the length of the columns")
+}
+
+fn counter_batch(rows: &[EventRow]) -> RecordBatch {
+    let mut ids = StringBuilder::new();
+    let (mut hosts, mut origins) = (StringBuilder::new(), StringBuilder::new());
+    let mut head: [Int64Builder; 5] = Default::default();
+    let mut counters: Vec<Int64Builder> = (COUNTER_HEAD..COUNTER_COLUMNS.len())
+        .map(|_| Int64Builder::new())
+        .collect();
+    for row in rows {
+        ids.append_value(row.id.as_str());
+        hosts.append_value(row.host.as_str());
+        origins.append_value(row.origin.as_str());
+        let numbers = [
+            row.seq,
+            row.time,
+            row.recorded,
+            row.created_at,
+            row.revision,
+        ];
+        for (builder, number) in head.iter_mut().zip(numbers) {
+            builder.append_value(number);
+        }
+        let body = row.body.as_deref().map(parse_body).unwrap_or_default();
+        let values = COUNTER_KEYS.iter().flat_map(|key| {
+            let object = match body.get(key) {
+                Some(Value::Map(object)) => Some(object),
+                _ => None,
+            };
+            COUNTERS.iter().map(move |name| match object?.get(name) {
+                Some(Value::Int(number)) => Some(*number),
+                _ => None,
+            })
+        });
+        for (builder, value) in counters.iter_mut().zip(values) {
+            builder.append_option(value);
+        }
+    }
+    let [mut seq, mut time, mut recorded, mut created, mut revision] = head;
+    let mut arrays: Vec<ArrayRef> = vec![
+        Arc::new(ids.finish()),
+        Arc::new(seq.finish()),
+        Arc::new(time.finish()),
+        Arc::new(recorded.finish()),
+        Arc::new(hosts.finish()),
+        Arc::new(origins.finish()),
+        Arc::new(created.finish()),
+        Arc::new(revision.finish()),
+    ];
+    arrays.extend(
+        counters
+            .iter_mut()
+            .map(|builder| Arc::new(builder.finish()) as ArrayRef),
+    );
+    RecordBatch::try_new(schema(COUNTER_COLUMNS), arrays)
+        .expect("the arrays have the types and the length of the columns")
+}
+
+impl GraphSegment {
+    /// Opens a committed segment or snapshot and reads the footers of its files.
+    ///
+    /// # Errors
+    /// Returns an error if a file is missing, has another length than when it was written, or has
+    /// an invalid footer.
+    pub(super) fn open(disk: &dyn Disk, folder: &Path, name: Name) -> io::Result<Self> {
+        let sums = segment_folder::read_sums(disk, folder)?;
+        let first = match name {
+            Name::Snapshot(_) => ELEMENT_FILE,
+            Name::Segment(..) | Name::Log(_) => EVENT_FILE,
+        };
+        let has_counters = sums.iter().any(|sum| sum.name == COUNTER_FILE);
+        let event = segment_folder::open_file(disk, folder, &sums, first)?;
+        let counter = has_counters
+            .then(|| segment_folder::open_file(disk, folder, &sums, COUNTER_FILE))
+            .transpose()?;
+        Ok(Self {
+            name,
+            folder: folder.to_owned(),
+            span: GraphSpan::read(&event)?,
+            event,
+            counter,
+        })
+    }
+
+    /// Returns the size in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.event.bytes() + self.counter.as_ref().map_or(0, ParquetFile::bytes)
+    }
+
+    /// Returns the number of rows of each file.
+    pub(super) fn file_rows(&self) -> Vec<(&'static str, usize)> {
+        let first = match self.name {
+            Name::Snapshot(_) => "element",
+            Name::Segment(..) | Name::Log(_) => "event",
+        };
+        let mut rows = vec![(first, self.event.rows())];
+        rows.extend(
+            self.counter
+                .as_ref()
+                .map(|counter| ("counter", counter.rows())),
+        );
+        rows
+    }
+
+    /// Returns the number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.event.rows() + self.counter.as_ref().map_or(0, ParquetFile::rows)
+    }
+
+    /// Reads all rows, events and counters each in the order of ids and numbers.
+    pub(super) fn inputs(&self) -> io::Result<Vec<Rows<(Text, i64), EventRow>>> {
+        let mut inputs = vec![rows(&self.event, event_rows)?];
+        if let Some(counter) = &self.counter {
+            inputs.push(rows(counter, counter_rows)?);
+        }
+        Ok(inputs)
+    }
+}
+
+fn missing() -> io::Error {
+    invalid("a column is missing".to_owned())
+}
+
+fn event_rows(batch: &RecordBatch) -> io::Result<Vec<((Text, i64), EventRow)>> {
+    let texts = |name: &str| text(batch, name).ok_or_else(missing);
+    let numbers = |name: &str| long(batch, name).ok_or_else(missing);
+    let (id, event, host) = (texts("ID")?, texts("Event")?, texts("Host")?);
+    let (origin, body) = (texts("Origin")?, texts("Body")?);
+    let (parent, child) = (texts("Parent")?, texts("Child")?);
+    let (seq, born, time) = (numbers("Seq")?, numbers("Born")?, numbers("Time")?);
+    let (recorded, created) = (numbers("Recorded")?, numbers("CreatedAt")?);
+    let revision = numbers("Revision")?;
+    let optional = |array: &StringArray, index: usize| -> Text {
+        if array.is_null(index) {
+            Text::default()
+        } else {
+            array.value(index).into()
+        }
+    };
+    let row = |index: usize| {
+        let kind = EventKind::from_name(event.value(index));
+        let event = kind.ok_or_else(|| invalid("an event has an unknown kind".to_owned()))?;
+        let row = EventRow {
+            id: id.value(index).into(),
+            seq: seq.value(index),
+            born: born.value(index),
+            time: time.value(index),
+            recorded: recorded.value(index),
+            event,
+            host: optional(host, index),
+            origin: optional(origin, index),
+            created_at: created.value(index),
+            revision: revision.value(index),
+            ends: event
+                .is_edge()
+                .then(|| (optional(parent, index), optional(child, index))),
+            body: body.is_valid(index).then(|| body.value(index).into()),
+            is_counter: false,
+        };
+        Ok(((row.id.clone(), row.seq), row))
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
+fn counter_rows(batch: &RecordBatch) -> io::Result<Vec<((Text, i64), EventRow)>> {
+    let texts = |name: &str| text(batch, name).ok_or_else(missing);
+    let numbers = |name: &str| long(batch, name).ok_or_else(missing);
+    let (id, host, origin) = (texts("ID")?, texts("Host")?, texts("Origin")?);
+    let (seq, time, recorded) = (numbers("Seq")?, numbers("Time")?, numbers("Recorded")?);
+    let (created, revision) = (numbers("CreatedAt")?, numbers("Revision")?);
+    let mut counters = Vec::new();
+    for key in COUNTER_KEYS {
+        let columns = COUNTERS
+            .iter()
+            .map(|name| numbers(&format!("{key}.{name}")));
+        counters.push((key, columns.collect::<io::Result<Vec<_>>>()?));
+    }
+    let row = |index: usize| {
+        let mut body = Metadata::new();
+        for (key, columns) in &counters {
+            let values = COUNTERS.iter().zip(columns);
+            let values = values.filter(|(_, column)| column.is_valid(index));
+            let object: Metadata = values
+                .map(|(name, column)| (*name, Value::Int(column.value(index))))
+                .collect();
+            if !object.is_empty() {
+                body.set(key, object);
+            }
+        }
+        let row = EventRow {
+            id: id.value(index).into(),
+            seq: seq.value(index),
+            born: 0,
+            time: time.value(index),
+            recorded: recorded.value(index),
+            event: EventKind::NodeUpdated,
+            host: host.value(index).into(),
+            origin: origin.value(index).into(),
+            created_at: created.value(index),
+            revision: revision.value(index),
+            ends: None,
+            body: serde_json::to_string(&body).ok().map(Arc::from),
+            is_counter: true,
+        };
+        Ok(((row.id.clone(), row.seq), row))
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_have_their_columns() {
+        let names = COUNTER_KEYS
+            .iter()
+            .flat_map(|key| COUNTERS.iter().map(move |name| format!("{key}.{name}")));
+        let columns = COUNTER_COLUMNS[COUNTER_HEAD..]
+            .iter()
+            .map(|column| column.name);
+        assert_eq!(names.collect::<Vec<_>>(), columns.collect::<Vec<_>>());
+    }
+}

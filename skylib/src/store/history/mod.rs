@@ -1,0 +1,63 @@
+//! History on the local disk: flows and the graph of a day or a month, without any other service.
+//!
+//! The folder contains logs of the newest records and Parquet files of the rest, which DuckDB,
+//! Polars, pandas, and ClickHouse read while the program runs; `docs/history.md` describes the files.
+//!
+//! ```text
+//! <folder>/
+//!   LOCK                      lock of the process that writes
+//!   new/                      unfinished segments, removed at every start
+//!   replaced/                 merged or expired segments, removed after ten minutes
+//!   damaged/                  damaged files, set aside
+//!   flow/   log-<generation>  newest updates
+//!           seg-<generation>-<generation>/   flow.parquet metric.parquet [packet.parquet] sums
+//!   graph/  log-<generation>
+//!           seg-<generation>-<generation>/   event.parquet [counter.parquet] sums
+//!           snap-<generation>/               element.parquet sums
+//! ```
+//!
+//! | Concern | Files |
+//! |---|---|
+//! | file operations, locks, quarantine | `disk` `folder` `segment_folder` `log` |
+//! | formats (pure) | `frame` `names` `sums` `flow_columns` |
+//! | Parquet | `parquet_file` `sorted_merge` `flow_segment` `flow_merge` |
+//! | flows | `recent_flows` `flow_scan` `flow_store` |
+//! | graph | `event_row` `graph_fold` (pure) `graph_segment` `graph_history` |
+//! | threads, report | `worker` `report` |
+//! | limits (pure) | `retention` `recorder_clock` `options` |
+
+mod disk;
+mod event_row;
+mod flow_columns;
+mod flow_merge;
+mod flow_scan;
+mod flow_segment;
+mod flow_store;
+mod folder;
+mod frame;
+mod graph_fold;
+mod graph_history;
+mod graph_segment;
+mod log;
+mod names;
+mod options;
+mod parquet_file;
+mod recent_flows;
+mod recorder_clock;
+mod report;
+mod retention;
+mod segment_folder;
+mod sorted_merge;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod uuid_set;
+mod worker;
+
+pub(crate) use self::flow_columns::flow_batch;
+pub use self::flow_store::LocalFlowStore;
+pub use self::folder::HistoryFolder;
+pub use self::graph_history::LocalHistory;
+pub use self::options::HistoryOptions;
+pub use self::report::{HistoryReport, LogReport, SegmentReport};
+pub use self::worker::maintain_in_background;

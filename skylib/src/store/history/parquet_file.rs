@@ -1,0 +1,516 @@
+//! Parquet files of the history: columns, writer settings, and selective reading.
+//!
+//! Columns are flat and have the names of query keys, such as `Network.A`. Files are compressed with
+//! zstd level 1; counters are stored with split bytes (`BYTE_STREAM_SPLIT`), times and numbers as
+//! differences (`DELTA_BINARY_PACKED`), repeated text with a dictionary.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+};
+use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, PageIndexPolicy};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::schema::types::ColumnPath;
+
+use super::disk::{Disk, SummedFile};
+use super::sums::Sum;
+
+/// Column of a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column {
+    /// Name: the key of queries.
+    pub(super) name: &'static str,
+    /// Type and encoding.
+    pub(super) kind: ColumnKind,
+    /// Index with which readers skip parts of the file.
+    pub(super) index: ColumnIndex,
+}
+
+/// Type and encoding of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ColumnKind {
+    /// Text that repeats.
+    Text,
+    /// Text that is different in most rows.
+    Unique,
+    /// Counter or duration, 64 bits.
+    Counter,
+    /// Time in Unix milliseconds, sequence number, or ordinal, 64 bits.
+    Number,
+    /// Small number, 32 bits.
+    Small,
+    /// Row of another file, 32 bits, ascending.
+    Ordinal,
+    /// Bytes.
+    Binary,
+}
+
+/// Index with which readers skip parts of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ColumnIndex {
+    /// Minimum and maximum of each row group.
+    Chunk,
+    /// Minimum and maximum of each page.
+    Page,
+    /// Minimum and maximum of each page, and a Bloom filter of each row group.
+    Bloom,
+}
+
+impl Column {
+    pub(super) const fn new(name: &'static str, kind: ColumnKind) -> Self {
+        Self {
+            name,
+            kind,
+            index: ColumnIndex::Chunk,
+        }
+    }
+
+    pub(super) const fn indexed(self, index: ColumnIndex) -> Self {
+        Self { index, ..self }
+    }
+
+    fn field(&self) -> Field {
+        let data_type = match self.kind {
+            ColumnKind::Text | ColumnKind::Unique => DataType::Utf8,
+            ColumnKind::Counter | ColumnKind::Number => DataType::Int64,
+            ColumnKind::Small | ColumnKind::Ordinal => DataType::Int32,
+            ColumnKind::Binary => DataType::Binary,
+        };
+        Field::new(self.name, data_type, true)
+    }
+}
+
+/// Returns the Arrow schema of columns.
+pub(super) fn schema(columns: &[Column]) -> SchemaRef {
+    let fields: Vec<Field> = columns.iter().map(Column::field).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Writer of one Parquet file of a segment.
+pub(super) struct ParquetWriter {
+    name: &'static str,
+    writer: ArrowWriter<SummedFile>,
+}
+
+impl ParquetWriter {
+    /// Creates a file in a folder. `properties` are stored in its footer.
+    pub(super) fn create(
+        disk: &dyn Disk,
+        folder: &Path,
+        name: &'static str,
+        columns: &[Column],
+        properties: &[(&str, String)],
+    ) -> io::Result<Self> {
+        let file = SummedFile::create(disk, &folder.join(name))?;
+        let options = ArrowWriterOptions::new()
+            .with_properties(writer_properties(columns, properties))
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(file, schema(columns), options);
+        Ok(Self {
+            name,
+            writer: writer.map_err(into_io)?,
+        })
+    }
+
+    /// Appends rows.
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> io::Result<()> {
+        self.writer.write(rows).map_err(into_io)
+    }
+
+    /// Writes the footer and makes the file durable. Returns its checksum.
+    pub(super) fn finish(self) -> io::Result<Sum> {
+        let file = self.writer.into_inner().map_err(into_io)?;
+        let (crc, length) = file.finish()?;
+        Ok(Sum {
+            name: self.name.to_owned(),
+            crc,
+            length,
+        })
+    }
+}
+
+fn writer_properties(columns: &[Column], properties: &[(&str, String)]) -> WriterProperties {
+    let own = [
+        ("skyd.schema", SCHEMA.to_string()),
+        ("skyd.version", VERSION.to_owned()),
+    ];
+    let pairs = own.iter().chain(properties);
+    let pairs = pairs.map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone()));
+    let level = ZstdLevel::try_new(1).unwrap_or_default();
+    let mut builder = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_key_value_metadata(Some(pairs.collect()));
+    for column in columns {
+        let path = ColumnPath::new(vec![column.name.to_owned()]);
+        builder = match column.kind {
+            ColumnKind::Text => builder,
+            ColumnKind::Unique | ColumnKind::Binary => {
+                builder.set_column_dictionary_enabled(path.clone(), false)
+            }
+            ColumnKind::Counter => builder
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path.clone(), Encoding::BYTE_STREAM_SPLIT),
+            ColumnKind::Number | ColumnKind::Ordinal => builder
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED),
+            ColumnKind::Small => builder,
+        };
+        if column.index != ColumnIndex::Chunk {
+            builder = builder.set_column_statistics_enabled(path.clone(), EnabledStatistics::Page);
+        }
+        if column.index == ColumnIndex::Bloom {
+            builder = builder
+                .set_column_bloom_filter_enabled(path.clone(), true)
+                .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
+                .set_column_bloom_filter_max_ndv(path, ROW_GROUP_ROWS as u64);
+        }
+    }
+    builder.build()
+}
+
+/// Parquet file that is open for reading. Reads are positioned, so threads can share it, and it can
+/// still be read after its removal.
+#[derive(Clone, Debug)]
+pub(super) struct ParquetFile {
+    file: Arc<File>,
+    metadata: ArrowReaderMetadata,
+    bytes: u64,
+}
+
+impl ParquetFile {
+    /// Opens a file and reads its footer.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read, is not a Parquet file, or has more rows than
+    /// this version writes.
+    pub(super) fn open(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        let file = SharedFile(Arc::new(disk.open(path)?));
+        let bytes = file.0.metadata()?.len();
+        let options = ArrowReaderOptions::new()
+            .with_page_index_policy(PageIndexPolicy::Optional)
+            .with_skip_arrow_metadata(true);
+        let metadata = ArrowReaderMetadata::load(&file, options).map_err(into_io)?;
+        let groups = metadata.metadata().row_groups();
+        let is_too_large = |rows: i64| !(0..=MAX_ROWS).contains(&rows);
+        let rows: i64 = groups
+            .iter()
+            .map(|group| group.num_rows())
+            .fold(0, i64::saturating_add);
+        if is_too_large(rows) || groups.iter().any(|group| is_too_large(group.num_rows())) {
+            return Err(invalid(format!(
+                "{rows} rows exceed the limit of {MAX_ROWS}"
+            )));
+        }
+        let opened = Self {
+            file: file.0,
+            metadata,
+            bytes,
+        };
+        match opened
+            .property("skyd.schema")
+            .and_then(|text| text.parse::<u32>().ok())
+        {
+            Some(found) if found <= SCHEMA => Ok(opened),
+            Some(found) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("format {found} is newer than the supported format {SCHEMA}"),
+            )),
+            None => Err(invalid("the property skyd.schema is missing".to_owned())),
+        }
+    }
+
+    /// Returns a property of the footer.
+    pub(super) fn property(&self, key: &str) -> Option<&str> {
+        let properties = self
+            .metadata
+            .metadata()
+            .file_metadata()
+            .key_value_metadata()?;
+        let pair = properties.iter().find(|pair| pair.key == key)?;
+        pair.value.as_deref()
+    }
+
+    /// Returns an integer property of the footer.
+    pub(super) fn number(&self, key: &str) -> Option<i64> {
+        self.property(key)?.parse().ok()
+    }
+
+    /// Returns the number of rows.
+    pub(super) fn rows(&self) -> usize {
+        let groups = self.metadata.metadata().row_groups();
+        let rows: i64 = groups.iter().map(|group| group.num_rows()).sum();
+        usize::try_from(rows).unwrap_or_default()
+    }
+
+    /// Returns the length in bytes.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Reads columns, of all rows or of a selection. Unknown columns are ignored.
+    pub(super) fn batches(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        selection: Option<RowSelection>,
+    ) -> io::Result<ParquetRecordBatchReader> {
+        let fields = self.metadata.schema().fields().iter().enumerate();
+        // By position: the names have dots, which `ProjectionMask::columns` takes for groups.
+        let roots = fields
+            .filter(|(_, field)| wanted(field.name()))
+            .map(|(root, _)| root);
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
+        let file = SharedFile(Arc::clone(&self.file));
+        let mut builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+                .with_batch_size(PAGE_ROWS)
+                .with_projection(mask);
+        if let Some(selection) = selection {
+            builder = builder.with_row_selection(selection);
+        }
+        builder.build().map_err(into_io)
+    }
+
+    /// Returns a reader of a row group's index, for each row group with its range of rows.
+    pub(super) fn groups(&self) -> impl Iterator<Item = RowGroup<'_>> {
+        let mut next = 0;
+        let groups = self.metadata.metadata().row_groups().iter().enumerate();
+        groups.map(move |(number, group)| {
+            let first = next;
+            next += usize::try_from(group.num_rows()).unwrap_or_default();
+            RowGroup {
+                file: self,
+                number,
+                rows: first..next,
+            }
+        })
+    }
+
+    fn column(&self, name: &str) -> Option<usize> {
+        let mut fields = self.metadata.schema().fields().iter();
+        fields.position(|field| field.name() == name)
+    }
+}
+
+/// Indexes of a row group.
+pub(super) struct RowGroup<'a> {
+    file: &'a ParquetFile,
+    number: usize,
+    /// Rows of the file that belong to the group.
+    pub(super) rows: std::ops::Range<usize>,
+}
+
+impl RowGroup<'_> {
+    /// Returns the ranges of rows whose pages may contain a text in a column.
+    pub(super) fn rows_with_text(&self, column: &str, text: &str) -> Vec<std::ops::Range<usize>> {
+        let Some(root) = self.file.column(column) else {
+            return Vec::new();
+        };
+        if !self.bloom_allows(root, text) {
+            return Vec::new();
+        }
+        self.pages(root, |index, page| match index {
+            ColumnIndexMetaData::BYTE_ARRAY(index) => {
+                let least = index.min_value(page);
+                let most = index.max_value(page);
+                // Long values are truncated: the maximum is then rounded up, the minimum down.
+                least.is_none_or(|least| least <= text.as_bytes())
+                    && most.is_none_or(|most| most >= text.as_bytes())
+            }
+            _ => true,
+        })
+    }
+
+    /// Returns the ranges of rows whose pages may contain a number of a range in a column.
+    pub(super) fn rows_with_number(
+        &self,
+        column: &str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Vec<std::ops::Range<usize>> {
+        let Some(root) = self.file.column(column) else {
+            return Vec::new();
+        };
+        self.pages(root, |index, page| match index {
+            ColumnIndexMetaData::INT64(index) => {
+                let least = index.min_value(page);
+                let most = index.max_value(page);
+                least.is_none_or(|least| least <= range.end())
+                    && most.is_none_or(|most| most >= range.start())
+            }
+            ColumnIndexMetaData::INT32(index) => {
+                let least = index.min_value(page).copied().map(i64::from);
+                let most = index.max_value(page).copied().map(i64::from);
+                least.is_none_or(|least| least <= *range.end())
+                    && most.is_none_or(|most| most >= *range.start())
+            }
+            _ => true,
+        })
+    }
+
+    /// Returns the ranges of rows whose pages pass a test of their statistics; all rows without a
+    /// page index.
+    fn pages(
+        &self,
+        root: usize,
+        test: impl Fn(&ColumnIndexMetaData, usize) -> bool,
+    ) -> Vec<std::ops::Range<usize>> {
+        let metadata = self.file.metadata.metadata();
+        let index = metadata.column_index();
+        let index = index.and_then(|groups| groups.get(self.number)?.get(root));
+        let offsets = metadata.offset_index();
+        let offsets = offsets.and_then(|groups| groups.get(self.number)?.get(root));
+        let (Some(index), Some(offsets)) = (index, offsets) else {
+            return vec![self.rows.clone()];
+        };
+        let pages = offsets.page_locations();
+        if index.num_pages() != pages.len() as u64 {
+            return vec![self.rows.clone()];
+        }
+        let start = |page: usize| {
+            let first = pages.get(page).map(|page| page.first_row_index);
+            let first = first.and_then(|row| usize::try_from(row).ok());
+            first.map_or(self.rows.end, |row| {
+                (self.rows.start + row).min(self.rows.end)
+            })
+        };
+        let hits = (0..pages.len()).filter(|page| !index.is_null_page(*page) && test(index, *page));
+        hits.map(|page| start(page)..start(page + 1)).collect()
+    }
+
+    fn bloom_allows(&self, root: usize, text: &str) -> bool {
+        let file = SharedFile(Arc::clone(&self.file.file));
+        let metadata = self.file.metadata.clone();
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+        match builder.get_row_group_column_bloom_filter(self.number, root) {
+            Ok(Some(filter)) => filter.check(text),
+            Ok(None) | Err(_) => true,
+        }
+    }
+}
+
+/// Returns a selection of ascending ranges of rows; ranges may touch or overlap.
+pub(super) fn selection(
+    ranges: impl IntoIterator<Item = std::ops::Range<usize>>,
+    rows: usize,
+) -> RowSelection {
+    let mut selectors: Vec<RowSelector> = Vec::new();
+    let mut next = 0;
+    for range in ranges {
+        let (start, end) = (range.start.max(next), range.end.min(rows));
+        if start >= end {
+            continue;
+        }
+        if start > next {
+            selectors.push(RowSelector::skip(start - next));
+        }
+        selectors.push(RowSelector::select(end - start));
+        next = end;
+    }
+    if next < rows {
+        selectors.push(RowSelector::skip(rows - next));
+    }
+    selectors.into()
+}
+
+/// File read by position.
+#[derive(Clone, Debug)]
+struct SharedFile(Arc<File>);
+
+impl Length for SharedFile {
+    fn len(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl ChunkReader for SharedFile {
+    type T = io::BufReader<PositionedReader>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(io::BufReader::new(PositionedReader {
+            file: Arc::clone(&self.0),
+            at: start,
+        }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        // The length comes from the file: never more is allocated than the file has.
+        let end = start.saturating_add(length as u64);
+        if end > self.len() {
+            return Err(ParquetError::EOF(format!(
+                "the file ends before byte {end}"
+            )));
+        }
+        let mut bytes = vec![0; length];
+        self.0.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Reader from an offset of a shared file.
+#[derive(Debug)]
+struct PositionedReader {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for PositionedReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// Returns the error of the operating system inside an error of Parquet, or invalid data.
+pub(super) fn into_io(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(source) => io::Error::new(io::ErrorKind::InvalidData, source),
+        },
+        error => io::Error::new(io::ErrorKind::InvalidData, error),
+    }
+}
+
+/// Returns whether an error of reading means that a file is damaged, not that the disk failed.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
+}
+
+/// Returns an error for content that this version does not write.
+pub(super) fn invalid(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+/// Format of the files; higher formats are neither read nor removed.
+const SCHEMA: u32 = 1;
+/// Version of the program, for people who look at a file.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Maximum number of rows of a row group.
+const ROW_GROUP_ROWS: usize = 128 * 1024;
+/// Maximum number of rows of a page, and number of rows of a batch of a reader.
+pub(super) const PAGE_ROWS: usize = 8192;
+/// Share of false positives of a Bloom filter.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+/// Maximum number of rows of a file: ordinals of flows have 32 bits.
+const MAX_ROWS: i64 = i32::MAX as i64;

@@ -1,0 +1,106 @@
+//! Folders of sealed files: written aside, committed by a rename, checked by their sums.
+
+use std::io::{self, Read, Write as _};
+use std::path::Path;
+
+use super::disk::Disk;
+use super::parquet_file::{ParquetFile, invalid};
+use super::sums::{self, SUMS, Sum};
+
+/// Writes a folder of files and moves it to its final path: the rename commits it.
+///
+/// `write` writes the files into the folder that it receives, each of them durable, and returns
+/// their checksums. A crash at any time leaves either the whole folder or nothing at `path`.
+pub(super) fn commit(
+    disk: &dyn Disk,
+    unfinished: &Path,
+    path: &Path,
+    write: impl FnOnce(&Path) -> io::Result<Vec<Sum>>,
+) -> io::Result<()> {
+    disk.remove(unfinished)?;
+    disk.create_folder(unfinished)?;
+    let written = write(unfinished).and_then(|sums| {
+        write_sums(disk, unfinished, &sums)?;
+        disk.sync_folder(unfinished)?;
+        // A folder that is left from an attempt whose commit was reported as failed.
+        disk.remove(path)?;
+        disk.rename(unfinished, path)?;
+        path.parent()
+            .map_or(Ok(()), |parent| disk.sync_folder(parent))
+    });
+    if written.is_err() {
+        // Frees the space at once; the next start would remove the folder, too.
+        drop(disk.remove(unfinished));
+    }
+    written
+}
+
+/// Writes the file of checksums.
+pub(super) fn write_sums(disk: &dyn Disk, folder: &Path, sums: &[Sum]) -> io::Result<()> {
+    let mut file = disk.create(&folder.join(SUMS))?;
+    file.write_all(sums::format(sums).as_bytes())?;
+    file.sync()
+}
+
+/// Reads the file of checksums.
+pub(super) fn read_sums(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Sum>> {
+    let mut text = String::new();
+    disk.open(&folder.join(SUMS))?
+        .take(MAX_SUMS_BYTES)
+        .read_to_string(&mut text)?;
+    sums::parse(&text).ok_or_else(|| invalid("the file of sums is invalid".to_owned()))
+}
+
+/// Opens a file of a folder and compares its length with its sum.
+pub(super) fn open_file(
+    disk: &dyn Disk,
+    folder: &Path,
+    sums: &[Sum],
+    file: &str,
+) -> io::Result<ParquetFile> {
+    let sum = sums.iter().find(|sum| sum.name == file);
+    let sum = sum.ok_or_else(|| invalid(format!("{file} is missing in the sums")))?;
+    let opened = ParquetFile::open(disk, &folder.join(file))?;
+    if opened.bytes() != sum.length {
+        return Err(invalid(format!(
+            "{file} has {} bytes instead of {}",
+            opened.bytes(),
+            sum.length
+        )));
+    }
+    Ok(opened)
+}
+
+/// Checks the content of all files of a folder against their sums.
+///
+/// # Errors
+/// Returns an error that names the first file that differs or cannot be read.
+pub(super) fn check(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+    for sum in read_sums(disk, folder)? {
+        let mut file = disk.open(&folder.join(&sum.name))?;
+        let mut crc = crc32fast::Hasher::new();
+        let mut length = 0;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            crc.update(&buffer[..read]);
+            length += read as u64;
+        }
+        if length != sum.length {
+            let (name, wanted) = (&sum.name, sum.length);
+            return Err(invalid(format!(
+                "{name} has {length} bytes instead of {wanted}"
+            )));
+        }
+        if crc.finalize() != sum.crc {
+            return Err(invalid(format!("the content of {} has changed", sum.name)));
+        }
+    }
+    Ok(())
+}
+
+/// Maximum size of the file of checksums, in bytes.
+const MAX_SUMS_BYTES: u64 = 64 << 10;

@@ -1,0 +1,73 @@
+//! `sums`: the CRC-32 and the length of each file of a segment, as text. Pure.
+
+use std::fmt::Write as _;
+
+/// Name of the file of checksums in a segment.
+pub(super) const SUMS: &str = "sums";
+
+/// Checksum and length of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sum {
+    /// Name of the file in its segment.
+    pub(super) name: String,
+    /// CRC-32 of the content.
+    pub(super) crc: u32,
+    /// Length in bytes.
+    pub(super) length: u64,
+}
+
+/// Returns the text of a list of sums: one line of checksum, length, and name for each file.
+pub(super) fn format(sums: &[Sum]) -> String {
+    let mut text = String::new();
+    for sum in sums {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{:08x} {} {}", sum.crc, sum.length, sum.name);
+    }
+    text
+}
+
+/// Parses a list of sums; `None` if a line is invalid, or a name could leave the folder.
+pub(super) fn parse(text: &str) -> Option<Vec<Sum>> {
+    let mut sums = Vec::new();
+    for line in text.lines() {
+        let (crc, rest) = line.split_once(' ')?;
+        let (length, name) = rest.split_once(' ')?;
+        let is_plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+        if !is_plain || sums.len() == MAX_FILES {
+            return None;
+        }
+        sums.push(Sum {
+            name: name.to_owned(),
+            crc: u32::from_str_radix(crc, 16).ok()?,
+            length: length.parse().ok()?,
+        });
+    }
+    (!sums.is_empty()).then_some(sums)
+}
+
+/// Maximum number of files in a segment.
+const MAX_FILES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_text() {
+        let sum = |name: &str, crc, length| Sum {
+            name: name.to_owned(),
+            crc,
+            length,
+        };
+        let sums = [sum("flow.parquet", 0xab, 12), sum("metric.parquet", 1, 0)];
+        let text = format(&sums);
+        assert_eq!(
+            text,
+            "000000ab 12 flow.parquet\n00000001 0 metric.parquet\n"
+        );
+        assert_eq!(parse(&text).as_deref(), Some(&sums[..]));
+        for wrong in ["", "x", "zz 1 a", "00 1 ../a", "00 -1 a", "00 1 .a"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Crashes, damage, and full disks: nothing acknowledged is lost, nothing is there twice.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::faulty_disk::FaultyDisk;
+use super::{TestFolder, flow, ms, open, open_shared, options, slice};
+use crate::flow::FlowQuery;
+use crate::store::history::{HistoryFolder, LocalFlowStore};
+use crate::store::{FlowStore, StoreError};
+
+/// Returns `Last` of each flow; fails if a flow is there twice.
+fn lasts(store: &LocalFlowStore) -> BTreeMap<String, i64> {
+    let flows = store.query(&FlowQuery::default()).unwrap().flows;
+    let count = flows.len();
+    let found: BTreeMap<String, i64> = flows
+        .into_iter()
+        .map(|flow| (flow.uuid.to_string(), flow.last))
+        .collect();
+    assert_eq!(found.len(), count, "a flow is there twice");
+    found
+}
+
+/// Returns the number of updates counted for a flow, from its metrics.
+fn updates(store: &LocalFlowStore, uuid: &str) -> Vec<i64> {
+    let metrics = store.metrics(&[uuid.into()], slice(0, i64::MAX));
+    metrics
+        .into_iter()
+        .flat_map(|(_, list)| list)
+        .map(|metric| metric.last)
+        .collect()
+}
+
+#[test]
+fn a_second_process_does_not_get_the_folder() {
+    let folder = TestFolder::new();
+    let store = open(&folder);
+    let second = HistoryFolder::open(&folder.0, options());
+    assert!(
+        matches!(second, Err(StoreError::InUse { .. })),
+        "{second:?}"
+    );
+    drop(store);
+    HistoryFolder::open(&folder.0, options()).unwrap();
+}
+
+#[test]
+fn a_log_cut_at_any_byte_loses_only_the_frames_after_it() {
+    let folder = TestFolder::new();
+    let store = open(&folder);
+    let mut ends = vec![0];
+    for number in 0..4_u8 {
+        store.put(vec![flow(number, 0, 100, None); 2], ms(100));
+        let log = folder.files("flow", "log-").remove(0);
+        ends.push(fs::metadata(log).unwrap().len());
+    }
+    let copy = folder.copy();
+    let log = copy.files("flow", "log-").remove(0);
+    let content = fs::read(&log).unwrap();
+    assert_eq!(content.len() as u64, ends[4]);
+    for length in 0..=content.len() {
+        let cut = copy.copy();
+        let log = cut.files("flow", "log-").remove(0);
+        fs::write(&log, &content[..length]).unwrap();
+        let complete = ends.iter().filter(|end| **end <= length as u64).count() - 1;
+        let restored = open(&cut);
+        assert_eq!(lasts(&restored).len(), complete, "cut at {length}");
+        if length % 50 == 0 {
+            drop(restored);
+            assert!(
+                cut.files("damaged", "").is_empty(),
+                "a cut end is not damage"
+            );
+            assert_eq!(lasts(&open(&cut)).len(), complete, "after a second restart");
+        } else {
+            // As a process that is killed again: sealing takes most of the time of this test.
+            std::mem::forget(restored);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_log_is_set_aside_and_its_valid_frames_are_used() {
+    let folder = TestFolder::new();
+    let store = open(&folder);
+    for number in 0..3_u8 {
+        store.put(vec![flow(number, 0, 100, None)], ms(100));
+    }
+    let copy = folder.copy();
+    let log = copy.files("flow", "log-").remove(0);
+    let mut content = fs::read(&log).unwrap();
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    fs::write(&log, content).unwrap();
+    let (shared, restored) = open_shared(&copy, options());
+    assert_eq!(lasts(&restored).len(), 2);
+    restored.maintain(ms(200));
+    assert_eq!(shared.damaged(), ["flow-log-0000000001"]);
+    assert_eq!(copy.files("damaged", "flow-log").len(), 1);
+    drop((restored, shared));
+    assert_eq!(lasts(&open(&copy)).len(), 2);
+}
+
+#[test]
+fn an_unfinished_segment_and_a_replaced_one_are_removed_at_a_start() {
+    let folder = TestFolder::new();
+    let store = open(&folder);
+    store.put(vec![flow(1, 0, 100, Some((0, 100)))], ms(100));
+    let log = folder.copy();
+    store.seal();
+    store.put(vec![flow(2, 0, 200, Some((0, 200)))], ms(200));
+    store.seal();
+    let segments = folder.copy();
+    store.compact(ms(300)).unwrap();
+    drop(store);
+    // As if the process had been killed after the renames and before the removals.
+    let merged = folder.copy();
+    super::copy_files(&segments.0, &merged.0);
+    super::copy_files(&log.0.join("flow"), &merged.0.join("flow"));
+    fs::create_dir_all(merged.0.join("new/flow-seg")).unwrap();
+    let restored = open(&merged);
+    assert_eq!(lasts(&restored).len(), 2);
+    assert_eq!(updates(&restored, "abc1"), [100]);
+    assert_eq!(merged.files("flow", "flow.parquet").len(), 1);
+    assert!(merged.files("flow", "log-").is_empty());
+    assert!(fs::read_dir(merged.0.join("new")).unwrap().next().is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn damage_of_a_sealed_file_is_found_and_the_rest_is_still_found(
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        is_cut in any::<bool>(),
+    ) {
+        let folder = TestFolder::new();
+        let store = open(&folder);
+        for number in 0..3_u8 {
+            let mut flow = flow(number, 0, 100, Some((0, 100)));
+            flow.last_raw_packets = vec![super::packet(1, 50)];
+            flow.raw_packets_captured = 1;
+            store.put(vec![flow], ms(100));
+            store.seal();
+        }
+        drop(store);
+        let files = folder.files("flow", "");
+        prop_assert_eq!(files.len(), 3 * 4);
+        let file = &files[which.index(files.len())];
+        let mut content = fs::read(file).unwrap();
+        let at = at.index(content.len());
+        if is_cut {
+            content.truncate(at);
+        } else {
+            content[at] ^= 0x10;
+        }
+        fs::write(file, content).unwrap();
+        let (shared, store) = open_shared(&folder, options());
+        let found = lasts(&store);
+        store.metrics(&["abc0".into(), "abc1".into(), "abc2".into()], slice(0, 1000));
+        store.raw_packets(&["abc0".into(), "abc1".into(), "abc2".into()]);
+        prop_assert!(found.len() >= 2, "{found:?}");
+        store.check();
+        prop_assert_eq!(shared.damaged().len(), 1, "damage of {:?}", file);
+        prop_assert_eq!(lasts(&store).len(), 2);
+    }
+}
+
+/// Runs a workload on a disk that fails a range of calls, and checks everything afterwards.
+fn run_with_faults(from: u64, count: u64, error: i32) -> u64 {
+    let folder = TestFolder::new();
+    let disk = FaultyDisk::default();
+    let shared = HistoryFolder::open_on(Arc::new(disk.clone()), &folder.0, options()).unwrap();
+    let store = LocalFlowStore::open(Arc::clone(&shared)).unwrap();
+    disk.fail(from, from + count, error);
+    let mut acknowledged = 0;
+    let mut now = 1000;
+    for number in 0..6_u8 {
+        now += 1000;
+        store.put(
+            vec![flow(number, now - 10, now, Some((now - 10, now)))],
+            ms(now),
+        );
+        let synced = store.sync().is_ok() && disk.calls() < from;
+        acknowledged += u8::from(synced && acknowledged == number);
+        if number % 2 == 1 {
+            store.seal();
+        }
+        if number == 4 {
+            drop(store.compact(ms(now)));
+        }
+        assert_eq!(
+            lasts(&store).len(),
+            usize::from(number) + 1,
+            "queries go on"
+        );
+    }
+    let calls = disk.calls();
+    // As a process that is killed now leaves the folder.
+    let killed = open(&folder.copy());
+    assert!(
+        lasts(&killed).len() >= usize::from(acknowledged),
+        "fault {from}+{count}"
+    );
+    disk.fail(0, 0, error);
+    for _ in 0..3 {
+        now += 100_000;
+        store.maintain(ms(now));
+    }
+    assert_eq!(lasts(&store).len(), 6, "fault {from}+{count}");
+    drop((store, shared));
+    let restored = open(&folder);
+    assert_eq!(
+        lasts(&restored).len(),
+        6,
+        "fault {from}+{count}, after a restart"
+    );
+    for number in 0..6_u32 {
+        let uuid = format!("{:x}", 0xabc0 + number);
+        assert_eq!(updates(&restored, &uuid).len(), 1, "fault {from}+{count}");
+    }
+    assert!(folder.files("damaged", "").is_empty());
+    calls
+}
+
+#[test]
+fn a_full_disk_at_any_call_loses_nothing_that_memory_has() {
+    const ENOSPC: i32 = 28;
+    let calls = run_with_faults(u64::MAX - 100, 0, ENOSPC);
+    for from in 0..calls {
+        run_with_faults(from, if from % 7 == 0 { 12 } else { 1 }, ENOSPC);
+    }
+}
+
+#[test]
+fn an_input_output_error_at_any_call_is_survived() {
+    const EIO: i32 = 5;
+    let calls = run_with_faults(u64::MAX - 100, 0, EIO);
+    for from in (0..calls).step_by(5) {
+        run_with_faults(from, 2, EIO);
+    }
+}

@@ -1,0 +1,133 @@
+//! `FaultyDisk`: a disk that fails a number of calls.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::store::history::disk::{Disk, DiskFile, OsDisk, Space};
+
+/// File system that fails the calls of a range; writes that fail write a half first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FaultyDisk {
+    faults: Arc<Faults>,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    calls: AtomicU64,
+    from: AtomicU64,
+    until: AtomicU64,
+    /// Error number of the operating system.
+    error: AtomicU64,
+}
+
+impl FaultyDisk {
+    /// Lets the calls of a range fail; the next call has the number 0.
+    pub(super) fn fail(&self, from: u64, until: u64, error: i32) {
+        self.faults.calls.store(0, Ordering::Relaxed);
+        self.faults.from.store(from, Ordering::Relaxed);
+        self.faults.until.store(until, Ordering::Relaxed);
+        self.faults
+            .error
+            .store(error.cast_unsigned().into(), Ordering::Relaxed);
+    }
+
+    /// Returns the number of calls since the last [`FaultyDisk::fail`].
+    pub(super) fn calls(&self) -> u64 {
+        self.faults.calls.load(Ordering::Relaxed)
+    }
+}
+
+impl Faults {
+    fn check(&self) -> io::Result<()> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let range = self.from.load(Ordering::Relaxed)..self.until.load(Ordering::Relaxed);
+        if range.contains(&call) {
+            let error = i32::try_from(self.error.load(Ordering::Relaxed)).unwrap();
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        Ok(())
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.faults.check()?;
+        OsDisk.create_folder(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.faults.check()?;
+        Ok(Box::new(FaultyFile {
+            file: OsDisk.create(path)?,
+            faults: Arc::clone(&self.faults),
+        }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        self.faults.check()?;
+        OsDisk.open(path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.faults.check()?;
+        OsDisk.read(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.faults.check()?;
+        OsDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.faults.check()?;
+        OsDisk.remove(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        self.faults.check()?;
+        OsDisk.sync_folder(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.faults.check()?;
+        OsDisk.list(path)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        OsDisk.space(path)
+    }
+}
+
+struct FaultyFile {
+    file: Box<dyn DiskFile>,
+    faults: Arc<Faults>,
+}
+
+impl Write for FaultyFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(error) = self.faults.check() {
+            self.file.write_all(&bytes[..bytes.len() / 2])?;
+            return Err(error);
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl DiskFile for FaultyFile {
+    fn sync(&mut self) -> io::Result<()> {
+        self.faults.check()?;
+        self.file.sync()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.faults.check()?;
+        self.file.cut(length)
+    }
+}

@@ -1,0 +1,301 @@
+//! The past on the disk is the past in memory, and a replay of all events.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{TestFolder, ms, options, slice};
+use crate::filter::Filter;
+use crate::graph::history::{History, HistoryLimits, MemoryHistory, PastView};
+use crate::graph::{
+    Direction, Edge, EdgeId, ElementKey, Graph, GraphReader, Metadata, MetadataOp, Node, NodeId,
+};
+use crate::store::history::{HistoryFolder, LocalHistory};
+use crate::time::When;
+use crate::value::Value;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Adds a node, or sets its state.
+    Node(u8, u8),
+    /// Sets the counters of a node.
+    Count(u8, u8),
+    /// Deletes a node and its edges.
+    DeleteNode(u8),
+    /// Adds an edge between two nodes, or sets its state.
+    Edge(u8, u8, u8),
+    DeleteEdge(u8),
+    Wait,
+    Seal,
+    Merge,
+    Restart,
+    Kill,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (0..6_u8, 0..4_u8).prop_map(|(node, state)| Step::Node(node, state)),
+        4 => (0..6_u8, 0..200_u8).prop_map(|(node, count)| Step::Count(node, count)),
+        1 => (0..6_u8).prop_map(Step::DeleteNode),
+        3 => (0..4_u8, 0..6_u8, 0..6_u8).prop_map(|(edge, a, b)| Step::Edge(edge, a, b)),
+        1 => (0..4_u8).prop_map(Step::DeleteEdge),
+        3 => Just(Step::Wait),
+        2 => Just(Step::Seal),
+        1 => Just(Step::Merge),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Kill),
+    ]
+}
+
+fn open(folder: &TestFolder) -> LocalHistory {
+    let folder = HistoryFolder::open(&folder.0, options()).unwrap();
+    LocalHistory::open(folder, HistoryLimits::default()).unwrap()
+}
+
+/// A graph whose events are recorded on the disk and in memory.
+struct Recorded {
+    folder: TestFolder,
+    disk: Option<LocalHistory>,
+    memory: MemoryHistory,
+    graph: Graph,
+    now: i64,
+}
+
+impl Recorded {
+    fn new() -> Self {
+        let folder = TestFolder::new();
+        Self {
+            disk: Some(open(&folder)),
+            folder,
+            memory: MemoryHistory::new(HistoryLimits::default()),
+            graph: Graph::new().with_journal(),
+            now: 1000,
+        }
+    }
+
+    fn disk(&self) -> &LocalHistory {
+        self.disk.as_ref().unwrap()
+    }
+
+    fn apply(&mut self, step: &Step) {
+        let now = ms(self.now);
+        let id = |node: &u8| NodeId::from(format!("n{node}"));
+        match step {
+            Step::Node(node, state) => {
+                let (id, op) = (id(node), MetadataOp::set("State", i64::from(*state)));
+                if self.graph.node(&id).is_some() {
+                    self.graph.patch_node(&id, &[op], now).unwrap();
+                } else {
+                    let name = Metadata::from_iter([("Name", id.to_string().as_str())]);
+                    self.graph.add_node(Node::new(id, name, now)).unwrap();
+                }
+            }
+            Step::Count(node, count) => {
+                let metric = Metadata::from_iter([
+                    ("RxBytes", Value::Int(i64::from(*count))),
+                    ("Last", Value::Int(self.now)),
+                ]);
+                let ops = [
+                    MetadataOp::set("LastUpdateMetric", metric.clone()),
+                    MetadataOp::set("Metric", metric),
+                ];
+                drop(self.graph.patch_node(&id(node), &ops, now));
+            }
+            Step::DeleteNode(node) => drop(self.graph.delete_node(&id(node), now)),
+            Step::Edge(edge, a, b) => {
+                let edge = EdgeId::from(format!("e{edge}"));
+                if self.graph.edge(&edge).is_some() {
+                    let op = MetadataOp::set("State", i64::from(*a));
+                    self.graph.patch_edge(&edge, &[op], now).unwrap();
+                } else {
+                    let relation = Metadata::from_iter([("RelationType", "layer2")]);
+                    drop(
+                        self.graph
+                            .add_edge(Edge::new(edge, id(a), id(b), relation, now)),
+                    );
+                }
+            }
+            Step::DeleteEdge(edge) => {
+                drop(
+                    self.graph
+                        .delete_edge(&EdgeId::from(format!("e{edge}")), now),
+                );
+            }
+            Step::Wait => self.now += 10,
+            Step::Seal => self.disk().seal(),
+            Step::Merge => self.disk().compact(now).unwrap(),
+            Step::Restart => {
+                self.disk = None;
+                self.disk = Some(open(&self.folder));
+            }
+            Step::Kill => {
+                self.disk().sync().unwrap();
+                let copy = self.folder.copy();
+                self.disk = Some(open(&copy));
+                self.folder = copy;
+            }
+        }
+        let events = self.graph.take_events();
+        self.disk().record(&events, now);
+        self.memory.record(&events, now);
+    }
+
+    fn check(&self, when: When) {
+        let restored = self.disk().restore(when).unwrap();
+        let disk = PastView::open(&*restored, when);
+        let memory = PastView::open(&self.memory, when);
+        assert_eq!(content(&disk), content(&memory), "{when:?}");
+    }
+}
+
+/// Returns everything that a view has, in an order that does not depend on its source.
+fn content(view: &PastView<'_>) -> Vec<String> {
+    let all: Filter<ElementKey> = Filter::everything();
+    let mut found = Vec::new();
+    for node in view.nodes(&all) {
+        let node = node.unwrap();
+        found.push(serde_json::to_string(&*node).unwrap());
+        let neighbors = view.neighbors(std::slice::from_ref(&node), Direction::Both);
+        for neighbor in neighbors {
+            let neighbor = neighbor.unwrap();
+            let (edge, other) = (&neighbor.edge, &neighbor.node);
+            found.push(format!(
+                "{} {} {} {}",
+                node.id, edge.id, other.id, other.revision
+            ));
+        }
+        let first = view.node_by_id(&node.id).unwrap().unwrap();
+        found.push(format!("{} {}", first.id, first.revision));
+    }
+    for edge in view.edges(&all) {
+        found.push(serde_json::to_string(&*edge.unwrap()).unwrap());
+    }
+    found.sort();
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn disk_and_memory_are_the_same_past_over_seals_merges_and_restarts(
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        let mut recorded = Recorded::new();
+        for step in &steps {
+            recorded.apply(step);
+        }
+        for at in (995..recorded.now + 5).step_by(3) {
+            recorded.check(When::At(ms(at)));
+        }
+        for start in (995..recorded.now + 5).step_by(7) {
+            recorded.check(When::During(slice(start, start + 30)));
+        }
+    }
+}
+
+fn names_at(history: &LocalHistory, at: i64) -> Vec<String> {
+    let all: Filter<ElementKey> = Filter::everything();
+    let view = PastView::open(history, When::At(ms(at)));
+    let mut names: Vec<String> = view
+        .nodes(&all)
+        .map(|node| node.unwrap().id.to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_past_is_there_after_a_restart_and_what_is_not_recorded_again_is_closed() {
+    let mut recorded = Recorded::new();
+    recorded.apply(&Step::Node(1, 0));
+    recorded.now = 2000;
+    recorded.apply(&Step::Node(2, 0));
+    recorded.apply(&Step::Restart);
+    let disk = recorded.disk.take().unwrap();
+    assert_eq!(names_at(&disk, 1500), ["n1"]);
+    assert_eq!(names_at(&disk, 2500), ["n1", "n2"]);
+    // Only one node is there again.
+    disk.maintain(ms(10_000));
+    let mut graph = Graph::new().with_journal();
+    graph
+        .add_node(Node::new("n2", Metadata::new(), ms(11_000)))
+        .unwrap();
+    disk.record(&graph.take_events(), ms(11_000));
+    disk.maintain(ms(69_000));
+    assert_eq!(names_at(&disk, 3000), ["n1", "n2"]);
+    disk.maintain(ms(70_001));
+    assert_eq!(names_at(&disk, 1999), ["n1"]);
+    assert_eq!(
+        names_at(&disk, 3000),
+        ["n2"],
+        "closed at the last recorded time"
+    );
+    assert_eq!(names_at(&disk, 12_000), ["n2"], "from memory");
+    let folder = HistoryLimits::default();
+    drop(disk);
+    let again = LocalHistory::open(
+        HistoryFolder::open(&recorded.folder.0, options()).unwrap(),
+        folder,
+    );
+    assert_eq!(names_at(&again.unwrap(), 12_000), ["n2"]);
+}
+
+#[test]
+fn old_events_are_dropped_and_the_state_before_is_in_a_snapshot() {
+    let folder = TestFolder::new();
+    let options = options().with_max_age(Duration::from_secs(100));
+    let shared = HistoryFolder::open(&folder.0, options).unwrap();
+    let history = LocalHistory::open(shared, HistoryLimits::default()).unwrap();
+    let mut graph = Graph::new().with_journal();
+    for (number, at) in [(1, 1000), (2, 50_000), (3, 90_000)] {
+        let name = format!("n{number}");
+        graph
+            .add_node(Node::new(name, Metadata::new(), ms(at)))
+            .unwrap();
+        history.record(&graph.take_events(), ms(at));
+        history.seal();
+    }
+    history.maintain(ms(120_000));
+    assert_eq!(history.status().oldest, Some(ms(1000)));
+    assert_eq!(folder.files("graph", "event.parquet").len(), 2);
+    drop(history);
+    let shared = HistoryFolder::open(&folder.0, super::options()).unwrap();
+    let history = LocalHistory::open(shared, HistoryLimits::default()).unwrap();
+    assert_eq!(names_at(&history, 60_000), ["n1", "n2"]);
+    assert_eq!(names_at(&history, 95_000), ["n1", "n2", "n3"]);
+}
+
+#[test]
+fn damage_of_a_segment_loses_its_events_only() {
+    let folder = TestFolder::new();
+    let history = open(&folder);
+    let mut graph = Graph::new().with_journal();
+    for number in 1..=3_i64 {
+        let name = format!("n{number}");
+        graph
+            .add_node(Node::new(name, Metadata::new(), ms(number * 1000)))
+            .unwrap();
+        history.record(&graph.take_events(), ms(number * 1000));
+        history.seal();
+    }
+    drop(history);
+    let events = folder.files("graph", "event.parquet");
+    assert_eq!(events.len(), 3);
+    std::fs::write(&events[1], b"PAR1 is not enough").unwrap();
+    for snapshot in folder.files("graph", "element.parquet") {
+        let mut content = std::fs::read(&snapshot).unwrap();
+        content.truncate(20);
+        std::fs::write(&snapshot, content).unwrap();
+    }
+    let shared = HistoryFolder::open(&folder.0, options()).unwrap();
+    let history =
+        LocalHistory::open(std::sync::Arc::clone(&shared), HistoryLimits::default()).unwrap();
+    assert_eq!(names_at(&history, 5000), ["n1", "n3"]);
+    assert!(
+        shared
+            .damaged()
+            .iter()
+            .any(|name| name == "graph-seg-0000000002-0000000002")
+    );
+}
