@@ -33,7 +33,7 @@ pub(in crate::gremlin) enum Operation {
     Graph,
     /// Selects another time.
     Time(TimeContext),
-    /// What changed in the selected time slice, as objects.
+    /// Changes in the selected time slice, as objects.
     Changes,
     /// The node with an id, or all nodes that match a filter.
     Nodes(Option<Text>, Filter),

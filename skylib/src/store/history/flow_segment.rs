@@ -83,7 +83,7 @@ pub(super) struct FlowSpan {
     pub(super) last: i64,
     /// Earliest and latest arrival of a record, by the recorder's clock.
     pub(super) updated: (i64, i64),
-    /// Highest number of a record.
+    /// Maximum number of a record.
     pub(super) number: i64,
     /// Earliest start and latest end of a metric.
     pub(super) metric: (i64, i64),

@@ -123,7 +123,7 @@ pub(super) struct GraphSpan {
     pub(super) time: (i64, i64),
     /// Earliest and latest time of the recorder.
     pub(super) recorded: (i64, i64),
-    /// Highest number of an event.
+    /// Maximum number of an event.
     pub(super) seq: i64,
 }
 

@@ -491,7 +491,7 @@ pub(super) fn into_io(error: ParquetError) -> io::Error {
     }
 }
 
-/// Returns whether an error of reading means that a file is damaged, not that the disk failed.
+/// Returns whether a read error means that a file is damaged, not that the disk failed.
 pub(super) fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
     matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)

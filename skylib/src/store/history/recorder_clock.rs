@@ -23,7 +23,7 @@ impl RecorderClock {
     }
 }
 
-/// Longest time for which the clock stands still.
+/// Maximum time for which the clock stands still.
 const STANDS_FOR: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

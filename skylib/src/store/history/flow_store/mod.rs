@@ -101,7 +101,7 @@ struct Trouble {
     pause: Duration,
 }
 
-/// What queries read.
+/// Data that queries read.
 #[derive(Default)]
 struct State {
     recent: RecentFlows,

@@ -115,7 +115,7 @@ impl LocalFlowStore {
         Ok(())
     }
 
-    /// Sets the segments aside whose content is damaged, after an error of reading.
+    /// Sets the segments aside whose content is damaged, after an error of a read.
     pub(super) fn set_damaged_aside(&self, segments: &[Arc<FlowSegment>], error: &io::Error) {
         if is_damage(error) {
             segments

@@ -82,7 +82,7 @@ struct Writer {
     retry_at: Option<Timestamp>,
 }
 
-/// What queries read, besides the memory.
+/// Data that queries read, besides the memory.
 #[derive(Default)]
 struct State {
     /// Rows since the last seal, in the order of their numbers.
