@@ -2,9 +2,9 @@
 
 use netlink_packet_core::Emitable;
 use netlink_packet_route::link::{
-    BondMode, BondPortState, InfoBond, InfoBondPort, InfoData, InfoIpTunnel, InfoKind,
-    InfoPortData, InfoPortKind, InfoVlan, InfoVxlan, LinkAttribute, LinkInfo,
-    LinkMessage as Written, MiiStatus, Prop, VlanProtocol,
+    BondMode, BondPortState, InfoBond, InfoBondPort, InfoData, InfoKind, InfoPortData,
+    InfoPortKind, InfoVlan, LinkAttribute, LinkInfo, LinkMessage as Written, MiiStatus, Prop,
+    VlanProtocol,
 };
 
 use super::super::address::AddressMessage;
