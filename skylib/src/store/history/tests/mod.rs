@@ -154,5 +154,6 @@ fn packet(index: i64, timestamp: i64) -> RawPacket {
         index,
         data: vec![1, 2, 3].into(),
         link_type: 1,
+        ..RawPacket::default()
     }
 }
