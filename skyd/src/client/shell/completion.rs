@@ -205,6 +205,7 @@ mod tests {
                 "G.At(",
                 "G.Context(",
                 "G.Flows(",
+                "G.Changes(",
                 "G.Workflow("
             ]
         );

@@ -70,8 +70,18 @@ struct Restored {
 #[derive(Default)]
 struct Pending {
     events: Vec<(GraphEvent, Timestamp)>,
-    /// Events that were dropped because too many waited.
-    lost: u64,
+    /// Size of the metadata of the events, in bytes.
+    bytes: usize,
+}
+
+impl Pending {
+    /// Adds events. Returns whether so many wait that the recorder should write them.
+    fn add(&mut self, events: &[GraphEvent], now: Timestamp) -> bool {
+        self.bytes += events.iter().map(GraphEvent::metadata_bytes).sum::<usize>();
+        let timed = events.iter().map(|event| (event.clone(), now));
+        self.events.extend(timed);
+        self.events.len() >= MAX_PENDING || self.bytes >= MAX_PENDING_BYTES
+    }
 }
 
 struct Writer {
@@ -266,21 +276,16 @@ impl History for LocalHistory {
         self.adopt(events);
         self.recorded
             .fetch_add(events.len() as u64, Ordering::Relaxed);
-        let mut pending = self.pending.lock();
-        if pending.events.len() + events.len() > MAX_PENDING {
-            pending.lost += events.len() as u64;
-            return;
-        }
-        pending
-            .events
-            .extend(events.iter().map(|event| (event.clone(), now)));
-        let count = pending.events.len();
-        drop(pending);
-        if self.has_worker.load(Ordering::Relaxed) {
+        let is_full = self.pending.lock().add(events, now);
+        let has_worker = self.has_worker.load(Ordering::Relaxed);
+        if has_worker {
             self.folder.signals.write.set();
-        } else if count >= MAX_PENDING_ALONE {
+        }
+        if is_full {
+            // Back-pressure: the recorder writes the events itself, or waits for the thread that does.
             self.flush(Some(now));
-            if self.state.read().recent_bytes >= self.folder.options.memory {
+            let is_large = self.state.read().recent_bytes >= self.folder.options.memory;
+            if is_large && !has_worker {
                 self.freeze();
                 self.seal_frozen();
             }
@@ -307,7 +312,7 @@ impl History for LocalHistory {
         let oldest = state.complete_since.or(first).map(Timestamp::from_ms);
         HistoryStatus {
             oldest: oldest.or(memory.oldest),
-            evicted: state.evicted + self.pending.lock().lost,
+            evicted: state.evicted,
             ..memory
         }
     }
@@ -383,7 +388,7 @@ fn open_segment(
 
 /// Name of the folder of the graph.
 const TABLE: &str = "graph";
-/// Maximum number of events that wait to be written to the log.
-const MAX_PENDING: usize = 200_000;
-/// Number of waiting events that are written by the recorder itself if no thread does.
-const MAX_PENDING_ALONE: usize = 10_000;
+/// Number of waiting events from which the recorder writes them itself.
+const MAX_PENDING: usize = 10_000;
+/// Size of waiting events from which the recorder writes them itself, in bytes.
+const MAX_PENDING_BYTES: usize = 16 << 20;

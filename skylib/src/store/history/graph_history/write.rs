@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Frozen, LocalHistory, Writer};
+use super::{Frozen, LocalHistory, Pending, Writer};
 use crate::error_chain::Chain;
 use crate::store::history::event_row::EventRow;
 use crate::store::history::log::Log;
@@ -16,7 +16,7 @@ impl LocalHistory {
     /// failure of the disk; without it, an attempt is made at once.
     pub(super) fn flush(&self, now: Option<Timestamp>) {
         let mut writer = self.writer.lock();
-        let events = std::mem::take(&mut self.pending.lock().events);
+        let Pending { events, .. } = std::mem::take(&mut *self.pending.lock());
         if events.is_empty() {
             return;
         }
