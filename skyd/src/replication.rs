@@ -121,9 +121,8 @@ async fn read(
     let mut liveness = Liveness::new(options.silence);
     loop {
         let limit = liveness.limit();
-        let mut next = match timeout(limit, stream.next()).await {
-            Err(_) => return format!("no ping within {limit:?}"),
-            Ok(next) => next,
+        let Ok(mut next) = timeout(limit, stream.next()).await else {
+            return format!("no ping within {limit:?}");
         };
         let mut received = Received::default();
         let mut end = None;

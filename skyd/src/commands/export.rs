@@ -205,10 +205,10 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn elements(
-    graph: &LocalHistory,
-    at: Timestamp,
-) -> anyhow::Result<(Vec<Arc<Node>>, Vec<Arc<Edge>>)> {
+/// Nodes and edges of a graph.
+type Elements = (Vec<Arc<Node>>, Vec<Arc<Edge>>);
+
+fn elements(graph: &LocalHistory, at: Timestamp) -> anyhow::Result<Elements> {
     let history: &dyn History = graph;
     let view = PastView::open(history, When::At(at));
     let all = Filter::everything();

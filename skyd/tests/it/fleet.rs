@@ -124,6 +124,7 @@ fn is_connected(analyzer: &Daemon, host: &str) -> bool {
 }
 
 /// Waits until the graph of a host is as before, and prints the time from its reconnection.
+#[expect(clippy::print_stdout, reason = "the measured times")]
 fn recovered(what: &str, analyzer: &Daemon, host: &str, before: &Value, began: Instant) {
     until(what, || is_connected(analyzer, host));
     let connected = Instant::now();

@@ -273,7 +273,6 @@ impl<'a> RecordBuilder<'a> {
 
     /// Adds the value of an element, unless an element of higher precedence has set the field. A
     /// value without bytes is absent.
-    #[expect(clippy::too_many_lines, reason = "one row per element")]
     pub(super) fn add(&mut self, target: Target, value: &'a [u8]) {
         if value.is_empty() {
             return;

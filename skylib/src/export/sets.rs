@@ -160,7 +160,7 @@ pub(super) fn read_flow<'a>(
 ) -> FlowRecord<'a> {
     let mut builder = RecordBuilder::new(clocks);
     template.values(record, positions, |target, value| {
-        builder.add(target, value)
+        builder.add(target, value);
     });
     builder.finish()
 }

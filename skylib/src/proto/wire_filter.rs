@@ -172,7 +172,7 @@ impl WireFilter {
                 return Some(wire.negated());
             }
             Predicate::Text(text) => {
-                wire.term_string_filter = Some(text_test(key, text.to_string()))
+                wire.term_string_filter = Some(text_test(key, text.to_string()));
             }
             Predicate::Int(value) => wire.term_int64_filter = int(value),
             Predicate::Bool(value) => {

@@ -240,7 +240,7 @@ impl PacketSocket {
             let Ok(count) = usize::try_from(count) else {
                 return Err(io::Error::last_os_error());
             };
-            if address.sll_pkttype != libc::PACKET_OUTGOING as u8 {
+            if address.sll_pkttype != libc::PACKET_OUTGOING {
                 return Ok((count, u32::try_from(address.sll_ifindex).unwrap_or(0)));
             }
         }

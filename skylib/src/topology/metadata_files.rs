@@ -200,7 +200,7 @@ impl MetadataFilesProbe {
         let mut wanted = Subgraph::new();
         if !config.is_empty() {
             let metadata = Metadata::from_iter([("Config", config)]);
-            wanted.annotate(&self.writer.target().root.clone(), metadata);
+            wanted.annotate(&self.writer.target().root.clone(), &metadata);
         }
         self.writer.apply(wanted);
     }

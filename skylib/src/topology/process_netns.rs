@@ -59,7 +59,7 @@ impl ProcessNetnsProbe {
                     .take(MAX_PROCESSES)
                     .map(|pid| Map::from_iter([("Name", process_name(*pid))]).with("Pid", *pid));
                 let processes = Metadata::from_iter([("Processes", Value::list(shown))]);
-                wanted.annotate(&node, processes);
+                wanted.annotate(&node, &processes);
             }
         }
         let ended: Vec<NetnsId> = self

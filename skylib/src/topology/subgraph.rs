@@ -82,7 +82,7 @@ impl Subgraph {
 
     /// Sets keys on a node of another probe of this host. When the keys are no longer wanted, the
     /// values that they replaced are restored.
-    pub fn annotate(&mut self, node: &NodeId, metadata: Metadata) {
+    pub fn annotate(&mut self, node: &NodeId, metadata: &Metadata) {
         let keys = self.annotations.entry(node.clone()).or_default();
         for (key, value) in metadata.iter() {
             keys.set(key, value.clone());
@@ -406,7 +406,7 @@ mod tests {
         let tap = NodeId::from("tap");
         let mut wanted = Subgraph::new();
         let keys = [("Type", "internal"), ("UUID", "u"), ("MTU", "9000")];
-        wanted.annotate(&tap, Metadata::from_iter(keys));
+        wanted.annotate(&tap, &Metadata::from_iter(keys));
         f.writer.apply(wanted.clone());
         f.writer.apply(wanted);
         assert_eq!(f.text("tap", "Type").as_deref(), Some("\"internal\""));

@@ -23,7 +23,7 @@ impl Reconciler {
     /// Starts a capture on a node of a connected agent, unless it runs or is being started there.
     pub(super) fn start_on_agent(
         &mut self,
-        key: NodeCaptureKey,
+        key: &NodeCaptureKey,
         spec: &Arc<CaptureSpec>,
         node: &Node,
     ) {
@@ -34,10 +34,10 @@ impl Reconciler {
         self.mailbox.watch(&key.node);
         let before = self.agents.captures.len();
         let now = self.clock.now();
-        let must_start = self.agents.captures.prepare(&key, spec, node, host, now);
+        let must_start = self.agents.captures.prepare(key, spec, node, host, now);
         self.changed |= must_start || self.agents.captures.len() != before;
-        if must_start && !self.send(host, "Start", &key, spec) {
-            self.agents.captures.take(|known| *known == key);
+        if must_start && !self.send(host, "Start", key, spec) {
+            self.agents.captures.take(|known| known == key);
         }
     }
 

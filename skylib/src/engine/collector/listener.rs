@@ -280,27 +280,29 @@ fn record_of(sample: &FlowSample<'_>) -> FlowRecord<'static> {
     let index = |interface: crate::export::SflowInterface| {
         Some(interface.value).filter(|_| interface.format == 0)
     };
-    let mut record = FlowRecord::default();
-    record.src = summary.src;
-    record.dst = summary.dst;
-    record.src_port = summary.src_port;
-    record.dst_port = summary.dst_port;
-    record.protocol = summary.protocol;
-    record.tos = summary.tos;
-    record.counters = ExportCounters::of_packet(length.or(packet.decoded_length));
-    record.counters.tcp_flags = summary.tcp_flags.map(u16::from);
-    record.src_mac = summary.src_mac;
-    record.dst_mac = summary.dst_mac;
-    record.vlan = summary.vlan;
-    record.icmp_type = summary.icmp_type;
-    record.icmp_code = summary.icmp_code;
-    record.input = index(sample.input);
-    record.output = index(sample.output);
-    record.next_hop = packet.next_hop;
-    record.src_as = packet.src_as;
-    record.dst_as = packet.dst_as;
-    record.sampling = Some(u64::from(sample.rate.max(1)));
-    record
+    let mut counters = ExportCounters::of_packet(length.or(packet.decoded_length));
+    counters.tcp_flags = summary.tcp_flags.map(u16::from);
+    FlowRecord {
+        src: summary.src,
+        dst: summary.dst,
+        src_port: summary.src_port,
+        dst_port: summary.dst_port,
+        protocol: summary.protocol,
+        tos: summary.tos,
+        counters,
+        src_mac: summary.src_mac,
+        dst_mac: summary.dst_mac,
+        vlan: summary.vlan,
+        icmp_type: summary.icmp_type,
+        icmp_code: summary.icmp_code,
+        input: index(sample.input),
+        output: index(sample.output),
+        next_hop: packet.next_hop,
+        src_as: packet.src_as,
+        dst_as: packet.dst_as,
+        sampling: Some(u64::from(sample.rate.max(1))),
+        ..FlowRecord::default()
+    }
 }
 
 /// Returns whether receiving can continue: nothing arrived in time, or an ICMP error for a datagram

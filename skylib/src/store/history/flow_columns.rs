@@ -461,20 +461,16 @@ impl<'a> RowReader<'a> {
         let mut row = FlowRow::default();
         for (cells, access) in &self.columns {
             match (cells, access) {
-                (Cells::Text(array), Access::Text(_, write) | Access::Json(_, write)) => {
-                    if array.is_valid(number) {
-                        write(&mut row, array.value(number));
-                    }
+                (Cells::Text(array), Access::Text(_, write) | Access::Json(_, write))
+                    if array.is_valid(number) =>
+                {
+                    write(&mut row, array.value(number));
                 }
-                (Cells::Long(array), Access::Int(_, write)) => {
-                    if array.is_valid(number) {
-                        write(&mut row, array.value(number));
-                    }
+                (Cells::Long(array), Access::Int(_, write)) if array.is_valid(number) => {
+                    write(&mut row, array.value(number));
                 }
-                (Cells::Small(array), Access::Int(_, write)) => {
-                    if array.is_valid(number) {
-                        write(&mut row, array.value(number).into());
-                    }
+                (Cells::Small(array), Access::Int(_, write)) if array.is_valid(number) => {
+                    write(&mut row, array.value(number).into());
                 }
                 _ => {}
             }

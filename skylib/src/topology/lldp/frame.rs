@@ -103,7 +103,7 @@ impl LldpFrame {
         let mut position = 0;
         while let Some((kind, value)) = next_value(&mut rest, frame.len())? {
             position += 1;
-            let mandatory = u8::try_from(position).ok().filter(|kind| *kind <= TTL);
+            let mandatory = Some(position).filter(|kind| *kind <= TTL);
             if let Some(expected) = mandatory.filter(|expected| *expected != kind) {
                 return Err(LldpError::Order {
                     found: kind,
@@ -114,7 +114,7 @@ impl LldpFrame {
                 END => break,
                 CHASSIS | PORT | TTL if position > 3 => {}
                 CHASSIS => {
-                    decoded.chassis = id(value, &CHASSIS_KINDS).ok_or(LldpError::Short(kind))?
+                    decoded.chassis = id(value, &CHASSIS_KINDS).ok_or(LldpError::Short(kind))?;
                 }
                 PORT => decoded.port = id(value, &PORT_KINDS).ok_or(LldpError::Short(kind))?,
                 TTL => decoded.ttl_s = u16_at(value, 0).ok_or(LldpError::Short(kind))?,

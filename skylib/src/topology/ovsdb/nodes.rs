@@ -101,7 +101,7 @@ impl SwitchNodes {
             if let Some(kind) = row.text("type") {
                 self.typed_links.push((link.clone(), kind.to_owned()));
             }
-            self.subgraph.annotate(&link.node, metadata);
+            self.subgraph.annotate(&link.node, &metadata);
             return link.node.clone();
         }
         let id = NodeId::derived(&format!("{bridge}/{uuid}"));
@@ -164,7 +164,7 @@ impl SwitchNodes {
             .get("ovs-system")
             .and_then(|links| links.first());
         let node = datapath.map_or(around.host, |link| &link.node);
-        self.subgraph.annotate(node, with_settings(ovs, row));
+        self.subgraph.annotate(node, &with_settings(ovs, row));
     }
 }
 

@@ -173,7 +173,7 @@ impl RuncProbe {
             };
             let pid = i64::from(container.state.init_process_pid);
             if let Some(node) = engines.get(&pid) {
-                wanted.annotate(node, Metadata::from_iter([("Runtime", RUNC)]));
+                wanted.annotate(node, &Metadata::from_iter([("Runtime", RUNC)]));
                 continue;
             }
             let node = NodeId::derived(&format!("{RUNC}/{}", container.state.id));

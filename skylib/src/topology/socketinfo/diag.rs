@@ -1,5 +1,10 @@
 //! The sockets of a namespace, from the kernel's `sock_diag` interface (`man 7 sock_diag`).
 
+#![expect(
+    clippy::host_endian_bytes,
+    reason = "netlink headers are in host order"
+)]
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

@@ -92,7 +92,7 @@ impl SocketInfoProbe {
         self.shown = shown;
         let mut wanted = Subgraph::new();
         let sockets = Metadata::from_iter([("Sockets", Value::list(list))]);
-        wanted.annotate(&self.writer.target().root.clone(), sockets);
+        wanted.annotate(&self.writer.target().root.clone(), &sockets);
         self.writer.apply(wanted);
     }
 }

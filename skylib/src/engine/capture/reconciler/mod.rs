@@ -294,7 +294,7 @@ impl Reconciler {
                 Some(capture) if capture.is_active() => {}
                 None if count >= MAX_NODE_CAPTURES => is_full = true,
                 _ if is_here => self.start(key, &spec, &node),
-                _ => self.start_on_agent(key, &spec, &node),
+                _ => self.start_on_agent(&key, &spec, &node),
             }
         }
         if is_full {

@@ -32,7 +32,7 @@ impl LocalFlowStore {
         &self,
         query: &FlowQuery,
         keep_going: &dyn Fn() -> bool,
-    ) -> Result<(Vec<(i64, Hit)>, Vec<Arc<FlowSegment>>), FlowQueryError> {
+    ) -> Result<Found, FlowQueryError> {
         let scan = FlowScan::new(query, self.folder.options.grace);
         let (recent, frozen, segments) = self.snapshot();
         let mut met = UuidSet::default();
@@ -50,7 +50,7 @@ impl LocalFlowStore {
                 continue;
             }
             if scan.accepts(&flow) {
-                hits.push((recent.number, Hit::Memory(flow)));
+                hits.push((recent.number, Hit::Memory(Box::new(flow))));
             }
         }
         for (index, segment) in segments.iter().enumerate().rev() {
@@ -104,7 +104,7 @@ impl LocalFlowStore {
         let mut flows: Vec<Option<Flow>> = Vec::with_capacity(hits.len());
         for (position, (_, hit)) in hits.into_iter().enumerate() {
             match hit {
-                Hit::Memory(flow) => flows.push(Some(flow)),
+                Hit::Memory(flow) => flows.push(Some(*flow)),
                 Hit::Row(segment, row) => {
                     flows.push(None);
                     rows[segment].push((row, position));
@@ -161,9 +161,12 @@ impl LocalFlowStore {
     }
 }
 
+/// Flows with the numbers of their records, and the segments to which rows refer.
+pub(super) type Found = (Vec<(i64, Hit)>, Vec<Arc<FlowSegment>>);
+
 /// Flow of a query, in memory or as a row of a segment.
 pub(super) enum Hit {
-    Memory(Flow),
+    Memory(Box<Flow>),
     Row(usize, usize),
 }
 

@@ -265,7 +265,7 @@ fn the_oldest_segments_are_dropped_by_size_and_packets_have_a_share() {
     for number in 0..20_u8 {
         let mut record = flow(number, 0, 1000, Some((0, 1000)));
         let data: Vec<u8> = (0..4000_u32)
-            .map(|n| (n * n * (u32::from(number) + 7) >> 3) as u8)
+            .map(|n| ((n * n * (u32::from(number) + 7)) >> 3) as u8)
             .collect();
         record.last_raw_packets = vec![crate::flow::RawPacket {
             data: data.into(),
