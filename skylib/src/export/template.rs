@@ -262,7 +262,7 @@ mod tests {
             .unwrap()
             .unwrap();
         template.values(first, &positions, |target, value| {
-            lengths.push((target, value.len()))
+            lengths.push((target, value.len()));
         });
         let wanted = [
             (Target::Packets, 1),

@@ -205,6 +205,7 @@ impl Past {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "failed cases")]
 fn run_cases(past: impl Fn() -> Past) {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/gremlin-cases.json");
     let path = std::env::var_os("GREMLIN_CASES").map_or(default, PathBuf::from);

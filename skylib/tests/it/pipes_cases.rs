@@ -507,8 +507,8 @@ fn check_metered(wanted: &Value, metered: &[Vec<Flow>; 2], faults: &mut Vec<Stri
         let ends = |flow: &Flow| {
             let (network, transport) = (flow.network.as_ref()?, flow.transport.as_ref()?);
             let protocol = serde_json::to_value(transport.protocol).unwrap();
-            let a = (network.a.to_string(), i64::from(transport.a));
-            Some((protocol, a, (network.b.to_string(), i64::from(transport.b))))
+            let a = (network.a.to_string(), transport.a);
+            Some((protocol, a, (network.b.to_string(), transport.b)))
         };
         let end = |side: &str| {
             let address = wanted[side].as_str().unwrap().to_owned();

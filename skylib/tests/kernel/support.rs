@@ -74,6 +74,7 @@ pub(crate) fn sh(command: &str) -> String {
 }
 
 /// Returns whether all programs are installed; otherwise prints that the test is skipped.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub(crate) fn has_programs(programs: &[&str]) -> bool {
     let is_missing = |program: &&&str| {
         let found = Command::new("sh")

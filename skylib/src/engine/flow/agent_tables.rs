@@ -267,7 +267,7 @@ mod tests {
         let asked = tables.ask(&query);
         let set = FlowSet::from_flows(vec![flow("f1", "t1"), flow("foreign", "t9")]);
         let reply = answer(&asked, 0, |uuid| {
-            table_result(Encoding::Protobuf, uuid, &[set.clone()])
+            table_result(Encoding::Protobuf, uuid, std::slice::from_ref(&set))
         });
         a.receive(&reply).unwrap();
         let (flows, warnings) = collected(&tables, asked, &query);

@@ -165,6 +165,7 @@ const MAX_ALTERNATIVES: usize = 64;
 mod tests {
     use super::*;
 
+    #[expect(clippy::single_range_in_vec_init, reason = "sets of ranges")]
     #[test]
     fn ranges_are_united_and_intersected() {
         assert_eq!(union(vec![5..7, 0..2, 2..3, 6..9]), [0..3, 5..9]);

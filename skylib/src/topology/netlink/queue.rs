@@ -102,6 +102,7 @@ const INGRESS: u32 = 0xffff_fff1;
 const MAX_QUEUES: usize = 256;
 
 #[cfg(test)]
+#[expect(clippy::host_endian_bytes, reason = "route netlink is in host order")]
 mod tests {
     use super::*;
 

@@ -86,7 +86,7 @@ impl Pair {
         let from = counted.unwrap_or(start);
         *known = Some((start, Some(self.now), packets + 1));
         let mut record = flow(number, start, self.now, Some((from, self.now)));
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             record.last_raw_packets =
                 vec![packet(packets, self.now), packet(packets + 1, self.now)];
             record.raw_packets_captured = packets + 1;
@@ -104,7 +104,7 @@ impl Pair {
         let metric = counted.map(|to| (start, to));
         let mut record = flow(number, start, self.now.max(start + 1), metric);
         record.finish_type = FinishType::TcpFin;
-        record.raw_packets_captured = if number % 3 == 0 { packets } else { 0 };
+        record.raw_packets_captured = if number.is_multiple_of(3) { packets } else { 0 };
         self.put(record);
     }
 

@@ -1,5 +1,7 @@
 //! Parsing of bytes from Linux 6.18 and from the writer of the packet crate.
 
+#![expect(clippy::host_endian_bytes, reason = "route netlink is in host order")]
+
 use netlink_packet_core::Emitable;
 use netlink_packet_route::link::{
     BondMode, BondPortState, InfoBond, InfoBondPort, InfoData, InfoKind, InfoPortData,
