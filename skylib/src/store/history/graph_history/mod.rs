@@ -284,8 +284,9 @@ impl History for LocalHistory {
         if is_full {
             // Back-pressure: the recorder writes the events itself, or waits for the thread that does.
             self.flush(Some(now));
-            let is_large = self.state.read().recent_bytes >= self.folder.options.memory;
-            if is_large && !has_worker {
+            let limit = self.folder.options.memory;
+            let limit = if has_worker { 2 * limit } else { limit };
+            if self.state.read().recent_bytes >= limit {
                 self.freeze();
                 self.seal_frozen();
             }
