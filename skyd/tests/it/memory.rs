@@ -152,7 +152,11 @@ fn the_graph_is_sent_in_pieces_in_both_encodings() {
 #[test]
 fn slow_readers_do_not_pin_revisions_without_bound() {
     // A quarter of the memory is for old revisions: 10 MiB, less than the graph.
-    let daemon = Daemon::with(&["http.limits.memory=40MiB", "storage.local.memory=1MiB"]);
+    // Without the history, whose memory has its own limit.
+    let daemon = Daemon::with(&[
+        "http.limits.memory=40MiB",
+        "analyzer.topology.backend=memory",
+    ]);
     let mut publisher = publish(&daemon, 200, 100_000);
     let mut readers = Vec::new();
     for round in 0..6 {
