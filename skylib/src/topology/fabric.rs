@@ -180,6 +180,7 @@ pub(crate) struct FabricProcessor {
     origin: Origin,
 }
 
+#[cfg(any(test, feature = "engine"))]
 impl FabricProcessor {
     pub(crate) const fn new(fabric: Fabric, origin: Origin) -> Self {
         Self { fabric, origin }

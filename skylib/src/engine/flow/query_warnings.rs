@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 
-/// Receives the warnings of one query, at most [`MAX_WARNINGS`].
+/// Receives the warnings of one query, at most 16.
 ///
 /// ```
 /// use skylib::engine::{Engine, EngineOptions, QueryOptions, QueryWarnings};

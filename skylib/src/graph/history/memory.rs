@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chain::{Chain, Chains, Ended, Window};
 use super::index::{Lookup, PastIndex};
@@ -82,7 +82,11 @@ impl MemoryHistory {
     }
 
     /// Opens a snapshot that shares this history.
-    pub(crate) fn open_shared<'a>(self: Arc<Self>, when: When) -> Box<dyn PastReader + 'a> {
+    #[cfg(feature = "history")]
+    pub(crate) fn open_shared<'a>(
+        self: std::sync::Arc<Self>,
+        when: When,
+    ) -> Box<dyn PastReader + 'a> {
         Box::new(Reader::new(self, when))
     }
 

@@ -64,6 +64,7 @@ impl MemoryFlowStore {
     }
 
     /// Drops the flows with these UUIDs.
+    #[cfg(feature = "engine")]
     pub(crate) fn remove<'a>(&self, uuids: impl IntoIterator<Item = &'a Text>) {
         let mut state = self.write();
         for uuid in uuids {
@@ -229,6 +230,7 @@ impl State {
         self.flows.insert(self.updates, Arc::new(stored));
     }
 
+    #[cfg(feature = "engine")]
     fn remove(&mut self, uuid: &Text) {
         let update = self.by_uuid.remove(uuid);
         if let Some(stored) = update.and_then(|update| self.flows.remove(&update)) {
