@@ -868,7 +868,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
     key(
         "graph.max_element_bytes",
         Bytes,
-        "4MiB",
+        "8MiB",
         "Approximate maximum size of one node or edge that a client, publisher, or agent writes. \
          Larger elements are rejected.",
     ),

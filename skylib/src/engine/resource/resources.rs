@@ -106,10 +106,11 @@ impl<R: Resource> Resources<R> {
         let expires_at = ttl
             .filter(|ttl| !ttl.is_zero())
             .map(|ttl| now.saturating_add(Duration::from_secs(ttl.as_secs())));
+        // Before the observers, whose threads may report a change of the resource at once.
+        self.context.notify("Added", &*resource);
         for observer in &self.observers {
             observer.created(&resource, expires_at);
         }
-        self.context.notify("Added", &*resource);
         Ok(resource)
     }
 

@@ -1,6 +1,8 @@
 //! Counting of connections: each once, however often it was captured.
 //!
-//! Flows with the same `L3TrackingID` whose times overlap are one piece of traffic. The capture
+//! Flows with the same `L3TrackingID` whose times overlap are one piece of traffic. Its fields are
+//! compared without the order of the ends: the identifier depends on the order of the MAC addresses,
+//! which differs on both sides of a router. The capture
 //! point that counted most of its packets represents it; its flows are the connections. Flows of one
 //! capture point never represent each other: they are successive connections between the same ports.
 
@@ -66,6 +68,17 @@ impl Captured {
         }
     }
 
+    /// Returns the hash of the traffic of a flow, equal at every capture point.
+    fn traffic_of(&self, flow: &Flow, apart: Option<u32>) -> u64 {
+        match (sorted_ends(flow), &flow.transport) {
+            (Some(ends), Some(transport)) => {
+                let protocol = transport.protocol as i32;
+                self.hasher.hash_one((ends, protocol, apart))
+            }
+            _ => self.hasher.hash_one((id_of(flow), apart)),
+        }
+    }
+
     /// Adds a flow. With `apart`, it represents only flows with the same number.
     pub(super) fn add(
         &mut self,
@@ -77,7 +90,7 @@ impl Captured {
         let metric = flow.metric.as_ref();
         let packets = metric.map_or(0, |m| m.ab_packets.saturating_add(m.ba_packets));
         let capture = Capture {
-            traffic: self.hasher.hash_one((traffic_of(flow), apart)),
+            traffic: self.traffic_of(flow, apart),
             point: self.point_of(flow),
             at: u32::try_from(self.captures.len()).unwrap_or(u32::MAX),
             start: flow.start,
@@ -165,11 +178,21 @@ impl Captured {
     }
 }
 
-/// Returns the identifier of the traffic of a flow, equal at every capture point.
-fn traffic_of(flow: &Flow) -> &str {
+/// Returns the identifier of the traffic of a flow without ports.
+fn id_of(flow: &Flow) -> &str {
     let ids = [&flow.l3_tracking_id, &flow.tracking_id, &flow.uuid];
     let known = ids.into_iter().find(|id| !id.is_empty());
     known.map_or("", Text::as_str)
+}
+
+/// Returns the addresses and ports of a flow, the lower end first; `None` without ports.
+fn sorted_ends(flow: &Flow) -> Option<[(&str, i64); 2]> {
+    let (network, transport) = (flow.network.as_ref()?, flow.transport.as_ref()?);
+    let (a, b) = (
+        (network.a.as_str(), transport.a),
+        (network.b.as_str(), transport.b),
+    );
+    Some([a.min(b), a.max(b)])
 }
 
 /// Divides flows, ordered by their start, where a gap in time separates them.

@@ -322,6 +322,29 @@ fn a_slice_until_now_covers_live_and_ended_flows() {
     );
 }
 
+#[test]
+fn a_router_between_two_captures_makes_no_second_connection() {
+    let ports = |a, b| TransportLayer {
+        protocol: FlowProtocol::Tcp,
+        a,
+        b,
+        id: 0,
+    };
+    // The MAC addresses order the ends differently, so that the identifiers differ.
+    let flows = vec![
+        flow("x", "inside", (0, 100), ("10.0.0.1", "192.0.2.1"), 500)
+            .with_transport(ports(4000, 80)),
+        flow("y", "outside", (1, 101), ("10.0.0.1", "192.0.2.1"), 500)
+            .with_transport(ports(4000, 80)),
+        flow("z", "outside", (1, 101), ("10.0.0.1", "192.0.2.1"), 10)
+            .with_transport(ports(4001, 80)),
+    ];
+    assert_eq!(
+        answer(flows, "G.Flows().GroupBy('Network.A').Count()"),
+        r#"[{"Connections":2,"Flows":3,"Network.A":"10.0.0.1"}]"#
+    );
+}
+
 /// A row: connections, flows, and bytes.
 type Row = (u64, u64, i64);
 
