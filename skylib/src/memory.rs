@@ -2,8 +2,8 @@
 //!
 //! Code that allocates memory on behalf of a client holds a [`MemoryCharge`] of the budget and
 //! grows it before it allocates. A charge that would exceed the budget is rejected, so that only
-//! that request fails. Dropping a charge returns its bytes to the budget. A change to a charge
-//! costs two atomic additions, so that hot loops grow their charge in steps of [`STEP_BYTES`].
+//! the request that needs it fails. Dropping a charge returns its bytes to the budget. A change to
+//! a charge costs two atomic additions, so hot loops grow their charge in steps of [`STEP_BYTES`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ pub struct MemoryBudget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Limit of `used`, in bytes.
+    /// Maximum of `used`, in bytes.
     limit: usize,
     /// Sum over all uses, in bytes. It exceeds `limit` only by memory that was counted
     /// ([`MemoryCharge::count`]) instead of charged.
@@ -161,7 +161,7 @@ impl MemoryBudget {
         &self.0.uses[purpose as usize]
     }
 
-    /// Takes bytes from the budget, if enough are available.
+    /// Reserves bytes of the budget, if enough are available.
     fn take(&self, purpose: MemoryUse, bytes: usize) -> Result<(), MemoryExhausted> {
         let limit = self.0.limit;
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
@@ -260,7 +260,7 @@ impl MemoryCharge {
     }
 
     /// Sets the charge to the size of memory that is already in use, even if that exceeds the
-    /// limit; less memory is then available to others.
+    /// limit; less memory is then available for other charges.
     pub fn count(&self, bytes: usize) {
         self.shrink_to(bytes);
         let more = bytes.saturating_sub(self.bytes());

@@ -443,7 +443,8 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
         .sample(&[("part", "index")], history.index_bytes);
     let help = "Revisions evicted from the topology history by age or size limit.";
     page.counter("skyd_history_evicted_total", help, history.evicted);
-    let help = "Queries of the topology history aborted because the revisions they read were evicted.";
+    let help =
+        "Queries of the topology history aborted because the revisions they read were evicted.";
     page.counter(
         "skyd_history_expired_readers_total",
         help,

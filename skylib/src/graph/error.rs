@@ -64,7 +64,9 @@ pub enum GraphError {
     Full,
     /// The revisions that the snapshot needs have been dropped, because too much has changed since it
     /// was opened ([`Graph::set_past_limits`](super::Graph::set_past_limits)).
-    #[error("the view of the graph has expired")]
+    #[error(
+        "the snapshot of the graph has expired because the graph changed too much; repeat the query"
+    )]
     ViewExpired,
 }
 

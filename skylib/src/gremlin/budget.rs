@@ -58,7 +58,7 @@ pub(super) struct Budget<'a> {
     ticks: Cell<u32>,
     /// Bytes held until the query ends: subgraphs and marks.
     retained: Cell<usize>,
-    /// Bytes that the view of the past holds now.
+    /// Bytes that the view of the past currently holds.
     reading: Cell<usize>,
     /// Bytes of the result of the previous operation, which the current one reads.
     input: Cell<usize>,
@@ -109,7 +109,7 @@ impl<'a> Budget<'a> {
         self.check_bytes(0)
     }
 
-    /// Sets the number of bytes that the view of the past holds now.
+    /// Sets the number of bytes that the view of the past currently holds.
     pub(super) fn set_reading(&self, bytes: usize) -> Result<(), QueryError> {
         self.reading.set(bytes);
         self.check_bytes(0)
