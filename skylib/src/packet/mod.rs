@@ -173,7 +173,7 @@ impl FromStr for LinkType {
     }
 }
 
-/// Number above all link types that have a name.
+/// Upper bound, exclusive, of the link types that have a name.
 const NAMED_LINK_TYPES: u16 = 300;
 
 /// Position of a packet in its batch, and its capture metadata.

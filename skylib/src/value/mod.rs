@@ -36,7 +36,7 @@ pub enum Value {
     Null,
     /// JSON `true` or `false`.
     Bool(bool),
-    /// A whole number. A float without a fraction becomes an integer when it is read.
+    /// Integer. A float without a fraction becomes an integer when JSON is read.
     Int(i64),
     /// Any other number.
     Float(f64),

@@ -38,8 +38,8 @@ const LEVELS: usize = 4;
 /// Number of slots in the smallest cache.
 const SLOTS: usize = 16;
 
-/// Positions of a part in key lists. A read writes nothing, not even a borrow flag, because a scan does
-/// it once per element.
+/// Positions of a part in key lists. A lookup writes nothing, not even a borrow flag, because a
+/// scan looks up each element.
 struct PositionCache {
     /// Slots; their number is a power of two.
     slots: Vec<Cell<KnownPosition>>,
@@ -54,7 +54,7 @@ struct KnownPosition {
     position: u32,
 }
 
-/// Position of a part that is not in a key list; no map has this many keys.
+/// Position that means that the part is not in the key list; no map has this many keys.
 const ABSENT: u32 = u32::MAX;
 
 impl PositionCache {
@@ -139,8 +139,8 @@ impl Path {
         self.parts.len()
     }
 
-    /// Returns the position of a part in a key list; beyond the end of every list if the part is
-    /// absent.
+    /// Returns the position of a part in a key list; a position beyond the end of every list if the
+    /// part is absent.
     #[inline]
     pub(super) fn position(&self, depth: usize, shape: &Shape) -> usize {
         let Some(part) = self.parts.get(depth) else {
