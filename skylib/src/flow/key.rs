@@ -187,8 +187,8 @@ impl Ends {
         }
     }
 
-    /// Returns whether the source is the upper end, for ends with equal MAC addresses or without
-    /// MAC addresses.
+    /// Returns whether the source is the upper end by address and port. Used if the MAC addresses
+    /// are equal or absent.
     // Not inlined: the MAC addresses usually determine the order.
     #[inline(never)]
     fn is_swapped(&self, header: Option<&TransportHeader>, tunnel: Option<u32>) -> bool {
@@ -223,7 +223,8 @@ impl FlowKey {
         }
     }
 
-    /// Returns whether all words are equal, without branches: faster than a call to `memcmp`.
+    /// Returns whether all words are equal. Compares without branches, which is faster than a call
+    /// to `memcmp`.
     #[inline(always)]
     fn has_words_of(&self, other: &Self) -> bool {
         let words = self.0.iter().zip(&other.0);

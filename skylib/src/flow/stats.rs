@@ -101,7 +101,7 @@ pub struct StopCounts {
     pub other_application: u64,
     /// Unsupported protocol.
     pub unknown_protocol: u64,
-    /// More nested headers than the decoder's limit.
+    /// More nested headers than the maximum of the decoder.
     pub too_deep: u64,
 }
 
@@ -235,8 +235,8 @@ impl StopCounts {
     }
 }
 
-/// Statistics of a capture, which an agent sends periodically. The counters cover the time since
-/// the previous message.
+/// Statistics of a capture, which an agent sends periodically. The counters of packets and flows
+/// cover the time since the previous message.
 ///
 /// ```
 /// use skylib::flow::FlowStats;

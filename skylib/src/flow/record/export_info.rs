@@ -7,9 +7,9 @@ use crate::flow::protobuf::wire_message;
 use crate::value::Text;
 
 message! {
-    /// Exporter of a flow, and what only exporters know about it. A field is empty or 0 if its value
-    /// is unknown. Counters of the flow are as observed unless `Scaled` is set; one packet in `Rate`
-    /// was observed.
+    /// Exporter of a flow, and data that only its records contain. A field is empty or 0 if its
+    /// value is unknown. The exporter observed one packet in `Rate`; the counters of the flow are
+    /// multiplied by `Rate` only if `Scaled` is set.
     ExportInfo {
         1 exporter "Exporter" Text;
         2 domain "Domain" u32;

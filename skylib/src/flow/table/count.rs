@@ -48,10 +48,10 @@ fn add(entry: &mut Entry, pending: &Pending, now: i64, recorded: bool, is_first:
 }
 
 impl FlowTable {
-    /// Counts a packet of a known flow without reading anything but its entry: neither the first
-    /// packet of its flow or interval, nor one that opens or ends a connection or may belong to
-    /// another flow. Returns its direction as [`count`](Self::count) does; `None` for other packets,
-    /// which are not counted.
+    /// Counts a packet of a known flow by reading only the entry of the flow. Returns its
+    /// direction, as [`count`](Self::count) does. Returns `None`, and does not count the packet, if
+    /// it is the first packet of its flow or interval, opens or ends a connection, or may belong to
+    /// another flow.
     #[inline(always)]
     pub(super) fn count_known(&mut self, pending: &Pending, now: i64) -> Option<usize> {
         if pending.record == NONE || pending.one_way != 0 || has_control(pending.tcp, pending.flags)
@@ -113,7 +113,7 @@ impl FlowTable {
             return;
         }
         let entry = self.arena.get_mut(record);
-        // Otherwise, the flow encloses the flow of the TCP header.
+        // Otherwise, the flow is a tunnel flow, which encloses the flow of the TCP header.
         if entry.cold.layers & HAS_TRANSPORT != HAS_TCP {
             return;
         }
@@ -168,7 +168,7 @@ impl FlowTable {
         self.mark_touched(record);
     }
 
-    /// Adds a flow to the list of the next update, unless only final records are sent.
+    /// Adds a flow to the list of the next update, unless the options send only final records.
     pub(super) fn mark_touched(&mut self, record: u32) {
         let hot = &mut self.arena.get_mut(record).hot;
         if hot.flags & HOT_LISTED == 0 && !self.options.final_only {

@@ -38,7 +38,8 @@ impl HashIndex {
         }
     }
 
-    /// Returns the first record with the tag of `hash` for which `is` returns `true`.
+    /// Returns the first record with the tag of `hash` for which `is` returns `true`; `None` if
+    /// there is none.
     #[inline]
     pub(super) fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = tag(hash);

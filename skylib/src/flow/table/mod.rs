@@ -1,4 +1,4 @@
-//! `FlowTable`: packets in, flows out. The `impl` is split by step:
+//! `FlowTable`: aggregates packets into flows. The `impl` is split by step:
 //!
 //! ```text
 //!   batch ─▶ process.rs ── decode, key ─▶ find (hash_index.rs) ─▶ count (count.rs) ─▶ extras
@@ -158,7 +158,7 @@ pub struct FlowTable {
     /// records.
     finishing: Vec<u32>,
     timers: Timers,
-    /// Maximum silence of flows.
+    /// Maximum idle time of flows.
     holds: Holds,
     /// Clock of a replayed file.
     clock: PacketClock,
@@ -168,7 +168,7 @@ pub struct FlowTable {
     is_replay: bool,
     /// Number of entries in use that are not in the index.
     retired: usize,
-    /// Whether the next new flow has the key of another flow.
+    /// Whether the next new flow has the same key as another flow.
     begins_paired: bool,
     /// Maximum number of flows that both `max_entries` and `max_bytes` allow; at least 1.
     limit: usize,
@@ -181,7 +181,7 @@ pub struct FlowTable {
     /// ICMP errors and joined segments of the current batch that have not been counted yet.
     error_notes: Vec<icmp_errors::ErrorNote>,
     joined_notes: Vec<offload::JoinedNote>,
-    /// Minimum announced payload of a segment, if it is smaller than usual, in bytes.
+    /// Minimum segment size announced by an end, if it is smaller than usual, in bytes.
     smallest_segment: u32,
     /// Index of flows by their key without MAC addresses; `None` until an ICMP error needs it.
     network_index: Option<Box<HashIndex>>,
@@ -190,7 +190,7 @@ pub struct FlowTable {
     /// Total size of the marks and pairings of all flows, with their [`Rare`], in bytes; limited to
     /// [`side_limit`] by evictions.
     side_bytes: usize,
-    /// Ends of flows that were removed because of silence.
+    /// Ends of flows that were removed because they were idle.
     former_ends: FormerEnds,
     /// Sum of `RecordedStreams::bytes` and `StreamCounters::bytes` of all flows.
     segment_bytes: usize,
@@ -382,7 +382,7 @@ impl FlowTable {
     }
 
     /// Returns the maximum size of a flow, in bytes: its entry, its share of the index and the
-    /// lists, its earlier intervals, and the data that the options add.
+    /// lists, its counters of earlier intervals, and the data that the options add.
     const fn flow_bytes(options: &FlowTableOptions) -> usize {
         let entry = size_of::<Entry>() + size_of::<Interval>();
         let index = 4 * size_of::<u64>();
@@ -435,8 +435,7 @@ fn requests_limit(options: &FlowTableOptions) -> usize {
 
 /// Maximum byte budget for requests outside their entries.
 const MAX_REQUEST_BYTES: usize = 16 << 20;
-/// Number of packets decoded before the first is counted, so that the prefetched memory has
-/// arrived.
+/// Number of packets decoded before the first is counted. The prefetched memory has then arrived.
 const BATCH: usize = 32;
 /// Maximum number of applications with a timeout; further applications have no timeout.
 const MAX_TIMEOUTS: usize = 255;

@@ -2,13 +2,13 @@
 //! to D3, E1, and E2 of `docs/flows.md`).
 //!
 //! A flow accepts packets from its start minus its hold to its last packet plus its hold. The hold
-//! is the expiry interval, the timeout of its application, or 15 s once TCP has ended the flow. A
-//! flow thus ends by its own silence, independent of timers and other packets.
+//! is the expiry interval, the timeout of its application, or 15 s once TCP has ended the flow. The
+//! end of a flow thus depends only on its own packets, not on timers or packets of other flows.
 //!
 //! The index holds up to two flows with the same key, for packets with a wrong timestamp and
-//! captures joined in any order. It also holds an attempt to open a connection beside an open one.
-//! A flow that makes room for another one is retired: it remains in the table until the timers
-//! remove it, but no packet finds it.
+//! captures joined in any order. In addition to an open connection, it holds at most one attempt to
+//! open another. A flow that makes room for another flow is retired: it remains in the table until
+//! the timers remove it, but no packet finds it.
 //!
 //! Most packets belong to the only flow with their key, and follow its previous packet within the
 //! shortest hold; [`needs_choice`] finds the others.
@@ -24,7 +24,7 @@ use crate::decode::TcpFlags;
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::FinishType;
 
-/// Holds: the maximum silence of a flow, by age queue, in milliseconds.
+/// Holds: the maximum idle time of a flow, by age queue, in milliseconds.
 #[derive(Clone, Debug)]
 pub(super) struct Holds {
     /// By age queue: the expiry interval, then the timeouts of applications.
@@ -103,7 +103,8 @@ impl SameKey {
 /// time, in Unix milliseconds.
 #[inline(always)]
 pub(super) fn needs_choice(hot: &Hot, holds: &Holds, part: &Pending, now: i64) -> bool {
-    // As unsigned, a packet before the latest one is far beyond the hold.
+    // As an unsigned number, the difference to a packet before the latest one is far above the
+    // hold.
     let silence = now.wrapping_sub(hot.last).cast_unsigned();
     let is_opening = part.tcp.0 & (TcpFlags::SYN.0 | TcpFlags::ACK.0) == TcpFlags::SYN.0;
     (silence > holds.shortest) | (hot.flags & HOT_PAIRED != 0) | is_opening
@@ -145,7 +146,7 @@ impl FlowTable {
             }
             Choice::New | Choice::Connection | Choice::Attempt => {}
         }
-        // An attempt beside a connection that is over no longer waits for an answer.
+        // An attempt beside a finished connection no longer waits for an answer.
         if matches!(choice, Choice::New | Choice::Connection)
             && let Some(attempt) = attempt
         {
@@ -273,8 +274,9 @@ impl FlowTable {
         ack && (syn || rst) && asked == Some(control.acknowledgment)
     }
 
-    /// Returns whether a flow is an attempt beside a connection that takes packets at a time, in
-    /// Unix milliseconds: it takes further attempts, too, however long it was silent itself (C13).
+    /// Returns whether a flow is an attempt beside a connection that accepts packets at a time, in
+    /// Unix milliseconds. Such an attempt accepts further attempts, however long it was idle itself
+    /// (C13).
     pub(super) fn is_open_attempt(&self, record: u32, now: i64) -> bool {
         let attempt = self.arena.get(record);
         if attempt.cold.layers & (IS_ATTEMPT | IS_RETIRED) != IS_ATTEMPT {
@@ -290,7 +292,7 @@ impl FlowTable {
         connection.is_some()
     }
 
-    /// Ends a connection whose ports a new one has taken over (C13).
+    /// Ends a connection whose ports a new connection uses (C13).
     fn replace(&mut self, record: u32) {
         if self.arena.get(record).hot.touched != self.timers.interval() {
             self.begin_interval(record);
@@ -311,7 +313,7 @@ impl FlowTable {
         let mode = self.options.layer_key_mode;
         let entry = self.arena.get_mut(record);
         entry.cold.layers |= IS_RETIRED;
-        // Packets of the current batch may have been looked up already.
+        // Packets of the current batch may already have found the entry.
         entry.hot.flags |= HOT_PAIRED;
         let hash = entry.key.hash(self.seed, mode);
         self.index.remove(hash, record);
