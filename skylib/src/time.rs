@@ -20,8 +20,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(
-    /// Nanoseconds with the sign bit inverted, which preserves the order and leaves zero, the earliest
-    /// time, as a niche: an `Option<Timestamp>` takes no more memory than a `Timestamp`.
+    /// Nanoseconds with the sign bit inverted, which preserves the order and leaves zero, the
+    /// earliest time, as a niche: an `Option<Timestamp>` takes no more memory than a `Timestamp`.
     NonZeroU64,
 );
 

@@ -37,7 +37,7 @@ pub struct Encapsulations {
     pub(super) fragment: Option<Fragment>,
 }
 
-/// Headers of one encapsulation level, which form one flow.
+/// Headers of one encapsulation level, from which one flow is formed.
 ///
 /// If a level has several headers of one kind, the first one is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use crate::packet::CapturePoint;
 
-/// Identifiers of one encapsulation level. Most packets have none.
+/// Identifiers of one encapsulation level. Most packets have no identifiers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Marks {
     /// Set of the `KNOWN_*` flags of the valid fields; the others are undefined.

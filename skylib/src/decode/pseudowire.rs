@@ -1,7 +1,7 @@
 //! Payload of an MPLS label stack (RFC 4928): IP, or an Ethernet pseudowire with or without a
 //! control word (RFC 4385, 4448, 8469).
-//!
-//! The labels do not state the type of the payload. The first four bits exclude most possibilities;
+//! The labels do not state the type of the payload. The first four bits exclude most types; the
+//! EtherType distinguishes the remaining ones.
 //! the EtherType decides among the rest.
 
 use super::cursor::{Cursor, Next};

@@ -1,7 +1,8 @@
 //! Filters: trees of tests on named fields, evaluated on anything that has fields.
 //!
-//! A query contains a `Filter<Text>` of key names. The module that owns the elements compiles the names
-//! once ([`Filter::map_keys`]) into keys with a fast lookup and evaluates the tests ([`Fields`]).
+//! A query contains a `Filter<Text>` of key names. The module that owns the elements compiles the
+//! names once ([`Filter::map_keys`]) into keys with a fast lookup and evaluates the tests
+//! ([`Fields`]).
 //!
 //! ```
 //! use skylib::filter::{Fields, Filter, Predicate};

@@ -59,8 +59,8 @@ pub(super) struct PacketKey {
 }
 
 impl PacketKey {
-    /// Returns the key of an encapsulation. `parent` is the hash of the key of the enclosing flow, or
-    /// 0; `is_plain` means that the headers of the encapsulation alone identify its flow.
+    /// Returns the key of an encapsulation. `parent` is the hash of the key of the enclosing flow,
+    /// or 0; `is_plain` means that the headers of the encapsulation alone identify its flow.
     #[inline(always)]
     pub(super) fn new(
         encapsulations: &Encapsulations,
@@ -150,7 +150,8 @@ impl Ends {
         }
     }
 
-    /// Returns the addresses that identify an encapsulation whose key spans several network headers.
+    /// Returns the addresses that identify an encapsulation whose key spans several network
+    /// headers.
     #[cold]
     fn of_packet(encapsulations: &Encapsulations, index: usize) -> Self {
         let protocol = encapsulations
@@ -379,7 +380,8 @@ impl FlowKey {
     }
 }
 
-/// Returns the flags, the two ports (or the halves of a network identifier) and the port of a tunnel.
+/// Returns the flags, the two ports (or the halves of a network identifier) and the port of a
+/// tunnel.
 #[inline(always)]
 fn transport_words(header: Option<&TransportHeader>, tunnel: Option<u32>) -> (u16, [u16; 2], u16) {
     let Some(header) = header else {

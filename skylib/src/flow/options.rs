@@ -31,8 +31,8 @@ pub struct FlowTableOptions {
     pub capture_id: Text,
     /// Layers that identify a flow.
     pub layer_key_mode: LayerKeyMode,
-    /// Parts of the key that do not distinguish flows. Default: none; with [`recorded`](Self::recorded),
-    /// all of them are always ignored.
+    /// Parts of the key that do not distinguish flows. Default: none; with
+    /// [`recorded`](Self::recorded), all of them are always ignored.
     pub key_ignore: KeyIgnore,
     /// Time between updates, at which active flows are sent. Default 60 s.
     pub update_interval: Duration,
@@ -65,7 +65,8 @@ pub struct FlowTableOptions {
     /// Timeouts by application name: a flow that is idle for longer than its timeout is removed at
     /// the next update. Default: 10 s for ARP and DNS.
     pub application_timeouts: Vec<(Text, Duration)>,
-    /// Whether a flow is sent only once, when it is removed, and not at every update. Default false.
+    /// Whether a flow is sent only once, when it is removed, and not at every update. Default
+    /// false.
     pub final_only: bool,
     /// Whether to reproduce Skydive's values exactly, for comparison with values recorded from
     /// Skydive. Default false.

@@ -216,7 +216,8 @@ pub struct PacketBatch<'a> {
 }
 
 impl<'a> PacketBatch<'a> {
-    /// Iterates over the packets; a header that points outside the buffer results in an empty packet.
+    /// Iterates over the packets; a header that points outside the buffer results in an empty
+    /// packet.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = PacketRef<'a>> + use<'a> {
         let (buffer, link_type) = (self.buffer, self.link_type);
         self.headers

@@ -193,8 +193,8 @@ impl FilteredView {
     /// updates of other elements.
     ///
     /// Changes that the connection `own` caused are omitted, unless another connection changed the
-    /// same element as well. `nodes` and `edges` are the elements of `selection` in the order of the
-    /// result.
+    /// same element as well. `nodes` and `edges` are the elements of `selection` in the order of
+    /// the result.
     pub fn replace(
         &mut self,
         selection: Arc<Selection>,

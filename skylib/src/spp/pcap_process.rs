@@ -132,8 +132,8 @@ impl PcapProcess {
     /// are in files with their final names.
     ///
     /// # Errors
-    /// Returns [`SppError::StillWriting`] if that takes longer than `timeout`; writing then continues
-    /// in the background.
+    /// Returns [`SppError::StillWriting`] if that takes longer than `timeout`; writing then
+    /// continues in the background.
     pub fn stop(&self, timeout: Duration) -> Result<(), SppError> {
         let Some(run) = self.run.lock().clone() else {
             return Ok(());
@@ -146,8 +146,8 @@ impl PcapProcess {
         }
     }
 
-    /// Stops the recording permanently: the instance cannot be started again, and a start in progress
-    /// fails.
+    /// Stops the recording permanently: the instance cannot be started again, and a start in
+    /// progress fails.
     ///
     /// # Errors
     /// Returns the errors of [`PcapProcess::stop`], and [`SppError::StillStarting`] if a start in

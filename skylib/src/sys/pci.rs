@@ -8,8 +8,8 @@ use std::path::Path;
 pub(crate) struct PciDevice {
     /// NUMA node that the device is attached to; `None` if the machine has only one.
     pub(crate) numa_node: Option<u32>,
-    /// Address of the physical function and the number of this virtual function there; `None` unless
-    /// the device is a virtual function (SR-IOV).
+    /// Address of the physical function and the number of this virtual function there; `None`
+    /// unless the device is a virtual function (SR-IOV).
     pub(crate) virtual_function: Option<(String, u32)>,
 }
 

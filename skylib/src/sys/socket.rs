@@ -109,8 +109,8 @@ impl PacketSocket {
     /// Sends a frame on an interface. `protocol` is the Ethernet type of its first header.
     ///
     /// # Errors
-    /// Returns `WouldBlock` or `ENOBUFS` while a queue is full, `ENETDOWN` if the interface is down,
-    /// `EMSGSIZE` if the frame exceeds its MTU, and `ENXIO` if it does not exist.
+    /// Returns `WouldBlock` or `ENOBUFS` while a queue is full, `ENETDOWN` if the interface is
+    /// down, `EMSGSIZE` if the frame exceeds its MTU, and `ENXIO` if it does not exist.
     pub(crate) fn send_to(&self, index: u32, protocol: u16, frame: &[u8]) -> io::Result<()> {
         let mut address = empty_address();
         address.sll_protocol = protocol.to_be();
@@ -216,8 +216,8 @@ impl PacketSocket {
         self.set_option(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
     }
 
-    /// Reads one queued frame; returns its length, which can exceed the buffer, and the index of its
-    /// interface. Frames that this host has sent are skipped.
+    /// Reads one queued frame; returns its length, which can exceed the buffer, and the index of
+    /// its interface. Frames that this host has sent are skipped.
     ///
     /// # Errors
     /// Returns `WouldBlock` if no frame is queued, and otherwise the error of the system call.
@@ -290,8 +290,8 @@ impl PacketSocket {
         Ok((group & 0xffff) as u16)
     }
 
-    /// Sets the filter that the kernel runs on each frame: classic BPF instructions as (code, jump if
-    /// true, jump if false, operand).
+    /// Sets the filter that the kernel runs on each frame: classic BPF instructions as (code, jump
+    /// if true, jump if false, operand).
     ///
     /// # Errors
     /// Returns the error of `setsockopt`: `EINVAL` if the kernel rejects the program, `ENOMEM` if

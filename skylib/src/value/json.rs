@@ -293,8 +293,8 @@ const fn is_plain_word(bytes: &[u8; 8]) -> bool {
 const EIGHT_DIGITS: u64 = 100_000_000;
 const SIXTEEN_DIGITS: u64 = EIGHT_DIGITS * EIGHT_DIGITS;
 
-/// Returns the digits of a number below [`EIGHT_DIGITS`] as bytes from 0 to 9, the first digit in the
-/// lowest byte.
+/// Returns the digits of a number below [`EIGHT_DIGITS`] as bytes from 0 to 9, the first digit in
+/// the lowest byte.
 const fn eight_digits(number: u64) -> u64 {
     // Split into halves, quarters, and digits, all lanes at once. A division by 100 or 10 is a
     // multiplication by a slightly larger fraction of a power of two, exact in this range.

@@ -62,7 +62,8 @@ impl KeyCache {
             .clone()
     }
 
-    /// Returns the key list of objects with these keys in this order, and the positions of its keys.
+    /// Returns the key list of objects with these keys in this order, and the positions of its
+    /// keys.
     fn order(&self, pairs: &[(ArcStr, Value)]) -> Option<(Shape, Rc<[u16]>)> {
         let hash = hash_of(&self.hasher, pairs.iter().map(|(key, _)| key));
         let is_it = |order: &KeyOrder| is_same(&order.read, pairs.iter().map(|(key, _)| key));

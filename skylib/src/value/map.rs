@@ -203,8 +203,8 @@ impl Map {
 
     /// Adds or replaces the value at a dotted path; creates the objects on the path.
     ///
-    /// Returns `false` and changes nothing if the path leads through a value that is not an object, or
-    /// has more than 64 parts (each part takes stack space).
+    /// Returns `false` and changes nothing if the path leads through a value that is not an object,
+    /// or has more than 64 parts (each part takes stack space).
     pub fn set_path(&mut self, dotted: &str, value: impl Into<Value>) -> bool {
         dotted.split('.').nth(MAX_DEPTH).is_none() && self.set_path_at(dotted, value.into())
     }
@@ -227,8 +227,8 @@ impl Map {
         done
     }
 
-    /// Removes the value at a dotted path and the objects that become empty; returns whether there was a
-    /// value.
+    /// Removes the value at a dotted path and the objects that become empty; returns whether there
+    /// was a value.
     pub fn remove_path(&mut self, dotted: &str) -> bool {
         let (head, rest) = split_path(dotted);
         let Some(rest) = rest else {

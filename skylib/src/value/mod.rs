@@ -109,8 +109,9 @@ impl Value {
     /// Converts the value to an integer, as comparisons and sums do; `None` if no conversion is
     /// defined.
     ///
-    /// Floats are truncated, booleans are 0 or 1, and null is 0. Numeric strings may have a base prefix
-    /// (`0x10`, `010`, `0b1`), `_` between digits, and a fraction of zeros, which is ignored.
+    /// Floats are truncated, booleans are 0 or 1, and null is 0. Numeric strings may have a base
+    /// prefix (`0x10`, `010`, `0b1`), `_` between digits, and a fraction of zeros, which is
+    /// ignored.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,

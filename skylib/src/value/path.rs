@@ -1,18 +1,18 @@
 //! `Path`: a dotted key, compiled once per query, with a cache of its positions in key lists.
 //!
-//! The cache is a direct-mapped hash table by the address of the key list, so a lookup in an object with
-//! a known key list costs a multiplication and a comparison instead of a binary search.
+//! The cache is a direct-mapped hash table by the address of the key list, so a lookup in an object
+//! with a known key list costs a multiplication and a comparison instead of a binary search.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 
 use super::{Map, Shape, Value};
 
-/// Dotted metadata key such as `Docker.Labels.app` with a cache of the positions of its parts in key
-/// lists.
+/// Dotted metadata key such as `Docker.Labels.app` with a cache of the positions of its parts in
+/// key lists.
 ///
-/// Elements of one kind share their key list, so most lookups are one pointer comparison instead of a
-/// search. A path is not `Sync`; clone it for another thread.
+/// Elements of one kind share their key list, so most lookups are one pointer comparison instead of
+/// a search. A path is not `Sync`; clone it for another thread.
 ///
 /// ```
 /// use skylib::value::{PathMatch, Map, Path, Value};
@@ -162,8 +162,8 @@ pub enum PathMatch<'a> {
 }
 
 impl Path {
-    /// Returns the value at the path in a map; `None` if a key is missing or the path leads through a
-    /// scalar.
+    /// Returns the value at the path in a map; `None` if a key is missing or the path leads through
+    /// a scalar.
     ///
     /// An array on the path is searched element by element.
     /// COMPAT: Gremlin clients: the lookup then succeeds even if no element has a value, so

@@ -130,7 +130,7 @@ impl Shard<'_, '_> {
         new_table(self.options, self.points.clone(), self.filter)
     }
 
-    /// Processes work until none is left.
+    /// Processes work until no work is left.
     fn process(&mut self, table: &mut FlowTable, sink: &mut dyn FlowSink) {
         let mut done = None;
         while let Some(work) = self.queue.next(self.number, done, self.proceed) {
@@ -146,7 +146,7 @@ impl Shard<'_, '_> {
 }
 
 impl Drop for Shard<'_, '_> {
-    /// Releases the other threads if this thread panics.
+    /// Lets the other threads end if this thread panics.
     fn drop(&mut self) {
         if thread::panicking() {
             self.queue.abandon(None);

@@ -1,4 +1,5 @@
-//! Headers of a packet of an exported flow, from which a flow table computes identifiers and layers.
+//! Headers of a packet of an exported flow, from which a flow table computes identifiers and
+//! layers.
 
 use std::net::IpAddr;
 

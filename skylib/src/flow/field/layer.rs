@@ -15,8 +15,8 @@ use crate::value::{Map, Value};
 pub struct LayerField(usize);
 
 impl LayerField {
-    /// Parses a path such as `DNS.Questions.Name`; `None` if there is no such field. The spelling of
-    /// the JSON record, `DNS.questions.name`, is a path too.
+    /// Parses a path such as `DNS.Questions.Name`; `None` if there is no such field. The spelling
+    /// of the JSON record, `DNS.questions.name`, is a path too.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let root = name.split('.').next().unwrap_or_default();

@@ -208,8 +208,8 @@ fn compare(a: &Option<SortKey>, b: &Option<SortKey>, order: SortOrder) -> Orderi
     }
 }
 
-/// Merges two sorted lists in O(n). Of equal flows the left one is first if ascending, the right one
-/// if descending.
+/// Merges two sorted lists in O(n). Of equal flows the left one is first if ascending, the right
+/// one if descending.
 fn merged(
     left: Vec<(Option<SortKey>, Flow)>,
     right: Vec<(Option<SortKey>, Flow)>,

@@ -11,8 +11,8 @@ use super::spans::needs_choice;
 use crate::decode::TcpFlags;
 use crate::flow::record::FinishType;
 
-/// Returns whether a packet with these TCP flags and `IS_*` flags opens or ends a connection, or is an
-/// echo.
+/// Returns whether a packet with these TCP flags and `IS_*` flags opens or ends a connection, or is
+/// an echo.
 #[inline(always)]
 pub(super) const fn has_control(tcp: TcpFlags, flags: u8) -> bool {
     let control = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
@@ -33,8 +33,8 @@ fn add(entry: &mut Entry, pending: &Pending, now: i64, recorded: bool, is_first:
     if pending.flags & IS_COUNTED == 0 {
         return usize::from(!is_a_to_b);
     }
-    // COMPAT: recorded values of local traffic, whose ends differ only by port; Skydive compares the
-    // ports in the wrong order.
+    // COMPAT: recorded values of local traffic, whose ends differ only by port; Skydive compares
+    // the ports in the wrong order.
     let is_ab =
         if recorded && pending.flags & IS_LOCAL != 0 && entry.cold.layers & HAS_TRANSPORT != 0 {
             entry.cold.ports[0] > pending.source_port

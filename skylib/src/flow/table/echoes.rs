@@ -28,7 +28,7 @@ impl Echoes {
     pub(super) fn request(&mut self, side: usize, number: u16, at: i64) -> bool {
         if let Some(known) = self.position(side, number) {
             let known = &mut self.requests[known];
-            // A sender does not repeat a request this soon: the packet is a copy from a mirror port.
+            // The packet is a copy: a sender does not repeat a request this soon.
             if at.saturating_sub(known.at) > COPY_NS {
                 (known.at, known.is_repeated) = (at, true);
             }

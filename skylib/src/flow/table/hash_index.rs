@@ -85,7 +85,8 @@ impl HashIndex {
             hole = (hole + 1) & mask;
         }
         self.len -= 1;
-        // Backward-shift deletion: a later slot moves into the hole if its probe sequence passes it.
+        // Backward-shift deletion: a later slot moves into the hole if its probe sequence passes
+        // it.
         let mut next = hole;
         loop {
             next = (next + 1) & mask;

@@ -71,8 +71,8 @@ impl PacketClock {
         self.reach(packet, due)
     }
 
-    /// Advances the clock by the first packets that are in order and before the deadline `due`, the same
-    /// as [`advance`](Self::advance) for each of them, but faster. Returns their number.
+    /// Advances the clock by the first packets that are in order and before the deadline `due`, the
+    /// same as [`advance`](Self::advance) for each of them, but faster. Returns their number.
     #[inline]
     pub(crate) fn skip_early(&mut self, packets: &[PacketHeader], due: Option<Timestamp>) -> usize {
         let Some(due) = due else {

@@ -99,8 +99,8 @@ impl SameKey {
     }
 }
 
-/// Returns whether a packet may belong to an entry other than the entry found by its key. `now` is its
-/// time, in Unix milliseconds.
+/// Returns whether a packet may belong to an entry other than the entry found by its key. `now` is
+/// its time, in Unix milliseconds.
 #[inline(always)]
 pub(super) fn needs_choice(hot: &Hot, holds: &Holds, part: &Pending, now: i64) -> bool {
     // As an unsigned number, the difference to a packet before the latest one is far above the
