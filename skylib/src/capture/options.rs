@@ -144,8 +144,8 @@ impl CaptureOptions {
     }
 }
 
-/// Group of sources that share the packets of one interface (`PACKET_FANOUT`). All packets of a flow,
-/// in both directions, go to the same source.
+/// Group of sources that share the packets of one interface (`PACKET_FANOUT`). All packets of a
+/// flow, in both directions, go to the same source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fanout {

@@ -11,8 +11,8 @@ use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Packet source that receives the samples of sFlow agents.
 ///
-/// The length of a packet is its frame length without the bytes that the agent has stripped. Counters
-/// are passed to a function.
+/// The length of a packet is its frame length without the bytes that the agent has stripped.
+/// Counters are passed to a function.
 pub struct SflowSource {
     socket: UdpSocket,
     intake: Intake,

@@ -44,8 +44,8 @@ impl BlockReader {
         self.left == 0
     }
 
-    /// Returns the next packet, and whether a VLAN tag that the kernel had removed was restored. The
-    /// tag is written into the reserved bytes before the frame.
+    /// Returns the next packet, and whether a VLAN tag that the kernel had removed was restored.
+    /// The tag is written into the reserved bytes before the frame.
     pub(super) fn next(
         &mut self,
         block: &mut [u8],

@@ -15,7 +15,8 @@ use rustix::net::{
 use crate::capture::{Batch, CaptureError, CaptureStats, PacketSource, Waker};
 use crate::packet::{LinkType, PacketRef};
 
-/// Packet source that sends the packets of another source to an ERSPAN receiver, and passes none on.
+/// Packet source that sends the packets of another source to an ERSPAN receiver, and passes none
+/// on.
 pub struct ErspanForwarder<S> {
     source: S,
     socket: OwnedFd,
@@ -29,8 +30,8 @@ pub struct ErspanForwarder<S> {
 }
 
 impl<S: PacketSource> ErspanForwarder<S> {
-    /// Opens a raw socket, in the namespace of the calling thread, that sends to `target`. `index` is
-    /// the index of the captured interface.
+    /// Opens a raw socket, in the namespace of the calling thread, that sends to `target`. `index`
+    /// is the index of the captured interface.
     ///
     /// # Errors
     /// Returns an error if the process lacks `CAP_NET_RAW`.

@@ -1,4 +1,5 @@
-//! Random conversations of several pairs of hosts, as packets whose order and times a test can change.
+//! Random conversations of several pairs of hosts, as packets whose order and times a test can
+//! change.
 
 use crate::capture::tests::frames::{frame, tagged};
 use crate::packet::{LinkType, PacketRef};
