@@ -35,8 +35,8 @@ pub struct PcapProcess {
     interface: Option<String>,
     clock: Arc<dyn Clock>,
     tap: Option<Arc<dyn FlowTap>>,
-    /// Start of the last recording, in Unix seconds; `i64::MIN` before the first. The lock is held
-    /// while a recording starts.
+    /// Start of the last recording, in Unix seconds; `i64::MIN` before the first recording. The
+    /// lock is held while a recording starts.
     began: Mutex<i64>,
     /// Whether the instance has exited. Never reset.
     is_over: AtomicBool,

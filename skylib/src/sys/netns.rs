@@ -102,11 +102,11 @@ impl Netns {
     }
 }
 
-/// Runs `work` inside each of some namespaces, one after the other on one new thread, and waits for
-/// the results.
+/// Runs `work` inside each namespace of a list, one after the other on one new thread, and waits
+/// for the results.
 ///
 /// # Errors
-/// Returns the errors of [`Netns::run`]; `work` has not run in the namespaces that follow then.
+/// Returns the errors of [`Netns::run`]; `work` then does not run in the remaining namespaces.
 ///
 /// # Panics
 /// Resumes a panic of `work`.

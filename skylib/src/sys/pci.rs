@@ -14,8 +14,8 @@ pub(crate) struct PciDevice {
 }
 
 impl PciDevice {
-    /// Reads the properties of the device with an address such as `0000:03:00.1`; other text has
-    /// none.
+    /// Reads the properties of the device with an address such as `0000:03:00.1`; for any other
+    /// string, all properties are `None`.
     pub(crate) fn read(address: &str) -> Self {
         Self::read_from(Path::new("/sys/bus/pci/devices"), address)
     }

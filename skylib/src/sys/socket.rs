@@ -255,8 +255,8 @@ impl PacketSocket {
         self.set_option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &on)
     }
 
-    /// Joins a fanout group, whose sockets share the interface's frames by a hash of the flow that
-    /// is equal in both directions. IPv4 datagrams are reassembled before they are hashed.
+    /// Joins a fanout group, whose sockets share the interface's frames by a flow hash that is
+    /// equal in both directions. IPv4 datagrams are reassembled before they are hashed.
     ///
     /// # Errors
     /// Returns `EINVAL` if the socket is not bound or the group has another mode, interface, or set
@@ -314,7 +314,7 @@ impl PacketSocket {
     }
 
     /// Returns the number of frames that passed the filter since the last call, and the number of
-    /// these that were dropped because the ring was full.
+    /// frames among them that were dropped because the ring was full.
     ///
     /// # Errors
     /// Returns the error of `getsockopt`, which does not occur in practice.

@@ -36,7 +36,7 @@ use self::zstd::Zstd;
 #[derive(Debug)]
 pub struct Decompressor<R: Read> {
     stream: Stream<R>,
-    /// Failure that ended the stream; later reads return it again.
+    /// Failure that ended the stream; each later read returns it again.
     failed: Option<Failed>,
 }
 
