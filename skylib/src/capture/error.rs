@@ -25,7 +25,7 @@ pub enum CaptureError {
     NoInterface {
         /// Name of the interface.
         interface: String,
-        /// Path of the network namespace; `None` for that of the process.
+        /// Path of the network namespace; `None` for the namespace of the process.
         netns: Option<String>,
     },
     /// The interface exists but is down.

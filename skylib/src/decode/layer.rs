@@ -371,7 +371,7 @@ impl FromStr for LayersPath {
     type Err = LayerParseError;
 
     /// Parses names separated by slashes. An empty string is an empty path; an empty first name
-    /// stands for the header of a "cooked" capture.
+    /// means the header of a "cooked" capture.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut path = Self::default();
         if text.is_empty() {

@@ -28,8 +28,8 @@ pub struct CsvWriter<W> {
     columns: Vec<Column>,
 }
 
-/// Columns of a CSV file: those that every file has, and optional groups for the values that
-/// options of the flow table enable.
+/// Columns of a CSV file: a fixed set, and optional groups for the values that options of the flow
+/// table enable.
 ///
 /// ```
 /// use skylib::flow::{CsvColumns, CsvWriter, ExtraLayers};

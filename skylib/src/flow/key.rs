@@ -1,8 +1,8 @@
 //! `FlowKey`: the fields that identify a flow, packed into one cache line, and its keyed hash.
 //!
-//! Both directions have the same key: the ends are in canonical order, which is that of Skydive's
-//! identifiers (lower MAC address first if layer 2 is part of the identity, else lower address,
-//! else lower port). The key therefore contains the complete input of the identifiers.
+//! Both directions have the same key: the ends are in the canonical order of Skydive's identifiers
+//! (lower MAC address first if layer 2 is part of the identity, else lower address, else lower
+//! port). The key therefore contains the complete input of the identifiers.
 //!
 //! The hash is a folded 64 × 64 → 128-bit multiplication of the words with a secret seed, like
 //! wyhash: without the seed, an attacker cannot choose colliding flows.

@@ -96,8 +96,8 @@ pub struct StopCounts {
     pub malformed: u64,
     /// Packets with a malformed header, by its layer.
     pub malformed_layers: LayerCounts,
-    /// Other contents than those of the protocol to which the UDP port belongs, such as data on
-    /// port 5060 that is not SIP.
+    /// Content that does not belong to the protocol of the UDP port, such as data on port 5060 that
+    /// is not SIP.
     pub other_application: u64,
     /// Unsupported protocol.
     pub unknown_protocol: u64,

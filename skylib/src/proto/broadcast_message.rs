@@ -119,7 +119,7 @@ impl BroadcastMessage {
         )
     }
 
-    /// Sets the protobuf form of an object, which clients with that encoding receive instead of the
+    /// Sets the protobuf form of an object. Clients with that encoding receive it instead of the
     /// JSON.
     #[must_use]
     pub fn with_protobuf(mut self, bytes: impl Into<Bytes>) -> Self {
@@ -145,7 +145,7 @@ impl BroadcastMessage {
         }
     }
 
-    /// Counts the memory of the message for as long as it waits in a queue.
+    /// Counts the memory of the message in a budget until the last receiver has sent the message.
     #[must_use]
     pub fn with_memory(mut self, budget: &MemoryBudget) -> Self {
         let charge = budget.charge(MemoryUse::Queues);
@@ -205,7 +205,7 @@ impl BroadcastMessage {
         self.weight
     }
 
-    /// Returns the encoded message; the first call encodes it, the others share the bytes.
+    /// Returns the encoded message; the first call encodes it, and later calls share the bytes.
     pub fn encoded(&self, encoding: Encoding, policy: UpdatePolicy) -> Bytes {
         let partial = match (policy, &self.content) {
             (UpdatePolicy::Partial, Content::Graph(event)) => PartialObject::of(event),

@@ -131,7 +131,7 @@ impl WireFilter {
         }
     }
 
-    /// Returns the conjunction of two filters, of which each may match everything.
+    /// Returns the conjunction of two filters; `None` matches everything.
     pub(super) fn all(first: Option<Self>, second: Option<Self>) -> Option<Self> {
         match (first, second) {
             (Some(first), Some(second)) => Some(Self::bool(AND, vec![first, second])),

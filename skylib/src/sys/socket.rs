@@ -432,8 +432,8 @@ const PACKET_FANOUT_FLAG_IGNORE_OUTGOING: u32 = 0x4000;
 
 /// Frames that a fanout group receives.
 ///
-/// The group has a packet hook of its own, so the option `PACKET_IGNORE_OUTGOING` of a member has
-/// no effect.
+/// The group has a separate packet hook, so the option `PACKET_IGNORE_OUTGOING` of a member has no
+/// effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FanoutFrames {
     /// Frames in both directions.

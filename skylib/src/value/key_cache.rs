@@ -23,7 +23,8 @@ struct KeyCache {
     keys: HashSet<ArcStr>,
     /// Key lists that consist of cached keys, so that the addresses of the keys can be compared.
     shapes: HashTable<Shape>,
-    /// Key lists by the order in which the keys were read, which most objects of a kind share.
+    /// Key lists by the order in which the keys were read; most objects of a kind have the same
+    /// order.
     orders: HashTable<KeyOrder>,
     hasher: DefaultHashBuilder,
 }

@@ -256,7 +256,7 @@ impl Map {
         values + self.own_bytes()
     }
 
-    /// Returns the heap size without that of the values.
+    /// Returns the heap size without the heap size of the values, in bytes.
     pub(super) fn own_bytes(&self) -> usize {
         size_of_val(self.values()) + if self.is_empty() { 0 } else { HEADER }
     }

@@ -61,8 +61,8 @@ pub(super) fn collect(
     (ReplayedFlows::new(shards).with_clock_stats(stats), end)
 }
 
-/// Runs `work` for each table; for the first one, on the calling thread. Returns the results in
-/// order, and adds the counters of the packets' times to `stats`.
+/// Runs `work` for each table; for the first table, on the calling thread. Returns the results in
+/// order, and adds the counters of packet timestamps to `stats`.
 fn count<T: Send>(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,

@@ -92,8 +92,8 @@ struct QueueState<'s> {
 }
 
 impl<'s> WorkQueue<'s> {
-    /// Creates the queues of `shards` shards over a source. `options` are those of the shards'
-    /// tables.
+    /// Creates the queues of `shards` shards over a source. `options` are the options of the
+    /// shards' tables.
     pub(super) fn new(
         source: &'s mut dyn PacketSource,
         filter: Option<ReplayFilter>,
@@ -185,8 +185,8 @@ impl<'s> WorkQueue<'s> {
         self.changed.notify_all();
     }
 
-    /// Adds the counters of the packets' times to `stats`. Returns the error that ended reading, if
-    /// there was one.
+    /// Adds the counters of packet timestamps to `stats`. Returns the error that ended reading;
+    /// `None` if there was none.
     pub(super) fn end(self, stats: &mut FlowTableStats) -> Result<(), CaptureError> {
         let state = self.state.into_inner();
         let state = state.unwrap_or_else(PoisonError::into_inner);

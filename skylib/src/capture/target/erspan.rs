@@ -138,7 +138,7 @@ impl<S> std::fmt::Debug for ErspanForwarder<S> {
 }
 
 const IPPROTO_RAW: u32 = 255;
-/// Number of the session. COMPAT: that of Skydive.
+/// Number of the session. COMPAT: Skydive uses the same number.
 const SESSION: u16 = 1;
 
 #[cfg(test)]

@@ -264,7 +264,7 @@ impl FlowSink for NetFlow5Sink {
     }
 }
 
-/// Maximum number of records in a datagram. COMPAT: that of Skydive; the format allows 30.
+/// Maximum number of records in a datagram. COMPAT: Skydive's maximum; the format allows 30.
 const MAX_RECORDS: usize = 20;
 /// Length of a record, in bytes.
 const RECORD: usize = 48;

@@ -168,8 +168,8 @@ pub struct Reassembled {
 pub struct Defragmenter {
     options: DefragOptions,
     datagrams: HashMap<FragmentKey, IncompleteDatagram>,
-    /// Keys and numbers of datagrams, oldest first. An entry whose number is not that of the
-    /// current datagram with the key is stale.
+    /// Keys and numbers of datagrams, oldest first. An entry is stale if the current datagram with
+    /// the key has another number, or if there is none.
     order: VecDeque<(FragmentKey, u64)>,
     /// Number of the next datagram.
     number: u64,
@@ -188,9 +188,9 @@ struct FragmentKey {
     outermost: (IpAddress, IpAddress),
     /// Index of the capture point: copies captured at several points are separate datagrams.
     point: u32,
-    /// Source and destination address; those of IPv4 are followed by zeros.
+    /// Source and destination address; an IPv4 address is followed by zeros.
     addresses: [u8; 32],
-    /// Identification field; that of IPv4 is followed by zeros.
+    /// Identification field; for IPv4, followed by zeros.
     id: [u8; 4],
     /// Protocol of IPv4; `None` for IPv6, where it does not identify a datagram.
     protocol: Option<u8>,

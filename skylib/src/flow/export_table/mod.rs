@@ -160,8 +160,8 @@ impl ExportTable {
         }
     }
 
-    /// Adds the flows that have changed since the last call, and those that have ended, to `flows`.
-    /// To be called about once per second.
+    /// Adds the flows that have changed or ended since the last call to `flows`. To be called about
+    /// once per second.
     pub fn tick(&mut self, now: Timestamp, flows: &mut Vec<Flow>) {
         for key in std::mem::take(&mut self.changed) {
             if let Some(entry) = self.entries.get_mut(&key) {

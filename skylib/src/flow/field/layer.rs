@@ -78,7 +78,7 @@ const ROOTS: [&str; 4] = ["DNS", "DHCPv4", "VRRPv2", "LastRawPackets"];
 /// Fields of [`DnsLayer`](crate::flow::DnsLayer) that are booleans.
 const BOOLEANS: [&str; 5] = ["QR", "AA", "TC", "RD", "RA"];
 
-/// Returns whether two names differ only in case and underscores, as those of the record in Go and
+/// Returns whether two names differ only in case and underscores, as the names of a field in Go and
 /// in JSON do.
 fn is_same(name: &str, other: &str) -> bool {
     let letters = |name: &'_ str| -> Vec<u8> {

@@ -215,7 +215,7 @@ impl Range {
 }
 
 impl Stream {
-    /// Records the acknowledgment number of a segment of this side.
+    /// Records the acknowledgment number of a segment that this end sent.
     fn acknowledge(&mut self, segment: &StreamSegment) {
         if !segment.flags.contains(TcpFlags::ACK) {
             return;

@@ -144,7 +144,7 @@ impl FlowTable {
             .get(entry.cold.interval)
             .copied()
             .unwrap_or_default();
-        // If the flow was silent during the whole previous interval, that interval added nothing.
+        // If the flow was idle during the whole previous interval, that interval added nothing.
         let was_last = entry.hot.touched == current.wrapping_sub(1);
         let interval = Interval {
             base: totals,

@@ -200,8 +200,8 @@ impl Entry {
         }
     }
 
-    /// Returns the addresses of A and B in the key; not those of a flow with
-    /// [`HAS_OTHER_NETWORK`].
+    /// Returns the addresses of A and B in the key. The addresses of a flow with
+    /// [`HAS_OTHER_NETWORK`] are different.
     pub(super) fn addresses(&self) -> ([u8; 16], [u8; 16]) {
         let (low, high) = self.key.addresses();
         if self.hot.flags & HOT_SWAPPED == 0 {

@@ -148,8 +148,9 @@ pub struct FlowTable {
     rare: Slab<Rare>,
     /// Interned layer paths, by `cold.path`.
     paths: LayerPaths,
-    /// Age queues. Every entry in use is in exactly one of them, `queues[cold.class]`: that of its
-    /// application if it has a timeout, otherwise the first.
+    /// Age queues: the first is for applications without a timeout, each other queue for one
+    /// application with a timeout. Every entry in use is in exactly one queue,
+    /// `queues[cold.class]`.
     queues: Vec<AgeQueue>,
     /// Records with packets since the previous update; each has `HOT_LISTED` and occurs at most
     /// once. Empty if updates send nothing. May contain removed records.
@@ -300,11 +301,10 @@ impl FlowTable {
 
     /// Records that the clock of the packet timestamps was stepped by `by_ms` milliseconds: the
     /// timestamps of the following packets are from the stepped clock. Flows continue across the
-    /// step, and records show the packets' times.
+    /// step, and records contain the timestamps of the packets.
     ///
-    /// The time of the timers ([`tick`](Self::tick)) must be that of a clock without steps; `at` is
-    /// the time of the step by that clock. With [`FlowTableOptions::recorded`], this function does
-    /// nothing.
+    /// The timers ([`tick`](Self::tick)) must run on a clock without steps; `at` is the time of the
+    /// step on that clock. With [`FlowTableOptions::recorded`], this function does nothing.
     ///
     /// ```
     /// use skylib::FlowTable;

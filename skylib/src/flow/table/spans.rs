@@ -73,9 +73,9 @@ pub(super) enum Choice {
     Record(u32),
     /// The packet begins a flow.
     New,
-    /// The packet begins the connection that follows a finished one (C11).
+    /// The packet begins the connection that follows a finished connection (C11).
     Connection,
-    /// The packet begins an attempt beside an open connection.
+    /// The packet begins an attempt in addition to an open connection.
     Attempt,
 }
 
@@ -111,7 +111,7 @@ pub(super) fn needs_choice(hot: &Hot, holds: &Holds, part: &Pending, now: i64) -
 }
 
 impl FlowTable {
-    /// Chooses the entry of a packet among those with its key, of which there is at least one.
+    /// Chooses the entry of a packet; at least one entry has the packet's key.
     #[cold]
     pub(super) fn choose(&mut self, found: u32, part: &Pending, control: &Control) -> Choice {
         if self.options.recorded {
@@ -146,7 +146,8 @@ impl FlowTable {
             }
             Choice::New | Choice::Connection | Choice::Attempt => {}
         }
-        // An attempt beside a finished connection no longer waits for an answer.
+        // If the connection is finished, an attempt in addition to it no longer waits for an
+        // answer.
         if matches!(choice, Choice::New | Choice::Connection)
             && let Some(attempt) = attempt
         {
@@ -253,7 +254,7 @@ impl FlowTable {
             // C12: unanswered attempts are one flow.
             Choice::Record(record)
         } else {
-            // C13: at most one attempt beside the open connection.
+            // C13: at most one attempt in addition to the open connection.
             attempt.map_or(Choice::Attempt, Choice::Record)
         }
     }

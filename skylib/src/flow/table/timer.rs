@@ -185,7 +185,7 @@ impl FlowTable {
         self.send_evicted(sink);
     }
 
-    /// Returns the clock of a file whose packets a table with these options replays.
+    /// Returns the clock for replaying a file to a table with these options.
     pub(crate) fn packet_clock(options: &FlowTableOptions) -> PacketClock {
         let jump = options.expiry_interval.as_millis();
         PacketClock::new(i64::try_from(jump).unwrap_or(i64::MAX))

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Returns start, packets of both sides, and finish type of the flows, sorted by start.
+/// Returns start, packets of both ends, and finish type of the flows, sorted by start.
 fn spans(table: &FlowTable) -> Vec<(i64, i64, i64, FinishType)> {
     let mut spans: Vec<_> = flows(table)
         .iter()
