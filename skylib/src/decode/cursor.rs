@@ -68,7 +68,7 @@ struct FirstHeaders {
 /// depend on others.
 #[derive(Clone, Copy)]
 pub(super) enum Next {
-    /// Payload, or nothing.
+    /// No further header: the rest is payload, or the packet has ended.
     End,
     /// First header of a packet with this link type.
     LinkType(LinkType),

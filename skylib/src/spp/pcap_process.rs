@@ -14,7 +14,7 @@ use super::writer_stats::PcapStats;
 use super::{FlowTap, PcapSpec, Ports, SppError};
 use crate::time::Clock;
 
-/// Capture instance: a process in SPP, and a set of threads here.
+/// Capture instance: corresponds to a process of SPP, and consists of threads of this process.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -307,7 +307,7 @@ pub struct RunStats {
     pub error: Option<String>,
 }
 
-/// A port in a status.
+/// Port of a receiver in a status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RxPort {

@@ -62,7 +62,7 @@ enum WriterState {
     Draining,
     /// Reading the packets left in the ring of a removed interface.
     DrainingRemoved,
-    /// Ended.
+    /// The writer has ended.
     Over,
 }
 

@@ -110,19 +110,19 @@ pub enum Reassembly {
     Complete(Reassembled),
 }
 
-/// Statistics of a reassembled datagram.
+/// Statistics of a reassembled datagram, for counting its fragments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reassembled {
-    /// Time of the first fragment.
+    /// Capture time of the first fragment.
     pub begun: Timestamp,
     /// Number of fragments stored before the completing one.
     pub pending_fragments: u32,
     /// Number of rejected fragments.
     pub rejected_fragments: u32,
-    /// Length on the wire of the packets of the stored fragments, in bytes.
+    /// Total length on the wire of the packets with the stored fragments, in bytes.
     pub pending_wire_bytes: u64,
-    /// Length of the IP headers and payloads of the stored fragments, in bytes.
+    /// Total length of the IP headers and payloads of the stored fragments, in bytes.
     pub pending_ip_bytes: u64,
     /// Length of the IP header and payload of the completing fragment, in bytes.
     pub last_ip_bytes: u32,
@@ -199,7 +199,7 @@ struct FragmentKey {
 /// Fragments of one datagram received so far.
 #[derive(Clone, Debug, Default)]
 struct IncompleteDatagram {
-    /// Number by order of creation.
+    /// Number of the datagram, in the order of creation.
     number: u64,
     /// Time of the first fragment.
     begun: Timestamp,

@@ -40,7 +40,7 @@ pub struct Decompressor<R: Read> {
     failed: Option<Failed>,
 }
 
-/// Failure that ended a stream.
+/// Failure that ended a stream, in a form that can be returned repeatedly.
 #[derive(Debug)]
 enum Failed {
     Damage(DecompressionError),
