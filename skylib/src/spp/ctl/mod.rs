@@ -178,7 +178,7 @@ impl SppCtl {
         }
     }
 
-    /// Removes a process from the table, ends it, and completes its files.
+    /// Removes a process from the table, ends the process, and completes its files.
     ///
     /// # Errors
     /// Returns [`SppError::NoProcess`] if there is no such process.
