@@ -243,7 +243,7 @@ impl<R: Resource> ResourceStore<R> {
         Ok(resource)
     }
 
-    /// Returns the first conflict with a stored resource other than the one with the id `except`.
+    /// Returns the first conflict with a stored resource; the resource with the id `except` is ignored.
     fn conflict(&self, resource: &R, except: Option<&str>) -> Option<ResourceError> {
         let resources = self.read();
         let mut others = resources

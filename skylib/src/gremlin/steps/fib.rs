@@ -1,10 +1,10 @@
 //! Forwarding decision of the Linux kernel, from routing rules and tables in metadata.
 //!
 //! The decision is that for a packet that the host itself sends without a mark, a source address,
-//! or a chosen output interface. Rules are applied in the order of their priority; in a table, the
-//! route with the longest prefix is chosen, then the one with the smallest priority. A decision
-//! visits every route of the tables to which the rules refer: at most `O(rules · routes)`, usually
-//! in three tables.
+//! or a chosen output interface. Rules are applied in the order of their priority. In a table, the
+//! route with the longest prefix is chosen; of several, the route with the smallest priority. A
+//! decision visits every route of the tables to which the rules refer: at most `O(rules · routes)`,
+//! usually in three tables.
 
 use std::net::IpAddr;
 
