@@ -177,7 +177,7 @@ fn flow_tables(page: &mut MetricsPage, engine: &Status) {
     let mut stats = engine.capture_totals.flows;
     stats += engine.import_totals;
     let help = "Packets with an implausible timestamp, by kind: earlier than the previous packet \
-                (back), far later than its neighbors (ahead), or after removal of its flow \
+                (back), far later than neighboring packets (ahead), or after removal of the flow \
                 (late). In live captures, back counts negative round-trip times.";
     page.family(
         MetricKind::Counter,
@@ -443,8 +443,7 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
         .sample(&[("part", "index")], history.index_bytes);
     let help = "Revisions evicted from the topology history by age or size limit.";
     page.counter("skyd_history_evicted_total", help, history.evicted);
-    let help =
-        "Queries of the topology history aborted because the revisions they read were evicted.";
+    let help = "Queries of the topology history aborted because required revisions were evicted.";
     page.counter(
         "skyd_history_expired_readers_total",
         help,
@@ -485,7 +484,7 @@ fn fleet(page: &mut MetricsPage, engine: &Status, app: &App) {
     let help = "Flow updates passed to the connections to analyzers.";
     page.counter("skyd_uplink_sent_total", help, uplink.sent);
     let help = "Flow updates dropped because the queue for analyzers was full \
-                (agent.flow.queue_bytes), or because they were too long for a datagram.";
+                (agent.flow.queue_bytes) or because of excessive length for a datagram.";
     page.counter("skyd_uplink_lost_total", help, uplink.lost);
 }
 
