@@ -343,17 +343,17 @@ impl<'a, 'p> Cursor<'a, 'p> {
         error
     }
 
-    /// Stores an ICMPv4 header; the last one of a level is used.
+    /// Stores an ICMPv4 header; replaces an earlier ICMPv4 header of the level.
     pub(super) const fn set_icmpv4(&mut self, header: IcmpHeader) {
         self.first.icmpv4 = Some(header);
     }
 
-    /// Stores an ICMPv6 header; the last one of a level is used.
+    /// Stores an ICMPv6 header; replaces an earlier ICMPv6 header of the level.
     pub(super) const fn set_icmpv6(&mut self, header: IcmpHeader) {
         self.first.icmpv6 = Some(header);
     }
 
-    /// Stores the identifier of a tunnel; the last one of a level is used.
+    /// Stores the identifier of a tunnel; replaces an earlier identifier of the level.
     pub(super) const fn set_tunnel(&mut self, id: u32) {
         self.first.tunnel_id = id;
     }
