@@ -459,7 +459,7 @@ fn fleet(page: &mut MetricsPage, engine: &Status, app: &App) {
         "Number of agents connected to this analyzer.",
         agents.connected,
     );
-    let help = "Number of agents that did not answer the most recent flow query sent to each agent.";
+    let help = "Number of agents whose most recent flow query was not answered.";
     page.gauge("skyd_agents_silent", help, agents.silent.len());
     let help = "Requests to agents without a valid answer, by reason.";
     page.family(
