@@ -183,32 +183,7 @@ impl System {
         for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
             map.set(key, text);
         }
-        let numbers = [
-            ("Alignment", number(folder, "alignment_offset")),
-            ("DiscAln", number(folder, "discard_alignment")),
-            ("LogSec", number(&disk, "queue/logical_block_size")),
-            ("PhySec", number(&disk, "queue/physical_block_size")),
-            ("MinIo", number(&disk, "queue/minimum_io_size")),
-            ("OptIo", number(&disk, "queue/optimal_io_size")),
-            ("Ra", number(&disk, "queue/read_ahead_kb")),
-            ("RqSize", number(&disk, "queue/nr_requests")),
-        ];
-        for (key, number) in numbers {
-            if let Some(number) = number {
-                map.set(key, number);
-            }
-        }
-        let flags = [
-            ("Ro", number(folder, "ro")),
-            ("Rm", number(&disk, "removable")),
-            ("Hotplug", number(&disk, "removable")),
-            ("Rota", number(&disk, "queue/rotational")),
-            ("Rand", number(&disk, "queue/add_random")),
-            ("DiscZero", number(&disk, "queue/discard_zeroes_data")),
-        ];
-        for (key, flag) in flags {
-            map.set(key, flag.unwrap_or_default() != 0);
-        }
+        add_numbers(folder, &disk, &mut map);
         self.add_permissions(&device.path, &mut map);
         self.add_usage(&device.mountpoint, &mut map);
         map
@@ -252,6 +227,36 @@ impl System {
             let percent = u128::from(used) * 100 / u128::from(total);
             map.set("FsusePercent", format!("{percent}%"));
         }
+    }
+}
+
+/// Adds the values that are numbers or flags; `disk` is the folder of the disk of a partition.
+fn add_numbers(folder: &Path, disk: &Path, map: &mut Map) {
+    let numbers = [
+        ("Alignment", number(folder, "alignment_offset")),
+        ("DiscAln", number(folder, "discard_alignment")),
+        ("LogSec", number(disk, "queue/logical_block_size")),
+        ("PhySec", number(disk, "queue/physical_block_size")),
+        ("MinIo", number(disk, "queue/minimum_io_size")),
+        ("OptIo", number(disk, "queue/optimal_io_size")),
+        ("Ra", number(disk, "queue/read_ahead_kb")),
+        ("RqSize", number(disk, "queue/nr_requests")),
+    ];
+    for (key, number) in numbers {
+        if let Some(number) = number {
+            map.set(key, number);
+        }
+    }
+    let flags = [
+        ("Ro", number(folder, "ro")),
+        ("Rm", number(disk, "removable")),
+        ("Hotplug", number(disk, "removable")),
+        ("Rota", number(disk, "queue/rotational")),
+        ("Rand", number(disk, "queue/add_random")),
+        ("DiscZero", number(disk, "queue/discard_zeroes_data")),
+    ];
+    for (key, flag) in flags {
+        map.set(key, flag.unwrap_or_default() != 0);
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::kind::Kind;
-use super::model::{ClusterModel, Members};
+use super::model::{ClusterModel, Members, Part};
+use super::network_policy::Direction;
 use super::object::{KubernetesObject, MANAGER};
 use crate::graph::{EdgeId, Metadata, NodeId};
 
@@ -19,19 +20,23 @@ pub struct ModelEdge {
     pub metadata: Metadata,
 }
 
-/// Returns the edges that the objects of a namespace determine; those of the objects of the cluster
-/// for the namespace "".
-pub(super) fn of_namespace(model: &ClusterModel, namespace: &str) -> HashMap<EdgeId, ModelEdge> {
+/// Returns the edges of a part of the cluster.
+pub(super) fn of_part(model: &ClusterModel, part: &Part) -> HashMap<EdgeId, ModelEdge> {
+    let (Part::Objects(namespace) | Part::Policies(namespace)) = part;
     let mut edges = Edges {
         model,
         namespace,
         found: HashMap::new(),
     };
     if let Some(members) = model.members(namespace) {
-        edges.add_owners(members);
-        edges.add_references(members);
-        edges.add_selected(members);
-        edges.add_policies(members);
+        match part {
+            Part::Objects(_) => {
+                edges.add_owners(members);
+                edges.add_references(members);
+                edges.add_selected(members);
+            }
+            Part::Policies(_) => edges.add_policies(members),
+        }
     }
     edges.found
 }
@@ -141,33 +146,36 @@ impl<'a> Edges<'a> {
                         self.add(edge, object, pod);
                     }
                 }
-                for pod in self.peers(members, policy.is_across_namespaces()) {
-                    let labels = &pod.relations.labels;
-                    let namespace = self.model.find("", Kind::Namespace, &pod.namespace);
-                    let namespace = namespace.and_then(|id| self.model.object(id));
-                    let namespace = namespace.map(|object| &object.relations.labels);
-                    if direction.admits(labels, &pod.namespace, namespace, self.namespace) {
-                        let edge = direction.edge(&object.id, &pod.id, "end");
-                        self.add(edge, object, pod);
-                    }
+                let names = match policy.is_across_namespaces() {
+                    true => self
+                        .model
+                        .namespaces()
+                        .map(|(name, _)| name.as_str())
+                        .collect(),
+                    false => vec![self.namespace],
+                };
+                for name in names {
+                    self.add_peers(object, direction, name);
                 }
             }
         }
     }
 
-    /// Returns the pods that a policy can refer to.
-    fn peers(&self, members: &'a Members, are_all: bool) -> Vec<&'a KubernetesObject> {
-        let namespaces: Vec<&Members> = match are_all {
-            true => self
-                .model
-                .namespaces()
-                .map(|(_, members)| members)
-                .collect(),
-            false => vec![members],
+    /// Adds the edges of a network policy to the pods of a namespace that its rules admit.
+    fn add_peers(&mut self, policy: &'a KubernetesObject, rules: &Direction, namespace: &str) {
+        let id = self.model.find("", Kind::Namespace, namespace);
+        let labels = id.and_then(|id| self.model.object(id));
+        let labels = labels.map(|object| &object.relations.labels);
+        let peers = rules.peers_in(namespace, labels, self.namespace);
+        let Some(members) = self.model.members(namespace).filter(|_| !peers.is_empty()) else {
+            return;
         };
-        let pods = namespaces.into_iter();
-        pods.flat_map(|members| self.objects_of(members, Kind::Pod))
-            .collect()
+        for pod in self.objects_of(members, Kind::Pod) {
+            if peers.iter().any(|peer| peer.admits(&pod.relations.labels)) {
+                let edge = rules.edge(&policy.id, &pod.id, "end");
+                self.add(edge, policy, pod);
+            }
+        }
     }
 
     fn add_ownership(&mut self, owner: &NodeId, child: &NodeId) {

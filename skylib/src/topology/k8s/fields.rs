@@ -20,6 +20,35 @@ pub(super) fn add_fields(kind: Kind, object: &Json, fields: &mut Map) {
             fields.set("Status", pod_status(object));
         }
         Kind::Service => add_service_fields(spec, fields),
+        Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet | Kind::Job | Kind::CronJob => {
+            add_workload_fields(kind, spec, status, fields);
+        }
+        Kind::Ingress => {
+            set_tree(fields, "DefaultBackend", &spec["defaultBackend"]);
+            set_tree(fields, "TLS", &spec["tls"]);
+            set_tree(fields, "Rules", &spec["rules"]);
+        }
+        Kind::ConfigMap => fields.set("Data", names(object, &["data", "binaryData"])),
+        Kind::Secret => {
+            set_text(fields, "Type", &object["type"]);
+            fields.set("Data", names(object, &["data"]));
+        }
+        Kind::PersistentVolume | Kind::PersistentVolumeClaim => {
+            add_volume_fields(kind, spec, status, fields);
+        }
+        Kind::StorageClass => set_text(fields, "Provisioner", &object["provisioner"]),
+        Kind::Cluster
+        | Kind::Container
+        | Kind::Endpoints
+        | Kind::NetworkPolicy
+        | Kind::ReplicaSet
+        | Kind::ReplicationController => {}
+    }
+}
+
+/// Adds the keys of objects that run pods.
+fn add_workload_fields(kind: Kind, spec: &Json, status: &Json, fields: &mut Map) {
+    match kind {
         Kind::Deployment => {
             set_number(fields, "DesiredReplicas", &spec["replicas"], Some(1));
             let counts = [
@@ -53,38 +82,22 @@ pub(super) fn add_fields(kind: Kind, object: &Json, fields: &mut Map) {
             set_text(fields, "Schedule", &spec["schedule"]);
             fields.set("Suspended", spec["suspend"].as_bool().unwrap_or(false));
         }
-        Kind::Ingress => {
-            set_tree(fields, "DefaultBackend", &spec["defaultBackend"]);
-            set_tree(fields, "TLS", &spec["tls"]);
-            set_tree(fields, "Rules", &spec["rules"]);
-        }
-        Kind::ConfigMap => fields.set("Data", names(object, &["data", "binaryData"])),
-        Kind::Secret => {
-            set_text(fields, "Type", &object["type"]);
-            fields.set("Data", names(object, &["data"]));
-        }
-        Kind::PersistentVolume => {
-            set_tree(fields, "Capacity", &spec["capacity"]);
-            set_tree(fields, "VolumeMode", &spec["volumeMode"]);
-            set_text(fields, "StorageClassName", &spec["storageClassName"]);
-            set_text(fields, "Status", &status["phase"]);
-            set_tree(fields, "AccessModes", &spec["accessModes"]);
-            set_tree(fields, "ClaimRef", &spec["claimRef"]["name"]);
-        }
-        Kind::PersistentVolumeClaim => {
-            set_tree(fields, "AccessModes", &spec["accessModes"]);
-            set_text(fields, "VolumeName", &spec["volumeName"]);
-            set_tree(fields, "StorageClassName", &spec["storageClassName"]);
-            set_tree(fields, "VolumeMode", &spec["volumeMode"]);
-            set_text(fields, "Status", &status["phase"]);
-        }
-        Kind::StorageClass => set_text(fields, "Provisioner", &object["provisioner"]),
-        Kind::Cluster
-        | Kind::Container
-        | Kind::Endpoints
-        | Kind::NetworkPolicy
-        | Kind::ReplicaSet
-        | Kind::ReplicationController => {}
+        _ => {}
+    }
+}
+
+/// Adds the keys of volumes and claims.
+fn add_volume_fields(kind: Kind, spec: &Json, status: &Json, fields: &mut Map) {
+    set_tree(fields, "AccessModes", &spec["accessModes"]);
+    set_tree(fields, "VolumeMode", &spec["volumeMode"]);
+    set_text(fields, "Status", &status["phase"]);
+    if kind == Kind::PersistentVolume {
+        set_tree(fields, "Capacity", &spec["capacity"]);
+        set_text(fields, "StorageClassName", &spec["storageClassName"]);
+        set_tree(fields, "ClaimRef", &spec["claimRef"]["name"]);
+    } else {
+        set_text(fields, "VolumeName", &spec["volumeName"]);
+        set_tree(fields, "StorageClassName", &spec["storageClassName"]);
     }
 }
 

@@ -35,10 +35,9 @@ pub struct ClusterModel {
     objects: HashMap<NodeId, KubernetesObject>,
     /// Objects by namespace; the objects of the cluster have the namespace "".
     namespaces: BTreeMap<String, Members>,
-    /// Edges by the namespace whose objects determine them.
-    edges: HashMap<String, HashMap<EdgeId, ModelEdge>>,
-    /// Namespaces whose edges must be computed again.
-    dirty: BTreeSet<String>,
+    edges: HashMap<Part, HashMap<EdgeId, ModelEdge>>,
+    /// Edges that must be computed again.
+    dirty: BTreeSet<Part>,
     /// Namespaces of the network policies that refer to pods of other namespaces.
     across: HashMap<NodeId, String>,
     /// Nodes that have changed, with their metadata before and after the changes.
@@ -47,8 +46,18 @@ pub struct ClusterModel {
     bytes: usize,
     /// Objects that are not shown because of the limits.
     omitted: HashMap<NodeId, Kind>,
-    /// Number of edges that are not shown because of the limit, by namespace.
-    omitted_edges: HashMap<String, usize>,
+    /// Number of edges that are not shown because of the limit.
+    omitted_edges: HashMap<Part, usize>,
+}
+
+/// Edges that are computed together, because they depend on the same objects. The objects of the
+/// cluster have the namespace "".
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Part {
+    /// Edges of the objects of a namespace, except network policies to pods.
+    Objects(String),
+    /// Edges of the network policies of a namespace to pods of all namespaces.
+    Policies(String),
 }
 
 /// Identifiers of the objects of a namespace by kind and name.
@@ -191,7 +200,7 @@ impl ClusterModel {
     /// Marks the namespaces whose edges an object can change by appearing, by disappearing, or by a
     /// change to its relations.
     fn mark(&mut self, object: &KubernetesObject) {
-        self.dirty.insert(object.namespace.clone());
+        self.dirty.insert(Part::Objects(object.namespace.clone()));
         let referring = match object.kind {
             Kind::Node => Some(Kind::Pod),
             Kind::PersistentVolume | Kind::StorageClass => Some(Kind::PersistentVolumeClaim),
@@ -200,13 +209,18 @@ impl ClusterModel {
         if let Some(kind) = referring {
             let namespaces = self.namespaces.iter();
             let referring = namespaces.filter(|(_, members)| members.contains_key(&kind));
-            self.dirty.extend(referring.map(|(name, _)| name.clone()));
+            let parts = referring.map(|(name, _)| Part::Objects(name.clone()));
+            self.dirty.extend(parts);
         }
         if object.kind == Kind::Namespace {
-            self.dirty.insert(object.name.clone());
+            self.dirty.insert(Part::Objects(object.name.clone()));
+        }
+        if matches!(object.kind, Kind::Pod | Kind::NetworkPolicy) {
+            self.dirty.insert(Part::Policies(object.namespace.clone()));
         }
         if matches!(object.kind, Kind::Pod | Kind::Namespace) {
-            self.dirty.extend(self.across.values().cloned());
+            let across = self.across.values().cloned();
+            self.dirty.extend(across.map(Part::Policies));
         }
     }
 
@@ -238,22 +252,22 @@ impl ClusterModel {
                 changes.nodes.push((id, former, wanted));
             }
         }
-        for namespace in std::mem::take(&mut self.dirty) {
-            self.update_edges(namespace, &mut changes.edges);
+        for part in std::mem::take(&mut self.dirty) {
+            self.update_edges(part, &mut changes.edges);
         }
         changes
     }
 
-    /// Computes the edges of a namespace again, and appends the differences.
-    fn update_edges(&mut self, namespace: String, changes: &mut Vec<(EdgeId, Option<ModelEdge>)>) {
-        let former = self.edges.remove(&namespace).unwrap_or_default();
+    /// Computes some edges again, and appends the differences.
+    fn update_edges(&mut self, part: Part, changes: &mut Vec<(EdgeId, Option<ModelEdge>)>) {
+        let former = self.edges.remove(&part).unwrap_or_default();
         let count: usize = self.edges.values().map(HashMap::len).sum();
-        let mut wanted = edges::of_namespace(self, &namespace);
+        let mut wanted = edges::of_part(self, &part);
         let allowed = MAX_EDGES.saturating_sub(count);
-        self.omitted_edges.remove(&namespace);
+        self.omitted_edges.remove(&part);
         if wanted.len() > allowed {
             let omitted = wanted.len() - allowed;
-            self.omitted_edges.insert(namespace.clone(), omitted);
+            self.omitted_edges.insert(part.clone(), omitted);
             wanted = wanted.into_iter().take(allowed).collect();
         }
         for (id, edge) in &former {
@@ -267,7 +281,7 @@ impl ClusterModel {
             }
         }
         if !wanted.is_empty() {
-            self.edges.insert(namespace, wanted);
+            self.edges.insert(part, wanted);
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Direction {
 
 /// Pods that a rule admits.
 #[derive(Clone, Debug, PartialEq)]
-struct Peer {
+pub(super) struct Peer {
     /// Selector of the pods; `None` for all pods.
     pods: Option<Selector>,
     /// Selector of the namespaces; `None` for the namespace of the policy.
@@ -71,6 +71,13 @@ impl Policy {
     }
 }
 
+impl Peer {
+    /// Returns whether a pod with some labels is admitted, in a namespace of the peer.
+    pub(super) fn admits(&self, labels: &Labels) -> bool {
+        self.pods.as_ref().is_none_or(|pods| pods.matches(labels))
+    }
+}
+
 impl Direction {
     fn of(name: &'static str, peers_key: &str, spec: &Json, covers_all: bool) -> Self {
         let rules: Vec<&Json> = list(&spec[name]).collect();
@@ -98,22 +105,19 @@ impl Direction {
         }
     }
 
-    /// Returns whether the rules admit a pod: its labels, its namespace, and the labels of that.
-    /// `home` is the namespace of the policy.
-    pub(super) fn admits(
+    /// Returns the peers that can be pods of a namespace with some labels. `home` is the namespace
+    /// of the policy.
+    pub(super) fn peers_in(
         &self,
-        labels: &Labels,
         namespace: &str,
-        namespace_labels: Option<&Labels>,
+        labels: Option<&Labels>,
         home: &str,
-    ) -> bool {
-        self.peers.iter().any(|peer| {
-            let is_namespace = match &peer.namespaces {
-                None => namespace == home,
-                Some(selector) => namespace_labels.is_some_and(|labels| selector.matches(labels)),
-            };
-            is_namespace && peer.pods.as_ref().is_none_or(|pods| pods.matches(labels))
-        })
+    ) -> Vec<&Peer> {
+        let peers = self.peers.iter().filter(|peer| match &peer.namespaces {
+            None => namespace == home,
+            Some(selector) => labels.is_some_and(|labels| selector.matches(labels)),
+        });
+        peers.collect()
     }
 
     /// Returns the edge to a pod: its identifier and its metadata. `point` is `begin` or `end`.
@@ -213,11 +217,15 @@ mod tests {
             labels("app", "db"),
             labels("team", "x"),
         );
-        assert!(rules.admits(&web, "home", None, "home"));
-        assert!(!rules.admits(&web, "away", Some(&x), "home"));
-        assert!(rules.admits(&db, "away", Some(&x), "home"));
-        assert!(!rules.admits(&db, "away", Some(&Labels::new()), "home"));
-        assert!(!rules.admits(&db, "home", None, "home"));
+        let admits = |labels: &Labels, namespace: &str, of_namespace: Option<&Labels>| {
+            let peers = rules.peers_in(namespace, of_namespace, "home");
+            peers.iter().any(|peer| peer.admits(labels))
+        };
+        assert!(admits(&web, "home", None));
+        assert!(!admits(&web, "away", Some(&x)));
+        assert!(admits(&db, "away", Some(&x)));
+        assert!(!admits(&db, "away", Some(&Labels::new())));
+        assert!(!admits(&db, "home", None));
     }
 
     #[test]

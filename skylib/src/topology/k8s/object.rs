@@ -138,7 +138,7 @@ impl KubernetesObject {
         })
     }
 
-    /// Returns the identifier of the object, which is also the one of its node.
+    /// Returns the identifier of the object, which is also the identifier of its node.
     #[must_use]
     pub const fn id(&self) -> &NodeId {
         &self.id

@@ -56,24 +56,29 @@ impl Reflector<'_> {
         let mut version = None;
         loop {
             let result = match version.take() {
-                None => self.list().map(|listed| (listed, true)),
+                None => self.list().map(|listed| (listed, Progress::Listed)),
                 Some(from) => self.watch(from),
             };
-            let was_useful = match result {
-                Ok((next, was_useful)) => {
+            failures = match result {
+                Ok((next, progress)) => {
                     version = Some(next);
-                    was_useful
+                    match progress {
+                        // Only a watch shows that the kind can be followed.
+                        Progress::Listed => continue,
+                        Progress::Quiet => 1,
+                        Progress::Events => 0,
+                    }
                 }
                 Err(failed) => {
                     version = failed.version;
-                    let is_expired = matches!(failed.error, ApiError::Expired);
-                    if !is_expired && !self.report(failed.error) {
+                    // That a version is too old is usual, unless it happens again and again.
+                    let is_usual = matches!(failed.error, ApiError::Expired) && failures < 3;
+                    if !is_usual && !self.report(failed.error) {
                         return;
                     }
-                    false
+                    failures + 1
                 }
             };
-            failures = if was_useful { 0 } else { failures + 1 };
             if self.pause(failures) {
                 return;
             }
@@ -125,7 +130,6 @@ impl Reflector<'_> {
             }
             if page.next.is_empty() || page.next == next {
                 self.send(Update::Listed(objects, omitted));
-                self.send(Update::Problem(None));
                 return Ok(page.version);
             }
             next = page.next;
@@ -137,9 +141,8 @@ impl Reflector<'_> {
         }
     }
 
-    /// Follows the changes since a version until the watch ends; returns the last version, and
-    /// whether there was an event.
-    fn watch(&self, mut version: String) -> Result<(String, bool), Failed> {
+    /// Follows the changes since a version until the watch ends; returns the last version.
+    fn watch(&self, mut version: String) -> Result<(String, Progress), Failed> {
         let path = format!(
             "{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
             self.path,
@@ -153,16 +156,18 @@ impl Reflector<'_> {
         self.send(Update::Problem(None));
         let mut frames = JsonFrames::new(MAX_EVENT_BYTES);
         let mut buffer = vec![0; 16 << 10];
-        let mut has_events = false;
+        let mut progress = Progress::Quiet;
         loop {
             let count = body.read(&mut buffer);
             let count = count.map_err(|error| Failed::at(&version, error.into()))?;
             if count == 0 {
-                return Ok((version, has_events));
+                return Ok((version, progress));
             }
             frames.extend(&buffer[..count]);
             while let Some(frame) = frames.next_frame().map_err(|e| Failed::malformed(&e))? {
-                has_events |= self.receive(&frame, &mut version)?;
+                if self.receive(&frame, &mut version)? {
+                    progress = Progress::Events;
+                }
             }
         }
     }
@@ -205,6 +210,15 @@ impl Reflector<'_> {
             false => Err(Failed::at(version, ApiError::Stopped)),
         }
     }
+}
+
+/// What a list or a watch has achieved.
+enum Progress {
+    Listed,
+    /// A watch without events.
+    Quiet,
+    /// A watch with events.
+    Events,
 }
 
 /// A failed list or watch.

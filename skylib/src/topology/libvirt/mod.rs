@@ -184,8 +184,12 @@ impl Server {
             .filter_map(|pair| pair.strip_prefix("socket="));
         let address = match (transport, host) {
             ("" | "unix", "") => {
-                let socket = sockets.map(Path::new).next();
-                ServerAddress::Unix(socket.unwrap_or_else(find_socket).to_owned())
+                let socket: Option<&Path> = sockets.map(Path::new).next();
+                let path: &Path = match socket {
+                    Some(path) => path,
+                    None => find_socket(),
+                };
+                ServerAddress::Unix(path.to_owned())
             }
             ("tcp", host) if !host.is_empty() => {
                 let has_port = host
