@@ -296,7 +296,7 @@ mod tests {
 
     use super::*;
 
-    fn tree(cluster: Json, user: Json) -> Json {
+    fn tree(cluster: &Json, user: &Json) -> Json {
         json!({
             "current-context": "main",
             "contexts": [{"name": "main", "context": {"cluster": "lab", "user": "me"}}],
@@ -305,15 +305,15 @@ mod tests {
         })
     }
 
-    fn access(cluster: Json, user: Json) -> Result<ClusterAccess, String> {
+    fn access(cluster: &Json, user: &Json) -> Result<ClusterAccess, String> {
         ClusterAccess::from_tree(&tree(cluster, user), Path::new("/nowhere"))
     }
 
     #[test]
     fn the_current_context_selects_server_and_user() {
         let found = access(
-            json!({"server": "http://192.0.2.1:8001/k8s/c1/"}),
-            json!({"token": "t"}),
+            &json!({"server": "http://192.0.2.1:8001/k8s/c1/"}),
+            &json!({"token": "t"}),
         );
         let found = found.unwrap();
         assert_eq!(found.cluster_name, "lab");
@@ -331,7 +331,7 @@ mod tests {
         let insecure = |server: &str, name: &str| {
             let cluster = json!({"server": server, "tls-server-name": name,
                 "insecure-skip-tls-verify": true});
-            let found = access(cluster, json!({"username": "a", "password": "b"})).unwrap();
+            let found = access(&cluster, &json!({"username": "a", "password": "b"})).unwrap();
             assert_eq!(
                 found.authorization().unwrap().as_deref(),
                 Some("Basic YTpi")
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_key() {
-        let error = |cluster: Json, user: Json| access(cluster, user).unwrap_err();
+        let error = |cluster: Json, user: Json| access(&cluster, &user).unwrap_err();
         let http = || json!({"server": "http://a"});
         assert!(error(json!({}), json!({})).contains("is not a URL"));
         assert!(error(json!({"server": "ftp://a"}), json!({})).contains("is not a URL"));
@@ -377,12 +377,16 @@ mod tests {
 
     #[test]
     fn a_token_is_a_header_and_cannot_add_another_one() {
-        let found = access(json!({"server": "http://a"}), json!({"token": "a\r\nX: b"})).unwrap();
+        let found = access(
+            &json!({"server": "http://a"}),
+            &json!({"token": "a\r\nX: b"}),
+        )
+        .unwrap();
         assert!(found.authorization().is_err());
         let path = env::temp_dir().join(format!("skylib-token-{}", std::process::id()));
         fs::write(&path, "abc\n").unwrap();
         let user = json!({"tokenFile": path.to_str().unwrap()});
-        let found = access(json!({"server": "http://a"}), user).unwrap();
+        let found = access(&json!({"server": "http://a"}), &user).unwrap();
         assert_eq!(
             found.authorization().unwrap().as_deref(),
             Some("Bearer abc")
