@@ -169,7 +169,8 @@ impl<R: BufRead> Read for Body<R> {
             };
         }
         match &mut self.length {
-            BodyLength::Ended => Ok(0),
+            // A read beyond the length would wait for the end of the connection, or fail there.
+            BodyLength::Ended | BodyLength::Bytes(0) => Ok(0),
             BodyLength::UntilClose => self.reader.read(buffer),
             BodyLength::Bytes(left) | BodyLength::Chunked { left, .. } => {
                 let most = usize::try_from(*left)

@@ -22,7 +22,9 @@ impl<'a> ListPage<'a> {
     /// Returns the error of the JSON parser.
     pub fn parse(json: &'a [u8]) -> Result<Self, serde_json::Error> {
         let wire: WireList<'a> = serde_json::from_slice(json)?;
-        let objects = wire.items.unwrap_or_default();
+        // Old versions send `null` for an empty list.
+        let objects: Option<Vec<&RawValue>> = serde_json::from_str(wire.items.get())?;
+        let objects = objects.unwrap_or_default();
         Ok(Self {
             version: wire.metadata.resource_version,
             next: wire.metadata.next,
@@ -96,13 +98,12 @@ impl ApiStatus {
     }
 }
 
+/// A list. Both keys are required, so that no other document counts as an empty list.
 #[derive(Deserialize)]
 struct WireList<'a> {
-    #[serde(default)]
     metadata: WireMetadata,
-    /// `null` for an empty list in old versions.
-    #[serde(borrow, default)]
-    items: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    items: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -141,8 +142,15 @@ mod tests {
         assert_eq!(page.objects, [&br#"{"a":1}"#[..], &br#"{"b":2}"#[..]]);
         let empty = ListPage::parse(br#"{"metadata":{},"items":null}"#).unwrap();
         assert!(empty.objects.is_empty() && empty.next.is_empty());
-        assert!(ListPage::parse(b"[]").is_err());
-        assert!(ListPage::parse(br#"{"items":{}}"#).is_err());
+        for other in [
+            "[]",
+            "{}",
+            r#"{"metadata":{}}"#,
+            r#"{"items":[]}"#,
+            r#"{"metadata":{},"items":{}}"#,
+        ] {
+            assert!(ListPage::parse(other.as_bytes()).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -87,7 +87,10 @@ fn messages_of_the_kubernetes_api() {
         ),
         (
             "list",
-            lines(&[(Kind::Pod, &list), (Kind::Pod, r#"{"items":[]}"#)]),
+            lines(&[
+                (Kind::Pod, &list),
+                (Kind::Pod, r#"{"metadata":{},"items":[]}"#),
+            ]),
         ),
         (
             "relations",
