@@ -212,7 +212,7 @@ impl Reflector<'_> {
     }
 }
 
-/// What a list or a watch has achieved.
+/// Result of a list or a watch.
 enum Progress {
     Listed,
     /// A watch without events.

@@ -34,7 +34,7 @@ pub struct Instance {
     pub restore: String,
     /// Names of the profiles.
     pub profiles: Vec<String>,
-    /// Settings.
+    /// Settings of the instance.
     pub config: BTreeMap<String, String>,
     /// Devices with their settings.
     pub devices: BTreeMap<String, BTreeMap<String, String>>,
@@ -139,7 +139,7 @@ struct Response<T> {
     metadata: T,
 }
 
-/// What must be read again after an event.
+/// Instances that must be read again after an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// The instance with this name.
