@@ -290,6 +290,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_read_beyond_the_length() {
+        struct Closed;
+        impl Read for Closed {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+        }
+        let head = &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..];
+        let body = response(head.chain(BufReader::new(Closed))).unwrap().body;
+        assert_eq!(body.read_all(20).unwrap(), b"ok");
+    }
+
+    #[test]
     fn malformed_responses_are_errors() {
         let kind = |text: &str| read(text).unwrap_err().kind();
         assert_eq!(kind("hello\r\n\r\n"), io::ErrorKind::InvalidData);
