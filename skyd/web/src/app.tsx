@@ -11,6 +11,7 @@ import { isStorageMissing } from "./parts/storage.ts";
 import { dateTime } from "./parts/units.ts";
 import { Alerts } from "./panels/alerts.tsx";
 import { Captures } from "./panels/captures.tsx";
+import { Changes } from "./panels/changes.tsx";
 import { Comparison } from "./panels/comparison.tsx";
 import { Details } from "./panels/details/index.tsx";
 import { Dialogs } from "./panels/dialogs.tsx";
@@ -44,6 +45,7 @@ const CONTENTS: Record<Panel, () => ComponentChildren> = {
   Alerts: () => <Alerts />,
   Rules: () => <Rules />,
   Workflows: () => <Workflows />,
+  Changes: () => <Changes />,
   "SPP captures": () => <SppCaptures />,
   Health: () => <Health />,
 };

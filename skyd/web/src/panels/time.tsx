@@ -2,12 +2,13 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { errorText } from "../net/rest.ts";
+import { errorText, historyNote } from "../net/rest.ts";
 import { now } from "../parts/clock.ts";
 import { clock, dateTime } from "../parts/units.ts";
-import { compareWithNow, endComparison } from "../state/comparison.ts";
+import { compareWith, endComparison } from "../state/comparison.ts";
 import { oldest } from "../state/health.ts";
 import { timeError } from "../state/session.ts";
+import { changeTimes, markHeights, readChangeTimes } from "../state/time_marks.ts";
 import { parseTime } from "../state/time_text.ts";
 import { pastTime, savedGraph } from "../state/view.ts";
 
@@ -33,6 +34,7 @@ export function Time() {
     const target = isPresent ? null : Math.max(time, oldest.value ?? time);
     dragged.value = target;
     timeError.value = "";
+    note.value = time !== null && time < (oldest.value ?? time) ? historyNote(oldest.value ?? time) : "";
     clearTimeout(timer.current);
     timer.current = setTimeout(() => {
       endComparison();
@@ -50,8 +52,8 @@ export function Time() {
       note.value = "Not a time: 13:05, 2026-11-29 13:05, -10m, or Unix milliseconds";
       return;
     }
-    note.value = `Understood as ${dateTime(time)}`;
     go(time);
+    note.value ||= `Understood as ${dateTime(time)}`;
   };
   const onKeyDown = (event: KeyboardEvent) => {
     const delta = {
@@ -93,18 +95,25 @@ export function Time() {
       >
         Forward
       </button>
-      <input
-        type="range"
-        aria-label="Time"
-        aria-valuetext={current === null ? "live" : dateTime(current)}
-        min={from}
-        max={to}
-        step={1}
-        value={shown}
-        disabled={!hasHistory}
-        onInput={(event) => go(Number(event.currentTarget.value))}
-        onKeyDown={onKeyDown}
-      />
+      <span
+        class="slider"
+        onPointerEnter={() => hasHistory && void readChangeTimes(from)}
+        onFocusIn={() => hasHistory && void readChangeTimes(from)}
+      >
+        <Marks from={from} to={to} />
+        <input
+          type="range"
+          aria-label="Time"
+          aria-valuetext={current === null ? "live" : dateTime(current)}
+          min={from}
+          max={to}
+          step={1}
+          value={shown}
+          disabled={!hasHistory}
+          onInput={(event) => go(Number(event.currentTarget.value))}
+          onKeyDown={onKeyDown}
+        />
+      </span>
       <span class="time-shown">{current === null ? clock(now.value) : dateTime(current)}</span>
       <form onSubmit={submit}>
         <input
@@ -122,7 +131,7 @@ export function Time() {
       {pastTime.value !== null && (
         <button
           type="button"
-          onClick={() => void compareWithNow().catch((error: unknown) => (note.value = errorText(error)))}
+          onClick={() => void compareWith(null).catch((error: unknown) => (note.value = errorText(error)))}
         >
           Compare with now
         </button>
@@ -131,5 +140,33 @@ export function Time() {
         {timeError.value || note.value || (hasHistory ? "" : "No history")}
       </span>
     </section>
+  );
+}
+
+/** Height of the marks above the slider, in pixels. */
+const MARK_HEIGHT = 8;
+
+/** Marks that show when how much changed. */
+function Marks({ from, to }: { from: number; to: number }) {
+  const times = changeTimes.value;
+  if (times.length === 0) {
+    return null;
+  }
+  const heights = markHeights(times, from, to);
+  const path = heights
+    .map((height, slot) =>
+      height > 0 ? `M${slot},${MARK_HEIGHT}V${MARK_HEIGHT * (1 - height)}h1V${MARK_HEIGHT}z` : "",
+    )
+    .join("");
+  return (
+    <svg
+      class="time-marks"
+      role="img"
+      aria-label={`${times.length} changes in the history`}
+      viewBox={`0 0 ${heights.length} ${MARK_HEIGHT}`}
+      preserveAspectRatio="none"
+    >
+      <path d={path} />
+    </svg>
   );
 }
