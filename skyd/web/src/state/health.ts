@@ -2,7 +2,7 @@
 
 import { droppedBy } from "../graph/model.ts";
 import { computed, signal } from "@preact/signals";
-import { json, needsLogin } from "../net/rest.ts";
+import { RequestError, errorText, json, needsLogin } from "../net/rest.ts";
 import { type Json, isObject, listOf, member, numberOf, textOf, valueAt } from "../parts/json.ts";
 import { connection, contentVersion, dropConnection, eventsSkipped, model } from "./session.ts";
 
@@ -13,6 +13,9 @@ export const loadedVersion = signal("");
 export const version = signal("");
 /** Newest status; `null` before the first one. */
 export const status = signal<Json>(null);
+
+/** Why the newest status could not be read, although the daemon answers; empty if it was. */
+export const statusError = signal("");
 
 const INTERVAL_MS = 5000;
 const HIDDEN_INTERVAL_MS = 15_000;
@@ -39,8 +42,11 @@ export async function readStatus(): Promise<void> {
     version.value = textOf(root, "Version");
     loadedVersion.value ||= version.value;
     status.value = await json("GET", "/api/status", undefined, TIMEOUT_MS);
-  } catch {
-    if (!needsLogin.value && connection.value !== "connecting") {
+    statusError.value = "";
+  } catch (error) {
+    statusError.value = errorText(error);
+    const isUnreachable = error instanceof RequestError && error.status === 0;
+    if (isUnreachable && !needsLogin.value && connection.value !== "connecting") {
       dropConnection();
     }
   }
@@ -160,6 +166,7 @@ export const agents = computed<Agent[]>(() => {
 export const faults = computed<[string, string][]>(() => {
   const all = status.value ?? undefined;
   const found: [string, string][] = [
+    ["Status of the daemon", statusError.value],
     ["Store of captures, alerts, and rules", textOf(member(all, "Store"), "Error")],
     ["Flows of agents", textOf(member(all, "FlowIngestion"), "Error")],
   ];

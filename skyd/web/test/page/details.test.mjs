@@ -119,6 +119,10 @@ pageTest("hostile names are text, cut, and visible", async ({ page, daemon }) =>
     const widths = await page.js("[document.documentElement.scrollWidth, innerWidth]");
     assert.ok(widths[0] <= widths[1], `${id} scrolls sideways: ${widths}`);
   }
+  await page.click("button", "Changes");
+  await page.until(async () => /<script>/.test(await textOf(page, "table", "Changes")), "hostile changes are text");
+  const wide = await page.js("[document.documentElement.scrollWidth, innerWidth]");
+  assert.ok(wide[0] <= wide[1], `changes scroll sideways: ${wide}`);
   assert.equal(await page.js("window.hacked"), undefined);
   assert.equal(await page.js("({}).polluted"), undefined);
   const title = await page.js("document.title");
