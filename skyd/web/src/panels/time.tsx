@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { errorText, historyNote } from "../net/rest.ts";
 import { now } from "../parts/clock.ts";
+import { useRepeat } from "../parts/repeat.ts";
 import { clock, dateTime } from "../parts/units.ts";
 import { compareWith, endComparison } from "../state/comparison.ts";
 import { oldest } from "../state/health.ts";
@@ -75,24 +76,17 @@ export function Time() {
     }
     event.preventDefault();
   };
-  const minutes = (event: MouseEvent) => (event.shiftKey ? SECOND_MS : MINUTE_MS);
+  const held = useRepeat((direction, isShift) => {
+    step(direction * (isShift ? SECOND_MS : MINUTE_MS));
+    return direction < 0 || current !== null;
+  });
   const hasHistory = oldest.value !== undefined;
   return (
     <section class="time" aria-label="Time">
-      <button
-        type="button"
-        disabled={!hasHistory}
-        title="One minute back; with Shift one second"
-        onClick={(event) => step(-minutes(event))}
-      >
+      <button type="button" disabled={!hasHistory} title="One minute back; with Shift one second" {...held(-1)}>
         Back
       </button>
-      <button
-        type="button"
-        disabled={current === null}
-        title="One minute forward; with Shift one second"
-        onClick={(event) => step(minutes(event))}
-      >
+      <button type="button" disabled={current === null} title="One minute forward; with Shift one second" {...held(1)}>
         Forward
       </button>
       <span

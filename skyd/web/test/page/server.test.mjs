@@ -138,9 +138,11 @@ proxyTest("answers that are not JSON are errors beside what asked", async ({ pag
 
 proxyTest("a server that accepts and never answers is lost after some seconds", async ({ page, proxy }) => {
   proxy.behavior.delay = 600_000;
+  proxy.behavior.refusesSockets = true;
   await connected(page, "Reconnecting", 15);
   await item(page, "br0");
   proxy.behavior.delay = 0;
+  proxy.behavior.refusesSockets = false;
   await connected(page, "Live", 15);
 });
 
