@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { GROUPINGS, groupQuery, groupRows } from "../src/flow/groups.ts";
 import { changeRows, filterChanges } from "../src/graph/changes.ts";
 import { compareGraphs } from "../src/graph/difference.ts";
+import { resultText } from "../src/graph/result_text.ts";
 import { routesOf } from "../src/graph/route.ts";
 import { isAddress } from "../src/net/gremlin.ts";
 import { historyNote, notesOf } from "../src/net/rest.ts";
@@ -161,4 +162,12 @@ test("marks on the slider count the changes of each part", () => {
   assert.equal(heights.length, 120);
   assert.deepEqual([heights[0], heights[119], heights[60]], [1, 1, 0], "what is before the slider is not counted");
   assert.ok(markHeights([5], 5, 5).every((height) => height === 0 || height === 1));
+});
+
+test("results of alerts are names of nodes, or JSON", () => {
+  assert.equal(resultText([node("a", "veth"), node("b", "veth")]), "2 nodes: a, b");
+  assert.deepEqual(
+    [resultText([1]), resultText(true), resultText([]), resultText([{ Metadata: {} }])],
+    ["[1]", "true", "[]", '[{"Metadata":{}}]'],
+  );
 });

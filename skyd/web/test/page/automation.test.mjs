@@ -88,9 +88,22 @@ pageTest("a workflow runs, can be canceled, and shows what it returned", async (
     await page.click("button", "Save");
     await files.next(/^Wait\.json$/);
     await choose(page, "CheckConnectivity");
-    await page.get("textbox", "source");
+    for (const [address, parameter] of [
+      ["192.0.2.1/", "source"],
+      ["192.0.2.2/", "destination"],
+    ]) {
+      await (await page.get("combobox", "Search or Gremlin")).fill(address);
+      await page.get("listbox", "Search results");
+      await page.press("Enter");
+      await page.get("heading", "eth0");
+      await page.click("button", `Use the selected node as ${parameter}`);
+    }
     await page.click("button", "Run");
-    await page.get("alert");
+    await page.until(
+      async () => /"Connectivity": true/.test(await textOf(page, "region", "Workflow result")),
+      "the pings arrive",
+      40,
+    );
   } finally {
     files.remove();
   }
@@ -102,7 +115,7 @@ async function choose(page, title) {
   await page.until(
     () =>
       field.js(
-        "const o = [...this.options].find((o) => o.text.replaceAll(' ', '').includes(args[0])); if (o) { this.value = o.value; this.dispatchEvent(new Event('change', { bubbles: true })); } return Boolean(o)",
+        "const o = [...this.options].find((o) => o.text.replaceAll(' ', '').toLowerCase().includes(args[0].toLowerCase())); if (o) { this.value = o.value; this.dispatchEvent(new Event('change', { bubbles: true })); } return Boolean(o)",
         title,
       ),
     `the workflow ${title}`,
@@ -121,7 +134,7 @@ pageTest("injections show what they send, that they are finished, and why they f
   });
   await shows(page, "Injections", /sending: \d+ on eth0 of 60 packets/);
   await shows(page, "Injections", /finished/, 30);
-  shell("ip link add quiet0 type dummy; ip addr add 198.51.100.1/24 dev quiet0");
+  shell("ip link add quiet0 type bridge; ip addr add 198.51.100.1/24 dev quiet0");
   try {
     await item(page, "quiet0");
     const sent = await daemon.request("POST", "/api/injectpacket", {
