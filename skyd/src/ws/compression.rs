@@ -103,7 +103,7 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// Minimum room for output, in bytes.
 const SPARE_BYTES: usize = 256;
 
-/// Which of the received messages are compressed, in their order. Clones share the list.
+/// Whether each received message is compressed, in the order of the messages. Clones share the list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CompressedMessages(Arc<Mutex<VecDeque<bool>>>);
 

@@ -35,7 +35,19 @@ export async function openInFirefox(url) {
     stdio: ["ignore", "ignore", "pipe"],
     env: { ...process.env, HOME: profile, MOZ_CRASHREPORTER_DISABLE: "1" },
   });
-  const port = await new Promise((resolve, reject) => {
+  try {
+    const page = new FirefoxPage(child, profile, await Bidi.open(await portOf(child)));
+    await page.start(url);
+    return page;
+  } catch (error) {
+    child.kill("SIGKILL");
+    throw error;
+  }
+}
+
+/** Returns the port that a starting Firefox prints. */
+function portOf(child) {
+  return new Promise((resolve, reject) => {
     let text = "";
     child.stderr.setEncoding("utf8").on("data", (more) => {
       text += more;
@@ -44,9 +56,6 @@ export async function openInFirefox(url) {
     });
     child.once("exit", () => reject(new Error(`Firefox ends: ${text.slice(0, 500)}`)));
   });
-  const page = new FirefoxPage(child, profile, await Bidi.open(port));
-  await page.start(url);
-  return page;
 }
 
 class FirefoxPage {
@@ -178,8 +187,9 @@ class Bidi {
     header[0] = 0x81;
     header[1] = 0x80 | Math.min(payload.length, 126);
     payload.length >= 126 && header.writeUInt16BE(payload.length, 2);
-    // A mask of zeros leaves the payload as it is.
-    this.socket.write(Buffer.concat([header, Buffer.alloc(4), payload]));
+    const mask = randomBytes(4);
+    const masked = payload.map((byte, index) => byte ^ mask[index % 4]);
+    this.socket.write(Buffer.concat([header, mask, masked]));
     return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }));
   }
 

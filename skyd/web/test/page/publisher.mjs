@@ -45,7 +45,7 @@ export async function publish(page, browser, daemon, hosts) {
   await page.until(
     () => page.js(`Number.parseInt(document.querySelector(".graph-size")?.textContent ?? "0", 10) >= ${count}`),
     `${count} nodes are shown`,
-    60,
+    120,
   );
   return { publisher, count };
 }

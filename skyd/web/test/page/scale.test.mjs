@@ -11,7 +11,7 @@ pageTest("10 000 nodes are a bounded document, searched and opened at once", asy
   await page.until(
     () => page.js("Number.parseInt(document.querySelector('.graph-size')?.textContent ?? '0', 10) > 10_000"),
     "the first view",
-    30,
+    60,
   );
   assert.equal((await page.all("treeitem", /^web-0/)).length, 0, "hosts are closed at first");
   await page.click("button", "Expand all");
