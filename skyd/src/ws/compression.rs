@@ -147,7 +147,7 @@ impl Inflater {
         let mut content = Vec::with_capacity((4 * message.len()).min(self.limit).max(SPARE_BYTES));
         for mut input in [&message[..], &TAIL] {
             loop {
-                let before = decompress.total_in();
+                let (before, length) = (decompress.total_in(), content.len());
                 let status = decompress
                     .decompress_vec(input, &mut content, FlushDecompress::Sync)
                     .map_err(|_| ConnectionEnd::Close(CloseCode::Protocol))?;
@@ -158,10 +158,12 @@ impl Inflater {
                     decompress.reset(false);
                 }
                 if content.len() < content.capacity() {
-                    match (input.is_empty(), taken) {
-                        (true, _) => break,
-                        (false, 0) => return Err(ConnectionEnd::Close(CloseCode::Protocol)),
+                    // The decompressor has a buffer of output, so it may take nothing and continue.
+                    let is_done = taken == 0 && content.len() == length;
+                    match (is_done, input.is_empty()) {
                         (false, _) => continue,
+                        (true, true) => break,
+                        (true, false) => return Err(ConnectionEnd::Close(CloseCode::Protocol)),
                     }
                 }
                 if content.len() >= self.limit {
