@@ -80,9 +80,11 @@ const REPLACE_MS = 400;
 export function followAddress(): void {
   let written = currentView();
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let replacedAt = 0;
   const replace = () => {
     clearTimeout(timer);
     timer = undefined;
+    replacedAt = Date.now();
     history.replaceState(null, "", formatView(written) || location.pathname);
   };
   effect(() => {
@@ -97,8 +99,10 @@ export function followAddress(): void {
     written = view;
     if (step) {
       history.pushState(null, "", formatView(view) || location.pathname);
-    } else {
-      timer ??= setTimeout(replace, REPLACE_MS);
+    } else if (timer === undefined) {
+      // The first change is written at once, so that a copied address is that of the view.
+      const left = replacedAt + REPLACE_MS - Date.now();
+      left <= 0 ? replace() : (timer = setTimeout(replace, left));
     }
   });
   addEventListener("popstate", () => {
