@@ -1,12 +1,12 @@
 // Layout of the page: banner, navigation, tree, graph, details, time, and the open panel.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
 import { logout } from "./net/login.ts";
 import { needsLogin } from "./net/rest.ts";
 import { label } from "./parts/names.ts";
 import { Notices } from "./parts/notices.tsx";
 import { Splitter } from "./parts/splitter.tsx";
+import { useReveal } from "./parts/reveal.ts";
 import { isStorageMissing } from "./parts/storage.ts";
 import { dateTime } from "./parts/units.ts";
 import { Alerts } from "./panels/alerts.tsx";
@@ -194,9 +194,7 @@ function PageAlerts() {
 
 function OpenPanel() {
   const name = panel.value;
-  const element = useRef<HTMLElement>(null);
-  // On a narrow screen, the panel is below the visible part of the page.
-  useEffect(() => element.current?.scrollIntoView({ block: "nearest" }), [name]);
+  const element = useReveal<HTMLElement>(name);
   if (name === null) {
     return null;
   }

@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { errorText } from "../net/rest.ts";
 import { counted, label } from "../parts/names.ts";
+import { useReveal } from "../parts/reveal.ts";
 import { dateTime } from "../parts/units.ts";
 import { compareWith, comparison, endComparison } from "../state/comparison.ts";
 import { parseTime } from "../state/time_text.ts";
@@ -13,6 +14,7 @@ const SIGNS = { added: "+ added", removed: "− removed", changed: "~ changed" }
 
 export function Comparison() {
   const shown = comparison.value;
+  const element = useReveal<HTMLElement>(shown);
   if (!shown) {
     return null;
   }
@@ -27,7 +29,7 @@ export function Comparison() {
   const time = shown.time === null ? "now" : dateTime(shown.time);
   const count = counted(rows.length, "difference");
   return (
-    <section class="panel result" aria-label="Comparison">
+    <section class="panel result" aria-label="Comparison" ref={element}>
       <header>
         <h2>{rows.length === 0 ? `No difference to ${time}` : `${count} to ${time}`}</h2>
         <OtherTime />

@@ -1,6 +1,7 @@
 // The path that is marked on the graph, as a list of its nodes.
 
 import { label } from "../parts/names.ts";
+import { useReveal } from "../parts/reveal.ts";
 import { flowOf } from "../state/selected.ts";
 import { path, route, showPath } from "../state/marks.ts";
 import { model, structureVersion } from "../state/session.ts";
@@ -9,13 +10,14 @@ import { select, selection } from "../state/view.ts";
 export function PathPanel() {
   structureVersion.value;
   const way = route.value;
+  const element = useReveal<HTMLElement>(path.value);
   const nodes = path.value.flatMap((id) => model.nodes.get(id) ?? []);
   // The details of a flow list its path themselves.
   if ((nodes.length === 0 && !way) || flowOf(selection.value) !== undefined) {
     return null;
   }
   return (
-    <section class="panel result" aria-label="Path result">
+    <section class="panel result" aria-label="Path result" ref={element}>
       <header>
         <h2>{way ? `From ${way.from} to ${way.to}` : `Path of ${nodes.length} nodes`}</h2>
         <button type="button" class="close" aria-label="Close path" onClick={() => showPath([])}>

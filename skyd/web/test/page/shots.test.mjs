@@ -41,7 +41,12 @@ async function automate(daemon) {
     Query: "G.V().Has('Type', 'bridge')",
     Metadata: { Site: "Berlin" },
   });
-  const injection = { Src: "G.V().Has('IPV4', '192.0.2.1')", DstIP: "192.0.2.2", Type: "icmp4" };
+  const injection = {
+    Src: "G.V().Has('IPV4', '192.0.2.1')",
+    DstIP: "192.0.2.2",
+    DstMAC: "02:00:00:00:00:09",
+    Type: "icmp4",
+  };
   await daemon.request("POST", "/api/injectpacket", { ...injection, Count: 400, Interval: 100 });
 }
 
@@ -181,6 +186,6 @@ if (folder) {
         remove();
       }
     },
-    { width: 1440, height: 900 },
+    { width: 1440, height: 900, settings: ["agent.topology.probes=[]"] },
   );
 }
