@@ -411,13 +411,14 @@ impl Writer {
     ) -> Result<(), ConnectionEnd> {
         let mut pieces = pieces.peekable();
         let mut opcode = self.opcode;
+        let mut is_begun = false;
         let mut deflater = None;
         while let Some(piece) = pieces.next() {
             let is_last = pieces.peek().is_none();
-            let is_first = opcode != Data::Continue;
-            if is_first && self.is_large(&piece, is_last) {
+            if !is_begun && self.is_large(&piece, is_last) {
                 deflater = Some(Deflater::new());
             }
+            is_begun = true;
             let payload = match &mut deflater {
                 Some(deflater) => deflater
                     .add(&piece, is_last)
@@ -426,7 +427,8 @@ impl Writer {
             };
             // A short piece may remain in the buffer of the compressor.
             if is_last || !payload.is_empty() {
-                self.feed_frame(payload, opcode, is_last, is_first && deflater.is_some())
+                let is_compressed = deflater.is_some() && opcode != Data::Continue;
+                self.feed_frame(payload, opcode, is_last, is_compressed)
                     .await?;
                 opcode = Data::Continue;
             }

@@ -233,14 +233,21 @@ fn the_declared_protocol_takes_precedence_over_the_opcode() {
     }
 }
 
-/// Returns the content of a compressed message (RFC 7692, 7.2.2).
+/// Returns the content of a compressed message (RFC 7692, 7.2.2) of at most 10 MB.
 fn inflated(packed: &[u8]) -> Vec<u8> {
-    use std::io::Read;
     let bytes = [packed, &[0, 0, 0xff, 0xff]].concat();
-    let mut content = Vec::new();
-    // The message has no final block, so the reader ends with an error after its last byte.
-    let _ended = flate2::read::DeflateDecoder::new(&bytes[..]).read_to_end(&mut content);
-    content
+    let mut content = Vec::with_capacity(10 << 20);
+    let mut decompress = flate2::Decompress::new(false);
+    loop {
+        let (taken, length) = (decompress.total_in(), content.len());
+        let left = &bytes[usize::try_from(taken).unwrap()..];
+        decompress
+            .decompress_vec(left, &mut content, flate2::FlushDecompress::Sync)
+            .unwrap();
+        if (decompress.total_in(), content.len()) == (taken, length) {
+            return content;
+        }
+    }
 }
 
 /// Returns a text as a compressed message.
