@@ -23,7 +23,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::compression::{self, CompressedMessages, Deflater, Inflater};
 use super::lenient_frames::LenientFrames;
 use super::pending_messages::PendingMessages;
 use crate::client_socket::ClientSocket;
@@ -75,7 +74,6 @@ impl Connection {
         charge: MemoryCharge,
         traffic: Traffic,
         encoding: Encoding,
-        is_compressed: bool,
     ) -> Self {
         let (buffer, message) = match traffic {
             Traffic::Requests => (4 << 10, REQUEST_BYTES.min(limits.ws_message_bytes)),
@@ -88,14 +86,7 @@ impl Connection {
             .max_frame_size(Some(message));
         let pending = PendingMessages::default();
         let ahead_memory = charge.budget().charge(MemoryUse::Requests);
-        let inflater = is_compressed.then(|| Inflater {
-            messages: CompressedMessages::default(),
-            limit: message,
-            memory: charge.budget().clone(),
-            pending: pending.clone(),
-        });
-        let compressed = inflater.as_ref().map(|inflater| inflater.messages.clone());
-        let mut socket = LenientFrames::new(socket, charge, pending.clone(), compressed);
+        let mut socket = LenientFrames::new(socket, charge, pending.clone());
         let mut early = Vec::from(early);
         socket.rewrite(&mut early);
         let socket = Socket::from_partially_read(socket, early, Role::Server, Some(config)).await;
@@ -106,7 +97,6 @@ impl Connection {
         Self {
             reader: Reader {
                 stream,
-                inflater,
                 pending,
                 ahead: VecDeque::new(),
                 ahead_memory,
@@ -118,7 +108,6 @@ impl Connection {
                 ping,
                 unanswered,
                 next_flush: Instant::now(),
-                is_compressed,
                 opcode: match encoding {
                     Encoding::Json => Data::Text,
                     Encoding::Protobuf => Data::Binary,
@@ -168,8 +157,6 @@ const CLOSE_REASON_BYTES: usize = 123;
 /// Reading half of a connection.
 pub(crate) struct Reader {
     stream: SplitStream<Socket>,
-    /// Decompressor; `None` if no message may be compressed.
-    inflater: Option<Inflater>,
     /// Memory charges of the messages that have been returned but not yet processed.
     pending: PendingMessages,
     /// Messages that were read while an earlier message waited, followed by the end of the
@@ -221,7 +208,7 @@ impl Reader {
         self.pending.clear();
         loop {
             let frame = self.next_frame().await.ok_or(ConnectionEnd::Silent)?;
-            if let Some(message) = self.message_of(frame)? {
+            if let Some(message) = message_of(frame)? {
                 return Ok(message);
             }
         }
@@ -237,22 +224,11 @@ impl Reader {
                 result = work.as_mut() => return result,
                 frame = self.stream.next(), if self.can_read_ahead() => {
                     self.unanswered.answered();
-                    if let Some(message) = self.message_of(frame).transpose() {
+                    if let Some(message) = message_of(frame).transpose() {
                         self.ahead.push_back(message);
                     }
                 }
             }
-        }
-    }
-
-    /// Returns the message of a frame; `None` for control frames.
-    fn message_of(
-        &self,
-        frame: Option<Result<Message, Error>>,
-    ) -> Result<Option<Bytes>, ConnectionEnd> {
-        match (message_of(frame)?, &self.inflater) {
-            (Some(message), Some(inflater)) => inflater.unpack(message).map(Some),
-            (message, _) => Ok(message),
         }
     }
 
@@ -301,7 +277,7 @@ impl Reader {
         loop {
             let frame = self.stream.next().now_or_never()?;
             self.unanswered.answered();
-            match self.message_of(frame) {
+            match message_of(frame) {
                 Ok(Some(message)) => return Some(Ok(message)),
                 Ok(None) => {}
                 Err(end) => return Some(Err(end)),
@@ -310,7 +286,7 @@ impl Reader {
     }
 }
 
-/// Returns the message of a frame as it was sent; `None` for control frames.
+/// Returns the message of a frame; `None` for control frames.
 fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, ConnectionEnd> {
     match frame {
         None => Err(ConnectionEnd::Closed),
@@ -341,8 +317,6 @@ pub(crate) struct Writer {
     sink: SplitSink<Socket, Message>,
     ping: Interval,
     unanswered: UnansweredPing,
-    /// Whether large messages are compressed.
-    is_compressed: bool,
     /// Opcode of data frames: text for JSON, binary for protobuf.
     opcode: Data,
     /// Earliest time of the next flush that [`Writer::pace`] allows.
@@ -378,14 +352,7 @@ impl Writer {
 
     /// Adds a message to the write buffer, which is sent when it is full or flushed.
     pub(crate) async fn feed(&mut self, message: Bytes) -> Result<(), ConnectionEnd> {
-        let is_compressed = self.is_large(&message, true);
-        let payload = match is_compressed {
-            true => Deflater::new()
-                .add(&message, true)
-                .map_err(|_| ConnectionEnd::Lost)?,
-            false => message,
-        };
-        self.feed_frame(payload, self.opcode, true, is_compressed)
+        self.feed_frame(message, OpCode::Data(self.opcode), true)
             .await
     }
 
@@ -410,48 +377,24 @@ impl Writer {
         pieces: impl Iterator<Item = Bytes>,
     ) -> Result<(), ConnectionEnd> {
         let mut pieces = pieces.peekable();
-        let mut opcode = self.opcode;
-        let mut is_begun = false;
-        let mut deflater = None;
+        let mut opcode = OpCode::Data(self.opcode);
         while let Some(piece) = pieces.next() {
-            let is_last = pieces.peek().is_none();
-            if !is_begun && self.is_large(&piece, is_last) {
-                deflater = Some(Deflater::new());
-            }
-            is_begun = true;
-            let payload = match &mut deflater {
-                Some(deflater) => deflater
-                    .add(&piece, is_last)
-                    .map_err(|_| ConnectionEnd::Lost)?,
-                None => piece,
-            };
-            // A short piece may remain in the buffer of the compressor.
-            if is_last || !payload.is_empty() {
-                let is_compressed = deflater.is_some() && opcode != Data::Continue;
-                self.feed_frame(payload, opcode, is_last, is_compressed)
-                    .await?;
-                opcode = Data::Continue;
-            }
+            self.feed_frame(piece, opcode, pieces.peek().is_none())
+                .await?;
+            opcode = OpCode::Data(Data::Continue);
             self.ping_if_due().await?;
         }
         self.flush().await
     }
 
-    /// Returns whether a message is compressed, from its first piece.
-    fn is_large(&self, piece: &Bytes, is_only: bool) -> bool {
-        self.is_compressed && (!is_only || piece.len() >= compression::MIN_BYTES)
-    }
-
     async fn feed_frame(
         &mut self,
         payload: Bytes,
-        opcode: Data,
+        opcode: OpCode,
         is_last: bool,
-        is_compressed: bool,
     ) -> Result<(), ConnectionEnd> {
         // `Message::Text` would check the UTF-8 of the payload again for each receiver.
-        let mut frame = Frame::message(payload, OpCode::Data(opcode), is_last);
-        frame.header_mut().rsv1 = is_compressed;
+        let frame = Frame::message(payload, opcode, is_last);
         self.sink
             .feed(Message::Frame(frame))
             .await
