@@ -95,6 +95,12 @@ impl Basic {
         Ok(())
     }
 
+    /// Returns whether a name is that of a user or the default role of users.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        self.default_role == name || users.stored.contains_key(name)
+    }
+
     /// Checks a password and begins a session.
     ///
     /// # Errors
@@ -175,6 +181,10 @@ impl Basic {
             }
         };
         self.checks.record(&permit, checked.is_ok());
+        if checked.is_err() {
+            // The delay after each wrong password limits the number of these messages.
+            tracing::info!(%peer, user = ?name, "refused a login: unknown user or wrong password");
+        }
         checked
     }
 }

@@ -22,6 +22,9 @@ use crate::tls;
 /// names the key.
 pub(crate) fn from_config(config: &Config, data_folder: &Path) -> anyhow::Result<Auth> {
     let (api, cluster, policy) = parts(config)?;
+    for warning in policy_warnings(config, &policy, [Some(&api), cluster.as_ref()]) {
+        tracing::warn!("{warning}");
+    }
     let cluster = match cluster {
         Some(backend) => Cluster::Backend(backend),
         None => Cluster::Local(key_file(config, data_folder)?),
@@ -53,12 +56,38 @@ pub(crate) fn key_file_path(config: &Config, data_folder: &Path) -> PathBuf {
     }
 }
 
-/// Checks the settings of authentication and permissions; creates no file.
+/// Checks the settings of authentication and permissions; creates no file. Returns warnings about
+/// names that are probably misspelled.
 ///
 /// # Errors
 /// Returns an error if a setting is missing or invalid; the error names the key.
-pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
-    parts(config).map(drop)
+pub(crate) fn check(config: &Config) -> anyhow::Result<Vec<String>> {
+    let (api, cluster, policy) = parts(config)?;
+    let backends = [Some(&api), cluster.as_ref()];
+    Ok(policy_warnings(config, &policy, backends))
+}
+
+/// Returns a warning for each name in `rbac.policy` that is probably misspelled. Every name may be a
+/// user if an identity service knows the users; without authentication, nobody has a name.
+fn policy_warnings(
+    config: &Config,
+    policy: &Policy,
+    backends: [Option<&Backend>; 2],
+) -> Vec<String> {
+    let backends = || backends.iter().flatten();
+    if !config.is_set("rbac.policy") || backends().all(|backend| matches!(backend, Backend::Open)) {
+        return Vec::new();
+    }
+    let is_user = |name: &str| {
+        backends().any(|backend| match backend {
+            Backend::Open => false,
+            Backend::Basic(basic) => basic.knows(name),
+            Backend::Keystone(_) => true,
+        })
+    };
+    let warnings = policy.unknown_names(is_user);
+    let warning = |text| format!("rbac.policy: {text}");
+    warnings.into_iter().map(warning).collect()
 }
 
 /// Builds the backend of the API, the backend of the cluster, and the policy. The cluster backend

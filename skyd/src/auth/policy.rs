@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use skylib::nearest::nearest;
 
 /// Rules and role assignments.
 #[derive(Clone, Debug)]
@@ -92,6 +93,34 @@ impl Policy {
         Ok(())
     }
 
+    /// Returns a description of each name in the added lines that is probably misspelled: an object or
+    /// action that no request needs, a user who cannot log in, a role without permissions.
+    ///
+    /// `is_user` returns whether a name is that of a user or of a default role.
+    pub(crate) fn unknown_names(&self, is_user: impl Fn(&str) -> bool) -> Vec<String> {
+        let has_rules = |role: &str| self.rules.iter().any(|rule| rule.subject == role);
+        let is_role = |name: &str| {
+            BUILT_IN_ROLES.contains(&name) || self.roles.iter().any(|(_, role)| role == name)
+        };
+        let mut unknown = Vec::new();
+        for rule in &self.rules[Self::default().rules.len()..] {
+            unknown.extend(rule.unknown_object());
+            if !is_user(&rule.subject) && !is_role(&rule.subject) {
+                let name = &rule.subject;
+                unknown.push(format!("{name:?} is neither a user nor a role of a user"));
+            }
+        }
+        for (name, role) in &self.roles {
+            if !is_user(name) && !is_role(name) {
+                unknown.push(format!("{name:?} is not a user"));
+            }
+            if !has_rules(role) {
+                unknown.push(format!("role {role:?} has no permissions"));
+            }
+        }
+        unknown
+    }
+
     /// Returns whether a user may perform an action on an object.
     pub(crate) fn allows(&self, user: &User, object: &str, action: &str) -> bool {
         let subjects = self.subjects(user);
@@ -159,6 +188,38 @@ impl Policy {
     }
 }
 
+impl Rule {
+    /// Returns a description of the object or the action if no request needs it.
+    fn unknown_object(&self) -> Option<String> {
+        let (object, action) = (&self.object, &self.action);
+        let objects = BUILT_IN.iter().map(|(object, ..)| *object);
+        if !objects.clone().any(|known| known == object) {
+            return Some(suggested(
+                format!("unknown object {object:?}"),
+                object,
+                objects,
+            ));
+        }
+        let actions = BUILT_IN
+            .iter()
+            .filter(|(known, ..)| known == object)
+            .flat_map(|(_, actions, _)| actions.iter().copied());
+        if actions.clone().any(|known| known == action) {
+            return None;
+        }
+        let text = format!("unknown action {action:?} of the object {object:?}");
+        Some(suggested(text, action, actions))
+    }
+}
+
+/// Adds the most similar known name to a description of an unknown name.
+fn suggested<'a>(text: String, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    match nearest(name, known) {
+        Some(near) => format!("{text}; did you mean {near:?}?"),
+        None => text,
+    }
+}
+
 /// Authenticated user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
@@ -200,6 +261,8 @@ const BUILT_IN: &[(&str, &[&str], Option<bool>)] = &[
     ("workflow", READ_WRITE, Some(false)),
     ("workflow.call", &["write"], None),
 ];
+/// Roles with built-in rules.
+const BUILT_IN_ROLES: [&str; 2] = ["admin", "guest"];
 /// Actions of most objects.
 const READ_WRITE: &[&str] = &["read", "write"];
 
@@ -297,5 +360,28 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn misspelled_names_are_reported() {
+        let lines = [
+            "p, operator, capture, write, allow",
+            "p, nobody, captures, write, allow",
+            "p, eve, capture, wirte, deny",
+            "g, eve, operator",
+            "g, ghost, admn",
+        ];
+        let unknown = policy(&lines).unknown_names(|name| name == "eve");
+        assert_eq!(
+            unknown,
+            [
+                "unknown object \"captures\"; did you mean \"capture\"?",
+                "\"nobody\" is neither a user nor a role of a user",
+                "unknown action \"wirte\" of the object \"capture\"; did you mean \"write\"?",
+                "\"ghost\" is not a user",
+                "role \"admn\" has no permissions",
+            ]
+        );
+        assert!(policy(&[]).unknown_names(|_| false).is_empty());
     }
 }

@@ -126,15 +126,20 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         ..Sources::default()
     };
     let (config, errors) = Config::check(&sources);
-    for warning in &config.warnings {
-        writeln!(out, "warning: {warning}")?;
-    }
+    let mut warnings = config.warnings.clone();
     let mut errors: Vec<String> = errors
         .into_iter()
         .map(|error| format!("{:#}", anyhow::Error::from(error)))
         .collect();
     if errors.is_empty() {
+        match auth::check(&config) {
+            Ok(found) => warnings.extend(found),
+            Err(error) => errors.push(format!("{error:#}")),
+        }
         errors.extend(conflicts(&config));
+    }
+    for warning in &warnings {
+        writeln!(out, "warning: {warning}")?;
     }
     for error in &errors {
         writeln!(out, "error: {error}")?;
@@ -143,17 +148,16 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         out,
         "{} error(s), {} warning(s)",
         errors.len(),
-        config.warnings.len()
+        warnings.len()
     )?;
     Ok(ExitCode::from(u8::from(!errors.is_empty())))
 }
 
-/// Returns the problems of values that are valid individually: missing files, unknown backends,
-/// keys that require other keys.
+/// Returns the problems of values that are valid individually, other than those of authentication:
+/// missing files, unknown backends, keys that require other keys.
 fn conflicts(config: &Config) -> Vec<String> {
     let checks = [
         engine_options::replaced_backends(config).err(),
-        auth::check(config).err(),
         Tls::from_config(config, false).err(),
     ];
     let errors = checks.into_iter().flatten();

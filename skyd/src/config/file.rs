@@ -10,10 +10,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{ConfigError, yaml};
+use super::{ConfigError, duplicate_key, yaml};
+
+/// Content of a configuration file.
+pub(super) struct FileContent {
+    /// Settings.
+    pub(super) tree: Value,
+    /// Description of the first key that an object contains twice; `None` if there is none.
+    pub(super) duplicate_key: Option<String>,
+}
 
 /// Reads and parses a file; `-` is standard input.
-pub(super) fn read_file(path: &Path) -> Result<Value, ConfigError> {
+pub(super) fn read_file(path: &Path) -> Result<FileContent, ConfigError> {
     let location = path.display().to_string();
     let text = if path == Path::new("-") {
         read_bounded(io::stdin())
@@ -24,7 +32,11 @@ pub(super) fn read_file(path: &Path) -> Result<Value, ConfigError> {
         path: location.clone(),
         source,
     })?;
-    yaml(&text).map_err(|reason| ConfigError::Yaml { location, reason })
+    let tree = yaml(&text).map_err(|reason| ConfigError::Yaml { location, reason })?;
+    Ok(FileContent {
+        tree,
+        duplicate_key: duplicate_key(&text),
+    })
 }
 
 /// Reads a file on a separate thread. Opening a pipe blocks until there is a writer; after the

@@ -17,10 +17,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 use skylib::api::address::ServiceAddress;
 use skylib::nearest::nearest;
 
-use self::file::read_file;
+use self::file::{FileContent, read_file};
 use self::keys::RENAMED;
 
 pub use self::keys::{ConfigKey, keys};
@@ -222,7 +223,7 @@ impl Loader {
         let default_file = Path::new(DEFAULT_FILE);
         if sources.files.is_empty() && default_file.exists() {
             match read_file(default_file) {
-                Ok(tree) => loader.add_tree(DEFAULT_FILE, &mut Vec::new(), tree),
+                Ok(file) => loader.add_file(DEFAULT_FILE, file),
                 Err(error) => {
                     let cause = std::error::Error::source(&error);
                     let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -232,7 +233,7 @@ impl Loader {
         }
         for file in &sources.files {
             match read_file(file) {
-                Ok(tree) => loader.add_tree(&file.display().to_string(), &mut Vec::new(), tree),
+                Ok(content) => loader.add_file(&file.display().to_string(), content),
                 Err(error) => loader.errors.push(error),
             }
         }
@@ -264,6 +265,14 @@ impl Loader {
 
     fn warn(&mut self, warning: String) {
         self.config.warnings.push(warning);
+    }
+
+    /// Adds the settings of a file.
+    fn add_file(&mut self, location: &str, content: FileContent) {
+        if let Some(duplicate) = content.duplicate_key {
+            self.warn(format!("{location}: {duplicate}; the last value is used"));
+        }
+        self.add_tree(location, &mut Vec::new(), content.tree);
     }
 
     /// Adds the settings in `value` recursively. `path` is the key path of `value`; `location`
@@ -423,13 +432,19 @@ pub fn environment() -> Vec<(String, String)> {
 /// Returns a description of the error with line and column. The description never quotes the
 /// document, which may contain passwords.
 pub fn yaml(text: &str) -> Result<Value, String> {
+    parse_yaml(text, DuplicateKeyPolicy::LastWins)
+}
+
+/// Returns a description of the first key of a valid YAML document that an object contains twice.
+fn duplicate_key(text: &str) -> Option<String> {
+    parse_yaml(text, DuplicateKeyPolicy::Error).err()
+}
+
+fn parse_yaml(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
-    let options = serde_saphyr::options! {
-        with_snippet: false,
-        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
-    };
+    let options = serde_saphyr::options! { with_snippet: false, duplicate_keys: duplicate_keys };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
 

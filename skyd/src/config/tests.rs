@@ -305,3 +305,24 @@ fn a_check_finds_all_errors_and_leaves_the_values_out() {
     assert_eq!(config.duration("flow.expire"), Duration::from_secs(5));
     assert_eq!(config.duration("flow.update"), Duration::from_secs(60));
 }
+
+#[test]
+fn a_key_that_occurs_twice_is_reported() {
+    let mut loader = Loader::new();
+    let text = "flow: {update: 10}\nanalyzer: {listen: '1234'}\nflow: {update: 20}\n";
+    let content = FileContent {
+        tree: yaml(text).unwrap(),
+        duplicate_key: duplicate_key(text),
+    };
+    loader.add_file("skydive.yml", content);
+    let config = loader.finish().into_result().unwrap();
+    assert_eq!(config.duration("flow.update"), Duration::from_secs(20));
+    let [warning] = &config.warnings[..] else {
+        panic!("{:?}", config.warnings);
+    };
+    assert!(
+        warning.contains("flow") && warning.contains("line 3"),
+        "{warning}"
+    );
+    assert!(duplicate_key("flow: {update: 10}\nflow.update: 20\n").is_none());
+}

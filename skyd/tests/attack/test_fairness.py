@@ -33,7 +33,8 @@ def test_short_queries_do_not_wait_for_heavy_ones(tmp_path):
 
         in_threads(60, heavy)
         running = lambda: json.loads(daemon.request("GET", "/api/status")[2])["Queues"]["QueriesRunning"]
-        daemon.until("all slots to be occupied", lambda: running() >= 14)
+        # One client can hold 11 of the 14 slots for long queries, and the two reserved slots.
+        daemon.until("all slots to be occupied", lambda: running() >= 13)
         overtaken = []
         for _ in range(10):
             before = len(ended)

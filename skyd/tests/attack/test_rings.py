@@ -20,21 +20,21 @@ def test_the_rings_of_many_captures_have_a_common_limit(tmp_path):
     name = f"attack-{uuid.uuid4().hex[:6]}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
-        commands = "".join(f"link add d{n} type dummy\nlink set d{n} up\n" for n in range(INTERFACES))
+        commands = "".join(f"link add d{n} type veth peer name e{n}\nlink set d{n} up\nlink set e{n} up\n" for n in range(INTERFACES // 2))
         subprocess.run(["ip", "-n", name, "-batch", "-"], input=commands, text=True, check=True)
         settings = (f"agent.capture.ring_bytes_total={TOTAL}MiB", "analyzer.startup.capture_gremlin=")
         with Daemon(tmp_path, *settings, mode="allinone") as daemon:
-            count = "G.V().Has('Type', 'dummy').Count()"
+            count = "G.V().Has('Type', 'veth').Count()"
             daemon.until("the interfaces", lambda: int(daemon.query(count)[1]) >= INTERFACES)
             before = daemon.measure()["rss"]
-            query = {"GremlinQuery": "G.V().Has('Type', 'dummy')"}
+            query = {"GremlinQuery": "G.V().Has('Type', 'veth')"}
             assert daemon.request("POST", "/api/capture", query)[0] == 201
-            shown = "G.V().Has('Type', 'dummy').HasKey('Captures').Count()"
+            shown = "G.V().Has('Type', 'veth').HasKey('Captures').Count()"
             daemon.until("all captures", lambda: int(daemon.query(shown)[1]) >= INTERFACES)
             after = daemon.measure()["rss"]
             # Flow tables and threads need memory besides the rings.
             assert after - before < TOTAL + INTERFACES, (before, after)
-            nodes = json.loads(daemon.query("G.V().Has('Type', 'dummy')")[1])
+            nodes = json.loads(daemon.query("G.V().Has('Type', 'veth')")[1])
             captures = [capture for one in nodes for capture in one["Metadata"]["Captures"]]
             failed = [capture["Error"] for capture in captures if capture.get("Error")]
             assert len(failed) < len(captures)

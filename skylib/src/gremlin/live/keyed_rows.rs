@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::item::{Item, ItemKey};
 use crate::flow::Flow;
 use crate::graph::{Edge, Node};
@@ -122,13 +124,46 @@ impl KeyedRow {
 
     fn value(value: &Value) -> Self {
         Self {
-            key: ItemKey::Value(serde_json::to_string(value).unwrap_or_default()),
+            key: ItemKey::Value(value_key(value)),
             item: Item::Value(value.clone()),
         }
     }
 }
 
+/// Maximum length of the key of a value, in bytes, without the hash.
+const MAX_VALUE_KEY: usize = 64;
+
+/// Returns the JSON form of a value. A long form is cut and followed by its hash, a UUID of version
+/// 5, so that an answer of long values does not need memory for their text a second time.
+fn value_key(value: &Value) -> String {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    if json.len() <= MAX_VALUE_KEY {
+        return json;
+    }
+    let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, json.as_bytes());
+    let start = &json[..json.floor_char_boundary(MAX_VALUE_KEY)];
+    format!("{start}… {hash}")
+}
+
 fn named<T>(entries: &[(Text, T)], item: impl Fn(&T) -> Item) -> Vec<KeyedRow> {
     let row = |(name, entry): &(Text, T)| KeyedRow::named(name, item(entry));
     entries.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_value_is_its_own_key() {
+        assert_eq!(value_key(&Value::from("eth0")), "\"eth0\"");
+    }
+
+    #[test]
+    fn long_values_with_the_same_start_have_short_different_keys() {
+        let [one, other] = ["a", "b"].map(|end| value_key(&Value::from("é".repeat(5_000) + end)));
+        assert_ne!(one, other);
+        assert!(one.len() < 120, "{one}");
+        assert!(one.starts_with("\"éé"), "{one}");
+    }
 }
