@@ -310,15 +310,10 @@ impl Loader {
         value: Value,
     ) {
         if let Err(allowed) = key.value_type.check(&value) {
-            let is_secret = key.value_type == ValueType::Secret;
             return self.errors.push(ConfigError::Value {
                 location: location.to_owned(),
                 key: path.join("."),
-                value: if is_secret {
-                    "(hidden)".to_owned()
-                } else {
-                    value.to_string()
-                },
+                value: redact::shown(path, &value),
                 allowed,
             });
         }
@@ -456,7 +451,7 @@ pub enum ConfigError {
     /// A file cannot be read.
     #[error("cannot read {path}")]
     File {
-        /// Path of the file.
+        /// Path of the configuration file.
         path: String,
         /// Error of the operating system.
         source: io::Error,
@@ -493,7 +488,7 @@ pub enum ConfigError {
     Value {
         /// File, environment variable, or option that sets the key.
         location: String,
-        /// Name of the key.
+        /// Name of the configuration key.
         key: String,
         /// Configured value, as JSON.
         value: String,

@@ -4,7 +4,7 @@ use serde::Serializer;
 
 use super::address::ServiceAddress;
 use super::go_json::{JsonError, Members};
-use super::json_object::{json_object, uuid_is_id};
+use super::json_object::{json_object, read_and_ignore, uuid_is_id};
 use super::{
     CaptureType, Defaults, ExpressionChecker, JsonObject, Resource, ResourceError, ValidationError,
 };
@@ -194,7 +194,7 @@ impl CaptureSpec {
             "netflowv5" | "erspanv1" => match self.capture_type {
                 None | Some(CaptureType::AfPacket | CaptureType::Pcap) => Ok(()),
                 Some(other) => {
-                    let text = format!("{} captures have no target type", other.name());
+                    let text = format!("not supported for captures of type {}", other.name());
                     refuse("TargetType", &text)
                 }
             },
@@ -337,15 +337,6 @@ fn read_mode(
         })?;
     }
     Ok(())
-}
-
-/// Checks the type of a member, and leaves the field unchanged.
-fn read_and_ignore(
-    members: &Members<'_>,
-    key: &'static str,
-    _field: &mut i64,
-) -> Result<(), JsonError> {
-    members.read(key, &mut 0_i64)
 }
 
 /// Leaves the field unchanged, whatever a client sends.
@@ -578,7 +569,7 @@ mod tests {
             ),
             (
                 r#""Type":"sflow","Target":"h:1","TargetType":"erspanv1""#,
-                "TargetType: sflow captures have no target type",
+                "TargetType: not supported for captures of type sflow",
             ),
         ] {
             let error = refused(members).unwrap_err();

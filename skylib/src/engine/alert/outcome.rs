@@ -92,9 +92,7 @@ fn fingerprint(replica: &AnswerReplica) -> u64 {
     let mut hashes: Vec<u64> = replica
         .items()
         .map(|(key, item)| match item {
-            Item::Node(_) | Item::Edge(_) | Item::Path(_) | Item::Flow(_) | Item::Group(_) => {
-                hash(key)
-            }
+            Item::Node(_) | Item::Edge(_) | Item::Path(_) | Item::Flow(_) => hash(key),
             _ => hash(&(key, serde_json::to_string(item).unwrap_or_default())),
         })
         .collect();

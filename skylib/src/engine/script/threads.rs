@@ -3,12 +3,28 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 /// Work of a thread.
-pub(super) type Work = Box<dyn FnOnce() + Send>;
+pub(super) struct Work {
+    /// Set when nobody waits for the result.
+    is_canceled: Arc<AtomicBool>,
+    run: Box<dyn FnOnce() + Send>,
+}
+
+impl Work {
+    pub(super) fn new(is_canceled: Arc<AtomicBool>, run: impl FnOnce() + Send + 'static) -> Self {
+        let run = Box::new(run);
+        Self { is_canceled, run }
+    }
+
+    fn is_canceled(&self) -> bool {
+        self.is_canceled.load(Ordering::Relaxed)
+    }
+}
 
 /// Bounded set of threads with a bounded work queue.
 pub(super) struct Threads {
@@ -40,9 +56,13 @@ impl Threads {
         })
     }
 
-    /// Queues work. Returns `false` and drops the work if the queue is full.
+    /// Queues work. Returns `false` and drops the work if the queue is full. Canceled work makes
+    /// room.
     pub(super) fn submit(self: &Arc<Self>, work: Work) -> bool {
         let mut state = self.state.lock();
+        if state.queue.len() >= self.max_waiting {
+            state.queue.retain(|work| !work.is_canceled());
+        }
         let is_served = state.idle > state.queue.len() || state.threads < self.max;
         if state.is_stopped || !is_served && state.queue.len() >= self.max_waiting {
             return false;
@@ -94,7 +114,7 @@ impl Threads {
         loop {
             if let Some(work) = state.queue.pop_front() {
                 drop(state);
-                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                if catch_unwind(AssertUnwindSafe(work.run)).is_err() {
                     tracing::error!(thread = self.name, "the thread of a script panicked");
                 }
                 state = self.state.lock();
