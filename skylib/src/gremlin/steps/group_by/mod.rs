@@ -192,6 +192,7 @@ impl<'p> Grouping<'p> {
             ..
         } = self;
         let measures = plan.measures.len();
+        budget.retain(groups.len().saturating_mul(Totals::bytes_per_group(measures)))?;
         let mut totals = Totals::new(groups.len(), measures);
         captured.each_connection(|connection, values| {
             budget.tick()?;
@@ -227,6 +228,12 @@ struct Totals {
 }
 
 impl Totals {
+    /// Returns the memory of one group while the rows are produced, in bytes: its totals, and its
+    /// number in the order of the rows.
+    const fn bytes_per_group(measures: usize) -> usize {
+        size_of::<u64>() + measures * size_of::<i64>() + size_of::<u32>()
+    }
+
     fn new(groups: usize, measures: usize) -> Self {
         Self {
             connections: vec![0; groups],
