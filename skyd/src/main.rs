@@ -33,6 +33,7 @@ mod openapi;
 mod outgoing;
 mod past_stores;
 mod peer_feed;
+mod peer_socket;
 mod peering;
 mod printable;
 mod process_stats;
@@ -111,10 +112,8 @@ fn run_client(args: ClientArgs) -> ExitCode {
     let mut definition = Cli::command();
     // Sets the command names for usage lines, such as `skyd client alert`.
     definition.build();
-    match definition.find_subcommand("client") {
-        Some(client) => client::run(args, client),
-        None => fail(&anyhow!("the command line has no client")),
-    }
+    let client = definition.find_subcommand("client");
+    client::run(args, client.expect("the command line defines `client`"))
 }
 
 /// Prints three commands to start with.

@@ -1,11 +1,13 @@
 //! `/ws/subscriber`: events, synchronization, filters.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::{Value, json};
+use skylib::time::{Clock, SystemClock};
 
-use crate::client::{WebSocket, post, query};
+use crate::client::{TEXT, WebSocket, get, post, query};
 use crate::daemon::{Daemon, until};
 use crate::http::node;
 
@@ -195,6 +197,51 @@ fn filters_on_single_nodes_and_on_the_whole_graph_follow_changes() {
         &["NodeDeleted a", "EdgeDeleted e"],
     );
     check_events(&mut publisher, "NodeDeleted", node("b"), &["NodeDeleted b"]);
+}
+
+#[test]
+fn a_filter_that_fails_for_the_present_does_not_select_everything() {
+    let daemon = Daemon::start();
+    let mut publisher = client(&daemon, "/ws/publisher", &[]);
+    let red = ("X-Gremlin-Filter", "G.V().Has('Color', 'red').SubGraph()");
+    let mut socket = client(&daemon, "/ws/subscriber", &[red]);
+    publisher.send_graph("NodeAdded", node("x"));
+    publisher.sync(json!({}));
+    let past = SystemClock.now().as_ms() + 1;
+    while SystemClock.now().as_ms() <= past {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    publisher.send_graph("NodeDeleted", node("x"));
+    publisher.sync(json!({}));
+    let request = json!({"GremlinFilter": "G.V('x').SubGraph()", "Time": past});
+    assert_eq!(socket.sync(request)["Status"], 400);
+    publisher.send_graph("NodeAdded", node("y"));
+    publisher.sync(json!({}));
+    let reply = socket.sync(json!({}));
+    assert_eq!(reply["Obj"]["Nodes"], json!(null), "the filter is as before");
+}
+
+#[test]
+fn events_wait_while_the_memory_is_exhausted() {
+    let daemon = Daemon::with(&["http.limits.memory=12MiB"]);
+    let wide = "G.V().Has('Color', 'red').Dedup().Limit(100).SubGraph()";
+    let mut socket = client(&daemon, "/ws/subscriber", &[("X-Gremlin-Filter", wide)]);
+    let mut publisher = client(&daemon, "/ws/publisher", &[]);
+    let used = || get(&daemon, "/api/status").json()["Memory"]["Uses"]["requests"].as_u64();
+    // The first fragments of messages, which exhaust the memory until the connections end.
+    let blocks = [4 << 20, 2 << 20, 1 << 20, 512 << 10, 256 << 10, 128 << 10, 64 << 10];
+    let holders = blocks.map(|bytes| {
+        let mut holder = client(&daemon, "/ws/publisher", &[("X-Host-ID", &bytes.to_string())]);
+        holder.send_frame(TEXT, &vec![b' '; bytes]);
+        holder
+    });
+    until("the fragments are counted", || used() >= Some(10 << 20));
+    let mut red = node("n");
+    red["Metadata"]["Color"] = json!("red");
+    publisher.send_graph("NodeAdded", red);
+    std::thread::sleep(Duration::from_millis(300));
+    drop(holders);
+    assert_eq!(socket.event(), "NodeAdded n");
 }
 
 #[test]
