@@ -73,7 +73,8 @@ async fn receive_all(
                 }
                 take(&buffer[..length], peer);
             }
-            // An ICMP error for a datagram of another socket on this port: the daemon sends none.
+            // An ICMP error about a datagram that another socket sent from this port; the daemon
+            // sends none.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
             Err(error) => {
                 failures += 1;

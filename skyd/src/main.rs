@@ -112,8 +112,12 @@ fn run_client(args: ClientArgs) -> ExitCode {
     let mut definition = Cli::command();
     // Sets the command names for usage lines, such as `skyd client alert`.
     definition.build();
-    let client = definition.find_subcommand("client");
-    client::run(args, client.expect("the command line defines `client`"))
+    match definition.find_subcommand("client") {
+        Some(client) => client::run(args, client),
+        None => fail(&anyhow!(
+            "internal error: the command client is not defined"
+        )),
+    }
 }
 
 /// Prints three commands to start with.

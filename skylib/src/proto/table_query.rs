@@ -22,7 +22,7 @@ const OK: i32 = 200;
 /// Status of the answer to a query that failed.
 const FAILED: i32 = 500;
 
-/// Returns the message that asks an agent for flows.
+/// Returns the message that requests flows from an agent.
 ///
 /// The answer may contain more flows than the query selects if [`is_exact`] returns `false`, so
 /// the receiver applies the query again.
@@ -44,7 +44,7 @@ pub fn is_exact(query: &FlowQuery) -> bool {
     WireFilter::of(&query.filter).is_some()
 }
 
-/// Decodes the object of a `TableQuery`; returns `None` if it asks for nothing, which is answered
+/// Decodes the object of a `TableQuery`; returns `None` if it requests nothing, which is answered
 /// with an empty result.
 ///
 /// # Errors
@@ -117,7 +117,7 @@ fn decoded<T: prost::Message + Default + for<'a> Deserialize<'a>>(
     }
 }
 
-/// `flow.TableQuery`
+/// Skydive's message `flow.TableQuery`.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default)]
 struct TableQuery {
@@ -129,7 +129,7 @@ struct TableQuery {
     query: Option<SearchQuery>,
 }
 
-/// `flow.TableReply`
+/// Skydive's message `flow.TableReply`.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default)]
 struct TableResult {
@@ -141,7 +141,7 @@ struct TableResult {
     sets: Vec<Vec<u8>>,
 }
 
-/// `filters.SearchQuery`
+/// Skydive's message `filters.SearchQuery`.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct SearchQuery {
@@ -163,7 +163,7 @@ struct SearchQuery {
     sort_order: i32,
 }
 
-/// `filters.Range`
+/// Skydive's message `filters.Range`.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Range {
