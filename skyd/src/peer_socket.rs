@@ -9,7 +9,7 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::dial::Socket;
 use crate::liveness::Liveness;
@@ -101,12 +101,6 @@ impl PeerWriter {
     /// Returns the reason if the connection fails, or the other end accepts no data in time.
     pub(crate) async fn send(&mut self, message: Bytes) -> Result<(), String> {
         let sending = self.sink.send(Message::Binary(message));
-        outcome(self.peer, timeout(SEND_TIMEOUT, sending).await)
-    }
-
-    /// Sends a message in a text frame; errors as for [`PeerWriter::send`].
-    pub(crate) async fn send_text(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), String> {
-        let sending = self.sink.send(Message::text(text));
         outcome(self.peer, timeout(SEND_TIMEOUT, sending).await)
     }
 

@@ -226,8 +226,11 @@ async fn write(
 ) -> Result<Infallible, String> {
     loop {
         let Some(selection) = &cluster.publish else {
-            if tasks.recv().await == Some(PeerTask::RequestGraph) {
-                writer.send(graph_request(Encoding::Json)).await?;
+            match tasks.recv().await {
+                Some(PeerTask::RequestGraph) => writer.send(graph_request(Encoding::Json)).await?,
+                // Nothing is published.
+                Some(PeerTask::SendGraph) => {}
+                None => std::future::pending().await,
             }
             continue;
         };

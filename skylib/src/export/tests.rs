@@ -106,10 +106,10 @@ fn waiting_data_is_limited_per_process_and_in_total() {
 fn small_and_empty_data_sets_are_charged_for_their_bookkeeping() {
     let mut lab = Lab::new(IntakeLimits::default());
     let from = "192.0.2.1:2055";
-    lab.send(from, &ipfix(0, &[(256, &[]); 1_000]));
+    lab.send(from, &ipfix(0, &[(256, &[][..]); 1_000]));
     assert_eq!(lab.intake.waiting_sets(), 0, "an empty set has no records");
     for _ in 0..20 {
-        lab.send(from, &ipfix(0, &[(256, &[1]); 1_000]));
+        lab.send(from, &ipfix(0, &[(256, &[1][..]); 1_000]));
     }
     let limit = IntakeLimits::default().waiting_bytes / WaitingSet::bytes_of(&[1]);
     assert_eq!(lab.intake.waiting_sets(), limit);

@@ -492,26 +492,26 @@ impl Alerts<'_> {
         let Some(registration) = self.registration(number) else {
             return;
         };
+        let problem = match &outcome {
+            Outcome::Failed(problem) => Some(problem.clone()),
+            Outcome::Empty | Outcome::Value { .. } => None,
+        };
+        hub.set_problem(&registration.spec.uuid, problem.as_ref());
+        registration.log_problem(problem);
         match outcome {
-            Outcome::Empty => {
-                registration.log_problem(None);
-                registration.last = None;
-            }
-            Outcome::Failed(problem) => {
+            Outcome::Empty => registration.last = None,
+            Outcome::Failed(_) => {
                 hub.failures.fetch_add(1, Ordering::Relaxed);
-                registration.log_problem(Some(problem));
             }
             Outcome::Value {
                 fingerprint,
                 reason,
             } => {
-                registration.log_problem(None);
                 if registration.last.replace(fingerprint) != Some(fingerprint) {
                     hub.fire(registration, reason);
                 }
             }
         }
-        hub.set_problem(&registration.spec.uuid, registration.problem.as_ref());
     }
 }
 

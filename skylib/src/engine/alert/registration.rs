@@ -29,7 +29,7 @@ pub(super) struct Registration {
     /// Hash of the result for which the alert last fired; `None` if the alert is armed.
     pub(super) last: Option<u64>,
     /// Error message of the last evaluation; a repeated message is not logged.
-    pub(super) problem: Option<String>,
+    problem: Option<String>,
     /// Pauses before the live query is opened again after it has ended.
     back_off: BackOff,
 }
@@ -185,3 +185,48 @@ const FIRST_PAUSE: Duration = if cfg!(test) {
     Duration::from_secs(1)
 };
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gremlin::QueryError;
+    use crate::gremlin::live::Update;
+    use crate::gremlin::Answer;
+
+    #[test]
+    fn a_live_query_that_has_ended_is_opened_again_after_growing_pauses() {
+        let mut registration = Registration::new(AlertSpec::new("G.V()"), 1);
+        let now = monotonic::now();
+        assert!(registration.next_time().is_some_and(|time| time <= now));
+        registration.begin(now);
+        assert_eq!(registration.next_time(), None, "the query is open");
+        let mut end = || {
+            let ended = LiveEvent::Ended(QueryError::limit("too much"));
+            let outcome = registration.apply(ended);
+            assert!(matches!(outcome, Some(Outcome::Failed(_))));
+            let pause = registration.next_time().unwrap() - monotonic::now();
+            registration.begin(monotonic::now());
+            pause
+        };
+        let first = end();
+        assert!(first <= FIRST_PAUSE);
+        let last = std::iter::repeat_with(&mut end).take(20).last().unwrap();
+        assert!(last > 100 * FIRST_PAUSE && last <= MAX_PAUSE, "{last:?}");
+        let answer = Answer::Number(1);
+        let update = Update::Answer { answer, sequence: 1 };
+        registration.apply(LiveEvent::Update(update));
+        let ended = LiveEvent::Ended(QueryError::limit("too much"));
+        registration.apply(ended);
+        let pause = registration.next_time().unwrap() - monotonic::now();
+        assert!(pause <= FIRST_PAUSE, "a success ends the series");
+    }
+
+    #[test]
+    fn the_end_of_a_registration_cancels_its_evaluation() {
+        let registration = Registration::new(AlertSpec::new("1"), 1);
+        let is_canceled = Arc::clone(&registration.cancel.0);
+        assert!(!is_canceled.load(Ordering::Relaxed));
+        drop(registration);
+        assert!(is_canceled.load(Ordering::Relaxed));
+    }
+}

@@ -282,7 +282,7 @@ impl EdgeRules {
             let rule = self
                 .rules
                 .get(number)
-                .filter(|rule| rule.relation == OWNERSHIP);
+                .filter(|rule| rule.relation == Edge::OWNERSHIP);
             if let Some(node) = rule.and_then(|rule| rule.dst.node()) {
                 contested.extend(self.by_end.get(node).into_iter().flatten().copied());
             }
@@ -397,11 +397,11 @@ impl EdgeRules {
 
     /// Returns whether a later rule determines the owner of a node.
     fn is_overruled(&self, number: u64, rule: &LinkRule, dst: &NodeId) -> bool {
-        rule.relation == OWNERSHIP
+        rule.relation == Edge::OWNERSHIP
             && self.by_end.get(dst).into_iter().flatten().any(|other| {
                 *other > number
                     && self.rules.get(other).is_some_and(|other| {
-                        other.relation == OWNERSHIP
+                        other.relation == Edge::OWNERSHIP
                             && other.dst.node() == Some(dst)
                             && other.src.node().is_some()
                     })
@@ -418,13 +418,9 @@ fn is_made(graph: &Graph, id: &EdgeId, wanted: Option<(&NodeId, &NodeId)>) -> bo
 
 /// Returns whether two nodes are already linked; `layer2` has no direction.
 fn is_linked(graph: &Graph, relation: &str, src: &NodeId, dst: &NodeId) -> bool {
-    let has_relation = |edge: &Edge| relation_of(edge) == Some(relation);
+    let has_relation = |edge: &Edge| edge.relation_type() == Some(relation);
     graph.find_edge(src, dst, has_relation).is_some()
         || (relation == "layer2" && graph.find_edge(dst, src, has_relation).is_some())
-}
-
-fn relation_of(edge: &Edge) -> Option<&str> {
-    edge.metadata.get("RelationType")?.as_text()
 }
 
 /// Returns the ID of the edge of a rule.
@@ -457,11 +453,11 @@ fn add(
         return Ok(None);
     }
     let mut metadata = rule.rule.metadata.clone().unwrap_or_default();
-    if rule.relation == OWNERSHIP {
+    if rule.relation == Edge::OWNERSHIP {
         if !replace_owner(context, graph, dst, now)? {
             return Ok(None);
         }
-        metadata = Metadata::from_iter([("RelationType", OWNERSHIP)]);
+        metadata = Metadata::from_iter([("RelationType", Edge::OWNERSHIP)]);
     }
     let id = edge_id(rule, (src, dst));
     let edge = Edge::new(id.clone(), src.clone(), dst.clone(), metadata, now)
@@ -485,7 +481,7 @@ fn replace_owner(
     let edges = graph.edges_of(node, Direction::In);
     let owners: Vec<Arc<Edge>> = edges
         .map(|(edge, _)| Arc::clone(edge))
-        .filter(|edge| relation_of(edge) == Some(OWNERSHIP))
+        .filter(|edge| edge.is_ownership())
         .collect();
     if owners
         .iter()
@@ -528,6 +524,3 @@ fn remove_end_unless(
         remove_end(by_end, node, number);
     }
 }
-
-/// Relation in which a node has only one parent.
-const OWNERSHIP: &str = "ownership";

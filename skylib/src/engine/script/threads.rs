@@ -142,3 +142,37 @@ const STACK_BYTES: usize = 8 << 20;
 const IDLE_TIME: Duration = Duration::from_secs(10);
 /// Maximum time to wait for the end of the threads.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn canceled_work_makes_room_in_a_full_queue() {
+        let threads = Threads::new("test", 1, 2);
+        let (release, blocked) = mpsc::channel::<()>();
+        let (started, has_started) = mpsc::channel();
+        let block = move || {
+            started.send(()).unwrap();
+            blocked.recv().ok();
+        };
+        assert!(threads.submit(Work::new(Arc::default(), block)));
+        has_started.recv().unwrap();
+        let (send, results) = mpsc::channel();
+        let submit = |number: u32| {
+            let (send, is_canceled) = (send.clone(), Arc::<AtomicBool>::default());
+            let work = Work::new(Arc::clone(&is_canceled), move || send.send(number).unwrap());
+            (threads.submit(work), is_canceled)
+        };
+        let (_, first) = submit(1);
+        submit(2);
+        assert!(!submit(3).0, "the queue is full");
+        first.store(true, Ordering::Relaxed);
+        assert!(submit(4).0);
+        release.send(()).unwrap();
+        assert_eq!((results.recv().unwrap(), results.recv().unwrap()), (2, 4));
+        threads.stop();
+    }
+}
