@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::definers::Definers;
 use super::element::Clocks;
 use super::exporter::{Exporter, ExporterFigures};
 use super::netflow5;
@@ -77,9 +78,7 @@ pub struct Intake {
     processes: HashMap<ProcessKey, Process>,
     /// At most `limits.processes`.
     exporters: HashMap<IpAddr, Exporter>,
-    /// Port of the process that last defined a template, by process without its port, and template.
-    /// Each entry belongs to a template of a process in `processes`.
-    definers: HashMap<(IpAddr, u16, u32, u16), u16>,
+    definers: Definers,
     /// Memory of all data sets that wait for templates, in bytes.
     waiting_bytes: usize,
     /// Number of datagrams, which orders processes and templates by use.
@@ -99,7 +98,7 @@ impl Intake {
             limits,
             processes: HashMap::new(),
             exporters: HashMap::new(),
-            definers: HashMap::new(),
+            definers: Definers::default(),
             waiting_bytes: 0,
             clock: 0,
             positions: Positions::default(),
@@ -358,9 +357,9 @@ impl Intake {
         let (defined, removed) = process.define(id, template, self.clock, limits);
         let waiting = process.take_waiting(id);
         self.stats.evicted += removed.len() as u64;
-        removed.iter().for_each(|id| self.remove_definer(key, *id));
+        removed.iter().for_each(|id| self.definers.remove(key, *id));
         self.stats.template_changes += u64::from(defined == Defined::Changed);
-        self.definers.insert(key.without_port(id), key.port);
+        self.definers.set(key, id);
         for set in waiting {
             self.waiting_bytes -= set.bytes();
             if let Some(template) = self.find_template(key, id) {
@@ -374,15 +373,7 @@ impl Intake {
         if let Some(process) = self.processes.get_mut(&key) {
             process.withdraw(id);
         }
-        self.remove_definer(key, id);
-    }
-
-    /// Forgets that a process was the last one to define a template.
-    fn remove_definer(&mut self, key: ProcessKey, id: u16) {
-        let definer = key.without_port(id);
-        if self.definers.get(&definer) == Some(&key.port) {
-            self.definers.remove(&definer);
-        }
+        self.definers.remove(key, id);
     }
 
     /// Reads a data set, or stores it until its template arrives. Returns whether all its records were
@@ -426,8 +417,7 @@ impl Intake {
         if let Some(template) = process.template(id, self.clock) {
             return Some(template);
         }
-        let port = *self.definers.get(&key.without_port(id))?;
-        let definer = ProcessKey { port, ..key };
+        let definer = self.definers.of(key, id)?;
         let template = self.processes.get_mut(&definer)?.template(id, self.clock)?;
         self.stats.foreign_templates += 1;
         Some(template)
@@ -563,7 +553,7 @@ impl Intake {
                 self.stats.sets_without_template += removed.waiting_count() as u64;
                 self.waiting_bytes -= removed.waiting_bytes;
                 for id in removed.template_ids(|_| true) {
-                    self.remove_definer(oldest, id);
+                    self.definers.remove(oldest, id);
                 }
             }
         }
@@ -592,11 +582,6 @@ impl ProcessKey {
             version,
             domain,
         }
-    }
-
-    /// Returns the identity of a template regardless of the port of its exporter.
-    const fn without_port(self, template: u16) -> (IpAddr, u16, u32, u16) {
-        (self.address, self.version, self.domain, template)
     }
 }
 

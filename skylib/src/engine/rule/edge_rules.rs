@@ -371,18 +371,8 @@ impl EdgeRules {
             }
             return;
         }
-        match self.guard.check(&number) {
-            Verdict::Allowed => {}
-            Verdict::Suspends => {
-                counters.suspensions.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(
-                    rule = name,
-                    "an edge rule changes its own ends endlessly; it is suspended until something \
-                     else changes them"
-                );
-                return;
-            }
-            Verdict::Suspended => return,
+        if !may_change(&mut self.guard, number, &name, counters) {
+            return;
         }
         match context.update(link) {
             Ok((made, is_changed)) => {
@@ -406,6 +396,23 @@ impl EdgeRules {
                             && other.src.node().is_some()
                     })
             })
+    }
+}
+
+/// Returns whether a rule may change the graph, or is suspended.
+fn may_change(guard: &mut LoopGuard<u64>, number: u64, name: &str, counters: &Counters) -> bool {
+    match guard.check(&number) {
+        Verdict::Allowed => true,
+        Verdict::Suspends => {
+            counters.suspensions.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                rule = name,
+                "an edge rule changes its own ends endlessly; it is suspended until something \
+                 else changes them"
+            );
+            false
+        }
+        Verdict::Suspended => false,
     }
 }
 
