@@ -124,7 +124,11 @@ mod tests {
         let (send, mut lengths) = tokio::sync::mpsc::unbounded_channel();
         let take = move |datagram: &[u8], _| send.send(datagram.len()).unwrap();
         let millisecond = Duration::from_millis(1);
-        let receiving = receive_all(Results(results.into()), take, BackOff::new(millisecond, millisecond));
+        let receiving = receive_all(
+            Results(results.into()),
+            take,
+            BackOff::new(millisecond, millisecond),
+        );
         let both = async { (lengths.recv().await, lengths.recv().await) };
         tokio::select! {
             () = receiving => unreachable!("receiving never ends"),

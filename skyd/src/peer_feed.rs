@@ -144,7 +144,8 @@ impl<'a> PeerIntake<'a> {
 
     fn request_graph(&mut self, now: Instant) {
         let is_due = |last: Instant| now.duration_since(last) >= REQUEST_INTERVAL;
-        if self.requested.is_none_or(is_due) && self.tasks.try_send(PeerTask::RequestGraph).is_ok() {
+        if self.requested.is_none_or(is_due) && self.tasks.try_send(PeerTask::RequestGraph).is_ok()
+        {
             self.requested = Some(now);
         }
     }

@@ -75,7 +75,10 @@ impl PeerReader {
     }
 
     /// Returns the message of a frame; `None` for control frames.
-    fn message_of(&mut self, frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, String> {
+    fn message_of(
+        &mut self,
+        frame: Option<Result<Message, Error>>,
+    ) -> Result<Option<Bytes>, String> {
         match frame {
             None => Err(format!("{} closed the connection", self.peer)),
             Some(Err(error)) => Err(error.to_string()),
@@ -163,7 +166,10 @@ mod tests {
         let (near, far) = tokio::io::duplex(4 << 10);
         let near: Box<dyn crate::dial::ByteStream> = Box::new(near);
         let near = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
-        (near, WebSocketStream::from_raw_socket(far, Role::Server, None).await)
+        (
+            near,
+            WebSocketStream::from_raw_socket(far, Role::Server, None).await,
+        )
     }
 
     #[tokio::test]
@@ -189,7 +195,10 @@ mod tests {
         };
         far.send(Message::Close(Some(close))).await.unwrap();
         let end = reader.next().await;
-        assert_eq!(end, Err("the analyzer closed the connection: no".to_owned()));
+        assert_eq!(
+            end,
+            Err("the analyzer closed the connection: no".to_owned())
+        );
     }
 
     #[tokio::test]
@@ -197,7 +206,10 @@ mod tests {
         let (socket, mut far) = pair().await;
         let (_reader, mut writer) = split(socket, "the analyzer", Duration::from_secs(9));
         let pieces = [&b"a"[..], b"b", b"c"].map(Bytes::from_static);
-        writer.send_pieces(pieces.into_iter(), Data::Text).await.unwrap();
+        writer
+            .send_pieces(pieces.into_iter(), Data::Text)
+            .await
+            .unwrap();
         assert_eq!(far.next().await.unwrap().unwrap(), Message::text("abc"));
     }
 }

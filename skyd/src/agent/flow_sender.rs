@@ -47,10 +47,7 @@ pub(super) async fn run(
 }
 
 /// Sends each flow as a datagram.
-async fn over_udp(
-    analyzer: SocketAddr,
-    uplink: &FlowUplink,
-) -> anyhow::Result<Infallible> {
+async fn over_udp(analyzer: SocketAddr, uplink: &FlowUplink) -> anyhow::Result<Infallible> {
     let any: SocketAddr = match analyzer {
         SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
         SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
@@ -149,7 +146,8 @@ impl<'a> Batch<'a> {
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         if !self.messages.is_empty() {
-            self.uplink.put_back(std::mem::take(&mut self.messages).into());
+            self.uplink
+                .put_back(std::mem::take(&mut self.messages).into());
         }
     }
 }

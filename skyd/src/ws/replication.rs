@@ -25,11 +25,7 @@ pub(crate) async fn run(client: &Client, connection: &mut Connection) -> Connect
 }
 
 /// Applies the changes of the peer.
-async fn read(
-    client: &Client,
-    reader: &mut Reader,
-    mut intake: PeerIntake<'_>,
-) -> ConnectionEnd {
+async fn read(client: &Client, reader: &mut Reader, mut intake: PeerIntake<'_>) -> ConnectionEnd {
     loop {
         let mut received = Received::default();
         match reader.next().await {

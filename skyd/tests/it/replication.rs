@@ -17,7 +17,9 @@ type Accepted = tokio_tungstenite::tungstenite::WebSocket<TcpStream>;
 /// Accepts a connection for replication as the analyzer `fake`.
 fn accept(listener: &TcpListener) -> Accepted {
     let (stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
     let introduce = |request: &Request, mut response: Response| {
         assert_eq!(request.uri().path(), "/ws/replication");
         for (name, value) in [("X-Host-ID", "fake"), ("X-Service-Type", "analyzer")] {
@@ -133,11 +135,13 @@ fn an_analyzer_that_was_connected_to_sends_its_graph_on_request_and_requests_the
     next_of(&mut fake, "Sync");
     writer.send_graph("NodeAdded", node("n1"));
     next_of(&mut fake, "NodeAdded");
-    fake.send(graph_message("SyncRequest", &json!({})).into()).unwrap();
+    fake.send(graph_message("SyncRequest", &json!({})).into())
+        .unwrap();
     assert_eq!(next_of(&mut fake, "Sync")["Obj"]["Nodes"][0]["ID"], "n1");
     let mut foreign = node("f1");
     foreign["Revision"] = json!(1);
-    fake.send(graph_message("NodeAdded", &foreign).into()).unwrap();
+    fake.send(graph_message("NodeAdded", &foreign).into())
+        .unwrap();
     let update = json!({"ID": "f1", "Revision": 2, "Ops": null});
     let update = graph_message("NodePartiallyUpdated", &update);
     fake.send(update.into()).unwrap();
@@ -243,12 +247,17 @@ fn clusters_exchange_the_selected_part() {
         json!({"ID": "w0", "Revision": revision, "Ops": [op]})
     };
     let w0 = || query(&east, "G.V('w0').Values('Name')");
-    of_west.send_graph("EdgeAdded", json!({"ID": "we", "Parent": "w0", "Child": "w1"}));
+    of_west.send_graph(
+        "EdgeAdded",
+        json!({"ID": "we", "Parent": "w0", "Child": "w1"}),
+    );
     of_west.send_graph("NodePartiallyUpdated", name(2, "w1"));
     until("the node that is selected now", || w0() == json!(["w1"]));
     until("its edge", || query(&east, "G.E().Count()") == json!(1));
     of_west.send_graph("NodePartiallyUpdated", name(3, "other"));
-    until("the end of its selection", || query(&east, "G.V().Count()") == json!(2));
+    until("the end of its selection", || {
+        query(&east, "G.V().Count()") == json!(2)
+    });
     of_east.send_graph("NodeDeleted", node("e1"));
     of_west.send_graph("NodeDeleted", node("w1"));
     until("the deletions", || {

@@ -218,7 +218,11 @@ fn a_filter_that_fails_for_the_present_does_not_select_everything() {
     publisher.send_graph("NodeAdded", node("y"));
     publisher.sync(json!({}));
     let reply = socket.sync(json!({}));
-    assert_eq!(reply["Obj"]["Nodes"], json!(null), "the filter is as before");
+    assert_eq!(
+        reply["Obj"]["Nodes"],
+        json!(null),
+        "the filter is as before"
+    );
 }
 
 #[test]
@@ -226,22 +230,23 @@ fn events_wait_while_the_memory_is_exhausted() {
     let daemon = Daemon::with(&["http.limits.memory=12MiB"]);
     let wide = "G.V().Has('Color', 'red').Dedup().Limit(100).SubGraph()";
     let mut socket = client(&daemon, "/ws/subscriber", &[("X-Gremlin-Filter", wide)]);
-    let mut publisher = client(&daemon, "/ws/publisher", &[]);
     let used = || get(&daemon, "/api/status").json()["Memory"]["Uses"]["requests"].as_u64();
     // The first fragments of messages, which exhaust the memory until the connections end.
-    let blocks = [4 << 20, 2 << 20, 1 << 20, 512 << 10, 256 << 10, 128 << 10, 64 << 10];
-    let holders = blocks.map(|bytes| {
-        let mut holder = client(&daemon, "/ws/publisher", &[("X-Host-ID", &bytes.to_string())]);
-        holder.send_frame(TEXT, &vec![b' '; bytes]);
-        holder
-    });
-    until("the fragments are counted", || used() >= Some(10 << 20));
-    let mut red = node("n");
-    red["Metadata"]["Color"] = json!("red");
-    publisher.send_graph("NodeAdded", red);
+    let holders: Vec<WebSocket> = (10..=22)
+        .rev()
+        .map(|bits| {
+            let name = format!("holder-{bits}");
+            let mut holder = client(&daemon, "/ws/publisher", &[("X-Host-ID", &name)]);
+            holder.send_frame(TEXT, &vec![b' '; 1 << bits]);
+            holder
+        })
+        .collect();
+    until("the fragments are counted", || used() >= Some(11 << 20));
+    let red = json!({"Metadata": {"Name": "n", "Type": "device", "Color": "red"}}).to_string();
+    assert_eq!(post(&daemon, "/api/node", &red).status, 201);
     std::thread::sleep(Duration::from_millis(300));
     drop(holders);
-    assert_eq!(socket.event(), "NodeAdded n");
+    assert!(socket.event().starts_with("NodeAdded"));
 }
 
 #[test]

@@ -122,7 +122,9 @@ mod tests {
         ] {
             assert!(text.parse::<ServiceAddress>().is_err(), "{text}");
         }
-        let error = "http://user:s3cret@h:80".parse::<ServiceAddress>().unwrap_err();
+        let error = "http://user:s3cret@h:80"
+            .parse::<ServiceAddress>()
+            .unwrap_err();
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 }

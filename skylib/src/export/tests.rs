@@ -133,7 +133,11 @@ fn evicted_templates_and_processes_leave_nothing_behind() {
             lab.send(host, &ipfix(0, &[(2, &template(id, 1))]));
         }
     }
-    assert_eq!(lab.intake.definers(), 8, "two processes with four templates");
+    assert_eq!(
+        lab.intake.definers(),
+        8,
+        "two processes with four templates"
+    );
     lab.send("192.0.2.3:2", &ipfix(0, &[(299, &[5])]));
     assert_eq!(lab.packets, [5], "the definer is known");
 }

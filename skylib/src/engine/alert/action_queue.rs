@@ -87,7 +87,9 @@ impl Target {
                 let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
                 let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
                 let authority = &rest[..end];
-                let server = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                let server = authority
+                    .rsplit_once('@')
+                    .map_or(authority, |(_, host)| host);
                 format!("{scheme}://{server}")
             }
             Self::Script(path) => path.display().to_string(),
@@ -118,7 +120,12 @@ impl ActionQueue {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
             if dropped.is_power_of_two() {
                 let receiver = target.receiver();
-                tracing::error!(alert, receiver, dropped, "the queue of alert actions is full");
+                tracing::error!(
+                    alert,
+                    receiver,
+                    dropped,
+                    "the queue of alert actions is full"
+                );
             }
             return;
         }

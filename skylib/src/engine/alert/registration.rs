@@ -10,8 +10,8 @@ use crate::back_off::BackOff;
 use crate::engine::live::LiveEvent;
 use crate::engine::monotonic;
 use crate::go_duration;
-use crate::gremlin::live::AnswerReplica;
 use crate::gremlin::Query;
+use crate::gremlin::live::AnswerReplica;
 
 /// Active alert, since its creation or last change.
 pub(super) struct Registration {
@@ -189,9 +189,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gremlin::Answer;
     use crate::gremlin::QueryError;
     use crate::gremlin::live::Update;
-    use crate::gremlin::Answer;
 
     #[test]
     fn a_live_query_that_has_ended_is_opened_again_after_growing_pauses() {
@@ -213,7 +213,10 @@ mod tests {
         let last = std::iter::repeat_with(&mut end).take(20).last().unwrap();
         assert!(last > 100 * FIRST_PAUSE && last <= MAX_PAUSE, "{last:?}");
         let answer = Answer::Number(1);
-        let update = Update::Answer { answer, sequence: 1 };
+        let update = Update::Answer {
+            answer,
+            sequence: 1,
+        };
         registration.apply(LiveEvent::Update(update));
         let ended = LiveEvent::Ended(QueryError::limit("too much"));
         registration.apply(ended);

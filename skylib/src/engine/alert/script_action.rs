@@ -183,7 +183,10 @@ mod tests {
 
     #[test]
     fn children_that_keep_the_output_open_end_with_the_program() {
-        let path = program("leaves", "sleep 1000 & echo $! > \"$0.pid\"; echo out; exit 3");
+        let path = program(
+            "leaves",
+            "sleep 1000 & echo $! > \"$0.pid\"; echo out; exit 3",
+        );
         let json = Bytes::from_static(b"{}");
         let error = run("a", &path, &json).unwrap_err();
         assert!(error.ends_with("exit status: 3"), "{error}");

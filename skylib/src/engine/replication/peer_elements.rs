@@ -152,7 +152,10 @@ mod tests {
         elements.add_node(id.clone(), &"b".into(), 10);
         elements.graph_event(&event("n"), 9);
         elements.graph_event(&event("n"), 10);
-        assert!(elements.source_of_node(&id).is_some(), "the events precede it");
+        assert!(
+            elements.source_of_node(&id).is_some(),
+            "the events precede it"
+        );
         elements.graph_event(&event("n"), 11);
         assert!(elements.source_of_node(&id).is_none() && elements.is_empty());
     }

@@ -230,7 +230,10 @@ fn an_update_without_content_requires_the_whole_graph() {
 fn a_peer_cannot_change_what_captures_read() {
     let fixture = Fixture::new();
     fixture.graph.update_as(None, |graph, now| {
-        for (id, origin) in [("own", Origin::new("agent", "me")), ("other", Origin::new("pub", "p"))] {
+        for (id, origin) in [
+            ("own", Origin::new("agent", "me")),
+            ("other", Origin::new("pub", "p")),
+        ] {
             let metadata = Metadata::from_iter([("Name", "blue"), ("Type", "netns")]);
             graph
                 .add_node(Node::new(id, metadata, now).with_origin(origin))
@@ -260,7 +263,10 @@ fn a_peer_cannot_change_what_captures_read() {
         let relation = patch("e", "RelationType");
         assert!(rejected("EdgePartiallyUpdated", &relation).contains("RelationType"));
         assert_eq!(rejected("NodePartiallyUpdated", &patch("own", "Note")), "");
-        assert_eq!(rejected("NodePartiallyUpdated", &patch("other", "Path")), "");
+        assert_eq!(
+            rejected("NodePartiallyUpdated", &patch("other", "Path")),
+            ""
+        );
         // A whole graph changes no element of this host either.
         let forged = r#"{"Nodes":[{"ID":"own","Revision":99,"Metadata":{"Name":"red"}}]}"#;
         assert_eq!(rejected("Sync", forged), "");

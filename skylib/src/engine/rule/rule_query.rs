@@ -115,11 +115,7 @@ impl RuleQuery {
         if problem != self.problem
             && let Some(problem) = &problem
         {
-            tracing::warn!(
-                rule,
-                problem,
-                "the query of a rule failed; retrying"
-            );
+            tracing::warn!(rule, problem, "the query of a rule failed; retrying");
         }
         self.problem = problem;
         self.is_stale = nodes.is_none();

@@ -435,16 +435,19 @@ fn set_of(node_rules: &[&str], edge_rules: &[(&str, &str)]) -> (Engine, RuleSet,
     });
     let mut set = RuleSet::new(engine.0.rules.queries.clone(), "h");
     let counters = Counters::default();
-    let node_rules: Vec<(u64, Arc<NodeRule>)> = (1..).zip(node_rules.iter().map(|json| {
-        let rule = NodeRule::read(json, &Defaults::default()).unwrap();
-        Arc::new(rule)
-    }))
-    .collect();
-    let edge_rules: Vec<(u64, Arc<EdgeRule>)> = (100..).zip(edge_rules.iter().map(|(src, dst)| {
-        let json = format!(r#"{{"Src":"{src}","Dst":"{dst}","Metadata":{{"RelationType":"x"}}}}"#);
-        Arc::new(EdgeRule::read(&json, &Defaults::default()).unwrap())
-    }))
-    .collect();
+    let node_rules: Vec<(u64, Arc<NodeRule>)> = (1..)
+        .zip(node_rules.iter().map(|json| {
+            let rule = NodeRule::read(json, &Defaults::default()).unwrap();
+            Arc::new(rule)
+        }))
+        .collect();
+    let edge_rules: Vec<(u64, Arc<EdgeRule>)> = (100..)
+        .zip(edge_rules.iter().map(|(src, dst)| {
+            let json =
+                format!(r#"{{"Src":"{src}","Dst":"{dst}","Metadata":{{"RelationType":"x"}}}}"#);
+            Arc::new(EdgeRule::read(&json, &Defaults::default()).unwrap())
+        }))
+        .collect();
     set.update_rules(&node_rules, &edge_rules, &counters);
     (engine, set, counters)
 }

@@ -492,9 +492,8 @@ fn totals_are_charged_for_each_group_and_measure() {
         enough
     };
     let one = bytes_of("G.Flows().GroupBy('Network.A').Sum('Metric.ABBytes').Limit(1)");
-    let two = bytes_of(
-        "G.Flows().GroupBy('Network.A').Sum('Metric.ABBytes','Metric.BABytes').Limit(1)",
-    );
+    let two =
+        bytes_of("G.Flows().GroupBy('Network.A').Sum('Metric.ABBytes','Metric.BABytes').Limit(1)");
     // Each group has one connection with one more value, and one more total.
     let least = GROUPS * (size_of::<i64>() + size_of::<i64>());
     assert!(two >= one + least - 2_000, "{one} {two}");

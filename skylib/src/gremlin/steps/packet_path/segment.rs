@@ -140,11 +140,9 @@ impl<'s> Segment<'s> {
             self.is_cut.set(true);
         }
         let mut tunnels = Vec::new();
-        scope.fetch_nodes(searched, &mut |node| {
-            match is_tunnel(&node) {
-                true => self.push(&mut tunnels, node),
-                false => ControlFlow::Continue(()),
-            }
+        scope.fetch_nodes(searched, &mut |node| match is_tunnel(&node) {
+            true => self.push(&mut tunnels, node),
+            false => ControlFlow::Continue(()),
         })?;
         Ok(tunnels)
     }
@@ -157,12 +155,14 @@ impl<'s> Segment<'s> {
         let kind = Predicate::Text(kind_of(tunnel).into());
         let same_kind = Filter::Test(ElementKey::parse("Type"), kind);
         self.scope
-            .visit_nodes(&same_kind, self.budget, &mut |node| {
-                match node.index() != tunnel.index() && accepts(&node, tunnel) {
+            .visit_nodes(
+                &same_kind,
+                self.budget,
+                &mut |node| match node.index() != tunnel.index() && accepts(&node, tunnel) {
                     true => self.push(&mut candidates, node),
                     false => ControlFlow::Continue(()),
-                }
-            })?;
+                },
+            )?;
         let mut far = Vec::new();
         for candidate in candidates {
             let own = self.own_addresses(&candidate)?;

@@ -291,7 +291,10 @@ fn a_routing_loop_ends() {
         tables(&[local("192.0.2.2", 4)], &host),
     );
     let path = path(&lab, "G.V('wan').PathTo('8.8.8.8')");
-    assert_eq!(path["Reason"], "routing loop: the packet reaches wan a second time", "{path}");
+    assert_eq!(
+        path["Reason"], "routing loop: the packet reaches wan a second time",
+        "{path}"
+    );
 }
 
 #[test]
@@ -319,8 +322,16 @@ fn a_packet_may_pass_several_tunnels_between_the_same_hosts() {
     };
     let spaces: [(&str, &[(&str, &str)], &str); 4] = [
         ("a", &[("10.1.0.1", "10.1.0.0/24")], "10.1.0.2"),
-        ("r", &[("10.1.0.2", "10.1.0.0/24"), ("10.2.0.1", "10.2.0.0/24")], "10.2.0.2"),
-        ("f", &[("10.2.0.2", "10.2.0.0/24"), ("10.3.0.1", "10.3.0.0/24")], ""),
+        (
+            "r",
+            &[("10.1.0.2", "10.1.0.0/24"), ("10.2.0.1", "10.2.0.0/24")],
+            "10.2.0.2",
+        ),
+        (
+            "f",
+            &[("10.2.0.2", "10.2.0.0/24"), ("10.3.0.1", "10.3.0.0/24")],
+            "",
+        ),
         ("s", &[("10.3.0.2", "10.3.0.0/24")], ""),
     ];
     for (name, addresses, gateway) in spaces {
