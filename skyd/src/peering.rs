@@ -254,7 +254,7 @@ async fn write(
                     // The queue has overflowed, or the engine stops.
                     let Some(event) = event else { break };
                     let known = event.sequence() <= sequence;
-                    // What came from another cluster is not sent on.
+                    // Elements of another cluster are not passed on.
                     if !known && !Replication::is_of_cluster(&event) {
                         for message in published.follow(app, &event) {
                             let bytes = message.encoded(Encoding::Json, UpdatePolicy::Partial);

@@ -79,7 +79,7 @@ impl Target {
     }
 
     /// Returns the receiver whose load is limited: the server of a URL, or a program. Safe to be
-    /// logged: without user information, path, and query, because whoever knows the URL of a webhook
+    /// logged: without user information, path, and query, because everyone who knows the URL of a webhook
     /// may use it.
     fn receiver(&self) -> String {
         match self {

@@ -416,7 +416,7 @@ impl Target<'_> {
         }
     }
 
-    /// Adds a node of the peer. A copy that came from a peer receives the newer revision; if that
+    /// Adds a node of the peer. A copy that a peer has sent receives the newer revision; if that
     /// peer is lost, the node belongs to this peer from now on, to which its agent has changed.
     fn add_node(&mut self, mut node: Node) -> Result<(), GraphError> {
         if self.is_owner_here(&node.origin) {
