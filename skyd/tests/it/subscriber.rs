@@ -326,7 +326,7 @@ fn a_client_that_never_reads_blocks_no_other_and_is_disconnected() {
     reader.join().unwrap();
     assert_eq!(query(&daemon, "G.V().Count()"), 400);
     until("the frozen client is disconnected", || {
-        let status = crate::client::get(&daemon, "/api/status").json();
+        let status = get(&daemon, "/api/status").json();
         status["Queues"]["GraphSubscribersCutOff"] == 1 && status["Subscribers"]["frozen"].is_null()
     });
     drop(frozen);

@@ -78,9 +78,9 @@ impl Target {
         }
     }
 
-    /// Returns the receiver whose load is limited: the server of a URL, or a program. Safe to be
-    /// logged: without user information, path, and query, because everyone who knows the URL of a webhook
-    /// may use it.
+    /// Returns the receiver whose load is limited: the server of a URL, or a program. Contains no user
+    /// information, path, or query and can be logged: everyone who knows the URL of a webhook may
+    /// use it.
     fn receiver(&self) -> String {
         match self {
             Self::Webhook(url) => {
