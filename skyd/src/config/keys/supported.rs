@@ -906,8 +906,11 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "ui",
         Free,
         "",
-        "Other settings of the web page, which reads them over the API. topology.favorites: names of \
-         Gremlin queries. bandwidth_threshold (absolute or relative), bandwidth_absolute_active, \
+        "Other settings of the web page, which reads them over the API. theme (dark or light): colors \
+         for users who choose none. topology.favorites: names of Gremlin queries. \
+         topology.default_filter and topology.default_highlight: names of favorites that a new page \
+         limits the graph to, or marks in it. bpf.favorites: names of packet filters. \
+         bandwidth_threshold (absolute or relative), bandwidth_absolute_active, \
          _warning and _alert (kilobits per second), bandwidth_relative_active, _warning and _alert \
          (fractions of the interface speed): rates above which links are drawn wider.",
     ),
