@@ -33,6 +33,7 @@ mod openapi;
 mod outgoing;
 mod past_stores;
 mod peer_feed;
+mod peer_socket;
 mod peering;
 mod printable;
 mod process_stats;

@@ -1,11 +1,15 @@
 //! Exchange of graph changes between two analyzers, independent of which one opened the connection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use skylib::engine::{PeerConnection, Replication, Subscription};
 use skylib::proto::{
-    BroadcastMessage, Encoding, GRAPH, GraphMessage, JsonStream, Message, UpdatePolicy,
+    BroadcastMessage, Encoding, GRAPH, GraphMessage, JsonStream, Message, Object, UpdatePolicy,
 };
+use tokio::sync::mpsc;
 use tokio::task::block_in_place;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::graph_dump::{DumpError, GraphDump};
@@ -74,14 +78,14 @@ pub(crate) struct Received {
     /// Reasons of messages that cannot be decoded.
     errors: Vec<String>,
     /// Whether the peer requests the whole graph.
-    pub(crate) wants_sync: bool,
+    wants_graph: bool,
 }
 
 impl Received {
     /// Decodes a message and adds it.
     pub(crate) fn add(&mut self, frame: &Bytes, encoding: Encoding) {
         match decode(frame, encoding) {
-            Ok(Some(message)) if message.kind == "SyncRequest" => self.wants_sync = true,
+            Ok(Some(message)) if message.kind == "SyncRequest" => self.wants_graph = true,
             Ok(Some(message)) => match GraphMessage::decode(&message) {
                 Ok(change) => self.changes.extend(change),
                 Err(error) => self.errors.push(error.to_string()),
@@ -90,15 +94,69 @@ impl Received {
             Err(error) => self.errors.push(error),
         }
     }
+}
 
-    /// Applies the changes. Returns the reasons of messages that were dropped.
-    pub(crate) fn apply(self, peer: &PeerConnection) -> Vec<String> {
-        let mut errors = self.errors;
-        if !self.changes.is_empty() {
-            errors.extend(block_in_place(|| peer.apply(self.changes)));
+/// Task of the sending half of a connection, which the receiving half has found necessary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerTask {
+    /// Send all own elements, because the peer requests the whole graph.
+    SendGraph,
+    /// Request the whole graph of the peer, because an update had no content.
+    RequestGraph,
+}
+
+/// Receiving half of a connection to a peer: applies the changes of the peer.
+pub(crate) struct PeerIntake<'a> {
+    peer: &'a PeerConnection,
+    tasks: mpsc::Sender<PeerTask>,
+    /// Time of the last request for the whole graph of the peer.
+    requested: Option<Instant>,
+}
+
+impl<'a> PeerIntake<'a> {
+    /// Returns the intake of a peer, and the queue of the tasks for the sending half.
+    pub(crate) fn new(peer: &'a PeerConnection) -> (Self, mpsc::Receiver<PeerTask>) {
+        let (tasks, waiting) = mpsc::channel(TASKS);
+        let intake = Self {
+            peer,
+            tasks,
+            requested: None,
+        };
+        (intake, waiting)
+    }
+
+    /// Applies the content of received messages. Returns the reasons of messages that were dropped.
+    pub(crate) fn apply(&mut self, received: Received) -> Vec<String> {
+        // If a task of the same kind waits already, its result contains everything.
+        if received.wants_graph {
+            self.tasks.try_send(PeerTask::SendGraph).ok();
+        }
+        let mut errors = received.errors;
+        if !received.changes.is_empty() {
+            let applied = block_in_place(|| self.peer.apply(received.changes));
+            errors.extend(applied.rejected);
+            if applied.lacks_content {
+                self.request_graph(Instant::now());
+            }
         }
         errors
     }
+
+    fn request_graph(&mut self, now: Instant) {
+        let is_due = |last: Instant| now.duration_since(last) >= REQUEST_INTERVAL;
+        if self.requested.is_none_or(is_due) && self.tasks.try_send(PeerTask::RequestGraph).is_ok()
+        {
+            self.requested = Some(now);
+        }
+    }
+}
+
+/// Returns the message that requests the whole graph of a peer.
+pub(crate) fn graph_request(encoding: Encoding) -> Bytes {
+    let object = Object::Json("{}".to_owned().into());
+    let message = Message::new(GRAPH, "SyncRequest", object);
+    let uuid = uuid::Uuid::new_v4().to_string();
+    message.with_uuid(uuid).encode(encoding).into()
 }
 
 fn decode(frame: &Bytes, encoding: Encoding) -> Result<Option<Message>, String> {
@@ -108,3 +166,7 @@ fn decode(frame: &Bytes, encoding: Encoding) -> Result<Option<Message>, String> 
 
 /// Maximum number of changes between two flushes.
 const BATCH: usize = 1024;
+/// Maximum number of tasks that wait for the sending half.
+const TASKS: usize = 4;
+/// Minimum time between two requests for the whole graph of a peer.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(60);

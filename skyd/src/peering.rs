@@ -2,30 +2,25 @@
 //! graphs, publishes a part of its own graph to them, or both.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
 use skylib::api::address::ServiceAddress;
-use skylib::engine::{PeerConnection, Replication, Subscription};
-use skylib::graph::{GraphEvent, Metadata};
+use skylib::engine::Replication;
+use skylib::graph::{Direction, Edge, GraphAccess, GraphEvent, Metadata, Node, NodeId};
 use skylib::proto::{BroadcastMessage, Encoding, GRAPH, JsonStream, UpdatePolicy};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::block_in_place;
-use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::dial::{Dialer, Socket};
+use crate::dial::Dialer;
 use crate::graph_dump::GraphDump;
-use crate::liveness::Liveness;
-use crate::peer_feed::Received;
+use crate::peer_feed::{PeerIntake, PeerTask, Received, graph_request};
+use crate::peer_socket::{self, PeerReader, PeerWriter};
 
 /// Another cluster.
 pub(crate) struct Cluster {
@@ -175,54 +170,42 @@ async fn connect(
         .engine
         .replication()
         .connect_cluster(&cluster.name, author);
-    let peer = connection.context("the cluster is already connected through another endpoint")?;
+    let peer = connection.with_context(|| {
+        let name = &cluster.name;
+        format!("cluster {name} is already connected through another of its endpoints")
+    })?;
     tracing::info!(
         cluster = cluster.name,
         analyzer = server.host,
         "connected to the cluster"
     );
-    let (mut sink, stream) = socket.split();
+    let (reader, mut writer) = peer_socket::split(socket, "the other cluster", cluster.silence);
+    let (intake, tasks) = PeerIntake::new(&peer);
     if cluster.subscribe.is_some() {
-        let request =
-            r#"{"Namespace":"Graph","Type":"SyncRequest","UUID":"sync","Status":200,"Obj":{}}"#;
-        send(&mut sink, tungstenite::Message::text(request))
-            .await
-            .map_err(anyhow::Error::msg)?;
+        let request = graph_request(Encoding::Json);
+        writer.send(request).await.map_err(anyhow::Error::msg)?;
     }
     Ok(tokio::select! {
-        reason = read(app, cluster, &peer, stream) => reason,
-        reason = write(app, cluster, sink) => reason,
+        reason = read(app, cluster, reader, intake) => reason,
+        Err(reason) = write(app, cluster, writer, tasks) => reason,
     })
 }
 
-/// Applies the changes that the other cluster sends.
+/// Applies what the other cluster sends; returns the reason for the end of the connection.
 async fn read(
     app: &App,
     cluster: &Cluster,
-    peer: &PeerConnection,
-    mut stream: SplitStream<Socket>,
+    mut reader: PeerReader,
+    mut intake: PeerIntake<'_>,
 ) -> String {
-    let mut liveness = Liveness::new(cluster.silence);
     loop {
-        let limit = liveness.limit();
-        let message = match timeout(limit, stream.next()).await {
-            Err(_) => return format!("no ping within {limit:?}"),
-            Ok(None) => return "the other cluster closed the connection".to_owned(),
-            Ok(Some(Err(error))) => return error.to_string(),
-            Ok(Some(Ok(message))) => message,
-        };
-        let bytes: Bytes = match message {
-            tungstenite::Message::Text(text) => text.into(),
-            tungstenite::Message::Binary(bytes) => bytes,
-            tungstenite::Message::Ping(_) => {
-                liveness.ping(Instant::now());
-                continue;
-            }
-            _ => continue,
+        let message = match reader.next().await {
+            Ok(message) => message,
+            Err(end) => return end,
         };
         let mut received = Received::default();
-        received.add(&bytes, Encoding::Json);
-        for error in received.apply(peer) {
+        received.add(&message, Encoding::Json);
+        for error in intake.apply(received) {
             app.clients.count_dropped(1);
             tracing::debug!(
                 cluster = cluster.name,
@@ -233,71 +216,64 @@ async fn read(
     }
 }
 
-/// Publishes the selected nodes, then their changes.
+/// Publishes the selected nodes, then their changes, and requests the graph of the other cluster if
+/// necessary; ends only with an error.
 async fn write(
     app: &App,
     cluster: &Cluster,
-    mut sink: SplitSink<Socket, tungstenite::Message>,
-) -> String {
-    let Some(selection) = &cluster.publish else {
-        return std::future::pending().await;
-    };
+    mut writer: PeerWriter,
+    mut tasks: mpsc::Receiver<PeerTask>,
+) -> Result<Infallible, String> {
     loop {
+        let Some(selection) = &cluster.publish else {
+            match tasks.recv().await {
+                Some(PeerTask::RequestGraph) => writer.send(graph_request(Encoding::Json)).await?,
+                // Nothing is published.
+                Some(PeerTask::SendGraph) => {}
+                None => std::future::pending().await,
+            }
+            continue;
+        };
         let options = app.subscribe_options(Some(vec![GRAPH.to_owned()]));
         // Before the snapshot, so that no change is missed.
-        let events = app.engine.subscribe_graph(options);
+        let mut events = app.engine.subscribe_graph(options);
         let mut published = Published {
             selection,
             nodes: HashSet::new(),
         };
         let begun = block_in_place(|| published.begin(app));
-        let (sync, sequence) = match begun {
-            Ok(begun) => begun,
-            Err(error) => return error.to_string(),
-        };
-        let mut pieces = sync.peekable();
-        let mut opcode = OpCode::Data(Data::Text);
-        while let Some(piece) = pieces.next() {
-            let frame = Frame::message(piece, opcode, pieces.peek().is_none());
-            if let Err(reason) = send(&mut sink, tungstenite::Message::Frame(frame)).await {
-                return reason;
+        let (sync, sequence) = begun.map_err(|error| error.to_string())?;
+        writer.send_pieces(sync, Data::Text).await?;
+        loop {
+            tokio::select! {
+                Some(task) = tasks.recv() => match task {
+                    PeerTask::SendGraph => break,
+                    PeerTask::RequestGraph => writer.send(graph_request(Encoding::Json)).await?,
+                },
+                event = events.next() => {
+                    // The queue has overflowed, or the engine stops.
+                    let Some(event) = event else { break };
+                    let known = event.sequence() <= sequence;
+                    // Elements of another cluster are not passed on.
+                    if !known && !Replication::is_of_cluster(&event) {
+                        for message in published.follow(app, &event) {
+                            let bytes = message.encoded(Encoding::Json, UpdatePolicy::Partial);
+                            writer.send(bytes).await?;
+                        }
+                    }
+                }
             }
-            opcode = OpCode::Data(Data::Continue);
         }
-        if let Err(reason) = forward(&mut published, events, sequence, &mut sink).await {
-            return reason;
-        }
-        // Either the engine stops, or the queue has overflowed; then the whole graph replaces the
-        // lost events.
+        // Begins again: a sync of the selected part replaces lost events.
         tokio::time::sleep(PAUSE).await;
     }
-}
-
-/// Sends changes until the subscription ends.
-async fn forward(
-    published: &mut Published<'_>,
-    mut events: Subscription<BroadcastMessage>,
-    sequence: u64,
-    sink: &mut SplitSink<Socket, tungstenite::Message>,
-) -> Result<(), String> {
-    while let Some(event) = events.next().await {
-        // Elements of another cluster are not passed on.
-        if event.sequence() > sequence
-            && !Replication::is_of_cluster(&event)
-            && event.event().is_some_and(|event| published.selects(event))
-        {
-            let bytes = event.encoded(Encoding::Json, UpdatePolicy::Partial);
-            send(sink, tungstenite::Message::Binary(bytes)).await?;
-        }
-    }
-    Ok(())
 }
 
 /// The published part of the graph.
 struct Published<'a> {
     selection: &'a NodeSelection,
     /// Published nodes, between which edges are published.
-    nodes: HashSet<String>,
+    nodes: HashSet<NodeId>,
 }
 
 impl Published<'_> {
@@ -307,52 +283,80 @@ impl Published<'_> {
         graph
             .nodes
             .retain(|node| self.selection.selects(&node.metadata));
-        self.nodes = graph.nodes.iter().map(|node| node.id.to_string()).collect();
-        let nodes = &self.nodes;
-        graph.edges.retain(|edge| {
-            nodes.contains(&edge.parent.to_string()) && nodes.contains(&edge.child.to_string())
-        });
+        self.nodes = graph.nodes.iter().map(|node| node.id.clone()).collect();
+        graph.edges.retain(|edge| self.connects(edge));
         let sync = JsonStream::sync(Encoding::Json, "sync", graph.nodes, graph.edges);
         Ok((sync, graph.sequence))
     }
 
-    /// Returns whether a change concerns the published part, and updates the part.
-    fn selects(&mut self, event: &GraphEvent) -> bool {
+    /// Updates the published part after a change. Returns the messages about the change: none if it
+    /// does not concern the part. A node that an update makes part of the selection is added with its
+    /// edges; one that an update removes from the selection is deleted.
+    fn follow(&mut self, app: &App, message: &Arc<BroadcastMessage>) -> Vec<Arc<BroadcastMessage>> {
+        let Some(event) = message.event() else {
+            return Vec::new();
+        };
+        let unchanged = |is_wanted: bool| match is_wanted {
+            true => vec![Arc::clone(message)],
+            false => Vec::new(),
+        };
         match event {
             GraphEvent::NodeAdded(node) => {
                 let is_selected = self.selection.selects(&node.metadata);
-                is_selected && self.nodes.insert(node.id.to_string())
+                unchanged(is_selected && self.nodes.insert(node.id.clone()))
             }
-            GraphEvent::NodeUpdated { node, .. } => self.nodes.contains(&node.id.to_string()),
-            GraphEvent::NodeDeleted(node) => self.nodes.remove(&node.id.to_string()),
+            GraphEvent::NodeUpdated { node, .. } => {
+                match (
+                    self.nodes.contains(&node.id),
+                    self.selection.selects(&node.metadata),
+                ) {
+                    (was_selected, is_selected) if was_selected == is_selected => {
+                        unchanged(is_selected)
+                    }
+                    (false, _) => self.enter(app, node),
+                    (true, _) => {
+                        self.nodes.remove(&node.id);
+                        event_message(GraphEvent::NodeDeleted(Arc::clone(node)))
+                    }
+                }
+            }
+            GraphEvent::NodeDeleted(node) => unchanged(self.nodes.remove(&node.id)),
             GraphEvent::EdgeAdded(edge)
             | GraphEvent::EdgeUpdated { edge, .. }
-            | GraphEvent::EdgeDeleted(edge) => {
-                self.nodes.contains(&edge.parent.to_string())
-                    && self.nodes.contains(&edge.child.to_string())
-            }
+            | GraphEvent::EdgeDeleted(edge) => unchanged(self.connects(edge)),
         }
+    }
+
+    /// Adds a node to the published part. Returns the messages about the node and its edges.
+    fn enter(&mut self, app: &App, node: &Arc<Node>) -> Vec<Arc<BroadcastMessage>> {
+        self.nodes.insert(node.id.clone());
+        let mut edges = Vec::new();
+        app.engine.graph().read(&mut |graph| {
+            let found = graph.edges_of(&node.id, Direction::Both);
+            edges.extend(found.map(|(edge, _)| Arc::clone(edge)));
+        });
+        edges.retain(|edge| self.connects(edge));
+        let mut messages = event_message(GraphEvent::NodeAdded(Arc::clone(node)));
+        for edge in edges {
+            messages.extend(event_message(GraphEvent::EdgeAdded(edge)));
+        }
+        messages
+    }
+
+    /// Returns whether both ends of an edge are published.
+    fn connects(&self, edge: &Edge) -> bool {
+        self.nodes.contains(&edge.parent) && self.nodes.contains(&edge.child)
     }
 }
 
-async fn send(
-    sink: &mut SplitSink<Socket, tungstenite::Message>,
-    message: tungstenite::Message,
-) -> Result<(), String> {
-    match timeout(SEND_TIMEOUT, sink.send(message)).await {
-        Ok(sent) => sent.map_err(|error| error.to_string()),
-        Err(_) => Err(format!(
-            "the other cluster accepts no data for {SEND_TIMEOUT:?}"
-        )),
-    }
+fn event_message(event: GraphEvent) -> Vec<Arc<BroadcastMessage>> {
+    vec![Arc::new(BroadcastMessage::graph_event(event))]
 }
 
 /// Time after each round of attempts.
 ///
 /// COMPAT: as in Skydive.
 const PAUSE: Duration = Duration::from_secs(3);
-/// Maximum time for the other cluster to accept data.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -1,24 +1,19 @@
 //! Connections that an analyzer opens to the others in `analyzers`, to replicate its graph.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{FutureExt, SinkExt, StreamExt};
 use skylib::api::address::ServiceAddress;
-use skylib::engine::{BackOff, PeerConnection};
+use skylib::back_off::BackOff;
 use skylib::proto::Encoding;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio::sync::{mpsc, watch};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 
 use crate::app::App;
-use crate::dial::{Dialer, Socket};
-use crate::liveness::Liveness;
-use crate::peer_feed::{PeerFeed, Received};
+use crate::dial::Dialer;
+use crate::peer_feed::{PeerFeed, PeerIntake, PeerTask, Received, graph_request};
+use crate::peer_socket::{self, PeerReader, PeerWriter};
 
 /// Settings of the connections to other analyzers.
 pub(crate) struct PeerOptions {
@@ -103,48 +98,35 @@ async fn connect(
     tracing::info!(analyzer = server.host, %address, "connected to the other analyzer");
     app.outgoing
         .set_connected(index, &server.host, &server.service);
-    let (sink, stream) = socket.split();
+    let (reader, writer) = peer_socket::split(socket, "the other analyzer", options.silence);
+    let (intake, tasks) = PeerIntake::new(&peer);
     let reason = tokio::select! {
-        reason = read(app, options, &peer, stream) => reason,
-        reason = write(app, sink) => reason,
+        reason = read(app, reader, intake) => reason,
+        Err(reason) = write(app, writer, tasks) => reason,
     };
     Ok(Ended::Connected(reason))
 }
 
 /// Applies the changes of the peer; returns the reason for the end of the connection.
-async fn read(
-    app: &App,
-    options: &PeerOptions,
-    peer: &PeerConnection,
-    mut stream: SplitStream<Socket>,
-) -> String {
-    let mut liveness = Liveness::new(options.silence);
+async fn read(app: &App, mut reader: PeerReader, mut intake: PeerIntake<'_>) -> String {
     loop {
-        let limit = liveness.limit();
-        let Ok(mut next) = timeout(limit, stream.next()).await else {
-            return format!("no ping within {limit:?}");
-        };
         let mut received = Received::default();
+        let mut next = reader.next().await;
         let mut end = None;
         for _ in 0..BATCH {
             match next {
-                None => end = Some("the other analyzer closed the connection".to_owned()),
-                Some(Err(error)) => end = Some(error.to_string()),
-                Some(Ok(tungstenite::Message::Text(text))) => {
-                    received.add(&text.into(), Encoding::Json);
+                Ok(message) => received.add(&message, Encoding::Json),
+                Err(reason) => {
+                    end = Some(reason);
+                    break;
                 }
-                Some(Ok(tungstenite::Message::Binary(bytes))) => {
-                    received.add(&bytes, Encoding::Json);
-                }
-                Some(Ok(tungstenite::Message::Ping(_))) => liveness.ping(Instant::now()),
-                Some(Ok(_)) => {}
             }
-            match stream.next().now_or_never() {
-                Some(further) if end.is_none() => next = further,
-                _ => break,
+            match reader.try_next() {
+                Some(further) => next = further,
+                None => break,
             }
         }
-        for error in received.apply(peer) {
+        for error in intake.apply(received) {
             app.clients.count_dropped(1);
             tracing::debug!(error, "dropped a message of the other analyzer");
         }
@@ -155,58 +137,39 @@ async fn read(
     }
 }
 
-/// Sends the own elements of this analyzer, then their changes.
-async fn write(app: &App, mut sink: SplitSink<Socket, tungstenite::Message>) -> String {
+/// Sends the own elements of this analyzer, then their changes; ends only with an error.
+async fn write(
+    app: &App,
+    mut writer: PeerWriter,
+    mut tasks: mpsc::Receiver<PeerTask>,
+) -> Result<Infallible, String> {
     loop {
-        let (mut feed, sync) = match PeerFeed::begin(app, Encoding::Json) {
-            Ok(begun) => begun,
-            Err(error) => return error.to_string(),
-        };
-        let mut pieces = sync.peekable();
+        let begun = PeerFeed::begin(app, Encoding::Json);
+        let (mut feed, sync) = begun.map_err(|error| error.to_string())?;
         // COMPAT: JSON in binary frames, as from Skydive's analyzers.
-        let mut opcode = OpCode::Data(Data::Binary);
-        while let Some(piece) = pieces.next() {
-            let frame = Frame::message(piece, opcode, pieces.peek().is_none());
-            if let Err(reason) = send(&mut sink, tungstenite::Message::Frame(frame)).await {
-                return reason;
-            }
-            opcode = OpCode::Data(Data::Continue);
-        }
-        while let Some(messages) = feed.next().await {
-            for message in messages {
-                if let Err(reason) = send_bytes(&mut sink, message).await {
-                    return reason;
+        writer.send_pieces(sync, Data::Binary).await?;
+        loop {
+            tokio::select! {
+                Some(task) = tasks.recv() => match task {
+                    PeerTask::SendGraph => break,
+                    PeerTask::RequestGraph => writer.send(graph_request(Encoding::Json)).await?,
+                },
+                messages = feed.next() => {
+                    // The queue has overflowed, or the engine stops.
+                    let Some(messages) = messages else { break };
+                    for message in messages {
+                        writer.feed(message).await?;
+                    }
+                    writer.flush().await?;
                 }
             }
         }
-        // Either the engine stops, or the queue has overflowed; then the whole graph replaces the
-        // lost events.
+        // Begins again: a sync of the whole graph replaces lost events, and answers requests.
         tokio::time::sleep(FIRST_WAIT).await;
-    }
-}
-
-async fn send_bytes(
-    sink: &mut SplitSink<Socket, tungstenite::Message>,
-    message: Bytes,
-) -> Result<(), String> {
-    send(sink, tungstenite::Message::Binary(message)).await
-}
-
-async fn send(
-    sink: &mut SplitSink<Socket, tungstenite::Message>,
-    message: tungstenite::Message,
-) -> Result<(), String> {
-    match timeout(SEND_TIMEOUT, sink.send(message)).await {
-        Ok(sent) => sent.map_err(|error| error.to_string()),
-        Err(_) => Err(format!(
-            "the other analyzer accepts no data for {SEND_TIMEOUT:?}"
-        )),
     }
 }
 
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const MAX_WAIT: Duration = Duration::from_secs(3);
-/// Maximum time for a peer to accept data.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of messages in one transaction.
 const BATCH: usize = 256;

@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod api;
+pub mod back_off;
 pub mod capture;
 pub mod decode;
 #[cfg(feature = "engine")]

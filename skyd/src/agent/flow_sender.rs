@@ -2,21 +2,22 @@
 //!
 //! The senders of all connected analyzers take batches from the same queue.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
 use rustix::io::Errno;
 use skylib::api::address::ServiceAddress;
 use skylib::engine::FlowUplink;
 use tokio::net::UdpSocket;
-use tokio_tungstenite::tungstenite::Message;
 
 use super::Analyzers;
 use crate::dial::Server;
+use crate::peer_socket;
 
 /// Sends flows until the connection of the analyzer ends; returns the reason if that is noticed
 /// here.
@@ -46,10 +47,7 @@ pub(super) async fn run(
 }
 
 /// Sends each flow as a datagram.
-async fn over_udp(
-    analyzer: SocketAddr,
-    uplink: &FlowUplink,
-) -> anyhow::Result<std::convert::Infallible> {
+async fn over_udp(analyzer: SocketAddr, uplink: &FlowUplink) -> anyhow::Result<Infallible> {
     let any: SocketAddr = match analyzer {
         SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
         SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
@@ -57,8 +55,8 @@ async fn over_udp(
     let socket = UdpSocket::bind(any).await?;
     socket.connect(analyzer).await?;
     loop {
-        let batch = uplink.take(DATAGRAMS).await;
-        for (position, message) in batch.iter().enumerate() {
+        let mut batch = Batch::new(uplink, uplink.take(DATAGRAMS).await);
+        while let Some(message) = batch.first() {
             match socket.send(message).await {
                 Ok(_) => {}
                 Err(error) if is_too_long(&error) => {
@@ -69,11 +67,9 @@ async fn over_udp(
                          flow.protocol=websocket or fewer raw packets"
                     );
                 }
-                Err(error) => {
-                    uplink.put_back(batch[position..].to_vec());
-                    return Err(error.into());
-                }
+                Err(error) => return Err(error.into()),
             }
+            batch.sent(1);
         }
         // Lets the receiver take the datagrams before the next ones arrive.
         tokio::task::yield_now().await;
@@ -89,7 +85,7 @@ async fn over_websocket(
     analyzers: &Analyzers,
     address: &ServiceAddress,
     uplink: &FlowUplink,
-) -> anyhow::Result<std::convert::Infallible> {
+) -> anyhow::Result<Infallible> {
     let headers = [
         ("x-host-id", analyzers.engine().host()),
         ("x-client-type", "agent"),
@@ -98,48 +94,60 @@ async fn over_websocket(
     ];
     let dialer = &analyzers.options.dialer;
     let (socket, _) = dialer.open(address, "/ws/agent/flow", &headers).await?;
-    let (mut sink, mut stream) = socket.split();
+    let silence = analyzers.options.silence;
+    let (mut reader, mut writer) = peer_socket::split(socket, "the analyzer", silence);
     let send = async {
         loop {
-            let batch = Batch {
-                uplink,
-                messages: uplink.take(FLOWS).await,
-            };
+            let mut batch = Batch::new(uplink, uplink.take(FLOWS).await);
             // Concatenated protobuf messages are one message with the flows of all.
-            let message = Message::Binary(Bytes::from(batch.messages.concat()));
-            sink.send(message).await?;
-            batch.sent();
+            writer.send(batch.concatenated()).await?;
+            batch.sent(FLOWS);
         }
     };
     // Reading also answers the pings of the analyzer.
     let read = async {
-        while let Some(message) = stream.next().await {
-            message?;
+        loop {
+            reader.next().await?;
         }
-        anyhow::bail!("the analyzer closed the connection")
     };
-    tokio::select! {
+    let result: Result<Infallible, String> = tokio::select! {
         result = send => result,
         result = read => result,
-    }
+    };
+    result.map_err(anyhow::Error::msg)
 }
 
-/// Flows being sent, which return to the queue unless they were sent.
+/// Flows being sent; those that were not sent return to the queue.
 struct Batch<'a> {
     uplink: &'a FlowUplink,
-    messages: Vec<Bytes>,
+    messages: VecDeque<Bytes>,
 }
 
-impl Batch<'_> {
-    fn sent(mut self) {
-        self.messages.clear();
+impl<'a> Batch<'a> {
+    fn new(uplink: &'a FlowUplink, messages: Vec<Bytes>) -> Self {
+        let messages = messages.into();
+        Self { uplink, messages }
+    }
+
+    fn first(&self) -> Option<&Bytes> {
+        self.messages.front()
+    }
+
+    fn concatenated(&self) -> Bytes {
+        self.messages.iter().flatten().copied().collect()
+    }
+
+    /// Removes the first messages, up to `count`, which were sent.
+    fn sent(&mut self, count: usize) {
+        self.messages.drain(..count.min(self.messages.len()));
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         if !self.messages.is_empty() {
-            self.uplink.put_back(std::mem::take(&mut self.messages));
+            self.uplink
+                .put_back(std::mem::take(&mut self.messages).into());
         }
     }
 }
@@ -151,3 +159,24 @@ const FLOWS: usize = 10;
 /// Time between two attempts to open the connection for flows: an analyzer may open its endpoint
 /// for flows later than the others.
 const RETRY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use skylib::flow::Flow;
+
+    use super::*;
+
+    #[test]
+    fn flows_of_an_interrupted_batch_are_sent_later() {
+        let uplink = FlowUplink::new(1 << 20);
+        let flows = ["f1", "f2", "f3"].map(|uuid| Flow::default().with_uuid(uuid));
+        uplink.push(&flows);
+        let mut batch = Batch::new(&uplink, uplink.try_take(DATAGRAMS));
+        batch.sent(1);
+        let rest: Vec<Bytes> = batch.messages.iter().cloned().collect();
+        drop(batch);
+        let status = uplink.status();
+        assert_eq!((status.waiting, status.sent, status.lost), (2, 1, 0));
+        assert_eq!(uplink.try_take(DATAGRAMS), rest, "in their order");
+    }
+}

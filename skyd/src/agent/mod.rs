@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use skylib::api::address::ServiceAddress;
-use skylib::engine::{BackOff, Engine, Mastership};
+use skylib::back_off::BackOff;
+use skylib::engine::{Engine, Mastership};
 use tokio::sync::watch;
 
 use crate::app::App;

@@ -1,11 +1,10 @@
 //! One connection of an agent to an analyzer, from the handshake to its end.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
 use skylib::api::address::ServiceAddress;
 use skylib::engine::Subscription;
 use skylib::proto::{
@@ -13,15 +12,13 @@ use skylib::proto::{
 };
 use tokio::sync::mpsc;
 use tokio::task::{block_in_place, spawn_blocking};
-use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 
 use super::{Analyzers, flow_sender};
 use crate::dial::{Server, Socket};
 use crate::graph_dump::GraphDump;
-use crate::liveness::Liveness;
+use crate::peer_socket::{self, PeerReader, PeerWriter};
 
 /// Opens the connection.
 ///
@@ -50,7 +47,8 @@ pub(super) async fn run(
     socket: Socket,
     server: &Server,
 ) -> String {
-    let (sink, stream) = socket.split();
+    let silence = analyzers.options.silence;
+    let (reader, sink) = peer_socket::split(socket, "the analyzer", silence);
     let (replies, waiting) = mpsc::channel(REPLIES);
     let mut writer = Writer {
         analyzers,
@@ -58,42 +56,26 @@ pub(super) async fn run(
         sink,
         events: None,
         known_sequence: 0,
+        resync: None,
     };
     tokio::select! {
-        reason = read(analyzers, stream, replies) => reason,
-        reason = writer.run(waiting) => reason,
+        reason = read(analyzers, reader, replies) => reason,
+        Err(reason) = writer.run(waiting) => reason,
         reason = flow_sender::run(analyzers, address, server) => reason,
     }
 }
 
-/// Handles the messages of the analyzer.
+/// Handles the messages of the analyzer; returns the reason for the end of the connection.
 async fn read(
     analyzers: &Arc<Analyzers>,
-    mut stream: SplitStream<Socket>,
+    mut reader: PeerReader,
     replies: mpsc::Sender<Message>,
 ) -> String {
-    let mut liveness = Liveness::new(analyzers.options.silence);
     loop {
-        let limit = liveness.limit();
-        let message = match timeout(limit, stream.next()).await {
-            Err(_) => return format!("no ping within {limit:?}"),
-            Ok(None) => return "the analyzer closed the connection".to_owned(),
-            Ok(Some(Err(error))) => return error.to_string(),
-            Ok(Some(Ok(message))) => message,
-        };
-        let bytes: Bytes = match message {
-            tungstenite::Message::Text(text) => text.into(),
-            tungstenite::Message::Binary(bytes) => bytes,
-            tungstenite::Message::Ping(_) => {
-                liveness.ping(Instant::now());
-                continue;
-            }
-            tungstenite::Message::Close(Some(frame)) if !frame.reason.is_empty() => {
-                return format!("the analyzer closed the connection: {}", frame.reason);
-            }
-            _ => continue,
-        };
-        handle(analyzers, &bytes, &replies);
+        match reader.next().await {
+            Ok(bytes) => handle(analyzers, &bytes, &replies),
+            Err(end) => return end,
+        }
     }
 }
 
@@ -135,55 +117,58 @@ fn handle(analyzers: &Arc<Analyzers>, bytes: &Bytes, replies: &mpsc::Sender<Mess
 struct Writer<'a> {
     analyzers: &'a Arc<Analyzers>,
     index: usize,
-    sink: SplitSink<Socket, tungstenite::Message>,
+    sink: PeerWriter,
     /// Changes of the graph; `None` while another analyzer is the master.
     events: Option<Subscription<BroadcastMessage>>,
     /// Sequence number of the last change that the analyzer has received.
     known_sequence: u64,
+    /// Time at which the whole graph is sent again, after events were lost.
+    resync: Option<Instant>,
 }
 
 impl Writer<'_> {
     /// Sends until the connection ends; returns the reason.
-    async fn run(&mut self, mut replies: mpsc::Receiver<Message>) -> String {
+    async fn run(&mut self, mut replies: mpsc::Receiver<Message>) -> Result<Infallible, String> {
         let mut master = self.analyzers.master.subscribe();
         master.mark_changed();
         loop {
-            let sent = tokio::select! {
-                changed = master.changed() => match changed {
-                    Ok(()) => {
-                        let is_master = *master.borrow_and_update() == Some(self.index);
-                        self.set_master(is_master).await
-                    }
-                    Err(_) => return "the agent stops".to_owned(),
-                },
+            tokio::select! {
+                changed = master.changed() => {
+                    changed.map_err(|_| "the agent stops".to_owned())?;
+                    let is_master = *master.borrow_and_update() == Some(self.index);
+                    self.set_master(is_master).await?;
+                }
                 Some(reply) = replies.recv() => {
-                    self.send(reply.encode(Encoding::Protobuf).into()).await
+                    self.sink.send(reply.encode(Encoding::Protobuf).into()).await?;
                 }
                 event = next(&mut self.events) => match event {
-                    Some(event) => self.send_events(event).await,
-                    // The queue has overflowed: the whole graph replaces what was lost.
-                    None => {
-                        self.events = None;
-                        self.set_master(true).await
-                    }
+                    Some(event) => self.send_events(event).await?,
+                    // The queue has overflowed: a sync of the whole graph replaces the lost events.
+                    None => self.lose_events(),
                 },
-            };
-            match sent {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return error.to_string(),
-                Err(_) => return format!("the analyzer accepts no data for {SEND_TIMEOUT:?}"),
+                () = at(self.resync) => {
+                    let is_master = *master.borrow() == Some(self.index);
+                    self.set_master(is_master).await?;
+                }
             }
         }
     }
 
+    /// Ends the subscription; the whole graph is sent after a pause.
+    fn lose_events(&mut self) {
+        self.events = None;
+        self.resync = Some(Instant::now() + RESYNC_PAUSE);
+    }
+
     /// Begins or ends to send the graph.
-    async fn set_master(&mut self, is_master: bool) -> Sent {
+    async fn set_master(&mut self, is_master: bool) -> Result<(), String> {
+        self.resync = None;
         if !is_master {
             self.events = None;
-            return Ok(Ok(()));
+            return Ok(());
         }
         if self.events.is_some() {
-            return Ok(Ok(()));
+            return Ok(());
         }
         let options = self
             .analyzers
@@ -203,63 +188,31 @@ impl Writer<'_> {
         match sync {
             Ok((stream, sequence)) => {
                 self.known_sequence = sequence;
-                self.send_pieces(stream).await
+                self.sink.send_pieces(stream, Data::Binary).await
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot send the graph to the analyzer; retrying");
-                tokio::time::sleep(RETRY).await;
-                // Ends the subscription, so that the next turn of the loop begins again.
-                if let Some(events) = &self.events {
-                    events.cut_off();
-                }
-                Ok(Ok(()))
+                self.lose_events();
+                Ok(())
             }
         }
     }
 
     /// Sends a change and those queued behind it.
-    async fn send_events(&mut self, first: Arc<BroadcastMessage>) -> Sent {
+    async fn send_events(&mut self, first: Arc<BroadcastMessage>) -> Result<(), String> {
         let (mut next, mut count) = (Some(first), 0);
         while let Some(event) = next {
             if event.sequence() > self.known_sequence {
                 let bytes = event.encoded(Encoding::Protobuf, UpdatePolicy::Partial);
-                let message = tungstenite::Message::Binary(bytes);
-                match timeout(SEND_TIMEOUT, self.sink.feed(message)).await {
-                    Ok(Ok(())) => {}
-                    failed => return failed,
-                }
+                self.sink.feed(bytes).await?;
             }
             count += 1;
             let events = self.events.as_mut().filter(|_| count < BATCH);
             next = events.and_then(Subscription::try_next);
         }
-        timeout(SEND_TIMEOUT, self.sink.flush()).await
-    }
-
-    async fn send(&mut self, message: Bytes) -> Sent {
-        let message = tungstenite::Message::Binary(message);
-        timeout(SEND_TIMEOUT, self.sink.send(message)).await
-    }
-
-    /// Sends one message as fragments.
-    async fn send_pieces(&mut self, pieces: impl Iterator<Item = Bytes>) -> Sent {
-        let mut pieces = pieces.peekable();
-        let mut opcode = OpCode::Data(Data::Binary);
-        while let Some(piece) = pieces.next() {
-            let frame = Frame::message(piece, opcode, pieces.peek().is_none());
-            let sending = self.sink.send(tungstenite::Message::Frame(frame));
-            match timeout(SEND_TIMEOUT, sending).await {
-                Ok(Ok(())) => {}
-                failed => return failed,
-            }
-            opcode = OpCode::Data(Data::Continue);
-        }
-        Ok(Ok(()))
+        self.sink.flush().await
     }
 }
-
-/// Outcome of sending: the outer error is a timeout.
-type Sent = Result<Result<(), tungstenite::Error>, tokio::time::error::Elapsed>;
 
 /// Waits for the next change; forever without a subscription.
 async fn next(
@@ -271,11 +224,17 @@ async fn next(
     }
 }
 
+/// Waits until a time; forever without one.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Maximum number of requests whose replies have not been sent yet.
 const REPLIES: usize = 256;
 /// Maximum number of changes between two replies.
 const BATCH: usize = 1024;
-/// Maximum time for an analyzer to accept data.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time after which the graph is collected again if it changed too fast.
-const RETRY: Duration = Duration::from_millis(100);
+/// Time from an overflow, or a failed attempt, until the whole graph is sent.
+const RESYNC_PAUSE: Duration = Duration::from_millis(500);

@@ -326,15 +326,10 @@ impl Loader {
         value: Value,
     ) {
         if let Err(allowed) = key.value_type.check(&value) {
-            let is_secret = key.value_type == ValueType::Secret;
             return self.errors.push(ConfigError::Value {
                 location: location.to_owned(),
                 key: path.join("."),
-                value: if is_secret {
-                    "(hidden)".to_owned()
-                } else {
-                    value.to_string()
-                },
+                value: redact::shown(path, &value),
                 allowed,
             });
         }

@@ -66,6 +66,13 @@ impl Config {
     }
 }
 
+/// Returns the JSON text of a value at a path, without its secrets, for an error.
+pub(super) fn shown(path: &[String], value: &Value) -> String {
+    let mut value = value.clone();
+    hide(&mut path.to_vec(), &mut value);
+    value.to_string()
+}
+
 /// Inserts a value at a path; a tree is merged with an existing one.
 fn insert<'a>(tree: &mut Value, path: impl Iterator<Item = &'a str>, value: Value) {
     let mut slot = tree;
@@ -165,15 +172,19 @@ fn is_secret(path: &[String]) -> bool {
         || keys::find(&lower).is_some_and(|(key, _)| key.value_type == ValueType::Secret)
 }
 
-/// Returns `http://user:password@host` without the password; `None` if it contains none.
+/// Returns `http://user:password@host`, or an address without a scheme, without the password; `None`
+/// if it contains none.
 fn without_password(text: &str) -> Option<String> {
-    let (scheme, rest) = text.split_once("://")?;
+    let (scheme, rest) = text.split_at(text.find("://").map_or(0, |colon| colon + 3));
+    if scheme.is_empty() && rest.contains(char::is_whitespace) {
+        return None;
+    }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (user, _) = rest[..end].rsplit_once('@')?;
     let (user, _) = user.split_once(':')?;
     let host = &rest[user.len()..];
     let host = &host[host[..end - user.len()].rfind('@')?..];
-    Some(format!("{scheme}://{user}:{HIDDEN}{host}"))
+    Some(format!("{scheme}{user}:{HIDDEN}{host}"))
 }
 
 /// Substrings of the names of keys whose values are secret.

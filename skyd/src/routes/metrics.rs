@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use skylib::engine::{CaptureTotals, CollectorStatus, Status};
 use skylib::memory::{MemoryBudget, MemoryUse};
 use skylib::spp::PcapStatus;
+use skylib::topology::ProbeState;
 
 use super::interface_metrics;
 use crate::app::App;
@@ -176,22 +177,22 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
 fn flow_tables(page: &mut MetricsPage, engine: &Status) {
     let mut stats = engine.capture_totals.flows;
     stats += engine.import_totals;
-    let help = "Packets with an implausible timestamp, by kind: earlier than the previous packet \
+    let help = "Packets with an implausible timestamp, by reason: earlier than the previous packet \
                 (back), far later than neighboring packets (ahead), or after removal of the flow \
                 (late). In live captures, back counts negative round-trip times.";
     page.family(
         MetricKind::Counter,
-        "skyd_flow_table_packets_misdated_total",
+        "skyd_flow_table_packets_out_of_order_total",
         help,
     )
-    .sample(&[("time", "back")], stats.time_back)
-    .sample(&[("time", "ahead")], stats.time_ahead)
-    .sample(&[("time", "late")], stats.late_packets);
+    .sample(&[("reason", "back")], stats.time_back)
+    .sample(&[("reason", "ahead")], stats.time_ahead)
+    .sample(&[("reason", "late")], stats.late_packets);
     let help = "Steps of the system clock detected by live captures. Flows continue across a step.";
     page.counter("skyd_capture_clock_steps_total", help, stats.clock_steps);
     let help = "Data omitted because a memory budget was exhausted, by kind: unmeasured requests, \
                 skipped stream gaps, messages of extra layers, and flow details.";
-    page.family(MetricKind::Counter, "skyd_flow_table_left_out_total", help)
+    page.family(MetricKind::Counter, "skyd_flow_table_omitted_total", help)
         .sample(&[("kind", "request")], stats.requests_unmeasured)
         .sample(&[("kind", "stream_gap")], stats.streams_cut)
         .sample(&[("kind", "message")], stats.extra_messages_dropped)
@@ -415,7 +416,7 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
         "1 if a topology probe is running, 0 otherwise.",
     );
     for probe in &engine.probes {
-        let is_running = probe.state.to_string() == "running";
+        let is_running = probe.state == ProbeState::Running;
         probes.sample(&[("probe", probe.name)], u8::from(is_running));
     }
     let help = "Number of stored API resources, by kind.";
@@ -535,8 +536,8 @@ fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
     );
     let help = "Subscribers disconnected because of a full queue, by stream.";
     page.family(MetricKind::Counter, "skyd_subscribers_cut_off_total", help)
-        .sample(&[("of", "graph")], engine.graph_subscribers_cut_off)
-        .sample(&[("of", "flow")], engine.flow_subscribers_cut_off);
+        .sample(&[("stream", "graph")], engine.graph_subscribers_cut_off)
+        .sample(&[("stream", "flow")], engine.flow_subscribers_cut_off);
 }
 
 /// Writes the memory used on behalf of clients.

@@ -157,6 +157,7 @@ struct Collector {
     listen: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    receive_failures: u64,
     datagrams: u64,
     not_allowed: u64,
     dropped_by_kernel: u64,
@@ -184,6 +185,7 @@ impl Collector {
         Self {
             listen: status.listen.clone(),
             error: status.error.clone(),
+            receive_failures: status.failures,
             datagrams: intake.datagrams,
             not_allowed: status.not_allowed,
             dropped_by_kernel: status.kernel_dropped,

@@ -4,10 +4,15 @@
 //! Only regular files in the folder are served: paths with `..` or an empty segment and symbolic
 //! links to files outside the folder are not found.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue,
+};
 use hyper::{Method, StatusCode};
+use skylib::memory::{MemoryCharge, MemoryExhausted, MemoryUse};
 
 use crate::handler::Call;
 use crate::response::{self, Response};
@@ -22,16 +27,32 @@ pub(crate) async fn file(call: Call) -> Response {
     }
     let wanted = if call.id.is_empty() { INDEX } else { &call.id }.to_owned();
     let is_head = call.request.method() == Method::HEAD;
+    let memory = call.app.memory.charge(MemoryUse::Responses);
     let read = tokio::task::spawn_blocking(move || {
-        let path = find(Path::new(&folder), &wanted)?;
-        let bytes = std::fs::read(&path).ok()?;
-        Some((content_type(&path), bytes))
+        let (path, length) = find(Path::new(&folder), &wanted)?;
+        let content = match is_head {
+            true => Ok(Vec::new()),
+            false => match read(&path, length, &memory) {
+                Ok(bytes) => Ok(bytes?),
+                Err(exhausted) => Err(exhausted),
+            },
+        };
+        // Held until the server charges the response.
+        Some((content_type(&path), length, content, memory))
     });
-    let Ok(Some((content_type, bytes))) = read.await else {
-        return response::not_found();
+    let (content_type, length, content, _memory) = match read.await {
+        Ok(Some(found)) => found,
+        Ok(None) | Err(_) => return response::not_found(),
     };
-    let bytes = if is_head { Vec::new() } else { bytes };
+    let bytes = match content {
+        Ok(bytes) => bytes,
+        Err(exhausted) => return response::memory_exhausted(exhausted),
+    };
     let mut response = response::typed(StatusCode::OK, content_type, bytes);
+    if is_head {
+        let length = HeaderValue::from(length);
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+    }
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
@@ -45,9 +66,28 @@ pub(crate) async fn file(call: Call) -> Response {
     response
 }
 
-/// Returns the file at a path in a folder; `None` if it does not exist, is too large, or is outside
+/// Reads a file of at most `length` bytes; `None` if the file cannot be read.
+///
+/// # Errors
+/// Returns [`MemoryExhausted`] if the content does not fit into the memory budget.
+fn read(
+    path: &Path,
+    length: u64,
+    memory: &MemoryCharge,
+) -> Result<Option<Vec<u8>>, MemoryExhausted> {
+    memory.grow_to(usize::try_from(length).unwrap_or(usize::MAX))?;
+    let Ok(file) = File::open(path) else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    // A file may grow meanwhile.
+    let is_read = file.take(length).read_to_end(&mut bytes).is_ok();
+    Ok(is_read.then_some(bytes))
+}
+
+/// Returns the file at a path in a folder, and its length in bytes; `None` if it does not exist, is too large, or is outside
 /// the folder.
-fn find(folder: &Path, path: &str) -> Option<PathBuf> {
+fn find(folder: &Path, path: &str) -> Option<(PathBuf, u64)> {
     let is_plain = |segment: &str| !matches!(segment, "" | "." | "..") && !segment.contains('\\');
     if !path.split('/').all(is_plain) || path.contains('\0') {
         return None;
@@ -56,7 +96,7 @@ fn find(folder: &Path, path: &str) -> Option<PathBuf> {
     let file = folder.join(path).canonicalize().ok()?;
     let metadata = file.metadata().ok()?;
     let is_served = file.starts_with(&folder) && metadata.is_file() && metadata.len() <= MAX_BYTES;
-    is_served.then_some(file)
+    is_served.then(|| (file, metadata.len()))
 }
 
 /// Returns the content type for the extension of a file.
@@ -89,6 +129,8 @@ const TYPES: &[(&str, &str)] = &[
 
 #[cfg(test)]
 mod tests {
+    use skylib::memory::MemoryBudget;
+
     use super::*;
 
     #[test]
@@ -114,6 +156,22 @@ mod tests {
         ] {
             assert_eq!(find(&folder, path).is_some(), is_found, "{path:?}");
         }
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_charged_before_it_is_read() {
+        let root = std::env::temp_dir().join(format!("skyd-ui-charge-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        std::fs::write(root.join("a.js"), vec![b'x'; 1_000]).unwrap();
+        let (path, length) = find(&root, "a.js").unwrap();
+        assert_eq!(length, 1_000);
+        let budget = MemoryBudget::new(1_500);
+        let first = budget.charge(MemoryUse::Responses);
+        let bytes = read(&path, length, &first).unwrap().unwrap();
+        assert_eq!((bytes.len(), budget.used()), (1_000, 1_000));
+        let second = budget.charge(MemoryUse::Responses);
+        assert!(read(&path, length, &second).is_err());
         std::fs::remove_dir_all(&root).unwrap();
     }
 

@@ -6,8 +6,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader, Writer};
-use crate::peer_feed::{PeerFeed, Received};
-use skylib::engine::PeerConnection;
+use crate::peer_feed::{PeerFeed, PeerIntake, PeerTask, Received, graph_request};
 
 /// Exchanges changes until the connection ends.
 pub(crate) async fn run(client: &Client, connection: &mut Connection) -> ConnectionEnd {
@@ -17,21 +16,16 @@ pub(crate) async fn run(client: &Client, connection: &mut Connection) -> Connect
         return ConnectionEnd::Refuse(CloseCode::Normal, "already connected".to_owned());
     };
     client.registration.set_connected();
-    let (requests, waiting) = mpsc::channel(1);
+    let (intake, tasks) = PeerIntake::new(&peer);
     let Connection { reader, writer } = connection;
     tokio::select! {
-        end = read(client, reader, &peer, requests) => end,
-        end = write(client, writer, waiting) => end,
+        end = read(client, reader, intake) => end,
+        end = write(client, writer, tasks) => end,
     }
 }
 
 /// Applies the changes of the peer.
-async fn read(
-    client: &Client,
-    reader: &mut Reader,
-    peer: &PeerConnection,
-    requests: mpsc::Sender<()>,
-) -> ConnectionEnd {
+async fn read(client: &Client, reader: &mut Reader, mut intake: PeerIntake<'_>) -> ConnectionEnd {
     loop {
         let mut received = Received::default();
         match reader.next().await {
@@ -49,11 +43,7 @@ async fn read(
                 None => break,
             }
         }
-        if received.wants_sync {
-            // If one waits already, its reply contains everything.
-            requests.try_send(()).ok();
-        }
-        for error in received.apply(peer) {
+        for error in intake.apply(received) {
             client.drop_message(&error);
         }
         if let Some(end) = end {
@@ -67,7 +57,7 @@ async fn read(
 async fn write(
     client: &Client,
     writer: &mut Writer,
-    mut requests: mpsc::Receiver<()>,
+    mut tasks: mpsc::Receiver<PeerTask>,
 ) -> ConnectionEnd {
     writer.ping_time().await;
     if let Err(end) = writer.ping().await {
@@ -87,8 +77,13 @@ async fn write(
         loop {
             let sent = tokio::select! {
                 () = writer.ping_time() => writer.ping().await,
-                // Begins again with the whole graph.
-                Some(()) = requests.recv() => break,
+                Some(task) = tasks.recv() => match task {
+                    // Begins again with the whole graph.
+                    PeerTask::SendGraph => break,
+                    PeerTask::RequestGraph => {
+                        send(writer, vec![graph_request(client.encoding)]).await
+                    }
+                },
                 messages = feed.next() => match messages {
                     Some(messages) => send(writer, messages).await,
                     None => return ConnectionEnd::Cut,

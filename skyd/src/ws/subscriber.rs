@@ -12,6 +12,7 @@ use skylib::engine::Subscription;
 use skylib::proto::{BroadcastMessage, GRAPH, JsonStream, LIVE, Message, SyncRequest};
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader, Writer};
@@ -222,9 +223,21 @@ impl<'a> Subscriber<'a> {
         };
         let sequences = batch.iter().map(|event| event.sequence());
         let mut seen = sequences.max().unwrap_or_default();
-        let running = filter.run_again(&self.client.app, seen);
-        let Some(result) = writer.ping_while(running).await? else {
-            return Ok(());
+        let mut attempt = 1;
+        let result = loop {
+            let running = filter.run_again(&self.client.app, seen);
+            if let Some(result) = writer.ping_while(running).await? {
+                break result;
+            }
+            if attempt == FILTER_ATTEMPTS {
+                // Without these events, the view of the client would differ from the graph.
+                self.client.registration.count_dropped(batch.len() as u64);
+                let reason = "the filter exceeds the limits of time or memory; connect again later";
+                return Err(ConnectionEnd::Refuse(CloseCode::Again, reason.to_owned()));
+            }
+            let pause = tokio::time::sleep(FILTER_PAUSE * attempt);
+            writer.ping_while(pause).await?;
+            attempt += 1;
         };
         let sequence = result.graph.sequence;
         // The result may be newer than the events, which carry the authors of the changes. Waits for
@@ -320,13 +333,11 @@ impl<'a> Subscriber<'a> {
         let evaluated = evaluated
             .map_err(|error| error.for_client(&filter, &self.client.hello.identity.host_id))?;
         // A request for the past does not change the view of the present, except for a new filter.
+        // A filter that fails for the present changes nothing either: no filter selects everything.
         if request.time_ms == 0 {
             self.filter = evaluated.filter;
         } else if request.filter.is_some() {
-            let present = gremlin_filter::evaluate(app, &filter, 0).await;
-            self.filter = present
-                .map(|evaluated| evaluated.filter)
-                .unwrap_or_default();
+            self.filter = gremlin_filter::evaluate(app, &filter, 0).await?.filter;
         }
         Ok(evaluated.graph)
     }
@@ -372,6 +383,11 @@ async fn next(
 
 /// Maximum time to wait for an event on its way from the graph to the subscribers.
 const EVENT_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Number of attempts to run a filter that exceeds a limit before the client is disconnected, and
+/// time after the first attempt; the later pauses are longer.
+const FILTER_ATTEMPTS: u32 = 5;
+const FILTER_PAUSE: Duration = Duration::from_millis(200);
 
 /// Maximum number of events in one batch. Requests are handled between batches.
 const BATCH: usize = 1024;

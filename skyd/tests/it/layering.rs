@@ -33,6 +33,7 @@ const LAYERS: &[&[&str]] = &[
         "web_origin",
     ],
     &["dial", "http_client", "idle_connections"],
+    &["peer_socket"],
     &["auth", "client_socket", "compress", "response", "webhooks"],
     &["cors", "queries", "upload"],
     &["selections"],

@@ -1,11 +1,53 @@
 //! Replication between two analyzers.
 
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
 use crate::client::{WebSocket, get, query, request};
 use crate::daemon::{Daemon, Folder, until};
 use crate::http::node;
+
+/// Connection to a daemon that has opened it: the other end is an analyzer of this test.
+type Accepted = tokio_tungstenite::tungstenite::WebSocket<TcpStream>;
+
+/// Accepts a connection for replication as the analyzer `fake`.
+fn accept(listener: &TcpListener) -> Accepted {
+    let (stream, _) = listener.accept().unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let introduce = |request: &Request, mut response: Response| {
+        assert_eq!(request.uri().path(), "/ws/replication");
+        for (name, value) in [("X-Host-ID", "fake"), ("X-Service-Type", "analyzer")] {
+            response.headers_mut().insert(name, value.parse().unwrap());
+        }
+        Ok(response)
+    };
+    tokio_tungstenite::tungstenite::accept_hdr(stream, introduce).unwrap()
+}
+
+/// Returns the next message of a type.
+fn next_of(socket: &mut Accepted, kind: &str) -> Value {
+    loop {
+        let message = socket.read().unwrap();
+        if !(message.is_text() || message.is_binary()) {
+            continue;
+        }
+        let message: Value = serde_json::from_slice(&message.into_data()).unwrap();
+        if message["Type"] == kind {
+            return message;
+        }
+    }
+}
+
+fn graph_message(kind: &str, object: &Value) -> String {
+    json!({"Namespace": "Graph", "Type": kind, "UUID": "u", "Status": 200, "Obj": object})
+        .to_string()
+}
 
 /// Starts an analyzer that connects to another one.
 fn peer_of(other: &Daemon, name: &str) -> Daemon {
@@ -84,6 +126,48 @@ fn what_was_deleted_during_an_outage_does_not_return() {
 }
 
 #[test]
+fn an_analyzer_that_was_connected_to_sends_its_graph_on_request_and_requests_the_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("analyzers={}", listener.local_addr().unwrap());
+    let analyzer = Daemon::with(&["host_id=an", &address]);
+    let mut writer = publisher(&analyzer, "w");
+    let mut fake = accept(&listener);
+    next_of(&mut fake, "Sync");
+    writer.send_graph("NodeAdded", node("n1"));
+    next_of(&mut fake, "NodeAdded");
+    fake.send(graph_message("SyncRequest", &json!({})).into())
+        .unwrap();
+    assert_eq!(next_of(&mut fake, "Sync")["Obj"]["Nodes"][0]["ID"], "n1");
+    let mut foreign = node("f1");
+    foreign["Revision"] = json!(1);
+    fake.send(graph_message("NodeAdded", &foreign).into())
+        .unwrap();
+    let update = json!({"ID": "f1", "Revision": 2, "Ops": null});
+    let update = graph_message("NodePartiallyUpdated", &update);
+    fake.send(update.into()).unwrap();
+    next_of(&mut fake, "SyncRequest");
+    foreign["Revision"] = json!(2);
+    foreign["Metadata"]["K"] = json!("new");
+    let sync = graph_message("Sync", &json!({"Nodes": [foreign]}));
+    fake.send(sync.into()).unwrap();
+    until("the content of the update", || {
+        query(&analyzer, "G.V('f1').Values('K')") == json!(["new"])
+    });
+}
+
+#[test]
+fn an_analyzer_that_has_connected_is_asked_for_the_content_of_an_update() {
+    let analyzer = Daemon::with(&["host_id=an"]);
+    let headers = [("X-Client-Type", "analyzer"), ("X-Host-ID", "fake")];
+    let mut fake = WebSocket::open(&analyzer, "/ws/replication", &headers);
+    assert_eq!(fake.message()["Type"], "Sync");
+    fake.send_graph("NodeAdded", node("f1"));
+    let update = json!({"ID": "f1", "Revision": 2, "Ops": null});
+    fake.send_graph("NodePartiallyUpdated", update);
+    assert_eq!(fake.message()["Type"], "SyncRequest");
+}
+
+#[test]
 fn three_analyzers_in_a_circle_do_not_repeat_changes() {
     let first = Daemon::with(&["host_id=a"]);
     let second = peer_of(&first, "b");
@@ -157,6 +241,23 @@ fn clusters_exchange_the_selected_part() {
         query(&east, "G.V().Has('Name', 'w1')")[0]["Origin"],
         "analyzer.west-1"
     );
+    // Updates make a node part of the selection, and end that.
+    let name = |revision: u32, name: &str| {
+        let op = json!({"Type": 1, "Key": "Name", "Value": name});
+        json!({"ID": "w0", "Revision": revision, "Ops": [op]})
+    };
+    let related = json!({"RelationType": "layer2"});
+    of_west.send_graph(
+        "EdgeAdded",
+        json!({"ID": "we", "Parent": "w0", "Child": "w1", "Metadata": related}),
+    );
+    of_west.send_graph("NodePartiallyUpdated", name(2, "w1"));
+    until("the node that is selected now", || count(&east, "w1") == 2);
+    until("its edge", || query(&east, "G.E().Count()") == json!(1));
+    of_west.send_graph("NodePartiallyUpdated", name(3, "other"));
+    until("the end of its selection", || {
+        query(&east, "G.V().Count()") == json!(2)
+    });
     of_east.send_graph("NodeDeleted", node("e1"));
     of_west.send_graph("NodeDeleted", node("w1"));
     until("the deletions", || {

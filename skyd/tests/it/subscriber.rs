@@ -1,11 +1,13 @@
 //! `/ws/subscriber`: events, synchronization, filters.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::{Value, json};
+use skylib::time::{Clock, SystemClock};
 
-use crate::client::{WebSocket, post, query};
+use crate::client::{TEXT, WebSocket, get, post, query};
 use crate::daemon::{Daemon, until};
 use crate::http::node;
 
@@ -198,6 +200,53 @@ fn filters_on_single_nodes_and_on_the_whole_graph_follow_changes() {
 }
 
 #[test]
+fn a_filter_that_fails_for_the_present_does_not_select_everything() {
+    let daemon = Daemon::start();
+    let mut publisher = client(&daemon, "/ws/publisher", &[]);
+    let red = ("X-Gremlin-Filter", "G.V().Has('Color', 'red').SubGraph()");
+    let mut socket = client(&daemon, "/ws/subscriber", &[red]);
+    publisher.send_graph("NodeAdded", node("x"));
+    publisher.sync(json!({}));
+    let past = SystemClock.now().as_ms() + 1;
+    while SystemClock.now().as_ms() <= past {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    publisher.send_graph("NodeDeleted", node("x"));
+    publisher.sync(json!({}));
+    let request = json!({"GremlinFilter": "G.V('x').SubGraph()", "Time": past});
+    assert_eq!(socket.sync(request)["Status"], 400);
+    publisher.send_graph("NodeAdded", node("y"));
+    publisher.sync(json!({}));
+    let reply = socket.sync(json!({}));
+    assert_eq!(reply["Obj"]["Nodes"], json!([]), "the filter is as before");
+}
+
+#[test]
+fn events_wait_while_the_memory_is_exhausted() {
+    let daemon = Daemon::with(&["http.limits.memory=12MiB"]);
+    let wide = "G.V().Has('Color', 'red').Dedup().Limit(100).SubGraph()";
+    let mut socket = client(&daemon, "/ws/subscriber", &[("X-Gremlin-Filter", wide)]);
+    let used = || get(&daemon, "/api/status").json()["Memory"]["Uses"]["requests"].as_u64();
+    // The first fragments of messages, which exhaust the memory until the connections end.
+    let holders: Vec<WebSocket> = (10..=22)
+        .rev()
+        .map(|bits| {
+            let name = format!("holder-{bits}");
+            let mut holder = client(&daemon, "/ws/publisher", &[("X-Host-ID", &name)]);
+            holder.send_frame(TEXT, &vec![b' '; 1 << bits]);
+            holder
+        })
+        .collect();
+    until("the fragments are counted", || used() >= Some(11 << 20));
+    let metadata = json!({"Name": "n", "Type": "device", "Color": "red"});
+    let red = json!({"ID": "n", "Metadata": metadata}).to_string();
+    assert_eq!(post(&daemon, "/api/node", &red).status, 201);
+    std::thread::sleep(Duration::from_millis(300));
+    drop(holders);
+    assert_eq!(socket.event(), "NodeAdded n");
+}
+
+#[test]
 fn an_invalid_filter_is_answered_with_the_text_of_the_original() {
     let daemon = Daemon::start();
     let mut socket = client(&daemon, "/ws/subscriber", &[("X-Host-ID", "me")]);
@@ -274,7 +323,7 @@ fn a_client_that_never_reads_blocks_no_other_and_is_disconnected() {
     reader.join().unwrap();
     assert_eq!(query(&daemon, "G.V().Count()"), 400);
     until("the frozen client is disconnected", || {
-        let status = crate::client::get(&daemon, "/api/status").json();
+        let status = get(&daemon, "/api/status").json();
         status["Queues"]["GraphSubscribersCutOff"] == 1 && status["Subscribers"]["frozen"].is_null()
     });
     drop(frozen);

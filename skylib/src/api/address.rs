@@ -31,7 +31,7 @@ impl FromStr for ServiceAddress {
     /// # Errors
     /// Returns [`AddressError`] if the string has another form.
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let wrong = || AddressError(text.to_owned());
+        let wrong = || AddressError::of(text);
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, port) = rest.split_once("]:").ok_or_else(wrong)?;
@@ -70,6 +70,14 @@ impl fmt::Display for ServiceAddress {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an address; expected host:port, [v6]:port, :port, or port")]
 pub struct AddressError(String);
+
+impl AddressError {
+    /// Returns the error for a string, without user information, which may contain a password.
+    fn of(text: &str) -> Self {
+        let without = text.rsplit_once('@').map_or(text, |(_, host)| host);
+        Self(without.to_owned())
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -114,5 +122,9 @@ mod tests {
         ] {
             assert!(text.parse::<ServiceAddress>().is_err(), "{text}");
         }
+        let error = "http://user:s3cret@h:80"
+            .parse::<ServiceAddress>()
+            .unwrap_err();
+        assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! `AlertSpec`: an expression that the server watches, and the action when its result changes.
 
-use super::json_object::{json_object, uuid_is_id};
+use super::json_object::{json_object, read_and_ignore, uuid_is_id};
 use super::{Defaults, ExpressionChecker, Resource, ResourceError, Rfc3339, ValidationError};
 use crate::go_duration;
 
@@ -40,6 +40,10 @@ json_object! {
         pub trigger: String = "Trigger", with_trigger;
         /// Time of creation.
         pub create_time: Rfc3339 = "CreateTime", with_create_time;
+        /// Error of the last evaluation; empty if it succeeded. Computed for each response; the server
+        /// ignores the value that a client sends.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub error: String = "Error" via read_and_ignore;
     }
 }
 

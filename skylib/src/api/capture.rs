@@ -4,7 +4,7 @@ use serde::Serializer;
 
 use super::address::ServiceAddress;
 use super::go_json::{JsonError, Members};
-use super::json_object::{json_object, uuid_is_id};
+use super::json_object::{json_object, read_and_ignore, uuid_is_id};
 use super::{
     CaptureType, Defaults, ExpressionChecker, JsonObject, Resource, ResourceError, ValidationError,
 };
@@ -337,15 +337,6 @@ fn read_mode(
         })?;
     }
     Ok(())
-}
-
-/// Checks the type of a member but leaves the field unchanged.
-fn read_and_ignore(
-    members: &Members<'_>,
-    key: &'static str,
-    _field: &mut i64,
-) -> Result<(), JsonError> {
-    members.read(key, &mut 0_i64)
 }
 
 /// Leaves the field unchanged, whatever a client sends.

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::go_json::{JsonError, Members};
-use super::json_object::{json_object, uuid_is_id};
+use super::json_object::{json_object, read_and_ignore, uuid_is_id};
 use super::{ExpressionChecker, NodeFinder, Resource, ResourceError, Rfc3339, ValidationError};
 
 json_object! {
@@ -119,15 +119,6 @@ impl Resource for Injection {
         self.request_for(&source, 0, nodes)?;
         Ok(())
     }
-}
-
-/// Checks the type of a member, and leaves the field unchanged.
-fn read_and_ignore(
-    members: &Members<'_>,
-    key: &'static str,
-    _field: &mut String,
-) -> Result<(), JsonError> {
-    members.read(key, &mut String::new())
 }
 
 /// Reads a capture file, which must be Base64; the string is stored unchanged.

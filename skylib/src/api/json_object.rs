@@ -116,6 +116,15 @@ macro_rules! uuid_is_id {
 
 pub(super) use uuid_is_id;
 
+/// Checks the type of a member that the server computes, and leaves the field unchanged.
+pub(super) fn read_and_ignore<T: Default + serde::de::DeserializeOwned>(
+    members: &Members<'_>,
+    key: &'static str,
+    _field: &mut T,
+) -> Result<(), JsonError> {
+    members.read(key, &mut T::default())
+}
+
 /// Deserializes an object that is nested in another one, with the same leniency.
 ///
 /// # Errors

@@ -310,6 +310,9 @@ mod tests {
     fn the_number_of_operations_is_bounded() {
         let test = json!({"op": "test", "path": "", "value": {}});
         let error = patched(json!({}), &Value::Array(vec![test; MAX_OPERATIONS + 1]));
-        assert_eq!(error.unwrap_err(), "more than 1000 operations");
+        assert_eq!(
+            error.unwrap_err(),
+            "the patch has more than 1000 operations; split it"
+        );
     }
 }

@@ -59,7 +59,9 @@ pub enum DecodeError {
         offset: u32,
     },
     /// The packet has more layers or encapsulation levels than the decoder supports.
-    #[error("{layer} header at byte {offset} is nested too deeply")]
+    #[error(
+        "{layer} header at byte {offset} exceeds the maximum number of layers or encapsulation levels"
+    )]
     TooDeep {
         /// Protocol of the first header that is not decoded.
         layer: Layer,

@@ -171,7 +171,6 @@ impl Inner {
         let alerts = Arc::new(AlertHub::new(AlertParts {
             queries: queries.clone(),
             store: Arc::clone(registry.alerts.store()),
-            live: Arc::clone(&alert_live),
             bus: Arc::clone(&graph_bus),
             actions: Arc::clone(&actions),
             evaluator,

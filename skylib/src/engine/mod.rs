@@ -13,7 +13,7 @@
 //! | `rules` | applies node and edge rules |
 //! | `injections` | starts and stops packet injections |
 //! | `collector` (one per socket) | receives flow exports |
-//! | `alerts`, `alert-live`, `alert-events` | evaluate the expressions of alerts |
+//! | `alerts`, `alert-live` | evaluate the expressions of alerts |
 //! | `alert-actions`, `alert-script` | call webhooks and run scripts of alerts |
 //! | `workflow`, `alert-script-js` | run JavaScript |
 //! | `housekeeping` | deletes expired resources, enforces retention |
@@ -57,7 +57,7 @@ mod rule;
 mod script;
 mod status;
 
-pub use agent::{AgentService, BackOff, Mastership};
+pub use agent::{AgentService, Mastership};
 pub use alert::{AlertStatus, WebhookClient, WebhookDone};
 pub use bus::{Bus, BusMessage, READ_TIMEOUT, SubscribeOptions, Subscription};
 pub use capture::CaptureTotals;
@@ -72,7 +72,7 @@ pub use live::{LiveClient, LiveError, LiveEvent, LiveOptions, LiveReservation, L
 pub use options::{EngineOptions, Role};
 pub use probe_options::{AnalyzerProbeOptions, OptionalProbe, ProbeOptions, UnknownProbe};
 pub use query::QueryOptions;
-pub use replication::{PeerConnection, Replication, ReplicationStatus};
+pub use replication::{Applied, PeerConnection, Replication, ReplicationStatus};
 pub use resource::{Collection, GraphElements, ResourceLimits, Resources};
 pub use rule::RuleStatus;
 #[cfg(feature = "scripting")]
@@ -215,8 +215,6 @@ impl Engine {
         let actions = Arc::clone(&inner.actions);
         self.spawn("alert-actions", move || actions.run())?;
         let client = LiveClient::new(&inner.alert_live, usize::MAX);
-        let (alerts, events) = (Arc::clone(&inner.alerts), client.clone());
-        self.spawn("alert-events", move || alerts.forward(&events))?;
         let alerts = Arc::clone(&inner.alerts);
         self.spawn("alerts", move || alerts.run(&client))
     }

@@ -16,26 +16,27 @@ use crate::time::Timestamp;
 const REVERSE: u32 = 29_305;
 
 /// An element that a record is filled from, in the order of precedence among elements with the same
-/// meaning. The comments give the numbers of the elements.
+/// meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
-    /// 8, 27, then 44.
+    /// Source address (IPFIX elements 8, 27, then 44).
     Src,
-    /// 12, 28, then 45.
+    /// Destination address (IPFIX elements 12, 28, then 45).
     Dst,
     SrcNetwork,
     DstNetwork,
-    /// 7, 180, 182.
+    /// Source port (IPFIX elements 7, 180, 182).
     SrcPort,
-    /// 11, 181, 183.
+    /// Destination port (IPFIX elements 11, 181, 183).
     DstPort,
-    /// 4.
+    /// Protocol of the transport layer (IPFIX element 4).
     Protocol,
-    /// 5.
+    /// Type of service (IPFIX element 5).
     Tos,
-    /// 6.
+    /// TCP flags (IPFIX element 6).
     TcpFlags,
-    /// 2, 1, then the totals 86, 85, then the numbers of an initiator 298, 231, then 24, 23.
+    /// Numbers of packets and bytes (IPFIX elements 2, 1, then the totals 86, 85, then the numbers
+    /// of an initiator 298, 231, then 24, 23).
     Packets,
     Bytes,
     TotalPackets,
@@ -44,7 +45,8 @@ pub(super) enum Target {
     InitiatorBytes,
     OutPackets,
     OutBytes,
-    /// Reverse 2, 1, 86, 85, 6, then 299, 232.
+    /// Numbers and flags of the opposite direction (IPFIX elements reverse 2, 1, 86, 85, 6, then
+    /// 299, 232).
     ReversePackets,
     ReverseBytes,
     ReverseTotalPackets,
@@ -52,87 +54,88 @@ pub(super) enum Target {
     ReverseTcpFlags,
     ResponderPackets,
     ResponderBytes,
-    /// 160, before all uptimes.
+    /// Start of the exporter (IPFIX element 160, before all uptimes).
     SystemInit,
-    /// 152, 154, 156, 150, 158, 22.
+    /// Time of the first packet (IPFIX elements 152, 154, 156, 150, 158, 22).
     FirstMs,
     FirstNtp,
     FirstSeconds,
     FirstDelta,
     FirstUptime,
-    /// 153, 155, 157, 151, 159, 21.
+    /// Time of the last packet (IPFIX elements 153, 155, 157, 151, 159, 21).
     LastMs,
     LastNtp,
     LastSeconds,
     LastDelta,
     LastUptime,
-    /// 323, 322.
+    /// Time of the event (IPFIX elements 323, 322).
     EventMs,
     EventSeconds,
-    /// 56, then 81.
+    /// Source MAC address (IPFIX elements 56, then 81).
     SrcMac,
     PostSrcMac,
-    /// 80, then 57.
+    /// Destination MAC address (IPFIX elements 80, then 57).
     DstMac,
     PostDstMac,
-    /// 58, 243, 245, 59, 254.
+    /// VLAN identifiers (IPFIX elements 58, 243, 245, 59, 254).
     Vlan,
     OuterVlan,
     InnerVlan,
     PostVlan,
-    /// 10, then 252.
+    /// Index of the input interface (IPFIX elements 10, then 252).
     Input,
     PhysicalInput,
-    /// 14, then 253.
+    /// Index of the output interface (IPFIX elements 14, then 253).
     Output,
     PhysicalOutput,
-    /// 61.
+    /// Direction of the flow at the interface (IPFIX element 61).
     Direction,
-    /// 239.
+    /// Order of the ends of a biflow (IPFIX element 239).
     BiflowDirection,
-    /// 136.
+    /// Reason for the end of the flow (IPFIX element 136).
     EndReason,
-    /// 233.
+    /// Event of a firewall (IPFIX element 233).
     FirewallEvent,
-    /// 148.
+    /// Identifier of the flow (IPFIX element 148).
     FlowId,
-    /// 32, 139, then 176, 178 and 177, 179.
+    /// ICMP type and code (IPFIX elements 32, 139, then 176, 178 and 177, 179).
     IcmpTypeCode,
     IcmpType,
     IcmpCode,
-    /// 15, 62, then 18, 63.
+    /// Next hop (IPFIX elements 15, 62, then 18, 63).
     NextHop,
     BgpNextHop,
-    /// 16, 17.
+    /// Autonomous systems of source and destination (IPFIX elements 16, 17).
     SrcAs,
     DstAs,
-    /// 9, 29 and 13, 30.
+    /// Prefix lengths of source and destination (IPFIX elements 9, 29 and 13, 30).
     SrcMask,
     DstMask,
-    /// 351.
+    /// Identifier of the overlay network (IPFIX element 351).
     Vni,
-    /// 225, 281; 226, 282; 227; 228.
+    /// Translated addresses and ports (IPFIX elements 225, 281; 226, 282; 227; 228).
     NatSrc,
     NatDst,
     NatSrcPort,
     NatDstPort,
-    /// 34, 50, then 305 with 306, then 310 with 309.
+    /// Sampling rate (IPFIX elements 34, 50, then 305 with 306, then 310 with 309).
     SamplingInterval,
     PacketInterval,
     PacketSpace,
     SamplingPopulation,
     SamplingSize,
-    /// 48, 302.
+    /// Identifier of the sampler (IPFIX elements 48, 302).
     Sampler,
-    /// 95, 96, 371, 236.
+    /// Application, user, and VRF (IPFIX elements 95, 96, 371, 236).
     ApplicationId,
     Application,
     User,
     Vrf,
-    /// 312, then 410.
+    /// Length of the frame and of its recorded section (IPFIX elements 312, then 410).
     FrameLength,
     SectionLength,
-    /// 313, 315; last, because these fill in only what is missing.
+    /// Recorded section of a packet (elements 313, 315); last, because sections fill in only what is
+    /// missing.
     IpSection,
     FrameSection,
 }

@@ -5,10 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::definers::Definers;
 use super::element::Clocks;
 use super::exporter::{Exporter, ExporterFigures};
 use super::netflow5;
-use super::process::{Defined, Process, ProcessKey, TemplateLimits};
+use super::process::{Defined, Process, ProcessKey, TemplateLimits, WaitingSet};
 use super::reader::Reader;
 use super::record::{ExportFormat, FlowRecord, OptionRecord, RecordOrigin};
 use super::sets::{
@@ -46,9 +47,9 @@ pub struct IntakeLimits {
     pub templates: usize,
     /// Maximum size of the templates of one process, in bytes.
     pub template_bytes: usize,
-    /// Maximum size of the data of one process that waits for templates, in bytes.
+    /// Maximum memory of the data sets of one process that wait for templates, in bytes.
     pub waiting_bytes: usize,
-    /// Maximum size of all data that waits for templates, in bytes.
+    /// Maximum memory of all data sets that wait for templates, in bytes.
     pub waiting_bytes_total: usize,
     /// Time for which data waits for its template.
     pub waiting_time: Duration,
@@ -77,9 +78,8 @@ pub struct Intake {
     processes: HashMap<ProcessKey, Process>,
     /// At most `limits.processes`.
     exporters: HashMap<IpAddr, Exporter>,
-    /// Port that last defined a template, by process without its port, and template.
-    definers: HashMap<(IpAddr, u16, u32, u16), u16>,
-    /// Length of all data that waits for templates, in bytes.
+    definers: Definers,
+    /// Memory of all data sets that wait for templates, in bytes.
     waiting_bytes: usize,
     /// Number of datagrams, which orders processes and templates by use.
     clock: u64,
@@ -87,7 +87,7 @@ pub struct Intake {
     stats: IntakeStats,
 }
 
-/// Function that receives the records.
+/// Callback for each decoded record.
 type Emit<'f> = dyn FnMut(&RecordOrigin, Export<'_>) + 'f;
 
 impl Intake {
@@ -98,7 +98,7 @@ impl Intake {
             limits,
             processes: HashMap::new(),
             exporters: HashMap::new(),
-            definers: HashMap::new(),
+            definers: Definers::default(),
             waiting_bytes: 0,
             clock: 0,
             positions: Positions::default(),
@@ -118,6 +118,12 @@ impl Intake {
         self.exporters
             .get(&address)
             .map(|exporter| exporter.figures)
+    }
+
+    /// Returns the number of templates whose definer is known.
+    #[cfg(test)]
+    pub(super) fn definers(&self) -> usize {
+        self.definers.len()
     }
 
     /// Returns the number of data sets that wait for their template.
@@ -350,11 +356,12 @@ impl Intake {
         let process = self.processes.entry(key).or_default();
         let (defined, removed) = process.define(id, template, self.clock, limits);
         let waiting = process.take_waiting(id);
-        self.stats.evicted += removed;
+        self.stats.evicted += removed.len() as u64;
+        removed.iter().for_each(|id| self.definers.remove(key, *id));
         self.stats.template_changes += u64::from(defined == Defined::Changed);
-        self.definers.insert(key.without_port(id), key.port);
+        self.definers.set(key, id);
         for set in waiting {
-            self.waiting_bytes -= set.data.len();
+            self.waiting_bytes -= set.bytes();
             if let Some(template) = self.find_template(key, id) {
                 let records = self.records(key, id, &template, &set.data, set.clocks, emit);
                 self.stats.late_records += records;
@@ -366,13 +373,11 @@ impl Intake {
         if let Some(process) = self.processes.get_mut(&key) {
             process.withdraw(id);
         }
-        let definer = key.without_port(id);
-        if self.definers.get(&definer) == Some(&key.port) {
-            self.definers.remove(&definer);
-        }
+        self.definers.remove(key, id);
     }
 
-    /// Reads a data set, or stores it until its template arrives. Returns whether it was read.
+    /// Reads a data set, or stores it until its template arrives. Returns whether all its records were
+    /// read.
     fn data_set(
         &mut self,
         key: ProcessKey,
@@ -386,14 +391,19 @@ impl Intake {
             self.records(key, id, &template, content, clocks, emit);
             return true;
         }
+        if content.is_empty() {
+            // Without content, a set has no records, whatever its template is.
+            return true;
+        }
         let Some(process) = self.processes.get_mut(&key) else {
             return false;
         };
-        let is_within = process.waiting_bytes + content.len() <= self.limits.waiting_bytes
-            && self.waiting_bytes + content.len() <= self.limits.waiting_bytes_total;
+        let bytes = WaitingSet::bytes_of(content);
+        let is_within = process.waiting_bytes + bytes <= self.limits.waiting_bytes
+            && self.waiting_bytes + bytes <= self.limits.waiting_bytes_total;
         if is_within {
             process.wait(id, content, clocks, now);
-            self.waiting_bytes += content.len();
+            self.waiting_bytes += bytes;
         } else {
             self.stats.sets_without_template += 1;
         }
@@ -407,8 +417,7 @@ impl Intake {
         if let Some(template) = process.template(id, self.clock) {
             return Some(template);
         }
-        let port = *self.definers.get(&key.without_port(id))?;
-        let definer = ProcessKey { port, ..key };
+        let definer = self.definers.of(key, id)?;
         let template = self.processes.get_mut(&definer)?.template(id, self.clock)?;
         self.stats.foreign_templates += 1;
         Some(template)
@@ -537,22 +546,15 @@ impl Intake {
     fn prepare(&mut self, key: ProcessKey) {
         if self.processes.len() >= self.limits.processes && !self.processes.contains_key(&key) {
             let oldest = self.processes.iter().min_by_key(|(_, known)| known.used);
-            let oldest = oldest.map(|(oldest, _)| *oldest);
-            if let Some(removed) = oldest.and_then(|oldest| self.processes.remove(&oldest)) {
+            if let Some(oldest) = oldest.map(|(oldest, _)| *oldest)
+                && let Some(removed) = self.processes.remove(&oldest)
+            {
                 self.stats.evicted += 1;
                 self.stats.sets_without_template += removed.waiting_count() as u64;
                 self.waiting_bytes -= removed.waiting_bytes;
-                let (processes, port) = (&self.processes, oldest.map(|oldest| oldest.port));
-                self.definers
-                    .retain(|(address, version, domain, _), definer| {
-                        Some(*definer) != port
-                            || processes.contains_key(&ProcessKey {
-                                address: *address,
-                                port: *definer,
-                                version: *version,
-                                domain: *domain,
-                            })
-                    });
+                for id in removed.template_ids(|_| true) {
+                    self.definers.remove(oldest, id);
+                }
             }
         }
         self.processes.entry(key).or_default().used = self.clock;
@@ -580,11 +582,6 @@ impl ProcessKey {
             version,
             domain,
         }
-    }
-
-    /// Returns the identity of a template regardless of the port of its exporter.
-    const fn without_port(self, template: u16) -> (IpAddr, u16, u32, u16) {
-        (self.address, self.version, self.domain, template)
     }
 }
 

@@ -27,9 +27,11 @@
 //! | `sets` | NetFlow 9 and IPFIX: messages, sets, templates, options |
 //! | `template`, `element` | compiled templates; meaning of the information elements |
 //! | `process` | templates and waiting data of one exporting process |
+//! | `definers` | templates that are used from another port of the exporter |
 //! | `exporter` | sampling rates and start times of one exporter |
 //! | `sflow` | sFlow: samples, counters |
 
+mod definers;
 mod element;
 mod exporter;
 mod intake;

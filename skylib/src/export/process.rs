@@ -28,7 +28,7 @@ pub(super) struct Process {
     template_bytes: usize,
     /// Data sets whose template is unknown, in the order of their arrival.
     waiting: VecDeque<WaitingSet>,
-    /// Length of the data in `waiting`, in bytes.
+    /// Memory of the data sets in `waiting`, in bytes.
     pub(super) waiting_bytes: usize,
     pub(super) sequence: Sequence,
     /// Number of the last datagram, which orders processes by use.
@@ -51,6 +51,18 @@ pub(super) struct WaitingSet {
     arrived_at: Timestamp,
 }
 
+impl WaitingSet {
+    /// Returns the memory that a data set with this content uses while it waits, in bytes.
+    pub(super) const fn bytes_of(content: &[u8]) -> usize {
+        content.len() + size_of::<Self>()
+    }
+
+    /// Returns the memory of the data set, in bytes.
+    pub(super) const fn bytes(&self) -> usize {
+        Self::bytes_of(&self.data)
+    }
+}
+
 /// Effect of a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Defined {
@@ -71,26 +83,26 @@ impl Process {
     }
 
     /// Adds or replaces a template. Beyond the limits, the least recently used templates are
-    /// removed; returns their number.
+    /// removed; returns their IDs.
     pub(super) fn define(
         &mut self,
         id: u16,
         template: Template,
         used: u64,
         limits: TemplateLimits,
-    ) -> (Defined, u64) {
+    ) -> (Defined, Vec<u16>) {
         let known = self.templates.get_mut(&id);
         if let Some(known) = known
             && known.template.is_same(&template)
         {
             known.used = used;
-            return (Defined::Renewed, 0);
+            return (Defined::Renewed, Vec::new());
         }
         let was_known = self.withdraw(id);
         self.template_bytes += template.bytes();
         let template = Arc::new(template);
         self.templates.insert(id, StoredTemplate { template, used });
-        let mut removed = 0;
+        let mut removed = Vec::new();
         while self.templates.len() > limits.count
             || (self.template_bytes > limits.bytes && self.templates.len() > 1)
         {
@@ -99,7 +111,7 @@ impl Process {
                 break;
             };
             self.withdraw(oldest);
-            removed += 1;
+            removed.push(oldest);
         }
         let defined = if was_known {
             Defined::Changed
@@ -129,7 +141,7 @@ impl Process {
 
     /// Stores a data set until its template arrives.
     pub(super) fn wait(&mut self, id: u16, data: &[u8], clocks: Clocks, now: Timestamp) {
-        self.waiting_bytes += data.len();
+        self.waiting_bytes += WaitingSet::bytes_of(data);
         self.waiting.push_back(WaitingSet {
             id,
             data: data.into(),
@@ -144,18 +156,23 @@ impl Process {
             .into_iter()
             .partition::<VecDeque<_>, _>(|set| set.id == id);
         self.waiting = others;
-        self.waiting_bytes -= taken.iter().map(|set| set.data.len()).sum::<usize>();
+        self.waiting_bytes -= taken.iter().map(WaitingSet::bytes).sum::<usize>();
         taken.into()
     }
 
-    /// Removes the data sets that arrived before `deadline`; returns their number and their length.
+    /// Removes the data sets that arrived before `deadline`; returns their number and their memory in
+    /// bytes.
     pub(super) fn expire(&mut self, deadline: Timestamp) -> (u64, usize) {
         let (mut sets, mut bytes) = (0, 0);
         while let Some(set) = self.waiting.pop_front_if(|set| set.arrived_at < deadline) {
             sets += 1;
-            bytes += set.data.len();
+            bytes += set.bytes();
         }
         self.waiting_bytes -= bytes;
+        if self.waiting.is_empty() {
+            // An idle process keeps no queue.
+            self.waiting = VecDeque::new();
+        }
         (sets, bytes)
     }
 
@@ -194,23 +211,23 @@ mod tests {
         let mut process = Process::default();
         assert_eq!(
             process.define(256, template(1), 1, limits),
-            (Defined::New, 0)
+            (Defined::New, vec![])
         );
         assert_eq!(
             process.define(257, template(1), 2, limits),
-            (Defined::New, 0)
+            (Defined::New, vec![])
         );
         assert_eq!(
             process.define(256, template(1), 3, limits),
-            (Defined::Renewed, 0)
+            (Defined::Renewed, vec![])
         );
         assert_eq!(
             process.define(256, template(2), 3, limits),
-            (Defined::Changed, 0)
+            (Defined::Changed, vec![])
         );
         assert_eq!(
             process.define(258, template(1), 4, limits),
-            (Defined::New, 1)
+            (Defined::New, vec![257])
         );
         assert!(process.template(257, 5).is_none());
         assert!(process.template(256, 5).is_some());
@@ -218,10 +235,9 @@ mod tests {
             count: 10,
             bytes: 1,
         };
-        assert_eq!(
-            process.define(259, template(1), 6, limits),
-            (Defined::New, 2)
-        );
+        let (defined, mut removed) = process.define(259, template(1), 6, limits);
+        removed.sort_unstable();
+        assert_eq!((defined, removed), (Defined::New, vec![256, 258]));
         assert!(
             process.template(259, 7).is_some(),
             "the new template remains"
@@ -238,8 +254,9 @@ mod tests {
         for (second, id) in [(1, 256), (2, 257), (3, 256)] {
             process.wait(id, &[0; 10], clocks, Timestamp::from_ms(second * 1_000));
         }
-        assert_eq!(process.expire(Timestamp::from_ms(1_500)), (1, 10));
+        let bytes = WaitingSet::bytes_of(&[0; 10]);
+        assert_eq!(process.expire(Timestamp::from_ms(1_500)), (1, bytes));
         assert_eq!(process.take_waiting(256).len(), 1);
-        assert_eq!((process.waiting_bytes, process.waiting_count()), (10, 1));
+        assert_eq!((process.waiting_bytes, process.waiting_count()), (bytes, 1));
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn next_template(
         return Some(withdrawal(id, 2));
     }
     if id < MIN_TEMPLATE {
-        return is_garbage(id, count, set);
+        return end_of_set(id, count, set);
     }
     Some(
         fields_of(set, format, count)
@@ -98,7 +98,7 @@ pub(super) fn next_options_template(
     }
     let second = usize::from(set.u16()?);
     if id < MIN_TEMPLATE {
-        return is_garbage(id, first + second, set);
+        return end_of_set(id, first + second, set);
     }
     // NetFlow 9 has the lengths of both parts in bytes; IPFIX has the numbers of all fields and of
     // the scope fields.
@@ -142,7 +142,7 @@ fn withdrawal(id: u16, set: u16) -> Result<Definition, InvalidDefinition> {
 }
 
 /// Returns the end of a set whose next definition has a reserved ID: padding, or an error.
-fn is_garbage(
+fn end_of_set(
     id: u16,
     count: usize,
     set: &Reader<'_>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::process::WaitingSet;
 use super::*;
 use crate::time::Timestamp;
 
@@ -81,9 +82,10 @@ fn data_before_its_template_is_read_when_the_template_arrives() {
 
 #[test]
 fn waiting_data_is_limited_per_process_and_in_total() {
+    let set = WaitingSet::bytes_of(&[1; 50]);
     let limits = IntakeLimits {
-        waiting_bytes: 100,
-        waiting_bytes_total: 150,
+        waiting_bytes: 2 * set,
+        waiting_bytes_total: 3 * set,
         ..IntakeLimits::default()
     };
     let mut lab = Lab::new(limits);
@@ -98,6 +100,46 @@ fn waiting_data_is_limited_per_process_and_in_total() {
     lab.send("192.0.2.1:2055", &ipfix(0, &[(2, &template(256, 50))]));
     lab.send("192.0.2.2:2055", &ipfix(0, &[(256, &[1; 50])]));
     assert_eq!(lab.intake.stats().sets_without_template, 2, "room again");
+}
+
+#[test]
+fn small_and_empty_data_sets_are_charged_for_their_bookkeeping() {
+    let mut lab = Lab::new(IntakeLimits::default());
+    let from = "192.0.2.1:2055";
+    lab.send(from, &ipfix(0, &[(256, &[][..]); 1_000]));
+    assert_eq!(lab.intake.waiting_sets(), 0, "an empty set has no records");
+    for _ in 0..20 {
+        lab.send(from, &ipfix(0, &[(256, &[1][..]); 1_000]));
+    }
+    let limit = IntakeLimits::default().waiting_bytes / WaitingSet::bytes_of(&[1]);
+    assert_eq!(lab.intake.waiting_sets(), limit);
+    let omitted = lab.intake.stats().sets_without_template;
+    assert_eq!(omitted as usize, 20_000 - limit);
+    lab.intake
+        .expire(NOW.saturating_add(Duration::from_secs(31)));
+    assert_eq!(lab.intake.waiting_sets(), 0);
+}
+
+#[test]
+fn evicted_templates_and_processes_leave_nothing_behind() {
+    let limits = IntakeLimits {
+        processes: 2,
+        templates: 4,
+        ..IntakeLimits::default()
+    };
+    let mut lab = Lab::new(limits);
+    for host in ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1", "192.0.2.3:1"] {
+        for id in 256..300 {
+            lab.send(host, &ipfix(0, &[(2, &template(id, 1))]));
+        }
+    }
+    assert_eq!(
+        lab.intake.definers(),
+        8,
+        "two processes with four templates"
+    );
+    lab.send("192.0.2.3:2", &ipfix(0, &[(299, &[5])]));
+    assert_eq!(lab.packets, [5], "the definer is known");
 }
 
 #[test]

@@ -44,6 +44,31 @@ pub struct Edge {
 }
 
 impl Edge {
+    /// Relation between a node and its owner, of which a node has one.
+    pub const OWNERSHIP: &str = "ownership";
+
+    /// Returns the relation, the value of `RelationType`, such as `layer2`; `None` if there is none.
+    ///
+    /// ```
+    /// use skylib::graph::{Edge, Metadata};
+    /// use skylib::time::Timestamp;
+    ///
+    /// let metadata = Metadata::from_iter([("RelationType", "ownership")]);
+    /// let edge = Edge::between("host", "eth0", metadata, Timestamp::ZERO);
+    /// assert_eq!(edge.relation_type(), Some(Edge::OWNERSHIP));
+    /// assert!(edge.is_ownership());
+    /// ```
+    #[must_use]
+    pub fn relation_type(&self) -> Option<&str> {
+        self.metadata.get("RelationType")?.as_text()
+    }
+
+    /// Returns whether the parent owns the child.
+    #[must_use]
+    pub fn is_ownership(&self) -> bool {
+        self.relation_type() == Some(Self::OWNERSHIP)
+    }
+
     /// Returns a new edge in its first revision, created at `now`, whose id is derived from its two
     /// ends ([`EdgeId::between`]).
     ///

@@ -37,7 +37,8 @@ pub use live::{LIVE, LiveRequest, live_error, live_reply, live_update};
 pub use message::{Message, Object, write_message};
 pub use on_demand::{ON_DEMAND_CAPTURE, ON_DEMAND_INJECTION, OnDemandTask};
 pub use table_query::{
-    FLOW_TABLE, decode_table_query, decode_table_result, is_exact, table_query, table_result,
+    FLOW_TABLE, decode_table_query, decode_table_result, is_exact, table_failure, table_query,
+    table_result,
 };
 pub use topology::{GraphMessage, PartialUpdate, SyncRequest};
 

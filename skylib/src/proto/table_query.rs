@@ -19,6 +19,8 @@ pub const FLOW_TABLE: &str = "Flow";
 const SEARCH_QUERY: &str = "SearchQuery";
 /// Status of a successful answer.
 const OK: i32 = 200;
+/// Status of the answer to a query that failed.
+const FAILED: i32 = 500;
 
 /// Returns the message that requests flows from an agent.
 ///
@@ -58,14 +60,25 @@ pub fn decode_table_query(object: &Object) -> Result<Option<FlowQuery>, ProtoErr
 /// Returns the answer to a `TableQuery` with this identifier.
 #[must_use]
 pub fn table_result(encoding: Encoding, uuid: &str, sets: &[FlowSet]) -> Message {
-    let result = TableResult {
-        status: OK,
-        sets: sets.iter().map(FlowSet::encode_to_vec).collect(),
-    };
+    let sets = sets.iter().map(FlowSet::encode_to_vec).collect();
+    result_message(encoding, uuid, TableResult { status: OK, sets })
+}
+
+/// Returns the answer to a `TableQuery` with this identifier that failed, so that the analyzer does
+/// not wait for flows.
+#[must_use]
+pub fn table_failure(encoding: Encoding, uuid: &str) -> Message {
+    let sets = Vec::new();
+    let status = FAILED;
+    result_message(encoding, uuid, TableResult { status, sets })
+}
+
+fn result_message(encoding: Encoding, uuid: &str, result: TableResult) -> Message {
+    let status = result.status.into();
     let object = encoded(encoding, &result, result.encode_to_vec());
     Message::new(FLOW_TABLE, "TableResult", object)
         .with_uuid(uuid)
-        .with_status(200)
+        .with_status(status)
 }
 
 /// Decodes the object of a `TableResult`: one set for each flow table.

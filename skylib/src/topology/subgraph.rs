@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 
 use super::ProbeTarget;
-use super::tid::is_ownership;
 use crate::graph::{Direction, Edge, EdgeId, Graph, Metadata, MetadataOp, Node, NodeId, Origin};
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
@@ -63,7 +62,7 @@ impl Subgraph {
     /// Adds an ownership edge. A node has at most one owner, so this edge replaces any other
     /// ownership edge of the child.
     pub fn own(&mut self, parent: &NodeId, child: &NodeId) {
-        self.link(parent, child, OWNERSHIP, Metadata::new());
+        self.link(parent, child, Edge::OWNERSHIP, Metadata::new());
     }
 
     /// Adds an edge with a `RelationType` and further metadata. It appears in the graph as soon as
@@ -278,10 +277,10 @@ fn show_edge(graph: &mut Graph, id: &EdgeId, edge: &WantedEdge, origin: &Origin,
     if is_linked || graph.node(&edge.parent).is_none() || graph.node(&edge.child).is_none() {
         return;
     }
-    if relation.and_then(Value::as_text) == Some(OWNERSHIP) {
+    if relation.and_then(Value::as_text) == Some(Edge::OWNERSHIP) {
         let former: Vec<EdgeId> = graph
             .edges_of(&edge.child, Direction::In)
-            .filter(|(other, _)| is_ownership(other))
+            .filter(|(other, _)| other.is_ownership())
             .map(|(other, _)| other.id.clone())
             .collect();
         for id in former {
@@ -292,9 +291,6 @@ fn show_edge(graph: &mut Graph, id: &EdgeId, edge: &WantedEdge, origin: &Origin,
     let added = Edge::new(id.clone(), parent, child, edge.metadata.clone(), now);
     let _added = graph.add_edge(added.with_origin(origin.clone()));
 }
-
-/// Value of `RelationType` of ownership edges.
-const OWNERSHIP: &str = "ownership";
 
 #[cfg(test)]
 mod tests {

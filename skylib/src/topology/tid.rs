@@ -84,7 +84,7 @@ impl TidProcessor {
 
     fn complete_owned(&mut self, graph: &mut Graph, id: &NodeId, now: Timestamp) {
         let lacking = |(edge, node): (&std::sync::Arc<Edge>, &std::sync::Arc<Node>)| {
-            (is_ownership(edge) && text(node, "TID").is_none()).then(|| node.id.clone())
+            (edge.is_ownership() && text(node, "TID").is_none()).then(|| node.id.clone())
         };
         let owned: Vec<NodeId> = graph
             .edges_of(id, Direction::Out)
@@ -151,11 +151,11 @@ impl Processor for TidProcessor {
                 }
             }
             GraphEvent::EdgeAdded(edge) | GraphEvent::EdgeUpdated { edge, .. }
-                if is_ownership(edge) =>
+                if edge.is_ownership() =>
             {
                 self.owned(graph, edge, now);
             }
-            GraphEvent::EdgeDeleted(edge) if is_ownership(edge) => {
+            GraphEvent::EdgeDeleted(edge) if edge.is_ownership() => {
                 self.disowned(graph, edge, now);
             }
             _ => {}
@@ -190,14 +190,10 @@ fn text<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
         .filter(|text| !text.is_empty())
 }
 
-pub(super) fn is_ownership(edge: &Edge) -> bool {
-    edge.metadata.get("RelationType").and_then(Value::as_text) == Some("ownership")
-}
-
 fn sole_owner<'a>(graph: &'a Graph, id: &NodeId) -> Option<&'a Node> {
     let mut owners = graph
         .edges_of(id, Direction::In)
-        .filter(|(edge, _)| is_ownership(edge));
+        .filter(|(edge, _)| edge.is_ownership());
     let (_, owner) = owners.next()?;
     owners.next().is_none().then_some(owner)
 }

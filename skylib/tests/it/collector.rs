@@ -165,9 +165,11 @@ fn datagrams_of_others_are_counted_and_dropped() {
 }
 
 #[test]
-fn a_socket_that_cannot_be_opened_is_reported() {
+fn a_socket_that_cannot_be_opened_is_reported_and_opened_later() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let options = CollectorOptions::new(taken.local_addr().unwrap());
+    let address = taken.local_addr().unwrap();
+    let mut options = CollectorOptions::new(address);
+    options.receive_buffer = 64 << 10;
     let engine = Engine::start(EngineOptions::new("h").with_collectors(vec![options])).unwrap();
     wait("the error", || {
         engine.status().collectors[0].error.is_some()
@@ -177,5 +179,15 @@ fn a_socket_that_cannot_be_opened_is_reported() {
         error.starts_with("cannot receive flow exports at 127.0.0.1:"),
         "{error}"
     );
+    assert!(engine.status().collectors[0].failures > 0);
+    drop(taken);
+    wait("the next attempt", || {
+        engine.status().collectors[0].error.is_none()
+    });
+    let exporter = UdpSocket::bind("127.0.0.1:0").unwrap();
+    exporter.send_to(&ipfix(), address).unwrap();
+    wait("the datagram", || {
+        engine.status().collectors[0].intake.datagrams == 1
+    });
     engine.stop();
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const LIBRARY: Rules = Rules {
     layers: &[
         Layer::cyclic(&[
+            "back_off",
             "error_chain",
             "filter",
             "go_duration",

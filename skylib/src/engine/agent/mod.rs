@@ -5,13 +5,12 @@
 //!          └ Flow TableQuery ───────────── AgentService ─ FlowHub ────────── reply ─┘
 //! ```
 //!
-//! The transport is elsewhere: it connects to the analyzers as [`Mastership`] and [`BackOff`] say,
-//! and passes their messages to [`AgentService::handle`].
+//! The transport is elsewhere: it connects to the analyzers in the order of [`Mastership`], with the
+//! pauses of [`BackOff`](crate::back_off::BackOff), and passes their messages to
+//! [`AgentService::handle`].
 
-mod back_off;
 mod mastership;
 
-pub use back_off::BackOff;
 pub use mastership::Mastership;
 
 use std::fmt;
@@ -24,7 +23,7 @@ use crate::api::{CaptureSpec, Defaults, Resource};
 use crate::flow::{FlowQueryError, FlowSource};
 use crate::proto::{
     Encoding, FLOW_TABLE, Message, ON_DEMAND_CAPTURE, ON_DEMAND_INJECTION, OnDemandTask,
-    decode_table_query, table_result,
+    decode_table_query, table_failure, table_result,
 };
 
 /// Serves the requests of analyzers; cheap to clone.
@@ -69,7 +68,8 @@ impl AgentService {
     /// runs.
     ///
     /// # Errors
-    /// Returns a reason if the message is malformed; it has no reply then.
+    /// Returns a reason if the message is malformed, which has no reply then, or if a flow query
+    /// fails, whose reply has the status 500.
     pub fn handle(
         &self,
         message: &Message,
@@ -80,8 +80,12 @@ impl AgentService {
             ON_DEMAND_CAPTURE | ON_DEMAND_INJECTION => self.run_task(message, Box::new(reply)),
             FLOW_TABLE if message.kind == "TableQuery" => {
                 let uuid = message.uuid.as_deref().unwrap_or_default();
-                reply(self.answer(message, encoding, uuid)?);
-                Ok(())
+                let (message, result) = match self.answer(message, encoding, uuid) {
+                    Ok(answer) => (answer, Ok(())),
+                    Err(reason) => (table_failure(encoding, uuid), Err(reason)),
+                };
+                reply(message);
+                result
             }
             _ => Ok(()),
         }
@@ -148,5 +152,30 @@ impl fmt::Debug for AgentService {
             .field("flows", &self.flows)
             .field("has_injections", &self.tasks.injections.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::engine::{Engine, EngineOptions, Role};
+    use crate::proto::{Object, decode_table_result};
+
+    #[test]
+    fn a_flow_query_that_fails_is_answered() {
+        let options = EngineOptions::new("edge-01").with_role(Role::Agent);
+        let engine = Engine::start(options).unwrap();
+        let (send, replies) = mpsc::channel();
+        let object = Object::Json(r#"{"Type":7}"#.into());
+        let query = Message::new(FLOW_TABLE, "TableQuery", object).with_uuid("u1");
+        let reply = move |message| send.send(message).unwrap();
+        let service = engine.agent_service();
+        assert!(service.handle(&query, Encoding::Protobuf, reply).is_err());
+        let reply: Message = replies.try_recv().unwrap();
+        assert_eq!((reply.uuid.as_deref(), reply.status), (Some("u1"), 500));
+        assert!(decode_table_result(&reply.object).is_err());
+        engine.stop();
     }
 }

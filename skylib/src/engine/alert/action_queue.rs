@@ -6,6 +6,7 @@
 //! newest message.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,10 +70,28 @@ enum Target {
 }
 
 impl Target {
-    /// Returns the receiver whose load is limited: the server of a URL, or a program.
+    /// Returns the target of the action of an alert.
+    fn of_action(action: &str) -> Self {
+        match action.strip_prefix("file://") {
+            Some(path) => Self::Script(PathBuf::from(path)),
+            None => Self::Webhook(action.to_owned()),
+        }
+    }
+
+    /// Returns the receiver whose load is limited: the server of a URL, or a program. Contains no user
+    /// information, path, or query and can be logged: everyone who knows the URL of a webhook may
+    /// use it.
     fn receiver(&self) -> String {
         match self {
-            Self::Webhook(url) => url.split('/').take(3).collect::<Vec<_>>().join("/"),
+            Self::Webhook(url) => {
+                let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+                let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+                let authority = &rest[..end];
+                let server = authority
+                    .rsplit_once('@')
+                    .map_or(authority, |(_, host)| host);
+                format!("{scheme}://{server}")
+            }
             Self::Script(path) => path.display().to_string(),
         }
     }
@@ -94,16 +113,19 @@ impl ActionQueue {
 
     /// Queues the message of an alert for the receiver that its action names.
     pub(super) fn submit(&self, alert: &str, action: &str, json: Bytes) {
-        let target = match action.strip_prefix("file://") {
-            Some(path) => Target::Script(PathBuf::from(path)),
-            None => Target::Webhook(action.to_owned()),
-        };
+        let target = Target::of_action(action);
         let mut state = self.state.lock();
         if state.queued.len() >= MAX_QUEUED || state.bytes + json.len() > MAX_BYTES {
             drop(state);
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
             if dropped.is_power_of_two() {
-                tracing::error!(alert, action, dropped, "the queue of alert actions is full");
+                let receiver = target.receiver();
+                tracing::error!(
+                    alert,
+                    receiver,
+                    dropped,
+                    "the queue of alert actions is full"
+                );
             }
             return;
         }
@@ -141,7 +163,7 @@ impl ActionQueue {
     /// `alert-actions`.
     pub(crate) fn run(self: &Arc<Self>) {
         while let Some(action) = self.next() {
-            self.start(action);
+            self.start(action, spawn);
         }
     }
 
@@ -164,7 +186,8 @@ impl ActionQueue {
         }
     }
 
-    fn start(self: &Arc<Self>, action: Action) {
+    /// Starts an action; `spawn` starts a thread with its work.
+    fn start(self: &Arc<Self>, action: Action, spawn: impl FnOnce(Work) -> io::Result<()>) {
         let (queue, target, json) = (Arc::clone(self), action.target.clone(), action.json.clone());
         match target {
             Target::Webhook(url) => {
@@ -178,17 +201,20 @@ impl ActionQueue {
                 }
             }
             Target::Script(path) => {
-                let alert = action.alert.clone();
+                // Shared, because the work is dropped if its thread cannot be started.
+                let waiting = Arc::new(Mutex::new(Some(action)));
+                let started = Arc::clone(&waiting);
                 let work = move || {
-                    let result = script_action::run(&alert, &path, &json);
-                    queue.finish(action, result);
+                    if let Some(action) = started.lock().take() {
+                        let result = script_action::run(&action.alert, &path, &json);
+                        queue.finish(action, result);
+                    }
                 };
-                let thread = std::thread::Builder::new().name("alert-script".to_owned());
-                if let Err(error) = thread.spawn(work) {
-                    // The action was dropped with the closure: no further action of the alert runs
-                    // until a restart.
-                    self.failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(%error, "cannot start a thread for the script of an alert");
+                if let Err(error) = spawn(Box::new(work))
+                    && let Some(action) = waiting.lock().take()
+                {
+                    let reason = format!("cannot start a thread for the script: {error}");
+                    self.finish(action, Err(reason));
                 }
             }
         }
@@ -226,6 +252,14 @@ impl ActionQueue {
         }
         self.changed.notify_one();
     }
+}
+
+/// Work of a thread that runs a script.
+type Work = Box<dyn FnOnce() + Send>;
+
+fn spawn(work: Work) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name("alert-script".to_owned());
+    thread.spawn(work).map(drop)
 }
 
 impl Action {
@@ -276,3 +310,37 @@ const BACKOFF: Duration = if cfg!(test) {
 } else {
     Duration::from_secs(1)
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_contain_no_secrets() {
+        for (action, receiver) in [
+            ("http://h:1/x?token=s", "http://h:1"),
+            ("https://user:s@h/hook/s", "https://h"),
+            ("https://user:s@x@h:8?s", "https://h:8"),
+            ("https://h\\s", "https://h"),
+            ("https://h#s", "https://h"),
+            ("http://[::1]:80/s", "http://[::1]:80"),
+            ("file:///bin/x y", "/bin/x y"),
+        ] {
+            assert_eq!(Target::of_action(action).receiver(), receiver, "{action}");
+        }
+    }
+
+    #[test]
+    fn a_script_whose_thread_cannot_be_started_has_failed() {
+        let queue = Arc::new(ActionQueue::new(None));
+        for _ in 0..2 {
+            queue.submit("a", "file:///bin/true", Bytes::from_static(b"{}"));
+            let action = queue.next().unwrap();
+            queue.start(action, |_| Err(io::ErrorKind::OutOfMemory.into()));
+        }
+        let status = queue.add_status(AlertStatus::default());
+        assert_eq!((status.actions_failed, status.actions_waiting), (2, 0));
+        let state = queue.state.lock();
+        assert_eq!((state.bytes, state.receivers.len()), (0, 0));
+    }
+}

@@ -29,10 +29,10 @@ pub use action_queue::{WebhookClient, WebhookDone};
 
 pub(super) use action_queue::ActionQueue;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
@@ -42,10 +42,11 @@ use self::outcome::{Outcome, Reason};
 use self::registration::{Registration, Watch};
 use crate::api::{AlertSpec, ResourceStore, Rfc3339};
 use crate::engine::bus::Bus;
-use crate::engine::live::{LiveClient, LiveEvent, LiveHub};
+use crate::engine::live::LiveClient;
 use crate::engine::monotonic;
 use crate::engine::query::QueryRunner;
 use crate::engine::resource::Observer;
+use crate::gremlin::Query;
 use crate::proto::BroadcastMessage;
 use crate::time::Timestamp;
 
@@ -76,8 +77,15 @@ pub struct AlertStatus {
 /// Evaluator of JavaScript expressions.
 pub(super) trait Evaluator: Send + Sync {
     /// Evaluates an expression on another thread, then calls `done` with the result: JSON text, or
-    /// `None` for a result for which an alert does not fire.
-    fn evaluate(&self, name: &str, expression: &str, done: EvaluationDone);
+    /// `None` for a result for which an alert does not fire. `done` is always called; after
+    /// `is_canceled` has been set, with an error.
+    fn evaluate(
+        &self,
+        name: &str,
+        expression: &str,
+        is_canceled: &Arc<AtomicBool>,
+        done: EvaluationDone,
+    );
 }
 
 /// Callback for the result of an [`Evaluator`].
@@ -87,7 +95,6 @@ pub(super) type EvaluationDone = Box<dyn FnOnce(Result<Option<String>, String>) 
 pub(crate) struct AlertHub {
     queries: QueryRunner,
     store: Arc<ResourceStore<AlertSpec>>,
-    live: Arc<LiveHub>,
     bus: Arc<Bus<BroadcastMessage>>,
     actions: Arc<ActionQueue>,
     evaluator: Option<Arc<dyn Evaluator>>,
@@ -98,10 +105,13 @@ pub(crate) struct AlertHub {
     evaluations: AtomicU64,
     failures: AtomicU64,
     fired: AtomicU64,
+    /// Error of the last evaluation, by the ID of the alert; without alerts that have none.
+    problems: Mutex<HashMap<String, String>>,
 }
 
-/// Queue of the alert thread. The number of alerts bounds its length: it contains at most one live
-/// update and one evaluation of each alert.
+/// Queue of the alert thread. The number of alerts bounds its length: it contains at most one change
+/// and one evaluation of each alert. Updates of live queries remain in the [`LiveClient`], where
+/// later updates join an earlier one.
 #[derive(Default)]
 struct Inbox {
     state: Mutex<InboxState>,
@@ -110,27 +120,29 @@ struct Inbox {
 
 #[derive(Default)]
 struct InboxState {
-    messages: Vec<Message>,
+    /// IDs of alerts that were created, changed, or deleted.
+    changed: HashSet<String>,
+    /// Results of evaluations, by the number of the registration.
+    evaluated: Vec<(u64, Result<Option<String>, String>)>,
+    /// Whether live queries may have updates.
+    is_live_changed: bool,
     is_graph_changed: bool,
     is_stopped: bool,
 }
 
-enum Message {
-    /// An alert was created or changed; its state is reset.
-    Registered(AlertSpec),
-    Deleted(String),
-    /// An event of the live query with this name.
-    Live(String, LiveEvent),
-    /// The result of an evaluation of the registration with this number.
-    Evaluated(u64, Result<Option<String>, String>),
+impl InboxState {
+    fn is_empty(&self) -> bool {
+        self.changed.is_empty()
+            && self.evaluated.is_empty()
+            && !self.is_live_changed
+            && !self.is_graph_changed
+    }
 }
 
 /// Parts of the engine that alerts use.
 pub(super) struct AlertParts {
     pub(super) queries: QueryRunner,
     pub(super) store: Arc<ResourceStore<AlertSpec>>,
-    /// Live queries of alerts only.
-    pub(super) live: Arc<LiveHub>,
     pub(super) bus: Arc<Bus<BroadcastMessage>>,
     pub(super) actions: Arc<ActionQueue>,
     pub(super) evaluator: Option<Arc<dyn Evaluator>>,
@@ -142,7 +154,6 @@ impl AlertHub {
         Self {
             queries: parts.queries,
             store: parts.store,
-            live: parts.live,
             bus: parts.bus,
             actions: parts.actions,
             evaluator: parts.evaluator,
@@ -152,6 +163,7 @@ impl AlertHub {
             evaluations: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             fired: AtomicU64::new(0),
+            problems: Mutex::default(),
         }
     }
 
@@ -184,20 +196,10 @@ impl AlertHub {
         self.inbox.filled.notify_all();
     }
 
-    /// Passes the events of live queries to the alert thread until the live queries stop; the body
-    /// of the thread `alert-events`.
-    pub(crate) fn forward(&self, client: &LiveClient) {
-        loop {
-            match client.recv_timeout(Duration::from_secs(3600)) {
-                Some((name, event)) => self.inbox.send(Message::Live(name, event)),
-                None if self.live.is_stopped() => return,
-                None => {}
-            }
-        }
-    }
-
     /// Serves the alerts until [`AlertHub::stop`] is called; the body of the thread `alerts`.
     pub(crate) fn run(&self, client: &LiveClient) {
+        let inbox = Arc::clone(&self.inbox);
+        client.call_when_filled(move || inbox.change(|state| state.is_live_changed = true));
         let mut alerts = Alerts {
             hub: self,
             client,
@@ -209,8 +211,17 @@ impl AlertHub {
             alerts.register(&spec);
         }
         while let Some(state) = self.wait(alerts.next_time()) {
-            for message in state.messages {
-                alerts.receive(message);
+            for id in state.changed {
+                match self.store.get(&id) {
+                    Some(spec) => alerts.register(&spec),
+                    None => alerts.remove(&id),
+                }
+            }
+            for (number, result) in state.evaluated {
+                alerts.evaluated(number, result);
+            }
+            if state.is_live_changed {
+                alerts.take_live_updates();
             }
             alerts.evaluate_due(state.is_graph_changed);
         }
@@ -223,7 +234,7 @@ impl AlertHub {
                 return None;
             }
             let is_late = until.is_some_and(|until| monotonic::now() >= until);
-            if is_late || state.is_graph_changed || !state.messages.is_empty() {
+            if is_late || !state.is_empty() {
                 return Some(std::mem::take(&mut *state));
             }
             match until {
@@ -261,21 +272,57 @@ impl AlertHub {
 
 impl Observer<AlertSpec> for AlertHub {
     fn created(&self, alert: &AlertSpec, _: Option<Timestamp>) {
-        self.inbox.send(Message::Registered(alert.clone()));
+        self.alert_changed(alert);
     }
 
     fn updated(&self, alert: &AlertSpec) {
-        self.inbox.send(Message::Registered(alert.clone()));
+        self.alert_changed(alert);
     }
 
     fn deleted(&self, alert: &AlertSpec) {
-        self.inbox.send(Message::Deleted(alert.uuid.clone()));
+        self.alert_changed(alert);
+    }
+
+    /// Fills in the error of the last evaluation of each alert.
+    fn decorate(&self, alerts: Vec<Arc<AlertSpec>>) -> Vec<Arc<AlertSpec>> {
+        let problems = self.problems.lock();
+        let with_error = |alert: Arc<AlertSpec>| match problems.get(&alert.uuid) {
+            Some(error) => Arc::new(AlertSpec {
+                error: error.clone(),
+                ..Arc::unwrap_or_clone(alert)
+            }),
+            None => alert,
+        };
+        alerts.into_iter().map(with_error).collect()
+    }
+}
+
+impl AlertHub {
+    fn alert_changed(&self, alert: &AlertSpec) {
+        let id = alert.uuid.clone();
+        self.inbox.change(|state| {
+            state.changed.insert(id);
+        });
+    }
+
+    /// Records the error of the last evaluation of an alert; `None` if it succeeded.
+    fn set_problem(&self, id: &str, problem: Option<&String>) {
+        let mut problems = self.problems.lock();
+        match problem {
+            Some(problem) if problems.get(id) == Some(problem) => {}
+            Some(problem) => {
+                problems.insert(id.to_owned(), problem.clone());
+            }
+            None => {
+                problems.remove(id);
+            }
+        }
     }
 }
 
 impl Inbox {
-    fn send(&self, message: Message) {
-        self.state.lock().messages.push(message);
+    fn change(&self, change: impl FnOnce(&mut InboxState)) {
+        change(&mut self.state.lock());
         self.filled.notify_one();
     }
 }
@@ -301,26 +348,29 @@ struct Alerts<'a> {
 }
 
 impl Alerts<'_> {
-    fn receive(&mut self, message: Message) {
-        match message {
-            Message::Registered(spec) => self.register(&spec),
-            Message::Deleted(id) => self.remove(&id),
-            Message::Live(name, event) => {
-                let Some(number) = name.parse().ok() else {
-                    return;
-                };
-                if let Some(registration) = self.registration(number) {
-                    let outcome = registration.apply(event);
-                    self.conclude(number, outcome);
-                }
-            }
-            Message::Evaluated(number, result) => {
-                if let Some(registration) = self.registration(number) {
-                    registration.is_running = false;
-                    self.conclude(number, Some(Outcome::of_script(result)));
-                }
+    /// Handles the result of an evaluation on another thread.
+    fn evaluated(&mut self, number: u64, result: Result<Option<String>, String>) {
+        if let Some(registration) = self.registration(number) {
+            registration.is_running = false;
+            self.conclude(number, Some(Outcome::of_script(result)));
+        }
+    }
+
+    /// Handles one update of each live query at most; further ones are handled in the next turn.
+    fn take_live_updates(&mut self) {
+        for _ in 0..=self.by_id.len() {
+            let Some((name, event)) = self.client.try_next() else {
+                return;
+            };
+            let Some(number) = name.parse().ok() else {
+                continue;
+            };
+            if let Some(registration) = self.registration(number) {
+                let outcome = registration.apply(event);
+                self.conclude(number, outcome);
             }
         }
+        self.hub.inbox.change(|state| state.is_live_changed = true);
     }
 
     fn registration(&mut self, number: u64) -> Option<&mut Registration> {
@@ -333,15 +383,8 @@ impl Alerts<'_> {
         self.remove(&spec.uuid);
         self.last_number += 1;
         let number = self.last_number;
-        let registration = Registration::new(spec.clone(), number);
-        if let Watch::Live { query, .. } = &registration.watch {
-            let reserved = self.client.reserve(number.to_string());
-            match reserved.map(|reserved| reserved.open_later(query.clone())) {
-                Ok(_) => {}
-                Err(error) => tracing::error!(alert = spec.uuid, %error, "cannot start an alert"),
-            }
-        }
         self.by_number.insert(number, spec.uuid.clone());
+        let registration = Registration::new(spec.clone(), number);
         self.by_id.insert(spec.uuid.clone(), registration);
         self.count();
     }
@@ -353,6 +396,7 @@ impl Alerts<'_> {
                 self.client.cancel(&registration.number.to_string());
             }
         }
+        self.hub.set_problem(id, None);
         self.count();
     }
 
@@ -399,10 +443,13 @@ impl Alerts<'_> {
         registration.begin(now);
         let id = registration.spec.uuid.clone();
         match &registration.watch {
-            Watch::Live { .. } => {}
+            Watch::Live { query, .. } => {
+                let query = query.clone();
+                self.open(number, query);
+            }
             Watch::Timed { query, .. } => {
                 let outcome = outcome::run(query, &hub.queries);
-                registration.rest_after(monotonic::now() - now);
+                registration.delay_next(monotonic::now() - now);
                 self.conclude(number, Some(outcome));
             }
             Watch::Script { source, .. } => {
@@ -413,8 +460,26 @@ impl Alerts<'_> {
                 };
                 registration.is_running = true;
                 let inbox = Arc::clone(&hub.inbox);
-                let done = move |result| inbox.send(Message::Evaluated(number, result));
-                evaluator.evaluate(&format!("alert {id}"), source, Box::new(done));
+                let done = move |result| {
+                    inbox.change(|state| state.evaluated.push((number, result)));
+                };
+                let is_canceled = &registration.cancel.0;
+                evaluator.evaluate(&format!("alert {id}"), source, is_canceled, Box::new(done));
+            }
+        }
+    }
+
+    /// Opens the live query of an alert, whose first answer follows as an event.
+    fn open(&mut self, number: u64, query: Query) {
+        let reserved = self.client.reserve(number.to_string());
+        match reserved.map(|reserved| reserved.open_later(query)) {
+            // `false` means that the engine stops.
+            Ok(_) => {}
+            Err(error) => {
+                if let Some(registration) = self.registration(number) {
+                    registration.reopen_later();
+                }
+                self.conclude(number, Some(Outcome::Failed(error.to_string())));
             }
         }
     }
@@ -427,20 +492,21 @@ impl Alerts<'_> {
         let Some(registration) = self.registration(number) else {
             return;
         };
+        let problem = match &outcome {
+            Outcome::Failed(problem) => Some(problem.clone()),
+            Outcome::Empty | Outcome::Value { .. } => None,
+        };
+        hub.set_problem(&registration.spec.uuid, problem.as_ref());
+        registration.log_problem(problem);
         match outcome {
-            Outcome::Empty => {
-                registration.log_problem(None);
-                registration.last = None;
-            }
-            Outcome::Failed(problem) => {
+            Outcome::Empty => registration.last = None,
+            Outcome::Failed(_) => {
                 hub.failures.fetch_add(1, Ordering::Relaxed);
-                registration.log_problem(Some(problem));
             }
             Outcome::Value {
                 fingerprint,
                 reason,
             } => {
-                registration.log_problem(None);
                 if registration.last.replace(fingerprint) != Some(fingerprint) {
                     hub.fire(registration, reason);
                 }

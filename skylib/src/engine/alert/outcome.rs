@@ -92,9 +92,7 @@ fn fingerprint(replica: &AnswerReplica) -> u64 {
     let mut hashes: Vec<u64> = replica
         .items()
         .map(|(key, item)| match item {
-            Item::Node(_) | Item::Edge(_) | Item::Path(_) | Item::Flow(_) | Item::Group(_) => {
-                hash(key)
-            }
+            Item::Node(_) | Item::Edge(_) | Item::Path(_) | Item::Flow(_) => hash(key),
             _ => hash(&(key, serde_json::to_string(item).unwrap_or_default())),
         })
         .collect();
@@ -116,6 +114,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::flow::Flow;
     use crate::graph::{Metadata, Node};
     use crate::gremlin::Answer;
     use crate::time::Timestamp;
@@ -155,6 +154,13 @@ mod tests {
         assert_eq!(values(&[1, 2]), values(&[2, 1]));
         assert_ne!(values(&[1, 2]), values(&[1, 3]));
         assert_ne!(values(&[1, 1]), values(&[1]));
+
+        let group = |uuid: &str| {
+            let flows = vec![Flow::default().with_uuid(uuid)];
+            fingerprint_of(Answer::Groups(vec![("k".into(), flows)]))
+        };
+        assert_eq!(group("f1"), group("f1"));
+        assert_ne!(group("f1"), group("f2"), "a group has another content");
 
         let count = |count| fingerprint_of(Answer::Number(count));
         assert!(count(0).is_some(), "a count is never empty");

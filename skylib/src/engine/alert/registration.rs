@@ -1,14 +1,17 @@
 //! `Registration`: an active alert.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::outcome::{Outcome, Reason};
 use crate::api::AlertSpec;
+use crate::back_off::BackOff;
 use crate::engine::live::LiveEvent;
 use crate::engine::monotonic;
 use crate::go_duration;
+use crate::gremlin::Query;
 use crate::gremlin::live::AnswerReplica;
-use crate::gremlin::{Query, QueryError};
 
 /// Active alert, since its creation or last change.
 pub(super) struct Registration {
@@ -21,10 +24,24 @@ pub(super) struct Registration {
     earliest: Instant,
     /// Whether an evaluation runs on another thread.
     pub(super) is_running: bool,
+    /// Cancels the evaluation when the registration ends.
+    pub(super) cancel: Cancel,
     /// Hash of the result for which the alert last fired; `None` if the alert is armed.
     pub(super) last: Option<u64>,
     /// Error message of the last evaluation; a repeated message is not logged.
     problem: Option<String>,
+    /// Pauses before the live query is opened again after it has ended.
+    back_off: BackOff,
+}
+
+/// Flag that is set when its owner is dropped.
+#[derive(Default)]
+pub(super) struct Cancel(pub(super) Arc<AtomicBool>);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Method of evaluation of an expression.
@@ -62,14 +79,16 @@ impl Registration {
         };
         let now = monotonic::now();
         Self {
-            due: (!matches!(watch, Watch::Live { .. })).then_some(now),
+            due: Some(now),
             earliest: now,
             spec,
             number,
             watch,
             is_running: false,
+            cancel: Cancel::default(),
             last: None,
             problem: None,
+            back_off: BackOff::new(FIRST_PAUSE, MAX_PAUSE),
         }
     }
 
@@ -93,7 +112,7 @@ impl Registration {
         }
     }
 
-    /// Begins an evaluation, and sets the time of the next evaluation.
+    /// Begins an evaluation, and sets the time of the next evaluation. Live queries need none.
     pub(super) fn begin(&mut self, now: Instant) {
         self.earliest = now + INTERVAL;
         self.due = self.period().map(|period| now + period.max(MIN_PERIOD));
@@ -101,9 +120,17 @@ impl Registration {
 
     /// Delays the next evaluation, so that long evaluations occupy the thread for at most a tenth
     /// of the time.
-    pub(super) fn rest_after(&mut self, run_time: Duration) {
-        let rested = monotonic::now() + run_time.saturating_mul(10);
-        self.due = self.due.map(|due| due.max(rested));
+    pub(super) fn delay_next(&mut self, run_time: Duration) {
+        let earliest = monotonic::now() + run_time.saturating_mul(10);
+        self.due = self.due.map(|due| due.max(earliest));
+    }
+
+    /// Schedules the next attempt to open the live query, which has ended or could not be opened.
+    pub(super) fn reopen_later(&mut self) {
+        if let Watch::Live { replica, .. } = &mut self.watch {
+            *replica = AnswerReplica::default();
+        }
+        self.due = Some(monotonic::now() + self.back_off.next(self.number));
     }
 
     /// Applies an event of the live query. Returns the new outcome.
@@ -114,9 +141,13 @@ impl Registration {
         Some(match event {
             LiveEvent::Update(update) => {
                 replica.apply(&update);
+                self.back_off.reset();
                 Outcome::of_live(replica)
             }
-            LiveEvent::Ended(error) => Outcome::Failed(ended(&error)),
+            LiveEvent::Ended(error) => {
+                self.reopen_later();
+                Outcome::Failed(error.to_string())
+            }
         })
     }
 
@@ -143,11 +174,62 @@ impl Registration {
     }
 }
 
-fn ended(error: &QueryError) -> String {
-    format!("{error}; change the alert or create it again to restart it")
-}
-
 /// Minimum time between two evaluations after changes of the graph.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Minimum period of an evaluation.
 const MIN_PERIOD: Duration = Duration::from_millis(10);
+/// Time until a live query that has ended is opened again, and its maximum after repeated failures.
+const FIRST_PAUSE: Duration = if cfg!(test) {
+    Duration::from_millis(20)
+} else {
+    Duration::from_secs(1)
+};
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gremlin::Answer;
+    use crate::gremlin::QueryError;
+    use crate::gremlin::live::Update;
+
+    #[test]
+    fn a_live_query_that_has_ended_is_opened_again_after_growing_pauses() {
+        let mut registration = Registration::new(AlertSpec::new("G.V()"), 1);
+        let now = monotonic::now();
+        assert!(registration.next_time().is_some_and(|time| time <= now));
+        registration.begin(now);
+        assert_eq!(registration.next_time(), None, "the query is open");
+        let mut end = || {
+            let ended = LiveEvent::Ended(QueryError::limit("too much"));
+            let outcome = registration.apply(ended);
+            assert!(matches!(outcome, Some(Outcome::Failed(_))));
+            let pause = registration.next_time().unwrap() - monotonic::now();
+            registration.begin(monotonic::now());
+            pause
+        };
+        let first = end();
+        assert!(first <= FIRST_PAUSE);
+        let last = std::iter::repeat_with(&mut end).take(20).last().unwrap();
+        assert!(last > 100 * FIRST_PAUSE && last <= MAX_PAUSE, "{last:?}");
+        let answer = Answer::Number(1);
+        let update = Update::Answer {
+            answer,
+            sequence: 1,
+        };
+        registration.apply(LiveEvent::Update(update));
+        let ended = LiveEvent::Ended(QueryError::limit("too much"));
+        registration.apply(ended);
+        let pause = registration.next_time().unwrap() - monotonic::now();
+        assert!(pause <= FIRST_PAUSE, "a success ends the series");
+    }
+
+    #[test]
+    fn the_end_of_a_registration_cancels_its_evaluation() {
+        let registration = Registration::new(AlertSpec::new("1"), 1);
+        let is_canceled = Arc::clone(&registration.cancel.0);
+        assert!(!is_canceled.load(Ordering::Relaxed));
+        drop(registration);
+        assert!(is_canceled.load(Ordering::Relaxed));
+    }
+}

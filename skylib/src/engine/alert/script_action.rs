@@ -1,6 +1,6 @@
 //! Scripts of alerts: programs on this host, with limits on time and output.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,12 +8,13 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::engine::monotonic;
 
 /// Runs a program with JSON on its standard input. At most [`MAX_OUTPUT`] bytes of its output are
-/// logged. After [`TIMEOUT`], the program and its children are killed.
+/// logged. After [`TIMEOUT`], the program and its children are killed; children that keep its input
+/// or output open are killed [`OUTPUT_TIMEOUT`] after its end.
 ///
 /// COMPAT: the rest of the URL is the path. The program receives no arguments, and the path is not
 /// interpreted by a shell. The program runs as the user of the daemon, in the same working
@@ -26,8 +27,8 @@ pub(super) fn run(alert: &str, path: &Path, json: &Bytes) -> Result<(), String> 
 }
 
 fn run_within(alert: &str, path: &Path, json: &Bytes, timeout: Duration) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("cannot run {}: {error}", path.display());
-    let (mut output, writer) = std::io::pipe().map_err(failed)?;
+    let failed = |error: io::Error| format!("cannot run {}: {error}", path.display());
+    let (mut output, writer) = io::pipe().map_err(failed)?;
     let mut command = Command::new(path);
     command
         .stdin(Stdio::piped())
@@ -37,13 +38,17 @@ fn run_within(alert: &str, path: &Path, json: &Bytes, timeout: Duration) -> Resu
     let mut child = command.spawn().map_err(failed)?;
     // Drop the write ends of the pipe, so that the output ends when the program exits.
     drop(command);
-    if let Some(mut stdin) = child.stdin.take() {
-        let json = json.clone();
-        // A program that does not read its input must not block the caller; the write ends when the
-        // program ends.
-        spawn("alert-script-input", move || drop(stdin.write_all(&json)));
-    }
+    // Disconnected when both threads have ended.
     let (send, ended) = mpsc::channel();
+    if let Some(mut stdin) = child.stdin.take() {
+        let (json, until_end) = (json.clone(), send.clone());
+        // A program that does not read its input must not block the caller; the write ends when the
+        // program and its children end.
+        spawn("alert-script-input", move || {
+            stdin.write_all(&json).ok();
+            drop((stdin, until_end));
+        });
+    }
     spawn("alert-script-output", move || {
         let mut text = Vec::new();
         let mut chunk = [0; 4096];
@@ -71,37 +76,57 @@ fn run_within(alert: &str, path: &Path, json: &Bytes, timeout: Duration) -> Resu
     }
 }
 
-/// Waits for the end of a program and its output. At the timeout, kills the program and returns no
-/// status.
+/// Waits for the end of a program and of its input and output. At the timeout, kills the program and
+/// returns no status.
 fn wait(
     child: &mut Child,
     output: &mpsc::Receiver<Vec<u8>>,
     timeout: Duration,
-) -> std::io::Result<(Option<ExitStatus>, Vec<u8>)> {
-    let deadline = monotonic::now() + timeout;
-    let mut text = None;
+) -> io::Result<(Option<ExitStatus>, Vec<u8>)> {
+    let mut deadline = monotonic::now() + timeout;
+    let (mut text, mut has_ended, mut was_killed) = (None, false, false);
     loop {
-        if let Some(status) = child.try_wait()? {
-            // Remaining children of the program may keep the pipe open.
-            let text = text.or_else(|| output.recv_timeout(OUTPUT_TIMEOUT).ok());
-            return Ok((Some(status), text.unwrap_or_default()));
+        match output.recv_timeout(POLL) {
+            Ok(all) => text = Some(all),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            // No event wakes this thread when the program ends.
+            Err(mpsc::RecvTimeoutError::Disconnected) if has_ended => break,
+            Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::park_timeout(POLL),
         }
-        if monotonic::now() >= deadline {
-            // The program has not been waited for, so that its process ID is still valid.
-            if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
-                kill_process_group(group, Signal::KILL)?;
-            }
+        if !has_ended && is_over(child)? {
+            has_ended = true;
+            deadline = deadline.min(monotonic::now() + OUTPUT_TIMEOUT);
+        }
+        if monotonic::now() < deadline {
+            continue;
+        }
+        if was_killed {
+            // A child in another process group keeps the output open.
+            break;
+        }
+        // The program has not been waited for, so that its process ID is still valid.
+        if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
+            kill_process_group(group, Signal::KILL)?;
+        }
+        if !has_ended {
             child.wait()?;
             let text = text.or_else(|| output.recv_timeout(OUTPUT_TIMEOUT).ok());
             return Ok((None, text.unwrap_or_default()));
         }
-        match output.recv_timeout(POLL) {
-            Ok(all) => text = Some(all),
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-            // The output has ended before the program; no event wakes this thread.
-            Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::park_timeout(POLL),
-        }
+        was_killed = true;
+        deadline = monotonic::now() + OUTPUT_TIMEOUT;
     }
+    Ok((Some(child.wait()?), text.unwrap_or_default()))
+}
+
+/// Returns whether a program has ended, without waiting for it: until then, no other process can have
+/// its ID.
+fn is_over(child: &Child) -> io::Result<bool> {
+    let Some(id) = Pid::from_raw(child.id().cast_signed()) else {
+        return Ok(true);
+    };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(id), options)?.is_some())
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
@@ -113,7 +138,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
 
 /// Maximum duration of a script.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum time to wait for the rest of the output after the end of a script.
+/// Maximum time to wait for the end of a script's input and output after the end of the script.
 const OUTPUT_TIMEOUT: Duration = Duration::from_millis(100);
 /// Interval at which a script is checked for its end.
 const POLL: Duration = Duration::from_millis(20);
@@ -154,6 +179,35 @@ mod tests {
         let error = run_within("a", &path, &large, Duration::from_millis(100)).unwrap_err();
         assert!(error.contains("was killed"), "{error}");
         assert!(began.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn children_that_keep_the_output_open_end_with_the_program() {
+        let path = program(
+            "leaves",
+            "sleep 1000 & echo $! > \"$0.pid\"; echo out; exit 3",
+        );
+        let json = Bytes::from_static(b"{}");
+        let error = run("a", &path, &json).unwrap_err();
+        assert!(error.ends_with("exit status: 3"), "{error}");
+        let id = std::fs::read_to_string(format!("{}.pid", path.display())).unwrap();
+        let stat = format!("/proc/{}/stat", id.trim());
+        let began = monotonic::now();
+        // A zombie until its new parent has waited for it.
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
+            assert!(began.elapsed() < Duration::from_secs(10), "the child runs");
+            std::thread::sleep(POLL);
+        }
+    }
+
+    #[test]
+    fn children_that_keep_nothing_open_survive() {
+        let text = "sleep 1000 > /dev/null 2>&1 < /dev/null & echo $! > \"$0.pid\"";
+        let path = program("starts", text);
+        run("a", &path, &Bytes::from_static(b"{}")).unwrap();
+        let id = std::fs::read_to_string(format!("{}.pid", path.display())).unwrap();
+        let id = Pid::from_raw(id.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(id, Signal::KILL).unwrap();
     }
 
     #[test]

@@ -273,6 +273,43 @@ fn javascript_fires_for_true_values() {
 
 #[cfg(feature = "scripting")]
 #[test]
+fn the_error_of_an_expression_is_part_of_the_resource() {
+    let fixture = Fixture::new();
+    let id = fixture.alert("nosuch", "", "http://x");
+    let error = || fixture.engine.alerts().get(&id).unwrap().error.clone();
+    let start = monotonic::now();
+    while error().is_empty() {
+        assert!(monotonic::now() - start < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(error().contains("nosuch"), "{}", error());
+    let listed = fixture.engine.alerts().all().unwrap();
+    assert_eq!(listed[0].error, error());
+    let patch = r#"[{"op":"add","path":"/Expression","value":"7"}]"#;
+    fixture.engine.alerts().patch(&id, patch).unwrap();
+    assert_eq!(fixture.reason(), json!(7));
+    assert_eq!(error(), "");
+}
+
+#[cfg(feature = "scripting")]
+#[test]
+fn an_alert_that_is_changed_often_is_evaluated_in_the_end() {
+    let fixture = Fixture::new();
+    let id = fixture.alert("while (true) {}", "graph", "http://x");
+    for number in 0..200 {
+        let patch = format!(
+            r#"[{{"op":"add","path":"/Expression","value":"var t = {number}; while (true) {{}}"}}]"#
+        );
+        fixture.engine.alerts().patch(&id, &patch).unwrap();
+    }
+    // Canceled evaluations end at once: two threads would need 500 s for the time limits of all.
+    let patch = r#"[{"op":"add","path":"/Expression","value":"8"}]"#;
+    fixture.engine.alerts().patch(&id, patch).unwrap();
+    assert_eq!(fixture.reason(), json!(8));
+}
+
+#[cfg(feature = "scripting")]
+#[test]
 fn javascript_is_evaluated_after_changes_of_the_graph() {
     let fixture = Fixture::new();
     let more_than_one = "client.G.V().Has('kind', 'j').Count().result() > 1";

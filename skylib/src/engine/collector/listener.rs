@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 
 use super::nodes::ExporterNodes;
 use super::options::CollectorOptions;
+use crate::back_off::BackOff;
 use crate::engine::flow::{FlowHub, udp_receive_drops};
+use crate::engine::monotonic;
 use crate::engine::query::QueryRunner;
 use crate::export::{
     Export, ExportCounters, FlowRecord, FlowSample, Intake, IntakeLimits, IntakeStats, RecordOrigin,
@@ -24,8 +26,10 @@ use crate::time::{Clock, Timestamp};
 pub struct CollectorStatus {
     /// Address of the socket, such as `0.0.0.0:2055`.
     pub listen: String,
-    /// Reason why the collector does not run; `None` while it runs.
+    /// Reason why the collector does not receive; `None` while it receives. It tries again.
     pub error: Option<String>,
+    /// Number of failed attempts to open the socket or to receive.
+    pub failures: u64,
     /// Number of datagrams of senders that are not allowed.
     pub not_allowed: u64,
     /// Number of datagrams that were longer than the buffer and were cut.
@@ -60,6 +64,8 @@ struct Reader<'c> {
     nodes: ExporterNodes,
     /// Flows to be sent at the next tick.
     flows: Vec<Flow>,
+    /// Time of the last tick.
+    ticked: Timestamp,
 }
 
 impl Collector {
@@ -97,30 +103,53 @@ impl Collector {
 
     /// Receives datagrams until [`Collector::stop`] is called; the body of a thread.
     pub(in crate::engine) fn run(&self) {
-        let socket = match self.open() {
-            Ok(socket) => socket,
-            Err(error) => {
-                let error = format!(
-                    "cannot receive flow exports at {}: {error}",
-                    self.options.listen
-                );
-                tracing::error!("{error}");
-                self.status.lock().error = Some(error);
-                return;
-            }
-        };
-        if let Ok(address) = socket.local_addr() {
-            self.status.lock().listen = address.to_string();
-            tracing::info!(%address, "receiving flow exports");
-        }
         let mut reader = Reader {
             collector: self,
             intake: Intake::new(IntakeLimits::default()),
             table: ExportTable::new(self.table_options()),
             nodes: ExporterNodes::new(&self.queries, &self.host),
             flows: Vec::new(),
+            ticked: self.clock.now(),
         };
-        reader.receive(&socket);
+        let mut back_off = BackOff::new(FIRST_PAUSE, MAX_PAUSE);
+        while !self.is_stopping() {
+            let result = self.open().and_then(|socket| {
+                self.set_open(&socket);
+                reader.receive(&socket, &mut back_off)
+            });
+            if let Err(error) = result {
+                self.set_failed(&error);
+                reader.pause(back_off.next(0));
+            }
+        }
+        reader.end();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn set_open(&self, socket: &UdpSocket) {
+        let mut status = self.status.lock();
+        status.error = None;
+        if let Ok(address) = socket.local_addr() {
+            status.listen = address.to_string();
+            tracing::info!(%address, "receiving flow exports");
+        }
+    }
+
+    /// Records a failure, and logs it if it is the first since flow exports were received.
+    fn set_failed(&self, error: &io::Error) {
+        let text = format!(
+            "cannot receive flow exports at {}: {error}; retrying",
+            self.options.listen
+        );
+        let mut status = self.status.lock();
+        status.failures += 1;
+        if status.error.as_ref() != Some(&text) {
+            tracing::error!("{text}");
+        }
+        status.error = Some(text);
     }
 
     fn table_options(&self) -> ExportTableOptions {
@@ -150,25 +179,45 @@ impl Collector {
 }
 
 impl Reader<'_> {
-    fn receive(&mut self, socket: &UdpSocket) {
+    /// Receives datagrams until the collector is stopped.
+    ///
+    /// # Errors
+    /// Returns the error with which receiving failed.
+    fn receive(&mut self, socket: &UdpSocket, back_off: &mut BackOff) -> io::Result<()> {
         let mut buffer = vec![0; MAX_DATAGRAM + 1];
-        let mut ticked = self.collector.clock.now();
-        while !self.collector.stopping.load(Ordering::Relaxed) {
+        while !self.collector.is_stopping() {
             match socket.recv_from(&mut buffer) {
-                Ok((length, from)) => self.datagram(&buffer[..length], from),
-                Err(error) if is_harmless(&error) => {}
-                Err(error) => {
-                    tracing::error!(%error, "the collector cannot receive any more");
-                    self.collector.status.lock().error = Some(error.to_string());
-                    break;
+                Ok((length, from)) => {
+                    back_off.reset();
+                    self.datagram(&buffer[..length], from);
                 }
+                Err(error) if can_continue(&error) => {}
+                Err(error) => return Err(error),
             }
-            let now = self.collector.clock.now();
-            if now.duration_since(ticked) >= TICK || now < ticked {
-                ticked = now;
-                self.tick(socket, now);
-            }
+            self.tick_if_due(Some(socket));
         }
+        Ok(())
+    }
+
+    /// Waits until the next attempt to receive; flows of earlier datagrams are still sent.
+    fn pause(&mut self, pause: Duration) {
+        let until = monotonic::now() + pause;
+        while monotonic::now() < until && !self.collector.is_stopping() {
+            std::thread::park_timeout(WAIT.min(until - monotonic::now()));
+            self.tick_if_due(None);
+        }
+    }
+
+    fn tick_if_due(&mut self, socket: Option<&UdpSocket>) {
+        let now = self.collector.clock.now();
+        if now.duration_since(self.ticked) >= TICK || now < self.ticked {
+            self.ticked = now;
+            self.tick(socket, now);
+        }
+    }
+
+    /// Sends the flows of the table and deletes the nodes of exporters.
+    fn end(mut self) {
         self.table.flush(&mut self.flows);
         self.send();
         self.nodes.delete();
@@ -181,6 +230,7 @@ impl Reader<'_> {
             table,
             nodes,
             flows,
+            ..
         } = self;
         let options = &collector.options;
         if !options.allows(from.ip()) {
@@ -218,7 +268,7 @@ impl Reader<'_> {
     }
 
     /// Sends flows and publishes nodes and counters.
-    fn tick(&mut self, socket: &UdpSocket, now: Timestamp) {
+    fn tick(&mut self, socket: Option<&UdpSocket>, now: Timestamp) {
         self.intake.expire(now);
         self.table.tick(now, &mut self.flows);
         self.send();
@@ -229,7 +279,9 @@ impl Reader<'_> {
         status.intake = self.intake.stats();
         status.waiting_sets = self.intake.waiting_sets() as u64;
         status.flows = self.table.stats();
-        status.kernel_dropped = udp_receive_drops(socket).unwrap_or(0);
+        if let Some(dropped) = socket.and_then(udp_receive_drops) {
+            status.kernel_dropped = dropped;
+        }
     }
 
     fn send(&mut self) {
@@ -305,9 +357,9 @@ fn record_of(sample: &FlowSample<'_>) -> FlowRecord<'static> {
     }
 }
 
-/// Returns whether receiving can continue: nothing arrived in time, or an ICMP error for a datagram
-/// of another socket on this port.
-fn is_harmless(error: &io::Error) -> bool {
+/// Returns whether receiving can continue at once: nothing arrived in time, a signal interrupted the
+/// call, or an ICMP error arrived for a datagram of another socket on this port.
+fn can_continue(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock
@@ -321,5 +373,8 @@ fn is_harmless(error: &io::Error) -> bool {
 const MAX_DATAGRAM: usize = 9_216;
 /// Interval at which flows are sent and nodes are updated.
 const TICK: Duration = Duration::from_secs(1);
+/// Time after the first failure to receive, and maximum time between two attempts.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Maximum time that the thread waits for a datagram.
 const WAIT: Duration = Duration::from_millis(200);

@@ -311,7 +311,7 @@ impl ExporterNodes {
         self.graph.read(&mut |graph| {
             found = graph
                 .edges_of(host, Direction::Out)
-                .filter(|(edge, _)| is_ownership(edge))
+                .filter(|(edge, _)| edge.is_ownership())
                 .find(|(_, node)| {
                     let known = node.metadata.get("IfIndex").and_then(Value::to_int);
                     known == Some(i64::from(index))
@@ -329,7 +329,7 @@ impl ExporterNodes {
                 return;
             }
             if let Some(owner) = owner {
-                let metadata = Metadata::from_iter([("RelationType", "ownership")]);
+                let metadata = Metadata::from_iter([("RelationType", Edge::OWNERSHIP)]);
                 let edge = Edge::between(owner.clone(), id, metadata, now);
                 graph.add_edge(edge.with_origin(self.origin.clone())).ok();
             }
@@ -424,14 +424,10 @@ impl Interface {
     }
 }
 
-fn is_ownership(edge: &Edge) -> bool {
-    edge.metadata.get("RelationType").and_then(Value::as_text) == Some("ownership")
-}
-
 /// Returns the owner of a node.
 fn owner_of(graph: &Graph, node: &NodeId) -> Option<NodeId> {
     let mut edges = graph.edges_of(node, Direction::In);
-    let (_, owner) = edges.find(|(edge, _)| is_ownership(edge))?;
+    let (_, owner) = edges.find(|(edge, _)| edge.is_ownership())?;
     Some(owner.id.clone())
 }
 

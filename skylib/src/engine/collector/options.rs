@@ -70,7 +70,7 @@ impl CollectorOptions {
     pub fn allows(&self, sender: IpAddr) -> bool {
         let sender = sender.to_canonical();
         match &self.allow {
-            None => is_near(sender),
+            None => is_local_network(sender),
             Some(networks) => networks.iter().any(|network| match (network, sender) {
                 (AllowedNetwork::V4(network), IpAddr::V4(sender)) => network.contains(sender),
                 (AllowedNetwork::V6(network), IpAddr::V6(sender)) => network.contains(sender),
@@ -85,8 +85,8 @@ impl CollectorOptions {
     }
 }
 
-/// Returns whether an address is private, link-local, or that of the same host.
-fn is_near(address: IpAddr) -> bool {
+/// Returns whether an address is private (RFC 1918, RFC 4193), link-local, or that of the same host.
+fn is_local_network(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
         IpAddr::V6(v6) => {

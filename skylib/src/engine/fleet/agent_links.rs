@@ -343,11 +343,11 @@ pub(crate) struct PendingReply {
 
 /// State of a pending reply after a wait.
 #[derive(Debug)]
-pub(crate) enum Waited {
+pub(crate) enum Wait {
     /// The agent replied.
     Reply(Box<Message>),
-    /// No reply yet.
-    Nothing,
+    /// No reply has arrived yet.
+    TimedOut,
     /// The connection of the agent has ended.
     Lost,
 }
@@ -365,11 +365,11 @@ impl PendingReply {
     }
 
     /// Waits for the reply for at most `timeout`.
-    pub(crate) fn wait(&self, timeout: Duration) -> Waited {
+    pub(crate) fn wait(&self, timeout: Duration) -> Wait {
         match self.receiver.recv_timeout(timeout) {
-            Ok(message) => Waited::Reply(Box::new(message)),
-            Err(RecvTimeoutError::Timeout) => Waited::Nothing,
-            Err(RecvTimeoutError::Disconnected) => Waited::Lost,
+            Ok(message) => Wait::Reply(Box::new(message)),
+            Err(RecvTimeoutError::Timeout) => Wait::TimedOut,
+            Err(RecvTimeoutError::Disconnected) => Wait::Lost,
         }
     }
 }
@@ -421,16 +421,16 @@ mod tests {
         assert!(links.request("a", query).is_none(), "not connected");
         let connection = links.connect("a", Encoding::Json);
         let pending = links.request("a", query).unwrap();
-        assert!(matches!(pending.wait(Duration::ZERO), Waited::Nothing));
+        assert!(matches!(pending.wait(Duration::ZERO), Wait::TimedOut));
         assert_eq!(connection.receive(&reply("other")), Ok(true));
-        assert!(matches!(pending.wait(Duration::ZERO), Waited::Nothing));
+        assert!(matches!(pending.wait(Duration::ZERO), Wait::TimedOut));
         assert_eq!(connection.receive(&reply(&pending.uuid)), Ok(true));
-        assert!(matches!(pending.wait(Duration::ZERO), Waited::Reply(_)));
+        assert!(matches!(pending.wait(Duration::ZERO), Wait::Reply(_)));
         let pending = links.request("a", query).unwrap();
         links.count_unanswered(&pending);
         assert_eq!(links.status().silent, ["a"]);
         drop(connection);
-        assert!(matches!(pending.wait(Duration::ZERO), Waited::Lost));
+        assert!(matches!(pending.wait(Duration::ZERO), Wait::Lost));
         assert_eq!(links.status().connected, 0);
     }
 

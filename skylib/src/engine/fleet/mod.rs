@@ -14,5 +14,5 @@ mod task_server;
 
 pub use agent_links::{AgentConnection, AgentLinkStatus, AgentLinks};
 
-pub(super) use agent_links::{AgentObserver, PendingReply, Waited};
+pub(super) use agent_links::{AgentObserver, PendingReply, Wait};
 pub(super) use task_server::TaskServer;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::fleet::{AgentLinks, PendingReply, Waited};
+use crate::engine::fleet::{AgentLinks, PendingReply, Wait};
 use crate::engine::graph::SharedGraph;
 use crate::engine::monotonic;
 use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet};
@@ -178,11 +178,11 @@ fn wait(
     loop {
         let left = deadline.saturating_duration_since(monotonic::now());
         match pending.wait(left.min(POLL_INTERVAL)) {
-            Waited::Reply(message) => {
+            Wait::Reply(message) => {
                 return Ok(decode_table_result(&message.object).map_err(|error| error.to_string()));
             }
-            Waited::Lost => return Ok(Err("the connection of the agent ended".to_owned())),
-            Waited::Nothing => {}
+            Wait::Lost => return Ok(Err("the connection of the agent ended".to_owned())),
+            Wait::TimedOut => {}
         }
         if is_interrupted() {
             return Err(FlowQueryError::Interrupted);
@@ -206,7 +206,7 @@ const CHUNK: usize = 256;
 mod tests {
     use super::*;
     use crate::graph::{Metadata, Node, Origin};
-    use crate::proto::{Encoding, Message, Object, table_result};
+    use crate::proto::{Encoding, Message, Object, table_failure, table_result};
     use crate::time::{ManualClock, Timestamp};
 
     fn tables() -> AgentTables {
@@ -285,9 +285,13 @@ mod tests {
             Message::new("Flow", "TableResult", Object::Json("[]".into())).with_uuid(uuid)
         });
         b.receive(&garbage).unwrap();
+        let failure = answer(&asked, 0, |uuid| table_failure(Encoding::Protobuf, uuid));
+        a.receive(&failure).unwrap();
         drop(a);
         let (flows, warnings) = collected(&tables, asked, &query);
         assert_eq!((flows.len(), warnings.len()), (0, 2), "{warnings:?}");
+        let is_failure = |warning: &String| warning.contains("agent a") && warning.contains("500");
+        assert!(warnings.iter().any(is_failure), "{warnings:?}");
         assert_eq!(tables.links.status().answers_invalid, 2);
     }
 

@@ -17,9 +17,8 @@ pub(in crate::engine) fn namespace_of(graph: &Graph, id: &NodeId, own: &str) -> 
         let owner = graph
             .edges_of(&id, Direction::In)
             .find_map(|(edge, owner)| {
-                let relation = edge.metadata.get("RelationType").and_then(Value::as_text);
                 let is_own = &*edge.origin == own && &*owner.origin == own;
-                (is_own && relation == Some("ownership")).then_some(owner)
+                (is_own && edge.is_ownership()).then_some(owner)
             })?;
         let text = |key: &str| owner.metadata.get(key).and_then(Value::as_text);
         if text("Type") == Some("netns") {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -52,6 +52,8 @@ pub(super) struct ClientState {
     filled: Notify,
     /// Wakes threads that wait for an event.
     filled_for_threads: Condvar,
+    /// Called when an event is available; see [`LiveClient::call_when_filled`].
+    filled_callback: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 #[derive(Default)]
@@ -107,6 +109,7 @@ impl LiveClient {
             slots: Mutex::default(),
             filled: Notify::new(),
             filled_for_threads: Condvar::new(),
+            filled_callback: OnceLock::new(),
         });
         hub.add_client(&client);
         Self(client)
@@ -198,6 +201,12 @@ impl LiveClient {
         }
     }
 
+    /// Calls a function whenever an event is available, so that a thread that also waits for other
+    /// work need not wait here. The function must not block; only the first call has an effect.
+    pub(in crate::engine) fn call_when_filled(&self, callback: impl Fn() + Send + Sync + 'static) {
+        self.0.filled_callback.set(Box::new(callback)).ok();
+    }
+
     /// Returns the number of queries, including those in their first run.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -256,6 +265,9 @@ impl ClientState {
         drop(self.slots.lock());
         self.filled.notify_one();
         self.filled_for_threads.notify_all();
+        if let Some(callback) = self.filled_callback.get() {
+            callback();
+        }
     }
 }
 

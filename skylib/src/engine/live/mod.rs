@@ -424,11 +424,6 @@ impl LiveHub {
         }
     }
 
-    /// Returns whether [`LiveHub::stop`] was called.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::Relaxed)
-    }
-
     /// Ends the live thread and all waits of clients.
     pub(crate) fn stop(&self) {
         let _inbox = self.inbox.lock();

@@ -251,7 +251,14 @@ fn delete_node(graph: &mut Graph, elements: &mut PeerElements, id: &NodeId, now:
     edges.iter().for_each(|edge| elements.remove_edge(edge));
     elements.remove_node(id);
     // Missing nodes are deleted already.
-    drop(graph.delete_node(id, now));
+    graph.delete_node(id, now).ok();
+}
+
+/// Deletes an edge that a peer has sent.
+fn delete_edge(graph: &mut Graph, elements: &mut PeerElements, id: &EdgeId, now: Timestamp) {
+    elements.remove_edge(id);
+    // The edge was deleted before, with one of its nodes.
+    graph.delete_edge(id, now).ok();
 }
 
 impl fmt::Debug for Replication {
@@ -271,130 +278,208 @@ pub struct PeerConnection {
     is_outgoing: bool,
 }
 
+/// Effect of the changes of a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Reasons of rejected changes.
+    pub rejected: Vec<String>,
+    /// Whether an update had no content, so that only the whole graph of the peer contains it.
+    pub lacks_content: bool,
+}
+
 impl PeerConnection {
     /// Applies changes of the peer in one transaction; they are not persistent, because the peer
-    /// stores them. Returns the reasons of rejected changes.
-    pub fn apply(&self, changes: Vec<GraphMessage>) -> Vec<String> {
+    /// stores them.
+    pub fn apply(&self, changes: Vec<GraphMessage>) -> Applied {
         self.replication
             .graph
             .update_as(Some(self.author), |graph, now| {
                 let mut state = self.replication.state.lock();
-                let mut apply = |change| self.apply_one(change, graph, &mut state.elements, now);
-                changes
-                    .into_iter()
-                    .filter_map(|change| apply(change).err())
-                    .collect()
+                let mut target = Target {
+                    peer: self,
+                    graph,
+                    state: &mut state,
+                    now,
+                };
+                let mut applied = Applied::default();
+                for change in changes {
+                    applied.lacks_content |= target.lacks_content(&change);
+                    applied.rejected.extend(target.apply(change).err());
+                }
+                applied
             })
     }
+}
 
-    fn apply_one(
-        &self,
-        change: GraphMessage,
-        graph: &mut Graph,
-        elements: &mut PeerElements,
-        now: Timestamp,
-    ) -> Result<(), String> {
-        if let Some(origin) = change.deleted_origin(graph)
-            && self.replication.is_owner_here(&origin)
-        {
-            return Err(format!(
-                "elements of {origin} belong to a writer of this analyzer"
-            ));
+/// Graph to which the changes of a peer are applied.
+struct Target<'a> {
+    peer: &'a PeerConnection,
+    graph: &'a mut Graph,
+    state: &'a mut State,
+    now: Timestamp,
+}
+
+impl Target<'_> {
+    fn apply(&mut self, change: GraphMessage) -> Result<(), String> {
+        if let Some(violation) = self.violation(&change) {
+            return Err(violation);
         }
+        let (now, elements) = (self.now, &mut self.state.elements);
         let result = match change {
             GraphMessage::Sync { nodes, edges } => {
-                self.sync(nodes, edges, graph, elements, now);
+                self.sync(nodes, edges);
                 Ok(())
             }
-            GraphMessage::NodeAdded(node) => self.add_node(node, graph, elements, now),
-            GraphMessage::EdgeAdded(edge) => self.add_edge(edge, graph, elements, now),
+            GraphMessage::NodeAdded(node) => self.add_node(node),
+            GraphMessage::EdgeAdded(edge) => self.add_edge(edge),
             GraphMessage::NodeDeleted(node) => {
-                delete_node(graph, elements, &node.id, node.deleted_at.unwrap_or(now));
+                let deleted_at = node.deleted_at.unwrap_or(now);
+                delete_node(self.graph, elements, &node.id, deleted_at);
                 Ok(())
             }
             GraphMessage::EdgeDeleted(edge) => {
-                elements.remove_edge(&edge.id);
-                // Deleted with one of its nodes before.
-                drop(graph.delete_edge(&edge.id, edge.deleted_at.unwrap_or(now)));
+                let deleted_at = edge.deleted_at.unwrap_or(now);
+                delete_edge(self.graph, elements, &edge.id, deleted_at);
                 Ok(())
             }
             // COMPAT: Skydive sends whole-metadata updates without content. Without the new
             // revision, a later complete update still applies.
             GraphMessage::NodePartiallyUpdated(update) if update.ops.is_empty() => Ok(()),
             GraphMessage::EdgePartiallyUpdated(update) if update.ops.is_empty() => Ok(()),
-            update => update.apply(graph, "", now),
+            update => update.apply(self.graph, "", now),
         };
         result.map_err(|error| error.to_string())
     }
 
+    /// Returns the reason why a peer may not make a change; `None` if it may. The elements of a
+    /// writer of this analyzer can only be deleted by that writer, and so can the metadata keys be
+    /// changed that captures read.
+    fn violation(&self, change: &GraphMessage) -> Option<String> {
+        let origin = change.target_origin(self.graph)?;
+        if !self.is_owner_here(&origin) {
+            return None;
+        }
+        if change.deleted_origin(self.graph).is_some() {
+            return Some(format!(
+                "elements of {origin} belong to a writer of this analyzer"
+            ));
+        }
+        let key = change.changed_protected_key(self.graph, &origin)?;
+        Some(format!(
+            "the metadata key {key} can only be changed by {origin}, a writer of this analyzer"
+        ))
+    }
+
+    /// Returns whether a change is a newer revision of an element, without its content.
+    fn lacks_content(&self, change: &GraphMessage) -> bool {
+        match change {
+            GraphMessage::NodePartiallyUpdated(update) if update.ops.is_empty() => {
+                let held = self.graph.node(&update.id);
+                held.is_some_and(|held| held.revision < update.revision)
+            }
+            GraphMessage::EdgePartiallyUpdated(update) if update.ops.is_empty() => {
+                let held = self.graph.edge(&update.id);
+                held.is_some_and(|held| held.revision < update.revision)
+            }
+            _ => false,
+        }
+    }
+
     /// Adds the elements of the peer that are missing here, updates older copies, and deletes those
     /// that came from the peer and that it no longer has.
-    fn sync(
-        &self,
-        nodes: Vec<Node>,
-        edges: Vec<Edge>,
-        graph: &mut Graph,
-        elements: &mut PeerElements,
-        now: Timestamp,
-    ) {
+    fn sync(&mut self, nodes: Vec<Node>, edges: Vec<Edge>) {
         let node_ids: HashSet<NodeId> = nodes.iter().map(|node| node.id.clone()).collect();
         let edge_ids: HashSet<EdgeId> = edges.iter().map(|edge| edge.id.clone()).collect();
-        let (old_nodes, old_edges) = elements.missing(&self.peer, &node_ids, &edge_ids);
+        let elements = &self.state.elements;
+        let (old_nodes, old_edges) = elements.missing(&self.peer.peer, &node_ids, &edge_ids);
         for id in old_edges {
-            elements.remove_edge(&id);
-            drop(graph.delete_edge(&id, now));
+            let held = self.graph.edge(&id);
+            match held.is_some_and(|held| self.is_owner_here(&held.origin)) {
+                true => self.state.elements.remove_edge(&id),
+                false => delete_edge(self.graph, &mut self.state.elements, &id, self.now),
+            }
         }
-        old_nodes
-            .iter()
-            .for_each(|id| delete_node(graph, elements, id, now));
+        for id in old_nodes {
+            let held = self.graph.node(&id);
+            match held.is_some_and(|held| self.is_owner_here(&held.origin)) {
+                true => self.state.elements.remove_node(&id),
+                false => delete_node(self.graph, &mut self.state.elements, &id, self.now),
+            }
+        }
+        // Elements that cannot be added, for example because of a limit, are omitted.
         for node in nodes {
-            let is_known = elements.has_node(&node.id);
-            drop(match is_known {
-                true => graph.sync_node(&node).map(drop),
-                false => self.add_node(node, graph, elements, now),
-            });
+            self.add_node(node).ok();
         }
         for edge in edges {
-            let is_known = elements.has_edge(&edge.id);
-            drop(match is_known {
-                true => graph.sync_edge(&edge).map(drop),
-                false => self.add_edge(edge, graph, elements, now),
-            });
+            self.add_edge(edge).ok();
         }
     }
 
-    fn add_node(
-        &self,
-        mut node: Node,
-        graph: &mut Graph,
-        elements: &mut PeerElements,
-        now: Timestamp,
-    ) -> Result<(), GraphError> {
-        if self.replication.is_owner_here(&node.origin) || graph.node(&node.id).is_some() {
+    /// Adds a node of the peer. A copy that a peer has sent receives the newer revision; if that
+    /// peer is lost, the node belongs to this peer from now on, to which its agent has changed.
+    fn add_node(&mut self, mut node: Node) -> Result<(), GraphError> {
+        if self.is_owner_here(&node.origin) {
             return Ok(());
         }
-        node.stamp(now);
-        let id = node.id.clone();
-        graph.add_node(node)?;
-        elements.add_node(id, &self.peer, graph.sequence());
-        Ok(())
+        let Some(held) = self.graph.node(&node.id) else {
+            node.stamp(self.now);
+            let id = node.id.clone();
+            self.graph.add_node(node)?;
+            self.attribute_node(id);
+            return Ok(());
+        };
+        let source = self.state.elements.source_of_node(&node.id);
+        if source.is_none() || self.is_owner_here(&held.origin) {
+            return Ok(());
+        }
+        if self.is_lost(source) {
+            self.attribute_node(node.id.clone());
+        }
+        self.graph.sync_node(&node).map(drop)
     }
 
-    fn add_edge(
-        &self,
-        mut edge: Edge,
-        graph: &mut Graph,
-        elements: &mut PeerElements,
-        now: Timestamp,
-    ) -> Result<(), GraphError> {
-        if self.replication.is_owner_here(&edge.origin) || graph.edge(&edge.id).is_some() {
+    /// Adds an edge of the peer, as [`Target::add_node`] adds a node.
+    fn add_edge(&mut self, mut edge: Edge) -> Result<(), GraphError> {
+        if self.is_owner_here(&edge.origin) {
             return Ok(());
         }
-        edge.stamp(now);
-        let id = edge.id.clone();
-        graph.add_edge(edge)?;
-        elements.add_edge(id, &self.peer, graph.sequence());
-        Ok(())
+        let Some(held) = self.graph.edge(&edge.id) else {
+            edge.stamp(self.now);
+            let id = edge.id.clone();
+            self.graph.add_edge(edge)?;
+            self.attribute_edge(id);
+            return Ok(());
+        };
+        let source = self.state.elements.source_of_edge(&edge.id);
+        if source.is_none() || self.is_owner_here(&held.origin) {
+            return Ok(());
+        }
+        if self.is_lost(source) {
+            self.attribute_edge(edge.id.clone());
+        }
+        self.graph.sync_edge(&edge).map(drop)
+    }
+
+    fn attribute_node(&mut self, id: NodeId) {
+        let sequence = self.graph.sequence();
+        let elements = &mut self.state.elements;
+        elements.add_node(id, &self.peer.peer, sequence);
+    }
+
+    fn attribute_edge(&mut self, id: EdgeId) {
+        let sequence = self.graph.sequence();
+        let elements = &mut self.state.elements;
+        elements.add_edge(id, &self.peer.peer, sequence);
+    }
+
+    /// Returns whether a source is a peer that is not connected.
+    fn is_lost(&self, source: Option<&str>) -> bool {
+        source.is_some_and(|source| !self.state.connected.contains(source))
+    }
+
+    fn is_owner_here(&self, origin: &str) -> bool {
+        self.peer.replication.is_owner_here(origin)
     }
 }
 

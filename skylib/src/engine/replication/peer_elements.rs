@@ -22,8 +22,8 @@ pub(super) struct PeerElements {
 #[derive(Clone, Debug)]
 struct Source {
     peer: Text,
-    /// Sequence number of the graph when the element was added: events of earlier changes, which may
-    /// be processed later, do not concern it.
+    /// Sequence number of the graph when the element was added. Events with a lower number are
+    /// ignored.
     sequence: u64,
 }
 
@@ -48,16 +48,6 @@ impl PeerElements {
     /// Returns the peer from which an edge came.
     pub(super) fn source_of_edge(&self, id: &EdgeId) -> Option<&str> {
         self.edges.get(id).map(|source| source.peer.as_str())
-    }
-
-    /// Returns whether a node came from a peer.
-    pub(super) fn has_node(&self, id: &NodeId) -> bool {
-        self.nodes.contains_key(id)
-    }
-
-    /// Returns whether an edge came from a peer.
-    pub(super) fn has_edge(&self, id: &EdgeId) -> bool {
-        self.edges.contains_key(id)
     }
 
     /// Handles a change that another writer made.
@@ -162,9 +152,12 @@ mod tests {
         elements.add_node(id.clone(), &"b".into(), 10);
         elements.graph_event(&event("n"), 9);
         elements.graph_event(&event("n"), 10);
-        assert!(elements.has_node(&id), "the events precede it");
+        assert!(
+            elements.source_of_node(&id).is_some(),
+            "the events precede it"
+        );
         elements.graph_event(&event("n"), 11);
-        assert!(!elements.has_node(&id) && elements.is_empty());
+        assert!(elements.source_of_node(&id).is_none() && elements.is_empty());
     }
 
     #[test]

@@ -87,6 +87,7 @@ fn changes_of_peers_are_applied_and_not_sent_on() {
     let peer = fixture.replication.connect("b", 1, false).unwrap();
     assert!(
         peer.apply(vec![sync(&[("n1", "agent.x"), ("n2", "pub.p")])])
+            .rejected
             .is_empty()
     );
     assert_eq!(fixture.names(), ["n1", "n2"]);
@@ -136,7 +137,7 @@ fn only_the_writer_of_an_agent_connected_here_owns_its_elements() {
     });
     fixture.dispatch();
     let deleted = change("NodeDeleted", &node("n1", "agent.x"));
-    assert_eq!(peer.apply(vec![deleted]).len(), 1);
+    assert_eq!(peer.apply(vec![deleted]).rejected.len(), 1);
     peer.apply(vec![sync(&[("old", "agent.x")])]);
     assert_eq!(fixture.names(), ["n1"]);
     drop((peer, agent));
@@ -200,9 +201,108 @@ fn updates_follow_the_revision_and_empty_ones_change_nothing() {
     assert_eq!(revision(ops), 2);
     assert_eq!(
         peer.apply(vec![change("NodeUpdated", &node("absent", "pub.p"))])
+            .rejected
             .len(),
         1
     );
+}
+
+#[test]
+fn an_update_without_content_requires_the_whole_graph() {
+    let fixture = Fixture::new();
+    let peer = fixture.replication.connect("b", 1, true).unwrap();
+    peer.apply(vec![sync(&[("n", "pub.p")])]);
+    let lacks_content = |revision: u32| {
+        let text = format!(r#"{{"ID":"n","Revision":{revision},"Ops":null}}"#);
+        let applied = peer.apply(vec![change("NodePartiallyUpdated", &text)]);
+        assert!(applied.rejected.is_empty());
+        applied.lacks_content
+    };
+    assert!(!lacks_content(1), "the revision is known");
+    assert!(lacks_content(2));
+    let newer = r#"{"ID":"n","Metadata":{"Name":"new"},"Origin":"pub.p","Revision":2}"#;
+    let whole = change("Sync", &format!(r#"{{"Nodes":[{newer}]}}"#));
+    peer.apply(vec![whole]);
+    assert!(!lacks_content(2), "the whole graph contained the update");
+}
+
+#[test]
+fn a_peer_cannot_change_what_captures_read() {
+    let fixture = Fixture::new();
+    fixture.graph.update_as(None, |graph, now| {
+        for (id, origin) in [
+            ("own", Origin::new("agent", "me")),
+            ("other", Origin::new("pub", "p")),
+        ] {
+            let metadata = Metadata::from_iter([("Name", "blue"), ("Type", "netns")]);
+            graph
+                .add_node(Node::new(id, metadata, now).with_origin(origin))
+                .unwrap();
+        }
+        let related = Metadata::from_iter([("RelationType", "layer2")]);
+        let edge = Edge::new("e", "own", "other", related, now);
+        graph
+            .add_edge(edge.with_origin(Origin::new("agent", "me")))
+            .unwrap();
+    });
+    let peer = fixture.replication.connect("b", 1, false).unwrap();
+    let cluster = fixture.replication.connect_cluster("east", 2).unwrap();
+    for connection in [&peer, &cluster] {
+        let rejected = |kind: &str, text: &str| {
+            let applied = connection.apply(vec![change(kind, text)]);
+            applied.rejected.concat()
+        };
+        let patch = |id: &str, key: &str| {
+            let op = format!(r#"{{"Type":1,"Key":"{key}","Value":"/tmp/x"}}"#);
+            format!(r#"{{"ID":"{id}","Revision":9,"Ops":[{op}]}}"#)
+        };
+        let text = rejected("NodePartiallyUpdated", &patch("own", "Path"));
+        assert!(text.contains("Path") && text.contains("agent.me"), "{text}");
+        let whole = r#"{"ID":"own","Revision":9,"Metadata":{"Name":"red","Type":"netns"}}"#;
+        assert!(rejected("NodeUpdated", whole).contains("Name"));
+        let relation = patch("e", "RelationType");
+        assert!(rejected("EdgePartiallyUpdated", &relation).contains("RelationType"));
+        assert_eq!(rejected("NodePartiallyUpdated", &patch("own", "Note")), "");
+        assert_eq!(
+            rejected("NodePartiallyUpdated", &patch("other", "Path")),
+            ""
+        );
+        // A whole graph changes no element of this host either.
+        let forged = r#"{"Nodes":[{"ID":"own","Revision":99,"Metadata":{"Name":"red"}}]}"#;
+        assert_eq!(rejected("Sync", forged), "");
+        fixture.graph.read_now(|graph| {
+            let own = graph.node(&"own".into()).unwrap();
+            assert_eq!(own.metadata.get("Name").unwrap().as_text(), Some("blue"));
+            assert!(own.metadata.get("Path").is_none());
+        });
+    }
+}
+
+#[test]
+fn elements_of_an_agent_that_has_changed_to_another_peer_stay() {
+    for by_sync in [true, false] {
+        let fixture = Fixture::new();
+        let lost = fixture.replication.connect("b", 1, false).unwrap();
+        lost.apply(vec![sync(&[("n1", "agent.x"), ("n2", "agent.y")])]);
+        fixture.dispatch();
+        drop(lost);
+        let new = fixture.replication.connect("c", 2, false).unwrap();
+        let node = r#"{"ID":"n1","Metadata":{"Name":"new"},"Origin":"agent.x","Revision":2}"#;
+        new.apply(vec![match by_sync {
+            true => change("Sync", &format!(r#"{{"Nodes":[{node}]}}"#)),
+            false => change("NodeAdded", node),
+        }]);
+        fixture.dispatch();
+        fixture.graph.read_now(|graph| {
+            assert_eq!(graph.node(&"n1".into()).unwrap().revision, 2);
+        });
+        fixture.clock.advance(Duration::from_secs(60));
+        assert_eq!(fixture.replication.expire(), None);
+        assert_eq!(fixture.names(), ["n1"], "only the other agent is lost");
+        let returned = fixture.replication.connect("b", 3, false).unwrap();
+        returned.apply(vec![sync(&[])]);
+        assert_eq!(fixture.names(), ["n1"], "of the new peer");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::index::FilterIndex;
 use super::loop_guard::{LoopGuard, Verdict};
-use super::rule_query::RuleQuery;
+use super::rule_query::{RuleQuery, rule_name};
 use super::rule_set::{RuleContext, count};
 use super::{Counters, RuleEvent};
 use crate::api::EdgeRule;
@@ -29,6 +29,8 @@ pub(super) struct EdgeRules {
     by_end: HashMap<NodeId, BTreeSet<u64>>,
     /// Rules to check.
     marked: BTreeSet<u64>,
+    /// Rules with a search that failed and is repeated.
+    failed: BTreeSet<u64>,
     guard: LoopGuard<u64>,
 }
 
@@ -54,16 +56,12 @@ struct End {
     /// Matching node that was created first (of several, the node with the smallest ID). Unlike the
     /// order of an answer, this choice does not depend on when the query ran.
     first: Option<(Timestamp, NodeId)>,
-    /// Whether a search must run because the first node no longer matches.
-    must_search: bool,
 }
 
 impl End {
     fn new(query: &str) -> Self {
-        let query = RuleQuery::new(query);
         Self {
-            must_search: query.search().is_some(),
-            query,
+            query: RuleQuery::new(query),
             first: None,
         }
     }
@@ -72,8 +70,11 @@ impl End {
         self.first.as_ref().map(|(_, id)| id)
     }
 
-    fn is_due(&self, now: Instant) -> bool {
-        self.must_search || self.query.is_due(now)
+    /// Marks a search stale, because its first node no longer matches.
+    fn lose_first(&mut self) {
+        if self.query.search().is_some() {
+            self.query.mark_stale();
+        }
     }
 }
 
@@ -86,10 +87,7 @@ impl LinkRule {
     }
 
     fn name(&self) -> String {
-        match self.rule.name.as_str() {
-            "" => self.rule.uuid.clone(),
-            name => format!("{} ({name})", self.rule.uuid),
-        }
+        rule_name(&self.rule.uuid, &self.rule.name)
     }
 }
 
@@ -134,6 +132,7 @@ impl EdgeRules {
             };
             self.marked.remove(number);
             self.derived.remove(number);
+            self.failed.remove(number);
             for (side, end) in [(Side::Src, &rule.src), (Side::Dst, &rule.dst)] {
                 self.index.remove((*number, side));
                 if let Some(node) = end.node() {
@@ -154,9 +153,7 @@ impl EdgeRules {
     pub(super) fn mark_all(&mut self) {
         for (number, rule) in &mut self.rules {
             for side in [Side::Src, Side::Dst] {
-                let end = rule.end(side);
-                end.must_search = end.query.search().is_some();
-                end.query.mark_stale();
+                rule.end(side).query.mark_stale();
             }
             self.marked.insert(*number);
         }
@@ -181,7 +178,7 @@ impl EdgeRules {
                     for side in [Side::Src, Side::Dst] {
                         let end = rule.end(side);
                         if end.node() == Some(&node.id) {
-                            end.must_search |= end.query.search().is_some();
+                            end.lose_first();
                         }
                     }
                 }
@@ -222,7 +219,7 @@ impl EdgeRules {
             };
             let end = rule.end(side);
             let candidate = (node.created_at, node.id.clone());
-            if end.must_search || end.first.as_ref().is_some_and(|first| *first <= candidate) {
+            if end.query.is_stale() || end.first.as_ref().is_some_and(|first| *first <= candidate) {
                 continue;
             }
             let before = end.first.replace(candidate);
@@ -245,7 +242,7 @@ impl EdgeRules {
                     && end.query.search().is_some()
                     && !matching.contains(&(*number, side));
                 if is_left {
-                    end.must_search = true;
+                    end.lose_first();
                     affected.insert(*number);
                 }
             }
@@ -254,7 +251,8 @@ impl EdgeRules {
 
     /// Returns the time at which queries must run without an event.
     pub(super) fn next_time(&self) -> Option<Instant> {
-        let rules = self.derived.iter().filter_map(|n| self.rules.get(n));
+        let numbers = self.derived.union(&self.failed);
+        let rules = numbers.filter_map(|number| self.rules.get(number));
         let ends = rules.flat_map(|rule| [&rule.src, &rule.dst]);
         ends.filter_map(|end| end.query.next_time()).min()
     }
@@ -269,10 +267,10 @@ impl EdgeRules {
         let now = monotonic::now();
         let is_due = |number: &u64| {
             let rule = self.rules.get(number);
-            rule.is_some_and(|rule| rule.src.is_due(now) || rule.dst.is_due(now))
+            rule.is_some_and(|rule| rule.src.query.is_due(now) || rule.dst.query.is_due(now))
         };
-        self.marked
-            .extend(self.derived.iter().copied().filter(is_due));
+        let numbers = self.derived.union(&self.failed).copied();
+        self.marked.extend(numbers.filter(is_due));
         let marked = std::mem::take(&mut self.marked);
         let mut contested = BTreeSet::new();
         for number in &marked {
@@ -284,7 +282,7 @@ impl EdgeRules {
             let rule = self
                 .rules
                 .get(number)
-                .filter(|rule| rule.relation == OWNERSHIP);
+                .filter(|rule| rule.relation == Edge::OWNERSHIP);
             if let Some(node) = rule.and_then(|rule| rule.dst.node()) {
                 contested.extend(self.by_end.get(node).into_iter().flatten().copied());
             }
@@ -307,13 +305,12 @@ impl EdgeRules {
         let name = rule.name();
         for side in [Side::Src, Side::Dst] {
             let end = rule.end(side);
-            if !end.is_due(now) {
+            if !end.query.is_due(now) {
                 continue;
             }
             let Some(nodes) = end.query.run(&context.queries, &name, is_stopping) else {
                 continue;
             };
-            end.must_search = false;
             let nodes = nodes.iter();
             let first = nodes.map(|node| (node.created_at, node.id.clone())).min();
             let before = std::mem::replace(&mut end.first, first.clone());
@@ -324,6 +321,11 @@ impl EdgeRules {
                 self.by_end.entry(id).or_default().insert(number);
             }
         }
+        let has_failed = |end: &End| end.query.search().is_some() && end.query.is_stale();
+        match has_failed(&rule.src) || has_failed(&rule.dst) {
+            true => self.failed.insert(number),
+            false => self.failed.remove(&number),
+        };
     }
 
     fn settle_rule(&mut self, context: &RuleContext, number: u64, counters: &Counters) {
@@ -354,25 +356,23 @@ impl EdgeRules {
             (None, None) => true,
             (None, Some((src, dst))) => is_linked(graph, &rule.relation, src, dst),
         };
+        // An edge of this host's rules that exists already, for example of an equal rule.
+        let mut adopted = None;
         context.queries.graph.read(&mut |graph| {
             is_settled = check(graph);
+            if let (None, Some((src, dst))) = (&rule.made, wanted) {
+                adopted = made_before(context, graph, rule, (src, dst));
+            }
         });
+        let name = rule.name();
         if is_settled {
+            if let Some(rule) = self.rules.get_mut(&number).filter(|_| adopted.is_some()) {
+                rule.made = adopted;
+            }
             return;
         }
-        let name = rule.name();
-        match self.guard.check(&number) {
-            Verdict::Allowed => {}
-            Verdict::Suspends => {
-                counters.suspensions.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(
-                    rule = name,
-                    "an edge rule changes its own ends endlessly; it is suspended until something \
-                     else changes them"
-                );
-                return;
-            }
-            Verdict::Suspended => return,
+        if !may_change(&mut self.guard, number, &name, counters) {
+            return;
         }
         match context.update(link) {
             Ok((made, is_changed)) => {
@@ -387,15 +387,32 @@ impl EdgeRules {
 
     /// Returns whether a later rule determines the owner of a node.
     fn is_overruled(&self, number: u64, rule: &LinkRule, dst: &NodeId) -> bool {
-        rule.relation == OWNERSHIP
+        rule.relation == Edge::OWNERSHIP
             && self.by_end.get(dst).into_iter().flatten().any(|other| {
                 *other > number
                     && self.rules.get(other).is_some_and(|other| {
-                        other.relation == OWNERSHIP
+                        other.relation == Edge::OWNERSHIP
                             && other.dst.node() == Some(dst)
                             && other.src.node().is_some()
                     })
             })
+    }
+}
+
+/// Returns whether a rule may change the graph, or is suspended.
+fn may_change(guard: &mut LoopGuard<u64>, number: u64, name: &str, counters: &Counters) -> bool {
+    match guard.check(&number) {
+        Verdict::Allowed => true,
+        Verdict::Suspends => {
+            counters.suspensions.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                rule = name,
+                "an edge rule changes its own ends endlessly; it is suspended until something \
+                 else changes them"
+            );
+            false
+        }
+        Verdict::Suspended => false,
     }
 }
 
@@ -408,13 +425,26 @@ fn is_made(graph: &Graph, id: &EdgeId, wanted: Option<(&NodeId, &NodeId)>) -> bo
 
 /// Returns whether two nodes are already linked; `layer2` has no direction.
 fn is_linked(graph: &Graph, relation: &str, src: &NodeId, dst: &NodeId) -> bool {
-    let has_relation = |edge: &Edge| relation_of(edge) == Some(relation);
+    let has_relation = |edge: &Edge| edge.relation_type() == Some(relation);
     graph.find_edge(src, dst, has_relation).is_some()
         || (relation == "layer2" && graph.find_edge(dst, src, has_relation).is_some())
 }
 
-fn relation_of(edge: &Edge) -> Option<&str> {
-    edge.metadata.get("RelationType")?.as_text()
+/// Returns the ID of the edge of a rule.
+fn edge_id(rule: &LinkRule, (src, dst): (&NodeId, &NodeId)) -> EdgeId {
+    EdgeId::derived(&format!("{src}{dst}{}", rule.relation))
+}
+
+/// Returns the ID of the edge of a rule if rules of this host have added it before.
+fn made_before(
+    context: &RuleContext,
+    graph: &Graph,
+    rule: &LinkRule,
+    ends: (&NodeId, &NodeId),
+) -> Option<EdgeId> {
+    let id = edge_id(rule, ends);
+    let is_ours = |edge: &Arc<Edge>| edge.origin == *context.origin.as_str();
+    graph.edge(&id).filter(|edge| is_ours(edge)).map(|_| id)
 }
 
 /// Adds the edge of a rule and returns its ID; `None` if the nodes are already linked or no longer
@@ -430,13 +460,13 @@ fn add(
         return Ok(None);
     }
     let mut metadata = rule.rule.metadata.clone().unwrap_or_default();
-    if rule.relation == OWNERSHIP {
+    if rule.relation == Edge::OWNERSHIP {
         if !replace_owner(context, graph, dst, now)? {
             return Ok(None);
         }
-        metadata = Metadata::from_iter([("RelationType", OWNERSHIP)]);
+        metadata = Metadata::from_iter([("RelationType", Edge::OWNERSHIP)]);
     }
-    let id = EdgeId::derived(&format!("{src}{dst}{}", rule.relation));
+    let id = edge_id(rule, (src, dst));
     let edge = Edge::new(id.clone(), src.clone(), dst.clone(), metadata, now)
         .with_origin(context.origin.clone().with_host(context.host.as_str()));
     match graph.add_edge(edge) {
@@ -458,7 +488,7 @@ fn replace_owner(
     let edges = graph.edges_of(node, Direction::In);
     let owners: Vec<Arc<Edge>> = edges
         .map(|(edge, _)| Arc::clone(edge))
-        .filter(|edge| relation_of(edge) == Some(OWNERSHIP))
+        .filter(|edge| edge.is_ownership())
         .collect();
     if owners
         .iter()
@@ -501,6 +531,3 @@ fn remove_end_unless(
         remove_end(by_end, node, number);
     }
 }
-
-/// Relation in which a node has only one parent.
-const OWNERSHIP: &str = "ownership";

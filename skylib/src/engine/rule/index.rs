@@ -15,7 +15,7 @@ use crate::value::{PathMatch, Text, Value};
 
 /// Filters of nodes, each with a value of type `T` that identifies it.
 pub(super) struct FilterIndex<T> {
-    filters: HashMap<T, Filed>,
+    filters: HashMap<T, Entry>,
     keys: HashMap<Text, Bucket<T>>,
     by_id: HashMap<Text, BTreeSet<T>>,
     /// Filters that require no equality.
@@ -23,7 +23,7 @@ pub(super) struct FilterIndex<T> {
 }
 
 /// Filter, and the equalities under which it is stored; `None` if it requires none.
-struct Filed {
+struct Entry {
     filter: Filter<ElementKey>,
     under: Option<Vec<Equality>>,
 }
@@ -78,7 +78,7 @@ impl<T: Copy + Ord + Hash> FilterIndex<T> {
                 }
             }
         }
-        self.filters.insert(target, Filed { filter, under });
+        self.filters.insert(target, Entry { filter, under });
     }
 
     /// Returns the targets stored under an equality.
@@ -99,7 +99,7 @@ impl<T: Copy + Ord + Hash> FilterIndex<T> {
 
     /// Removes the filter of a target, if it has one.
     pub(super) fn remove(&mut self, target: T) {
-        let Some(Filed { under, .. }) = self.filters.remove(&target) else {
+        let Some(Entry { under, .. }) = self.filters.remove(&target) else {
             return;
         };
         let Some(equalities) = under else {

@@ -36,6 +36,11 @@ impl<K: Eq + Hash + Clone> LoopGuard<K> {
         self.rounds.remove(key);
     }
 
+    /// Resets the counts of all objects that no longer exist.
+    pub(super) fn retain(&mut self, exists: impl Fn(&K) -> bool) {
+        self.rounds.retain(|key, _| exists(key));
+    }
+
     /// Resets all counts, because the rules have changed.
     pub(super) fn reset_all(&mut self) {
         self.rounds.clear();
@@ -75,6 +80,9 @@ mod tests {
             guard.reset(&"n");
         }
         guard.check(&"n");
+        guard.check(&"deleted");
+        guard.retain(|key| *key == "n");
+        assert_eq!(guard.rounds.len(), 1);
         guard.reset_all();
         assert!(guard.rounds.is_empty());
     }

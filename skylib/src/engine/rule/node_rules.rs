@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::index::FilterIndex;
 use super::loop_guard::{LoopGuard, Verdict};
-use super::rule_query::{RuleQuery, ids};
+use super::rule_query::{RuleQuery, ids, rule_name};
 use super::rule_set::{RuleContext, count};
 use super::{Counters, RuleEvent};
 use crate::api::{GraphResource, NodeRule};
@@ -29,6 +29,10 @@ pub(super) struct NodeRules {
     index: FilterIndex<u64>,
     /// Update rules whose query is not a search.
     derived: BTreeSet<u64>,
+    /// Update rules whose search has to run once, for the nodes that exist already.
+    unsearched: BTreeSet<u64>,
+    /// Removed update rules whose keys have to be removed from nodes.
+    stripping: Vec<UpdateRule>,
     /// The rules in `derived`, by the nodes that their queries returned.
     members: HashMap<NodeId, BTreeSet<u64>>,
     /// Nodes to check.
@@ -67,7 +71,7 @@ impl NodeRules {
     }
 
     /// Adds a rule and marks the nodes that it affects.
-    pub(super) fn add(&mut self, context: &RuleContext, number: u64, rule: Arc<NodeRule>) {
+    pub(super) fn add(&mut self, number: u64, rule: Arc<NodeRule>) {
         self.guard.reset_all();
         if rule.action == "create" {
             let node = node_id(&rule);
@@ -76,13 +80,15 @@ impl NodeRules {
             self.creates.insert(number, CreateRule { rule, node });
             return;
         }
-        let mut query = RuleQuery::new(&rule.query);
-        if let Some(filter) = query.search() {
-            self.index.insert(number, filter.clone());
-            let nodes = query.run(&context.queries, &name(&rule), &|| false);
-            self.marked.extend(ids(&nodes.unwrap_or_default()));
-        } else {
-            self.derived.insert(number);
+        let query = RuleQuery::new(&rule.query);
+        match query.search() {
+            Some(filter) => {
+                self.index.insert(number, filter.clone());
+                self.unsearched.insert(number);
+            }
+            None => {
+                self.derived.insert(number);
+            }
         }
         let update = UpdateRule {
             ops: ops(&rule),
@@ -96,22 +102,44 @@ impl NodeRules {
     /// Removes rules and undoes their effects: deletes nodes that no other rule creates, and
     /// removes keys that no other rule sets from the nodes that currently match.
     pub(super) fn remove(&mut self, context: &RuleContext, numbers: &[u64], counters: &Counters) {
-        let mut stripped: Vec<UpdateRule> = Vec::new();
         for number in numbers {
             self.guard.reset_all();
             if let Some(create) = self.creates.remove(number) {
                 self.undo_creation(context, *number, &create, counters);
-            } else if let Some(update) = self.updates.remove(number) {
+            } else if let Some(mut update) = self.updates.remove(number) {
                 self.index.remove(*number);
                 self.derived.remove(number);
-                self.forget_members(*number, &update.members);
-                stripped.push(update);
+                self.unsearched.remove(number);
+                self.forget_members(*number, update.members.iter());
+                update.query.mark_stale();
+                self.stripping.push(update);
             }
         }
-        for mut update in stripped {
+        self.strip(context, counters, &|| false);
+    }
+
+    /// Removes the keys of removed rules whose query is due from the nodes that match.
+    fn strip(
+        &mut self,
+        context: &RuleContext,
+        counters: &Counters,
+        is_stopping: &(dyn Fn() -> bool + Sync),
+    ) {
+        let now = monotonic::now();
+        for mut update in std::mem::take(&mut self.stripping) {
             let name = name(&update.rule);
-            let nodes = update.query.run(&context.queries, &name, &|| false);
-            for node in nodes.unwrap_or_default() {
+            let nodes = match update.query.is_due(now) {
+                true => update.query.run(&context.queries, &name, is_stopping),
+                false => None,
+            };
+            let Some(nodes) = nodes else {
+                // The query of a rule that cannot be parsed has never had an effect.
+                if update.query.is_stale() {
+                    self.stripping.push(update);
+                }
+                continue;
+            };
+            for node in nodes {
                 let work = |graph: &mut Graph, now: Timestamp| {
                     self.apply(context, graph, &node.id, &update.ops, now)
                 };
@@ -154,7 +182,7 @@ impl NodeRules {
         count(counters, &name(&create.rule), context.update(work));
     }
 
-    fn forget_members(&mut self, number: u64, members: &HashSet<NodeId>) {
+    fn forget_members<'a>(&mut self, number: u64, members: impl Iterator<Item = &'a NodeId>) {
         for id in members {
             if let Some(numbers) = self.members.get_mut(id) {
                 numbers.remove(&number);
@@ -168,15 +196,19 @@ impl NodeRules {
     /// Marks all nodes for a check, because events were lost.
     pub(super) fn mark_all(&mut self, context: &RuleContext) {
         self.missing.extend(self.by_node.keys().cloned());
-        for update in self.updates.values_mut() {
-            update.query.mark_stale();
+        for number in &self.derived {
+            if let Some(update) = self.updates.get_mut(number) {
+                update.query.mark_stale();
+            }
         }
-        if !self.updates.is_empty() {
-            context.queries.graph.read(&mut |graph| {
+        let is_updating = !self.updates.is_empty();
+        context.queries.graph.read(&mut |graph| {
+            self.guard.retain(|id| graph.node(id).is_some());
+            if is_updating {
                 self.marked
                     .extend(graph.nodes().map(|node| node.id.clone()));
-            });
-        }
+            }
+        });
     }
 
     /// Marks the nodes that an event may affect.
@@ -208,9 +240,11 @@ impl NodeRules {
 
     /// Returns the time at which queries must run without an event.
     pub(super) fn next_time(&self) -> Option<Instant> {
-        let rules = self.derived.iter().filter_map(|n| self.updates.get(n));
-        let queries = rules.filter_map(|update| update.query.next_time());
-        queries.chain(self.retry).min()
+        let numbers = self.derived.union(&self.unsearched);
+        let rules = numbers.filter_map(|number| self.updates.get(number));
+        let queries = rules.chain(&self.stripping);
+        let times = queries.filter_map(|update| update.query.next_time());
+        times.chain(self.retry).min()
     }
 
     /// Creates missing nodes, and applies the rules to marked nodes.
@@ -221,6 +255,7 @@ impl NodeRules {
         is_stopping: &(dyn Fn() -> bool + Sync),
     ) {
         self.create_missing(context, counters);
+        self.strip(context, counters, is_stopping);
         self.run_queries(context, is_stopping);
         let marked: Vec<NodeId> = self.marked.drain().collect();
         for chunk in marked.chunks(CHUNK) {
@@ -268,8 +303,9 @@ impl NodeRules {
     /// Runs the queries that are due and marks the nodes that they return.
     fn run_queries(&mut self, context: &RuleContext, is_stopping: &(dyn Fn() -> bool + Sync)) {
         let start = monotonic::now();
-        for number in &self.derived {
-            let Some(update) = self.updates.get_mut(number) else {
+        let numbers: Vec<u64> = self.derived.union(&self.unsearched).copied().collect();
+        for number in numbers {
+            let Some(update) = self.updates.get_mut(&number) else {
                 continue;
             };
             if !update.query.is_due(start) {
@@ -279,20 +315,16 @@ impl NodeRules {
             let Some(nodes) = update.query.run(&context.queries, &name, is_stopping) else {
                 continue;
             };
-            let members = ids(&nodes);
-            for id in update.members.difference(&members) {
-                if let Some(numbers) = self.members.get_mut(id) {
-                    numbers.remove(number);
-                    if numbers.is_empty() {
-                        self.members.remove(id);
-                    }
+            let found = ids(&nodes);
+            self.marked.extend(found.iter().cloned());
+            // The index finds the later matches of a search.
+            if !self.unsearched.remove(&number) {
+                let former = std::mem::replace(&mut update.members, found.clone());
+                self.forget_members(number, former.difference(&found));
+                for id in found {
+                    self.members.entry(id).or_default().insert(number);
                 }
             }
-            for id in &members {
-                self.members.entry(id.clone()).or_default().insert(*number);
-                self.marked.insert(id.clone());
-            }
-            update.members = members;
         }
     }
 
@@ -448,10 +480,7 @@ fn ops(rule: &NodeRule) -> Vec<MetadataOp> {
 
 /// Returns the ID of a rule, and its name if it has one, for the log.
 fn name(rule: &NodeRule) -> String {
-    match rule.name.as_str() {
-        "" => rule.uuid.clone(),
-        name => format!("{} ({name})", rule.uuid),
-    }
+    rule_name(&rule.uuid, &rule.name)
 }
 
 /// Maximum number of nodes that are read while the lock is held.

@@ -71,7 +71,7 @@ impl RuleSet {
         let context = &self.context;
         let (added, removed) = difference(node_rules, &self.nodes.numbers());
         for (number, rule) in added {
-            self.nodes.add(context, number, rule);
+            self.nodes.add(number, rule);
         }
         self.nodes.remove(context, &removed, counters);
         let (added, removed) = difference(edge_rules, &self.edges.numbers());

@@ -1,5 +1,11 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::Counters;
+use super::rule_set::RuleSet;
+use crate::api::{Defaults, EdgeRule, NodeRule, Resource};
+use crate::engine::monotonic;
 use crate::engine::{Collection, Engine, EngineOptions};
 use crate::graph::{Edge, Metadata, Node, NodeId, Origin};
 use crate::time::{Clock, SystemClock};
@@ -390,8 +396,8 @@ fn lost_events_are_made_up_for() {
 
 #[test]
 fn stored_rules_apply_at_the_start() {
-    let documents = std::sync::Arc::new(crate::store::MemoryDocStore::default());
-    let options = || EngineOptions::new("h").with_documents(std::sync::Arc::clone(&documents) as _);
+    let documents = Arc::new(crate::store::MemoryDocStore::default());
+    let options = || EngineOptions::new("h").with_documents(Arc::clone(&documents) as _);
     let first = Engine::start(options()).unwrap();
     create_rule(&first, r#"{"Name":"k1","Type":"x"}"#);
     create_rule(&first, r#"{"Name":"k2","Type":"x"}"#);
@@ -416,4 +422,78 @@ fn a_rule_hides_no_update_of_the_owner() {
     });
     assert_eq!(next, Ok(true), "the publisher's second revision is news");
     becomes(&engine, "G.V('n').Has('state','DOWN').Values('x')", "[1]");
+}
+
+/// A set of rules on a graph with 2000 nodes, of which a query of a rule examines all.
+fn set_of(node_rules: &[&str], edge_rules: &[(&str, &str)]) -> (Engine, RuleSet, Counters) {
+    let engine = engine();
+    engine.graph().update_as(None, |graph, now| {
+        for i in 0..2_000 {
+            let node = Node::new(format!("n{i}"), metadata(r#"{"kind":"u"}"#), now);
+            graph.add_node(node).unwrap();
+        }
+    });
+    let mut set = RuleSet::new(engine.0.rules.queries.clone(), "h");
+    let counters = Counters::default();
+    let node_rules: Vec<(u64, Arc<NodeRule>)> = (1..)
+        .zip(node_rules.iter().map(|json| {
+            let rule = NodeRule::read(json, &Defaults::default()).unwrap();
+            Arc::new(rule)
+        }))
+        .collect();
+    let edge_rules: Vec<(u64, Arc<EdgeRule>)> = (100..)
+        .zip(edge_rules.iter().map(|(src, dst)| {
+            let json =
+                format!(r#"{{"Src":"{src}","Dst":"{dst}","Metadata":{{"RelationType":"x"}}}}"#);
+            Arc::new(EdgeRule::read(&json, &Defaults::default()).unwrap())
+        }))
+        .collect();
+    set.update_rules(&node_rules, &edge_rules, &counters);
+    (engine, set, counters)
+}
+
+/// Applies rules whose queries fail at first, and again when that is due.
+fn settle_after_failure(set: &mut RuleSet, counters: &Counters) {
+    let polls = AtomicUsize::new(0);
+    // The loops over rules and nodes continue, and queries, which poll later, are interrupted.
+    let is_interrupted = || polls.fetch_add(1, Ordering::Relaxed) > 0;
+    set.settle(counters, &is_interrupted);
+    let retry = set.next_time().expect("the queries run again");
+    assert!(retry > monotonic::now(), "after a pause");
+    while monotonic::now() < retry {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    set.settle(counters, &|| false);
+    assert_eq!(set.next_time(), None);
+}
+
+#[test]
+fn a_node_rule_is_applied_after_a_failed_query() {
+    let rule = r#"{"Action":"update","Query":"G.V().Has('kind','u')","Metadata":{"x":1}}"#;
+    let (engine, mut set, counters) = set_of(&[rule], &[]);
+    settle_after_failure(&mut set, &counters);
+    assert_eq!(ask(&engine, "G.V().Has('x',1).Count()"), "2000");
+}
+
+#[test]
+fn an_edge_rule_is_applied_after_a_failed_query() {
+    let ends = ("G.V().Has('kind','u')", "G.V('n7')");
+    let (engine, mut set, counters) = set_of(&[], &[ends]);
+    settle_after_failure(&mut set, &counters);
+    assert_eq!(ask(&engine, "G.E().Count()"), "1");
+}
+
+#[test]
+fn an_edge_that_rules_made_before_ends_with_its_rule() {
+    let (engine, mut set, counters) = set_of(&[], &[("G.V('n1')", "G.V('n2')")]);
+    set.settle(&counters, &|| false);
+    assert_eq!(ask(&engine, "G.E().Count()"), "1");
+    // Another process of this host takes over: its set of rules does not know the edge yet.
+    let mut next = RuleSet::new(engine.0.rules.queries.clone(), "h");
+    let json = r#"{"Src":"G.V('n1')","Dst":"G.V('n2')","Metadata":{"RelationType":"x"}}"#;
+    let rule = Arc::new(EdgeRule::read(json, &Defaults::default()).unwrap());
+    next.update_rules(&[], &[(1, rule)], &counters);
+    next.settle(&counters, &|| false);
+    next.update_rules(&[], &[], &counters);
+    assert_eq!(ask(&engine, "G.E().Count()"), "0");
 }

@@ -37,7 +37,7 @@ use serde_json::Value as Json;
 
 use self::runtime::{Script, Task};
 use self::stop::Stop;
-use self::threads::Threads;
+use self::threads::{Threads, Work};
 use crate::api::Workflow;
 use crate::engine::alert::{EvaluationDone, Evaluator};
 
@@ -161,7 +161,7 @@ impl ScriptEngine {
     pub(crate) fn new(options: ScriptOptions) -> Self {
         Self {
             workflows: Threads::new("workflow", options.max_running, MAX_WAITING),
-            alerts: Threads::new("alert-script-js", ALERT_THREADS, usize::MAX),
+            alerts: Threads::new("alert-script-js", ALERT_THREADS, MAX_EVALUATIONS),
             options,
             bridge: Mutex::new(None),
             is_stopping: Arc::default(),
@@ -237,37 +237,69 @@ impl ScriptEngine {
         max_time: Duration,
         is_canceled: &Arc<AtomicBool>,
         done: impl FnOnce(Result<Option<String>, ScriptError>) + Send + 'static,
-    ) -> threads::Work {
+    ) -> Work {
         let bridge = self.bridge.lock().clone();
         let (max_memory, is_stopping) = (self.options.max_memory, Arc::clone(&self.is_stopping));
-        let is_canceled = Arc::clone(is_canceled);
-        Box::new(move || {
-            let stop = Stop::new(max_time, is_canceled, is_stopping);
-            done(match bridge {
-                Some(bridge) => runtime::run(&script, &bridge, &Arc::new(stop), max_memory),
-                None => Err(ScriptError::Canceled),
+        let (is_canceled, canceled) = (Arc::clone(is_canceled), Arc::clone(is_canceled));
+        let run = move || {
+            let stop = Arc::new(Stop::new(max_time, canceled, is_stopping));
+            done(match (bridge, stop.reason()) {
+                (Some(bridge), None) => runtime::run(&script, &bridge, &stop, max_memory),
+                (None, _) => Err(ScriptError::Canceled),
+                (_, Some(reason)) => Err(reason),
             });
-        })
+        };
+        Work::new(is_canceled, run)
     }
 }
 
 impl Evaluator for ScriptEngine {
-    fn evaluate(&self, name: &str, expression: &str, done: EvaluationDone) {
+    fn evaluate(
+        &self,
+        name: &str,
+        expression: &str,
+        is_canceled: &Arc<AtomicBool>,
+        done: EvaluationDone,
+    ) {
         let script = Script {
             name: name.to_owned(),
             source: expression.to_owned(),
             task: Task::Evaluate,
         };
-        let done = |result: Result<Option<String>, ScriptError>| {
-            done(result.map_err(|error| error.to_string()));
+        let mut done = OnceDone(Some(done));
+        let done = move |result: Result<Option<String>, ScriptError>| {
+            done.call(result.map_err(|error| error.to_string()));
         };
-        let work = self.work(script, self.options.max_alert_time, &Arc::default(), done);
-        // The queue has no limit: each alert waits for the end of its evaluation.
+        let work = self.work(script, self.options.max_alert_time, is_canceled, done);
+        // If the queue is full, dropping the work reports the failure.
         self.alerts.submit(work);
+    }
+}
+
+/// Callback that is also called if it is dropped: because the queue is full or cleared, or because
+/// the thread panicked.
+struct OnceDone(Option<EvaluationDone>);
+
+impl OnceDone {
+    fn call(&mut self, result: Result<Option<String>, String>) {
+        if let Some(done) = self.0.take() {
+            done(result);
+        }
+    }
+}
+
+impl Drop for OnceDone {
+    fn drop(&mut self) {
+        let text = format!(
+            "the script was not run: it was canceled, or more than {MAX_EVALUATIONS} scripts of alerts wait"
+        );
+        self.call(Err(text));
     }
 }
 
 /// Maximum number of workflow calls that wait for a thread.
 const MAX_WAITING: usize = 64;
+/// Maximum number of expressions of alerts that wait for a thread.
+const MAX_EVALUATIONS: usize = 10_000;
 /// Number of threads that evaluate the expressions of alerts.
 const ALERT_THREADS: usize = 2;

@@ -3,12 +3,28 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 /// Work of a thread.
-pub(super) type Work = Box<dyn FnOnce() + Send>;
+pub(super) struct Work {
+    /// Set when nobody waits for the result.
+    is_canceled: Arc<AtomicBool>,
+    run: Box<dyn FnOnce() + Send>,
+}
+
+impl Work {
+    pub(super) fn new(is_canceled: Arc<AtomicBool>, run: impl FnOnce() + Send + 'static) -> Self {
+        let run = Box::new(run);
+        Self { is_canceled, run }
+    }
+
+    fn is_canceled(&self) -> bool {
+        self.is_canceled.load(Ordering::Relaxed)
+    }
+}
 
 /// Bounded set of threads with a bounded work queue.
 pub(super) struct Threads {
@@ -40,9 +56,13 @@ impl Threads {
         })
     }
 
-    /// Queues work. Returns `false` and drops the work if the queue is full.
+    /// Queues work. Returns `false` and drops the work if the queue is full. Canceled work makes
+    /// room.
     pub(super) fn submit(self: &Arc<Self>, work: Work) -> bool {
         let mut state = self.state.lock();
+        if state.queue.len() >= self.max_waiting {
+            state.queue.retain(|work| !work.is_canceled());
+        }
         let is_served = state.idle > state.queue.len() || state.threads < self.max;
         if state.is_stopped || !is_served && state.queue.len() >= self.max_waiting {
             return false;
@@ -94,7 +114,7 @@ impl Threads {
         loop {
             if let Some(work) = state.queue.pop_front() {
                 drop(state);
-                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                if catch_unwind(AssertUnwindSafe(work.run)).is_err() {
                     tracing::error!(thread = self.name, "the thread of a script panicked");
                 }
                 state = self.state.lock();
@@ -122,3 +142,37 @@ const STACK_BYTES: usize = 8 << 20;
 const IDLE_TIME: Duration = Duration::from_secs(10);
 /// Maximum time to wait for the end of the threads.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn canceled_work_makes_room_in_a_full_queue() {
+        let threads = Threads::new("test", 1, 2);
+        let (release, blocked) = mpsc::channel::<()>();
+        let (started, has_started) = mpsc::channel();
+        let block = move || {
+            started.send(()).unwrap();
+            blocked.recv().ok();
+        };
+        assert!(threads.submit(Work::new(Arc::default(), block)));
+        has_started.recv().unwrap();
+        let (send, results) = mpsc::channel();
+        let submit = |number: u32| {
+            let (send, is_canceled) = (send.clone(), Arc::<AtomicBool>::default());
+            let work = Work::new(Arc::clone(&is_canceled), move || send.send(number).unwrap());
+            (threads.submit(work), is_canceled)
+        };
+        let (_, first) = submit(1);
+        submit(2);
+        assert!(!submit(3).0, "the queue is full");
+        first.store(true, Ordering::Relaxed);
+        assert!(submit(4).0);
+        release.send(()).unwrap();
+        assert_eq!((results.recv().unwrap(), results.recv().unwrap()), (2, 4));
+        threads.stop();
+    }
+}

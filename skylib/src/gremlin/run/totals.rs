@@ -26,7 +26,7 @@ impl Run<'_> {
             total += 1;
             room.add(grouping.add(flow))
         })?;
-        let rows = grouping.rows(budget)?;
+        let rows = grouping.rows(budget, &mut room)?;
         drop(room);
         self.note(|trace, next| trace.piped(next - 1, std::iter::once(total), false));
         Ok(Data::List(rows))
@@ -45,6 +45,6 @@ impl Run<'_> {
             budget.tick()?;
             room.add(grouping.add(flow))?;
         }
-        grouping.rows(budget).map(Data::List)
+        grouping.rows(budget, &mut room).map(Data::List)
     }
 }

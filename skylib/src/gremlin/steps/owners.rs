@@ -88,7 +88,8 @@ impl Owners {
 /// Maximum length of a chain of owners: host, namespace, container, pod.
 const MAX_DEPTH: usize = 8;
 
-fn kind_of(node: &NodeRef) -> &str {
+/// Returns the value of `Type`; empty if there is none.
+pub(super) fn kind_of(node: &NodeRef) -> &str {
     let kind = node.metadata.get("Type").and_then(Value::as_text);
     kind.unwrap_or_default()
 }

@@ -23,7 +23,6 @@ pub use xml::{Address, Device, DomainDevices};
 use self::client::LibvirtClient;
 use self::message::DomainId;
 use super::stream::Stream;
-use super::tid::is_ownership;
 use super::{
     Probe, ProbeContext, ProbeError, ProbeTarget, ServerAddress, Subgraph, SubgraphWriter,
 };
@@ -304,7 +303,7 @@ fn child_with(graph: &Graph, root: &NodeId, key: &str, value: &str) -> Option<No
         let driver = node.metadata.get("Driver").and_then(Value::as_text);
         driver != Some("pci-passthrough")
             && node.metadata.get("Type").and_then(Value::as_text) != Some("libvirt")
-            && owners.any(|(edge, owner)| is_ownership(edge) && owner.id == *root)
+            && owners.any(|(edge, owner)| edge.is_ownership() && owner.id == *root)
     });
     found.next().map(|node| node.id.clone())
 }

@@ -1,10 +1,10 @@
 //! Switches and their ports that announce themselves by LLDP (IEEE 802.1AB), as nodes linked to the
-//! interfaces that hear them.
+//! interfaces that receive their frames.
 //!
 //! One packet socket receives the frames of all interfaces of the host's namespace. It is bound to
 //! the Ethernet type of LLDP, so the kernel looks at no other frame, and it joins the three multicast
 //! addresses of LLDP instead of enabling promiscuous mode. A neighbor disappears when its time to
-//! live has elapsed, when it says so, or with the interface.
+//! live has elapsed, when it announces a time to live of zero, or with the interface.
 
 mod frame;
 mod neighbors;
@@ -70,7 +70,7 @@ impl Probe for LldpProbe {
     }
 }
 
-/// The socket of a running probe, and what it has heard.
+/// The socket of a running probe, and the neighbors whose frames it has received.
 struct Listener<'a> {
     probe: &'a mut LldpProbe,
     socket: PacketSocket,
@@ -102,7 +102,7 @@ impl<'a> Listener<'a> {
     fn run(&mut self, context: &ProbeContext) -> io::Result<()> {
         let changes = self.probe.namespaces.watch_links()?;
         self.update_links();
-        // What an earlier run has heard may have expired.
+        // The neighbors of an earlier run may have expired.
         self.probe
             .writer
             .apply(self.neighbors.subgraph(&self.links));
@@ -148,7 +148,7 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Updates the interfaces, and forgets what was heard on others.
+    /// Updates the interfaces, and forgets the neighbors on others.
     fn update_links(&mut self) {
         let all = self.probe.namespaces.links();
         let existing: BTreeSet<u32> = all
@@ -186,7 +186,7 @@ impl<'a> Listener<'a> {
             let frame = &buffer[..length.min(MAX_FRAME)];
             match LldpFrame::parse(frame) {
                 Ok(frame) if is_own(&frame, link) => {}
-                Ok(frame) => differs |= self.neighbors.heard(index, frame),
+                Ok(frame) => differs |= self.neighbors.receive(index, frame),
                 Err(error) => {
                     self.malformed += 1;
                     let (count, name) = (self.malformed, &link.name);

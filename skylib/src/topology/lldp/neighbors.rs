@@ -1,4 +1,4 @@
-//! `Neighbors`: the devices heard on each interface, and their nodes.
+//! `Neighbors`: the devices whose frames each interface receives, and their nodes.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::value::{Map, Value};
 /// Devices by interface and by their identifiers.
 #[derive(Debug, Default)]
 pub(super) struct Neighbors {
-    heard: BTreeMap<u32, BTreeMap<(String, String), Neighbor>>,
+    by_interface: BTreeMap<u32, BTreeMap<(String, String), Neighbor>>,
 }
 
 #[derive(Debug)]
@@ -23,12 +23,12 @@ struct Neighbor {
 
 impl Neighbors {
     pub(super) fn is_empty(&self) -> bool {
-        self.heard.is_empty()
+        self.by_interface.is_empty()
     }
 
     /// Stores a frame received on an interface; returns whether anything differs.
-    pub(super) fn heard(&mut self, index: u32, frame: LldpFrame) -> bool {
-        let neighbors = self.heard.entry(index).or_default();
+    pub(super) fn receive(&mut self, index: u32, frame: LldpFrame) -> bool {
+        let neighbors = self.by_interface.entry(index).or_default();
         let key = (frame.chassis.text.clone(), frame.port.text.clone());
         let differs = if frame.ttl_s == 0 {
             neighbors.remove(&key).is_some()
@@ -45,7 +45,7 @@ impl Neighbors {
             false
         };
         if neighbors.is_empty() {
-            self.heard.remove(&index);
+            self.by_interface.remove(&index);
         }
         differs
     }
@@ -53,7 +53,7 @@ impl Neighbors {
     /// Removes the neighbors whose time has elapsed; returns whether there were any.
     pub(super) fn second_elapsed(&mut self) -> bool {
         let mut differs = false;
-        self.heard.retain(|_, neighbors| {
+        self.by_interface.retain(|_, neighbors| {
             neighbors.retain(|_, neighbor| {
                 neighbor.left_s = neighbor.left_s.saturating_sub(1);
                 differs |= neighbor.left_s == 0;
@@ -66,13 +66,13 @@ impl Neighbors {
 
     /// Removes the neighbors of other interfaces.
     pub(super) fn retain_links(&mut self, is_present: impl Fn(u32) -> bool) {
-        self.heard.retain(|index, _| is_present(*index));
+        self.by_interface.retain(|index, _| is_present(*index));
     }
 
     /// Returns the nodes of all neighbors, linked to the interfaces.
     pub(super) fn subgraph(&self, links: &BTreeMap<u32, LinkSummary>) -> Subgraph {
         let mut wanted = Subgraph::new();
-        for (index, neighbors) in &self.heard {
+        for (index, neighbors) in &self.by_interface {
             let Some(link) = links.get(index) else {
                 continue;
             };
@@ -219,11 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbor_expires_unless_it_is_heard_again() {
+    fn a_neighbor_expires_unless_a_frame_arrives() {
         let mut neighbors = Neighbors::default();
-        assert!(neighbors.heard(3, frame("a", "1", 2)));
+        assert!(neighbors.receive(3, frame("a", "1", 2)));
         assert!(!neighbors.second_elapsed());
-        assert!(!neighbors.heard(3, frame("a", "1", 2)), "no difference");
+        assert!(!neighbors.receive(3, frame("a", "1", 2)), "no difference");
         assert!(!neighbors.second_elapsed());
         assert!(neighbors.second_elapsed());
         assert!(neighbors.is_empty());
@@ -232,10 +232,10 @@ mod tests {
     #[test]
     fn a_shutdown_removes_only_its_sender() {
         let mut neighbors = Neighbors::default();
-        neighbors.heard(3, frame("a", "1", 120));
-        neighbors.heard(3, frame("b", "1", 120));
-        assert!(neighbors.heard(3, frame("a", "1", 0)));
-        assert!(!neighbors.heard(3, frame("a", "1", 0)));
+        neighbors.receive(3, frame("a", "1", 120));
+        neighbors.receive(3, frame("b", "1", 120));
+        assert!(neighbors.receive(3, frame("a", "1", 0)));
+        assert!(!neighbors.receive(3, frame("a", "1", 0)));
         let wanted = neighbors.subgraph(&links());
         assert!(wanted.contains(&switch_id(&frame("b", "1", 0))));
         assert!(!wanted.contains(&switch_id(&frame("a", "1", 0))));
@@ -247,9 +247,9 @@ mod tests {
     fn the_number_of_neighbors_is_bounded() {
         let mut neighbors = Neighbors::default();
         for i in 0..100 {
-            neighbors.heard(3, frame(&i.to_string(), "1", 120));
+            neighbors.receive(3, frame(&i.to_string(), "1", 120));
         }
-        assert_eq!(neighbors.heard[&3].len(), MAX_NEIGHBORS);
+        assert_eq!(neighbors.by_interface[&3].len(), MAX_NEIGHBORS);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use self::key::Side;
 pub(in crate::gremlin) use self::measure::Measure;
 use self::table::{Groups, Part};
 use crate::flow::{Flow, SortOrder};
-use crate::gremlin::budget::Budget;
+use crate::gremlin::budget::{Budget, Room};
 use crate::gremlin::error::QueryError;
 use crate::gremlin::plan::Page;
 use crate::gremlin::scope::Scope;
@@ -184,7 +184,12 @@ impl<'p> Grouping<'p> {
     }
 
     /// Returns the rows in the order of the plan.
-    pub(in crate::gremlin) fn rows(self, budget: &Budget<'_>) -> Result<Vec<Value>, QueryError> {
+    /// The totals are added to `held`, the memory of the groups.
+    pub(in crate::gremlin) fn rows(
+        self,
+        budget: &Budget<'_>,
+        held: &mut Room<'_, '_>,
+    ) -> Result<Vec<Value>, QueryError> {
         let Self {
             plan,
             groups,
@@ -192,6 +197,11 @@ impl<'p> Grouping<'p> {
             ..
         } = self;
         let measures = plan.measures.len();
+        held.add_bytes(
+            groups
+                .len()
+                .saturating_mul(Totals::bytes_per_group(measures)),
+        )?;
         let mut totals = Totals::new(groups.len(), measures);
         captured.each_connection(|connection, values| {
             budget.tick()?;
@@ -227,6 +237,12 @@ struct Totals {
 }
 
 impl Totals {
+    /// Returns the memory of one group while the rows are produced, in bytes: its totals, and its
+    /// number in the order of the rows.
+    const fn bytes_per_group(measures: usize) -> usize {
+        size_of::<u64>() + measures * size_of::<i64>() + size_of::<u32>()
+    }
+
     fn new(groups: usize, measures: usize) -> Self {
         Self {
             connections: vec![0; groups],

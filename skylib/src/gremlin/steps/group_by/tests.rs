@@ -8,7 +8,7 @@ use crate::flow::{Flow, FlowLayer, FlowMetric, FlowProtocol, FlowQuery, FlowQuer
 use crate::flow::{FlowSource, TransportLayer};
 use crate::graph::history::{HistoryLimits, MemoryHistory};
 use crate::graph::{Edge, Graph, GraphView, Metadata, Node};
-use crate::gremlin::{Answer, Context, Query, QueryError};
+use crate::gremlin::{Answer, Context, Limits, Query, QueryError};
 use crate::time::Timestamp;
 
 const SLACK_MS: i64 = 5_000;
@@ -460,4 +460,41 @@ fn rates_and_ports_are_columns() {
         answer(flows, "G.Flows().GroupBy('Port').Rate().Rate('ABBytes')"),
         r#"[{"ABBytes/s":100,"Bytes/s":100,"Connections":1,"Flows":1,"Port":443}]"#
     );
+}
+
+#[test]
+fn totals_are_charged_for_each_group_and_measure() {
+    const GROUPS: usize = 2_000;
+    let flows = (0..GROUPS).map(|n| {
+        let (a, traffic) = (format!("10.0.{}.{}", n / 250, n % 250), format!("c{n}"));
+        flow(&traffic, "veth", (0, 10), (&a, "10.1.0.1"), 40)
+    });
+    let flows = FlowSet::from_flows(flows.collect::<Vec<_>>());
+    let graph = Graph::new();
+    let view = GraphView::open(&graph);
+    // Returns the number of bytes that the query needs.
+    let bytes_of = |query: &str| {
+        let query = Query::parse(query).unwrap();
+        let is_enough = |bytes: usize| {
+            let limits = Limits::default().with_max_bytes(bytes);
+            let context = Context::new(&view, &flows, Timestamp::ZERO).with_limits(limits);
+            query.run(&context).is_ok()
+        };
+        let (mut too_few, mut enough) = (0, 100 << 20);
+        assert!(is_enough(enough));
+        while enough - too_few > 1_000 {
+            let middle = usize::midpoint(too_few, enough);
+            match is_enough(middle) {
+                true => enough = middle,
+                false => too_few = middle,
+            }
+        }
+        enough
+    };
+    let one = bytes_of("G.Flows().GroupBy('Network.A').Sum('Metric.ABBytes').Limit(1)");
+    let two =
+        bytes_of("G.Flows().GroupBy('Network.A').Sum('Metric.ABBytes','Metric.BABytes').Limit(1)");
+    // Each group has one connection with one more value, and one more total.
+    let least = GROUPS * (size_of::<i64>() + size_of::<i64>());
+    assert!(two >= one + least - 2_000, "{one} {two}");
 }

@@ -134,8 +134,9 @@ struct Tracer<'t> {
     budget: &'t Budget<'t>,
     room: Room<'t, 't>,
     hops: Vec<Hop>,
-    /// Pairs of a namespace and a destination that have been decided, for the detection of loops.
-    decided: HashSet<(u32, IpAddr)>,
+    /// Decisions made: the namespace, the destination, and the tunnel whose outer packet it was;
+    /// several tunnels may lead to the same destination.
+    decided: HashSet<(u32, IpAddr, Option<u32>)>,
 }
 
 impl<'t> Tracer<'t> {
@@ -157,7 +158,7 @@ impl<'t> Tracer<'t> {
         let found = addresses.iter().find(is_own).or(addresses.first());
         let target = *found.ok_or_else(|| QueryError::execute("no address"))?;
         let outcome = match owner_of(self.scope, node, self.budget)? {
-            Some(owner) => self.follow(owner, target, 0)?,
+            Some(owner) => self.follow(owner, target, None, 0)?,
             None => Outcome::Stopped(format!(
                 "no routing rules are known for {}: it is neither a host, nor a namespace, nor an \
                  interface of one",
@@ -180,20 +181,20 @@ impl<'t> Tracer<'t> {
         Ok(Value::from(path))
     }
 
-    /// Follows a packet from the namespace that sends it.
+    /// Follows a packet from the namespace that sends it; `tunnel` is the number of the tunnel whose
+    /// outer packet it is.
     fn follow(
         &mut self,
         mut owner: NodeRef,
         target: IpAddr,
+        tunnel: Option<u32>,
         depth: usize,
     ) -> Result<Outcome, QueryError> {
         for _ in 0..MAX_DECISIONS {
             self.budget.tick()?;
-            if !self.decided.insert((owner.index(), target)) {
-                let reason = format!(
-                    "routing loop: the packet reaches {} a second time",
-                    self.name(&owner)?
-                );
+            if !self.decided.insert((owner.index(), target, tunnel)) {
+                let name = self.name(&owner)?;
+                let reason = format!("routing loop: the packet reaches {name} a second time");
                 return Ok(Outcome::Stopped(reason));
             }
             match self.decide(&owner, target, depth)? {
@@ -259,12 +260,13 @@ impl<'t> Tracer<'t> {
         target: IpAddr,
         depth: usize,
     ) -> Result<Outcome, QueryError> {
-        let segment = Segment {
-            scope: self.scope,
-            budget: self.budget,
-        };
+        let segment = Segment::new(self.scope, self.budget);
         let Some(pieces) = segment.way(out, next)? else {
-            return Ok(Outcome::Stopped(beyond(out, next)));
+            let reason = match segment.is_cut() {
+                true => segment::limit_reason(out, next),
+                false => beyond(out, next),
+            };
+            return Ok(Outcome::Stopped(reason));
         };
         for piece in pieces {
             for node in &piece.nodes {
@@ -316,7 +318,8 @@ impl<'t> Tracer<'t> {
                 "no routing rules are known for the tunnel {name}"
             )));
         };
-        Ok(match self.follow(owner, remote, depth + 1)? {
+        let outer = self.follow(owner, remote, Some(tunnel.index()), depth + 1)?;
+        Ok(match outer {
             Outcome::Stopped(reason) => Some(format!("tunnel {name} to {remote}: {reason}")),
             _ => None,
         })

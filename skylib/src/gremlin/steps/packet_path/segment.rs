@@ -1,8 +1,10 @@
 //! `Segment`: the layer 2 segment behind an interface, including tunnels between segments.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
+use super::hop::simple_name;
 use crate::filter::{Filter, Predicate};
 use crate::graph::{ElementKey, NodeRef};
 use crate::gremlin::ast::Hierarchy;
@@ -10,13 +12,16 @@ use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::gremlin::scope::Scope;
 use crate::gremlin::steps::next_hop::{links_of, owner_of};
+use crate::gremlin::steps::owners::kind_of;
 use crate::gremlin::steps::{hierarchy, path};
 use crate::value::Value;
 
 /// Search in layer 2 segments.
 pub(super) struct Segment<'s> {
-    pub(super) scope: &'s Scope<'s>,
-    pub(super) budget: &'s Budget<'s>,
+    scope: &'s Scope<'s>,
+    budget: &'s Budget<'s>,
+    /// Whether a search ended at a limit, so that a path may have been missed.
+    is_cut: Cell<bool>,
 }
 
 /// Part of a path: interfaces of one segment, and the tunnel to the next segment.
@@ -34,7 +39,20 @@ const MAX_TUNNELS: usize = 64;
 /// Maximum number of nodes of a segment that are searched for tunnels.
 const MAX_NODES: usize = 10_000;
 
-impl Segment<'_> {
+impl<'s> Segment<'s> {
+    pub(super) const fn new(scope: &'s Scope<'s>, budget: &'s Budget<'s>) -> Self {
+        Self {
+            scope,
+            budget,
+            is_cut: Cell::new(false),
+        }
+    }
+
+    /// Returns whether a search ended at a limit.
+    pub(super) const fn is_cut(&self) -> bool {
+        self.is_cut.get()
+    }
+
     /// Returns the path from an interface to the interface with an address, in the same segment or
     /// through one tunnel; `None` if there is none.
     pub(super) fn way(
@@ -117,16 +135,14 @@ impl Segment<'_> {
         let (scope, budget) = (self.scope, self.budget);
         let numbers =
             hierarchy::nodes_within(scope, &from, Hierarchy::Neighbors, &layer2(), None, budget)?;
-        let numbers = numbers.get(..MAX_NODES).unwrap_or(&numbers);
+        let searched = numbers.get(..MAX_NODES).unwrap_or(&numbers);
+        if searched.len() < numbers.len() {
+            self.is_cut.set(true);
+        }
         let mut tunnels = Vec::new();
-        scope.fetch_nodes(numbers, &mut |node| {
-            if is_tunnel(&node) {
-                tunnels.push(node);
-            }
-            match tunnels.len() < MAX_TUNNELS {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            }
+        scope.fetch_nodes(searched, &mut |node| match is_tunnel(&node) {
+            true => self.push(&mut tunnels, node),
+            false => ControlFlow::Continue(()),
         })?;
         Ok(tunnels)
     }
@@ -139,15 +155,14 @@ impl Segment<'_> {
         let kind = Predicate::Text(kind_of(tunnel).into());
         let same_kind = Filter::Test(ElementKey::parse("Type"), kind);
         self.scope
-            .visit_nodes(&same_kind, self.budget, &mut |node| {
-                if node.index() != tunnel.index() && accepts(&node, tunnel) {
-                    candidates.push(node);
-                }
-                match candidates.len() < MAX_TUNNELS {
-                    true => ControlFlow::Continue(()),
-                    false => ControlFlow::Break(()),
-                }
-            })?;
+            .visit_nodes(
+                &same_kind,
+                self.budget,
+                &mut |node| match node.index() != tunnel.index() && accepts(&node, tunnel) {
+                    true => self.push(&mut candidates, node),
+                    false => ControlFlow::Continue(()),
+                },
+            )?;
         let mut far = Vec::new();
         for candidate in candidates {
             let own = self.own_addresses(&candidate)?;
@@ -161,6 +176,16 @@ impl Segment<'_> {
             far.extend(address.map(|address| (candidate, address)));
         }
         Ok(far)
+    }
+
+    /// Adds a tunnel, up to the limit.
+    fn push(&self, tunnels: &mut Vec<NodeRef>, tunnel: NodeRef) -> ControlFlow<()> {
+        if tunnels.len() >= MAX_TUNNELS {
+            self.is_cut.set(true);
+            return ControlFlow::Break(());
+        }
+        tunnels.push(tunnel);
+        ControlFlow::Continue(())
     }
 
     /// Returns the addresses that packets to a tunnel interface can be sent to.
@@ -237,9 +262,13 @@ fn accepts(far: &NodeRef, tunnel: &NodeRef) -> bool {
         && number(far, "InputKey") == number(tunnel, "OutputKey")
 }
 
-fn kind_of(node: &NodeRef) -> &str {
-    let kind = node.metadata.get("Type").and_then(Value::as_text);
-    kind.unwrap_or_default()
+/// Returns the reason why no path to an address was found, if a search ended at a limit.
+pub(super) fn limit_reason(out: &NodeRef, address: IpAddr) -> String {
+    let name = simple_name(out);
+    format!(
+        "{address} was not found behind {name}, but not everything was searched: the limits are \
+         {MAX_TUNNELS} tunnels and {MAX_NODES} interfaces of a segment"
+    )
 }
 
 /// Returns the filter of the interfaces with an address.

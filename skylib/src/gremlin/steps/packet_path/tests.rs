@@ -296,3 +296,77 @@ fn a_routing_loop_ends() {
         "{path}"
     );
 }
+
+#[test]
+fn a_packet_may_pass_several_tunnels_between_the_same_hosts() {
+    let mut lab = lab();
+    let (host, wan) = ("192.0.2.2", "192.0.2.1");
+    for (owner, local, remote) in [("host", host, wan), ("wan", wan, host)] {
+        for number in 1..=3 {
+            let vxlan = json!({"Type": "vxlan", "State": "UNKNOWN", "LocalIP": local,
+                "RemoteIP": remote, "Tunnel": {"VNI": number}});
+            lab.link(owner, &format!("vx{number}"), 10 + number, &vxlan);
+        }
+    }
+    // a (host) - VNI 1 - r (wan) - VNI 2 - f (host) - VNI 3 - s (wan)
+    let networks = |addresses: &[(&str, &str)], gateway: &str| {
+        let numbers = 2_i64..;
+        let links = numbers.zip(addresses);
+        let locals: Vec<Json> = links.clone().map(|(n, (ip, _))| local(ip, n)).collect();
+        let mut routes: Vec<Json> = links.map(|(n, (_, net))| route(net, "", n)).collect();
+        let last = 1 + addresses.len() as i64;
+        if !gateway.is_empty() {
+            routes.push(route("10.3.0.0/24", gateway, last));
+        }
+        tables(&locals, &routes)
+    };
+    let spaces: [(&str, &[(&str, &str)], &str); 4] = [
+        ("a", &[("10.1.0.1", "10.1.0.0/24")], "10.1.0.2"),
+        (
+            "r",
+            &[("10.1.0.2", "10.1.0.0/24"), ("10.2.0.1", "10.2.0.0/24")],
+            "10.2.0.2",
+        ),
+        (
+            "f",
+            &[("10.2.0.2", "10.2.0.0/24"), ("10.3.0.1", "10.3.0.0/24")],
+            "",
+        ),
+        ("s", &[("10.3.0.2", "10.3.0.0/24")], ""),
+    ];
+    for (name, addresses, gateway) in spaces {
+        lab.namespace(name, "netns", &networks(addresses, gateway));
+        for (number, (address, _)) in (0..).zip(addresses) {
+            let with_address = json!({"IPV4": [format!("{address}/24")]});
+            lab.link(name, &format!("eth{number}"), 2 + number, &with_address);
+        }
+    }
+    for (parent, child) in [
+        ("a/eth0", "host/vx1"),
+        ("wan/vx1", "r/eth0"),
+        ("r/eth1", "wan/vx2"),
+        ("host/vx2", "f/eth0"),
+        ("f/eth1", "host/vx3"),
+        ("wan/vx3", "s/eth0"),
+    ] {
+        lab.edge(parent, child, "layer2");
+    }
+    let path = path(&lab, "G.V('a').PathTo('10.3.0.2')");
+    assert_eq!(path["Reached"], true, "{path}");
+    let hops = hops(&path);
+    let outer = hops.iter().filter(|hop| *hop == "route host/v-wan");
+    assert_eq!(outer.count(), 2, "{hops:?}");
+}
+
+#[test]
+fn a_search_that_ends_at_a_limit_says_so() {
+    let mut lab = lab();
+    for number in 0..65 {
+        let vxlan = json!({"Type": "vxlan", "Tunnel": {"VNI": 1_000 + number}});
+        lab.link("host", &format!("t{number}"), 100 + number, &vxlan);
+        lab.edge("host/br0", &format!("host/t{number}"), "layer2");
+    }
+    let path = path(&lab, "G.V('web').PathTo('10.0.0.77')");
+    let reason = path["Reason"].as_str().unwrap();
+    assert!(reason.contains("64 tunnels"), "{reason}");
+}

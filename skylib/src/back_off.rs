@@ -1,13 +1,13 @@
-//! `BackOff`: times between attempts to connect.
+//! `BackOff`: times between attempts of an operation that has failed.
 
 use std::time::Duration;
 
-/// Exponential back-off with jitter, so that agents that lost the same analyzer at the same time do
-/// not return at the same time.
+/// Exponential back-off with jitter: daemons that fail at the same time, for example because they
+/// lost the same analyzer, do not all try again at the same time.
 ///
 /// ```
 /// use std::time::Duration;
-/// use skylib::engine::BackOff;
+/// use skylib::back_off::BackOff;
 ///
 /// let mut back_off = BackOff::new(Duration::from_millis(500), Duration::from_secs(3));
 /// let wait = back_off.next(u64::MAX);
