@@ -83,6 +83,7 @@ fn lost_messages_cause_a_full_reconciliation() {
             drops.map(|n| n.parse::<u64>().unwrap()).sum::<u64>() > 0,
             "nothing was lost"
         );
+        assert!(lab.status("netlink").resyncs > 0, "the overrun is counted");
         ip("link set br0 mtu 1235");
         lab.wait("what happened later", |g| g.int("br0", "MTU") == Some(1235));
         assert_eq!(lab.status("netlink").error, None);
@@ -150,7 +151,7 @@ fn idle_threads_sleep() {
                         .unwrap()
                         .to_owned()
                 };
-                if line("Name:").contains("probe-") || line("Name:").contains("netns-quiet") {
+                if line("Name:").contains("probe-") || line("Name:").contains("netns-0") {
                     found.push((task.file_name(), line("voluntary_ctxt_switches")));
                 }
             }
