@@ -46,6 +46,8 @@ use super::{Probe, ProbeContext, ProbeError};
 
 pub(super) use link_watch::LinkSummary;
 pub use namespace::Namespaces;
+#[cfg(feature = "engine")]
+pub(crate) use socket::set_link_up;
 pub(super) use stats::Counters;
 
 /// Options for watching namespaces.
