@@ -8,9 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use skylib::api::address::ServiceAddress;
 use skylib::api::{CaptureSpec, CaptureType};
-use skylib::engine::{
-    CollectorOptions, EngineOptions, OptionalProbe, ProbeOptions, ResourceLimits, Role,
-};
+use skylib::engine::{EngineOptions, OptionalProbe, ProbeOptions, ResourceLimits, Role};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::memory::MemoryBudget;
 use skylib::store::{DocStore, RedbStore};
@@ -89,7 +87,7 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     (options.sflow_address, options.sflow_ports) = listen("sflow", "port_min", "port_max")?;
     (options.netflow_address, options.netflow_ports) = listen("netflow", "port_min", "port_max")?;
     options.capture_shards = config.count("agent.capture.shards");
-    options.control_services = control_services(role, config, &options.collectors);
+    options.control_services = control_services(role, config);
     options.local_captures = role != Role::Analyzer;
     options.alert_scripts = config.flag("analyzer.alert.scripts");
     options.scripts.max_time = config.duration("workflow.max_time");
@@ -101,11 +99,7 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
 
 /// Returns the services whose packets captures exclude: the sockets on which this daemon listens, and
 /// the analyzers to which it connects.
-fn control_services(
-    role: Role,
-    config: &Config,
-    collectors: &[CollectorOptions],
-) -> Vec<SocketAddr> {
+pub(crate) fn control_services(role: Role, config: &Config) -> Vec<SocketAddr> {
     let listeners: &[&str] = match role {
         Role::Agent => &["agent.listen"],
         _ => &["analyzer.listen", "agent.listen", "spp.listen"],
@@ -113,6 +107,8 @@ fn control_services(
     let listeners = listeners.iter().filter_map(|key| config.address(key));
     let analyzers = config.list("analyzers");
     let analyzers = analyzers.iter().filter_map(|text| text.parse().ok());
+    // An error is reported when the collectors are started.
+    let collectors = collectors(config).unwrap_or_default();
     let mut found: Vec<SocketAddr> = collectors.iter().map(|c| c.listen).collect();
     for ServiceAddress { host, port } in listeners.chain(analyzers) {
         match (host.as_str(), port).to_socket_addrs() {

@@ -35,6 +35,7 @@ mod past_stores;
 mod peer_feed;
 mod peering;
 mod printable;
+mod privileges;
 mod process_stats;
 mod process_tuning;
 mod prometheus;

@@ -556,7 +556,8 @@ mod tests {
             let spec = spec(&format!(r#"{{"GremlinQuery":"G",{members}}}"#));
             spec.validate(&Local).map_err(|error| error.to_string())
         };
-        let types = "available types: [pcapsocket afpacket pcap sflow]";
+        let types = "available types: [ovssflow pcapsocket ovsmirror afpacket pcap sflow \
+                     ovsnetflow]";
         assert_eq!(
             refused(r#""Type":"dpdk""#),
             Err(format!("Type: dpdk captures are not supported, {types}"))

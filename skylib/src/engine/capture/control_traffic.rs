@@ -61,16 +61,15 @@ fn own_addresses(graph: &Graph, origin: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for node in graph.nodes().filter(|node| &*node.origin == origin) {
         let lists = ["IPV4", "IPV6"].map(|key| node.metadata.get(key).and_then(Value::as_list));
-        let mut texts = lists
+        let texts = lists
             .into_iter()
             .flatten()
             .flatten()
             .filter_map(Value::as_text);
-        let mut addresses = texts
-            .by_ref()
+        let addresses: Vec<IpAddr> = texts
             .filter_map(|text| text.split('/').next()?.parse().ok())
-            .peekable();
-        if addresses.peek().is_some() && namespace_of(graph, &node.id, origin).is_none() {
+            .collect();
+        if !addresses.is_empty() && namespace_of(graph, &node.id, origin).is_none() {
             found.extend(addresses);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::node_capture::NodeCaptureKey;
 use super::node_status::CaptureStatus;
-use crate::graph::{Edge, Graph, Metadata, Node, NodeId, Origin};
+use crate::graph::{Edge, Graph, Metadata, Node, Origin};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -45,6 +45,7 @@ mod tests {
     use crate::api::CaptureSpec;
     use crate::capture::CaptureStats;
     use crate::flow::KeyIgnore;
+    use crate::graph::NodeId;
 
     #[test]
     fn both_nodes_are_linked_once_and_show_the_capture() {

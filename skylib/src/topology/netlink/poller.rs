@@ -262,7 +262,7 @@ impl Slot {
     fn failed(&self, error: &io::Error) -> SlotState {
         let refused = error.kind() == io::ErrorKind::PermissionDenied;
         let remedy = match refused.then_some(Capability::SysAdmin) {
-            Some(capability) if !capability.is_effective() => capability.help(),
+            Some(capability) if !capability.is_available() => capability.help(),
             _ => error.to_string(),
         };
         self.member.problem("", Some(remedy));

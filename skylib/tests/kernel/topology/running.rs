@@ -96,13 +96,17 @@ fn without_the_privilege_to_enter_namespaces_the_own_one_is_shown() {
     run(|mut lab| {
         lab.make_run_path();
         lab.add_netns("closed");
-        // Capabilities of this thread and the threads that it creates.
-        let mut sets = capabilities(None).unwrap();
-        let all = sets;
-        sets.effective.remove(CapabilitySet::SYS_ADMIN);
-        set_capabilities(None, sets).unwrap();
-        lab.start();
-        set_capabilities(None, all).unwrap();
+        // A thread without the capability, which the threads of the probes inherit.
+        std::thread::scope(|scope| {
+            let start = || {
+                let mut sets = capabilities(None).unwrap();
+                sets.effective.remove(CapabilitySet::SYS_ADMIN);
+                sets.permitted.remove(CapabilitySet::SYS_ADMIN);
+                set_capabilities(None, sets).unwrap();
+                lab.start();
+            };
+            scope.spawn(start).join().unwrap();
+        });
         lab.wait("the namespace itself", |g| g.node("closed").is_some());
         lab.wait_status("netns", |status| status.error.is_some());
         let error = lab.status("netns").error.unwrap();
