@@ -136,7 +136,7 @@ fn the_port_of_sflow_can_be_chosen() {
         let lab = Lab::new();
         let spec = CaptureSpec::default()
             .with_capture_type(CaptureType::Sflow)
-            .with_port(7_343);
+            .with_port(7_343_u16);
         assert_eq!(lab.capture(spec, "SFlowSocket"), "10.7.0.2:7343");
     });
 }

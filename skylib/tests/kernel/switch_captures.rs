@@ -9,7 +9,7 @@ use crate::support::frames::{frame, udp};
 use crate::support::{in_new_namespace, ip};
 use crate::switch::Switch;
 
-/// Runs a test with the bridge `ovs1` of the ports `right` and `up`, the latter with the peer `down`.
+/// Runs a test with the bridge `ovs1` of the ports `right` and `upper`, the latter with the peer `lower`.
 fn with_bridge(test: impl FnOnce(&Lab, &Switch) + Send) {
     if !Switch::is_installed() {
         return;
@@ -21,11 +21,11 @@ fn with_bridge(test: impl FnOnce(&Lab, &Switch) + Send) {
             .with_probes(vec![OptionalProbe::Ovsdb])
             .with_ovsdb(address, false);
         let lab = Lab::with(Lab::options().with_probes(probes));
-        ip("link add up type veth peer name down");
-        ip("link set up up");
-        ip("link set down up");
+        ip("link add upper type veth peer name lower");
+        ip("link set upper up");
+        ip("link set lower up");
         switch.add_bridge("ovs1");
-        switch.vsctl("add-port ovs1 right -- add-port ovs1 up");
+        switch.vsctl("add-port ovs1 right -- add-port ovs1 upper");
         let port = "G.V().Has('Name', 'right', 'Type', 'ovsport').Count()";
         wait("the port", || lab.ask(port) == "1");
         test(&lab, &switch);
@@ -62,8 +62,8 @@ fn a_bridge_exports_sflow_while_it_is_captured() {
     with_bridge(|lab, switch| {
         // The type of captures on bridges unless they have one.
         let spec = CaptureSpec::default()
-            .with_sampling_rate(1)
-            .with_polling_interval(1)
+            .with_sampling_rate(1_u32)
+            .with_polling_interval(1_u32)
             .with_header_size(128)
             .with_bpf_filter("udp port 7002");
         let address = lab.capture_on(BRIDGE, spec, "SFlowSocket");

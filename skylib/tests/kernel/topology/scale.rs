@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use skylib::time::{Clock, SystemClock, Timestamp};
 
-use super::lab::{Lab, View, run, text};
+use super::lab::{View, run, text};
 use crate::support::{ip, sh};
 
 /// Number of link changes of the burst.
@@ -46,21 +46,20 @@ fn watching_threads() -> (usize, u64) {
     (count, ticks)
 }
 
-fn batch(lab: &Lab, lines: &str) {
-    let file = lab.run_path.join("../batch.txt");
-    let file = file.with_extension(format!("scale-{}", std::process::id()));
+fn batch(lines: &str) {
+    let file = std::env::temp_dir().join(format!("skylib-scale-{}.batch", std::process::id()));
     std::fs::write(&file, lines).unwrap();
     sh(&format!("ip -batch {}", file.display()));
     std::fs::remove_file(&file).unwrap();
 }
 
 /// Adds namespaces with two pairs each, and returns the number of links in a new namespace.
-fn add_namespaces(lab: &Lab, count: usize) -> usize {
+fn add_namespaces(count: usize) -> usize {
     let mut lines = String::new();
     for n in 1..=count {
         writeln!(lines, "netns add n{n}").unwrap();
     }
-    batch(lab, &lines);
+    batch(&lines);
     let own: usize = sh("ip netns exec n1 ip -o link | wc -l")
         .trim()
         .parse()
@@ -75,7 +74,7 @@ fn add_namespaces(lab: &Lab, count: usize) -> usize {
             .unwrap();
         }
     }
-    batch(lab, &lines);
+    batch(&lines);
     own
 }
 
@@ -119,7 +118,7 @@ fn many_namespaces_are_watched_by_few_threads() {
     run(|mut lab| {
         std::fs::create_dir_all("/run/netns").unwrap();
         sh("mount -t tmpfs tmpfs /run/netns && ip link set lo up");
-        let links = add_namespaces(&lab, count);
+        let links = add_namespaces(count);
         let own = sh("ip -o link | wc -l").trim().parse::<usize>().unwrap();
         let former = std::mem::replace(&mut lab.run_path, PathBuf::from("/run/netns"));
         let (nodes, edges) = (1 + own + count * (1 + links + 2), 2 * count);
@@ -150,7 +149,7 @@ fn many_namespaces_are_watched_by_few_threads() {
             )
             .unwrap();
         }
-        batch(&lab, &lines);
+        batch(&lines);
         let start = SystemClock.now();
         let mtus = mtus();
         lab.wait("every change of the burst", |g| shows(g, &mtus));
