@@ -3,8 +3,8 @@
 //! Every change has a sequence number. The slot of an element contains its newest revision and the
 //! number of the change that made it; a view that was opened before that change finds its revision
 //! here. A replaced revision is stored only if an open view can see it, and dropped once the oldest
-//! view is younger than its end. Storing and dropping cost `O(1)`; a lookup is linear in the stored
-//! revisions of one element.
+//! view was opened after it was replaced. Storing and dropping cost `O(1)`; a lookup is linear in
+//! the number of stored revisions of the element.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -67,7 +67,7 @@ struct Former<E> {
     deleted_at: Option<u64>,
 }
 
-/// A revision that has been replaced, or an element that has been deleted.
+/// Revision that has been replaced, or element that has been deleted.
 struct Ended {
     /// Sequence number of the replacement or deletion.
     at: u64,
@@ -126,7 +126,8 @@ impl<E: Element> OldRevisions<E> {
         }
     }
 
-    /// Returns the revision that a view at `sequence` sees, if it does not see the newest one.
+    /// Returns the revision that a view at `sequence` sees of an element that has changed or has been
+    /// deleted since; `None` if the element did not exist then.
     pub(super) fn at<'a>(
         &'a self,
         index: u32,

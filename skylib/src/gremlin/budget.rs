@@ -58,7 +58,7 @@ pub(super) struct Budget<'a> {
     ticks: Cell<u32>,
     /// Bytes held until the query ends: subgraphs and marks.
     retained: Cell<usize>,
-    /// Bytes that the view of the past holds now.
+    /// Bytes that the view of the past currently holds.
     reading: Cell<usize>,
     /// Bytes of the result of the previous operation, which the current one reads.
     input: Cell<usize>,
@@ -109,7 +109,7 @@ impl<'a> Budget<'a> {
         self.check_bytes(0)
     }
 
-    /// Sets the number of bytes that the view of the past holds now.
+    /// Sets the number of bytes that the view of the past currently holds.
     pub(super) fn set_reading(&self, bytes: usize) -> Result<(), QueryError> {
         self.reading.set(bytes);
         self.check_bytes(0)
@@ -143,7 +143,7 @@ impl<'a> Budget<'a> {
             .saturating_add(self.reading.get());
         if held > max {
             return Err(QueryError::limit(format!(
-                "query holds more than {max} bytes"
+                "the query needs more than {max} bytes; select fewer elements"
             )));
         }
         let Some(memory) = self.memory else {
@@ -171,7 +171,7 @@ impl Room<'_, '_> {
         let max = self.budget.limits.max_elements;
         if self.elements > max {
             return Err(QueryError::limit(format!(
-                "query finds more than {max} elements"
+                "the query finds more than {max} elements; select fewer elements"
             )));
         }
         self.add_bytes(bytes)
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(room.add(10).unwrap_err().kind(), QueryErrorKind::Limit);
         assert_eq!(
             budget.room().add(101).unwrap_err().message(),
-            "query holds more than 100 bytes"
+            "the query needs more than 100 bytes; select fewer elements"
         );
         assert_eq!(budget.retain(60), Ok(()));
         assert!(budget.room().add(60).is_err(), "retained bytes count");

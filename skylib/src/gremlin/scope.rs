@@ -518,7 +518,7 @@ const MAX_WEIGHT: usize = 64;
 /// Maximum cost of a filter for which an index selects the candidates, which are few.
 const MAX_INDEXED_WEIGHT: usize = 1024;
 
-/// Converts the error of an expired snapshot.
+/// Converts the error of an expired snapshot to the error of the query.
 pub(super) fn expired(error: &GraphError) -> QueryError {
     QueryError::limit(error.to_string()).help(
         "the snapshot expired because the graph changed too much meanwhile; run the query again",

@@ -38,7 +38,7 @@ const EXAMPLES: &str = "Examples:
 /// Arguments of `injection create`.
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
-    /// Gremlin query of the sending node.
+    /// Gremlin query of the sending interfaces.
     #[arg(
         long,
         value_name = "QUERY",
@@ -56,7 +56,7 @@ pub(crate) struct CreateArgs {
     )]
     dst: String,
 
-    /// Source IP address; the default is the address of the sending node.
+    /// Source IP address; the default is the first address of the sending interface.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -65,7 +65,7 @@ pub(crate) struct CreateArgs {
     )]
     src_ip: String,
 
-    /// Destination IP address; the default is the address of the receiving node.
+    /// Destination IP address; the default is the first address of the receiving node.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -74,7 +74,7 @@ pub(crate) struct CreateArgs {
     )]
     dst_ip: String,
 
-    /// Source MAC address; the default is the address of the sending node.
+    /// Source MAC address; the default is the address of the sending interface.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -83,7 +83,8 @@ pub(crate) struct CreateArgs {
     )]
     src_mac: String,
 
-    /// Destination MAC address; the default is the address of the next hop, or else the receiving node.
+    /// Destination MAC address; the default is the address of the next hop or, if unknown, of the
+    /// receiving node.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -92,11 +93,11 @@ pub(crate) struct CreateArgs {
     )]
     dst_mac: String,
 
-    /// Source port of TCP and UDP packets; 0 for port 1.
+    /// Source port of TCP and UDP packets; 0 means port 1.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     src_port: u16,
 
-    /// Destination port of TCP and UDP packets; 0 for a random port of TCP.
+    /// Destination port of TCP and UDP packets; 0 means a random port for TCP.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     dst_port: u16,
 
@@ -123,7 +124,7 @@ pub(crate) struct CreateArgs {
     )]
     pcap: String,
 
-    /// Identifier of ICMP echo requests; 0 for 1.
+    /// Identifier of ICMP echo requests; 0 means 1.
     #[arg(long, value_name = "N", default_value_t = 0)]
     id: u16,
 
@@ -144,7 +145,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "MODE", default_value = "unique")]
     mode: String,
 
-    /// Number of packets.
+    /// Number of packets that each interface sends.
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: u64,
 

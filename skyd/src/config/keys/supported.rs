@@ -53,7 +53,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "analyzer.peers.*.endpoints",
         List,
         "",
-        "Addresses (host:port) of the analyzers of another cluster. One of them is connected.",
+        "Addresses (host:port) of the analyzers of another cluster. The analyzer connects to one of \
+         them.",
     ),
     key(
         "analyzer.peers.*.publish_filter",
@@ -242,7 +243,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Text,
         "",
         "Path of the PEM file with the certificate authorities that are trusted for client \
-         certificates and for a Keystone service over https.",
+         certificates, for analyzers to which this daemon connects (which then use TLS), and for a \
+         Keystone service over https.",
     ),
     key(
         "tls.require_client_cert",
@@ -254,14 +256,15 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "tls.client_cert",
         Text,
         "",
-        "Client certificate of Skydive agents. Only checked for consistency: if tls.ca_cert is \
-         also set, tls.server_cert is required.",
+        "Path of the PEM file with the certificate that this daemon presents to analyzers; requires \
+         tls.client_key. An analyzer that sets it together with tls.ca_cert requires \
+         tls.server_cert.",
     ),
     key(
         "tls.client_key",
         Text,
         "",
-        "Private key of tls.client_cert. Only checked for consistency.",
+        "Path of the PEM file with the private key of tls.client_cert.",
     ),
     // Storage.
     key(
@@ -318,7 +321,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "storage.local.memory",
         Bytes,
         "64MiB",
-        "Maximum size of the newest flows in memory, before they are moved to a sealed file.",
+        "Maximum memory for the newest flows before they are moved to a sealed file, and for the \
+         newest topology changes.",
     ),
     key(
         "storage.local.sync",
@@ -409,7 +413,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "analyzer.topology.fabric",
         List,
         "",
-        "Static nodes and links, such as switches that no probe can see: PARENT -> CHILD (owner and \
+        "Static nodes and links, such as switches that no probe can discover: PARENT -> CHILD (owner and \
          layer 2) or PARENT --> CHILD (layer 2), with attributes in brackets.",
     ),
     key(
@@ -478,7 +482,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "agent.topology.netns.processes",
         Flag,
         "false",
-        "Whether network namespaces of processes are observed, also those without a name, and the \
+        "Whether network namespaces of processes are observed, even if they have no name, and the \
          processes of each namespace are shown.",
     ),
     key(
@@ -535,8 +539,9 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "flow.expire",
         Interval,
         "600",
-        "Idle time after which a flow leaves its flow table. The check runs once per interval of \
-         this length, so a flow leaves after one to two intervals.",
+        "Idle time after which a flow ends, so that the next packet begins a new flow. The flow table \
+         removes ended flows once per interval of this length, one to two intervals after their last \
+         packet.",
     ),
     key(
         "flow.max_entries",
@@ -745,13 +750,14 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "http.limits.header_bytes",
         Bytes,
         "64KiB",
-        "Maximum size of the header of a request.",
+        "Maximum size of the header of a request. Requests with larger headers are rejected.",
     ),
     key(
         "http.limits.header_timeout",
         Interval,
         "30",
-        "Maximum time for a TLS handshake and for the header of a request to arrive.",
+        "Maximum time for a TLS handshake and for the header of a request to arrive. Slower clients \
+         are disconnected.",
     ),
     key(
         "http.limits.body_bytes",
@@ -764,8 +770,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "http.limits.body_timeout",
         Interval,
         "60",
-        "Maximum time for the body of a request to arrive. An upload has one additional second \
-         for each 8 KiB.",
+        "Maximum time for the body of a request to arrive; slower requests are rejected with status \
+         408. An upload has one additional second for each 8 KiB.",
     ),
     key(
         "http.limits.write_timeout",
@@ -813,25 +819,29 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "http.limits.queries",
         SOME,
         "64",
-        "Maximum number of queries that run concurrently. Further queries wait for a slot.",
+        "Maximum number of queries that run concurrently. Further queries wait for a slot, at most \
+         http.limits.query_timeout.",
     ),
     key(
         "http.limits.query_timeout",
         Interval,
         "60",
-        "Maximum time that a query may wait for a slot, and maximum time that it may run.",
+        "Maximum time for which a query may wait for a slot, and maximum time for which it may run. A \
+         query that exceeds one of them fails with status 503.",
     ),
     key(
         "http.limits.live_queries",
         SOME,
         "16",
-        "Maximum number of live queries of one WebSocket connection.",
+        "Maximum number of live queries of one WebSocket connection. Further live queries are rejected \
+         with status 429.",
     ),
     key(
         "http.limits.ws_queue_bytes",
         Bytes,
         "64MiB",
-        "Maximum total size of the messages in the queue of one WebSocket client.",
+        "Maximum total size of the messages in the queue of one WebSocket client. A client whose queue \
+         is full and that has stopped reading is disconnected and counted.",
     ),
     key(
         "http.limits.ws_message_bytes",
@@ -861,7 +871,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Other settings of the web page, which reads them over the API. topology.favorites: names of \
          Gremlin queries. bandwidth_threshold (absolute or relative), bandwidth_absolute_active, \
          _warning and _alert (kilobits per second), bandwidth_relative_active, _warning and _alert \
-         (parts of the speed): rates from which links are wider.",
+         (fractions of the interface speed): rates above which links are drawn wider.",
     ),
     // Graph.
     key(
@@ -904,20 +914,23 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "live.max_queries",
         SOME,
         "1000",
-        "Maximum number of live queries of all clients together.",
+        "Maximum number of live queries of all clients together. Further live queries are rejected with \
+         status 503.",
     ),
     key(
         "live.max_items",
         SOME,
         "100000",
-        "Maximum number of items in the answer of one live query.",
+        "Maximum number of items in the answer of one live query. A query that exceeds it is ended with \
+         an error.",
     ),
     key(
         "live.max_bytes",
         Bytes,
         "256MiB",
-        "Approximate maximum memory for the answers of all live queries together, excluding the \
-         graph elements that the answers share with the graph.",
+        "Approximate maximum memory for the answers of all live queries together, excluding elements \
+         shared with the graph. Beyond it, the queries with the largest answers are ended with an \
+         error.",
     ),
     // SPP: recording to capture files.
     key(
@@ -997,20 +1010,20 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "pipes.node_timeout",
         Duration,
         "24h",
-        "Time after which the nodes of an exporter that sends nothing are deleted.",
+        "Time without exports after which the nodes of an exporter are deleted.",
     ),
     key(
         "spp.ports",
         Free,
         "",
-        "Interfaces that the SPP port names denote: {phy: [eth0, eth1], ring: {\"0\": br0}}. \
+        "Interfaces by SPP port name: {phy: [eth0, eth1], ring: {\"0\": br0}}. \
          Without phy: the network cards of this machine.",
     ),
     key(
         "spp.pcaps",
         Free,
         "",
-        "Recording processes that exist from the start, as a list of {client_id, port} with the \
+        "Recording processes that are created at startup, as a list of {client_id, port} with the \
          optional keys cores, out_dir, fsize, compress, outgoing, nanoseconds, sync, ring_bytes, \
          netns, flows.",
     ),
