@@ -239,7 +239,7 @@ const MAX_LIST_BYTES: u64 = 64 << 20;
 /// Maximum size of an event, in bytes.
 const MAX_EVENT_BYTES: usize = 1 << 20;
 
-/// Maximum number of containers; each has a thread for its namespace.
+/// Maximum number of containers; each may have a namespace of its own.
 const MAX_CONTAINERS: usize = 4096;
 
 /// Maximum time until the engine answers a request.
