@@ -249,9 +249,10 @@ fn only_the_needed_capabilities_are_retained() {
     const SYS_ADMIN: u64 = 1 << 21;
     let probes = DAC_READ_SEARCH | NET_ADMIN | NET_RAW | SYS_PTRACE;
     let folder = Folder::new();
-    for (role, effective, permitted) in
-        [("analyzer", 0, 0), ("allinone", probes, probes | SYS_ADMIN)]
-    {
+    for (role, effective, permitted) in [
+        ("analyzer", DAC_READ_SEARCH, DAC_READ_SEARCH),
+        ("allinone", probes, probes | SYS_ADMIN),
+    ] {
         let daemon = Daemon::spawn(command(role, &folder.0, &[]));
         let id = daemon.id();
         assert_eq!(capabilities(id, "CapEff:"), effective, "{role}");

@@ -12,7 +12,7 @@ use crate::sys::capability::retain_only;
 /// ```
 /// use skylib::engine::{Privileges, Role};
 /// let analyzer = Privileges::of_role(Role::Analyzer);
-/// assert_eq!(analyzer.to_string(), "none");
+/// assert_eq!(analyzer.to_string(), "DAC_READ_SEARCH");
 /// let agent = Privileges::of_role(Role::Agent).with_low_ports();
 /// assert!(agent.to_string().contains("NET_RAW") && agent.to_string().contains("NET_BIND_SERVICE"));
 /// ```
@@ -20,11 +20,12 @@ use crate::sys::capability::retain_only;
 pub struct Privileges(CapabilitySet);
 
 impl Privileges {
-    /// Returns the capabilities that the probes and captures of a role need. An analyzer has neither.
+    /// Returns the capabilities that the probes and captures of a role need. An analyzer has neither; it
+    /// reads its certificates and passwords, which may belong to other users.
     #[must_use]
     pub const fn of_role(role: Role) -> Self {
         match role {
-            Role::Analyzer => Self(CapabilitySet::empty()),
+            Role::Analyzer => Self(CapabilitySet::DAC_READ_SEARCH),
             Role::AllInOne | Role::Agent => Self(PROBES),
         }
     }
@@ -59,13 +60,10 @@ impl Privileges {
 }
 
 impl std::fmt::Display for Privileges {
-    /// Writes the names of the capabilities, or `none`.
+    /// Writes the names of the capabilities.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<&str> = self.0.iter_names().map(|(name, _)| name).collect();
-        match names.is_empty() {
-            true => f.write_str("none"),
-            false => f.write_str(&names.join(" ")),
-        }
+        f.write_str(&names.join(" "))
     }
 }
 
