@@ -558,10 +558,12 @@ mod tests {
         };
         let types = "available types: [ovssflow pcapsocket ovsmirror afpacket pcap sflow \
                      ovsnetflow]";
-        assert_eq!(
-            refused(r#""Type":"dpdk""#),
-            Err(format!("Type: dpdk captures are not supported, {types}"))
-        );
+        for name in ["dpdk", "ebpf"] {
+            assert_eq!(
+                refused(&format!(r#""Type":"{name}""#)),
+                Err(format!("Type: {name} captures are not supported, {types}"))
+            );
+        }
         for members in [
             r#""Type":"sflow","Port":6344"#,
             r#""Type":"pcapsocket""#,
