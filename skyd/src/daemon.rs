@@ -27,7 +27,9 @@ use crate::signal::{Request, Signals};
 use crate::spp_setup::Spp;
 use crate::tls::{self, Tls};
 use crate::webhooks::Webhooks;
-use crate::{agent_udp, auth, engine_options, log, peering, process_tuning, server, spp_setup};
+use crate::{
+    agent_udp, auth, engine_options, log, peering, privileges, process_tuning, server, spp_setup,
+};
 
 /// Runs a daemon with the settings of its command line until a signal ends it.
 ///
@@ -45,6 +47,7 @@ pub(crate) fn start(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     process_tuning::raise_descriptor_limit();
+    privileges::retain_needed(role, &config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

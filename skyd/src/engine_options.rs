@@ -1,10 +1,12 @@
 //! Builds the options of the engine from the configuration.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use skylib::api::address::ServiceAddress;
 use skylib::api::{CaptureSpec, CaptureType};
 use skylib::engine::{
     AnalyzerProbeOptions, EngineOptions, OptionalProbe, ProbeOptions, ResourceLimits, Role,
@@ -74,13 +76,22 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.ring_bytes = config.bytes("agent.capture.ring_bytes") as u64;
     options.ring_bytes_total = config.bytes("agent.capture.ring_bytes_total") as u64;
     options.collectors = collectors(config)?;
-    let pcap_socket = config.text("agent.flow.pcapsocket.bind_address");
-    options.pcap_socket_address = pcap_socket.parse().with_context(|| {
-        format!("agent.flow.pcapsocket.bind_address: {pcap_socket:?} is not an IP address")
-    })?;
-    let port = |key| u16::try_from(config.count(key)).unwrap_or(0);
-    options.pcap_socket_ports =
-        port("agent.flow.pcapsocket.min_port")..=port("agent.flow.pcapsocket.max_port");
+    let listen = |kind: &str, first: &str, last: &str| {
+        let key = format!("agent.flow.{kind}.bind_address");
+        let address = config.text(&key);
+        let address = address.parse::<IpAddr>();
+        let port = |name: &str| {
+            u16::try_from(config.count(&format!("agent.flow.{kind}.{name}"))).unwrap_or(0)
+        };
+        let address = address.with_context(|| format!("{key}: expected an IP address"))?;
+        anyhow::Ok((address, port(first)..=port(last)))
+    };
+    (options.pcap_socket_address, options.pcap_socket_ports) =
+        listen("pcapsocket", "min_port", "max_port")?;
+    (options.sflow_address, options.sflow_ports) = listen("sflow", "port_min", "port_max")?;
+    (options.netflow_address, options.netflow_ports) = listen("netflow", "port_min", "port_max")?;
+    options.capture_shards = config.count("agent.capture.shards");
+    options.control_services = control_services(role, config);
     options.local_captures = role != Role::Analyzer;
     options.alert_scripts = config.flag("analyzer.alert.scripts");
     options.scripts.max_time = config.duration("workflow.max_time");
@@ -88,6 +99,32 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.scripts.max_running = config.count("workflow.max_running");
     options.scripts.can_write = config.flag("workflow.can_write");
     Ok(options)
+}
+
+/// Returns the services whose packets captures exclude: the sockets on which this daemon listens, and
+/// the analyzers to which it connects.
+pub(crate) fn control_services(role: Role, config: &Config) -> Vec<SocketAddr> {
+    let listeners: &[&str] = match role {
+        Role::Agent => &["agent.listen"],
+        _ => &["analyzer.listen", "agent.listen", "spp.listen"],
+    };
+    let listeners = listeners.iter().filter_map(|key| config.address(key));
+    let analyzers = config.list("analyzers");
+    let analyzers = analyzers.iter().filter_map(|text| text.parse().ok());
+    // An error is reported when the collectors are started.
+    let collectors = collectors(config).unwrap_or_default();
+    let mut found: Vec<SocketAddr> = collectors.iter().map(|c| c.listen).collect();
+    for ServiceAddress { host, port } in listeners.chain(analyzers) {
+        match (host.as_str(), port).to_socket_addrs() {
+            Ok(addresses) => found.extend(addresses),
+            Err(error) => {
+                tracing::warn!(host, %error, "cannot resolve the name; captures include its packets");
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
 }
 
 /// Number of unanswered pings after which the elements of a lost analyzer's agents are deleted.

@@ -36,6 +36,7 @@ mod peer_feed;
 mod peer_socket;
 mod peering;
 mod printable;
+mod privileges;
 mod process_stats;
 mod process_tuning;
 mod prometheus;

@@ -419,6 +419,11 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
         let is_running = probe.state == ProbeState::Running;
         probes.sample(&[("probe", probe.name)], u8::from(is_running));
     }
+    let help = "Number of complete reads of a probe after lost events.";
+    let mut resyncs = page.family(MetricKind::Counter, "skyd_probe_resyncs_total", help);
+    for probe in &engine.probes {
+        resyncs.sample(&[("probe", probe.name)], probe.resyncs);
+    }
     let help = "Number of stored API resources, by kind.";
     let mut resources = page.family(MetricKind::Gauge, "skyd_resources_kept", help);
     for (kind, count) in &engine.resources {

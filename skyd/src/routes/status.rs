@@ -275,6 +275,9 @@ pub(super) struct Probe {
     /// Number of starts after an error; omitted if there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
     restarts: Option<u64>,
+    /// Number of complete reads after lost events; omitted if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resyncs: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -284,6 +287,7 @@ impl Probe {
         Self {
             status: probe.state.to_string(),
             restarts: Some(probe.restarts).filter(|restarts| *restarts > 0),
+            resyncs: Some(probe.resyncs).filter(|resyncs| *resyncs > 0),
             error: probe.error.clone(),
         }
     }

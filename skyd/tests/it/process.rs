@@ -231,3 +231,48 @@ fn websockets_leave_connections_to_requests() {
         WebSocket::try_open(&daemon, "/ws/subscriber", &who).is_ok()
     });
 }
+
+/// Returns a set of capabilities of a process.
+fn capabilities(process: u32, key: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+}
+
+#[test]
+#[ignore = "needs root: looks at the capabilities of a privileged daemon"]
+fn only_the_needed_capabilities_are_retained() {
+    const DAC_READ_SEARCH: u64 = 1 << 2;
+    const NET_ADMIN: u64 = 1 << 12;
+    const NET_RAW: u64 = 1 << 13;
+    const SYS_PTRACE: u64 = 1 << 19;
+    const SYS_ADMIN: u64 = 1 << 21;
+    let probes = DAC_READ_SEARCH | NET_ADMIN | NET_RAW | SYS_PTRACE;
+    let folder = Folder::new();
+    for (role, effective, permitted) in [
+        ("analyzer", DAC_READ_SEARCH, DAC_READ_SEARCH),
+        ("allinone", probes, probes | SYS_ADMIN),
+    ] {
+        let daemon = Daemon::spawn(command(role, &folder.0, &[]));
+        let id = daemon.id();
+        assert_eq!(capabilities(id, "CapEff:"), effective, "{role}");
+        assert_eq!(capabilities(id, "CapPrm:"), permitted, "{role}");
+        assert_eq!(capabilities(id, "CapBnd:"), permitted, "{role}");
+        for task in std::fs::read_dir(format!("/proc/{id}/task"))
+            .unwrap()
+            .flatten()
+        {
+            let Ok(status) = std::fs::read_to_string(task.path().join("status")) else {
+                continue;
+            };
+            // A thread that enters a namespace at this moment has another set.
+            let is_entering = status.contains("Name:\tnetns\n");
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("CapEff:"))
+                .unwrap();
+            let found = u64::from_str_radix(line.trim(), 16).unwrap();
+            assert!(is_entering || found == effective, "{role}: {status}");
+        }
+    }
+}

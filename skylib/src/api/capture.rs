@@ -547,7 +547,8 @@ mod tests {
             let spec = spec(&format!(r#"{{"GremlinQuery":"G",{members}}}"#));
             spec.validate(&Local).map_err(|error| error.to_string())
         };
-        let types = "available types: [pcapsocket afpacket pcap sflow]";
+        let types = "available types: [ovssflow pcapsocket ovsmirror afpacket pcap sflow \
+                     ovsnetflow]";
         for name in ["dpdk", "ebpf"] {
             assert_eq!(
                 refused(&format!(r#""Type":"{name}""#)),

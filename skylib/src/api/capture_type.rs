@@ -83,10 +83,7 @@ impl CaptureType {
     /// Returns whether this program can run captures of this type.
     #[must_use]
     pub const fn is_built(self) -> bool {
-        matches!(
-            self,
-            Self::AfPacket | Self::Pcap | Self::PcapSocket | Self::Sflow
-        )
+        !matches!(self, Self::Dpdk | Self::Ebpf)
     }
 
     /// Returns the features that this type supports.

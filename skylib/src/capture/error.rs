@@ -103,7 +103,7 @@ pub enum CaptureError {
 
 impl CaptureError {
     /// Creates an error for a failed operation.
-    pub(super) fn io(action: impl Into<String>, source: impl Into<io::Error>) -> Self {
+    pub(crate) fn io(action: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self::Io {
             action: action.into(),
             source: source.into(),

@@ -11,7 +11,8 @@ use super::agent::TaskServers;
 use super::alert::{ActionQueue, AlertHub, AlertParts, Evaluator};
 use super::bus::Bus;
 use super::capture::{
-    Mailbox, Opener, PcapSocketAddresses, Reconciler, ReconcilerOptions, RingMemory,
+    ControlTraffic, ListenAddresses, Mailbox, Opener, Reconciler, ReconcilerOptions, RingMemory,
+    SwitchCaptures,
 };
 use super::collector::{Collector, CollectorOptions};
 use super::fleet::AgentLinks;
@@ -34,6 +35,7 @@ use crate::memory::MemoryBudget;
 use crate::proto::BroadcastMessage;
 use crate::store::StoreError;
 use crate::topology::k8s::ClusterLinks;
+use crate::topology::ovsdb::SwitchExports;
 use crate::topology::tid::TidProcessor;
 use crate::topology::{FabricProcessor, PeeringProcessor, ProbeSet};
 
@@ -235,10 +237,23 @@ impl Inner {
             origin: self.origin.clone(),
             rings: RingMemory::new(options.ring_bytes, options.ring_bytes_total),
             filters: self.queries.filters.clone(),
-            pcap_sockets: PcapSocketAddresses {
+            shards: options.capture_shards,
+            pcap_sockets: ListenAddresses {
                 address: options.pcap_socket_address,
                 ports: options.pcap_socket_ports.clone(),
             },
+            switch: SwitchCaptures::new(
+                SwitchExports::new(options.probes.ovsdb.clone()),
+                ListenAddresses {
+                    address: options.sflow_address,
+                    ports: options.sflow_ports.clone(),
+                },
+                ListenAddresses {
+                    address: options.netflow_address,
+                    ports: options.netflow_ports.clone(),
+                },
+            ),
+            control: ControlTraffic::new(options.control_services.clone()),
         };
         let options = ReconcilerOptions {
             stats_interval: options.capture_stats_interval,

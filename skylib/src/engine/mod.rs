@@ -48,6 +48,7 @@ mod inner;
 mod live;
 mod monotonic;
 mod options;
+mod privileges;
 mod probe_options;
 mod query;
 mod replication;
@@ -70,6 +71,7 @@ pub use flow::{
 pub use graph::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use live::{LiveClient, LiveError, LiveEvent, LiveOptions, LiveReservation, LiveStatus};
 pub use options::{EngineOptions, Role};
+pub use privileges::Privileges;
 pub use probe_options::{AnalyzerProbeOptions, OptionalProbe, ProbeOptions, UnknownProbe};
 pub use query::QueryOptions;
 pub use replication::{Applied, PeerConnection, Replication, ReplicationStatus};

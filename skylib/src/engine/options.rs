@@ -1,7 +1,7 @@
 //! `EngineOptions`: settings of an engine.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -122,6 +122,21 @@ pub struct EngineOptions {
     pub pcap_socket_address: IpAddr,
     /// Ports of PCAP sockets; each socket uses the first free port.
     pub pcap_socket_ports: RangeInclusive<u16>,
+    /// Address to which bridges of this host send sFlow.
+    pub sflow_address: IpAddr,
+    /// Ports to which bridges of this host send sFlow; each capture uses the first free port.
+    pub sflow_ports: RangeInclusive<u16>,
+    /// Address to which bridges of this host send NetFlow.
+    pub netflow_address: IpAddr,
+    /// Ports to which bridges of this host send NetFlow; each capture uses the first free port.
+    pub netflow_ports: RangeInclusive<u16>,
+    /// Number of threads that share the packets of one interface by flow, each with a packet ring
+    /// and a flow table.
+    pub capture_shards: usize,
+    /// Services of this program, and services to which it connects: captures on interfaces exclude
+    /// packets from and to these addresses and ports. An unspecified address stands for all addresses
+    /// of this host.
+    pub control_services: Vec<SocketAddr>,
     /// Sockets that receive flow exports.
     pub collectors: Vec<CollectorOptions>,
     /// Client that sends the messages of alerts to HTTP servers; with `None`, such actions fail.
@@ -170,6 +185,12 @@ impl EngineOptions {
             startup_capture: None,
             pcap_socket_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             pcap_socket_ports: 8_100..=8_132,
+            sflow_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            sflow_ports: 6_345..=6_355,
+            netflow_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            netflow_ports: 6_365..=6_375,
+            capture_shards: 1,
+            control_services: Vec::new(),
             collectors: Vec::new(),
             webhooks: None,
             alert_scripts: true,
@@ -250,6 +271,18 @@ setters! {
     with_pcap_socket_address(pcap_socket_address: IpAddr);
     "Sets the ports of PCAP sockets; each socket uses the first free port."
     with_pcap_socket_ports(pcap_socket_ports: RangeInclusive<u16>);
+    "Sets the address to which bridges of this host send sFlow."
+    with_sflow_address(sflow_address: IpAddr);
+    "Sets the ports to which bridges of this host send sFlow."
+    with_sflow_ports(sflow_ports: RangeInclusive<u16>);
+    "Sets the address to which bridges of this host send NetFlow."
+    with_netflow_address(netflow_address: IpAddr);
+    "Sets the ports to which bridges of this host send NetFlow."
+    with_netflow_ports(netflow_ports: RangeInclusive<u16>);
+    "Sets the number of threads that share the packets of one interface."
+    with_capture_shards(capture_shards: usize);
+    "Sets the services whose packets captures on interfaces exclude."
+    with_control_services(control_services: Vec<SocketAddr>);
     "Sets the sockets that receive flow exports."
     with_collectors(collectors: Vec<CollectorOptions>);
     "Sets the client that sends the messages of alerts to HTTP servers."

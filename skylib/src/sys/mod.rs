@@ -12,6 +12,8 @@ pub(crate) mod ethtool;
 pub(crate) mod eventfd;
 #[cfg(feature = "netlink")]
 pub(crate) mod memory;
+#[cfg(feature = "netlink")]
+pub(crate) mod monotonic;
 pub(crate) mod netns;
 #[cfg(feature = "netlink")]
 pub(crate) mod pci;

@@ -13,6 +13,8 @@ use std::thread;
 use rustix::fs::{Mode, OFlags, fstat, fstatfs, open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::capability::{Capability, with_effective};
+
 /// Identity of a namespace: the device and inode numbers of its file in the kernel's `nsfs`.
 ///
 /// The identity is unique among existing namespaces. The kernel may reuse it; hold the namespace
@@ -85,15 +87,15 @@ impl Netns {
     /// # Panics
     /// Resumes a panic of `work`.
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-        let enter = || {
-            move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))?;
+        let inside = || {
+            enter(self.file.as_fd())?;
             Ok(work())
         };
         thread::scope(|scope| {
             let worker = thread::Builder::new()
                 .name("netns".to_owned())
                 .stack_size(256 * 1024)
-                .spawn_scoped(scope, enter)?;
+                .spawn_scoped(scope, inside)?;
             match worker.join() {
                 Ok(result) => result,
                 Err(panic) => std::panic::resume_unwind(panic),
@@ -117,7 +119,7 @@ pub(crate) fn run_in_each<T: Send>(
     let run = || {
         let mut results = Vec::with_capacity(namespaces.len());
         for namespace in namespaces {
-            move_into_link_name_space(*namespace, Some(LinkNameSpaceType::Network))?;
+            enter(*namespace)?;
             results.push(work());
         }
         Ok(results)
@@ -132,6 +134,12 @@ pub(crate) fn run_in_each<T: Send>(
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+/// Moves the calling thread to a namespace, with the capability that only this step needs.
+fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    let enter = || move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network));
+    Ok(with_effective(Capability::SysAdmin, enter)?)
 }
 
 impl AsFd for Netns {

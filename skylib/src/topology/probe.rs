@@ -194,6 +194,8 @@ struct Report {
     state: ProbeState,
     /// Number of starts after an error.
     restarts: u64,
+    /// Number of complete reads after lost events.
+    resyncs: u64,
     /// Number of failures since the probe last reported that it is running.
     failures: u32,
     /// Current problems by the part of the probe's work that they concern.
@@ -254,6 +256,12 @@ impl ProbeContext {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reports that events were lost, and that the complete state is read again therefore.
+    pub fn resynced(&self) {
+        let mut report = self.report();
+        report.resyncs = report.resyncs.saturating_add(1);
+    }
+
     fn set_state(&self, state: ProbeState) {
         self.report().state = state;
     }
@@ -286,6 +294,7 @@ impl ProbeContext {
             name,
             state: report.state,
             restarts: report.restarts,
+            resyncs: report.resyncs,
             error,
         }
     }
@@ -327,6 +336,9 @@ pub struct ProbeStatus {
     pub state: ProbeState,
     /// Number of times the probe was started again after an error.
     pub restarts: u64,
+    /// Number of times events were lost, for example in a full netlink queue, and the complete state
+    /// was read again.
+    pub resyncs: u64,
     /// First current problem, with a remedy if one is known, and the number of further problems;
     /// `None` without problems.
     pub error: Option<String>,

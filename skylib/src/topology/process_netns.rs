@@ -154,7 +154,7 @@ fn processes_by_namespace(proc: &Path) -> BTreeMap<NetnsId, BTreeSet<u32>> {
 /// Interval between two reads.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Maximum number of namespaces, each of which has a thread.
+/// Maximum number of namespaces, each of which needs four file descriptors.
 const MAX_NAMESPACES: usize = 2048;
 
 /// Maximum number of processes that a node shows.

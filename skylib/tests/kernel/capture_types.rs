@@ -5,82 +5,14 @@ use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
 use skylib::api::{CaptureSpec, CaptureType};
-use skylib::engine::{Collection, Engine, EngineOptions, Role};
+use skylib::engine::Collection;
 use skylib::packet::{LinkType, PacketRef};
 use skylib::pcap_file::{PcapWriter, Resolution};
 use skylib::time::{Clock, SystemClock, Timestamp};
 
+use crate::engine_lab::{Lab, TIMEOUT, wait};
 use crate::support::frames::{frame, udp};
-use crate::support::{Sender, add_pair, in_new_namespace, ip, sender};
-
-/// Timeout of waits; a test that reaches it has failed.
-const TIMEOUT: Duration = Duration::from_secs(20);
-
-struct Lab {
-    engine: Engine,
-    left: Sender,
-}
-
-impl Lab {
-    /// Starts an engine in a namespace with the interfaces `left` and `right`.
-    fn new() -> Self {
-        add_pair();
-        ip("link set lo up");
-        ip("address add 10.7.0.2/24 dev right");
-        let options = EngineOptions::new("h")
-            .with_role(Role::AllInOne)
-            .with_netns_path(None)
-            .with_table(
-                skylib::flow::FlowTableOptions::default()
-                    .with_update_interval(Duration::from_secs(1)),
-            );
-        let lab = Self {
-            engine: Engine::start(options).unwrap(),
-            left: sender("left"),
-        };
-        let up = "G.V().Has('Name', 'right', 'State', 'UP').HasKey('IPV4').Count()";
-        wait("the interface", || lab.ask(up) == "1");
-        lab
-    }
-
-    fn ask(&self, query: &str) -> String {
-        let mut json = Vec::new();
-        let answer = self.engine.query(query).unwrap();
-        answer.write_json(&mut json).unwrap();
-        String::from_utf8(json).unwrap()
-    }
-
-    /// Starts a capture on `right` and returns the address that it shows under a key.
-    fn capture(&self, spec: CaptureSpec, key: &str) -> String {
-        let spec = spec.with_gremlin_query("G.V().Has('Name', 'right')");
-        let id = self.engine.captures().add(spec, None).unwrap().uuid.clone();
-        let query = format!("G.V().Has('Captures.ID', '{id}', 'Captures.State', 'active')");
-        let shown = || self.ask(&format!("{query}.Count()"));
-        wait("the capture", || shown() == "1");
-        wait("the status", || {
-            let status = self.engine.captures().get(&id).unwrap().status.clone();
-            let node = &status["Nodes"][0];
-            node["Name"] == "right" && node["State"] == "active"
-        });
-        let values = self.ask(&format!("{query}.Values('Captures.{key}')"));
-        values.trim_matches(['[', ']', '"']).to_owned()
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        self.engine.stop();
-    }
-}
-
-fn wait(what: &str, mut test: impl FnMut() -> bool) {
-    let began = SystemClock.now();
-    while !test() {
-        let waited = SystemClock.now().duration_since(began);
-        assert!(waited < TIMEOUT, "timed out waiting for {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+use crate::support::{in_new_namespace, ip};
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]

@@ -11,10 +11,19 @@
 
 mod capture;
 #[cfg(feature = "engine")]
+mod capture_options;
+#[cfg(feature = "engine")]
 mod capture_types;
 #[cfg(feature = "engine")]
+mod engine_lab;
+#[cfg(feature = "engine")]
 mod injection;
+#[cfg(feature = "engine")]
+mod node_changes;
 #[cfg(feature = "spp")]
 mod spp;
 mod support;
+mod switch;
+#[cfg(feature = "engine")]
+mod switch_captures;
 mod topology;

@@ -561,6 +561,14 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
          capture waits for others to end, and its node shows the reason.",
     ),
     key(
+        "agent.capture.shards",
+        Count { min: 1, max: 64 },
+        "1",
+        "Number of threads that share the packets of one captured interface by flow, for interfaces \
+         with more packets than one processor core can count. Each has a packet ring of \
+         agent.capture.ring_bytes and a share of flow.max_entries.",
+    ),
+    key(
         "agent.capture.stats_update",
         Interval,
         "1",
@@ -999,6 +1007,43 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         PORT,
         "8132",
         "Last TCP port of captures of the type pcapsocket.",
+    ),
+    key(
+        "agent.flow.sflow.bind_address",
+        Text,
+        "127.0.0.1",
+        "IP address to which bridges of Open vSwitch send sFlow for captures of the type ovssflow.",
+    ),
+    key(
+        "agent.flow.sflow.port_min",
+        PORT,
+        "6345",
+        "First UDP port of captures of the type ovssflow; each capture uses the first free port.",
+    ),
+    key(
+        "agent.flow.sflow.port_max",
+        PORT,
+        "6355",
+        "Last UDP port of captures of the type ovssflow.",
+    ),
+    key(
+        "agent.flow.netflow.bind_address",
+        Text,
+        "127.0.0.1",
+        "IP address to which bridges of Open vSwitch send NetFlow for captures of the type \
+         ovsnetflow.",
+    ),
+    key(
+        "agent.flow.netflow.port_min",
+        PORT,
+        "6365",
+        "First UDP port of captures of the type ovsnetflow; each capture uses the first free port.",
+    ),
+    key(
+        "agent.flow.netflow.port_max",
+        PORT,
+        "6375",
+        "Last UDP port of captures of the type ovsnetflow.",
     ),
     key(
         "pipes.in",

@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 use super::node_status::CaptureStatus;
 use super::opener::OpenedCapture;
 use super::ring_memory::RingClaim;
+use super::shards::Shards;
+use super::switch::SwitchClaim;
 use crate::api::CaptureSpec;
-use crate::capture::{Capture, CaptureReport, CaptureStats};
+use crate::capture::{CaptureReport, CaptureStats};
 use crate::engine::collector::SflowMetric;
 use crate::engine::flow::TableId;
 use crate::flow::{FlowStats, KeyIgnore};
@@ -42,9 +44,9 @@ pub(super) enum NodeCaptureState {
 
 /// A running capture and its counters.
 pub(super) struct ActiveCapture {
-    pub(super) capture: Capture,
-    /// Its flow table in the hub; `None` if its flows are sent to a target.
-    pub(super) table: Option<TableId>,
+    pub(super) threads: Shards,
+    /// Flow tables in the hub; none if its flows are sent to a target.
+    pub(super) tables: Vec<TableId>,
     /// Newest report of the capture's counters.
     pub(super) report: CaptureReport,
     /// Report from which statistics were last sent; its counters are at most those of `report`.
@@ -53,8 +55,11 @@ pub(super) struct ActiveCapture {
     socket: Option<(&'static str, String)>,
     /// Counters that sFlow agents have sent.
     pub(super) sflow: Option<Arc<Mutex<SflowMetric>>>,
-    /// Declared last: the ring itself is released first.
-    _ring: Option<RingClaim>,
+    /// Interface to which the switch mirrors the packets.
+    mirror: Option<String>,
+    /// Declared last: the rings themselves are released first.
+    _rings: Vec<RingClaim>,
+    _claim: Option<SwitchClaim>,
 }
 
 impl NodeCapture {
@@ -62,13 +67,15 @@ impl NodeCapture {
     pub(super) fn active(spec: Arc<CaptureSpec>, name: &str, opened: OpenedCapture) -> Self {
         let report = CaptureReport::default();
         let active = ActiveCapture {
-            capture: opened.capture,
-            table: opened.table,
+            threads: opened.threads,
+            tables: opened.tables,
             report,
             sent: report,
             socket: opened.socket,
             sflow: opened.sflow,
-            _ring: opened.ring,
+            mirror: opened.mirror,
+            _rings: opened.rings,
+            _claim: opened.claim,
         };
         Self {
             spec,
@@ -97,6 +104,19 @@ impl NodeCapture {
             NodeCaptureState::Active(_) => None,
             NodeCaptureState::Failed { error } => Some(error),
         }
+    }
+
+    /// Returns the interface to which the switch mirrors the packets; `None` without a mirror.
+    pub(super) fn mirror(&self) -> Option<&str> {
+        match &self.state {
+            NodeCaptureState::Active(active) => active.mirror.as_deref(),
+            NodeCaptureState::Failed { .. } => None,
+        }
+    }
+
+    /// Returns whether the node shows counters of sFlow agents.
+    pub(super) fn has_sflow(&self) -> bool {
+        matches!(&self.state, NodeCaptureState::Active(active) if active.sflow.is_some())
     }
 
     /// Returns the metadata value of the sFlow counters that have arrived since the last call.

@@ -1,19 +1,26 @@
-//! `Opener`: opens a capture on a node: packet ring, flow table, and worker thread.
+//! `Opener`: opens a capture on a node: packet rings, flow tables, and worker threads.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::control_traffic::ControlTraffic;
+use super::record_source::RecordSource;
 use super::ring_memory::{RingClaim, RingMemory};
-use super::sources::{self, OpenedSource, PcapSocketAddresses};
-use super::target::CaptureTarget;
+use super::shards::Shards;
+use super::sources::{self, ListenAddresses, OpenedSource};
+use super::switch::{SwitchCaptures, SwitchClaim};
+use super::target::{CaptureTarget, capture_type_on};
 use crate::api::{CaptureSpec, CaptureType};
 use crate::capture::{BpfCompiler, BpfProgram, Capture, DEFAULT_HEADER_SIZE, NetFlow5Sink};
 use crate::engine::collector::SflowMetric;
 use crate::engine::flow::{FlowHub, HubSink, TableId};
 use crate::engine::graph::SharedGraph;
 use crate::error_chain::Chain;
-use crate::flow::{ExtraLayers, FlowTable, FlowTableOptions, KeyIgnore, PacketFilter};
+use crate::flow::{
+    ExportTable, ExportTableOptions, ExtraLayers, FlowTable, FlowTableOptions, KeyIgnore,
+    PacketFilter,
+};
 use crate::graph::{GraphAccess, Node};
 use crate::packet::LinkType;
 use crate::time::Clock;
@@ -29,25 +36,34 @@ pub(crate) struct Opener {
     pub(crate) origin: String,
     /// Memory limit of the packet rings.
     pub(crate) rings: RingMemory,
+    /// Number of threads that share the packets of an interface.
+    pub(crate) shards: usize,
     pub(crate) filters: BpfCompiler,
     /// Addresses on which PCAP sockets listen.
-    pub(crate) pcap_sockets: PcapSocketAddresses,
+    pub(crate) pcap_sockets: ListenAddresses,
+    pub(crate) switch: SwitchCaptures,
+    /// Messages of this program, which captures on interfaces exclude.
+    pub(crate) control: ControlTraffic,
 }
 
 /// A capture that has been opened.
 pub(super) struct OpenedCapture {
-    pub(super) capture: Capture,
-    /// Its flow table in the hub; `None` if its flows are sent to a target.
-    pub(super) table: Option<TableId>,
-    pub(super) ring: Option<RingClaim>,
+    pub(super) threads: Shards,
+    /// Flow tables in the hub; none if its flows are sent to a target.
+    pub(super) tables: Vec<TableId>,
+    pub(super) rings: Vec<RingClaim>,
     /// Address on which it receives, with the key of the status that shows it.
     pub(super) socket: Option<(&'static str, String)>,
     /// Counters that sFlow agents have sent.
     pub(super) sflow: Option<Arc<Mutex<SflowMetric>>>,
+    /// What it has configured on the switch.
+    pub(super) claim: Option<SwitchClaim>,
+    /// Interface to which the switch mirrors the packets.
+    pub(super) mirror: Option<String>,
 }
 
 impl Opener {
-    /// Opens a capture on a node and adds its flow table to the tables that queries read. Returns
+    /// Opens a capture on a node and adds its flow tables to the tables that queries read. Returns
     /// `None` if the filter of the capture is not compiled yet, and calls `compiled` once it is.
     ///
     /// # Errors
@@ -58,8 +74,14 @@ impl Opener {
         node: &Node,
         compiled: impl Fn() + Send + 'static,
     ) -> Result<Option<OpenedCapture>, String> {
-        let capture_type = spec.capture_type.unwrap_or(CaptureType::AfPacket);
+        let capture_type = capture_type_on(spec.capture_type, node)?;
         let is_interface = matches!(capture_type, CaptureType::AfPacket | CaptureType::Pcap);
+        if !is_interface && !matches!(&*spec.target_type, "" | "local") {
+            return Err(format!(
+                "{} captures have no target type",
+                capture_type.name()
+            ));
+        }
         let mut target = Err(String::new());
         self.graph.read(&mut |graph| {
             target = if is_interface {
@@ -69,67 +91,125 @@ impl Opener {
             };
         });
         let target = target?;
-        let Some(program) = self.program(spec, &target, is_interface, compiled)? else {
+        let Some(program) = self.program(spec, &target, capture_type, compiled)? else {
             return Ok(None);
         };
-        let mut table = self.table_of(spec, &target);
-        let opened = match capture_type {
+        let owner = format!("{}/{}", spec.uuid, node.id);
+        let (opened, filter) = match capture_type {
             CaptureType::AfPacket | CaptureType::Pcap => {
-                sources::open_interface(spec, &target, program, &self.rings)?
+                (self.open_interface(spec, &target, program)?, None)
             }
-            other => {
-                let filter = program.map(|program| Box::new(program) as Box<dyn PacketFilter>);
-                table.set_filter(filter);
-                match other {
-                    CaptureType::PcapSocket => sources::open_pcap_socket(&self.pcap_sockets)?,
-                    CaptureType::Sflow => sources::open_sflow(spec, &target)?,
-                    _ => {
-                        let name = other.name();
-                        return Err(format!(
-                            "Unable to find probe for this capture type: {name}"
-                        ));
-                    }
-                }
+            CaptureType::OvsMirror => (self.open_mirror(spec, &target, program, &owner)?, None),
+            CaptureType::OvsNetflow => (self.open_netflow(spec, &target, program, &owner)?, None),
+            CaptureType::OvsSflow => {
+                let opened = self.switch.open_sflow(spec, bridge_of(&target)?, &owner)?;
+                (opened, program)
+            }
+            CaptureType::PcapSocket => (sources::open_pcap_socket(&self.pcap_sockets)?, program),
+            CaptureType::Sflow => (sources::open_sflow(spec, &target)?, program),
+            CaptureType::Dpdk | CaptureType::Ebpf => {
+                let name = capture_type.name();
+                return Err(format!(
+                    "Unable to find probe for this capture type: {name}"
+                ));
             }
         };
-        self.start(spec, &target, table, opened).map(Some)
+        self.start(spec, &target, filter, opened).map(Some)
     }
 
-    /// Starts the thread of a capture.
+    fn open_interface(
+        &self,
+        spec: &CaptureSpec,
+        target: &CaptureTarget,
+        program: Option<BpfProgram>,
+    ) -> Result<OpenedSource, String> {
+        sources::open_interface(spec, target, program, &self.rings, self.shards)
+    }
+
+    /// Mirrors a port of the switch, and captures on the mirror interface. The flows belong to the
+    /// node of the port.
+    fn open_mirror(
+        &self,
+        spec: &CaptureSpec,
+        port: &CaptureTarget,
+        program: Option<BpfProgram>,
+        owner: &str,
+    ) -> Result<OpenedSource, String> {
+        let (claim, interface) = self.switch.start_mirror(bridge_of(port)?, owner)?;
+        let target = CaptureTarget {
+            interface: interface.clone(),
+            encap_type: "ether".to_owned(),
+            netns: None,
+            ..port.clone()
+        };
+        let mut opened = self.open_interface(spec, &target, program)?;
+        (opened.claim, opened.mirror) = (Some(claim), Some(interface));
+        Ok(opened)
+    }
+
+    fn open_netflow(
+        &self,
+        spec: &CaptureSpec,
+        target: &CaptureTarget,
+        program: Option<BpfProgram>,
+        owner: &str,
+    ) -> Result<OpenedSource, String> {
+        let active_timeout = self.table.update_interval;
+        let open = |address| {
+            let mut options = ExportTableOptions::default();
+            options.expiry = self.table.expiry_interval;
+            options.table = self.table_options(spec, target);
+            let mut table = ExportTable::new(options);
+            let filter = program.clone();
+            table.set_filter(filter.map(|filter| Box::new(filter) as Box<dyn PacketFilter>));
+            RecordSource::open(address, table, &target.tid, &self.flows, &self.clock)
+                .map_err(|error| format!("cannot receive NetFlow at {address}: {error}"))
+        };
+        let bridge = bridge_of(target)?;
+        self.switch
+            .open_netflow(spec, bridge, owner, active_timeout, open)
+    }
+
+    /// Starts the threads of a capture.
     fn start(
         &self,
         spec: &CaptureSpec,
         target: &CaptureTarget,
-        table: FlowTable,
+        filter: Option<BpfProgram>,
         opened: OpenedSource,
     ) -> Result<OpenedCapture, String> {
-        let OpenedSource {
-            source,
-            ring,
-            socket,
-            sflow,
-        } = opened;
-        let (name, clock) = (&target.interface, Arc::clone(&self.clock));
-        let (capture, table) = if spec.target_type == sources::NETFLOW {
-            // The flows are for the target only: neither subscribers nor queries see them.
-            let sink = NetFlow5Sink::open(sources::resolve(&spec.target)?, Arc::clone(&clock));
-            let sink = sink.map_err(|error| Chain(&error).to_string())?;
-            (Capture::start(name, source, table, sink, clock), None)
-        } else {
-            let sink = HubSink::new(&self.flows);
-            let capture = Capture::start(name, source, table, sink, clock);
-            let handle = capture
-                .as_ref()
-                .ok()
-                .map(|capture| capture.handle().clone());
-            (capture, handle.map(|handle| self.flows.add_table(handle)))
-        };
+        let name = &target.interface;
+        let (mut threads, mut tables) = (Vec::new(), Vec::new());
+        let mut options = self.table_options(spec, target);
+        options.max_entries = (options.max_entries / opened.sources.len().max(1)).max(1);
+        for source in opened.sources {
+            let mut table = FlowTable::new(options.clone());
+            let filter = filter.clone();
+            table.set_filter(filter.map(|filter| Box::new(filter) as Box<dyn PacketFilter>));
+            let clock = Arc::clone(&self.clock);
+            let capture = if spec.target_type == sources::NETFLOW {
+                // The flows are for the target only: neither subscribers nor queries see them.
+                let receiver = sources::resolve(&spec.target)?;
+                let sink = NetFlow5Sink::open(receiver, Arc::clone(&clock));
+                let sink = sink.map_err(|error| Chain(&error).to_string())?;
+                Capture::start(name, source, table, sink, clock)
+            } else {
+                Capture::start(name, source, table, HubSink::new(&self.flows), clock)
+            };
+            threads.push(capture.map_err(|error| Chain(&error).to_string())?);
+        }
+        if spec.target_type != sources::NETFLOW {
+            let handles = threads.iter().map(|capture| capture.handle().clone());
+            tables.extend(handles.map(|handle| self.flows.add_table(handle)));
+        }
         Ok(OpenedCapture {
-            capture: capture.map_err(|error| Chain(&error).to_string())?,
-            table,
-            ring,
-            socket,
-            sflow,
+            threads: Shards(threads),
+            tables,
+            rings: opened.rings,
+            socket: opened.socket,
+            sflow: opened.sflow,
+            claim: opened.claim,
+            mirror: opened.mirror,
         })
     }
 
@@ -139,18 +219,28 @@ impl Opener {
         &self,
         spec: &CaptureSpec,
         target: &CaptureTarget,
-        is_interface: bool,
+        capture_type: CaptureType,
         compiled: impl Fn() + Send + 'static,
     ) -> Result<Option<Option<BpfProgram>>, String> {
-        let text = filter_of(spec, is_interface)?;
+        let link_type = match capture_type {
+            CaptureType::AfPacket | CaptureType::Pcap => sources::link_type_of(target),
+            // The records have no link layer.
+            CaptureType::OvsNetflow => LinkType::RAW,
+            _ => LinkType::ETHERNET,
+        };
+        // Packets that others have sampled or stored are not those of this program.
+        let sees_own = !matches!(capture_type, CaptureType::PcapSocket | CaptureType::Sflow);
+        let has_addresses = [LinkType::ETHERNET, LinkType::RAW].contains(&link_type);
+        let control = if sees_own && has_addresses {
+            let now = self.clock.now();
+            self.control.expression(&self.graph, &self.origin, now)
+        } else {
+            String::new()
+        };
+        let text = filter_of(spec, sees_own, &control)?;
         if text.is_empty() {
             return Ok(Some(None));
         }
-        let link_type = if is_interface {
-            sources::link_type_of(target)
-        } else {
-            LinkType::ETHERNET
-        };
         let snap_len = match u32::try_from(spec.header_size) {
             Ok(size @ 1..) => size,
             _ => DEFAULT_HEADER_SIZE,
@@ -175,8 +265,8 @@ impl Opener {
         )
     }
 
-    /// Returns the flow table of a capture.
-    fn table_of(&self, spec: &CaptureSpec, target: &CaptureTarget) -> FlowTable {
+    /// Returns the settings of the flow tables of a capture.
+    fn table_options(&self, spec: &CaptureSpec, target: &CaptureTarget) -> FlowTableOptions {
         let mut options = self.table.clone();
         options.node_tid = target.tid.as_str().into();
         options.capture_id = spec.uuid.as_str().into();
@@ -189,29 +279,43 @@ impl Opener {
         options.extra_layers = ExtraLayers::from_bits(spec.extra_layers);
         let (recorded, key_ignore) = self.identity_of(spec);
         (options.recorded, options.key_ignore) = (recorded, key_ignore);
-        FlowTable::new(options)
+        options
     }
 }
 
-/// Returns the filter of a capture. A capture on an interface never captures what it sends to its
-/// target itself: each packet would cause another one.
-fn filter_of(spec: &CaptureSpec, is_interface: bool) -> Result<String, String> {
+/// Returns the UUID of a bridge or port in the database of the switch.
+fn bridge_of(target: &CaptureTarget) -> Result<&str, String> {
+    match target.uuid.as_str() {
+        "" => Err(format!("No UUID for node {}", target.interface)),
+        uuid => Ok(uuid),
+    }
+}
+
+/// Returns the filter of a capture. A capture that sees the packets of this program (`sees_own`)
+/// excludes those that the expression `control` matches, and those to its target: each such packet
+/// could cause another one.
+fn filter_of(spec: &CaptureSpec, sees_own: bool, control: &str) -> Result<String, String> {
+    let mut parts = Vec::new();
+    if sees_own && !spec.target.is_empty() {
+        let target = sources::resolve(&spec.target)?;
+        let (host, port) = (target.ip(), target.port());
+        parts.push(if port == 0 || spec.target_type == sources::ERSPAN {
+            format!("not host {host}")
+        } else {
+            format!("not (host {host} and port {port})")
+        });
+    }
+    if sees_own && !control.is_empty() {
+        parts.push(format!("not ({control})"));
+    }
     let wanted = &spec.bpf_filter;
-    if spec.target.is_empty() || !is_interface {
+    if parts.is_empty() {
         return Ok(wanted.clone());
     }
-    let target = sources::resolve(&spec.target)?;
-    let (host, port) = (target.ip(), target.port());
-    let own = if port == 0 || spec.target_type == sources::ERSPAN {
-        format!("not host {host}")
-    } else {
-        format!("not (host {host} and port {port})")
-    };
-    Ok(if wanted.is_empty() {
-        own
-    } else {
-        format!("({wanted}) and {own}")
-    })
+    if !wanted.is_empty() {
+        parts.insert(0, format!("({wanted})"));
+    }
+    Ok(parts.join(" and "))
 }
 
 #[cfg(test)]
@@ -225,7 +329,7 @@ mod tests {
                 .with_bpf_filter(bpf)
                 .with_target(target)
                 .with_target_type(kind);
-            filter_of(&spec, true).unwrap()
+            filter_of(&spec, true, "").unwrap()
         };
         assert_eq!(filter("tcp", "", ""), "tcp");
         assert_eq!(
@@ -241,5 +345,12 @@ mod tests {
             filter("", "2055", "netflowv5"),
             "not (host 127.0.0.1 and port 2055)"
         );
+        let control = |sees_own| {
+            let spec = CaptureSpec::new("G").with_bpf_filter("tcp or udp");
+            filter_of(&spec, sees_own, "port 8082 and (host 10.0.0.1)").unwrap()
+        };
+        let wanted = "(tcp or udp) and not (port 8082 and (host 10.0.0.1))";
+        assert_eq!(control(true), wanted);
+        assert_eq!(control(false), "tcp or udp");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::node_capture::{NodeCapture, NodeCaptureKey};
 use super::reconciler::Reconciler;
-use super::target::has_packet_socket;
+use super::target::is_capturable;
 use crate::api::CaptureSpec;
 use crate::graph::{GraphAccess, Node, NodeId};
 
@@ -61,7 +61,7 @@ impl Reconciler {
         {
             return Some(OK);
         }
-        if !has_packet_socket(&node) {
+        if !is_capturable(&node) {
             return Some(FAILED);
         }
         self.start(key.clone(), spec, &node);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::target::has_packet_socket;
+use super::target::is_capturable;
 use crate::api::CaptureSpec;
 use crate::engine::query::{QueryOptions, QueryRunner};
 use crate::graph::Node;
@@ -91,7 +91,7 @@ fn capturable(answer: Answer, accepts: &dyn Fn(&Node) -> bool) -> Vec<Arc<Node>>
     };
     let mut seen = HashSet::new();
     let wanted =
-        |node: &Arc<Node>| accepts(node) && has_packet_socket(node) && seen.insert(node.id.clone());
+        |node: &Arc<Node>| accepts(node) && is_capturable(node) && seen.insert(node.id.clone());
     nodes.into_iter().filter(wanted).collect()
 }
 

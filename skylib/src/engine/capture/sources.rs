@@ -3,93 +3,147 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::ring_memory::{BLOCK_BYTES, RingClaim, RingMemory};
+use super::switch::SwitchClaim;
 use super::target::CaptureTarget;
 use crate::api::CaptureSpec;
 use crate::api::address::ServiceAddress;
 use crate::capture::{
-    AfPacket, BpfProgram, CaptureOptions, ErspanForwarder, PacketSource, PcapSocket, SflowSource,
-    link_type_of_encap,
+    AfPacket, BpfProgram, CaptureOptions, ErspanForwarder, Fanout, PacketSource, PcapSocket,
+    SflowSource, link_type_of_encap,
 };
 use crate::engine::collector::SflowMetric;
 use crate::error_chain::Chain;
 use crate::packet::LinkType;
 use crate::sys::netns;
 
-/// A packet source, and what it shows on its node.
+/// Packet sources of a capture, and what it shows on its node.
 pub(super) struct OpenedSource {
-    pub(super) source: Box<dyn PacketSource>,
-    /// Memory of its ring.
-    pub(super) ring: Option<RingClaim>,
+    /// One source, or several that share the packets of an interface by flow.
+    pub(super) sources: Vec<Box<dyn PacketSource>>,
+    /// Memory of their rings.
+    pub(super) rings: Vec<RingClaim>,
     /// Address on which it receives, with the key of the status that shows it.
     pub(super) socket: Option<(&'static str, String)>,
     /// Counters that sFlow agents have sent.
     pub(super) sflow: Option<Arc<Mutex<SflowMetric>>>,
+    /// What it has configured on the switch.
+    pub(super) claim: Option<SwitchClaim>,
+    /// Interface to which the switch mirrors the packets.
+    pub(super) mirror: Option<String>,
 }
 
-/// Addresses on which PCAP sockets listen.
-#[derive(Clone, Debug)]
-pub(crate) struct PcapSocketAddresses {
-    pub(crate) address: IpAddr,
-    pub(crate) ports: RangeInclusive<u16>,
-}
-
-impl Default for PcapSocketAddresses {
-    /// Returns the addresses of Skydive: 127.0.0.1, ports 8100 to 8132.
-    fn default() -> Self {
+impl OpenedSource {
+    /// Returns a source that has no ring and shows nothing.
+    pub(super) fn new(source: impl PacketSource + 'static) -> Self {
         Self {
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            ports: 8_100..=8_132,
+            sources: vec![Box::new(source)],
+            rings: Vec::new(),
+            socket: None,
+            sflow: None,
+            claim: None,
+            mirror: None,
         }
     }
 }
 
-/// Opens the ring of an interface. With the target type `erspanv1`, its packets are sent to the
-/// target.
+/// Address and ports on which captures of a type receive; each uses the first free port.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenAddresses {
+    pub(crate) address: IpAddr,
+    pub(crate) ports: RangeInclusive<u16>,
+}
+
+impl ListenAddresses {
+    /// Returns ports of 127.0.0.1.
+    pub(crate) const fn local(ports: RangeInclusive<u16>) -> Self {
+        Self {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            ports,
+        }
+    }
+
+    /// Opens a source on the first free port.
+    ///
+    /// # Errors
+    /// Returns the error of the last port.
+    pub(super) fn first_free<T>(
+        &self,
+        mut open: impl FnMut(SocketAddr) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let mut result = Err(format!("no port between {:?}", self.ports));
+        for port in self.ports.clone() {
+            result = open(SocketAddr::from((self.address, port)));
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+}
+
+/// Opens the rings of an interface, which share its packets by flow. With the target type
+/// `erspanv1`, its packets are sent to the target.
 pub(super) fn open_interface(
     spec: &CaptureSpec,
     target: &CaptureTarget,
     program: Option<BpfProgram>,
     rings: &RingMemory,
+    shards: usize,
 ) -> Result<OpenedSource, String> {
-    let ring = rings.claim()?;
-    let mut options = interface_options(spec, target).with_ring(BLOCK_BYTES, ring.blocks());
+    let is_forwarded = spec.target_type == ERSPAN;
+    // The sequence numbers of ERSPAN need one sender.
+    let shards = if is_forwarded { 1 } else { shards.max(1) };
+    let mut options = interface_options(spec, target);
     if let Some(program) = program {
         options = options.with_filter(program);
     }
-    let source = AfPacket::open(&options).map_err(|error| Chain(&error).to_string())?;
-    let source: Box<dyn PacketSource> = if spec.target_type == ERSPAN {
+    let (mut sources, mut claims) = (Vec::new(), Vec::new());
+    for _ in 0..shards {
+        let ring = rings.claim()?;
+        let mut options = options.clone().with_ring(BLOCK_BYTES, ring.blocks());
+        if shards > 1 {
+            let group = sources.first().and_then(AfPacket::fanout_group);
+            options = options.with_fanout(group.map_or(Fanout::New, Fanout::Group));
+        }
+        sources.push(AfPacket::open(&options).map_err(|error| Chain(&error).to_string())?);
+        claims.push(ring);
+    }
+    let boxed = |source: AfPacket| -> Result<Box<dyn PacketSource>, String> {
+        if !is_forwarded {
+            return Ok(Box::new(source));
+        }
         let SocketAddr::V4(receiver) = resolve(&spec.target)? else {
             return Err(format!("Target: {} is not an IPv4 address", spec.target));
         };
         let forwarder = ErspanForwarder::open(source, *receiver.ip(), target.index);
-        Box::new(forwarder.map_err(|error| Chain(&error).to_string())?)
-    } else {
-        Box::new(source)
+        Ok(Box::new(
+            forwarder.map_err(|error| Chain(&error).to_string())?,
+        ))
     };
     Ok(OpenedSource {
-        source,
-        ring: Some(ring),
+        sources: sources.into_iter().map(boxed).collect::<Result<_, _>>()?,
+        rings: claims,
         socket: None,
         sflow: None,
+        claim: None,
+        mirror: None,
     })
 }
 
 /// Opens a TCP socket that receives capture files.
-pub(super) fn open_pcap_socket(addresses: &PcapSocketAddresses) -> Result<OpenedSource, String> {
+pub(super) fn open_pcap_socket(addresses: &ListenAddresses) -> Result<OpenedSource, String> {
     let source = PcapSocket::listen(addresses.address, addresses.ports.clone());
     let source = source.map_err(|error| Chain(&error).to_string())?;
     let address = source.address().to_string();
-    Ok(OpenedSource {
-        source: Box::new(source),
-        ring: None,
-        socket: Some(("PCAPSocket", address)),
-        sflow: None,
-    })
+    let mut opened = OpenedSource::new(source);
+    opened.socket = Some(("PCAPSocket", address));
+    Ok(opened)
 }
 
 /// Opens a UDP socket that receives sFlow, in the namespace of the node: at the address of the node
@@ -112,15 +166,24 @@ pub(super) fn open_sflow(
     } else {
         spec.port
     };
+    open_sflow_at(SocketAddr::from((address, port)), target.netns.as_deref())
+}
+
+/// Opens a UDP socket that receives sFlow at an address, in the namespace of a file or in that of this
+/// process.
+pub(super) fn open_sflow_at(
+    address: SocketAddr,
+    namespace: Option<&Path>,
+) -> Result<OpenedSource, String> {
     let counters = Arc::<Mutex<SflowMetric>>::default();
     let open = || {
         let counters = Arc::clone(&counters);
         let on_counters = Box::new(move |sample: &crate::export::CounterSample<'_>| {
             counters.lock().add(sample);
         });
-        SflowSource::open(SocketAddr::from((address, port)), on_counters)
+        SflowSource::open(address, on_counters)
     };
-    let opened = match &target.netns {
+    let opened = match namespace {
         None => Ok(open()),
         Some(path) => netns::run_in(path, open),
     };
@@ -129,12 +192,10 @@ pub(super) fn open_sflow(
         .map_err(|error| Chain(&error).to_string())?;
     let shown = |source: &SflowSource| source.address().map(|address| address.to_string());
     let address = shown(&source).map_err(|error: io::Error| error.to_string())?;
-    Ok(OpenedSource {
-        source: Box::new(source),
-        ring: None,
-        socket: Some(("SFlowSocket", address)),
-        sflow: Some(counters),
-    })
+    let mut opened = OpenedSource::new(source);
+    opened.socket = Some(("SFlowSocket", address));
+    opened.sflow = Some(counters);
+    Ok(opened)
 }
 
 /// Returns the link type of the packets of an interface.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::api::CaptureType;
 use crate::engine::graph::namespace_of;
 use crate::graph::{Graph, Node};
 use crate::value::Value;
@@ -14,6 +15,8 @@ pub(super) struct CaptureTarget {
     pub(super) tid: String,
     /// File of the interface's network namespace; `None` for the namespace of this process.
     pub(super) netns: Option<PathBuf>,
+    /// UUID in the database of Open vSwitch; empty if the switch does not have the node.
+    pub(super) uuid: String,
     /// Index of the interface; 0 if unknown.
     pub(super) index: u32,
     /// IPv4 addresses of the node, with their prefix lengths.
@@ -64,6 +67,7 @@ impl CaptureTarget {
             encap_type: text("EncapType").to_owned(),
             tid: text("TID").to_owned(),
             netns: namespace_of(graph, &node.id, own),
+            uuid: text("UUID").to_owned(),
             index: u32::try_from(index).unwrap_or(0),
             addresses: addresses
                 .iter()
@@ -73,7 +77,7 @@ impl CaptureTarget {
     }
 }
 
-/// Node types on which a packet socket can capture, sorted.
+/// Node types of interfaces, on which a packet socket can capture, sorted.
 const CAPTURABLE: &[&str] = &[
     "bond",
     "bridge",
@@ -103,10 +107,59 @@ const CAPTURABLE: &[&str] = &[
     "vxlan",
 ];
 
-/// Returns whether the `Type` of a node has a packet socket.
-pub(super) fn has_packet_socket(node: &Node) -> bool {
+/// Capture types of an interface; the first is the default.
+const ON_INTERFACES: &[CaptureType] = &[
+    CaptureType::AfPacket,
+    CaptureType::Pcap,
+    CaptureType::PcapSocket,
+    CaptureType::Sflow,
+    CaptureType::Ebpf,
+];
+
+/// Capture types of a bridge of Open vSwitch.
+const ON_BRIDGES: &[CaptureType] = &[
+    CaptureType::OvsSflow,
+    CaptureType::PcapSocket,
+    CaptureType::OvsNetflow,
+];
+
+/// Returns the capture types of a node by its `Type`; empty if nothing can be captured on it.
+fn capture_types(node: &Node) -> &'static [CaptureType] {
     let kind = node.metadata.get("Type").and_then(Value::as_text);
-    kind.is_some_and(|kind| CAPTURABLE.binary_search(&kind).is_ok())
+    match kind.unwrap_or_default() {
+        "ovsbridge" => ON_BRIDGES,
+        "ovsport" => &[CaptureType::OvsMirror],
+        kind if CAPTURABLE.binary_search(&kind).is_ok() => ON_INTERFACES,
+        _ => &[],
+    }
+}
+
+/// Returns whether packets or flows can be captured on a node.
+pub(super) fn is_capturable(node: &Node) -> bool {
+    !capture_types(node).is_empty()
+}
+
+/// Returns the type with which a capture runs on a node: its own type, or the default of the node.
+///
+/// # Errors
+/// Returns an error if the node has no captures of this type. COMPAT: Skydive's message.
+pub(super) fn capture_type_on(
+    wanted: Option<CaptureType>,
+    node: &Node,
+) -> Result<CaptureType, String> {
+    let types = capture_types(node);
+    let found = match wanted {
+        None => types.first().copied(),
+        Some(wanted) => Some(wanted).filter(|wanted| types.contains(wanted)),
+    };
+    found.ok_or_else(|| {
+        let kind = node.metadata.get("Type").and_then(Value::as_text);
+        let (name, kind) = (
+            wanted.map_or("", CaptureType::name),
+            kind.unwrap_or_default(),
+        );
+        format!("Capture type {name} not allowed on this node type: {kind}")
+    })
 }
 
 #[cfg(test)]
@@ -155,8 +208,8 @@ mod tests {
         let target = CaptureTarget::of(&graph, eth0, OWN).unwrap();
         assert_eq!(target.netns, Some(PathBuf::from("/run/netns/blue")));
         assert_eq!(target.interface, "eth0");
-        assert!(has_packet_socket(eth0));
-        assert!(!has_packet_socket(graph.node(&"ns".into()).unwrap()));
+        assert!(is_capturable(eth0));
+        assert!(!is_capturable(graph.node(&"ns".into()).unwrap()));
     }
 
     #[test]
@@ -198,6 +251,38 @@ mod tests {
         assert_eq!(refusal(up), "No EncapType for node n1");
         let encap = r#"{"Name":"e","LinkFlags":["UP"],"EncapType":"ether"}"#;
         assert_eq!(refusal(encap), "No TID for node n1");
+    }
+
+    #[test]
+    fn each_node_type_has_its_capture_types() {
+        use CaptureType::*;
+        let on = |kind: &str, wanted| {
+            capture_type_on(wanted, &node("n", &format!(r#"{{"Type":"{kind}"}}"#)))
+        };
+        for (kind, wanted) in [
+            ("veth", AfPacket),
+            ("internal", AfPacket),
+            ("ovsbridge", OvsSflow),
+            ("ovsport", OvsMirror),
+        ] {
+            assert_eq!(on(kind, None), Ok(wanted));
+        }
+        for (kind, allowed) in [
+            ("veth", Sflow),
+            ("veth", Pcap),
+            ("ovsbridge", PcapSocket),
+            ("ovsbridge", OvsNetflow),
+        ] {
+            assert_eq!(on(kind, Some(allowed)), Ok(allowed));
+        }
+        for (kind, refused, name) in [
+            ("veth", OvsSflow, "ovssflow"),
+            ("ovsbridge", AfPacket, "afpacket"),
+            ("ovsport", Sflow, "sflow"),
+        ] {
+            let text = format!("Capture type {name} not allowed on this node type: {kind}");
+            assert_eq!(on(kind, Some(refused)), Err(text));
+        }
     }
 
     #[test]

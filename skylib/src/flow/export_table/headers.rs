@@ -3,9 +3,10 @@
 
 use std::net::IpAddr;
 
+use crate::flow::packet_filter::PacketFilter;
 use crate::flow::record::Flow;
 use crate::flow::table::FlowTable;
-use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
+use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader, PacketRef};
 use crate::time::Timestamp;
 
 pub(super) const ICMP: u8 = 1;
@@ -21,6 +22,18 @@ type End = (IpAddr, u16);
 pub(super) struct HeaderPacket {
     bytes: Vec<u8>,
     link: LinkType,
+}
+
+impl HeaderPacket {
+    /// Returns whether the packet matches a filter.
+    pub(super) fn matches(&self, filter: &dyn PacketFilter, timestamp: Timestamp) -> bool {
+        filter.matches(&PacketRef {
+            link_type: self.link,
+            timestamp,
+            data: &self.bytes,
+            wire_len: self.bytes.len() as u32,
+        })
+    }
 }
 
 /// Builds the headers of a packet from `a` to `b`. With MAC addresses, it is an Ethernet frame.

@@ -16,11 +16,13 @@ mod headers;
 mod tests;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use self::entry::{Entry, Sides};
 use super::options::{FlowTableOptions, LayerKeyMode};
+use super::packet_filter::PacketFilter;
 use super::record::{FinishType, Flow};
 use super::table::FlowTable;
 use crate::export::{FlowRecord, RecordOrigin};
@@ -69,6 +71,8 @@ pub struct ExportTableStats {
     pub skewed: u64,
     /// Number of flows that ended early because the table was full.
     pub evicted: u64,
+    /// Number of records that did not match the filter.
+    pub filtered: u64,
 }
 
 /// Identity of a flow within the table.
@@ -85,7 +89,6 @@ struct Key {
 }
 
 /// Table of the flows that exporters report; see the module documentation.
-#[derive(Debug)]
 pub struct ExportTable {
     options: ExportTableOptions,
     entries: HashMap<Key, Entry>,
@@ -93,6 +96,8 @@ pub struct ExportTable {
     changed: Vec<Key>,
     /// Tables that compute identifiers; they have no flows between two calls.
     identities: [FlowTable; 2],
+    /// Filter of the packets that records describe; `None` for all records.
+    filter: Option<Box<dyn PacketFilter>>,
     stats: ExportTableStats,
     /// Time of the last search for expired flows.
     searched_at: Timestamp,
@@ -112,9 +117,16 @@ impl ExportTable {
             options,
             entries: HashMap::new(),
             changed: Vec::new(),
+            filter: None,
             stats: ExportTableStats::default(),
             searched_at: Timestamp::ZERO,
         }
+    }
+
+    /// Sets the filter: only records whose packets would match are added; with `None`, all are. It
+    /// sees IP packets, or Ethernet frames if the records have MAC addresses.
+    pub fn set_filter(&mut self, filter: Option<Box<dyn PacketFilter>>) {
+        self.filter = filter;
     }
 
     /// Returns the counters.
@@ -146,13 +158,22 @@ impl ExportTable {
         if self.entries.get(&key).is_some_and(restarts) {
             self.end(&key, FinishType::Replaced, ended);
         }
-        if !self.entries.contains_key(&key) && self.entries.len() >= self.options.max_flows {
-            self.evict(ended);
+        if !self.entries.contains_key(&key) {
+            let entry = Entry::new(origin, record, is_src_low, node_tid, times);
+            if let Some(filter) = self.filter.as_deref()
+                && !packet_of(&key, &entry).matches(filter, now)
+            {
+                self.stats.filtered += 1;
+                return;
+            }
+            if self.entries.len() >= self.options.max_flows {
+                self.evict(ended);
+            }
+            self.entries.insert(key, entry);
         }
-        let entry = self
-            .entries
-            .entry(key)
-            .or_insert_with(|| Entry::new(origin, record, is_src_low, node_tid, times));
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return;
+        };
         entry.add(record, &sides, is_src_low, times, now);
         entry.set_scaled(self.options.scale && record.sampling.is_some());
         if !std::mem::replace(&mut entry.is_changed, true) {
@@ -242,6 +263,15 @@ impl ExportTable {
     }
 }
 
+impl fmt::Debug for ExportTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExportTable")
+            .field("options", &self.options)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Returns the key of a record, and whether its source is the lower end.
 fn key_of(origin: &RecordOrigin, record: &FlowRecord<'_>) -> Option<(Key, bool)> {
     let (src, dst) = (record.src?, record.dst?);
@@ -266,6 +296,16 @@ fn key_of(origin: &RecordOrigin, record: &FlowRecord<'_>) -> Option<(Key, bool)>
     Some((key, is_src_low))
 }
 
+/// Returns a packet of a flow.
+fn packet_of(key: &Key, entry: &Entry) -> headers::HeaderPacket {
+    let ends = if entry.is_a_low {
+        (key.low, key.high)
+    } else {
+        (key.high, key.low)
+    };
+    headers::build(ends, key.protocol, key.vlan, entry.icmp, entry.macs)
+}
+
 /// Returns the record of a flow, and marks its counters as sent.
 fn flow_of(
     identities: &mut [FlowTable; 2],
@@ -273,12 +313,7 @@ fn flow_of(
     entry: &mut Entry,
     finish: FinishType,
 ) -> Option<Flow> {
-    let ends = if entry.is_a_low {
-        (key.low, key.high)
-    } else {
-        (key.high, key.low)
-    };
-    let packet = headers::build(ends, key.protocol, key.vlan, entry.icmp, entry.macs);
+    let packet = packet_of(key, entry);
     let identity = usize::from(entry.macs.is_none());
     let mut flow = headers::identify(&mut identities[identity], &packet, entry.first)?;
     entry.fill(&mut flow, finish);

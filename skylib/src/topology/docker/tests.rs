@@ -13,7 +13,8 @@ use crate::graph::Graph;
 use crate::topology::netlink::NetlinkOptions;
 use crate::topology::{ProbeSet, ProbeState, ProbeTarget};
 
-/// An engine whose containers all run in the process of the test, and so in the host's namespace.
+/// An engine whose containers run in the process of the test, and so in the host's namespace, unless
+/// they have a process of their own.
 struct Engine {
     folder: PathBuf,
     state: Arc<Mutex<EngineState>>,
@@ -23,6 +24,8 @@ struct Engine {
 struct EngineState {
     /// Name and status of the containers by their identifier.
     containers: BTreeMap<String, (String, &'static str)>,
+    /// Processes of containers that have one, by the identifier of the container.
+    processes: BTreeMap<String, u32>,
     /// Open streams of events.
     streams: Vec<UnixStream>,
     requests: Vec<String>,
@@ -127,7 +130,8 @@ fn answer(mut stream: UnixStream, state: &Mutex<EngineState>) {
             .trim_start_matches("/containers/")
             .trim_end_matches("/json");
         state.containers.get(id).map(|(name, status)| {
-            let pid = if *status == "exited" { 0 } else { std::process::id() };
+            let own = state.processes.get(id).copied().unwrap_or_else(std::process::id);
+            let pid = if *status == "exited" { 0 } else { own };
             format!(
                 r#"{{"Id":"{id}","Name":"/{name}","State":{{"Status":"{status}","Pid":{pid}}},"Config":{{"Image":"i"}}}}"#
             )
@@ -145,6 +149,7 @@ fn answer(mut stream: UnixStream, state: &Mutex<EngineState>) {
 
 struct Lab {
     graph: Arc<Mutex<Graph>>,
+    namespaces: Arc<Namespaces>,
     probes: ProbeSet,
 }
 
@@ -158,7 +163,11 @@ impl Lab {
         probes
             .start(DockerProbe::docker(&namespaces, address))
             .unwrap();
-        Self { graph, probes }
+        Self {
+            graph,
+            namespaces,
+            probes,
+        }
     }
 
     /// Returns the names and the states of the containers that the host owns.
@@ -238,6 +247,75 @@ fn many_short_lived_containers_leave_nothing_behind() {
     lab.wait(&[("last", "running")]);
     let graph = lab.graph.lock().unwrap();
     assert_eq!((graph.node_count(), graph.edge_count()), (2, 1));
+}
+
+/// A process in a network namespace of its own.
+struct Inhabitant(std::process::Child);
+
+impl Inhabitant {
+    fn start() -> Self {
+        let mut command = std::process::Command::new("unshare");
+        let process = command.args(["--net", "sleep", "60"]).spawn().unwrap();
+        let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net"));
+        let own = namespace("self").unwrap();
+        while namespace(&process.id().to_string()).unwrap() == own {
+            thread::yield_now();
+        }
+        Self(process)
+    }
+}
+
+impl Drop for Inhabitant {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn namespaces_of_short_lived_containers_leave_nothing_behind() {
+    let engine = Engine::start();
+    let lab = Lab::start(&engine.socket());
+    lab.wait(&[]);
+    let mut shown = 0;
+    for i in 0..64 {
+        let id = format!("{i:x}");
+        let process = Inhabitant::start();
+        engine.lock().processes.insert(id.clone(), process.0.id());
+        engine.set(&id, &format!("c{i}"), "running", "start");
+        // Some end while their namespace is entered, others after their interfaces were found.
+        for _ in 0..[0, 20, 400][i % 3] {
+            let is_shown = lab
+                .graph
+                .lock()
+                .unwrap()
+                .find_nodes("Name", &"lo".into())
+                .count()
+                > 0;
+            if is_shown {
+                shown += 1;
+                break;
+            }
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        if i % 2 == 0 {
+            drop(process);
+            engine.set(&id, "", "removed", "destroy");
+        } else {
+            engine.set(&id, "", "removed", "destroy");
+            drop(process);
+        }
+    }
+    assert!(shown > 16, "only {shown} namespaces were seen");
+    engine.set("last", "last", "running", "start");
+    lab.wait(&[("last", "running")]);
+    let graph = lab.graph.lock().unwrap();
+    assert_eq!((graph.node_count(), graph.edge_count()), (2, 1));
+    drop(graph);
+    let namespaces = format!("{:?}", lab.namespaces);
+    assert_eq!(namespaces, "Namespaces(0 paths, 0 namespaces)");
+    assert_eq!(lab.probes.status()[0].error, None);
 }
 
 #[test]

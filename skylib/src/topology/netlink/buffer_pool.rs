@@ -1,5 +1,5 @@
-//! `BufferPool`: read buffers that the threads of all namespaces share, because a host may have
-//! thousands of threads, of which few read at the same time.
+//! `BufferPool`: read buffers that the watches of all namespaces share, because a host may have
+//! thousands of namespaces, of which few are read at the same time.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};

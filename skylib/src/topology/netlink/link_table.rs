@@ -1,7 +1,7 @@
 //! `LinkTable`: the state of every link of every namespace, and its reconciliation with the graph.
 //!
 //! The table does no I/O: it receives kernel messages and driver facts, updates the graph, and
-//! returns the requests that have to be sent to the kernel next ([`FollowUp`]). The threads of all
+//! returns the requests that have to be sent to the kernel next ([`FollowUp`]). The watches of all
 //! namespaces share one table, and use it only inside a graph transaction. The cost of an event is
 //! proportional to the metadata of its link.
 
@@ -25,6 +25,18 @@ use crate::value::{Text, Value};
 /// Identifier of a namespace; increases with each registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NamespaceKey(u32);
+
+impl NamespaceKey {
+    /// Returns the number of the key.
+    pub(super) fn number(self) -> u64 {
+        self.0.into()
+    }
+
+    /// Returns the key with a number; `None` if no key can have it.
+    pub(super) fn from_number(number: u64) -> Option<Self> {
+        u32::try_from(number).ok().map(Self)
+    }
+}
 
 /// Identifier of a link: its namespace, and its index there.
 pub(crate) type LinkKey = (NamespaceKey, u32);

@@ -1,14 +1,14 @@
 //! Links, addresses, routes, and neighbors of every network namespace, from the kernel.
 //!
-//! Each namespace has a thread that blocks until its netlink socket receives events, requests
-//! further details, and passes both to the table of links of the host. The table compares the new
-//! state of a link to the metadata that it has set before, and writes only the differences to the
-//! graph. It resolves the two ends of a veth pair exactly, also across namespaces, by the namespace
-//! ids (nsid) of the kernel.
+//! Each namespace has a watch that receives events from its netlink socket, requests further details,
+//! and passes both to the table of links of the host. A few threads run the watches of all namespaces:
+//! they enter a namespace only to open its sockets. The table compares the new state of a link to the
+//! metadata that it has set before, and writes only the differences to the graph. It resolves the two
+//! ends of a veth pair exactly, also across namespaces, by the namespace ids (nsid) of the kernel.
 //!
 //! ```text
 //!  netlink ─ events ──┐                        ┌── graph transaction: nodes, metadata, edges
-//!  netlink ─ replies ─┼─ thread of a namespace ┤
+//!  netlink ─ replies ─┼─ watch of a namespace ─┤
 //!  ethtool ─ facts ───┘        ▲               └── follow-up requests ──┐
 //!                              └────────────── of any namespace ────────┘
 //! ```
@@ -24,14 +24,16 @@ mod link_table;
 mod link_watch;
 mod namespace;
 mod neighbor;
+mod poller;
+mod poller_pool;
 mod queue;
 mod route;
 mod rule;
 mod socket;
 mod stats;
 mod virtual_functions;
+mod watch;
 mod wire;
-mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,8 @@ use super::{Probe, ProbeContext, ProbeError};
 
 pub(super) use link_watch::LinkSummary;
 pub use namespace::Namespaces;
+#[cfg(feature = "engine")]
+pub(crate) use socket::set_link_up;
 pub(super) use stats::Counters;
 
 /// Options for watching namespaces.

@@ -1,4 +1,4 @@
-//! `Namespaces`: the watched network namespaces, each with its own thread.
+//! `Namespaces`: the watched network namespaces.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -7,31 +7,28 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use super::NetlinkOptions;
 use super::buffer_pool::BufferPool;
 use super::link_node::{ownership, unused_id};
 use super::link_table::{FollowUp, LinkTable, NamespaceKey};
-use super::worker::{Sockets, Worker};
+use super::poller::{Poller, Slot};
+use super::poller_pool::PollerPool;
 use crate::graph::{Graph, Metadata, MetadataOp, Node, NodeId};
-use crate::sys::capability::Capability;
 use crate::sys::ethtool::Features;
-use crate::sys::eventfd::EventFd;
 use crate::sys::netns::{Netns, NetnsId, run_in_each};
 use crate::time::Timestamp;
 use crate::topology::known_tids::{KernelId, TidSource};
-use crate::topology::probe::wait_for_stop;
 use crate::topology::{ProbeContext, ProbeTarget};
 use crate::value::{Text, Value};
 
 /// Network namespaces of a host that are in the graph: the namespace of the host itself, and
 /// namespaces that probes register.
 ///
-/// Each namespace has one node and one thread, even if several paths refer to it.
+/// Each namespace has one node, even if several paths refer to it. A few threads watch all of them.
 pub struct Namespaces {
     pub(super) shared: Arc<Shared>,
+    pollers: PollerPool,
     /// Key of the namespace of the host.
     pub(super) own: NamespaceKey,
     registry: Mutex<Registry>,
@@ -56,16 +53,14 @@ struct RegisteredPath {
 /// A registered namespace.
 struct RegisteredNamespace {
     node: NodeId,
-    member: Arc<Member>,
-    stop: Arc<EventFd>,
-    thread: Option<JoinHandle<()>>,
+    slot: Arc<Slot>,
     /// Path of the node: the first registered path, until it is unregistered.
     path: PathBuf,
     /// Number of paths the namespace is registered by; at least 1.
     uses: usize,
 }
 
-/// State that the threads of all namespaces share.
+/// State that the watches of all namespaces share.
 pub(super) struct Shared {
     pub(super) target: ProbeTarget,
     pub(super) options: NetlinkOptions,
@@ -84,12 +79,15 @@ struct Members {
     arrivals: u64,
 }
 
-/// Part of a watched namespace that the threads of other namespaces use.
+/// Part of a watched namespace that the watches of other namespaces use.
+#[derive(Debug)]
 pub(super) struct Member {
     pub(super) key: NamespaceKey,
     pub(super) netns: Netns,
-    /// Raised when the inbox is not empty, or a new namespace may resolve an nsid of this one.
-    pub(super) wake: EventFd,
+    /// Whether this is the namespace of the host, in which the thread of its loop runs.
+    pub(super) is_own: bool,
+    /// Loop that watches this namespace.
+    pub(super) poller: Arc<Poller>,
     /// Whether links of this namespace refer to unresolved nsids.
     pub(super) wants_nsids: AtomicBool,
     /// Position of this namespace in the order of registration, from 1.
@@ -97,7 +95,7 @@ pub(super) struct Member {
     name: Text,
     /// Indexes of links to request again.
     inbox: Mutex<BTreeSet<u32>>,
-    context: ProbeContext,
+    pub(super) context: ProbeContext,
 }
 
 impl Namespaces {
@@ -117,6 +115,7 @@ impl Namespaces {
         });
         Arc::new(Self {
             shared,
+            pollers: PollerPool::default(),
             own,
             registry: Mutex::default(),
         })
@@ -214,14 +213,12 @@ impl Namespaces {
         run_in_each(&fds, work)
     }
 
-    /// Stops the threads of all registered namespaces; their nodes remain in the graph.
+    /// Stops the watch of all registered namespaces; their nodes remain in the graph.
     pub fn halt(&self) {
-        let mut registry = lock(&self.registry);
+        let registry = lock(&self.registry);
+        self.pollers.stop();
         for known in registry.known.values() {
-            known.stop.raise();
-        }
-        for known in registry.known.values_mut() {
-            known.join();
+            known.slot.close();
         }
     }
 
@@ -233,7 +230,7 @@ impl Namespaces {
         netns: Netns,
         context: &ProbeContext,
     ) -> io::Result<RegisteredNamespace> {
-        let (wake, stop) = (EventFd::new()?, Arc::new(EventFd::new()?));
+        let poller = self.pollers.poller(&self.shared)?;
         let (target, id) = (&self.shared.target, netns.id());
         self.forget_stale_tid(id);
         let metadata = netns_metadata(path, name, id, extra);
@@ -251,41 +248,23 @@ impl Namespaces {
         let member = Arc::new(Member {
             key,
             netns,
-            wake,
+            is_own: false,
+            poller,
             wants_nsids: AtomicBool::new(false),
             arrival: AtomicU64::new(0),
             name: name.into(),
             inbox: Mutex::default(),
             context: context.clone(),
         });
-        let known = RegisteredNamespace {
+        self.shared.add_member(&member);
+        let slot = Slot::new(member);
+        slot.member.poller.add(&slot);
+        Ok(RegisteredNamespace {
             node,
-            member: Arc::clone(&member),
-            stop: Arc::clone(&stop),
-            thread: None,
+            slot,
             path: path.to_owned(),
             uses: 1,
-        };
-        self.shared.add_member(&member);
-        let shared = Arc::clone(&self.shared);
-        let watch = move || {
-            let open = |member: &Member| member.netns.run(|| Sockets::open(&shared.buffers))?;
-            shared.watch(&member, &stop, open, || {});
-        };
-        let thread = thread::Builder::new()
-            .name(format!("netns-{name}"))
-            .stack_size(STACK_BYTES)
-            .spawn(watch);
-        match thread {
-            Ok(thread) => Ok(RegisteredNamespace {
-                thread: Some(thread),
-                ..known
-            }),
-            Err(error) => {
-                self.remove(&known);
-                Err(error)
-            }
-        }
+        })
     }
 
     /// Unregisters a path in a locked registry.
@@ -307,9 +286,8 @@ impl Namespaces {
             }
             return;
         }
-        known.stop.raise();
-        known.join();
         if let Some(known) = registry.known.remove(&id) {
+            known.slot.close();
             self.remove(&known);
         }
     }
@@ -318,13 +296,13 @@ impl Namespaces {
     fn rename(&self, known: &RegisteredNamespace, name: &str) {
         let path = known.path.to_string_lossy().into_owned();
         let tids = &self.shared.options.tids;
-        tids.move_namespace(known.member.netns.id(), &path);
+        tids.move_namespace(known.slot.member.netns.id(), &path);
         let ops = [MetadataOp::set("Name", name), MetadataOp::set("Path", path)];
         self.shared.target.update(|graph, now| {
             // Fails if another writer has deleted the node.
             let _renamed = graph.patch_node(&known.node, &ops, now);
             let mut table = self.shared.table();
-            table.rename(graph, known.member.key, name, now);
+            table.rename(graph, known.slot.member.key, name, now);
         });
     }
 
@@ -370,21 +348,20 @@ impl Namespaces {
         node
     }
 
-    /// Removes a namespace whose thread has ended from the table and the graph.
+    /// Removes a namespace that is no longer watched from the table and the graph.
     fn remove(&self, known: &RegisteredNamespace) {
-        lock(&self.shared.members).by_key.remove(&known.member.key);
+        let member = &known.slot.member;
+        lock(&self.shared.members).by_key.remove(&member.key);
         let follow_up = self.shared.target.update(|graph, now| {
-            let follow_up = self
-                .shared
-                .table()
-                .remove_namespace(graph, known.member.key, now);
+            let mut table = self.shared.table();
+            let follow_up = table.remove_namespace(graph, member.key, now);
             // Fails if another writer has deleted the node.
             let _deleted = graph.delete_node(&known.node, now);
             follow_up
         });
-        known.member.forget_problems();
+        member.forget_problems();
         let tids = &self.shared.options.tids;
-        tids.forget(KernelId::of(known.member.netns.id()));
+        tids.forget(KernelId::of(member.netns.id()));
         self.shared.dispatch(follow_up.unwrap_or_default());
     }
 }
@@ -404,15 +381,6 @@ impl fmt::Debug for Namespaces {
             registry.paths.len(),
             registry.known.len()
         )
-    }
-}
-
-impl RegisteredNamespace {
-    fn join(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            // A panic has ended this thread only; its links are removed in any case.
-            let _ended = thread.join();
-        }
     }
 }
 
@@ -439,7 +407,7 @@ impl Shared {
         found
     }
 
-    /// Passes follow-up requests to the threads of their namespaces.
+    /// Passes follow-up requests to the watches of their namespaces.
     pub(super) fn dispatch(&self, follow_up: FollowUp) {
         if follow_up.refresh.is_empty() && follow_up.unresolved.is_empty() {
             return;
@@ -448,7 +416,7 @@ impl Shared {
         for (key, index) in follow_up.refresh {
             if let Some(member) = members.by_key.get(&key) {
                 lock(&member.inbox).insert(index);
-                member.wake.raise();
+                member.wake();
             }
         }
         for member in follow_up
@@ -456,66 +424,39 @@ impl Shared {
             .iter()
             .filter_map(|key| members.by_key.get(key))
         {
-            member.wake.raise();
+            member.wake();
         }
     }
 
-    /// Watches the namespace of the host on the calling thread.
-    pub(super) fn watch_own(&self, key: NamespaceKey, context: &ProbeContext) -> io::Result<()> {
-        let member = Member {
+    /// Watches the namespace of the host on the calling thread until the probe has to stop.
+    pub(super) fn watch_own(
+        self: &Arc<Self>,
+        key: NamespaceKey,
+        context: &ProbeContext,
+    ) -> io::Result<()> {
+        let poller = Arc::new(Poller::new()?);
+        let member = Arc::new(Member {
             key,
             netns: Netns::current()?,
-            wake: EventFd::new()?,
+            is_own: true,
+            poller: Arc::clone(&poller),
             wants_nsids: AtomicBool::new(false),
             arrival: AtomicU64::new(0),
             name: Text::default(),
             inbox: Mutex::default(),
             context: context.clone(),
-        };
+        });
         self.table().identify(key, member.netns.id());
-        let member = Arc::new(member);
         self.add_member(&member);
-        self.watch(
-            &member,
-            context.stop_event(),
-            |_| Sockets::open(&self.buffers),
-            || context.running(),
-        );
+        let slot = Slot::new(member);
+        poller.add(&slot);
+        let result = poller.run(self, context.stop_event());
+        slot.close();
         lock(&self.members).by_key.remove(&key);
-        Ok(())
+        result
     }
 
-    /// Watches a namespace until `stop` is raised; restarts after an error.
-    fn watch(
-        &self,
-        member: &Arc<Member>,
-        stop: &EventFd,
-        open: impl Fn(&Member) -> io::Result<Sockets>,
-        mut ready: impl FnMut(),
-    ) {
-        loop {
-            let result = open(member).and_then(|sockets| {
-                let mut worker = Worker::new(self, Arc::clone(member), sockets)?;
-                worker.resync()?;
-                member.problem("", None);
-                ready();
-                worker.run(stop)
-            });
-            let Err(error) = result else { break };
-            let refused = error.kind() == io::ErrorKind::PermissionDenied;
-            let remedy = match refused.then_some(Capability::SysAdmin) {
-                Some(capability) if !capability.is_effective() => capability.help(),
-                _ => error.to_string(),
-            };
-            member.problem("", Some(remedy));
-            // Waiting does not help against a missing capability.
-            if refused || wait_for_stop(stop, RETRY_INTERVAL) {
-                break;
-            }
-        }
-    }
-
-    /// Adds a namespace, and wakes the threads of namespaces with unresolved nsids.
+    /// Adds a namespace, and wakes the watches of namespaces with unresolved nsids.
     fn add_member(&self, member: &Arc<Member>) {
         let mut members = lock(&self.members);
         members.arrivals += 1;
@@ -523,12 +464,25 @@ impl Shared {
         members.by_key.insert(member.key, Arc::clone(member));
         let is_waiting = |m: &&Arc<Member>| m.wants_nsids.load(Ordering::Relaxed);
         for other in members.by_key.values().filter(is_waiting) {
-            other.wake.raise();
+            other.wake();
         }
     }
 }
 
 impl Member {
+    /// Makes the watch process its inbox, and search for unresolved nsids again.
+    fn wake(&self) {
+        self.poller.wake(self.key);
+    }
+
+    /// Reports that the complete state is in the graph.
+    pub(super) fn watched(&self) {
+        self.problem("", None);
+        if self.is_own {
+            self.context.running();
+        }
+    }
+
     /// Removes and returns the links to request again.
     pub(super) fn take_inbox(&self) -> BTreeSet<u32> {
         std::mem::take(&mut lock(&self.inbox))
@@ -564,12 +518,6 @@ fn netns_metadata(path: &Path, name: &str, id: NetnsId, extra: &Metadata) -> Met
 
 /// Locks a mutex, even if it is poisoned: each change to the maps is a single call, so a panic
 /// leaves them consistent.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// Interval between attempts to watch a namespace after an error.
-const RETRY_INTERVAL: Duration = Duration::from_secs(3);
-
-/// Stack size of the thread of a namespace, in bytes; small because a host may have thousands.
-const STACK_BYTES: usize = 512 * 1024;

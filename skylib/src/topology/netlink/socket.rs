@@ -5,11 +5,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "engine")]
+use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN,
     NetlinkBuffer, NetlinkMessage,
 };
 use netlink_packet_route::address::AddressMessage;
+#[cfg(feature = "engine")]
+use netlink_packet_route::link::LinkFlags;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
@@ -29,6 +33,8 @@ use super::queue::Queue;
 use super::rule::Rule;
 use super::stats::{self, Counters};
 use super::wire::{NetlinkEvent, attributes};
+#[cfg(feature = "engine")]
+use crate::sys::monotonic;
 
 /// A socket that receives the events of links, addresses, routes, rules, and neighbors of a
 /// namespace.
@@ -183,6 +189,23 @@ impl RequestSocket {
         match answer {
             Ok(_) => Ok(found),
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets the link with a name up; returns `false` if no link has this name.
+    #[cfg(feature = "engine")]
+    fn set_up(&mut self, name: &str) -> io::Result<bool> {
+        let mut request = LinkMessage::default();
+        request.header.flags = LinkFlags::Up;
+        request.header.change_mask = LinkFlags::Up;
+        request
+            .attributes
+            .push(LinkAttribute::IfName(name.to_owned()));
+        let message = RouteNetlinkMessage::SetLink(request);
+        match self.request(&message, NLM_F_ACK, |_, _| {}) {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -351,6 +374,24 @@ impl RequestSocket {
     }
 }
 
+/// Sets a link of the namespace of the calling thread up. If it does not exist yet, waits for it.
+///
+/// # Errors
+/// Returns `NotFound` if the link does not exist after `timeout`.
+#[cfg(feature = "engine")]
+pub(crate) fn set_link_up(name: &str, timeout: Duration) -> io::Result<()> {
+    let mut requests = RequestSocket::open(&Arc::default())?;
+    let start = monotonic::now();
+    while !requests.set_up(name)? {
+        if monotonic::now() - start > timeout {
+            let text = format!("interface {name} does not exist after {timeout:?}");
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        std::thread::sleep(LINK_WAIT);
+    }
+    Ok(())
+}
+
 /// Returns the attribute that requests the settings of virtual functions (SR-IOV).
 fn virtual_functions() -> LinkAttribute {
     LinkAttribute::ExtMask(vec![LinkExtentMask::Vf])
@@ -393,6 +434,10 @@ const EVENT_BUFFER: usize = 4 << 20;
 
 /// Timeout of a request.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time between two searches for a link that does not exist yet.
+#[cfg(feature = "engine")]
+const LINK_WAIT: Duration = Duration::from_millis(10);
 
 /// Maximum number of attempts to read a table that changes during the read.
 const DUMP_ATTEMPTS: usize = 8;

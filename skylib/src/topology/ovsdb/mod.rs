@@ -4,6 +4,10 @@
 //! change of the kernel's links, produces the nodes of the switch anew; only differences are written
 //! to the graph. When the connection is lost, the nodes remain until the probe is connected again.
 
+#[cfg(feature = "engine")]
+mod client;
+#[cfg(feature = "engine")]
+mod exports;
 mod nodes;
 mod row;
 mod tables;
@@ -16,6 +20,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "engine")]
+pub(crate) use exports::{BridgeExport, SwitchExports};
 pub use tables::{OvsdbError, Reply, Tables};
 
 use self::nodes::{InterfaceMetrics, Surroundings, SwitchNodes};

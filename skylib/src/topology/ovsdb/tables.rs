@@ -200,7 +200,7 @@ const COLUMNS: [(&str, &[&str]); 4] = [
 ];
 
 /// Name of the database of a switch.
-const DATABASE: &str = "Open_vSwitch";
+pub(super) const DATABASE: &str = "Open_vSwitch";
 
 // Identifiers of requests.
 const SCHEMA: &str = "schema";

@@ -305,7 +305,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum size of a file, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Maximum number of containers; each has a thread for its namespace.
+/// Maximum number of containers; each may have a namespace of its own.
 const MAX_CONTAINERS: usize = 4096;
 
 #[cfg(test)]

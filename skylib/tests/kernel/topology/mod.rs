@@ -7,5 +7,6 @@ mod namespaces;
 mod next_hop;
 mod ovs;
 mod running;
+mod scale;
 mod sockets;
 mod storm;

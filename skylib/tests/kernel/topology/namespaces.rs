@@ -7,7 +7,7 @@ use skylib::topology::netlink::{NetlinkOptions, NetlinkProbe};
 use skylib::topology::netns::NetnsProbe;
 
 use super::lab::{View, identity, run, text};
-use crate::support::ip;
+use crate::support::{ip, sh};
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
@@ -322,5 +322,33 @@ fn a_late_namespace_completes_the_pair() {
         lab.wait("neither", |g| {
             g.node("near").is_none() && g.node("far").is_none()
         });
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_namespace_that_vanishes_while_it_is_entered_leaves_nothing() {
+    run(|mut lab| {
+        lab.start();
+        lab.add_netns("before");
+        lab.wait("another one", |g| g.inside("before", "lo").is_some());
+        let path = lab.run_path.join("brief");
+        let file = path.display();
+        for round in 0..20 {
+            // The probe has opened the namespace and waits for the graph, or has not opened it yet.
+            let wait = ["", "sleep 0.02;"][round % 2];
+            lab.hold(|| {
+                sh(&format!(
+                    "touch {file}; unshare --net={file} true; {wait} umount -l {file}; rm {file}"
+                ))
+            });
+        }
+        lab.add_netns("after");
+        lab.wait("a later one", |g| g.inside("after", "lo").is_some());
+        lab.wait("only these two", |g| {
+            g.count(&[("Type", "netns")]) == 2 && g.count(&[("Name", "lo")]) == 3
+        });
+        assert_eq!(lab.status("netns").error, None);
+        assert_eq!(lab.status("netlink").error, None);
     });
 }

@@ -1,78 +1,17 @@
 //! The probe of Open vSwitch, with `openvswitch-switch` of Debian and its userspace datapath.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use skylib::graph::{Direction, Node, NodeId};
 use skylib::topology::ovsdb::OvsdbProbe;
 use skylib::topology::{ProbeSet, ProbeState, ServerAddress, TlsFiles};
 use skylib::value::Value;
 
 use super::lab::{Lab, View, run, text};
-use crate::support::{has_programs, ip, sh};
-
-/// A switch in the namespace of the test.
-struct Switch(PathBuf);
-
-impl Switch {
-    fn start() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = format!("skylib-ovs-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
-        drop(std::fs::remove_dir_all(&folder));
-        std::fs::create_dir_all(&folder).unwrap();
-        let switch = Self(folder);
-        switch.run("ovsdb-tool create conf.db /usr/share/openvswitch/vswitch.ovsschema");
-        switch.start_database();
-        switch.vsctl("--no-wait init");
-        switch.run("ovs-vswitchd --detach --pidfile=v.pid --log-file=v.log unix:db.sock");
-        switch
-    }
-
-    fn start_database(&self) {
-        self.run(
-            "ovsdb-server --detach --pidfile=s.pid --log-file=s.log --remote=punix:db.sock conf.db",
-        );
-    }
-
-    fn stop_database(&self) {
-        self.run("kill $(cat s.pid); while test -e s.pid; do sleep 0.1; done");
-    }
-
-    fn run(&self, command: &str) {
-        let folder = self.0.display();
-        sh(&format!(
-            "cd {folder} && export OVS_RUNDIR={folder} OVS_LOGDIR={folder} && {command}"
-        ));
-    }
-
-    fn vsctl(&self, command: &str) {
-        self.run(&format!(
-            "ovs-vsctl --db=unix:db.sock --timeout=20 {command}"
-        ));
-    }
-
-    fn add_bridge(&self, name: &str) {
-        self.vsctl(&format!(
-            "add-br {name} -- set bridge {name} datapath_type=netdev"
-        ));
-    }
-}
-
-impl Drop for Switch {
-    fn drop(&mut self) {
-        let end = "for f in v.pid s.pid; do test ! -e $f || kill $(cat $f); done";
-        let mut command = Command::new("sh");
-        let _ended = command.args(["-c", end]).current_dir(&self.0).status();
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
+use crate::support::{has_programs, ip};
+use crate::switch::Switch;
 
 /// Runs a test with a switch and its probe.
 fn with_switch(test: impl FnOnce(&mut Lab, &Switch) + Send) {
-    if !has_programs(&["ovs-vsctl", "ovsdb-server", "ovsdb-tool", "ovs-vswitchd"]) {
+    if !Switch::is_installed() {
         return;
     }
     run(|mut lab| {

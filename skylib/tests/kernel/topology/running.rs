@@ -83,6 +83,7 @@ fn lost_messages_cause_a_full_reconciliation() {
             drops.map(|n| n.parse::<u64>().unwrap()).sum::<u64>() > 0,
             "nothing was lost"
         );
+        assert!(lab.status("netlink").resyncs > 0, "the overrun is counted");
         ip("link set br0 mtu 1235");
         lab.wait("what happened later", |g| g.int("br0", "MTU") == Some(1235));
         assert_eq!(lab.status("netlink").error, None);
@@ -95,13 +96,17 @@ fn without_the_privilege_to_enter_namespaces_the_own_one_is_shown() {
     run(|mut lab| {
         lab.make_run_path();
         lab.add_netns("closed");
-        // Capabilities of this thread and the threads that it creates.
-        let mut sets = capabilities(None).unwrap();
-        let all = sets;
-        sets.effective.remove(CapabilitySet::SYS_ADMIN);
-        set_capabilities(None, sets).unwrap();
-        lab.start();
-        set_capabilities(None, all).unwrap();
+        // A thread without the capability, which the threads of the probes inherit.
+        std::thread::scope(|scope| {
+            let start = || {
+                let mut sets = capabilities(None).unwrap();
+                sets.effective.remove(CapabilitySet::SYS_ADMIN);
+                sets.permitted.remove(CapabilitySet::SYS_ADMIN);
+                set_capabilities(None, sets).unwrap();
+                lab.start();
+            };
+            scope.spawn(start).join().unwrap();
+        });
         lab.wait("the namespace itself", |g| g.node("closed").is_some());
         lab.wait_status("netns", |status| status.error.is_some());
         let error = lab.status("netns").error.unwrap();
@@ -150,7 +155,7 @@ fn idle_threads_sleep() {
                         .unwrap()
                         .to_owned()
                 };
-                if line("Name:").contains("probe-") || line("Name:").contains("netns-quiet") {
+                if line("Name:").contains("probe-") || line("Name:").contains("netns-0") {
                     found.push((task.file_name(), line("voluntary_ctxt_switches")));
                 }
             }

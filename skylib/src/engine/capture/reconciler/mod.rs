@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::mailbox::{Mailbox, Pause, ShownCapture, ShownNode};
+use super::mirror_node;
 use super::node_capture::{NodeCapture, NodeCaptureKey, NodeCaptureState};
 use super::node_status;
 use super::on_agents::AgentCaptures;
@@ -23,8 +24,9 @@ use super::opener::Opener;
 use super::remote_captures::RemoteCaptures;
 use super::requests::CaptureRequest;
 use super::selector::Selector;
+use super::target::capture_type_on;
 use super::totals::CaptureTotals;
-use crate::api::{CaptureSpec, CaptureType, ResourceStore};
+use crate::api::{CaptureSpec, ResourceStore};
 use crate::engine::bus::Bus;
 use crate::engine::fleet::AgentLinks;
 use crate::engine::flow::FlowHub;
@@ -148,6 +150,15 @@ impl Reconciler {
     /// Runs the loop until [`Mailbox::stop`] is called, then stops all captures.
     pub(crate) fn run(mut self) {
         self.mailbox.capture_created();
+        if self.options.is_local
+            && let Err(error) = self.opener.switch.remove_leftovers()
+        {
+            // The first capture on the switch tries again.
+            tracing::debug!(
+                error,
+                "cannot remove the captures of an earlier run from the switch"
+            );
+        }
         loop {
             let pending = if self.queue.is_empty() {
                 let until = (!self.node_captures.is_empty()).then_some(self.next_stats);
@@ -309,7 +320,9 @@ impl Reconciler {
 
     pub(super) fn start(&mut self, key: NodeCaptureKey, spec: &Arc<CaptureSpec>, node: &Node) {
         let max_active = self.options.max_active;
-        let opened = if self.active < max_active {
+        let opened = if let Some(error) = self.exclusion(&key, spec, node) {
+            Err(error)
+        } else if self.active < max_active {
             let mailbox = Arc::clone(&self.mailbox);
             self.opener
                 .open(spec, node, move || mailbox.request_round())
@@ -341,6 +354,27 @@ impl Reconciler {
         if self.insert(key, capture) && is_active {
             notify(&self.graph_bus, "NodeUpdated", &**spec);
         }
+    }
+
+    /// Returns the reason why another capture on the node prevents this one: some types run only once
+    /// on a node.
+    fn exclusion(&self, key: &NodeCaptureKey, spec: &CaptureSpec, node: &Node) -> Option<String> {
+        let wanted = capture_type_on(spec.capture_type, node).ok()?;
+        if wanted.abilities().several_per_node {
+            return None;
+        }
+        let is_rival = |(other, capture): &(&NodeCaptureKey, &NodeCapture)| {
+            other.node == key.node
+                && other.capture != key.capture
+                && capture.is_active()
+                && capture_type_on(capture.spec.capture_type, node) == Ok(wanted)
+        };
+        let (rival, _) = self.node_captures.iter().find(is_rival)?;
+        let name = wanted.name();
+        let rival = &rival.capture;
+        Some(format!(
+            "one {name} capture can run on a node; capture {rival} runs already"
+        ))
     }
 
     /// Adds a capture to the metadata of its node and stores it. If the node has been deleted in
@@ -396,12 +430,12 @@ impl Reconciler {
         self.changed = true;
         for (_, capture) in &stopped {
             if let NodeCaptureState::Active(active) = &capture.state {
-                active.capture.request_stop();
+                active.threads.request_stop();
             }
         }
         let mut keys = Vec::with_capacity(stopped.len());
         for (key, capture) in stopped {
-            let has_sflow = capture.spec.capture_type == Some(CaptureType::Sflow);
+            let has_sflow = capture.has_sflow();
             self.close(capture);
             keys.push((key, has_sflow));
         }
@@ -423,10 +457,11 @@ impl Reconciler {
             return None;
         };
         self.active -= 1;
-        if let Some(table) = active.table {
+        let active = *active;
+        for table in active.tables {
             self.flows.remove_table(table);
         }
-        match active.capture.stop() {
+        match active.threads.stop() {
             Ok(report) => {
                 self.ended_totals.add_ended(&report);
                 None
@@ -445,9 +480,9 @@ impl Reconciler {
             let NodeCaptureState::Active(active) = &mut capture.state else {
                 continue;
             };
-            if active.capture.is_finished() {
+            if active.threads.is_finished() {
                 ended.push(key.clone());
-            } else if let Some(report) = active.capture.handle().start_report() {
+            } else if let Some(report) = active.threads.start_report() {
                 requested.push((key.clone(), report));
             }
         }
@@ -480,6 +515,11 @@ impl Reconciler {
                 }
             }
             for (key, capture) in &self.node_captures {
+                if let Some(mirror) = capture.mirror() {
+                    let identity = self.opener.identity_of(&capture.spec);
+                    let (origin, status) = (&self.opener.origin, capture.status(identity));
+                    mirror_node::show(graph, origin, mirror, key, status, now);
+                }
                 if let Some(sflow) = capture.take_sflow(now) {
                     let op = MetadataOp::set(SFLOW, sflow);
                     // The node may have been deleted.

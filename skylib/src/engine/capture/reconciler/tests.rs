@@ -4,7 +4,7 @@ use super::*;
 use crate::capture::BpfCompiler;
 use crate::engine::capture::mailbox::StartReply;
 use crate::engine::capture::requests::CaptureAction;
-use crate::engine::capture::{PcapSocketAddresses, RingMemory};
+use crate::engine::capture::{ControlTraffic, ListenAddresses, RingMemory, SwitchCaptures};
 use crate::engine::fleet::AgentConnection;
 use crate::engine::flow::FlowOptions;
 use crate::flow::FlowTableOptions;
@@ -13,6 +13,8 @@ use crate::gremlin::Limits;
 use crate::proto::{Encoding, Message};
 use crate::store::MemoryDocStore;
 use crate::time::SystemClock;
+use crate::topology::ServerAddress;
+use crate::topology::ovsdb::SwitchExports;
 
 fn reconciler(max_active: usize) -> Reconciler {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -34,7 +36,14 @@ fn reconciler(max_active: usize) -> Reconciler {
         origin: "agent.h".to_owned(),
         rings: RingMemory::new(8 << 20, 64 << 20),
         filters: BpfCompiler::default(),
-        pcap_sockets: PcapSocketAddresses::default(),
+        shards: 1,
+        pcap_sockets: ListenAddresses::local(8_100..=8_132),
+        switch: SwitchCaptures::new(
+            SwitchExports::new(ServerAddress::Unix("/nowhere/db.sock".into())),
+            ListenAddresses::local(0..=0),
+            ListenAddresses::local(0..=0),
+        ),
+        control: ControlTraffic::default(),
     };
     let options = ReconcilerOptions {
         is_local: true,

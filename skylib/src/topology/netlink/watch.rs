@@ -1,9 +1,10 @@
-//! `Worker`: the thread of one namespace, which receives events, sends requests, and updates the
+//! `Watch`: the watch of one namespace, which receives events, sends requests, and updates the
 //! table.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,15 +21,14 @@ use super::socket::{EventSocket, Received, RequestSocket};
 use super::wire::NetlinkEvent;
 use crate::graph::Graph;
 use crate::sys::ethtool::{Ethtool, Features};
-use crate::sys::eventfd::{EventFd, wait_readable};
+use crate::sys::monotonic;
 use crate::sys::pci::PciDevice;
-use crate::sys::timerfd::TimerFd;
 use crate::time::Timestamp;
 use crate::value::{Map, Text, Value};
 
 /// Sockets of one namespace; a socket belongs to the namespace in which it was created.
 #[derive(Debug)]
-pub(super) struct Sockets {
+struct Sockets {
     events: EventSocket,
     requests: RequestSocket,
     ethtool: Ethtool,
@@ -36,7 +36,7 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Opens the sockets in the namespace of the calling thread.
-    pub(super) fn open(buffers: &Arc<BufferPool>) -> io::Result<Self> {
+    fn open(buffers: &Arc<BufferPool>) -> io::Result<Self> {
         Ok(Self {
             // The event socket is first, so that no change during the initial read is lost.
             events: EventSocket::open(buffers)?,
@@ -46,19 +46,28 @@ impl Sockets {
     }
 }
 
-/// State of the thread of one namespace.
-pub(super) struct Worker<'a> {
-    shared: &'a Shared,
+/// State of the watch of one namespace.
+pub(super) struct Watch {
+    shared: Arc<Shared>,
     member: Arc<Member>,
     sockets: Sockets,
-    /// Expires when the counters have to be read.
-    sampling: TimerFd,
-    /// Expires when changed tables have to be written to the graph.
-    delay: TimerFd,
+    /// Time of the next read of the counters; `None` if it is disabled.
+    sample_at: Option<Duration>,
     pending: Pending,
+    /// Whether there are requests of other threads.
+    has_requests: bool,
     /// Number of routes of this namespace at the last read.
     route_count: usize,
     nsids: NsidSearch,
+}
+
+/// What a turn of the watch has to do besides the work whose time has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Work {
+    /// Whether the event socket is readable.
+    pub(super) events: bool,
+    /// Whether there are requests of other threads.
+    pub(super) requests: bool,
 }
 
 /// Changed tables whose update is delayed, so that a burst of changes costs one update.
@@ -67,8 +76,8 @@ struct Pending {
     tables: bool,
     routes: bool,
     forwarding: bool,
-    /// Whether the timer is running.
-    is_set: bool,
+    /// Time of the update; `None` if nothing has changed.
+    due: Option<Duration>,
 }
 
 /// State of the search for the namespaces of nsids.
@@ -80,24 +89,58 @@ struct NsidSearch {
     searched: u64,
 }
 
-impl<'a> Worker<'a> {
-    pub(super) fn new(
-        shared: &'a Shared,
-        member: Arc<Member>,
-        sockets: Sockets,
-    ) -> io::Result<Self> {
-        let (sampling, delay) = (TimerFd::new()?, TimerFd::new()?);
-        sampling.every(shared.options.metrics_update)?;
+impl Watch {
+    /// Opens the sockets in the namespace; nothing is read yet.
+    pub(super) fn open(shared: &Arc<Shared>, member: &Arc<Member>) -> io::Result<Self> {
+        let open = || Sockets::open(&shared.buffers);
+        let sockets = if member.is_own {
+            open()?
+        } else {
+            member.netns.run(open)??
+        };
+        let interval = shared.options.metrics_update;
         Ok(Self {
-            shared,
-            member,
+            shared: Arc::clone(shared),
+            member: Arc::clone(member),
             sockets,
-            sampling,
-            delay,
+            sample_at: (!interval.is_zero()).then(|| monotonic::now() + interval),
             pending: Pending::default(),
+            // Requests may be older than the watch.
+            has_requests: true,
             route_count: 0,
             nsids: NsidSearch::default(),
         })
+    }
+
+    /// Does the work whose time has come, and a bounded part of any other work.
+    pub(super) fn turn(&mut self, work: Work) -> io::Result<()> {
+        self.has_requests |= work.requests;
+        if work.events || self.has_requests {
+            // Queued events are older than the replies to the requests that follow.
+            let has_more = self.process_events()?;
+            if self.has_requests && !has_more {
+                self.has_requests = false;
+                self.refresh()?;
+                self.resolve();
+            }
+        }
+        let now = monotonic::now();
+        if self.sample_at.is_some_and(|due| due <= now) {
+            self.sample_at = Some(now + self.shared.options.metrics_update);
+            self.sample()?;
+        }
+        if self.pending.due.is_some_and(|due| due <= now) {
+            self.update_pending()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the time of the next turn without an event; `None` if there is none.
+    pub(super) fn due(&self) -> Option<Duration> {
+        if self.has_requests {
+            return Some(Duration::ZERO);
+        }
+        self.sample_at.into_iter().chain(self.pending.due).min()
     }
 
     /// Reads the complete state and writes it to the graph.
@@ -148,40 +191,6 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Processes events until `stop` is raised.
-    pub(super) fn run(&mut self, stop: &EventFd) -> io::Result<()> {
-        loop {
-            let [stopped, woken, received, sampling, delay] = wait_readable([
-                stop.as_fd(),
-                self.member.wake.as_fd(),
-                self.sockets.events.as_fd(),
-                self.sampling.as_fd(),
-                self.delay.as_fd(),
-            ])?;
-            if stopped {
-                return Ok(());
-            }
-            if received {
-                self.process_events()?;
-            }
-            if woken {
-                self.member.wake.clear();
-                // Queued events are older than the replies to the requests that follow.
-                while self.process_events()? {}
-                self.refresh()?;
-                self.resolve();
-            }
-            if sampling {
-                self.sampling.clear();
-                self.sample()?;
-            }
-            if delay {
-                self.delay.clear();
-                self.update_pending()?;
-            }
-        }
-    }
-
     /// Applies a batch of queued events; returns whether there may be more.
     fn process_events(&mut self) -> io::Result<bool> {
         let mut events = Vec::new();
@@ -207,6 +216,7 @@ impl<'a> Worker<'a> {
     /// Reads the complete state after events were lost. Queued events are discarded, because they are
     /// older than this state.
     fn recover(&mut self) -> io::Result<()> {
+        self.member.context.resynced();
         let mut ignored = Vec::new();
         for _ in 0..DRAIN_LIMIT {
             if self.sockets.events.receive(&mut ignored)? == Received::Empty {
@@ -217,7 +227,7 @@ impl<'a> Worker<'a> {
         self.resync()
     }
 
-    /// Requests the links that a thread has found to be stale.
+    /// Requests the links that a watch has found to be stale.
     fn refresh(&mut self) -> io::Result<()> {
         let links = self.member.take_inbox();
         if links.is_empty() {
@@ -253,8 +263,11 @@ impl<'a> Worker<'a> {
             .shared
             .members_after(if only_newer { self.nsids.searched } else { 0 });
         let mut found = Vec::new();
-        // The newest namespace first: it is the most likely one.
-        for other in others.iter().rev().filter(|other| other.key != key) {
+        // The most likely namespaces first: that of the host, and the newest ones.
+        let (own, newest) = (others.iter(), others.iter().rev());
+        let own = own.filter(|other| other.is_own);
+        let candidates = own.chain(newest.filter(|other| !other.is_own));
+        for other in candidates.filter(|other| other.key != key) {
             // An nsid that cannot be requested is not fatal.
             let Ok(Some(id)) = self.sockets.requests.nsid(other.netns.as_fd()) else {
                 continue;
@@ -354,10 +367,9 @@ impl<'a> Worker<'a> {
         self.pending.routes |= follow_up.routes;
         self.pending.forwarding |= follow_up.forwarding;
         let waiting = self.pending.tables || self.pending.routes || self.pending.forwarding;
-        if waiting && !self.pending.is_set {
+        if waiting && self.pending.due.is_none() {
             let delay = DELAY + DELAY_PER_ROUTE * u32::try_from(self.route_count).unwrap_or(0);
-            // If the timer fails, the tables are updated with the next change.
-            self.pending.is_set = self.delay.once(delay.min(DELAY_LIMIT)).is_ok();
+            self.pending.due = Some(monotonic::now() + delay.min(DELAY_LIMIT));
         }
         self.shared.dispatch(follow_up);
     }
@@ -444,6 +456,19 @@ impl<'a> Worker<'a> {
     }
 }
 
+impl AsFd for Watch {
+    /// Returns the descriptor that is readable when there are events.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.sockets.events.as_fd()
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watch({:?})", self.member)
+    }
+}
+
 /// Number of links per transaction when all links are read.
 const LINKS_AT_ONCE: usize = 128;
 
@@ -457,7 +482,7 @@ const DRAIN_LIMIT: usize = 100_000;
 const DELAY: Duration = Duration::from_millis(200);
 
 /// Additional delay per route: reading a route takes about 2 µs, which must remain a small part of
-/// the thread's time.
+/// the time of its thread.
 const DELAY_PER_ROUTE: Duration = Duration::from_micros(20);
 
 /// Maximum delay.
