@@ -10,6 +10,7 @@ const LIBRARY: Rules = Rules {
     layers: &[
         Layer::cyclic(&[
             "error_chain",
+            "file_use",
             "filter",
             "go_duration",
             "nearest",

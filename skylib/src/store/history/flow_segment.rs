@@ -30,6 +30,7 @@ use super::parquet_file::{
 use super::recent_flows::{RecentFlow, RecentFlows};
 use super::segment_folder;
 use super::sums::Sum;
+use crate::file_use::FileUse;
 use crate::flow::{Flow, FlowMetric, RawPacket};
 use crate::value::Text;
 
@@ -58,6 +59,9 @@ pub(super) const PACKET_COLUMNS: &[Column] = &[
     Column::new("Data", ColumnKind::Binary),
 ];
 
+/// Property of `flow.parquet` if a flow may have several rows.
+pub(super) const REPEATS: &str = "skyd.repeats";
+
 /// Names of the files.
 pub(super) const FLOW_FILE: &str = "flow.parquet";
 pub(super) const METRIC_FILE: &str = "metric.parquet";
@@ -72,6 +76,8 @@ pub(super) struct FlowSegment {
     pub(super) metric: ParquetFile,
     pub(super) packet: Option<ParquetFile>,
     pub(super) span: FlowSpan,
+    /// Whether a flow may have several rows, of which the one with the highest number is the newest.
+    pub(super) has_repeats: bool,
 }
 
 /// Extreme values of a segment, for planning; times in Unix milliseconds.
@@ -365,17 +371,18 @@ impl FlowSegment {
             name,
             folder: folder.to_owned(),
             span: FlowSpan::read(&flow)?,
+            has_repeats: flow.property(REPEATS).is_some(),
             flow,
             metric: open(METRIC_FILE)?,
             packet: has_packets.then(|| open(PACKET_FILE)).transpose()?,
         })
     }
 
-    /// Returns the number of rows of each file.
-    pub(super) fn file_rows(&self) -> Vec<(&'static str, usize)> {
-        let mut rows = vec![("flow", self.flow.rows()), ("metric", self.metric.rows())];
-        rows.extend(self.packet.as_ref().map(|packet| ("packet", packet.rows())));
-        rows
+    /// Returns the files with their names.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &ParquetFile)> {
+        let packet = self.packet.as_ref().map(|packet| (PACKET_FILE, packet));
+        let files = [(FLOW_FILE, &self.flow), (METRIC_FILE, &self.metric)];
+        files.into_iter().chain(packet)
     }
 
     /// Returns the size of flows and metrics, in bytes.
@@ -388,13 +395,8 @@ impl FlowSegment {
         self.packet.as_ref().map_or(0, ParquetFile::bytes)
     }
 
-    /// Calls `visit` with the row number and the tested columns of each row that the scan does not
-    /// exclude, until it returns `false`.
-    pub(super) fn scan(
-        &self,
-        scan: &FlowScan<'_>,
-        mut visit: impl FnMut(usize, FlowRow) -> bool,
-    ) -> io::Result<()> {
+    /// Returns the rows that the indexes do not exclude, as ascending ranges.
+    fn candidates(&self, scan: &FlowScan<'_>) -> Vec<std::ops::Range<usize>> {
         let mut ranges = Vec::new();
         for group in self.flow.groups() {
             match scan.candidates(&group) {
@@ -402,6 +404,36 @@ impl FlowSegment {
                 None => ranges.push(group.rows.clone()),
             }
         }
+        ranges
+    }
+
+    /// Returns what [`FlowSegment::scan`] reads.
+    pub(super) fn file_use(&self, scan: &FlowScan<'_>) -> FileUse {
+        let name = format!("flow/{}/{FLOW_FILE}", self.name);
+        if !scan.overlaps(self.span.start, self.span.last) {
+            let reason = "no flow of the time, by the properties of the file";
+            return self.flow.file_use(name, Some(&[]), reason);
+        }
+        let rows = self.candidates(scan);
+        let read: usize = rows.iter().map(std::ops::Range::len).sum();
+        let reason = match read {
+            0 => "no row can match, by Bloom filters and the statistics of pages",
+            read if read < self.flow.rows() => {
+                "rows that may match, by Bloom filters and the statistics of pages"
+            }
+            _ => "all rows: no condition excludes a page",
+        };
+        self.flow.file_use(name, Some(&rows), reason)
+    }
+
+    /// Calls `visit` with the row number and the tested columns of each row that the scan does not
+    /// exclude, until it returns `false`.
+    pub(super) fn scan(
+        &self,
+        scan: &FlowScan<'_>,
+        mut visit: impl FnMut(usize, FlowRow) -> bool,
+    ) -> io::Result<()> {
+        let ranges = self.candidates(scan);
         if ranges.is_empty() {
             return Ok(());
         }
@@ -440,11 +472,11 @@ impl FlowSegment {
     /// Returns the row numbers of flows, with the index of their UUID in the list and their start.
     fn rows_of(&self, uuids: &[Text]) -> io::Result<HashMap<i64, (usize, i64)>> {
         let mut ranges = Vec::new();
+        let mut sorted: Vec<&str> = uuids.iter().map(Text::as_str).collect();
+        sorted.sort_unstable();
         for group in self.flow.groups() {
             let is_possible = uuids.len() > MAX_LOOKUPS
-                || uuids
-                    .iter()
-                    .any(|uuid| !group.rows_with_text("UUID", uuid).is_empty());
+                || !group.rows_with_texts("UUID", &sorted).is_empty();
             if is_possible {
                 ranges.push(group.rows);
             }
@@ -478,15 +510,20 @@ impl FlowSegment {
         Ok(found)
     }
 
-    /// Appends the metrics of flows to the list of each flow, in the order of arrival. Each metric
-    /// has a flag that tells whether it starts with the flow.
+    /// Appends the metrics of flows to the list of each flow, in the order of arrival, while
+    /// `keep_going` returns `true`. Each metric has a flag that tells whether it starts with the flow.
     pub(super) fn metrics(
         &self,
         uuids: &[Text],
         lists: &mut [Vec<(FlowMetric, bool)>],
+        keep_going: &dyn Fn() -> bool,
     ) -> io::Result<()> {
         let flows = self.rows_of(uuids)?;
+        let before: Vec<usize> = lists.iter().map(Vec::len).collect();
         for batch in rows_by_flow(&self.metric, &flows)? {
+            if !keep_going() {
+                break;
+            }
             let batch = batch?;
             let columns = METRIC_COLUMNS[2..]
                 .iter()
@@ -512,6 +549,11 @@ impl FlowSegment {
                 lists[*which].push((metric, metric.start == *start));
             }
         }
+        if self.has_repeats {
+            for (list, before) in lists.iter_mut().zip(before) {
+                list[before..].sort_by_key(|(metric, _)| metric.last);
+            }
+        }
         Ok(())
     }
 
@@ -521,6 +563,7 @@ impl FlowSegment {
             return Ok(());
         };
         let flows = self.rows_of(uuids)?;
+        let before: Vec<usize> = lists.iter().map(Vec::len).collect();
         for batch in rows_by_flow(file, &flows)? {
             let batch = batch?;
             let link_type = small(&batch, "LinkType");
@@ -550,6 +593,11 @@ impl FlowSegment {
                     nanos: small_or_zero(nanos, index),
                     wire_len: small_or_zero(wire_len, index),
                 });
+            }
+        }
+        if self.has_repeats {
+            for (list, before) in lists.iter_mut().zip(before) {
+                list[before..].sort_by_key(|packet| packet.index);
             }
         }
         Ok(())

@@ -24,6 +24,7 @@ fn reconciler(max_active: usize) -> Reconciler {
         time_zone: jiff::tz::TimeZone::UTC,
         limits: Limits::default(),
         filters: BpfCompiler::default(),
+        activities: Arc::default(),
     };
     let (resources, _) = ResourceStore::open(Arc::new(MemoryDocStore::default())).unwrap();
     let opener = Opener {
@@ -34,6 +35,7 @@ fn reconciler(max_active: usize) -> Reconciler {
         origin: "agent.h".to_owned(),
         rings: RingMemory::new(8 << 20, 64 << 20),
         filters: BpfCompiler::default(),
+        activities: Arc::default(),
         pcap_sockets: PcapSocketAddresses::default(),
     };
     let options = ReconcilerOptions {
