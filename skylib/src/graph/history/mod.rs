@@ -48,6 +48,7 @@ pub use memory::MemoryHistory;
 pub use read_budget::{ReadBudget, Unlimited};
 pub use view::{Identities, PastView};
 
+use std::io;
 use std::sync::Arc;
 
 use super::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, IndexUse, Node, NodeId};
@@ -62,6 +63,14 @@ pub trait History: Send + Sync {
     /// `now` is the time of the recorder's clock: retention depends on it, not on the times of the
     /// elements.
     fn record(&self, events: &[GraphEvent], now: Timestamp);
+
+    /// Returns once all events recorded before survive a power failure, if the history has a disk.
+    ///
+    /// # Errors
+    /// Returns an error if the disk cannot be written.
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Drops revisions older than the retention; must be called regularly even if nothing changes.
     fn expire(&self, now: Timestamp);

@@ -30,7 +30,7 @@ use super::flow_segment::FlowSegment;
 use super::folder::HistoryFolder;
 use super::frame::FrameBuilder;
 use super::local_store::{StoredFile, TableStatus};
-use super::log::Log;
+use super::log::{Log, unlogged};
 use super::names::{Generation, Name};
 use super::recent_flows::RecentFlows;
 use super::recorder_clock::RecorderClock;
@@ -94,6 +94,8 @@ struct Writer {
     /// Encoded frames that are being written; empty between calls.
     frames: Vec<u8>,
     trouble: Option<Trouble>,
+    /// Whether records of the table are in memory only, because the log could not be written.
+    has_unlogged: bool,
 }
 
 /// Failure of the disk that has not ended.
@@ -347,7 +349,10 @@ impl FlowStore for LocalFlowStore {
 
     fn sync(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
-        let synced = writer.log.as_mut().map_or(Ok(false), Log::sync);
+        let synced = match writer.has_unlogged {
+            true => Err(unlogged()),
+            false => writer.log.as_mut().map_or(Ok(false), Log::sync),
+        };
         synced.map(drop).map_err(|source| StoreError::File {
             action: "write a log in",
             path: self.path.clone(),

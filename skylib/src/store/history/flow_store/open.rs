@@ -40,6 +40,7 @@ impl LocalFlowStore {
                 frame: FrameBuilder::default(),
                 frames: Vec::new(),
                 trouble: None,
+                has_unlogged: false,
             }),
             state: RwLock::new(state),
             sealing: Mutex::default(),

@@ -46,6 +46,7 @@ impl LocalFlowStore {
             is_log_damaged: false,
         }));
         writer.log = None;
+        writer.has_unlogged = false;
         writer.generation += 1;
     }
 
@@ -83,6 +84,7 @@ impl LocalFlowStore {
                         "cannot write the history of flows; flows are stored in memory only"
                     );
                 }
+                writer.has_unlogged = true;
                 writer.fail(now);
             }
         }

@@ -14,6 +14,7 @@ mod upkeep;
 mod write;
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -29,7 +30,7 @@ use super::folder::HistoryFolder;
 use super::frame::FrameBuilder;
 use super::graph_segment::GraphSegment;
 use super::local_store::{StoredFile, TableStatus};
-use super::log::Log;
+use super::log::{Log, unlogged};
 use super::names::Generation;
 use super::worker::Maintain;
 use crate::graph::GraphEvent;
@@ -84,6 +85,8 @@ struct Writer {
     next_seq: i64,
     frame: FrameBuilder,
     retry_at: Option<Timestamp>,
+    /// Whether recent rows are in memory only, because the log could not be written.
+    has_unlogged: bool,
 }
 
 /// Data that queries read, besides the memory.
@@ -137,21 +140,6 @@ impl LocalHistory {
                 path: self.path.clone(),
                 source,
             })
-    }
-
-    /// Returns once all events recorded before survive a power failure.
-    ///
-    /// # Errors
-    /// Returns an error if the disk cannot be written.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        self.flush(None);
-        let mut writer = self.writer.lock();
-        let synced = writer.log.as_mut().map_or(Ok(false), Log::sync);
-        synced.map(drop).map_err(|source| StoreError::File {
-            action: "write a log in",
-            path: self.path.clone(),
-            source,
-        })
     }
 
     /// Returns the sealed files, oldest first: events, then snapshots.
@@ -219,6 +207,16 @@ impl History for LocalHistory {
                 self.seal_frozen();
             }
         }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.flush(None);
+        let mut writer = self.writer.lock();
+        if writer.has_unlogged {
+            return Err(unlogged());
+        }
+        // Of several threads that wait, the first one makes the records of all durable.
+        writer.log.as_mut().map_or(Ok(false), Log::sync).map(drop)
     }
 
     fn expire(&self, now: Timestamp) {

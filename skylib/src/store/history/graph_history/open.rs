@@ -42,6 +42,7 @@ impl LocalHistory {
                 next_seq: newest.unwrap_or(0) + 1,
                 frame: FrameBuilder::default(),
                 retry_at: None,
+                has_unlogged: false,
             }),
             memory: Arc::new(MemoryHistory::new(memory)),
             pending: Mutex::default(),

@@ -250,7 +250,7 @@ impl<'a> DiskReader<'a> {
         }))
     }
 
-    fn all<E: Kind>(&self) -> Revisions<'_, E> {
+    fn all<E: Kind + 'static>(&self) -> Revisions<'_, E> {
         self.each(self.like(&Filter::everything(), E::IS_EDGE))
     }
 
