@@ -10,7 +10,7 @@ use super::event_row::{COUNTER_KEYS, COUNTERS, EventKind, EventRow};
 use super::flow_segment::{long, text};
 use super::graph_segment::GraphSegment;
 use super::parquet_file::{ParquetFile, into_io, invalid, selection};
-use super::sorted_merge::{Rows, rows, rows_of};
+use super::sorted_merge::{Rows, rows_of};
 use crate::file_use::FileUse;
 use crate::filter::{Fields, Filter, Predicate};
 use crate::graph::{ElementKey, Metadata};
@@ -35,7 +35,7 @@ impl ChosenRows {
 /// Part of the columns to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detail {
-    /// All columns.
+    /// Everything: the body has the metadata of all columns.
     Whole,
     /// Ids, kinds, and times: for segments after the time of a reader, of which only the next change
     /// of an element matters.
@@ -45,11 +45,7 @@ pub(super) enum Detail {
 impl GraphSegment {
     /// Reads all rows, events and counters each in the order of ids and numbers.
     pub(super) fn inputs(&self) -> io::Result<Vec<GraphRows>> {
-        let mut inputs = vec![rows(&self.event, event_rows)?];
-        if let Some(counter) = &self.counter {
-            inputs.push(rows(counter, counter_rows)?);
-        }
-        Ok(inputs)
+        self.read(None, Detail::Whole)
     }
 
     /// Finds the rows of ids, which must be in ascending order.
@@ -69,10 +65,11 @@ impl GraphSegment {
     ) -> io::Result<Vec<GraphRows>> {
         let batches = |file: &ParquetFile, ranges: Option<&Vec<Range<usize>>>| {
             let chosen = ranges.map(|ranges| selection(ranges.iter().cloned(), file.rows()));
-            file.batches(
-                |column| detail == Detail::Whole || HEADS.contains(&column),
-                chosen,
-            )
+            let is_wanted = |column: &str| match detail {
+                Detail::Whole => !METADATA_COLUMNS.contains(&column),
+                Detail::Heads => HEADS.contains(&column),
+            };
+            file.batches(is_wanted, chosen)
         };
         let (events, counters) = match detail {
             Detail::Whole => (event_rows as Convert, counter_rows as Convert),
@@ -180,6 +177,11 @@ impl Fields<ElementKey> for ColumnRow<'_> {
             // Every element has a host and an origin, which may be empty.
             (ElementKey::Host | ElementKey::Origin, Some(column)) => {
                 predicate.matches_text(self.text(column).unwrap_or_default())
+            }
+            (_, Some("AltNames")) => {
+                let names = self.text("AltNames");
+                let names = names.and_then(|json| serde_json::from_str::<Value>(json).ok());
+                names.is_some_and(|names| predicate.matches(&names))
             }
             (_, Some(column)) => {
                 let text = self.text(column);
@@ -442,14 +444,23 @@ fn counter_rows(batch: &RecordBatch) -> io::Result<Vec<((Text, i64), EventRow)>>
 /// Columns of [`Detail::Heads`].
 const HEADS: [&str; 5] = ["ID", "Seq", "Time", "Event", "CreatedAt"];
 /// Columns that contain metadata.
-const METADATA_COLUMNS: [&str; 4] = ["Type", "Name", "TID", "RelationType"];
+const METADATA_COLUMNS: [&str; 6] = [
+    "Type",
+    "Name",
+    "TID",
+    "Alias",
+    "AltNames",
+    "RelationType",
+];
 /// Columns that a search tests, besides the id.
-const SEARCHED: [&str; 8] = [
+const SEARCHED: [&str; 10] = [
     "Host",
     "Origin",
     "Type",
     "Name",
     "TID",
+    "Alias",
+    "AltNames",
     "RelationType",
     "Parent",
     "Child",
@@ -478,6 +489,9 @@ mod tests {
         assert_eq!(columns(&either, false), ["Name", "Host"]);
         let either = Filter::Any(vec![test("Name", "a"), test("State", "UP")]);
         assert!(columns(&either, false).is_empty(), "the body may decide");
+        let names = ["Name", "Alias", "AltNames"].map(|key| test(key, "a"));
+        let names = Filter::Any(names.to_vec());
+        assert_eq!(columns(&names, false), ["Name", "Alias", "AltNames"]);
         assert_eq!(columns(&test("TID", "a").negate(), false), ["TID"]);
         assert_eq!(columns(&test("Parent", "a"), true), ["Parent"]);
         assert!(columns(&test("Parent", "a"), false).is_empty());

@@ -38,6 +38,8 @@ const EVENT_COLUMNS: &[Column] = &[
     Column::new("Type", ColumnKind::Text),
     Column::new("Name", ColumnKind::Text),
     Column::new("TID", ColumnKind::Text),
+    Column::new("Alias", ColumnKind::Text),
+    Column::new("AltNames", ColumnKind::Text),
     Column::new("RelationType", ColumnKind::Text),
     Column::new("Parent", ColumnKind::Text),
     Column::new("Child", ColumnKind::Text),
@@ -307,6 +309,10 @@ fn event_batch(rows: &[EventRow], other_types: &mut BTreeSet<&'static str>) -> R
         });
         texts(values)
     };
+    // As JSON: the only column of a list.
+    let alt_names = metadata.iter().map(|metadata| metadata.get("AltNames"));
+    let alt_names = alt_names.map(|names| serde_json::to_string(names?).ok());
+    let alt_names: ArrayRef = Arc::new(alt_names.collect::<StringArray>());
     let hosts: Vec<_> = rows.iter().map(|row| some(&row.host)).collect();
     let origins: Vec<_> = rows.iter().map(|row| some(&row.origin)).collect();
     let parents = rows
@@ -327,6 +333,8 @@ fn event_batch(rows: &[EventRow], other_types: &mut BTreeSet<&'static str>) -> R
         of_metadata("Type"),
         of_metadata("Name"),
         of_metadata("TID"),
+        of_metadata("Alias"),
+        alt_names,
         of_metadata("RelationType"),
         texts(parents),
         texts(children),

@@ -176,7 +176,7 @@ impl PastRevision {
         let bytes = event.metadata_bytes() + PARSED_OVERHEAD;
         if parsed.take(bytes) {
             // Another reader may have been faster; both elements are equal.
-            let _ = self.parsed.set(event.clone());
+            drop(self.parsed.set(event.clone()));
         }
         (event, bytes)
     }

@@ -13,7 +13,7 @@ use hashbrown::{HashMap, HashSet};
 use super::LocalHistory;
 use super::restore::{Plan, Wanted, Whole};
 use crate::file_use::FileUse;
-use crate::filter::Filter;
+use crate::filter::{Filter, Predicate};
 use crate::graph::history::{PastReader, ReadBudget, Revision, Revisions};
 use crate::graph::{
     Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, Node, NodeId,
@@ -175,9 +175,8 @@ impl<'a> DiskReader<'a> {
         let whole = self.whole()?;
         let elements = whole.graph.all(is_edge).iter();
         let found = elements.map(|element| whole.found(element));
-        let is_metadata = |key: &ElementKey| matches!(key, ElementKey::Metadata(_));
         // Text is tested before it is parsed.
-        match json_text(filter, is_metadata) {
+        match required_text(filter).and_then(|text| serde_json::to_string(text.as_str()).ok()) {
             Some(json) => Ok(Box::new(
                 found.filter(move |(element, _)| element.has_text(&json)),
             )),
@@ -371,11 +370,20 @@ fn with_deletion(event: GraphEvent, deleted: Option<i64>) -> GraphEvent {
     deletion.unwrap_or(event)
 }
 
-/// Returns the JSON of a text that every match of a filter has in its metadata, if the filter
-/// requires one.
-fn json_text(filter: &Filter<ElementKey>, is_field: fn(&ElementKey) -> bool) -> Option<String> {
-    let text = ElementKey::required_text(filter, is_field)?;
-    serde_json::to_string(text.as_str()).ok()
+/// Returns the text that every match of a filter has in its metadata, if the filter requires one.
+fn required_text(filter: &Filter<ElementKey>) -> Option<&Text> {
+    match filter {
+        Filter::All(filters) => filters.iter().find_map(required_text),
+        // For example the same name under several keys.
+        Filter::Any(filters) => {
+            let (first, others) = filters.split_first()?;
+            let text = required_text(first)?;
+            let is_same = |other| required_text(other) == Some(text);
+            others.iter().all(is_same).then_some(text)
+        }
+        Filter::Test(ElementKey::Metadata(_), Predicate::Text(text)) => Some(text),
+        _ => None,
+    }
 }
 
 /// Cost of all single reads of a query, after which the whole time is restored. A search of columns

@@ -89,8 +89,12 @@ impl Recorded {
                 if self.graph.node(&id).is_some() {
                     self.graph.patch_node(&id, &[op], now).unwrap();
                 } else {
-                    let name = Metadata::from_iter([("Name", id.to_string().as_str())]);
-                    self.graph.add_node(Node::new(id, name, now)).unwrap();
+                    let names = vec![Value::from(format!("other{node}").as_str())];
+                    let metadata = Metadata::from_iter([
+                        ("Name", Value::from(id.to_string().as_str())),
+                        ("AltNames", Value::from(names)),
+                    ]);
+                    self.graph.add_node(Node::new(id, metadata, now)).unwrap();
                 }
             }
             Step::Count(node, count) => {
@@ -197,6 +201,8 @@ fn parts(view: &PastView<'_>) -> Vec<String> {
     let state = Filter::test("State", Predicate::Int(1));
     found.extend(nodes(view, &text("Name", "n2").and(state)));
     found.extend(nodes(view, &text("Name", "none")));
+    let names = ["Name", "Alias", "AltNames"].map(|key| text(key, "other3"));
+    found.extend(nodes(view, &Filter::Any(names.to_vec())));
     found.extend(edges(view, &text("Parent", "n1")));
     found.extend(edges(view, &text("@ID", "e1")));
     for number in 0..7 {
