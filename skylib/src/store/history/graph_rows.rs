@@ -313,6 +313,23 @@ fn missing() -> io::Error {
     invalid("a column is missing".to_owned())
 }
 
+/// Text that is shared with the row before if it is equal, as hosts and origins mostly are.
+#[derive(Default)]
+struct Repeated(Text);
+
+impl Repeated {
+    fn get(&mut self, array: &StringArray, index: usize) -> Text {
+        let text = match array.is_null(index) {
+            true => "",
+            false => array.value(index),
+        };
+        if self.0.as_str() != text {
+            self.0 = text.into();
+        }
+        self.0.clone()
+    }
+}
+
 fn optional(array: &StringArray, index: usize) -> Text {
     match array.is_null(index) {
         true => Text::default(),
@@ -334,6 +351,7 @@ fn event_rows(batch: &RecordBatch) -> io::Result<Vec<((Text, i64), EventRow)>> {
     let (seq, born, time) = (numbers("Seq")?, numbers("Born")?, numbers("Time")?);
     let (recorded, created) = (numbers("Recorded")?, numbers("CreatedAt")?);
     let revision = numbers("Revision")?;
+    let (mut hosts, mut origins) = (Repeated::default(), Repeated::default());
     let row = |index: usize| {
         let event = kind(event, index)?;
         let row = EventRow {
@@ -343,8 +361,8 @@ fn event_rows(batch: &RecordBatch) -> io::Result<Vec<((Text, i64), EventRow)>> {
             time: time.value(index),
             recorded: recorded.value(index),
             event,
-            host: optional(host, index),
-            origin: optional(origin, index),
+            host: hosts.get(host, index),
+            origin: origins.get(origin, index),
             created_at: created.value(index),
             revision: revision.value(index),
             ends: event
@@ -409,6 +427,7 @@ fn counter_rows(batch: &RecordBatch) -> io::Result<Vec<((Text, i64), EventRow)>>
             .map(|name| numbers(&format!("{key}.{name}")));
         counters.push((key, columns.collect::<io::Result<Vec<_>>>()?));
     }
+    let (mut hosts, mut origins) = (Repeated::default(), Repeated::default());
     let row = |index: usize| {
         let mut body = Metadata::new();
         for (key, columns) in &counters {
@@ -428,8 +447,8 @@ fn counter_rows(batch: &RecordBatch) -> io::Result<Vec<((Text, i64), EventRow)>>
             time: time.value(index),
             recorded: recorded.value(index),
             event: EventKind::NodeUpdated,
-            host: host.value(index).into(),
-            origin: origin.value(index).into(),
+            host: hosts.get(host, index),
+            origin: origins.get(origin, index),
             created_at: created.value(index),
             revision: revision.value(index),
             ends: None,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::{Int64Builder, StringBuilder};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use serde::{Deserialize, Deserializer};
 
 use super::disk::Disk;
 use super::event_row::{COUNTER_KEYS, COUNTERS, EventRow, parse_body};
@@ -22,7 +23,6 @@ use super::parquet_file::{
 };
 use super::segment_folder;
 use super::sums::Sum;
-use crate::graph::Metadata;
 use crate::value::{Text, Value};
 
 /// Columns of `event.parquet`.
@@ -287,6 +287,37 @@ impl GraphWriter<'_> {
     }
 }
 
+/// Metadata that has columns of its own.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SearchedKeys {
+    #[serde(rename = "Type", deserialize_with = "present")]
+    kind: Option<Value>,
+    #[serde(rename = "Name", deserialize_with = "present")]
+    name: Option<Value>,
+    #[serde(rename = "TID", deserialize_with = "present")]
+    tid: Option<Value>,
+    #[serde(rename = "Alias", deserialize_with = "present")]
+    alias: Option<Value>,
+    #[serde(rename = "AltNames", deserialize_with = "present")]
+    alt_names: Option<Value>,
+    #[serde(rename = "RelationType", deserialize_with = "present")]
+    relation: Option<Value>,
+}
+
+impl SearchedKeys {
+    /// Reads the keys of a body, without the rest of it.
+    fn of(row: &EventRow) -> Self {
+        let body = row.body.as_deref().unwrap_or("{}");
+        serde_json::from_str(body).unwrap_or_default()
+    }
+}
+
+/// Reads a value that is present, even if it is `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
 fn event_batch(rows: &[EventRow], other_types: &mut BTreeSet<&'static str>) -> RecordBatch {
     fn texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
         Arc::new(values.collect::<StringArray>())
@@ -295,12 +326,9 @@ fn event_batch(rows: &[EventRow], other_types: &mut BTreeSet<&'static str>) -> R
         Arc::new(rows.iter().map(value).collect::<Int64Array>())
     };
     let some = |text: &'_ Text| (!text.is_empty()).then(|| text.to_string());
-    let metadata: Vec<Metadata> = rows
-        .iter()
-        .map(|row| row.body.as_deref().map(parse_body).unwrap_or_default())
-        .collect();
-    let mut of_metadata = |key: &'static str| -> ArrayRef {
-        let values = metadata.iter().map(|metadata| match metadata.get(key)? {
+    let searched: Vec<SearchedKeys> = rows.iter().map(SearchedKeys::of).collect();
+    let mut of_metadata = |key: &'static str, value: fn(&SearchedKeys) -> &Option<Value>| {
+        let values = searched.iter().map(|keys| match value(keys).as_ref()? {
             Value::Text(text) => Some(text.as_str()),
             _ => {
                 other_types.insert(key);
@@ -309,8 +337,13 @@ fn event_batch(rows: &[EventRow], other_types: &mut BTreeSet<&'static str>) -> R
         });
         texts(values)
     };
+    let kind = of_metadata("Type", |keys| &keys.kind);
+    let name = of_metadata("Name", |keys| &keys.name);
+    let tid = of_metadata("TID", |keys| &keys.tid);
+    let alias = of_metadata("Alias", |keys| &keys.alias);
+    let relation = of_metadata("RelationType", |keys| &keys.relation);
     // As JSON: the only column of a list.
-    let alt_names = metadata.iter().map(|metadata| metadata.get("AltNames"));
+    let alt_names = searched.iter().map(|keys| keys.alt_names.as_ref());
     let alt_names = alt_names.map(|names| serde_json::to_string(names?).ok());
     let alt_names: ArrayRef = Arc::new(alt_names.collect::<StringArray>());
     let hosts: Vec<_> = rows.iter().map(|row| some(&row.host)).collect();
@@ -330,12 +363,12 @@ fn event_batch(rows: &[EventRow], other_types: &mut BTreeSet<&'static str>) -> R
         texts(rows.iter().map(|row| Some(row.event.name()))),
         texts(hosts.iter().map(Option::as_deref)),
         texts(origins.iter().map(Option::as_deref)),
-        of_metadata("Type"),
-        of_metadata("Name"),
-        of_metadata("TID"),
-        of_metadata("Alias"),
+        kind,
+        name,
+        tid,
+        alias,
         alt_names,
-        of_metadata("RelationType"),
+        relation,
         texts(parents),
         texts(children),
         numbers(|row| row.created_at),

@@ -444,3 +444,43 @@ fn a_stored_past_learns_of_later_deletions() {
     recorded.check(then);
     recorded.check(When::During(slice(1000, 2500)));
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn damage_of_any_file_is_found_and_the_rest_is_still_found(
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        is_cut in any::<bool>(),
+    ) {
+        let mut recorded = Recorded::new();
+        for number in 1..=3_u8 {
+            recorded.now = i64::from(number) * 1000;
+            recorded.apply(&Step::Node(number, 0));
+            recorded.apply(&Step::Count(number, 5));
+            recorded.apply(&Step::Seal);
+        }
+        recorded.disk = None;
+        let files = recorded.folder.files("graph", "");
+        prop_assert!(files.len() >= 3 * 3 + 2, "{files:?}");
+        let file = &files[which.index(files.len())];
+        let mut content = std::fs::read(file).unwrap();
+        let at = at.index(content.len());
+        if is_cut {
+            content.truncate(at);
+        } else {
+            content[at] ^= 0x10;
+        }
+        std::fs::write(file, content).unwrap();
+        let shared = HistoryFolder::open(&recorded.folder.0, options()).unwrap();
+        let history =
+            LocalHistory::open(std::sync::Arc::clone(&shared), HistoryLimits::default()).unwrap();
+        let found = names_at(&history, 5000);
+        prop_assert!(found.len() >= 2, "{found:?}");
+        history.check();
+        let folder = file.parent().unwrap().file_name().unwrap().to_string_lossy();
+        prop_assert_eq!(shared.damaged(), [format!("graph-{folder}")]);
+        prop_assert!(names_at(&history, 5001).len() >= 2);
+    }
+}
