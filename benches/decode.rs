@@ -1,8 +1,8 @@
 //! Benchmark of reading capture files and decoding packets: time per packet, each stage separately.
 //!
 //! `BENCH_PCAP=big.pcap cargo bench --bench decode` measures a given file (classic pcap). Without
-//! it, a generated mix of 20 000 packets is used: TCP, UDP, and DNS over IPv4 and IPv6, with tags
-//! and tunnels.
+//! this variable, the benchmark generates 20 000 packets: TCP, UDP, and DNS over IPv4 and IPv6,
+//! with tags and tunnels.
 
 use std::hint::black_box;
 
@@ -66,7 +66,7 @@ fn decode(criterion: &mut Criterion) {
         });
     });
 
-    // Without an original length, all packets take the general path.
+    // Packets whose original length is unknown take the general path.
     group.bench_function("decode_generally", |bencher| {
         bencher.iter(|| {
             let (mut count, mut failures) = (0, 0);

@@ -2,8 +2,8 @@
 //!
 //! `hit`: packets of existing flows; `miss`: each packet creates a flow; `mixed`: 100 000 flows
 //! with a Zipf distribution into an empty table; `tunnel`: one pair of tunnel endpoints; `evict`:
-//! only new flows into a full table. `update`, `json` and `protobuf` are times per exported flow.
-//! All others include decoding, which the benchmark `decode` measures separately.
+//! only new flows into a full table. `update`, `json`, and `protobuf` measure the time per exported
+//! flow. All other figures include decoding, which the benchmark `decode` measures separately.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -39,7 +39,7 @@ fn queries(c: &mut Criterion) {
         let labelled = text("Docker.Labels.app", "app7");
         let layer2 = text("RelationType", "layer2");
 
-        // Checks the result, as the speed of a wrong one is meaningless.
+        // Checks the result, because the speed of a wrong result is meaningless.
         let count = |key: &ElementKey, wanted: &str| {
             let is_wanted = |n: &&std::sync::Arc<Node>| {
                 n.value(key)
@@ -134,7 +134,7 @@ fn two_hops(view: &GraphView<'_>, nodes: usize) -> usize {
     count
 }
 
-/// Counts the same nodes, but accesses the node values at each hop.
+/// Counts the same nodes as [`two_hops`], but accesses the node values at each hop.
 fn two_hops_by_nodes(view: &GraphView<'_>, nodes: usize) -> usize {
     let all = Filter::everything();
     let bridges = visit(view, &text("Type", "bridge"));

@@ -77,7 +77,7 @@ fn parser(c: &mut Criterion) {
 criterion_group!(benches, queries, parser);
 criterion_main!(benches);
 
-/// Checks the result, as the speed of a wrong one is meaningless.
+/// Checks the results, because the speed of a wrong result is meaningless.
 fn assert_truth(graph: &Graph, run: impl Fn(&str) -> Answer) {
     let find = |key: &str, predicate: Predicate| {
         let test = ElementKey::compile(&Filter::test(key, predicate));

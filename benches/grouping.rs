@@ -1,7 +1,8 @@
 //! Grouping of 500 000 flows by address pair, for `peers/grouping.py`.
 //!
-//! `cargo bench --bench grouping -- FILE` writes the records to FILE as CSV. For each line on its
-//! standard input it then runs the query once and prints the seconds, and at the end the answer.
+//! `cargo bench --bench grouping -- FILE` writes the records to FILE as CSV. For each line on
+//! standard input, the benchmark then runs the query once and prints the time in seconds; at the
+//! end, it prints the answer.
 
 use std::io::{self, BufRead, BufWriter, Write};
 use std::time::Instant;

@@ -27,7 +27,7 @@ fn changes(c: &mut Criterion) {
     for recorded in [false, true] {
         let mut graph = graph(10_000);
         let ids: Vec<NodeId> = graph.nodes().map(|node| node.id.clone()).collect();
-        // Small enough to be full, so that eviction is measured, too.
+        // Smaller than the history, so that eviction is measured, too.
         let history = MemoryHistory::new(HistoryLimits::default().with_max_bytes(16 << 20));
         history.record(&graph.take_events(), at(0));
         let mut turn = 0;
@@ -89,7 +89,7 @@ fn queries(c: &mut Criterion) {
             ),
         ] {
             let query = Query::parse(&format!("G.At({middle}).{steps}")).unwrap();
-            // Checks the result, as the speed of a wrong one is meaningless.
+            // Checks the result, because the speed of a wrong result is meaningless.
             assert_eq!(
                 query.run(&context).unwrap(),
                 Answer::Number(truth),

@@ -1,5 +1,5 @@
-//! Benchmark of node and edge rules: the time of one change of a graph of 100 000 nodes, until the rules
-//! have processed it, with 10 000 rules.
+//! Benchmark of node and edge rules: the time from one change of a graph of 100 000 nodes until 10
+//! 000 rules have processed it.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ fn engine() -> Engine {
     engine
 }
 
-/// Waits until the rules change nothing any more.
+/// Waits until the rules make no further changes.
 fn settle(engine: &Engine) {
     let mut last = engine.status().rules;
     loop {
@@ -57,7 +57,8 @@ fn settle(engine: &Engine) {
     }
 }
 
-/// Changes a key of some nodes, one after the other, and waits until the rules have seen all changes.
+/// Changes a key of some nodes, one after the other, and waits until the rules have processed all
+/// changes.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
 fn change(engine: &Engine, key: &str, round: i64) -> Duration {
     let before = engine.status().rules.events;
@@ -83,7 +84,7 @@ fn rules(c: &mut Criterion) {
         .throughput(Throughput::Elements(CHANGES))
         .sample_size(10);
     let mut round = 0;
-    // `Rack` is what the rules set: they restore it for those nodes that they concern.
+    // `Rack` is the key that the rules set: they restore it on the nodes that they match.
     for key in ["Speed", "Rack"] {
         group.bench_function(BenchmarkId::new("changes", key), |b| {
             b.iter_custom(|iterations| {

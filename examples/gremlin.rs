@@ -1,4 +1,4 @@
-//! A small graph, queries on it, and how they are answered:
+//! Builds a small graph, and explains and answers queries on it:
 //! `cargo run --example gremlin -- "G.V().Count()"`
 
 use anyhow::Result;

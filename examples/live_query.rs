@@ -1,7 +1,7 @@
 //! A live query: prints changes to an answer as the graph changes. `cargo run --example live_query`
 //!
-//! In a running engine, a thread drives live queries (`Engine::live_client`); this example drives
-//! one itself.
+//! In a running engine, a thread drives live queries (`Engine::live_client`); this example drives a
+//! live query itself.
 
 use skylib::flow::FlowSet;
 use skylib::graph::{Edge, Graph, Metadata, MetadataOp, Node};

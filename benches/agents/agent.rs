@@ -19,7 +19,7 @@ pub(crate) struct Agent {
     /// Bytes received on `topology` but not parsed yet.
     received: Vec<u8>,
     nodes: usize,
-    /// Number of flows and of changes sent so far.
+    /// Number of flow updates, and number of graph changes, sent so far.
     flows_sent: usize,
     changes_sent: usize,
 }
@@ -68,7 +68,7 @@ impl Agent {
         )
     }
 
-    /// Sends what is due `elapsed` seconds after the start, and answers requests.
+    /// Sends the updates that are due `elapsed` seconds after the start, and answers requests.
     pub(crate) fn advance(&mut self, elapsed: f64, load: Load, sent: &Sent) {
         self.answer();
         let due = (elapsed * load.changes_per_second as f64) as usize;
@@ -116,7 +116,7 @@ impl Agent {
         write_frame(&mut self.topology, &message.encode(Encoding::Protobuf));
     }
 
-    /// Answers flow queries with no flows, and pings.
+    /// Answers flow queries with empty results, and pings with pongs.
     fn answer(&mut self) {
         let mut buffer = [0; 16 << 10];
         while let Ok((count, _)) =
@@ -189,7 +189,7 @@ fn pong(stream: &mut TcpStream) {
         .expect("the analyzer reads");
 }
 
-/// Answers the pings on a connection on which nothing else arrives.
+/// Answers pings on the connection of flows, on which the analyzer sends nothing else.
 fn discard(stream: &TcpStream) {
     let mut buffer = [0; 256];
     while let Ok((1.., _)) = rustix::net::recv(stream, &mut buffer[..], RecvFlags::DONTWAIT) {

@@ -4,10 +4,10 @@
 //! losses, and the time until the graph is complete after a restart of the analyzer with all agents
 //! reconnecting.
 //!
-//! Environment: `SKYD` is the program, `AGENTS` is the number of agents (1000), `AGENT_NODES` is the
-//! number of nodes of each (50), `AGENT_FLOWS` and `AGENT_CHANGES` are flow updates and changes of
-//! nodes per second of each (200, 1), `AGENT_SECONDS` is the duration of the ingestion (30). See
-//! `make bench-agents`.
+//! Environment: `SKYD` is the path of the program, `AGENTS` is the number of agents (1000),
+//! `AGENT_NODES` is the number of nodes of each agent (50), `AGENT_FLOWS` and `AGENT_CHANGES` are
+//! the numbers of flow updates and node changes per second of each agent (200, 1), `AGENT_SECONDS`
+//! is the duration of the ingestion (30). See `make bench-agents`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark uses the real clock")]
 
@@ -62,7 +62,7 @@ fn main() {
     restart(server, load);
 }
 
-/// Measures the arrival of the agents, and the ingestion of their changes and flows.
+/// Measures the time until all agents are connected, and the ingestion of their changes and flows.
 fn ingest(server: Server, load: Load) -> Server {
     let empty = server.resident_bytes();
     let began = Instant::now();
@@ -122,7 +122,7 @@ fn ingest(server: Server, load: Load) -> Server {
     server
 }
 
-/// Measures the return of all agents to a restarted analyzer.
+/// Measures the time until all agents have reconnected to a restarted analyzer.
 fn restart(server: Server, load: Load) {
     let port = server.port();
     drop(server);

@@ -1,4 +1,4 @@
-//! The process of the analyzer.
+//! Process of the analyzer.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -69,7 +69,7 @@ impl Server {
         self.address.port()
     }
 
-    /// Opens the WebSocket of an agent.
+    /// Opens a WebSocket connection of an agent.
     pub(crate) fn open(&self, path: &str, host: &str, protocol: &str) -> TcpStream {
         let mut stream = self.connect();
         let request = format!(
@@ -169,7 +169,7 @@ impl Drop for Server {
     }
 }
 
-/// Maximum time until flows that were sent have been received.
+/// Maximum time to wait for flows that have been sent to be received.
 const SETTLE: Duration = Duration::from_secs(20);
 /// Clock ticks per second of CPU times in `/proc`; 100 on all common architectures.
 const USER_HZ: f64 = 100.0;

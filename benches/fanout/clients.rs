@@ -29,7 +29,7 @@ struct Client {
 /// Totals of all clients.
 pub(crate) struct Received {
     pub(crate) frames: u64,
-    /// 99th percentile of the time from the feed to the client.
+    /// 99th percentile of the time from sending by the feed to arrival at the client.
     pub(crate) p99: Duration,
 }
 

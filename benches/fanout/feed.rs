@@ -19,7 +19,7 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn connect(server: &Server, kind: Kind) -> Self {
-        // The name of the capture fills the frame.
+        // The name of the capture pads the frame to its size.
         let mut stats = FlowStats::default();
         let rest = text_of(&stats, 0).len();
         let key = r#""CaptureID":"","#.len();
@@ -32,7 +32,7 @@ impl Feed {
         }
     }
 
-    /// Sends all messages, one for each slot of the progress.
+    /// Sends all messages of a run and records their send times.
     pub(crate) fn send(&mut self, progress: &Progress, pace: Pace) {
         let messages = progress.sent.len() as u64;
         let mut bytes = Vec::with_capacity(2 * BURST_BYTES);

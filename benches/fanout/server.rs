@@ -38,7 +38,7 @@ impl Server {
             .arg("analyzer")
             .args(["--set", "analyzer.listen=127.0.0.1:0"])
             .args(["--set", "flow.protocol=websocket"])
-            // The clients do not answer pings.
+            // The clients of the benchmark do not answer pings.
             .args(["--set", "http.ws.pong_timeout=1h"])
             .arg("--set")
             .arg(format!("storage.local.path={}", folder.display()))

@@ -2,10 +2,10 @@
 //! graph libraries.
 //!
 //! `cargo bench --bench graph_figures -- TOPOLOGY [JSON]` loads `{"Nodes":[…],"Edges":[…]}`, prints
-//! one line of JSON for each measurement (best time of several in seconds, and the result) and
-//! writes the loaded graph to the second file, so that it can be compared with the first. `--writer
-//! TOPOLOGY` measures a writer and queries that run concurrently; `--repeat QUERY TOPOLOGY` runs
-//! one query for five seconds, for a profiler.
+//! one line of JSON for each measurement (best time of several runs, in seconds, and the result),
+//! and writes the loaded graph to the file JSON, so that it can be compared with TOPOLOGY.
+//! `--writer TOPOLOGY` measures a writer and queries that run concurrently; `--repeat QUERY
+//! TOPOLOGY` runs one query for five seconds, for a profiler.
 
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
@@ -216,7 +216,7 @@ fn around_each_bridge(view: &GraphView<'_>) -> usize {
     let filter = ElementKey::compile(&Filter::test("Type", Predicate::Text("bridge".into())));
     let bridges = view.nodes(&filter).map(|node| node.unwrap().index());
     let bridges: Vec<u32> = bridges.collect();
-    // Which bridge saw a node last.
+    // Index of the bridge that last visited each node.
     let mut seen: Vec<u32> = vec![u32::MAX; 2 * view.node_count()];
     let mut is_new = |node: u32, by: u32| std::mem::replace(&mut seen[node as usize], by) != by;
     let mut sum = 0;
@@ -239,7 +239,7 @@ fn around_each_bridge(view: &GraphView<'_>) -> usize {
 }
 
 fn json(graph: &Graph, copy: Option<&str>) {
-    // As the daemon sends it: chunks of 64 KiB, each built while the previous ones are sent.
+    // The daemon sends chunks of 64 KiB, each built while the previous ones are sent.
     let pieces = || {
         let view = GraphView::open(graph);
         let context = Context::new(&view, &NoFlows, Timestamp::ZERO);

@@ -56,7 +56,7 @@ pub fn figures(json: &[u8], truth: &Truth) {
     }
 }
 
-/// Loads the graph as probes do, in transactions of a few elements.
+/// Loads the graph in transactions of a few elements, as probes do.
 fn fill(engine: &Engine, json: &[u8]) -> Vec<NodeId> {
     let elements: Elements = serde_json::from_slice(json).unwrap();
     let ids = elements.nodes.iter().map(|node| node.id.clone()).collect();

@@ -1,4 +1,4 @@
-//! Checks of the objects that agents and analyzers send each other: tasks, flow queries, and answers.
+//! Checks of the objects that agents and analyzers exchange: tasks, flow queries, and answers.
 
 use skylib::flow::{Flow, FlowSet};
 use skylib::proto::{
@@ -6,8 +6,8 @@ use skylib::proto::{
     table_result,
 };
 
-/// Panics if decoding does, if an answer exceeds its limit, or if a query or an answer changes when
-/// it is written and read again. The first byte selects JSON or protobuf.
+/// Panics if decoding panics, if an answer exceeds its limit, or if a query or an answer changes
+/// when it is written and read again. The first byte selects JSON or protobuf.
 pub(crate) fn check(input: &[u8]) {
     let Some((kind, object)) = input.split_first() else {
         return;

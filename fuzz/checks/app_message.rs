@@ -7,7 +7,7 @@ use skylib::flow::{ExtraLayers, Flow, FlowQuery, FlowTable, FlowTableOptions};
 use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;
 
-/// Panics if parsing does, if a small message causes a huge record, or if the record changes when
+/// Panics if parsing panics, if a small message causes a huge record, or if the record changes when
 /// it is written to JSON or protobuf and read again.
 pub(crate) fn check(input: &[u8]) {
     let Some((kind, message)) = input.split_first() else {

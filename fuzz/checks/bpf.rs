@@ -1,6 +1,6 @@
 //! Checks of filter expressions and filter programs.
 //!
-//! The first byte selects a link type, the second is the number of words of the expression. Each
+//! The first byte selects a link type; the second is the number of words of the expression. Each
 //! following byte selects a word; the rest is a packet. Only words of the filter language are used,
 //! because libpcap would resolve any other word as a host name. If the first byte is 255, the rest
 //! is a program with eight bytes for each instruction.
@@ -9,8 +9,8 @@ use pcap::{Capture, Linktype};
 use skylib::capture::{BpfInstruction, BpfProgram, CaptureError};
 use skylib::packet::LinkType;
 
-/// Panics if the compiler or the interpreter does, or if the result for a packet differs from that
-/// of libpcap.
+/// Panics if the compiler or the interpreter panics, or if the result for a packet differs from
+/// that of libpcap.
 pub(crate) fn check(input: &[u8]) {
     match input.split_first() {
         Some((255, lines)) => check_program(lines),

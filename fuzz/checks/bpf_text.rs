@@ -4,7 +4,7 @@
 use skylib::capture::BpfProgram;
 use skylib::packet::LinkType;
 
-/// Panics if the compiler does, or if a program that it returns cannot run.
+/// Panics if the compiler panics, or if a program that it returns cannot run.
 pub(crate) fn check(input: &[u8]) {
     let Some((kind, text)) = input.split_first() else {
         return;
@@ -17,7 +17,7 @@ pub(crate) fn check(input: &[u8]) {
                 assert!(accepted == 0 || accepted == 96, "{accepted}");
             }
         }
-        // The texts of errors repeat at most a bounded part of the input, and what libpcap writes.
+        // An error text contains at most a bounded part of the input, and the message of libpcap.
         Err(error) => assert!(error.to_string().len() <= text.len() * 3 + 1024),
     }
 }

@@ -4,11 +4,11 @@ use std::io::{self, Read};
 
 use skylib::pcap_file::{CaptureReader, Decompressor};
 
-/// Panics if the decompressor does, or if its result depends on the size of the reads.
+/// Panics if the decompressor panics, or if its result depends on the size of the reads.
 pub(crate) fn check(input: &[u8]) {
     let (whole, end) = read(input);
     let (dripped, dripped_end) = read(Drip(input));
-    // How much a decoder decodes around damage may depend on the bytes available to it.
+    // The amount of data decoded around damage may depend on the bytes available to the decoder.
     assert!(whole.starts_with(&dripped) || dripped.starts_with(&whole));
     if whole.len().max(dripped.len()) < MAX_BYTES as usize {
         assert_eq!(end.is_some(), dripped_end.is_some());
@@ -26,7 +26,7 @@ pub(crate) fn check(input: &[u8]) {
     }
 }
 
-/// Returns the beginning of the content, and the error that ended it.
+/// Returns the beginning of the content, and the error that ended reading.
 fn read(source: impl Read) -> (Vec<u8>, Option<String>) {
     let mut content = Vec::new();
     let end = Decompressor::new(source)
@@ -35,7 +35,7 @@ fn read(source: impl Read) -> (Vec<u8>, Option<String>) {
     (content, end.map(|error| error.to_string()))
 }
 
-/// Maximum number of bytes to read, as content may be huge.
+/// Maximum number of bytes to read, because the content may be huge.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Source that returns seven bytes at a time.

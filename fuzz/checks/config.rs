@@ -2,7 +2,7 @@
 
 use skyd::config::Config;
 
-/// Panics if loading a configuration or reading a key does, or if a password is shown.
+/// Panics if loading a configuration or reading a key panics, or if a password is shown.
 pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let config = match Config::parse("file", &text) {

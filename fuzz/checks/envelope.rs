@@ -3,7 +3,7 @@
 use prost::bytes::Bytes;
 use skylib::proto::{Encoding, GraphMessage, Message, Object, SyncRequest, write_message};
 
-/// Panics if parsing does, or if an envelope changes when it is written and read again.
+/// Panics if parsing panics, or if an envelope changes when it is written and read again.
 pub(crate) fn check(input: &[u8]) {
     let frame = Bytes::copy_from_slice(input);
     let Ok(message) = Message::decode(&frame, Encoding::Protobuf) else {
@@ -30,7 +30,7 @@ pub(crate) fn check(input: &[u8]) {
     };
     let again = Message::decode(&write(Encoding::Protobuf).into(), Encoding::Protobuf);
     assert_eq!(again.expect("own output is valid"), message);
-    // Only an object of valid JSON makes a JSON envelope.
+    // An envelope in JSON can contain only an object of valid JSON.
     if serde_json::from_slice::<serde::de::IgnoredAny>(object).is_ok() {
         let again = Message::decode(&write(Encoding::Json).into(), Encoding::Json);
         let again = again.expect("own output is valid");

@@ -6,9 +6,9 @@ use std::time::Duration;
 use skylib::export::{Export, Intake, IntakeLimits};
 use skylib::time::Timestamp;
 
-/// Reads datagrams, each after two bytes of flags and length: the first byte selects one of four
-/// senders, the second is the length in units of eight bytes. Panics if reading does, if a datagram
-/// has more records than bytes, or if waiting data remains after its time.
+/// Reads datagrams, each after two bytes: the first byte selects one of four senders, the second is
+/// the length in units of eight bytes. Panics if reading panics, if a datagram has more records
+/// than bytes, or if waiting data remains after its timeout.
 pub(crate) fn check(input: &[u8]) {
     let mut intake = Intake::new(IntakeLimits::default());
     let now = Timestamp::from_ms(1_700_000_000_000);

@@ -6,8 +6,8 @@ use skylib::proto::decode_flow_message;
 use skylib::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 use skylib::time::{TimeSlice, Timestamp};
 
-/// Panics if parsing, storing or querying does, if a short message causes huge flows, or if flows
-/// change when they are written and read again.
+/// Panics if parsing, storing, or querying panics, if a short message causes huge flows, or if
+/// flows change when they are written and read again.
 pub(crate) fn check(input: &[u8]) {
     let Ok(message) = decode_flow_message(input) else {
         return;

@@ -79,7 +79,7 @@ impl World {
         };
         Self {
             graph: Graph::new().with_journal(),
-            // Small enough that a part of the history is dropped.
+            // Small enough that part of the history is evicted.
             history: MemoryHistory::new(HistoryLimits::default().with_max_bytes(16 << 10)),
             flows: Flows((0..4).map(flow).collect()),
             now: BEGIN,

@@ -26,7 +26,7 @@ pub(crate) fn check(input: &[u8]) {
             assert_eq!(printed, again.to_string());
             assert_eq!(outcome, run(&again, &printed));
         }
-        // Because of the blanks after its commas, a printed query may be too long.
+        // A printed query has blanks after its commas, so that it may exceed the limit.
         Err(error) => assert!(printed.len() > 60_000, "{error}"),
     }
     if let Outcome::Answer(answer @ (Answer::Nodes(_) | Answer::Edges(_) | Answer::Flows(_))) =

@@ -2,7 +2,7 @@
 
 use skylib::topology::lldp::LldpFrame;
 
-/// Panics if decoding does, or if a frame yields more text than its size allows.
+/// Panics if decoding panics, or if a frame yields more text than its size allows.
 pub(crate) fn check(input: &[u8]) {
     let Ok(frame) = LldpFrame::parse(input) else {
         return;

@@ -4,7 +4,8 @@ use skylib::decode::{DecodeError, Decoder, DecoderOptions, Encapsulations};
 use skylib::packet::{LinkType, PacketRef};
 use skylib::time::Timestamp;
 
-/// Panics if the decoder does, if its result is inconsistent, or if its two paths disagree.
+/// Panics if the decoder panics, if its result is inconsistent, or if the fast path and the general
+/// path return different results.
 pub(crate) fn check(input: &[u8]) {
     let Some((link_type, data)) = input.split_first_chunk::<2>() else {
         return;
@@ -24,7 +25,7 @@ pub(crate) fn check(input: &[u8]) {
         (encapsulations, result)
     };
     let (fast, fast_result) = decode(data.len() as u32);
-    // Without an original length, all packets take the general path.
+    // Packets whose original length is unknown take the general path.
     let (general, general_result) = decode(0);
     assert_eq!(fast_result, general_result);
     assert_eq!(fast.len(), general.len());

@@ -1,10 +1,12 @@
-//! Checks of JSON patches of large documents. The first byte selects the document, the rest is a patch.
+//! Checks of JSON patches of large documents. The first byte selects the document; the rest is a
+//! patch.
 
 use serde_json::{Value, json};
 use skylib::api::JsonPatch;
 use skylib::memory::{MemoryBudget, MemoryUse};
 
-/// Panics if parsing or patching does, or if a patch adds more to a document than it was charged for.
+/// Panics if parsing or patching panics, or if a patch adds more to a document than it was charged
+/// for.
 pub(crate) fn check(input: &[u8]) {
     let Some((kind, patch)) = input.split_first() else {
         return;
@@ -41,7 +43,7 @@ fn document(kind: u8) -> Value {
     }
 }
 
-/// Returns the bytes of all texts and keys, and one for each value.
+/// Returns the size of a value: the bytes of all strings and keys, and one for each value.
 fn bytes(value: &Value) -> usize {
     1 + match value {
         Value::String(text) => text.len(),

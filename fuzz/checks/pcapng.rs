@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use skylib::packet::PacketRef;
 use skylib::pcap_file::{PcapFileError, PcapNgReader, PcapNgWriter};
 
-/// Panics if the reader does, if its result depends on the size of the reads, or if packets change
-/// when they are written and read again.
+/// Panics if the reader panics, if its result depends on the size of the reads, or if packets
+/// change when they are written and read again.
 pub(crate) fn check(input: &[u8]) {
     let mut writer = PcapNgWriter::new(Vec::new()).expect("a vector accepts all bytes");
     let (mut packets, mut bytes) = (0, 0);

@@ -5,8 +5,8 @@ use skylib::flow::{ExtraLayers, Flow, FlowTable, FlowTableOptions};
 use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;
 
-/// Panics if the flow table does, if a packet is counted twice or not at all, if memory exceeds its
-/// limit, or if a counter is negative.
+/// Panics if the flow table panics, if a packet is counted twice or not at all, if memory exceeds
+/// its limit, or if a counter is negative.
 pub(crate) fn check(input: &[u8]) {
     for recorded in [false, true] {
         let mut table = FlowTable::new(
@@ -39,7 +39,7 @@ pub(crate) fn check(input: &[u8]) {
             table.replay(&batch, &mut sent);
         }
         let stats = table.stats();
-        // Slabs and lists grow in chunks.
+        // The limit is exceeded by at most one chunk, because slabs and lists grow in chunks.
         assert!(stats.bytes <= MAX_BYTES + (1 << 20), "{}", stats.bytes);
         table.flush(&mut sent);
         check_counts(&table, &sent, recorded);

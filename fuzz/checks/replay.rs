@@ -6,8 +6,9 @@ use std::num::NonZeroUsize;
 use skylib::capture::{PcapFile, Replay};
 use skylib::flow::{Flow, FlowTableOptions, FlowTableStats};
 
-/// Panics if reading or a flow table does, if two threads produce a different result than one, or
-/// if a flow is lost. Packet times that slow the replay down cause a timeout of the fuzzer.
+/// Panics if reading or a flow table panics, if two threads produce a different result than one
+/// thread, or if a flow is lost. Packet times that slow the replay down cause a timeout of the
+/// fuzzer.
 pub(crate) fn check(input: &[u8]) {
     let (Some(one), Some(two)) = (flows(input, 1), flows(input, 2)) else {
         return;

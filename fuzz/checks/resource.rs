@@ -14,8 +14,8 @@ use skylib::gremlin::Query;
 use skylib::store::MemoryDocStore;
 use skylib::time::Timestamp;
 
-/// Panics if parsing or patching does, if a resource changes when it is written and read again, or
-/// if a failed patch has an effect.
+/// Panics if parsing or patching panics, if a resource changes when it is written and read again,
+/// or if a failed patch has an effect.
 pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let mut letters = text.chars();

@@ -1,5 +1,5 @@
-//! Checks of the bridge between JavaScript and the engine, in both directions. The first line is a JSON
-//! value, the rest the source of a workflow, which is called with that value.
+//! Checks of the bridge between JavaScript and the engine, in both directions. The first line is a
+//! JSON value, the rest the source of a workflow, which is called with that value.
 
 use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
@@ -22,8 +22,8 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     engine
 });
 
-/// Panics if a script does not end, if its result is not JSON, or if a value changes on its way to a
-/// script and back.
+/// Panics if a script does not end, if its result is not JSON, or if a value changes on its way to
+/// a script and back.
 pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let (value, source) = text.split_once('\n').unwrap_or((&text, ""));
@@ -31,7 +31,7 @@ pub(crate) fn check(input: &[u8]) {
         let returned = call("function(x) { return x }", &value);
         match returned {
             Ok(returned) => assert_eq!(rounded(returned), rounded(value.clone())),
-            // A value that is nested deeply needs more stack than a script has.
+            // A deeply nested value needs more stack than a script has.
             Err(error) => assert!(value.to_string().len() > 1_000, "{error}: {value}"),
         }
         drop(call(source, &value));
@@ -61,7 +61,7 @@ fn call(source: &str, argument: &Value) -> Result<Value, ScriptError> {
     Ok(serde_json::from_str(&json).expect("the result is JSON"))
 }
 
-/// Returns a value with all numbers as JavaScript has them.
+/// Returns a value in which all numbers have the precision of JavaScript.
 fn rounded(value: Value) -> Value {
     match value {
         // `+ 0.0` turns the negative zero into the positive one.

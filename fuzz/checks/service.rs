@@ -1,5 +1,5 @@
-//! Checks of what the services that probes follow send. The first byte selects the service, the
-//! second is the size of the pieces in which the rest arrives.
+//! Checks of the messages of services that probes follow. The first byte selects the service; the
+//! second is the size of the chunks in which the rest is received.
 
 use skylib::topology::Fabric;
 use skylib::topology::docker::{Container, EngineEvent};
@@ -8,7 +8,7 @@ use skylib::topology::openflow::{Group, Rule};
 use skylib::topology::ovsdb::{Reply, Tables};
 use skylib::topology::runc::RuncState;
 
-/// Panics if reading does.
+/// Panics if reading panics.
 pub(crate) fn check(input: &[u8]) {
     let [service, size, bytes @ ..] = input else {
         return;
@@ -63,5 +63,5 @@ fn events(bytes: &[u8], size: usize) {
     }
 }
 
-/// Maximum size of a message in bytes.
+/// Maximum size of a message, in bytes.
 const LIMIT: usize = 4096;

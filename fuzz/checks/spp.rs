@@ -4,7 +4,7 @@ use std::path::Path;
 
 use skylib::spp::{Action, Launch, PortId, Reply};
 
-/// Panics if parsing does, if an error repeats more than a bounded part of the request, or if an
+/// Panics if parsing panics, if an error contains more than a bounded part of the request, or if an
 /// instance would write outside its root.
 pub(crate) fn check(input: &[u8]) {
     let Some((kind, body)) = input.split_first() else {

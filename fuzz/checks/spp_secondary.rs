@@ -1,8 +1,9 @@
-//! Checks of what an SPP process sends. The first byte is the size of the pieces in which it arrives.
+//! Checks of the replies of an SPP process. The first byte is the size of the chunks in which they
+//! are received.
 
 use skylib::spp::ReplyBuffer;
 
-/// Panics if reading does, or if the buffer holds more than its limit.
+/// Panics if reading panics, or if the buffer holds more than its limit.
 pub(crate) fn check(input: &[u8]) {
     let Some((size, bytes)) = input.split_first() else {
         return;
@@ -27,5 +28,5 @@ pub(crate) fn check(input: &[u8]) {
     }
 }
 
-/// Maximum length of an error in bytes.
+/// Maximum length of an error message, in bytes.
 const MAX_ERROR_LEN: usize = 1024;

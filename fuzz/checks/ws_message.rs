@@ -9,8 +9,8 @@ use skylib::proto::{
 use skylib::time::Timestamp;
 use skylib::value::Text;
 
-/// Panics if parsing or applying does, if an event changes when it is written and read again in any
-/// encoding, or if synchronization produces a different graph.
+/// Panics if parsing or applying panics, if an event changes when it is written and read again in
+/// any encoding, or if synchronization produces a different graph.
 pub(crate) fn check(input: &[u8]) {
     let now = Timestamp::from_ms(1_000);
     let mut graph = Graph::new().with_journal();

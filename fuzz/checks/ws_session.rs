@@ -13,8 +13,8 @@ use skylib::proto::{
 use skylib::time::Timestamp;
 use skylib::value::Text;
 
-/// Panics if decoding, applying, filtering or encoding does, or if a view that follows the events has
-/// other elements than a new selection.
+/// Panics if decoding, applying, filtering, or encoding panics, or if a view that follows the
+/// events has other elements than a new selection.
 pub(crate) fn check(input: &[u8]) {
     let Some((kind, rest)) = input.split_first() else {
         return;
@@ -93,7 +93,7 @@ impl Session {
         }
     }
 
-    /// Begins a view with the elements that a filter of single nodes selects.
+    /// Replaces the view with the elements that a filter of single nodes selects.
     fn set_filter(&mut self, text: &str) {
         let query = Query::parse(text).ok();
         self.filter = query

@@ -14,7 +14,7 @@ use crate::response::{self, Response};
 /// Access rule of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Everyone, without authentication.
+    /// All clients, without authentication.
     Open,
     /// Users whom the API backend authenticates.
     User,

@@ -36,10 +36,11 @@ pub(crate) async fn receive(app: Arc<App>, mut stop: watch::Receiver<bool>) {
                     tracing::debug!(%peer, %reason, "dropped an invalid flow datagram");
                 }
             }
-            // An ICMP error for a datagram of another socket on this port: the daemon sends none.
+            // An ICMP error about a datagram that another socket sent from this port; the daemon
+            // sends none.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
             Err(error) => {
-                tracing::error!(%error, "cannot receive flow datagrams any more; restart the daemon");
+                tracing::error!(%error, "cannot receive flow datagrams of agents; restart the daemon");
                 return;
             }
         }

@@ -95,7 +95,8 @@ impl App {
         }
     }
 
-    /// Returns the limits of the queue of one WebSocket client; `None` subscribes to all namespaces.
+    /// Returns the options of a subscription of one WebSocket client: the namespaces, `None` for
+    /// all, and the limits of its queue.
     pub(crate) fn subscribe_options(&self, namespaces: Option<Vec<String>>) -> SubscribeOptions {
         let mut options = SubscribeOptions::default()
             .with_max_messages(self.limits.ws_queue_messages)

@@ -28,12 +28,13 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Options of the daemon and the client before the command. COMPAT: Skydive accepts these options
+/// Options of the daemon and the client that may precede the command. COMPAT: Skydive accepts them
 /// there.
 #[derive(Args, Debug, Default)]
 pub(crate) struct CommonArgs {
     /// YAML configuration file of the daemon or the client; repeatable.
-    // clap passes values of global options on by their ids: those of the client differ.
+    // clap propagates the values of global options by their ids, so the client's options have other
+    // ids.
     #[arg(id = "early_conf", short = 'c', long = "conf", value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -110,7 +111,7 @@ pub(crate) enum Command {
     /// List the configuration keys, or check configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Write the flows and the topology of a time to files.
+    /// Write the flows and the topology of a time range to files.
     #[command(after_help = export::EXAMPLES)]
     Export(ExportArgs),
     /// Show, check, seal, or merge the files of the history.

@@ -215,8 +215,8 @@ impl Daemon {
     }
 }
 
-/// Opens what depends on the role: the connections of an agent to its analyzers, or the listener of
-/// the agent in an all-in-one daemon.
+/// Opens the parts that depend on the role: the connections of an agent to its analyzers, or the
+/// listener of the agent in an all-in-one daemon.
 async fn connect(
     role: Role,
     config: &Config,

@@ -38,7 +38,7 @@ pub(crate) struct Dialer {
     tls: Option<TlsConnector>,
     /// Value of the header `Authorization`; `None` without a configured user name.
     authorization: Option<HeaderValue>,
-    /// Key file of the agents of a daemon on this machine, used without a configured user name.
+    /// Key file of a daemon on this machine (`agent.key`), used if no user name is configured.
     key_file: PathBuf,
     /// Maximum size of a received message, in bytes.
     max_message: usize,
@@ -171,7 +171,7 @@ impl Dialer {
             headers.insert(AUTHORIZATION, value.clone());
             return;
         }
-        // Only a daemon on this machine accepts the key, and no other may learn it.
+        // Only a daemon on this machine accepts the key; it must not be sent to another machine.
         if peer.ip().to_canonical().is_loopback()
             && let Ok(key) = std::fs::read_to_string(&self.key_file)
             && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", key.trim()))

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Time without any frame after which a server counts as lost. A server pings at an interval of its own
-/// configuration, which the first pings show.
+/// Estimator of the time without any frame after which a server counts as lost. The interval of a
+/// server's pings is set in the server's configuration; it is estimated from its first pings.
 #[derive(Debug)]
 pub(crate) struct Liveness {
     /// Minimum time, from the configuration of this process.
@@ -50,7 +50,7 @@ impl Liveness {
 
 /// Number of intervals that are measured.
 const INTERVALS: u32 = 2;
-/// Number of pings that may be missing.
+/// Number of pings that may be missing before the server counts as lost.
 const MISSED: u32 = 3;
 /// Limit while the interval of the pings is unknown.
 const UNKNOWN: Duration = Duration::from_secs(60);

@@ -113,7 +113,9 @@ fn run_client(args: ClientArgs) -> ExitCode {
     definition.build();
     match definition.find_subcommand("client") {
         Some(client) => client::run(args, client),
-        None => fail(&anyhow!("the command line has no client")),
+        None => fail(&anyhow!(
+            "internal error: the command client is not defined"
+        )),
     }
 }
 

@@ -18,9 +18,9 @@ use crate::config::Config;
 /// COMPAT: as in Skydive, the backend `memory` rejects queries about the past.
 #[derive(Default)]
 pub(crate) struct PastStores {
-    /// Past of the topology.
+    /// Topology history.
     pub(crate) topology: Option<Arc<dyn History>>,
-    /// Past flows.
+    /// Store of past flows.
     pub(crate) flows: Option<Arc<dyn FlowStore>>,
     /// Files of both.
     pub(crate) local: Option<Arc<LocalStore>>,

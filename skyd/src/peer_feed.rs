@@ -1,4 +1,4 @@
-//! What one analyzer sends to another and receives from it, independent of who opened the connection.
+//! Exchange of graph changes between two analyzers, independent of which one opened the connection.
 
 use bytes::Bytes;
 use skylib::engine::{PeerConnection, Replication, Subscription};
@@ -10,7 +10,7 @@ use tokio::task::block_in_place;
 use crate::app::App;
 use crate::graph_dump::{DumpError, GraphDump};
 
-/// Own elements and changes of this analyzer, for one peer.
+/// Messages for one peer: the own elements of this analyzer, then their changes.
 pub(crate) struct PeerFeed {
     events: Subscription<BroadcastMessage>,
     /// Sequence number of the last change that the peer has received.

@@ -175,7 +175,7 @@ async fn connect(
         .engine
         .replication()
         .connect_cluster(&cluster.name, author);
-    let peer = connection.context("the cluster is already connected")?;
+    let peer = connection.context("the cluster is already connected through another endpoint")?;
     tracing::info!(
         cluster = cluster.name,
         analyzer = server.host,
@@ -195,7 +195,7 @@ async fn connect(
     })
 }
 
-/// Applies what the other cluster sends.
+/// Applies the changes that the other cluster sends.
 async fn read(
     app: &App,
     cluster: &Cluster,
@@ -267,7 +267,8 @@ async fn write(
         if let Err(reason) = forward(&mut published, events, sequence, &mut sink).await {
             return reason;
         }
-        // The queue has overflowed, and the whole graph replaces what was lost, or the engine stops.
+        // Either the engine stops, or the queue has overflowed; then the whole graph replaces the
+        // lost events.
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -280,7 +281,7 @@ async fn forward(
     sink: &mut SplitSink<Socket, tungstenite::Message>,
 ) -> Result<(), String> {
     while let Some(event) = events.next().await {
-        // What came from another cluster is not sent on.
+        // Elements of another cluster are not passed on.
         if event.sequence() > sequence
             && !Replication::is_of_cluster(&event)
             && event.event().is_some_and(|event| published.selects(event))

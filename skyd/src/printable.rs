@@ -10,7 +10,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_safe)
 }
 
-/// Returns a string as [`printable`] does, except that line breaks are kept.
+/// Returns a string as [`printable`] does, but preserves line breaks.
 pub(crate) fn printable_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |letter| letter == '\n' || is_safe(letter))
 }

@@ -21,8 +21,8 @@ use crate::fair_slots::{ClientKey, FairSlot, FairSlots, Order};
 pub(crate) struct QuerySlots {
     /// Regular slots, in which only the timeout limits the time of a query.
     ///
-    /// A query holds its slot until its work returns, even if no caller waits for the result any
-    /// more: otherwise, queries that ignore the interrupt could exceed the limit.
+    /// A query holds its slot until its work returns, even if the caller no longer waits for the
+    /// result: otherwise, queries that ignore the interrupt could exceed the limit.
     long: Arc<FairSlots>,
     /// Reserved slots, for queries that have not yet turned out to be long.
     short: Arc<FairSlots>,
@@ -129,7 +129,7 @@ impl QuerySlots {
     }
 }
 
-/// Flag that tells a running query to stop.
+/// Flag that requests a running query to stop.
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     stop: Arc<AtomicBool>,

@@ -179,7 +179,8 @@ async fn write(app: &App, mut sink: SplitSink<Socket, tungstenite::Message>) -> 
                 }
             }
         }
-        // The queue has overflowed, and the whole graph replaces what was lost, or the engine stops.
+        // Either the engine stops, or the queue has overflowed; then the whole graph replaces the
+        // lost events.
         tokio::time::sleep(FIRST_WAIT).await;
     }
 }

@@ -35,7 +35,7 @@ pub enum Error {
     #[cfg(feature = "engine")]
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
-    /// A line is no link of a static fabric.
+    /// A line of a static fabric does not describe a link.
     #[error(transparent)]
     Fabric(#[from] crate::topology::FabricError),
     /// Flows cannot be queried.
@@ -56,7 +56,7 @@ pub enum Error {
     /// A JSON patch is invalid or cannot be applied.
     #[error(transparent)]
     JsonPatch(#[from] crate::api::JsonPatchError),
-    /// A stream is no sequence of JSON objects.
+    /// A stream is not a sequence of JSON objects, or an object is too large.
     #[cfg(feature = "netlink")]
     #[error(transparent)]
     JsonFrame(#[from] crate::topology::json_frames::FrameError),
@@ -67,14 +67,14 @@ pub enum Error {
     #[cfg(feature = "engine")]
     #[error(transparent)]
     Live(#[from] crate::engine::LiveError),
-    /// A frame is no LLDP frame.
+    /// A frame is not a valid LLDP frame.
     #[cfg(feature = "netlink")]
     #[error(transparent)]
     Lldp(#[from] crate::topology::lldp::LldpError),
     /// A string is not an IP network.
     #[error(transparent)]
     Network(#[from] crate::filter::ParseNetworkError),
-    /// A resource was not changed by a patch.
+    /// A patch cannot be applied to a resource.
     #[error(transparent)]
     Patch(#[from] crate::api::PatchError),
     /// A message of an OVSDB server is invalid.
@@ -107,7 +107,7 @@ pub enum Error {
     /// A node or an edge violates its schema.
     #[error(transparent)]
     Schema(#[from] crate::graph::schema::SchemaError),
-    /// A script has no result.
+    /// A script failed, was interrupted, or exceeded a limit.
     #[cfg(feature = "scripting")]
     #[error(transparent)]
     Script(#[from] crate::engine::ScriptError),
@@ -127,7 +127,7 @@ pub enum Error {
     /// A string is not the name of an update policy.
     #[error(transparent)]
     UpdatePolicy(#[from] crate::proto::ParseUpdatePolicyError),
-    /// A date of an API resource is not in RFC 3339 format.
+    /// A date in an API resource is not in RFC 3339 format.
     #[error(transparent)]
     Rfc3339(#[from] crate::api::ParseRfc3339Error),
     /// A string is not an RFC 3339 timestamp.

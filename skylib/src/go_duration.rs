@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-/// Parses a duration that is not negative.
+/// Parses a non-negative duration.
 ///
 /// ```
 /// use std::time::Duration;
@@ -63,9 +63,9 @@ pub fn parse_signed_ns(text: &str) -> Result<i64, GoDurationError> {
 
 /// One number with its unit, such as `1.5h`.
 struct Component<'a> {
-    /// Digits before the point; may be empty.
+    /// Digits before the decimal point; may be empty.
     whole: &'a str,
-    /// Digits after the point; may be empty.
+    /// Digits after the decimal point; may be empty.
     fraction: &'a str,
     unit_ns: u128,
 }
@@ -141,7 +141,7 @@ fn unit_ns(unit: &str) -> Option<u128> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GoDurationError {
-    /// A number is missing, or the duration is too long.
+    /// A number is missing, or the duration exceeds 2^63 - 1 ns.
     #[error("invalid duration {0:?}")]
     Invalid(String),
     /// A number has no unit.
@@ -150,7 +150,7 @@ pub enum GoDurationError {
     /// A number has an unknown unit.
     #[error("unknown unit {unit:?} in duration {text:?}; expected ns, us, ms, s, m, or h")]
     UnknownUnit {
-        /// The unit.
+        /// Unknown unit.
         unit: String,
         /// The entire duration.
         text: String,

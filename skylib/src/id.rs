@@ -74,13 +74,13 @@ impl Id {
         Self::from(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
     }
 
-    /// Returns whether the identifier is empty; identifiers of elements must not be empty.
+    /// Returns whether the identifier is empty; the identifier of an element must not be empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(&self.0, Repr::Text(text) if text.is_empty())
     }
 
-    /// Returns the size of the heap memory, in bytes; 0 for a UUID.
+    /// Returns the size of the identifier's heap memory, in bytes; 0 for a UUID.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         match &self.0 {
@@ -156,7 +156,7 @@ impl PartialOrd for Id {
 }
 
 impl Ord for Id {
-    /// Compares the strings.
+    /// Compares the string forms.
     fn cmp(&self, other: &Self) -> Ordering {
         self.with_text(|a| other.with_text(|b| a.cmp(b)))
     }

@@ -26,7 +26,7 @@ pub struct MemoryBudget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Limit of `used`, in bytes.
+    /// Maximum value of `used`, in bytes.
     limit: usize,
     /// Sum over all uses, in bytes. It exceeds `limit` only by memory that was counted
     /// ([`MemoryCharge::count`]) instead of charged.
@@ -52,7 +52,7 @@ pub enum MemoryUse {
     Queries,
     /// Responses and replies, until their last byte is sent.
     Responses,
-    /// Selections of WebSocket filters.
+    /// Elements selected by the Gremlin filters of WebSocket clients.
     Filters,
     /// Answers of live queries.
     LiveQueries,
@@ -78,7 +78,7 @@ impl MemoryUse {
         Self::Revisions,
     ];
 
-    /// Returns the name in metrics.
+    /// Returns the name of the purpose in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -214,7 +214,7 @@ impl MemoryCharge {
         &self.budget
     }
 
-    /// Grows the charge to a number of bytes; a larger charge is not changed.
+    /// Grows the charge to `bytes`; does nothing if the charge is larger already.
     ///
     /// # Errors
     /// Returns [`MemoryExhausted`] if the budget is exhausted. The rejection is counted, and the
@@ -227,8 +227,8 @@ impl MemoryCharge {
         }
     }
 
-    /// Grows the charge in steps of [`STEP_BYTES`]; the first step is not charged. Suitable for
-    /// loops that grow a charge often, and for work that is usually small.
+    /// Grows the charge to at least `bytes`, in steps of [`STEP_BYTES`]; work that needs no more
+    /// than one step is not charged. Suitable for loops that grow a charge often.
     ///
     /// # Errors
     /// Returns the errors of [`MemoryCharge::grow_to`].
@@ -250,7 +250,7 @@ impl MemoryCharge {
         Ok(())
     }
 
-    /// Grows or shrinks the charge to a number of bytes.
+    /// Grows or shrinks the charge to `bytes`.
     ///
     /// # Errors
     /// Returns the errors of [`MemoryCharge::grow_to`].
@@ -259,8 +259,8 @@ impl MemoryCharge {
         self.grow_to(bytes)
     }
 
-    /// Sets the charge to the size of memory that is already in use, even if that exceeds the
-    /// limit; less memory is then available to others.
+    /// Sets the charge to the size of memory that is already in use, even if that exceeds the limit
+    /// of the budget; less memory is then available to other charges.
     pub fn count(&self, bytes: usize) {
         self.shrink_to(bytes);
         let more = bytes.saturating_sub(self.bytes());
@@ -270,7 +270,7 @@ impl MemoryCharge {
         self.bytes.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Shrinks the charge to a number of bytes and returns the rest to the budget.
+    /// Shrinks the charge to `bytes` and returns the difference to the budget.
     pub fn shrink_to(&self, bytes: usize) {
         let excess = self.bytes().saturating_sub(bytes);
         if excess > 0 {
@@ -279,7 +279,7 @@ impl MemoryCharge {
         }
     }
 
-    /// Returns the charge with another purpose.
+    /// Moves the charge to another purpose.
     #[must_use]
     pub fn into_use(mut self, purpose: MemoryUse) -> Self {
         let bytes = self.bytes();

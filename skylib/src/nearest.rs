@@ -14,7 +14,7 @@ pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
         return None;
     }
     let len = word.chars().count();
-    // A word with every letter changed is a different word.
+    // At least one letter must be equal: otherwise, each short word would be close to all others.
     let allowed = (1 + len / 5).min(len.saturating_sub(1));
     let first = |text: &str| text.chars().next().map(|c| c.to_ascii_lowercase());
     names

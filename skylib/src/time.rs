@@ -20,8 +20,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(
-    /// Nanoseconds with the sign bit inverted, which preserves the order and leaves zero, the earliest
-    /// time, as a niche: an `Option<Timestamp>` takes no more memory than a `Timestamp`.
+    /// Nanoseconds with the sign bit inverted, which preserves the order and leaves zero, the
+    /// earliest time, as a niche: an `Option<Timestamp>` takes no more memory than a `Timestamp`.
     NonZeroU64,
 );
 
@@ -30,7 +30,7 @@ const _: () = assert!(size_of::<Option<Timestamp>>() == 8);
 const SIGN: u64 = 1 << 63;
 
 impl Timestamp {
-    /// The Unix epoch; also the default, which stands for an unknown time.
+    /// The Unix epoch; also the default, which means that the time is unknown.
     pub const ZERO: Self = Self::from_ns(0);
 
     /// Returns the time from a number of nanoseconds since the Unix epoch.
@@ -91,7 +91,7 @@ impl Timestamp {
         Self::from_ns(self.as_ns().saturating_sub(ns))
     }
 
-    /// Returns the duration since an earlier time; zero if that time is later.
+    /// Returns the duration since an earlier time; zero if `earlier` is later than `self`.
     #[must_use]
     pub fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(
@@ -106,8 +106,8 @@ impl FromStr for Timestamp {
     /// Parses an RFC 3339 string with any offset, such as `2025-02-03T10:10:11.5+01:00`.
     ///
     /// # Errors
-    /// Returns [`ParseTimestampError`] if the string is not such a date, or if it is outside the
-    /// years 1677 to 2262.
+    /// Returns [`ParseTimestampError`] if the string is not in this format, or if the time is
+    /// outside the years 1677 to 2262.
     ///
     /// ```
     /// use skylib::time::{ParseTimestampError, Timestamp};
@@ -192,9 +192,9 @@ pub trait Clock: Send + Sync {
     /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// Returns the current time and, read at the same moment, the number of nanoseconds since a
-    /// fixed point by a clock that is never stepped. The default is correct for a clock that is
-    /// never stepped.
+    /// Returns the current time and a monotonic time that is read at the same moment: the number of
+    /// nanoseconds since a fixed point, unaffected by steps of the clock. The default
+    /// implementation is correct only for a clock that is never stepped.
     fn now_and_monotonic_ns(&self) -> (Timestamp, i64) {
         let now = self.now();
         (now, now.as_ns())
@@ -229,7 +229,7 @@ impl Clock for SystemClock {
         let mut before = monotonic();
         loop {
             let (now, after) = (self.now(), monotonic());
-            // Otherwise, the thread was interrupted between the readings.
+            // A larger difference means that the thread was interrupted between the readings.
             if after - before < 1_000_000 {
                 return (now, after);
             }
@@ -262,8 +262,8 @@ impl ManualClock {
             .store(self.now().saturating_add(by).as_ns(), Ordering::Relaxed);
     }
 
-    /// Steps the clock by a number of milliseconds, negative for a step back, like an
-    /// administrator; the monotonic clock is not affected.
+    /// Steps the clock by a number of milliseconds, negative for a step back, as an administrator
+    /// would; the monotonic time is not affected.
     pub fn step(&self, by_ms: i64) {
         let ns = by_ms.saturating_mul(1_000_000);
         self.now.fetch_add(ns, Ordering::Relaxed);

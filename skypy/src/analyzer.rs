@@ -1,4 +1,4 @@
-//! `Analyzer`: the engine in this process, with the probes of this host, captures, and history.
+//! `Analyzer`: an engine in this process, with the probes of this host, captures, and history.
 
 use std::sync::Arc;
 
@@ -23,13 +23,14 @@ use crate::signals::interruptible;
 
 /// An analyzer in this process: the live graph of this host, captures on its interfaces, and their past.
 ///
-/// It is what `skyd allinone` runs, without a server, configuration, and files on disk. As root, it sees
-/// all network namespaces and can capture packets. It runs in threads until `stop`, or the end of a
-/// `with` block.
+/// This is what `skyd allinone` runs, without a server, a configuration, and files on disk. As
+/// root, it sees all network namespaces and can capture packets. It runs in threads until `stop` or
+/// the end of a `with` block.
 ///
-/// `host` is the identity of this host in the graph, by default its name. Without `probes`, the graph is
-/// empty. `history` is the retention of the past in memory, in seconds or as a string such as "10m";
-/// 0 for no history. `update` and `expire` are the intervals of flows, as in `flows`.
+/// `host` is the identity of this host in the graph; the default is the host name. Without
+/// `probes`, the graph is empty. `history` is the retention of the past in memory, in seconds or as
+/// a string such as "10m"; 0 disables the history. `update` and `expire` are the intervals of
+/// flows, as in `flows`.
 #[pyclass(frozen, subclass, module = "skypy._skypy")]
 pub(crate) struct Analyzer {
     engine: Engine,
@@ -102,7 +103,7 @@ impl Analyzer {
         loads(py, &json)
     }
 
-    /// Returns how a query is run, step by step: a dict, and its text as a table for people.
+    /// Returns how a query is run, step by step: a dict, and a human-readable table.
     fn explain<'py>(
         &self,
         py: Python<'py>,
@@ -119,7 +120,7 @@ impl Analyzer {
         Ok((loads(py, &json)?, table))
     }
 
-    /// Returns the nodes as they are now: an iterator of dicts that is also an Arrow table.
+    /// Returns the current nodes: an iterator of dicts that is also an Arrow table.
     fn nodes(&self, py: Python<'_>) -> PyResult<Nodes> {
         py.detach(|| {
             let (view, all) = (self.engine.graph().view(), Filter::everything());
@@ -132,7 +133,7 @@ impl Analyzer {
         })
     }
 
-    /// Returns the edges as they are now: an iterator of dicts that is also an Arrow table.
+    /// Returns the current edges: an iterator of dicts that is also an Arrow table.
     fn edges(&self, py: Python<'_>) -> PyResult<Edges> {
         py.detach(|| {
             let (view, all) = (self.engine.graph().view(), Filter::everything());
@@ -145,7 +146,7 @@ impl Analyzer {
         })
     }
 
-    /// Returns the flows of all captures that are active now.
+    /// Returns the active flows of all captures.
     fn flows(&self, py: Python<'_>) -> PyResult<Flows> {
         py.detach(|| {
             let set = self.engine.flows().query(&FlowQuery::default());
@@ -155,15 +156,15 @@ impl Analyzer {
         })
     }
 
-    /// Returns an iterator over the changes of the graph and the captures from now on, which waits for
-    /// them. Each is a dict with `Namespace`, which is "Graph" for the graph, `Type`, such as
-    /// "NodeAdded", and `Obj`, as `Client.subscribe` returns them.
+    /// Returns an iterator that waits for the future changes of the graph and the captures. Each
+    /// change is a dict with `Namespace` (for the graph, "Graph"), `Type` (such as "NodeAdded"),
+    /// and `Obj`, as `Client.subscribe` returns them.
     fn events(&self) -> Events {
         Events::new(self.engine.subscribe_graph(SubscribeOptions::default()))
     }
 
-    /// Starts a capture on the nodes that a query finds, now and later; returns its identifier. The
-    /// options are those of `flows`.
+    /// Starts a capture on the current and future nodes of a query; returns the identifier of the
+    /// capture. The options are those of `flows`.
     ///
     /// Raises `ValueError` if an option is invalid, or an equal capture exists.
     #[pyo3(signature = (
@@ -216,7 +217,7 @@ impl Analyzer {
         )
     }
 
-    /// Stops a capture. Raises `KeyError` if there is none with this identifier.
+    /// Stops a capture. Raises `KeyError` if no capture has this identifier.
     fn delete_capture(&self, py: Python<'_>, id: &str) -> PyResult<()> {
         match py.detach(|| self.engine.captures().delete(id)) {
             Ok(true) => Ok(()),
@@ -225,9 +226,9 @@ impl Analyzer {
         }
     }
 
-    /// Returns counters: the size of the graph, the packets `received` and `dropped` by captures, the
-    /// captures that are `active` and `failed`, the `flows_dropped` because of a slow consumer, and, in
-    /// `probes`, the state of each probe, with its error.
+    /// Returns counters: the size of the graph, the numbers of packets `received` and `dropped` by
+    /// captures, of `active` and `failed` captures, and of `flows_dropped` because a consumer was
+    /// too slow, and in `probes` the state of each probe with its error.
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let status = py.detach(|| self.engine.status());
         let probes = PyDict::new(py);
@@ -251,7 +252,7 @@ impl Analyzer {
     }
 
     /// Stops probes and captures, and ends the iterators of `events`; can be called several times.
-    /// Queries still see the last state of the graph.
+    /// Later queries read the last state of the graph.
     fn stop(&self, py: Python<'_>) {
         py.detach(|| self.engine.stop());
     }
@@ -281,7 +282,7 @@ fn changed(error: GraphError) -> PyErr {
     PyRuntimeError::new_err(error.to_string())
 }
 
-/// Returns the exception for a refused capture.
+/// Returns the exception for a rejected capture.
 fn refused(error: ResourceError) -> PyErr {
     PyValueError::new_err(error.to_string())
 }

@@ -1,4 +1,4 @@
-//! `Capture`: flows of a network interface, live.
+//! `Capture`: live flows of a network interface.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,10 +15,11 @@ use crate::flow::{Flows, loads};
 use crate::gremlin;
 use crate::options::{LayerNames, Seconds, TableOptions, filter};
 
-/// A running capture on a network interface. Needs CAP_NET_RAW, which root has.
+/// Running capture on a network interface. Requires CAP_NET_RAW, which root has.
 ///
-/// The options are those of `flows`. The capture runs in a thread until `stop`, or the end of a `with`
-/// block. At most `max_ended` flows that ended wait for `ended`; further ones are counted as `dropped`.
+/// The options are those of `flows`. The capture runs in a thread until `stop` or the end of a
+/// `with` block. At most `max_ended` ended flows wait for `ended`; further flows are counted as
+/// `ended_dropped`.
 #[pyclass(frozen, module = "skypy")]
 pub(crate) struct Capture {
     interface: String,
@@ -28,7 +29,7 @@ pub(crate) struct Capture {
     report: Mutex<CaptureReport>,
 }
 
-/// Flows that ended, in a bounded list.
+/// Ended flows, in a bounded list.
 #[derive(Clone)]
 struct Ended(Arc<Mutex<EndedFlows>>);
 
@@ -136,7 +137,7 @@ impl Capture {
         })
     }
 
-    /// Returns the flows that are active now.
+    /// Returns the active flows.
     fn flows(&self, py: Python<'_>) -> PyResult<Flows> {
         py.detach(|| {
             let set = self.handle.query(&FlowQuery::default());
@@ -148,7 +149,7 @@ impl Capture {
         })
     }
 
-    /// Returns the flows that ended since the last call. After `stop`, all flows have ended.
+    /// Returns the flows that have ended since the last call. After `stop`, all flows have ended.
     fn ended(&self) -> Flows {
         let flows = std::mem::take(&mut self.ended.lock().flows);
         Flows::new(flows, self.current_report().packets.received)
@@ -165,8 +166,8 @@ impl Capture {
         loads(py, &json)
     }
 
-    /// Returns counters: `received` packets, packets `dropped` by the kernel, `flows` that began, and
-    /// `ended_dropped`, flows that `ended` did not return in time.
+    /// Returns counters: packets `received`, packets `dropped` by the kernel, `flows` created, and
+    /// flows that were dropped because `ended` was not called in time (`ended_dropped`).
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let report = py.detach(|| self.current_report());
         let stats = PyDict::new(py);
@@ -188,7 +189,7 @@ impl Capture {
         })
     }
 
-    /// Whether the capture runs.
+    /// Whether the capture is running.
     #[getter]
     fn running(&self) -> bool {
         lock(&self.capture)
@@ -212,7 +213,7 @@ impl Capture {
 }
 
 impl Capture {
-    /// Returns the counters now, or those at the end.
+    /// Returns the current counters, or the final ones of an ended capture.
     fn current_report(&self) -> CaptureReport {
         let report = self.handle.report(REPORT_TIMEOUT);
         report.unwrap_or_else(|| *lock(&self.report))
@@ -223,5 +224,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Timeout of the capture thread's answer.
+/// Maximum time to wait for the answer of the capture thread.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);

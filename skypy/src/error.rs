@@ -36,14 +36,14 @@ pub(crate) fn query_error(query: &str, error: &gremlin::QueryError) -> PyErr {
     let exception = QueryError::new_err(error.to_string());
     Python::attach(|py| {
         let value = exception.value(py);
-        // A new exception accepts any attribute.
+        // Setting an attribute of a new exception does not fail.
         value.setattr("position", position).ok();
     });
     exception
 }
 
 /// Returns the exception for a capture error: the matching `OSError` subclass if its cause is an
-/// error of the operating system, else `CaptureError`. The message contains all causes.
+/// error of the operating system, otherwise `CaptureError`. The message contains all causes.
 pub(crate) fn from_capture(capture: skylib::capture::CaptureError) -> PyErr {
     let mut text = capture.to_string();
     let mut os_error = None;
@@ -53,7 +53,7 @@ pub(crate) fn from_capture(capture: skylib::capture::CaptureError) -> PyErr {
         let system = error.downcast_ref::<io::Error>();
         let inner = system.and_then(io::Error::get_ref);
         if let Some(python) = inner.and_then(|inner| inner.downcast_ref::<PyErr>()) {
-            // An exception of a Python file.
+            // Exception raised by a Python file object.
             return Python::attach(|py| python.clone_ref(py));
         }
         os_error = system

@@ -12,9 +12,10 @@ use skylib::proto::{BroadcastMessage, Encoding, UpdatePolicy};
 
 use crate::flow::loads;
 
-/// Changes of a graph, in their order: an iterator of dicts with `Type` and `Obj`.
+/// Changes of a graph, in order: an iterator of dicts with `Type` and `Obj`.
 ///
-/// It ends with the analyzer, or if the program reads so slowly that 100 000 changes wait.
+/// The iterator ends with the analyzer, or if the program reads so slowly that 100 000 changes
+/// wait.
 #[pyclass(frozen, module = "skypy")]
 pub(crate) struct Events {
     messages: Mutex<Subscription<BroadcastMessage>>,
@@ -48,7 +49,7 @@ impl Events {
     }
 }
 
-/// Waits for a future in this thread; a signal such as Ctrl-C ends the wait.
+/// Waits in this thread for a future; a signal such as Ctrl-C ends the wait.
 fn wait<T>(future: impl Future<Output = T>) -> PyResult<T> {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));

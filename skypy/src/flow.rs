@@ -1,4 +1,4 @@
-//! `Flows`: flows from capture files.
+//! `Flows`: a sequence of flows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use skylib::flow::Flow;
 use crate::arrow;
 
 /// Flows of capture files, in the order in which they left the flow table; with `top`, the largest
-/// first.
+/// flows first.
 ///
 /// A sequence of dicts with the keys of a flow's JSON; each dict is created when it is accessed.
 #[pyclass(frozen, sequence, module = "skypy")]
@@ -22,7 +22,7 @@ pub(crate) struct Flows {
 }
 
 impl Flows {
-    /// Creates the sequence from the flows of a number of packets.
+    /// Creates the sequence; `packets` is the number of packets read.
     pub(crate) fn new(flows: Vec<Flow>, packets: u64) -> Self {
         Self {
             flows: Arc::new(flows),
@@ -48,9 +48,9 @@ impl Flows {
         Ok(list)
     }
 
-    /// Returns the stored packets of each flow, by UUID: a list of dicts with `Timestamp` (Unix
-    /// milliseconds), `Index` (from 1), `Data` (bytes, from the first layer of the flow on) and
-    /// `LinkType` (a number of libpcap).
+    /// Returns the stored packets of each flow, by UUID: lists of dicts with `Timestamp` (Unix
+    /// milliseconds), `Index` (from 1), `Data` (bytes, starting with the first layer of the flow),
+    /// and `LinkType` (number in the LINKTYPE_ list of libpcap).
     fn raw_packets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let all = PyDict::new(py);
         for flow in self
@@ -119,18 +119,18 @@ impl Flows {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        // A consumer may request another schema, and converts if it does not get it.
+        // A consumer may request another schema; it must then convert the result itself.
         drop(requested_schema);
         arrow::rows_capsule(py, arrow::FLOWS, SharedFlows(Arc::clone(&self.flows)))
     }
 
-    /// Returns the flows as a `polars.DataFrame`; needs polars.
+    /// Returns the flows as a `polars.DataFrame`; requires polars.
     fn to_polars<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let polars = slf.py().import("polars")?;
         polars.call_method1("DataFrame", (slf,))
     }
 
-    /// Returns the flows as a `pandas.DataFrame`; needs pandas and pyarrow.
+    /// Returns the flows as a `pandas.DataFrame`; requires pandas and pyarrow.
     fn to_pandas<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let table = slf.py().import("pyarrow")?.call_method1("table", (slf,))?;
         table.call_method0("to_pandas")
@@ -151,7 +151,7 @@ impl Flows {
     }
 }
 
-/// Flows that an Arrow stream shares with their sequence.
+/// Flows shared by an Arrow stream and the sequence.
 struct SharedFlows(Arc<Vec<Flow>>);
 
 impl AsRef<[Flow]> for SharedFlows {

@@ -1,11 +1,11 @@
-//! Frames of WebSocket clients (RFC 6455, section 5.2), whose payload has to be masked.
+//! WebSocket frames of a client (RFC 6455, section 5.2), whose payloads are masked.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
-/// Returns one final frame per payload, each with a masked payload. `keys` are random: four bytes per frame.
+/// Returns one final frame per payload, each masked. `keys` are random bytes, four for each frame.
 #[pyfunction]
 pub(crate) fn websocket_frames<'py>(
     py: Python<'py>,
@@ -34,7 +34,7 @@ pub(crate) fn websocket_frames<'py>(
     })
 }
 
-/// Returns the size of a frame before its payload: two bytes, the extended length, and the key.
+/// Returns the size of a frame without its payload: two bytes, the extended length, and the key.
 const fn head_bytes(payload: usize) -> usize {
     match payload {
         ..=125 => 2 + KEY_BYTES,
@@ -43,7 +43,7 @@ const fn head_bytes(payload: usize) -> usize {
     }
 }
 
-/// Writes a frame, whose size is already right.
+/// Writes a frame to a buffer of exactly its size.
 fn write_frame(frame: &mut [u8], opcode: u8, payload: &[u8], key: [u8; KEY_BYTES]) {
     let (head, body) = frame.split_at_mut(head_bytes(payload.len()));
     let (start, end) = head.split_at_mut(head.len() - KEY_BYTES);

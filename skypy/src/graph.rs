@@ -15,14 +15,15 @@ use crate::arrow;
 use crate::flow::loads;
 use crate::gremlin;
 
-/// A graph of nodes and edges with metadata.
+/// Graph of nodes and edges with metadata.
 ///
 /// Elements are dicts with the keys of the JSON: `ID`, `Metadata`, `Host`, `Origin`, `CreatedAt`,
-/// `UpdatedAt` (Unix milliseconds), `Revision`, and, for edges, `Parent` and `Child`. All methods can be
-/// called by several threads.
+/// `UpdatedAt` (Unix milliseconds), `Revision`, and, for edges, `Parent` and `Child`. Several
+/// threads may call all methods.
 ///
-/// `indexes` are metadata keys that are indexed in addition to `Type`, `Name`, `TID`, `MAC`, and `Manager`.
-/// With `journal`, every change is recorded until `take_events` returns it.
+/// `indexes` are metadata keys that are indexed in addition to `Type`, `Name`, `Alias`, `AltNames`,
+/// `TID`, `MAC`, and `Manager`. With `journal`, every change is recorded until `take_events`
+/// returns it.
 ///
 /// >>> import skypy
 /// >>> graph = skypy.Graph()
@@ -37,8 +38,9 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// Locks the graph. A query polls for signals while it has the lock, for which it needs the
-    /// interpreter; so no thread may hold the interpreter while it waits for the lock.
+    /// Locks the graph. A query holds the lock while it polls for signals, for which it needs the
+    /// interpreter lock. Therefore, no thread may hold the interpreter lock while it waits for this
+    /// lock.
     fn lock(&self) -> MutexGuard<'_, skylib::Graph> {
         let guard = Python::attach(|py| self.graph.lock_py_attached(py));
         guard.unwrap_or_else(PoisonError::into_inner)
@@ -59,7 +61,7 @@ impl Graph {
         }
     }
 
-    /// Adds a node. `time` is Unix milliseconds; the default is now.
+    /// Adds a node. `time` is in Unix milliseconds; the default is the current time.
     ///
     /// Raises `ValueError` if a node with this identifier exists.
     #[pyo3(signature = (id, metadata, *, host = "", origin = "", time = None))]
@@ -76,10 +78,11 @@ impl Graph {
         self.lock().add_node(node).map_err(graph_error)
     }
 
-    /// Adds an edge from a node to another; returns its identifier. By default, the identifier is derived
-    /// from both ends.
+    /// Adds an edge from one node to another; returns its identifier. The default identifier is
+    /// derived from both ends.
     ///
-    /// Raises `ValueError` if an edge with this identifier exists, and `KeyError` if an end does not.
+    /// Raises `ValueError` if an edge with this identifier exists, and `KeyError` if an end does
+    /// not exist.
     #[pyo3(signature = (parent, child, metadata, *, id = None, host = "", origin = "", time = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn add_edge(
@@ -103,7 +106,7 @@ impl Graph {
         Ok(id)
     }
 
-    /// Replaces the metadata of a node; returns whether it changed.
+    /// Replaces the metadata of a node; returns whether the metadata has changed.
     #[pyo3(signature = (id, metadata, *, time = None))]
     fn set_node(&self, id: &str, metadata: &Bound<'_, PyAny>, time: Option<i64>) -> PyResult<bool> {
         let metadata = read_metadata(metadata)?;
@@ -113,7 +116,7 @@ impl Graph {
         changed.map_err(graph_error)
     }
 
-    /// Replaces the metadata of an edge; returns whether it changed.
+    /// Replaces the metadata of an edge; returns whether the metadata has changed.
     #[pyo3(signature = (id, metadata, *, time = None))]
     fn set_edge(&self, id: &str, metadata: &Bound<'_, PyAny>, time: Option<i64>) -> PyResult<bool> {
         let metadata = read_metadata(metadata)?;
@@ -137,14 +140,14 @@ impl Graph {
         deleted.map_err(graph_error)
     }
 
-    /// Returns a node. Raises `KeyError` if there is none with this identifier.
+    /// Returns a node. Raises `KeyError` if no node has this identifier.
     fn node<'py>(&self, py: Python<'py>, id: &str) -> PyResult<Bound<'py, PyAny>> {
         let node = self.lock().node(&NodeId::from(id)).cloned();
         let node = node.ok_or_else(|| PyKeyError::new_err(format!("no node {id:?}")))?;
         to_python(py, &node)
     }
 
-    /// Returns an edge. Raises `KeyError` if there is none with this identifier.
+    /// Returns an edge. Raises `KeyError` if no edge has this identifier.
     fn edge<'py>(&self, py: Python<'py>, id: &str) -> PyResult<Bound<'py, PyAny>> {
         let edge = self.lock().edge(&EdgeId::from(id)).cloned();
         let edge = edge.ok_or_else(|| PyKeyError::new_err(format!("no edge {id:?}")))?;
@@ -175,7 +178,7 @@ impl Graph {
         self.lock().edge_count()
     }
 
-    /// Runs a Gremlin query, which is text or a `Traversal`; returns its result as parsed JSON.
+    /// Runs a Gremlin query, given as text or as a `Traversal`; returns its result as parsed JSON.
     ///
     /// Raises `QueryError` if the query is invalid or fails.
     fn query<'py>(
@@ -188,7 +191,7 @@ impl Graph {
         loads(py, &json)
     }
 
-    /// Returns how a query is run, step by step: a dict, and its text as a table for people.
+    /// Returns how a query is run, step by step: a dict, and a human-readable table.
     fn explain<'py>(
         &self,
         py: Python<'py>,
@@ -201,7 +204,7 @@ impl Graph {
     }
 
     /// Returns the changes since the last call as a list of (type, element); types are those of the
-    /// WebSocket interface, such as "NodeAdded". Empty unless the graph has a journal.
+    /// WebSocket interface, such as "NodeAdded". Always empty if the graph has no journal.
     fn take_events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let events = self.lock().take_events();
         let list = PyList::empty(py);
@@ -268,7 +271,7 @@ macro_rules! elements {
                 py: Python<'py>,
                 requested_schema: Option<Bound<'py, PyAny>>,
             ) -> PyResult<Bound<'py, PyCapsule>> {
-                // A consumer may request another schema, and converts if it does not get it.
+                // A consumer may request another schema; it must then convert the result itself.
                 drop(requested_schema);
                 arrow::rows_capsule(py, $columns, Arc::clone(&self.elements))
             }
@@ -277,20 +280,20 @@ macro_rules! elements {
 }
 
 elements!(
-    /// Nodes of a graph at one time: an iterator of dicts, and an Arrow table.
+    /// Nodes of a snapshot of a graph: an iterator of dicts, and an Arrow table.
     Nodes, Node, arrow::NODES
 );
 elements!(
-    /// Edges of a graph at one time: an iterator of dicts, and an Arrow table.
+    /// Edges of a snapshot of a graph: an iterator of dicts, and an Arrow table.
     Edges, Edge, arrow::EDGES
 );
 
-/// Returns the time of an argument, or now.
+/// Returns the time of an argument; the current time by default.
 fn at(time: Option<i64>) -> Timestamp {
     time.map_or_else(|| SystemClock.now(), Timestamp::from_ms)
 }
 
-/// Returns metadata from a dict with the values of JSON.
+/// Returns metadata from a dict of JSON values.
 fn read_metadata(metadata: &Bound<'_, PyAny>) -> PyResult<Metadata> {
     if !metadata.is_instance_of::<PyDict>() {
         return Err(PyTypeError::new_err("metadata must be a dict"));

@@ -23,7 +23,7 @@ pub(crate) fn run(
     })
 }
 
-/// Runs a query and returns how it was run: as JSON, and as a table for people.
+/// Runs a query, and returns how it was run: as JSON, and as a human-readable table.
 pub(crate) fn explain(
     text: &str,
     graph: &dyn GraphAccess,
@@ -34,7 +34,7 @@ pub(crate) fn explain(
     })
 }
 
-/// Fails if a text is not a query, before expensive work begins.
+/// Fails if a string is not a valid query; called before expensive work begins.
 pub(crate) fn check(text: &str) -> PyResult<()> {
     let query = Query::parse(text);
     query.map(drop).map_err(|error| query_error(text, &error))
@@ -47,7 +47,7 @@ pub(crate) fn to_json(answer: &Answer) -> PyResult<Vec<u8>> {
     Ok(json)
 }
 
-/// Returns an explanation as JSON, and as a table for people.
+/// Returns an explanation as JSON, and as a human-readable table.
 pub(crate) fn explanation(explanation: &Explanation) -> PyResult<(Vec<u8>, String)> {
     let json = serde_json::to_vec(explanation);
     let json = json.map_err(|error| PyValueError::new_err(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! Compiled module of the Python package `skypy`: names and conversions, no logic.
+//! Compiled module of the Python package `skypy`: names and conversions, without domain logic.
 #![expect(
     clippy::needless_pass_by_value,
     reason = "pyo3 requires owned arguments"

@@ -29,7 +29,7 @@ pub(crate) struct TableOptions<'a> {
 }
 
 impl TableOptions<'_> {
-    /// Returns the options of the library. A wrong value is a `ValueError`.
+    /// Returns the options of the library. An invalid value raises `ValueError`.
     pub(crate) fn parse(self) -> PyResult<FlowTableOptions> {
         let Ok(mode) = self.layer_key.parse::<LayerKeyMode>() else {
             return invalid(format!(
@@ -70,7 +70,7 @@ impl TableOptions<'_> {
     }
 }
 
-/// Compiles a filter text.
+/// Compiles a packet filter.
 pub(crate) fn filter(text: &str) -> PyResult<BpfFilter> {
     BpfFilter::parse(text).map_err(|error| PyValueError::new_err(error.to_string()))
 }
@@ -80,7 +80,7 @@ pub(crate) fn invalid<T>(text: String) -> PyResult<T> {
     Err(PyValueError::new_err(text))
 }
 
-/// Parses an option; an error is a `ValueError`.
+/// Parses an option; an invalid value raises `ValueError`.
 pub(crate) fn parse<T: FromStr>(text: &str) -> PyResult<T>
 where
     T::Err: Display,
@@ -89,7 +89,7 @@ where
         .map_err(|error: T::Err| PyValueError::new_err(error.to_string()))
 }
 
-/// A link type, as Python passes it.
+/// Link type as given in Python.
 #[derive(FromPyObject)]
 pub(crate) enum NumberOrName {
     Number(u16),
@@ -106,7 +106,7 @@ impl NumberOrName {
     }
 }
 
-/// A duration, as Python passes it: seconds, or a text with units.
+/// Duration as given in Python: seconds, or a string with units.
 #[derive(FromPyObject)]
 pub(crate) enum Seconds {
     Number(f64),
@@ -114,12 +114,12 @@ pub(crate) enum Seconds {
 }
 
 impl Seconds {
-    /// Returns whether the duration is the number 0.
+    /// Returns whether the duration is zero.
     pub(crate) fn is_zero(&self) -> bool {
         matches!(self, Self::Number(seconds) if *seconds == 0.0)
     }
 
-    /// Returns the duration; `option` names it in errors.
+    /// Returns the duration; `option` is the name of the option for errors.
     pub(crate) fn parse(self, option: &str) -> PyResult<Duration> {
         let duration = match &self {
             Self::Number(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
@@ -134,7 +134,7 @@ impl Seconds {
     }
 }
 
-/// Names of extra layers: a comma-separated string or a list of strings.
+/// Names of extra layers: a comma-separated string, or a list of strings.
 #[derive(FromPyObject)]
 pub(crate) enum LayerNames {
     Text(String),
@@ -160,5 +160,5 @@ impl LayerNames {
     }
 }
 
-/// Maximum number of stored packets per flow, as for captures.
+/// Maximum number of packets stored with a flow, as for captures.
 const MAX_RAW_PACKETS: u32 = 10;

@@ -17,13 +17,14 @@ use crate::stream::FlowStream;
 /// Reads capture files and returns their flows.
 ///
 /// `path` is one file, a pattern such as `trace*.pcap.lz4`, or a sequence of both; several files are
-/// read as one, in the order of their first packets. It can also be the content of a file as bytes, or
-/// a file that is open for reading bytes. Files are pcap or pcapng, also compressed with
-/// gzip, LZ4, or zstd. Timers follow the timestamps in the files, so a connection with a long silence
-/// becomes two flows. Other Python threads can run during the call. The options are the same as
-/// those of `skyd flows`:
+/// read as one, in the order of their first packets. `path` can also be the content of a file as
+/// bytes, or a file object that is open for reading bytes. Files are pcap or pcapng, plain or
+/// compressed with gzip, LZ4, or zstd. Timers follow the timestamps in the files, so a connection
+/// that is idle for longer than `expire` becomes two flows. Other Python threads can run during the
+/// call. The options are those of `skyd flows`:
 ///
-/// - `stream`: return a `FlowStream`, which reads while flows are taken from it, in bounded memory;
+/// - `stream`: return a `FlowStream`, which reads the files while its flows are consumed, in
+///   bounded memory;
 /// - `merge`: merge the packets of several files by time, for files that overlap;
 /// - `query`: a Gremlin query; its result is returned, as parsed JSON, instead of the flows;
 /// - `bpf`: process only packets that match this filter, in tcpdump syntax;
@@ -43,9 +44,9 @@ use crate::stream::FlowStream;
 /// - `extra_rtt_metric`: add statistics of round-trip times;
 /// - `ip_defrag`: reassemble IP fragments;
 /// - `reassemble_tcp`: track TCP streams, and count retransmitted, reordered, and missing segments;
-/// - `top`: return only this number of flows, the largest first;
+/// - `top`: return only this number of flows, the largest flows first;
 /// - `by`: the value that `top` compares: "bytes", "packets", "rtt", or "retransmissions";
-/// - `max_bytes`: memory limit of the flow table, in bytes; at the limit, the least recently used
+/// - `max_bytes`: maximum memory of the flow table, in bytes; at the limit, the least recently used
 ///   flows are evicted early;
 /// - `recorded`: reproduce the values of Skydive exactly, including its known defects;
 /// - `key_ignore`: parts of the flow key that do not distinguish flows: `vlan`, `mpls`, `interface`,

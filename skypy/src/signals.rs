@@ -1,12 +1,12 @@
-//! Ctrl-C and other signals, while Rust works without the interpreter lock.
+//! Handling of Ctrl-C and other signals while Rust code runs without the interpreter lock.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
-/// Runs work that polls whether it has to end. At a signal such as Ctrl-C the poll returns `true`, and the
-/// exception of the signal replaces the outcome.
+/// Runs work that polls whether it must end. At a signal such as Ctrl-C, the poll returns `true`,
+/// and the exception of the signal replaces the result.
 pub(crate) fn interruptible<T>(
     work: impl FnOnce(&(dyn Fn() -> bool + Sync)) -> PyResult<T>,
 ) -> PyResult<T> {
@@ -26,5 +26,6 @@ pub(crate) fn interruptible<T>(
     signal.map_or(outcome, Err)
 }
 
-/// Number of polls between checks. Work polls every few hundred elements or packets.
+/// Number of polls between two checks for signals. Work polls once every few hundred elements or
+/// packets.
 const POLLS_PER_CHECK: u32 = 8;

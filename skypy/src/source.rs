@@ -1,4 +1,4 @@
-//! Sources of packets that Python names: paths, bytes, and objects with the method `read`.
+//! Sources of packets as given in Python: paths, bytes, and objects with a method `read`.
 
 use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Input {
     }
 }
 
-/// Settings of the packets of a source.
+/// Settings of a source of packets.
 pub(crate) struct SourceSettings {
     pub(crate) merge: bool,
     pub(crate) link_type: Option<LinkType>,
@@ -93,7 +93,7 @@ impl SourceSettings {
     }
 }
 
-/// A Python object with the method `read`, as a reader.
+/// Python object with a method `read`, as a reader.
 pub(crate) struct PythonFile(Py<PyAny>);
 
 impl Read for PythonFile {

@@ -1,4 +1,4 @@
-//! `FlowStream`: flows of capture files while they are read, in bounded memory.
+//! `FlowStream`: flows that are consumed while the capture files are read, in bounded memory.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -21,17 +21,18 @@ use crate::flow::to_dict;
 
 /// Flows of capture files while they are read: an iterator of dicts, or an Arrow stream.
 ///
-/// A thread reads the files; it waits while the flows that were not taken yet exceed a limit. Flows can be
-/// taken once.
+/// A thread reads the files; it waits while the flows that have not been consumed exceed a limit.
+/// Each flow can be consumed once.
 #[pyclass(frozen, module = "skypy")]
 pub(crate) struct FlowStream {
     flows: Untaken,
 }
 
-/// Flows that have not been taken yet; `None` after their end, or after an Arrow stream has taken them.
+/// Flows that have not been consumed; `None` after their end, or if an Arrow stream has consumed
+/// them.
 type Untaken = Arc<Mutex<Option<Incoming>>>;
 
-/// Receiving end of the thread that reads the files.
+/// Receiving end of the channel from the thread that reads the files.
 struct Incoming {
     messages: Receiver<Message>,
     /// Flows of the last message, in reverse order.
@@ -45,7 +46,8 @@ enum Message {
 }
 
 impl FlowStream {
-    /// Starts to read a source, which is opened in this thread so that its errors are exceptions.
+    /// Starts to read a source, which is opened in the calling thread so that its errors raise
+    /// exceptions.
     pub(crate) fn start(mut source: Box<dyn PacketSource>, replay: Replay) -> PyResult<Self> {
         let (sender, messages) = sync_channel(QUEUED_MESSAGES);
         let stop = Arc::new(AtomicBool::new(false));
@@ -62,7 +64,7 @@ impl FlowStream {
                 let outcome = replay.run_while(&mut *source, &mut sink, proceed);
                 sink.send();
                 if let Err(error) = outcome {
-                    // Fails if the stream was dropped; then the error is not needed.
+                    // Fails if the stream has been dropped; then the error is not needed.
                     sink.sender.send(Message::Error(error.into())).ok();
                 }
             })?;
@@ -89,7 +91,7 @@ impl FlowStream {
                 return Ok(None);
             };
             let flow = incoming.next_flow();
-            // Nothing follows an end or an error.
+            // Nothing follows the end or an error.
             if !matches!(flow, Ok(Some(_))) {
                 *flows = None;
             }
@@ -106,7 +108,7 @@ impl FlowStream {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        // A consumer may request another schema, and converts if it does not get it.
+        // A consumer may request another schema; it must then convert the result itself.
         drop(requested_schema);
         if lock(&self.flows, py).is_none() {
             return Err(PyValueError::new_err(TAKEN));
@@ -119,8 +121,9 @@ impl FlowStream {
     }
 }
 
-/// Locks flows. A thread that waits for flows has the lock, and polls for signals with the interpreter; so
-/// no thread may hold the interpreter while it waits for the lock.
+/// Locks the flows. A thread that waits for flows holds this lock and polls for signals, for which
+/// it needs the interpreter lock. Therefore, no thread may hold the interpreter lock while it waits
+/// for this lock.
 fn lock<'a>(
     flows: &'a Mutex<Option<Incoming>>,
     py: Python<'_>,
@@ -190,7 +193,7 @@ impl FlowSink for Outgoing {
 
 /// Arrow batches of a stream.
 struct Batches {
-    /// The flows, until the first batch is requested: a consumer may want only the schema.
+    /// Flows, until the first batch is requested: a consumer may need only the schema.
     untaken: Option<Untaken>,
     incoming: Option<Incoming>,
 }
@@ -206,7 +209,7 @@ impl Iterator for Batches {
             }
         }
         let incoming = self.incoming.as_mut()?;
-        // The consumer may hold the interpreter lock, which a Python file needs for reading.
+        // The consumer may hold the interpreter lock, which is needed to read a Python file object.
         let received = Python::attach(|py| py.detach(|| incoming.receive()));
         match received.transpose() {
             Some(Ok(flows)) => Some(arrow::batch(arrow::FLOWS, &flows)),
@@ -227,10 +230,10 @@ impl RecordBatchReader for Batches {
 
 const TAKEN: &str = "the flows of this stream have been taken: read the file again";
 
-/// Number of flows of a message, at least, unless it is the last one.
+/// Minimum number of flows in a message, except the last message.
 const MESSAGE_FLOWS: usize = 1 << 14;
 
-/// Number of messages that wait for the consumer, at most.
+/// Maximum number of messages that wait for the consumer.
 const QUEUED_MESSAGES: usize = 2;
 
 /// Interval between checks for a signal such as Ctrl-C.

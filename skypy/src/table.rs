@@ -1,4 +1,4 @@
-//! `FlowTable`: packets in, flows out, under the control of Python.
+//! `FlowTable`: a flow table that Python controls: packets in, flows out.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,10 +13,10 @@ use crate::flow::{Flows, loads};
 use crate::gremlin;
 use crate::options::{LayerNames, Seconds, TableOptions};
 
-/// A table of flows to which packets are added one by one or in lists.
+/// Flow table to which packets are added individually or in lists.
 ///
-/// The table reads no clock: packets have times in Unix nanoseconds, and `advance` runs the timers. The
-/// options are those of `flows`. All methods can be called by several threads.
+/// The table reads no clock: packets have times in Unix nanoseconds, and `advance` runs the timers.
+/// The options are those of `flows`. Several threads may call all methods.
 ///
 /// >>> import skypy
 /// >>> table = skypy.FlowTable()
@@ -31,7 +31,7 @@ pub(crate) struct FlowTable {
 
 struct State {
     table: skylib::FlowTable,
-    /// Flows that left the table since the last `flush` or `advance`.
+    /// Flows that have left the table since the last `flush` or `advance`.
     ended: Vec<Flow>,
     packets: u64,
 }
@@ -90,8 +90,9 @@ impl FlowTable {
         })
     }
 
-    /// Counts packets: a list of (time in Unix nanoseconds, bytes from the first header on).
-    /// `link_type` is the number of the first header's protocol in libpcap, 1 for Ethernet.
+    /// Processes packets: a list of (time in Unix nanoseconds, bytes starting with the first
+    /// header). `link_type` is the protocol of the first header, a number of the LINKTYPE_ list; 1
+    /// for Ethernet.
     #[pyo3(signature = (packets, *, link_type = 1))]
     fn process(
         &self,
@@ -136,7 +137,7 @@ impl FlowTable {
         })
     }
 
-    /// Ends all flows, and returns them.
+    /// Ends all flows and returns them.
     fn flush(&self, py: Python<'_>) -> Flows {
         py.detach(|| {
             let mut state = self.lock();
@@ -146,7 +147,7 @@ impl FlowTable {
         })
     }
 
-    /// Returns the flows that are in the table.
+    /// Returns the flows in the table.
     fn flows(&self, py: Python<'_>) -> PyResult<Flows> {
         py.detach(|| {
             let state = self.lock();

@@ -107,7 +107,9 @@ fn basic(config: &Config, name: &str, role: String, idle: Duration) -> anyhow::R
         (true, Some(users)) => users_of(users)
             .and_then(|users| Basic::with_users(users, role, idle))
             .map_err(|why| anyhow!("{users_key}: {why}")),
-        _ => bail!("auth.{name}: expected either auth.{name}.file (htpasswd) or auth.{name}.users"),
+        _ => bail!(
+            "auth.{name}: set exactly one of auth.{name}.file (htpasswd) and auth.{name}.users"
+        ),
     }
 }
 
@@ -136,7 +138,11 @@ fn users_of(users: &Value) -> Result<Vec<(String, String)>, String> {
         let password = match password {
             Value::String(text) if !text.is_empty() => text.clone(),
             Value::Number(number) if number.is_u64() => number.to_string(),
-            _ => return Err(format!("{name}: expected a password in quotes")),
+            _ => {
+                return Err(format!(
+                    "user {name}: the password must be a quoted, non-empty string"
+                ));
+            }
         };
         if name.is_empty() || name.contains(':') {
             return Err(format!("{name:?}: expected a name without a colon"));

@@ -17,7 +17,7 @@ pub(super) fn checked<R: Resource>(members: Map<String, Value>) -> anyhow::Resul
     serde_json::to_string(&resource).context("cannot encode the resource")
 }
 
-/// Checker of expressions, which parses them.
+/// Checks Gremlin queries and packet filters by parsing them.
 struct Parsers;
 
 impl ExpressionChecker for Parsers {

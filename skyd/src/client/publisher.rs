@@ -142,7 +142,7 @@ fn refusal(error: Error) -> anyhow::Error {
     }
 }
 
-/// Maximum time for the server to process the messages received.
+/// Maximum time for the server to process the messages that it has received before the closure.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum time to wait for the reason of the server.
 const REASON_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The subcommand `skyd export`: writes the flows and the topology of a time to files.
+//! The subcommand `skyd export`: writes the flows and the topology of a time range to files.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -28,7 +28,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DIR", default_value = "/var/lib/skyd")]
     data: PathBuf,
 
-    /// Beginning: a time as in `At`, such as -1h, 14:05, or 2026-11-29 14:05.
+    /// Start of the time range, in a notation of the query step At: -1h, 14:05, or 2026-11-29
+    /// 14:05.
     #[arg(
         long,
         value_name = "TIME",
@@ -37,7 +38,7 @@ pub(crate) struct ExportArgs {
     )]
     from: String,
 
-    /// End, as --from.
+    /// End of the time range, in the same notations.
     #[arg(
         long,
         value_name = "TIME",
@@ -46,7 +47,8 @@ pub(crate) struct ExportArgs {
     )]
     to: String,
 
-    /// Format of the files in a folder. The name of a single file shows its format.
+    /// Format of the files in a folder. For a single file, the extension of its name determines the
+    /// format.
     #[arg(long, value_enum, default_value_t)]
     format: ExportFormat,
 
@@ -79,7 +81,7 @@ impl ExportFormat {
         }
     }
 
-    /// Returns the format that the name of a file shows.
+    /// Returns the format for the extension of a file name.
     fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "parquet" => Some(Self::Parquet),
@@ -175,12 +177,13 @@ impl LinkedCopy {
 
 impl Drop for LinkedCopy {
     fn drop(&mut self) {
-        // A leftover takes no space: it has links to files of the history.
+        // If this fails, the copy takes no additional space, because it consists of hard links.
         drop(fs::remove_dir_all(&self.0));
     }
 }
 
-/// Links the files below a folder; copies logs, which change, and what cannot be linked.
+/// Creates hard links to the files below a folder; copies logs, because they change, and files that
+/// cannot be linked.
 fn link(from: &Path, to: &Path) -> io::Result<()> {
     if !from.is_dir() {
         return Ok(());

@@ -1,8 +1,9 @@
 //! `skyd history import`: documents of Skydive's Elasticsearch indices, as JSON lines.
 //!
-//! `elasticdump` and similar tools write one document per line, as it is or below `_source`. A
-//! document with `Parent` and `Child` is a revision of an edge, one with `Metadata` a revision of a
-//! node, one with `UUID` and `LayersPath` a flow; others are counted and skipped.
+//! `elasticdump` and similar tools write one document per line, either alone or as the member
+//! `_source` of an object. A document with `Parent` and `Child` is a revision of an edge, one with
+//! `Metadata` a revision of a node, one with `UUID` and `LayersPath` a flow; others are counted and
+//! skipped.
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub(super) struct Imported {
     pub(super) skipped: usize,
 }
 
-/// Keys that tell what a document is.
+/// Members that determine the kind of a document.
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow, rename = "_source")]
@@ -89,7 +90,8 @@ pub(super) fn import(
         }
     }
     flows.put(batch, now);
-    // Additions before deletions at the same time: both ends of a revision belong to it.
+    // At equal times, additions precede deletions: a revision includes its first and its last
+    // instant.
     events.sort_by_key(|(time, event)| {
         let is_deletion = matches!(
             event,

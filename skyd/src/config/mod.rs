@@ -99,32 +99,37 @@ impl Config {
         (config, errors)
     }
 
-    /// Returns a string; empty if nothing is configured and there is no default.
+    /// Returns the value of a key as a string; empty if nothing is configured and there is no
+    /// default.
     pub fn text(&self, name: &str) -> String {
         self.read(name, |_, value| value_type::text(value))
             .unwrap_or_default()
     }
 
-    /// Returns an integer; 0 if nothing is configured and there is no default.
+    /// Returns the value of a key as an integer; 0 if nothing is configured and there is no
+    /// default.
     pub fn count(&self, name: &str) -> usize {
         let number = self.read(name, ValueType::count).unwrap_or_default();
         usize::try_from(number).unwrap_or_default()
     }
 
-    /// Returns a duration; zero if nothing is configured and there is no default.
+    /// Returns the value of a key as a duration; zero if nothing is configured and there is no
+    /// default.
     pub fn duration(&self, name: &str) -> Duration {
         self.read(name, |_, value| value_type::time(value))
             .unwrap_or_default()
     }
 
-    /// Returns a boolean; `false` if nothing is configured and there is no default.
+    /// Returns the value of a key as a boolean; `false` if nothing is configured and there is no
+    /// default.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
         self.read(name, |_, value| value_type::flag(value))
             .unwrap_or_default()
     }
 
-    /// Returns a size in bytes; 0 if nothing is configured and there is no default.
+    /// Returns the value of a key as a size in bytes; 0 if nothing is configured and there is no
+    /// default.
     pub fn bytes(&self, name: &str) -> usize {
         let bytes = self
             .read(name, |_, value| value_type::bytes(value))
@@ -137,18 +142,20 @@ impl Config {
         value_type::bytes(value).and_then(|bytes| usize::try_from(bytes).ok())
     }
 
-    /// Returns host and port; `None` if nothing is configured and there is no default.
+    /// Returns the value of a key as host and port; `None` if nothing is configured and there is no
+    /// default.
     pub fn address(&self, name: &str) -> Option<ServiceAddress> {
         self.read(name, |_, value| value_type::address(value))
     }
 
-    /// Returns a list of strings; empty if nothing is configured and there is no default.
+    /// Returns the value of a key as a list of strings; empty if nothing is configured and there is
+    /// no default.
     pub fn list(&self, name: &str) -> Vec<String> {
         self.read(name, |_, value| value_type::list(value))
             .unwrap_or_default()
     }
 
-    /// Returns a tree as configured; `None` if it is not configured.
+    /// Returns the value of a key as the configured tree; `None` if the key is not configured.
     pub fn tree(&self, name: &str) -> Option<&Value> {
         self.values.get(&name.to_ascii_lowercase())
     }
@@ -160,7 +167,7 @@ impl Config {
             rest.split('.').next().map(str::to_owned)
         });
         let mut names: Vec<String> = rest.collect();
-        // Keys are sorted.
+        // Removes all duplicates, because keys are sorted.
         names.dedup();
         names
     }
@@ -456,7 +463,7 @@ pub enum ConfigError {
     /// A file cannot be read.
     #[error("cannot read {path}")]
     File {
-        /// Path of the file.
+        /// Path of the configuration file.
         path: String,
         /// Error of the operating system.
         source: io::Error,
@@ -464,7 +471,7 @@ pub enum ConfigError {
     /// A document or value is not valid YAML.
     #[error("{location}: {reason}")]
     Yaml {
-        /// File or setting.
+        /// File, or source and name of the setting.
         location: String,
         /// Description with line and column.
         reason: String,
@@ -485,7 +492,7 @@ pub enum ConfigError {
     NoTree {
         /// File, environment variable, or option that sets the key.
         location: String,
-        /// Name of the key.
+        /// Name of the configuration key.
         key: String,
     },
     /// A key does not accept its value.
@@ -493,7 +500,7 @@ pub enum ConfigError {
     Value {
         /// File, environment variable, or option that sets the key.
         location: String,
-        /// Name of the key.
+        /// Name of the configuration key.
         key: String,
         /// Configured value, as JSON.
         value: String,

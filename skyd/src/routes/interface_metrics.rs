@@ -33,12 +33,12 @@ static INTERFACES: LazyLock<Option<Query>> = LazyLock::new(|| {
 const FAMILIES: [(&str, &str, [&str; 2]); 4] = [
     (
         "skyd_interface_bytes_total",
-        "Bytes of each interface by direction, as counted by the kernel.",
+        "Bytes received and sent by each interface, by direction, as counted by the kernel.",
         ["RxBytes", "TxBytes"],
     ),
     (
         "skyd_interface_packets_total",
-        "Packets of each interface by direction, as counted by the kernel.",
+        "Packets received and sent by each interface, by direction, as counted by the kernel.",
         ["RxPackets", "TxPackets"],
     ),
     (
@@ -48,7 +48,7 @@ const FAMILIES: [(&str, &str, [&str; 2]); 4] = [
     ),
     (
         "skyd_interface_errors_total",
-        "Packets of each interface with errors, by direction, as counted by the kernel.",
+        "Packets with errors at each interface, by direction, as counted by the kernel.",
         ["RxErrors", "TxErrors"],
     ),
 ];
@@ -96,7 +96,7 @@ pub(super) fn write(page: &mut MetricsPage, interfaces: &[Value]) {
     }
     page.gauge(
         "skyd_interfaces_omitted",
-        "Whether interfaces are omitted from this page, which has at most 1000: 0 or 1.",
+        "1 if interfaces are omitted because this page has at most 1000, 0 otherwise.",
         u8::from(interfaces.len() > MAX_INTERFACES),
     );
 }

@@ -162,7 +162,7 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     );
     page.counter(
         "skyd_flow_table_begun_total",
-        "Flows that flow tables have created.",
+        "Flows created in flow tables.",
         flows.created,
     );
     let help = "Flows reported and removed early because a flow table was full.";
@@ -180,9 +180,9 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
 fn flow_tables(page: &mut MetricsPage, engine: &Status) {
     let mut stats = engine.capture_totals.flows;
     stats += engine.import_totals;
-    let help = "Packets of files with a timestamp out of order (back), far ahead of neighboring \
-                packets (ahead), or after removal of the flow (late). In live captures, back \
-                counts negative round-trip times.";
+    let help = "Packets with an implausible timestamp, by kind: earlier than the previous packet \
+                (back), far later than neighboring packets (ahead), or after removal of the flow \
+                (late). In live captures, back counts negative round-trip times.";
     page.family(
         MetricKind::Counter,
         "skyd_flow_table_packets_misdated_total",
@@ -193,8 +193,8 @@ fn flow_tables(page: &mut MetricsPage, engine: &Status) {
     .sample(&[("time", "late")], stats.late_packets);
     let help = "Steps of the system clock detected by live captures. Flows continue across a step.";
     page.counter("skyd_capture_clock_steps_total", help, stats.clock_steps);
-    let help = "Requests not measured, stream gaps skipped, and messages and flow details dropped \
-                because a memory budget was exhausted, by kind.";
+    let help = "Data omitted because a memory budget was exhausted, by kind: unmeasured requests, \
+                skipped stream gaps, messages of extra layers, and flow details.";
     page.family(MetricKind::Counter, "skyd_flow_table_left_out_total", help)
         .sample(&[("kind", "request")], stats.requests_unmeasured)
         .sample(&[("kind", "stream_gap")], stats.streams_cut)
@@ -277,7 +277,7 @@ fn exports(page: &mut MetricsPage, engine: &Status) {
         help,
         &|status| vec![(None, status.kernel_dropped)],
     );
-    let help = "Datagrams or parts of flow exports that were refused, by reason.";
+    let help = "Datagrams or parts of flow exports that were rejected, by reason.";
     family(counter, "skyd_pipes_in_refused_total", help, &|status| {
         let reason = |name, value| (Some(("reason", name)), value);
         vec![
@@ -302,7 +302,7 @@ fn exports(page: &mut MetricsPage, engine: &Status) {
         help,
         &|status| vec![(None, status.intake.sets_without_template)],
     );
-    let help = "Templates of flow exports that were defined anew with another layout.";
+    let help = "Templates of flow exports redefined with a different layout.";
     family(
         counter,
         "skyd_pipes_in_template_changes_total",
@@ -357,7 +357,7 @@ fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
     );
     page.gauge(
         "skyd_flow_store_bytes",
-        "Memory used by the flow store, in bytes.",
+        "Size of the flow store in memory and on disk, in bytes.",
         store.bytes,
     );
     let help = "Flows evicted from the flow store by age or size limit.";
@@ -438,16 +438,16 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
     };
     page.gauge(
         "skyd_history_revisions",
-        "Number of graph revisions in the topology history.",
+        "Number of graph revisions in the in-memory part of the topology history.",
         history.revisions,
     );
-    let help = "Memory used by the topology history, in bytes, by part.";
+    let help = "Memory used by the in-memory part of the topology history, in bytes, by part.";
     page.family(MetricKind::Gauge, "skyd_history_bytes", help)
         .sample(&[("part", "revisions")], history.bytes)
         .sample(&[("part", "index")], history.index_bytes);
     let help = "Revisions evicted from the topology history by age or size limit.";
     page.counter("skyd_history_evicted_total", help, history.evicted);
-    let help = "Queries of the topology history aborted because of delayed eviction.";
+    let help = "Queries of the topology history aborted because required revisions were evicted.";
     page.counter(
         "skyd_history_expired_readers_total",
         help,
@@ -463,7 +463,7 @@ fn fleet(page: &mut MetricsPage, engine: &Status, app: &App) {
         "Number of agents connected to this analyzer.",
         agents.connected,
     );
-    let help = "Agents that did not answer the last flow query sent to each.";
+    let help = "Number of agents whose most recent flow query was not answered.";
     page.gauge("skyd_agents_silent", help, agents.silent.len());
     let help = "Requests to agents without a valid answer, by reason.";
     page.family(
@@ -481,13 +481,14 @@ fn fleet(page: &mut MetricsPage, engine: &Status, app: &App) {
     let Some(uplink) = &engine.uplink else {
         return;
     };
-    let help = "Flow updates of an agent that wait for an analyzer.";
+    let help = "Number of flow updates of an agent that wait for an analyzer.";
     page.gauge("skyd_uplink_waiting", help, uplink.waiting);
     let help = "Size of the flow updates that wait for an analyzer, in bytes.";
     page.gauge("skyd_uplink_waiting_bytes", help, uplink.waiting_bytes);
-    let help = "Flow updates passed to the connections of analyzers.";
+    let help = "Flow updates passed to the connections to analyzers.";
     page.counter("skyd_uplink_sent_total", help, uplink.sent);
-    let help = "Flow updates dropped because no analyzer was reachable for too long.";
+    let help = "Flow updates dropped because the queue for analyzers was full \
+                (agent.flow.queue_bytes) or because of excessive length for a datagram.";
     page.counter("skyd_uplink_lost_total", help, uplink.lost);
 }
 

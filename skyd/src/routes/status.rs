@@ -384,7 +384,7 @@ impl Automation {
     }
 }
 
-/// Size of the topology history and the flow store; `null` for one that is off.
+/// Size of the topology history and the flow store; `null` for a disabled store.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct History {
@@ -432,7 +432,7 @@ struct FlowHistory {
     segments: usize,
     /// Number of damaged files of the history that were set aside.
     damaged: usize,
-    /// Bytes of incomplete or damaged frames in logs, which were lost.
+    /// Number of bytes in incomplete or damaged frames of logs, which were lost.
     lost_log_bytes: u64,
 }
 

@@ -118,8 +118,9 @@ pub(crate) async fn query(call: Call) -> Response {
     }
 }
 
-/// Adds headers with warnings: the body of an answer is its result only. `X-Warning` has the text of
-/// each warning; `Warning` has those about flows of agents that are missing in the answer.
+/// Adds warning headers, because the body of an answer contains only its result. `X-Warning` has
+/// the text of each warning; `Warning` has the text of the warnings about agents whose flows are
+/// missing in the answer.
 fn add_warnings(response: &mut Response, missing: &[String], unknown_keys: &[String]) {
     let headers = response.headers_mut();
     for warning in missing {
@@ -257,10 +258,11 @@ impl Format {
     }
 }
 
-/// Header of an answer about a time before the history: the time since which it is complete.
+/// Header of an answer about a time before the history begins: the time since which the history is
+/// complete.
 const HISTORY_BEGINS: &str = "x-history-begins";
 
-/// Returns an answer in columns. The file is complete before it is sent.
+/// Returns an answer as a table in columns, which is complete before it is sent.
 fn columns(
     answer: &Answer,
     format: ColumnFormat,

@@ -57,7 +57,7 @@ fn an_invalid_setting_prevents_the_start_and_names_allowed_values() {
         ),
         (
             "analyzer.auth.api.backend=basic",
-            "auth.basic: expected either auth.basic.file (htpasswd) or auth.basic.users",
+            "auth.basic: set exactly one of auth.basic.file (htpasswd) and auth.basic.users",
         ),
         (
             "rbac.policy=[\"p, ann, capture\"]",

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// A host and a port.
+/// Host and port.
 ///
 /// COMPAT: a port alone (`8082` or `:8082`) means `localhost`, not every address of the machine;
 /// existing configurations rely on it. `0.0.0.0:8082` listens everywhere.

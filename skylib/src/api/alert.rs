@@ -5,8 +5,7 @@ use super::{Defaults, ExpressionChecker, Resource, ResourceError, Rfc3339, Valid
 use crate::go_duration;
 
 json_object! {
-    /// An alert: an expression, the trigger of its evaluation, and the action when its result
-    /// changes.
+    /// Alert: an expression, the trigger of its evaluation, and the action when its result changes.
     ///
     /// ```
     /// use skylib::api::{AlertSpec, Defaults, Resource};
@@ -35,8 +34,8 @@ json_object! {
         /// subscribers only.
         #[serde(skip_serializing_if = "String::is_empty")]
         pub action: String = "Action", with_action;
-        /// Trigger of the evaluation: `graph` or empty for every change to the graph, `duration:5s`
-        /// for every five seconds.
+        /// Trigger of the evaluation: `graph` or empty after every change to the graph,
+        /// `duration:5s` every five seconds.
         #[serde(skip_serializing_if = "String::is_empty")]
         pub trigger: String = "Trigger", with_trigger;
         /// Time of creation.
@@ -97,7 +96,7 @@ impl Resource for AlertSpec {
     }
 }
 
-/// Message for a field that does not match its pattern. COMPAT: equal to that of Skydive.
+/// Message for a field that does not match its pattern. COMPAT: the message of Skydive.
 pub(super) const MISMATCH: &str = "regular expression mismatch";
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use super::{
 use crate::flow::{ExtraLayers, KeyIgnore, LayerKeyMode, UnknownNameError};
 
 json_object! {
-    /// A capture on every node that a query returns.
+    /// Capture on every node that a query returns.
     ///
-    /// Serialization gives the JSON of the API: keys in Skydive's order; empty strings and zero
+    /// Serializes as the JSON of the API: keys are in Skydive's order, and empty strings and zero
     /// numbers are omitted where Skydive omits them.
     ///
     /// ```
@@ -51,7 +51,7 @@ json_object! {
         /// Number of nodes on which the capture is active. Computed for each response; the server
         /// ignores the value that a client sends.
         pub count: i64 = "Count" via read_and_ignore;
-        /// UDP port of sFlow and NetFlow captures; 0 for any free port.
+        /// UDP port of sFlow and NetFlow captures; 0 means the default, 6343 for sFlow.
         #[serde(skip_serializing_if = "is_zero")]
         pub port: u16 = "Port", with_port;
         /// Sampling rate of sFlow: one packet in `sampling_rate` is sampled.
@@ -64,11 +64,11 @@ json_object! {
         /// Number of bytes captured of each packet, 14 to 4096; 0 for the default.
         #[serde(skip_serializing_if = "is_zero")]
         pub header_size: i64 = "HeaderSize", with_header_size;
-        /// Whether flows include the metrics of their TCP connection.
+        /// Whether flows include the times of SYN, FIN, and RST, and the TTL of SYN.
         pub extra_tcp_metric: bool = "ExtraTCPMetric", with_extra_tcp_metric;
         /// Whether IP fragments are reassembled.
         pub ip_defrag: bool = "IPDefrag", with_ip_defrag;
-        /// Whether TCP segments are put in order.
+        /// Whether TCP streams are tracked, so that flows include their stream counters.
         pub reassemble_tcp: bool = "ReassembleTCP", with_reassemble_tcp;
         /// Layers that identify a flow.
         #[serde(serialize_with = "write_mode")]
@@ -77,7 +77,7 @@ json_object! {
         /// names `VRRP`, `DNS`, `DHCPv4`, or `all`, as a string or a list.
         #[serde(skip_serializing_if = "is_zero")]
         pub extra_layers: u32 = "ExtraLayers" via read_extra_layers, with_extra_layers;
-        /// Whether flows have the statistics of their round-trip times.
+        /// Whether flows include the statistics of their round-trip times.
         #[serde(skip_serializing_if = "is_zero")]
         pub extra_rtt_metric: bool = "ExtraRTTMetric", with_extra_rtt_metric;
         /// Whether to reproduce the values of Skydive; `None`: as configured (`flow.recorded`).
@@ -117,10 +117,10 @@ impl CaptureSpec {
         Self::default().with_gremlin_query(gremlin_query)
     }
 
-    /// Returns whether both captures would receive the same packets, or compete for a node.
+    /// Returns whether both captures would receive the same packets or compete for a node.
     ///
-    /// The comparison covers type, query, and filter; the filter is compared only for types that
-    /// can run several times on one node.
+    /// Type and query are compared, and the filter only for types of which several captures can run
+    /// on one node.
     fn is_duplicate_of(&self, other: &Self) -> bool {
         let is_shared = self
             .capture_type
@@ -194,7 +194,7 @@ impl CaptureSpec {
             "netflowv5" | "erspanv1" => match self.capture_type {
                 None | Some(CaptureType::AfPacket | CaptureType::Pcap) => Ok(()),
                 Some(other) => {
-                    let text = format!("{} captures have no target type", other.name());
+                    let text = format!("not supported for captures of type {}", other.name());
                     refuse("TargetType", &text)
                 }
             },
@@ -307,7 +307,7 @@ fn read_extra_layers(
     let names = match &value {
         serde_json::Value::String(name) => vec![Some(name.as_str())],
         serde_json::Value::Array(names) => names.iter().map(serde_json::Value::as_str).collect(),
-        // Numbers, and errors about other types.
+        // `read` handles numbers and returns errors for other types.
         _ => return members.read(key, bits),
     };
     let mut layers = ExtraLayers::NONE;
@@ -339,7 +339,7 @@ fn read_mode(
     Ok(())
 }
 
-/// Checks the type of a member, and leaves the field unchanged.
+/// Checks the type of a member but leaves the field unchanged.
 fn read_and_ignore(
     members: &Members<'_>,
     key: &'static str,
@@ -374,7 +374,7 @@ const MAX_QUERY_BYTES: usize = 64 << 10;
 /// Maximum length of a filter, name, or description, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 10;
 const MAX_RAW_PACKETS: i64 = 10;
-/// Allowed numbers of captured bytes per packet; the lower bound is the length of an Ethernet
+/// Allowed numbers of bytes captured of each packet; the lower bound is the length of an Ethernet
 /// header.
 const HEADER_SIZES: std::ops::RangeInclusive<i64> = 14..=4096;
 
@@ -578,7 +578,7 @@ mod tests {
             ),
             (
                 r#""Type":"sflow","Target":"h:1","TargetType":"erspanv1""#,
-                "TargetType: sflow captures have no target type",
+                "TargetType: not supported for captures of type sflow",
             ),
         ] {
             let error = refused(members).unwrap_err();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// A method of capturing packets or flows that the API accepts.
+/// Method of capturing packets or flows that the API accepts.
 ///
 /// ```
 /// use skylib::api::{CaptureType, ParseCaptureTypeError};
@@ -16,23 +16,23 @@ use serde::{Serialize, Serializer};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaptureType {
-    /// sFlow that an Open vSwitch bridge exports.
+    /// sFlow exported by an Open vSwitch bridge.
     OvsSflow,
-    /// A pcap stream over TCP.
+    /// Capture files received over TCP.
     PcapSocket,
-    /// A mirror port of Open vSwitch.
+    /// Packets of a mirror port of Open vSwitch.
     OvsMirror,
-    /// DPDK.
+    /// Packets of a DPDK interface.
     Dpdk,
-    /// The packet socket of the kernel.
+    /// Packets of an interface, from a packet socket of the kernel.
     AfPacket,
-    /// libpcap.
+    /// Packets of an interface, through libpcap.
     Pcap,
-    /// An eBPF program that counts in the kernel.
+    /// Flows counted by an eBPF program in the kernel.
     Ebpf,
-    /// A remote sFlow agent.
+    /// Packets sampled by a remote sFlow agent.
     Sflow,
-    /// NetFlow that an Open vSwitch bridge exports.
+    /// NetFlow exported by an Open vSwitch bridge.
     OvsNetflow,
 }
 
@@ -51,7 +51,7 @@ pub struct CaptureAbilities {
 }
 
 impl CaptureType {
-    /// All types, in the order in which the error message lists them.
+    /// All types in the order of the error message.
     pub const ALL: [Self; 9] = [
         Self::OvsSflow,
         Self::PcapSocket,
@@ -64,7 +64,7 @@ impl CaptureType {
         Self::OvsNetflow,
     ];
 
-    /// Returns the name that clients use.
+    /// Returns the name of the type in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -105,7 +105,7 @@ impl CaptureType {
 impl FromStr for CaptureType {
     type Err = ParseCaptureTypeError;
 
-    /// Parses the name that clients use.
+    /// Parses the name of a type in the API.
     ///
     /// # Errors
     /// Returns [`ParseCaptureTypeError`], which lists the valid names, if the name is unknown.

@@ -5,7 +5,7 @@ use super::{ExpressionChecker, Resource, ResourceError};
 use crate::graph::{Metadata, schema};
 
 json_object! {
-    /// A rule that links the first node of one query to the first node of another query.
+    /// Rule that links the first node of one query to the first node of another query.
     ///
     /// ```
     /// use skylib::api::{Defaults, EdgeRule, Resource};

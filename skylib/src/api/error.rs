@@ -8,7 +8,7 @@ use crate::graph::schema::SchemaError;
 use crate::memory::MemoryExhausted;
 use crate::store::StoreError;
 
-/// A validation rule that a resource violates.
+/// Validation rule that a resource violates.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", field.map(|name| format!("{name}: ")).unwrap_or_default())]
 #[non_exhaustive]
@@ -105,7 +105,7 @@ pub enum PatchError {
     /// The body is not a JSON patch.
     #[error("incorrect JSON patch")]
     Incorrect(#[source] JsonPatchError),
-    /// There is no memory for the patched document now.
+    /// The memory for clients does not suffice for the patched document at present.
     #[error(transparent)]
     Memory(#[from] MemoryExhausted),
     /// An operation of the patch failed.
@@ -123,7 +123,7 @@ pub enum PatchError {
 }
 
 impl PatchError {
-    /// Returns the reason if the same patch may succeed later, once there is memory for it.
+    /// Returns the reason if the same patch may succeed later, when more memory is available.
     #[must_use]
     pub const fn exhausted(&self) -> Option<MemoryExhausted> {
         match self {

@@ -1,8 +1,9 @@
 //! JSON decoding with the leniency of Go's `encoding/json`, which clients of Skydive rely on.
 //!
-//! Keys match in any case, unknown keys are ignored, the last of equal keys wins, `null` leaves the
-//! default, and everything after the first value of a body is ignored. Values remain undecoded
-//! ([`RawValue`]) until a reader needs them, so a large member is parsed once.
+//! Keys match in any case, unknown keys are ignored, and the last of several equal keys takes
+//! precedence. `null` leaves the default unchanged, and everything after the first value of a body
+//! is ignored. Values remain undecoded ([`RawValue`]) until a reader needs them, so a large member
+//! is parsed only once.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -122,7 +123,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// A key of an object; borrowed unless it contains an escape sequence.
+/// Key of an object; borrowed unless it contains an escape sequence.
 struct ObjectKey<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for ObjectKey<'a> {
@@ -189,10 +190,10 @@ pub enum JsonError {
     /// The value is not an object.
     #[error("found {0}; expected an object")]
     NotAnObject(&'static str),
-    /// A member has a key that is not known.
+    /// A member has an unknown key.
     #[error("unknown field {key:?}{}", suggestion(*.nearest))]
     UnknownMember {
-        /// The unknown key, cut if it is long.
+        /// Unknown key, truncated if it is long.
         key: String,
         /// Known key that is spelled similarly.
         nearest: Option<&'static str>,
@@ -227,8 +228,8 @@ fn kind_of(value: &RawValue) -> &'static str {
     }
 }
 
-/// Returns the error message without " at line 1 column 5", which counts from the start of the
-/// member and would mislead.
+/// Returns the error message without a position such as " at line 1 column 5", which would be
+/// relative to the member instead of the document.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {

@@ -28,8 +28,8 @@ pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 's
     /// Path segment in the API and kind in the document store: `node` or `edge`.
     const KIND: &'static str;
 
-    /// Metadata keys by which a capture finds the interface to open. In elements that were added by
-    /// this host's probes, only these probes may change them.
+    /// Metadata keys by which a capture finds the interface to open. Only the probes of this host
+    /// may change these keys in elements that they added.
     const DEFINING: &'static [&'static str];
 
     /// Metadata keys that a patch cannot change or remove.
@@ -40,7 +40,8 @@ pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 's
     /// Absent times are set to `now`. The time of deletion is ignored: the element exists.
     ///
     /// # Errors
-    /// Returns [`ResourceError`] if the document is not such an element, or violates the schema.
+    /// Returns [`ResourceError`] if the document is not an element of this kind, or violates the
+    /// schema.
     fn read(text: &str, now: Timestamp) -> Result<Self, ResourceError> {
         let object = go_json::first_object(text)?;
         let mut element = Self::from_json(object.get().as_bytes(), now)?;
@@ -52,13 +53,14 @@ pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 's
     /// Parses the JSON of an element; absent times are set to `now`.
     ///
     /// # Errors
-    /// Returns [`GraphError`] if the document is not such an element, with the message of Skydive.
+    /// Returns [`GraphError`] with the message of Skydive if the document is not an element of this
+    /// kind.
     fn from_json(text: &[u8], now: Timestamp) -> Result<Self, GraphError>;
 
     /// Checks the metadata against the schema.
     ///
     /// # Errors
-    /// Returns [`SchemaError`] with all violations if the metadata violate the schema.
+    /// Returns [`SchemaError`] with all violations if the metadata violates the schema.
     fn check(&self) -> Result<(), SchemaError>;
 
     /// Returns the identifier in the graph.
@@ -103,7 +105,7 @@ pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 's
     /// Returns [`GraphError`] if the id is in use, or an end of an edge does not exist.
     fn add(self, graph: &mut Graph) -> Result<(), GraphError>;
 
-    /// Replaces the metadata of an element; returns `false` if they were equal.
+    /// Replaces the metadata of an element; returns `false` if the metadata was already equal.
     ///
     /// # Errors
     /// Returns [`GraphError`] if the element does not exist.

@@ -45,19 +45,19 @@ json_object! {
         pub packet_type: String = "Type", with_packet_type;
         /// Payload of the packets.
         pub payload: String = "Payload", with_payload;
-        /// Number of packets.
+        /// Number of packets that each interface sends.
         pub count: u64 = "Count", with_count;
         /// Identifier of ICMP echo requests.
         pub icmp_id: u16 = "ICMPID", with_icmp_id;
         /// Interval between packets, in milliseconds.
         pub interval: u64 = "Interval", with_interval;
-        /// Variation between packets: `unique`, `random`, or empty for none.
+        /// Variation between packets: `unique` (also if empty) or `random`.
         pub mode: String = "Mode", with_mode;
-        /// Increase of the payload from one packet to the next, in bytes.
+        /// Number of bytes by which each payload is longer than that of the previous packet.
         pub increment_payload: i64 = "IncrementPayload", with_increment_payload;
         /// Time of the request, as set by the client. It has no effect.
         pub start_time: Rfc3339 = "StartTime", with_start_time;
-        /// Base64 of a capture file whose packets are sent instead.
+        /// Capture file in Base64 whose packets are sent instead.
         pub pcap: Option<String> = "Pcap" via read_pcap, with_pcap;
         /// Time to live of the IP packets, in hops.
         pub ttl: u8 = "TTL", with_ttl;

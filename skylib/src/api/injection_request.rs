@@ -1,4 +1,4 @@
-//! Conversion of an [`Injection`] and the nodes that it refers to into a [`PacketRequest`].
+//! Conversion of an [`Injection`] and the nodes to which it refers into a [`PacketRequest`].
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,11 +10,12 @@ use crate::packet::LinkType;
 use crate::value::Value;
 
 impl Injection {
-    /// Returns the packets that a source node sends. `number` is the number of the node among all
+    /// Returns the packets that a source node sends. `number` is the position of the node among all
     /// source nodes, from 0; in the mode `unique`, it is added to the identifier of echo requests
     /// or to the source port.
     ///
-    /// The destination MAC address is that of the next hop, or else that of the destination node.
+    /// The destination MAC address is that of the next hop or, if unknown, that of the destination
+    /// node.
     ///
     /// # Errors
     /// Returns an error for the first address that is missing or invalid, with the message of
@@ -100,7 +101,8 @@ fn has_link_header(node: &Node) -> bool {
     link_type.is_none_or(|link_type| link_type == LinkType::ETHERNET)
 }
 
-/// Returns the text of a client, or else that of the graph; `None` if both are missing.
+/// Returns the text given by a client or, if it is empty, the text found in the graph; `None` if
+/// both are missing.
 fn given_or(given: &str, find: impl FnOnce() -> Option<String>) -> Option<String> {
     if given.is_empty() {
         find()
@@ -109,8 +111,8 @@ fn given_or(given: &str, find: impl FnOnce() -> Option<String>) -> Option<String
     }
 }
 
-/// Returns the first IP address of a node. Link-local addresses are the last choice, because packets
-/// between them reach only neighbors.
+/// Returns the first IP address of a node. A link-local address is returned only if there is no
+/// other address, because it reaches only neighbors.
 fn address_of(node: &Node, is_ipv6: bool) -> Option<String> {
     if !is_ipv6 {
         return first_text(node, "Neutron.IPV4").or_else(|| first_text(node, "IPV4"));
@@ -136,7 +138,8 @@ fn mac_of(node: &Node) -> Option<String> {
     keys.iter().find_map(|key| first_text(node, key))
 }
 
-/// Returns a metadata value that is a string, or the first string of a list; `None` if it is empty.
+/// Returns a metadata value that is a string, or the first string of an array; `None` if it is
+/// empty.
 fn first_text(node: &Node, key: &str) -> Option<String> {
     let text = match node.metadata.get_path(key)? {
         Value::List(items) => items.first()?.as_text()?,

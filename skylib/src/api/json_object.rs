@@ -1,7 +1,7 @@
-//! `json_object!`: declares a struct and derives everything about its JSON form from one list.
+//! `json_object!`: declares a struct together with its JSON form, from one list of fields.
 //!
-//! Each field is written once, together with the JSON key that clients use. The macro generates
-//! from the list the struct, its serialization, the reader that is as lenient as Go's decoder (see
+//! Each field is written once, together with the JSON key that clients use. From this list, the
+//! macro generates the struct, its serialization, a reader that is as lenient as Go's decoder (see
 //! [`go_json`](super::go_json)), the names that the OpenAPI document has to describe
 //! ([`JsonObject::MEMBERS`]), and a `with_…` setter for each field that names one.
 //!
@@ -24,7 +24,7 @@ use serde::{Deserialize as _, Deserializer, Serialize};
 
 use super::go_json::{JsonError, Members};
 
-/// A struct whose fields are the members of a JSON object.
+/// Struct whose fields are the members of a JSON object.
 ///
 /// Implemented for every resource kind by one declaration per field.
 ///
@@ -43,7 +43,7 @@ pub trait JsonObject: Serialize {
     fn read_members(&mut self, members: &Members<'_>) -> Result<(), JsonError>;
 }
 
-/// Declares a struct, its JSON form, and its setters; the module documentation has an example.
+/// Declares a struct, its JSON form, and its setters; see the module documentation for an example.
 macro_rules! json_object {
     (
         $(#[$meta:meta])*

@@ -6,7 +6,7 @@ use super::{ExpressionChecker, Resource, ResourceError, ValidationError};
 use crate::graph::{Metadata, schema};
 
 json_object! {
-    /// A rule that creates a node, or sets metadata of the nodes that a query returns.
+    /// Rule that creates a node, or sets metadata of the nodes that a query returns.
     ///
     /// ```
     /// use skylib::api::{Defaults, NodeRule, Resource};

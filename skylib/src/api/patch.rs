@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::memory::{MemoryCharge, MemoryExhausted};
 
-/// A list of operations on a JSON document (RFC 6902).
+/// List of operations on a JSON document (RFC 6902).
 ///
-/// The cost of a malicious patch is limited: by the number of operations, the number of bytes that
+/// The cost of a malicious patch is limited by the number of operations, the number of bytes that
 /// they add, copy, and move, and the nesting depth.
 ///
 /// ```
@@ -31,8 +31,8 @@ impl FromStr for JsonPatch {
 
     /// Parses a JSON list of operations.
     ///
-    /// COMPAT: the Go client sends a `value` with every operation; it is ignored if the operation
-    /// uses none.
+    /// COMPAT: the Go client sends a `value` with every operation; it is ignored for operations
+    /// that use none.
     ///
     /// # Errors
     /// Returns [`JsonPatchError`] if the string is not such a list, or has more than
@@ -51,8 +51,8 @@ impl JsonPatch {
     /// leaves the document partially patched.
     ///
     /// # Errors
-    /// Returns the [`JsonPatchError`] of the first operation that fails: its path does not exist,
-    /// its test does not match, or it exceeds a limit.
+    /// Returns the [`JsonPatchError`] of the first operation that fails because its path does not
+    /// exist, its test does not match, or it exceeds a limit.
     pub fn apply(&self, document: &mut Value, memory: &MemoryCharge) -> Result<(), JsonPatchError> {
         let mut budget = Budget {
             bytes: MAX_PATCHED_BYTES,
@@ -71,11 +71,11 @@ impl JsonPatch {
     }
 }
 
-/// Bytes that the remaining operations of a patch may add to a document.
+/// Limits on the data that the remaining operations of a patch may add to a document.
 struct Budget<'a> {
-    /// At most [`MAX_PATCHED_BYTES`]; only decreases.
+    /// Number of bytes left, at most [`MAX_PATCHED_BYTES`]; only decreases.
     bytes: usize,
-    /// Grows by the size of the data that the operations add.
+    /// Charge that grows by the size of the data that the operations add.
     memory: &'a MemoryCharge,
 }
 
@@ -146,16 +146,16 @@ pub enum JsonPatchError {
     #[error(transparent)]
     Syntax(#[from] serde_json::Error),
     /// The patch has more than [`MAX_OPERATIONS`] operations.
-    #[error("more than {MAX_OPERATIONS} operations")]
+    #[error("the patch has more than {MAX_OPERATIONS} operations; split it")]
     TooMany,
     /// The operations add, copy, and move too many bytes.
-    #[error("more than {MAX_PATCHED_BYTES} bytes added, copied, and moved")]
+    #[error("the patch adds, copies, and moves more than {MAX_PATCHED_BYTES} bytes; split it")]
     TooLarge,
-    /// There is no memory for the patched document now.
+    /// The memory for clients does not suffice for the patched document at present.
     #[error(transparent)]
     Memory(#[from] MemoryExhausted),
     /// The patched document would be nested too deeply.
-    #[error("values nested deeper than {MAX_DEPTH} levels")]
+    #[error("the patched document is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     /// An operation failed.
     #[error("operation {number} at path {path:?}: {reason}")]
@@ -164,7 +164,7 @@ pub enum JsonPatchError {
         number: usize,
         /// JSON pointer of the operation.
         path: String,
-        /// Reason of the failure.
+        /// Reason for the failure.
         reason: String,
     },
 }
@@ -250,7 +250,10 @@ mod tests {
     fn repeated_doubling_is_limited() {
         let copy = json!({"op": "copy", "from": "/a", "path": "/a/-"});
         let error = patched(json!({"a": [1, 2, 3]}), &Value::Array(vec![copy; 60])).unwrap_err();
-        assert_eq!(error, "more than 16777216 bytes added, copied, and moved");
+        assert_eq!(
+            error,
+            "the patch adds, copies, and moves more than 16777216 bytes; split it"
+        );
     }
 
     #[test]
@@ -261,7 +264,10 @@ mod tests {
         });
         let document = json!({"a": "x".repeat(100_000)});
         let error = patched(document, &Value::Array(copies.collect())).unwrap_err();
-        assert_eq!(error, "more than 16777216 bytes added, copied, and moved");
+        assert_eq!(
+            error,
+            "the patch adds, copies, and moves more than 16777216 bytes; split it"
+        );
     }
 
     #[test]
@@ -288,10 +294,16 @@ mod tests {
         ];
         let patch: Vec<Value> = wrap.iter().cycle().take(600).cloned().collect();
         let error = patched(json!({"a": 1}), &Value::Array(patch)).unwrap_err();
-        assert_eq!(error, "values nested deeper than 100 levels");
+        assert_eq!(
+            error,
+            "the patched document is nested deeper than 100 levels"
+        );
         let deep = "/a".repeat(200);
         let error = patched(json!({}), &json!([{"op": "add", "path": deep, "value": 1}]));
-        assert_eq!(error.unwrap_err(), "values nested deeper than 100 levels");
+        assert_eq!(
+            error.unwrap_err(),
+            "the patched document is nested deeper than 100 levels"
+        );
     }
 
     #[test]

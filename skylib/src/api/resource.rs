@@ -10,7 +10,7 @@ use crate::graph::Node;
 use crate::gremlin::next_hop;
 use crate::time::Timestamp;
 
-/// A kind of resource that clients create, list, and delete under an id.
+/// Kind of resource that clients create, list, and delete under an id.
 ///
 /// ```
 /// use skylib::api::{Defaults, NodeRule, Resource};
@@ -37,7 +37,7 @@ pub trait Resource: Clone + Default + PartialEq + JsonObject + Send + Sync + 'st
     /// Sets the identifier.
     fn set_id(&mut self, id: String);
 
-    /// Returns the resource whose fields are used for absent members.
+    /// Returns the resource whose fields are the defaults for absent members.
     #[must_use]
     fn initial(_defaults: &Defaults) -> Self {
         Self::default()
@@ -63,7 +63,7 @@ pub trait Resource: Clone + Default + PartialEq + JsonObject + Send + Sync + 'st
         Self::read(text, defaults)
     }
 
-    /// Returns whether the resource ends with the process.
+    /// Returns whether the resource exists only until the process ends.
     fn is_ephemeral(&self) -> bool {
         false
     }
@@ -74,7 +74,7 @@ pub trait Resource: Clone + Default + PartialEq + JsonObject + Send + Sync + 'st
     /// Returns the first violated rule, with the message of Skydive.
     fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError>;
 
-    /// Checks that the graph has the nodes that the resource refers to.
+    /// Checks that the graph contains the nodes to which the resource refers.
     ///
     /// # Errors
     /// Returns an error for the first missing item, with the message of Skydive.
@@ -116,7 +116,7 @@ impl Defaults {
     }
 }
 
-/// Checker of expressions in languages that this layer cannot parse; implemented by the engine.
+/// Checker of expressions that this layer cannot parse; implemented by the engine.
 pub trait ExpressionChecker {
     /// Checks that a Gremlin query can be parsed.
     ///

@@ -1,4 +1,4 @@
-//! `ResourceStore`: the resources of one kind, in memory for reads and durable in a `DocStore`.
+//! `ResourceStore`: the resources of one kind, in memory for reading and durable in a `DocStore`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,14 +59,14 @@ type ResourcesById<R> = BTreeMap<String, StoredResource<R>>;
 struct StoredResource<R> {
     resource: Arc<R>,
     expires_at: Option<Timestamp>,
-    /// Position in the order of creation, unique and ascending; 0 in documents from earlier
-    /// versions.
+    /// Position in the order of creation; unique and ascending. Documents written by earlier
+    /// versions have 0.
     number: u64,
     /// Length of the document, in bytes.
     bytes: usize,
 }
 
-/// A document that is not a resource of its kind; it remains in the document store.
+/// Document that is not a resource of its kind; it remains in the document store.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct UnreadableDocument {
@@ -104,7 +104,7 @@ impl<R: Resource> ResourceStore<R> {
                 Err(reason) => unreadable.push(UnreadableDocument { id, reason }),
             }
         }
-        // Resources created later have greater numbers than these documents.
+        // Assigns smaller numbers to these documents than to resources created later.
         let unnumbered = resources.values_mut().filter(|stored| stored.number == 0);
         for (number, stored) in (1..).zip(unnumbered) {
             stored.number = number;
@@ -184,8 +184,8 @@ impl<R: Resource> ResourceStore<R> {
         let unreadable = |error: JsonError| PatchError::Creating(error.into());
         let document = serde_json::to_value(&*before);
         let mut document = document.map_err(|error| unreadable(JsonError::Syntax(error)))?;
-        // Resources are small, and only one patch runs at any time: the limit of the patch
-        // suffices.
+        // Resources are small, and only one patch runs at any time, so the limit of the patch is
+        // sufficient.
         let memory = MemoryBudget::unlimited().charge(MemoryUse::Patches);
         patch
             .apply(&mut document, &memory)
@@ -243,7 +243,7 @@ impl<R: Resource> ResourceStore<R> {
         Ok(resource)
     }
 
-    /// Returns the first conflict with a stored resource other than `except`.
+    /// Returns the first conflict with a stored resource; the resource with the id `except` is ignored.
     fn conflict(&self, resource: &R, except: Option<&str>) -> Option<ResourceError> {
         let resources = self.read();
         let mut others = resources

@@ -1,4 +1,4 @@
-//! `Rfc3339`: a point in time as represented in resources.
+//! `Rfc3339`: a date and time of a resource.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::time::Timestamp;
 
-/// A valid RFC 3339 date and time, preserved exactly as its author wrote it.
+/// Valid RFC 3339 date and time, stored exactly as its author wrote it.
 ///
-/// The first day of the year 1, which is the default, means "not set".
+/// The default, the first day of the year 1, means "not set".
 ///
 /// ```
 /// use skylib::api::{ParseRfc3339Error, Rfc3339};
@@ -86,7 +86,7 @@ fn is_offset(text: &str) -> bool {
         })
 }
 
-/// Returns whether the string has the shape, where a `0` in the shape stands for any digit.
+/// Returns whether a string has a shape, in which `0` matches any digit.
 fn has_shape(text: &str, shape: &str) -> bool {
     let fits = |(byte, wanted): (u8, u8)| match wanted {
         b'0' => byte.is_ascii_digit(),

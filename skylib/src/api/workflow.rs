@@ -8,7 +8,7 @@ use super::json_object::{deserialize_object, json_object, uuid_is_id};
 use super::{ExpressionChecker, Resource, ResourceError, ValidationError};
 
 json_object! {
-    /// A script that clients call with parameters; its source is not checked.
+    /// Script that clients call with parameters; its source is not checked when it is stored.
     ///
     /// ```
     /// use skylib::api::{Defaults, Resource, Workflow};
@@ -36,7 +36,7 @@ json_object! {
 }
 
 json_object! {
-    /// A parameter of a [`Workflow`].
+    /// Parameter of a [`Workflow`].
     pub struct WorkflowParameter {
         /// Name of the parameter.
         pub name: String = "Name", with_name;
@@ -52,7 +52,7 @@ json_object! {
 }
 
 json_object! {
-    /// A possible value of a [`WorkflowParameter`] of type `choice`.
+    /// Possible value of a [`WorkflowParameter`] of type `choice`.
     #[derive(Eq)]
     pub struct WorkflowChoice {
         /// The value.
@@ -102,7 +102,7 @@ fn duplicate(name: &str) -> ResourceError {
     ValidationError::of_resource(format!("Duplicate workflow, name={name}")).into()
 }
 
-/// Names of the workflows that Skydive includes. COMPAT: its clients rely on them.
+/// Names of the built-in workflows. COMPAT: Skydive has them, and its clients rely on them.
 const BUILT_IN: [&str; 4] = [
     "CheckConnectivity",
     "CheckMTU",

@@ -25,7 +25,7 @@ pub enum CaptureError {
     NoInterface {
         /// Name of the interface.
         interface: String,
-        /// Path of the network namespace; `None` for that of the process.
+        /// Path of the network namespace; `None` for the namespace of the process.
         netns: Option<String>,
     },
     /// The interface exists but is down.
@@ -47,7 +47,7 @@ pub enum CaptureError {
     Program {
         /// Index of the instruction, from 0.
         index: usize,
-        /// Defect of the instruction.
+        /// Reason why the instruction is rejected.
         reason: &'static str,
     },
     /// The BPF program was compiled for another link type.
@@ -66,7 +66,7 @@ pub enum CaptureError {
     File {
         /// Path of the file, or the name given by the caller.
         name: String,
-        /// Offset and kind of the damage.
+        /// Offset and kind of the damage in the file.
         source: PcapFileError,
     },
     /// No file matches a pattern.

@@ -41,7 +41,7 @@ use crate::value::Text;
 pub struct PcapFile {
     name: String,
     reader: CaptureReader<Box<dyn Read + Send>>,
-    /// Link type that replaces those in the file.
+    /// Link type that replaces the link types in the file.
     link_type: Option<LinkType>,
     filter: Option<Filter>,
     /// Interface whose packets are returned; `None` for all interfaces.

@@ -178,7 +178,7 @@ impl PendingFlows {
 
     /// Returns the error of a table that does not answer in time.
     pub(crate) fn no_answer() -> FlowQueryError {
-        failure("no answer in time")
+        failure("the capture did not answer in time")
     }
 
     /// Returns the received flows; none if the capture has ended.

@@ -1,5 +1,5 @@
-//! Packet sources (live interfaces and capture files), packet filters, and the conversion of packets
-//! to flows, live ([`Capture`]) or offline ([`Replay`]).
+//! Packet sources (live interfaces and capture files), packet filters, and the conversion of
+//! packets to flows, live ([`Capture`]) or offline ([`Replay`]).
 //!
 //! ```no_run
 //! use skylib::capture::{PcapFile, Replay};

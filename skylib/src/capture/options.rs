@@ -73,7 +73,7 @@ impl CaptureOptions {
         self
     }
 
-    /// Sets the link type, overriding that of the interface's hardware type.
+    /// Sets the link type, which overrides the link type of the interface's hardware type.
     #[must_use]
     pub const fn with_link_type(mut self, link_type: LinkType) -> Self {
         self.link_type = Some(link_type);
@@ -144,8 +144,8 @@ impl CaptureOptions {
     }
 }
 
-/// Group of sources that share the packets of one interface (`PACKET_FANOUT`). All packets of a flow,
-/// in both directions, go to the same source.
+/// Group of sources that share the packets of one interface (`PACKET_FANOUT`). All packets of a
+/// flow, in both directions, go to the same source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fanout {

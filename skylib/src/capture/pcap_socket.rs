@@ -25,17 +25,17 @@ use crate::time::{Clock, SystemClock, Timestamp};
 pub struct PcapSocket {
     address: SocketAddr,
     packets: Receiver<ReplayedPacket>,
-    /// Wakes the reader; packets of length 0 have no other meaning.
+    /// Channel to the reader, which a [`ReplayedPacket`] without data wakes.
     wake: Sender<ReplayedPacket>,
     stopping: Arc<AtomicBool>,
     buffer: Vec<u8>,
     headers: Vec<PacketHeader>,
-    /// First packet of the next batch, whose link type differs from that of the last one.
+    /// First packet of the next batch, whose link type differs from that of the current batch.
     next: Option<ReplayedPacket>,
     received: u64,
 }
 
-/// A packet of a connection.
+/// Packet received from a connection.
 #[derive(Debug)]
 struct ReplayedPacket {
     link_type: LinkType,
@@ -191,7 +191,7 @@ impl Acceptor {
         while !self.stopping.load(Ordering::Relaxed) {
             match self.listener.accept() {
                 Ok((stream, _)) => self.serve(stream),
-                // Nothing to accept, or an error of one connection.
+                // No connection is waiting, or accepting a connection failed.
                 Err(_) => thread::sleep(POLL),
             }
         }
@@ -217,8 +217,8 @@ impl Acceptor {
     }
 }
 
-/// Passes the packets of a connection on, at the pace of the file. Ends with the file, at the first
-/// damage, or when the source is dropped.
+/// Passes the packets of a connection to the reader, at the pace of the file. Returns at the end of
+/// the file, at the first damage, or when the source is dropped.
 fn replay(stream: TcpStream, packets: &Sender<ReplayedPacket>, stopping: &AtomicBool) {
     let is_set = stream.set_nonblocking(false).is_ok()
         && stream.set_read_timeout(Some(IDLE_TIMEOUT)).is_ok();
@@ -266,7 +266,7 @@ fn pause(gap: Duration, stopping: &AtomicBool) -> bool {
     !stopping.load(Ordering::Relaxed)
 }
 
-/// Number of packets between the connections and the reader.
+/// Maximum number of packets queued between the connections and the reader.
 const QUEUED_PACKETS: usize = 1_024;
 /// Maximum number of packets of one batch.
 const MAX_BATCH: usize = 1_024;

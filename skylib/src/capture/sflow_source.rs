@@ -11,8 +11,8 @@ use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Packet source that receives the samples of sFlow agents.
 ///
-/// The length of a packet is its frame length without the bytes that the agent has stripped. Counters
-/// are passed to a function.
+/// The length of a packet is its frame length without the bytes that the agent has stripped. A
+/// callback receives the counters of interfaces.
 pub struct SflowSource {
     socket: UdpSocket,
     intake: Intake,
@@ -23,7 +23,7 @@ pub struct SflowSource {
     received: u64,
 }
 
-/// Function that receives the counters of agents.
+/// Callback for the counters of interfaces that agents send.
 pub type CounterHandler = Box<dyn FnMut(&CounterSample<'_>) + Send>;
 
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ struct SampleBatch {
 }
 
 impl SflowSource {
-    /// Receives at an address, of the namespace of the calling thread.
+    /// Opens a UDP socket at an address, in the network namespace of the calling thread.
     ///
     /// # Errors
     /// Returns an error if the address cannot be used, for example because the port is in use.
@@ -123,7 +123,8 @@ impl PacketSource for SflowSource {
     }
 
     fn next_batch(&mut self, wait: Duration) -> Result<Batch<'_>, CaptureError> {
-        // The raw batch remains if both were filled by the last datagram.
+        // If the last datagram filled both batches, the batch of IP packets has not been returned
+        // yet.
         if self.batches[1].headers.is_empty() || self.batches[0].headers.is_empty() {
             self.batches.iter_mut().for_each(SampleBatch::clear);
             let received = self.receive(wait);
@@ -174,7 +175,8 @@ impl std::fmt::Debug for SflowSource {
     }
 }
 
-/// Returns whether receiving can continue after an error.
+/// Returns whether receiving can continue after an error: a timeout, an interrupt, or an ICMP
+/// error.
 fn is_harmless(error: &io::Error) -> bool {
     matches!(
         error.kind(),

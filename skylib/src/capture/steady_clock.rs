@@ -27,7 +27,8 @@ struct Step {
 }
 
 impl Step {
-    /// Returns whether a packet was received after the step: its time is nearer to the new clock.
+    /// Returns whether a packet was received after the step: its timestamp is nearer to the new
+    /// time.
     const fn has(&self, packet: Timestamp) -> bool {
         if self.by > 0 {
             packet.as_ns() >= self.middle
@@ -65,7 +66,8 @@ impl SteadyClock {
         self.steady(now)
     }
 
-    /// Counts packets in a table.
+    /// Passes packets to a flow table. Applies a pending step before the first packet received
+    /// after it.
     pub(super) fn count(&mut self, batch: &PacketBatch<'_>, table: &mut FlowTable) {
         let Some(step) = self.pending else {
             table.process(batch);

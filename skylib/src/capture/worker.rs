@@ -82,7 +82,8 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
         {
             match request {
                 Request::Flows(scan, reply) => self.scans.push_back((scan, reply)),
-                // A requester that has timed out no longer needs the report.
+                // The receiver is missing if the requester has timed out; the report is then not
+                // needed.
                 Request::Report(reply) => _ = reply.send(self.report()),
             }
         }

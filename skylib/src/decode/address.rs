@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct IpAddress {
-    /// Bytes of the address; those at and after `len` are zero.
+    /// Bytes of the address; the bytes from index `len` on are zero.
     octets: [u8; 16],
     /// Number of bytes in use: 0, 4, or 16.
     len: u8,

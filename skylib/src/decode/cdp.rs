@@ -3,8 +3,7 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes version, lifetime, and checksum, and checks the fields of type, length, and value that
-/// follow.
+/// Decodes version, lifetime, and checksum, and checks the type-length-value fields that follow.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::CISCO_DISCOVERY;
     let [version, _, _, _] = *cursor.fixed_header::<4>(layer)?;

@@ -24,7 +24,7 @@ pub(super) struct Cursor<'a, 'p> {
     offset: usize,
     /// End of the innermost payload in `data`.
     end: usize,
-    /// Number of bytes that count for the first level; set by the first layer.
+    /// Number of bytes counted for the flow of the first level; set by the first layer.
     length: Option<i64>,
     /// Number of bytes of all headers so far.
     header_bytes: i64,
@@ -35,7 +35,7 @@ pub(super) struct Cursor<'a, 'p> {
     first: FirstHeaders,
     /// Whether the next layer begins a new level.
     starts_new_level: bool,
-    /// Innermost header so far, which determines the next one.
+    /// Layer of the innermost header so far, which determines the next header.
     announcer: Layer,
     /// Start of the fragmented IP header of a reassembled packet; `None` for other packets.
     pub(super) reassembled_at: Option<usize>,
@@ -62,13 +62,13 @@ struct FirstHeaders {
     tunnel_id: u32,
 }
 
-/// Kind of the next header, given by a number of the header before it.
+/// Kind of the next header, as stated by a number in the header before it.
 ///
 /// [`dispatch`](super::dispatch) selects the decoder, so that the decoder of a protocol does not
 /// depend on others.
 #[derive(Clone, Copy)]
 pub(super) enum Next {
-    /// Payload, or nothing.
+    /// No further header: the rest is payload, or the packet has ended.
     End,
     /// First header of a packet with this link type.
     LinkType(LinkType),
@@ -92,7 +92,7 @@ pub(super) enum Next {
     PppProtocol(u16),
     /// Header selected by the destination and source service access points of LLC, one byte each.
     LlcSap(u16),
-    /// Terminal protocol: no header is searched after it.
+    /// Terminal protocol: no header is decoded after it.
     Terminal(Layer),
 }
 
@@ -202,7 +202,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
     }
 
     /// Moves past a header that has no layer in the path; its bytes are not counted for the levels
-    /// inside.
+    /// inside it.
     pub(super) fn skip_header(&mut self, len: usize) {
         self.header_bytes += len as i64;
         self.skip(len);
@@ -220,7 +220,8 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.offset = self.end.min(self.offset + len);
     }
 
-    /// Limits the innermost payload to `len` bytes from here, unless it ends earlier.
+    /// Limits the innermost payload to `len` bytes from the start of the next header, unless it
+    /// ends earlier.
     pub(super) fn limit(&mut self, len: usize) {
         // Headers around a reassembled datagram state the length of one fragment.
         if self.reassembled_at.is_none_or(|at| at <= self.offset) {
@@ -228,7 +229,8 @@ impl<'a, 'p> Cursor<'a, 'p> {
         }
     }
 
-    /// Sets the number of bytes that are counted for the first level, unless it is set already.
+    /// Sets the number of bytes that are counted for the flow of the first level, unless it is set
+    /// already.
     pub(super) fn set_length(&mut self, length: i64) {
         self.length.get_or_insert(length);
     }
@@ -284,7 +286,8 @@ impl<'a, 'p> Cursor<'a, 'p> {
         slot.get_or_insert(header);
     }
 
-    /// Stores an IP header that is too short for its addresses; returns the error to report.
+    /// Stores an IP header that is too short for its addresses; returns the error for the caller to
+    /// report.
     // COMPAT: Skydive shows such a layer in the path and identifies the flow by empty addresses.
     pub(super) fn add_short_network(
         &mut self,
@@ -310,7 +313,8 @@ impl<'a, 'p> Cursor<'a, 'p> {
         error
     }
 
-    /// Stores a transport header that is too short for its ports; returns the error to report.
+    /// Stores a transport header that is too short for its ports; returns the error for the caller
+    /// to report.
     // COMPAT: Skydive shows such a layer in the path and identifies the flow by empty ports.
     pub(super) fn add_short_transport(
         &mut self,
@@ -339,17 +343,17 @@ impl<'a, 'p> Cursor<'a, 'p> {
         error
     }
 
-    /// Stores an ICMPv4 header; the last one of a level is used.
+    /// Stores an ICMPv4 header; replaces an earlier ICMPv4 header of the level.
     pub(super) const fn set_icmpv4(&mut self, header: IcmpHeader) {
         self.first.icmpv4 = Some(header);
     }
 
-    /// Stores an ICMPv6 header; the last one of a level is used.
+    /// Stores an ICMPv6 header; replaces an earlier ICMPv6 header of the level.
     pub(super) const fn set_icmpv6(&mut self, header: IcmpHeader) {
         self.first.icmpv6 = Some(header);
     }
 
-    /// Stores the identifier of a tunnel; the last one of a level is used.
+    /// Stores the identifier of a tunnel; replaces an earlier identifier of the level.
     pub(super) const fn set_tunnel(&mut self, id: u32) {
         self.first.tunnel_id = id;
     }

@@ -10,7 +10,7 @@ use super::{
     udp_payload, vxlan, vxlan_gpe,
 };
 
-/// Decodes from the first header to the end of the packet or the first failure. In both cases, the
+/// Decodes a packet from its first header to its end or to the first failure. In both cases, the
 /// result contains the headers found.
 pub(super) fn run(cursor: &mut Cursor<'_, '_>, link_type: LinkType) -> Result<(), DecodeError> {
     let mut next = Next::LinkType(link_type);
@@ -18,7 +18,7 @@ pub(super) fn run(cursor: &mut Cursor<'_, '_>, link_type: LinkType) -> Result<()
         next = match decode(cursor, next) {
             Err(error) => break Err(error),
             Ok(Next::End) => break Ok(()),
-            // There is no next header, whatever the last header states.
+            // No header can follow, even if the last header announces one.
             Ok(_) if cursor.rest().is_empty() => break Ok(()),
             Ok(next) => next,
         };

@@ -22,11 +22,11 @@ pub struct Encapsulations {
     pub(super) len: usize,
     /// Number of levels omitted because they have neither an Ethernet nor an IP header.
     pub(super) without_flow: usize,
-    /// Addresses of the first IP header of the packet; `None` if they are those of the first
-    /// level that has a `network`.
+    /// Addresses of the first IP header of the packet; `None` if the first level that has a
+    /// `network` has the same addresses.
     pub(super) first_network: Option<(IpAddress, IpAddress)>,
-    /// First transport header of the packet; `None` if it is that of the first level that has a
-    /// `transport`.
+    /// First transport header of the packet; `None` if it is equal to the first `transport` of the
+    /// levels.
     pub(super) first_transport: Option<TransportHeader>,
     /// Start and end of the terminal protocol in the captured bytes; `None` if it is the payload
     /// of the transport.
@@ -37,7 +37,7 @@ pub struct Encapsulations {
     pub(super) fragment: Option<Fragment>,
 }
 
-/// Headers of one encapsulation level, which form one flow.
+/// Headers of one encapsulation level, from which one flow is formed.
 ///
 /// If a level has several headers of one kind, the first one is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

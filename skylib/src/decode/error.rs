@@ -2,7 +2,7 @@
 
 use super::{Layer, LinkType};
 
-/// Reason why the decoding of a packet stopped early. The headers decoded before remain valid.
+/// Reason why the decoding of a packet stopped early. The headers before the failure remain valid.
 ///
 /// Offsets are in bytes from the first captured byte.
 ///
@@ -63,7 +63,7 @@ pub enum DecodeError {
     TooDeep {
         /// Protocol of the first header that is not decoded.
         layer: Layer,
-        /// Offset of that header.
+        /// Byte offset of this header in the packet.
         offset: u32,
     },
 }

@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes the skip count, and the functions after it up to a reply.
+/// Decodes the skip count and the functions after it, up to the first reply.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     cursor.fixed_header::<2>(Layer::ETHERNET_CTP)?;
     cursor.push(Layer::ETHERNET_CTP, 2)?;

@@ -101,7 +101,7 @@ enum Start {
     Ipv6,
 }
 
-/// Next header: that of another level, or `None` at the end of the packet.
+/// First header of the next level; `None` at the end of the packet.
 type Next = Option<Start>;
 
 impl<'a> FastPath<'a> {

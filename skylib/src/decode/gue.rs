@@ -7,7 +7,8 @@ use super::{DecodeError, Layer, ip_in_ip};
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::GUE;
     let first = cursor.rest().first().copied().unwrap_or_default();
-    // Variant 1 is an IP header without a GUE header: its two bits are those of the IP version.
+    // Variant 1 is an IP header without a GUE header: its first two bits are those of the IP
+    // version.
     match first >> 4 {
         4 | 6 => {
             cursor.push(layer, 0)?;

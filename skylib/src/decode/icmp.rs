@@ -12,11 +12,11 @@ pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     cursor.set_icmpv4(IcmpHeader::v4(bytes, cursor.options.recorded));
     if is_v4_error(kind) {
         let mtu = match (kind, code) {
-            // "Fragmentation needed" (RFC 1191, section 4).
+            // Code of "Fragmentation needed" (RFC 1191, section 4).
             (3, 4) => u16::from_be_bytes([n0, n1]),
             _ => 0,
         };
-        // In words of 32 bits (RFC 4884, section 4).
+        // The length of the quote is in words of 32 bits (RFC 4884, section 4).
         let words = if matches!(kind, 3 | 11 | 12) { id1 } else { 0 };
         cursor.set_embedded(0, usize::from(words) * 4, mtu.into());
     }
@@ -40,7 +40,7 @@ pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         } else {
             0
         };
-        // In words of 64 bits (RFC 4884, section 4).
+        // The length of the quote is in words of 64 bits (RFC 4884, section 4).
         let words = if matches!(kind, 1 | 3) { fields[0] } else { 0 };
         cursor.set_embedded(fields.len(), usize::from(words) * 8, mtu);
     }

@@ -81,8 +81,8 @@ fn ports(protocol: TransportProtocol, payload: &[u8]) -> Option<TransportHeader>
     })
 }
 
-/// Returns the IPv4 header, the protocol, and the payload; the payload of later fragments is
-/// `None`.
+/// Returns the IPv4 header, the protocol, and the payload; for fragments other than the first, the
+/// payload is `None`.
 fn ipv4(quote: &[u8]) -> Option<(NetworkHeader, u8, Option<&[u8]>)> {
     let header = quote.first_chunk::<20>()?;
     let header_len = usize::from(header[0] & 0xf) * 4;
@@ -109,8 +109,8 @@ fn ipv4(quote: &[u8]) -> Option<(NetworkHeader, u8, Option<&[u8]>)> {
     Some((network, header[9], is_first.then_some(payload)))
 }
 
-/// Returns the IPv6 header, the protocol, and the payload; the payload of later fragments is
-/// `None`.
+/// Returns the IPv6 header, the protocol, and the payload; for fragments other than the first, the
+/// payload is `None`.
 fn ipv6(quote: &[u8]) -> Option<(NetworkHeader, u8, Option<&[u8]>)> {
     let header = quote.first_chunk::<40>()?;
     let address = |at: usize| header.get(at..)?.first_chunk::<16>();

@@ -27,8 +27,8 @@ pub(super) fn inner_v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError>
     Ok(Next::Ipv6)
 }
 
-/// Ends the level if a header of this version and length follows; otherwise, only the outer flow is
-/// known.
+/// Ends the level if an IP header of this version and at least `header_len` bytes follows.
+/// Otherwise, returns an error, and the packet forms only the outer flow.
 fn begin(
     cursor: &mut Cursor<'_, '_>,
     layer: Layer,

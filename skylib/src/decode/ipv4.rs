@@ -47,8 +47,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     Ok(Next::IpProtocol(header.protocol().0))
 }
 
-/// Parses the fixed fields of a header at `offset`. `available` is the number of captured bytes from its
-/// start.
+/// Parses the fixed fields of a header at `offset`. `available` is the number of captured bytes
+/// from its start.
 fn fixed_fields(fixed: &[u8; 20], available: usize, offset: usize) -> NetworkHeader {
     let [
         _,

@@ -241,8 +241,8 @@ layers! {
 }
 
 impl Layer {
-    /// Returns whether the layer is the payload of UDP that is recognized only by its port, so that
-    /// the payload may as well be of another protocol.
+    /// Returns whether the layer is recognized only by its UDP port, so that the payload may belong
+    /// to another protocol.
     #[must_use]
     pub(crate) const fn is_guessed_from_port(self) -> bool {
         matches!(
@@ -314,7 +314,7 @@ impl LayersPath {
         self.last().filter(|layer| *layer != Layer::LINUX_SLL)
     }
 
-    /// Adds a layer at the inner end; returns `false`, without effect, if the path is full.
+    /// Adds a layer at the inner end; returns `false` and changes nothing if the path is full.
     pub const fn push(&mut self, layer: Layer) -> bool {
         if self.is_full() {
             return false;
@@ -371,7 +371,7 @@ impl FromStr for LayersPath {
     type Err = LayerParseError;
 
     /// Parses names separated by slashes. An empty string is an empty path; an empty first name
-    /// stands for the header of a "cooked" capture.
+    /// means the header of a "cooked" capture.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut path = Self::default();
         if text.is_empty() {

@@ -24,7 +24,7 @@ pub(super) fn snap(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let [o0, o1, o2, p0, p1] = *cursor.fixed_header::<5>(Layer::SNAP)?;
     cursor.push(Layer::SNAP, 5)?;
     let number = u64::from_be_bytes([0, 0, 0, o0, o1, o2, p0, p1]);
-    // The OUI 0 stands for an EtherType (RFC 1042).
+    // With OUI 0, the number is an EtherType (RFC 1042).
     let kind = if number < 0x10000 { 0x10000 } else { 1 << 48 };
     cursor.marks().set_link_tag(kind + number);
     Ok(Next::EtherType(u16::from_be_bytes([p0, p1])))

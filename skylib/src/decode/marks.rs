@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use crate::packet::CapturePoint;
 
-/// Identifiers of one encapsulation level. Most packets have none.
+/// Identifiers of one encapsulation level. Most packets have no identifiers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Marks {
     /// Set of the `KNOWN_*` flags of the valid fields; the others are undefined.
@@ -134,7 +134,8 @@ impl Marks {
         self.has(KNOWN_ARP).then_some(self.arp)
     }
 
-    /// Returns the identifiers, with those of the link header replaced by those of another level.
+    /// Returns the identifiers, except that the identifiers of the link header are taken from
+    /// `other`.
     #[must_use]
     pub fn with_link_of(mut self, other: &Self) -> Self {
         if let Some(session) = other.pppoe() {

@@ -5,10 +5,11 @@
 //! Truncated and malformed packets are normal: all headers before the damage are available, and the
 //! returned [`DecodeError`] states where and why decoding stopped.
 //!
-//! Internally there are two implementations. The fast path handles complete packets of the most
+//! The module contains two implementations. The fast path handles complete packets of the most
 //! common protocols. The general path handles all others: a cursor moves through the packet, the
 //! decoder of each protocol (one file) returns the kind of the next header, and dispatch tables
-//! select the next decoder. A property test verifies that the two give the same result.
+//! select the next decoder. A property test verifies that both implementations return the same
+//! result.
 //!
 //! ```
 //! use skylib::decode::{Decoder, DecoderOptions, Encapsulations};
@@ -141,10 +142,10 @@ pub struct DecoderOptions {
     /// UDP ports that carry MPLS, in addition to the well-known ports of other protocols. Default:
     /// none.
     pub mpls_udp_ports: Vec<u16>,
-    /// Whether packets are decoded as by Skydive, for comparison with recorded values: without the
-    /// link types, tunnels, and pseudowires that Skydive does not support, with one level for IP in
-    /// IP and GTP-U, and with every packet that has an IPv6 fragment header as a fragment. Default
-    /// false.
+    /// Whether to decode packets as Skydive does, for comparison with values recorded from Skydive:
+    /// without the link types, tunnels, and pseudowires that Skydive does not support, with one
+    /// level for IP in IP and GTP-U, and with every packet that has an IPv6 fragment header treated
+    /// as a fragment. Default false.
     pub recorded: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Payload of an MPLS label stack (RFC 4928): IP, or an Ethernet pseudowire with or without a
 //! control word (RFC 4385, 4448, 8469).
 //!
-//! The labels do not state the type of the payload. The first four bits exclude most possibilities;
-//! the EtherType decides among the rest.
+//! The labels do not state the type of the payload. The first four bits exclude most types; the
+//! EtherType distinguishes the remaining ones.
 
 use super::cursor::{Cursor, Next};
 use super::ethernet::{MIN_TYPE, TYPE_IPV4, TYPE_IPV6};

@@ -1,4 +1,4 @@
-//! Linux "cooked" capture headers (SLL), which capture libraries put before packets of devices
+//! Linux "cooked" capture headers (SLL), which capture libraries insert before packets of devices
 //! without a usable link header.
 
 use super::cursor::{Cursor, Next};

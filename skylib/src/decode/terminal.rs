@@ -1,5 +1,5 @@
-//! Terminal protocols: no header is searched after them. Their layer is in the path if the length
-//! and the fixed fields are valid.
+//! Terminal protocols: no header is decoded after them. Their layer is added to the path if the
+//! length and the fixed fields are valid.
 
 use etherparse::ArpPacketSlice;
 

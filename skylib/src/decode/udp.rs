@@ -14,7 +14,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let payload_offset = cursor.offset() + header.slice().len();
     let malformed = cursor.malformed(Layer::UDP);
     match header.length() {
-        // Jumbograms (RFC 2675) and segmentation offload: the payload is all that was captured.
+        // Jumbograms (RFC 2675) and segmentation offload: the payload extends to the end of the
+        // captured bytes.
         0 => {}
         len => cursor.limit(usize::from(len).max(header.slice().len())),
     }

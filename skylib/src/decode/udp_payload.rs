@@ -2,8 +2,7 @@
 
 use super::{DecoderOptions, Layer};
 
-/// Returns the protocol of a UDP payload: that of the destination port if it is known, or else that
-/// of the source port.
+/// Returns the protocol of a UDP payload by the destination port, or else by the source port.
 #[inline]
 pub(super) fn layer(source: u16, destination: u16, options: &DecoderOptions) -> Option<Layer> {
     by_port(destination, options).or_else(|| by_port(source, options))

@@ -36,8 +36,8 @@ use crate::store::{ActivityLog, StoreError};
 use crate::topology::tid::TidProcessor;
 use crate::topology::{FabricProcessor, PeeringProcessor, ProbeSet};
 
-/// State of an engine. Its threads hold the parts, never the whole, so that the last handle can be
-/// dropped while they run.
+/// State of an engine. The threads hold individual parts, never the whole state, so that the last
+/// handle can be dropped while they run.
 pub(super) struct Inner {
     pub(super) role: Role,
     pub(super) host: String,
@@ -265,7 +265,7 @@ impl Inner {
         counts
     }
 
-    /// Returns the reason if the last change to a resource or an element could not be stored.
+    /// Returns the reason if the last change to a resource or a graph element could not be stored.
     pub(super) fn store_problem(&self) -> Option<String> {
         let persister = self.persister.as_ref();
         let unwritten = || persister.and_then(|persister| persister.problem());
@@ -309,7 +309,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // When the last handle is dropped; a second stop does nothing.
+        // Also stops an engine whose last handle is dropped; a second stop does nothing.
         self.stop();
     }
 }

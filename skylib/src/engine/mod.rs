@@ -1,4 +1,4 @@
-//! The engine connects all parts: the graph and its probes, captures and their flows, resources,
+//! Engine, which connects all parts: the graph and its probes, captures and their flows, resources,
 //! and queries.
 //!
 //! The daemon, the Python module, and tests drive an [`Engine`]. It owns these threads (see
@@ -19,9 +19,9 @@
 //! | `housekeeping` | deletes expired resources, enforces retention |
 //! | `graph-persister` | writes nodes and edges of clients to the store |
 //!
-//! In addition, each capture has one thread, each node that sends packets of an injection has one
-//! thread, and probes have their own. No thread waits for a
-//! subscriber longer than [`READ_TIMEOUT`], and no thread sends while it holds the graph.
+//! In addition, each capture and each interface that sends packets of an injection has one thread,
+//! and probes have their own threads. No thread waits for a subscriber longer than
+//! [`READ_TIMEOUT`], and no thread sends while it locks the graph.
 //!
 //! ```
 //! use skylib::engine::{Engine, EngineOptions};
@@ -99,10 +99,10 @@ use crate::sys::capability::Capability;
 use crate::time::Timestamp;
 use crate::topology::ProbeSet;
 
-/// A running engine; clones are handles of the same engine.
+/// Running engine; clones are handles of the same engine.
 ///
-/// [`Engine::stop`] stops it, and so does dropping the last handle; both block until all threads
-/// have ended.
+/// [`Engine::stop`] stops the engine, as does dropping the last handle; both block until all
+/// threads have ended.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
@@ -186,7 +186,7 @@ impl Engine {
             let persister = Arc::clone(persister);
             self.spawn("graph-persister", move || persister.run())?;
         }
-        // After the stored elements have been loaded, so that a new limit does not delete any of
+        // Set after the stored elements have been loaded, so that a lowered limit does not reject
         // them.
         let limits = WriteLimits::new(inner.origin.as_str())
             .with_max_bytes(options.max_graph_bytes)
@@ -253,8 +253,8 @@ impl Engine {
         &self.0.host
     }
 
-    /// Returns the origin of the elements that the probes of this host create, here or in an agent:
-    /// `agent.<host>`.
+    /// Returns the origin of the elements that the probes of this host create, in this process or
+    /// in an agent: `agent.<host>`.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.0.origin
@@ -310,13 +310,13 @@ impl Engine {
     }
 
     /// Returns the time since which the past that a query reads is complete, if the query reads an
-    /// earlier time, about which its answer is incomplete.
+    /// earlier time, for which the answer is incomplete.
     #[must_use]
     pub fn history_begins(&self, query: &Query) -> Option<Timestamp> {
         self.0.queries.history_begins(query)
     }
 
-    /// Parses and runs a query and returns how it was executed, see [`Query::explain_timed`].
+    /// Parses and runs a query, and returns how it was executed; see [`Query::explain_timed`].
     ///
     /// # Errors
     /// Returns an error if the query is invalid. A query that fails later is explained up to the
@@ -336,9 +336,9 @@ impl Engine {
         LiveClient::new(&self.0.live, max_queries)
     }
 
-    /// Reads a capture file of any supported format and stores its flows. Queries about the time of
-    /// the packets find them; without a store for flows, they are live for as long as flows
-    /// received from agents. Subscribers do not receive them.
+    /// Reads a capture file of any supported format and stores its flows. Queries for the time of
+    /// the packets return them; without a flow store, they are live as long as flows received from
+    /// agents. Subscribers do not receive them.
     ///
     /// Blocks until the end of the file. Memory use is bounded by one flow table, regardless of the
     /// size of the file. `name` identifies the file in errors. If the file ends within a record,
@@ -408,7 +408,7 @@ impl Engine {
         &self.0.replication
     }
 
-    /// Returns what this engine does for its analyzers in the role of an agent.
+    /// Returns the service that this engine provides to its analyzers in the role of an agent.
     #[must_use]
     pub fn agent_service(&self) -> AgentService {
         AgentService {
@@ -418,8 +418,7 @@ impl Engine {
         }
     }
 
-    /// Returns a consumer for the packets of SPP recordings, which turns them into flows of this
-    /// engine.
+    /// Returns a consumer that converts the packets of SPP recordings to flows of this engine.
     #[cfg(feature = "spp")]
     #[must_use]
     pub fn flow_tap(&self) -> Arc<dyn crate::spp::FlowTap> {
@@ -541,8 +540,8 @@ impl Engine {
         status
     }
 
-    /// Calls a workflow with arguments on another thread, which then calls `done` with the result
-    /// as JSON. Dropping the returned value cancels the call.
+    /// Calls a workflow with arguments on another thread, which passes the result as JSON to
+    /// `done`. Dropping the returned value cancels the call.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -574,8 +573,8 @@ impl Engine {
         self.0.scripts.call(&workflow, arguments, done)
     }
 
-    /// Stops the probes, the captures (their last flows reach the subscribers), and the threads,
-    /// and waits until they have ended. A second call does nothing.
+    /// Stops probes, captures, and threads, and waits until they have ended. The last flows of the
+    /// captures reach the subscribers. A second call does nothing.
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -590,7 +589,7 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Passes the graph's events to the parts of the engine that observe them, and sends them to the
+/// Passes the events of the graph to the observing parts of the engine and sends them to the
 /// subscribers; the body of the dispatcher thread.
 fn dispatch(
     graph: &SharedGraph,

@@ -60,17 +60,17 @@ pub struct EngineOptions {
     pub host: String,
     /// Store for API resources.
     pub documents: Arc<dyn DocStore>,
-    /// Store for nodes and edges that clients create; with `None`, they end with the process.
+    /// Store for nodes and edges that clients create; with `None`, they do not survive the process.
     pub elements: Option<Arc<dyn DocStore>>,
-    /// Store for the graph's past; with `None`, queries about the past are rejected.
+    /// Store for the past of the graph; with `None`, queries about the past are rejected.
     pub history: Option<Arc<dyn History>>,
-    /// Store for flows; with `None`, queries about past flows are rejected.
+    /// Flow store; with `None`, queries about past flows are rejected.
     pub flow_store: Option<Arc<dyn FlowStore>>,
-    /// Clock of timestamps and deadlines.
+    /// Clock for timestamps and deadlines.
     pub clock: Arc<dyn Clock>,
-    /// Time zone of dates and times of day in queries that do not name one.
+    /// Time zone of dates and times of day in queries that name none.
     pub time_zone: TimeZone,
-    /// Settings of each capture's flow table that the capture does not set.
+    /// Settings of flow tables that a capture does not set itself.
     pub table: FlowTableOptions,
     /// Settings of the flow hub.
     pub flows: FlowOptions,
@@ -101,7 +101,7 @@ pub struct EngineOptions {
     pub max_element_bytes: usize,
     /// Intervals and limits of live queries.
     pub live: LiveOptions,
-    /// Mode of the flow keys of captures that do not set one.
+    /// Default mode of the flow keys of captures.
     pub layer_key_mode: LayerKeyMode,
     /// Limits on the number and the size of resources.
     pub resources: ResourceLimits,
@@ -111,10 +111,10 @@ pub struct EngineOptions {
     pub ring_bytes: u64,
     /// Maximum size of the packet rings of all captures together, in bytes.
     pub ring_bytes_total: u64,
-    /// Whether this engine opens captures on the nodes of its host. Otherwise it only stores them
-    /// for agents.
+    /// Whether this engine runs captures on the nodes of its host. Otherwise it only stores
+    /// captures, for agents.
     pub local_captures: bool,
-    /// Capture to create at the start, unless an equal one is stored.
+    /// Capture to create at startup, unless an equal one is stored.
     pub startup_capture: Option<CaptureSpec>,
     /// Address on which PCAP sockets listen.
     pub pcap_socket_address: IpAddr,
@@ -122,8 +122,7 @@ pub struct EngineOptions {
     pub pcap_socket_ports: RangeInclusive<u16>,
     /// Sockets that receive flow exports.
     pub collectors: Vec<CollectorOptions>,
-    /// Client that sends the messages of alerts to HTTP servers; if it is `None`, such actions
-    /// fail.
+    /// Client that sends the messages of alerts to HTTP servers; with `None`, such actions fail.
     pub webhooks: Option<Arc<dyn WebhookClient>>,
     /// Whether alerts may run programs on this host.
     pub alert_scripts: bool,
@@ -177,7 +176,7 @@ impl EngineOptions {
     }
 }
 
-/// Generates a `with_*` setter for each option. `Some` marks options that are `None` if not set.
+/// Generates a `with_*` setter for each option. `Some` marks options whose type is an `Option`.
 macro_rules! setters {
     ($($doc:literal $setter:ident($field:ident: $type:ty $(as $wrap:ident)?);)*) => {
         impl EngineOptions {

@@ -9,7 +9,7 @@ use crate::topology::ServerAddress;
 use crate::topology::metadata_files::MetadataFile;
 use crate::topology::openflow::OpenFlowOptions;
 
-/// Settings of the optional probes. The probes of the host, of its links, and of its named
+/// Settings of the optional probes. The probes of the host, of its interfaces, and of its named
 /// namespaces always run.
 ///
 /// ```
@@ -34,12 +34,12 @@ pub struct ProbeOptions {
     pub ovsdb: ServerAddress,
     /// Whether the counters of the interfaces of Open vSwitch are shown.
     pub ovs_metrics: bool,
-    /// Settings of the connections to bridges, whose OpenFlow rules are shown; `None` to ignore
+    /// Settings of the connections to bridges whose OpenFlow rules are shown; `None` to show no
     /// rules.
     pub openflow: Option<OpenFlowOptions>,
     /// State folders of `runc`.
     pub runc_paths: Vec<PathBuf>,
-    /// Whether the namespaces of processes are shown, also those without a name.
+    /// Whether the namespaces of processes are shown, even if they have no name.
     pub process_namespaces: bool,
     /// Values of files that the node of the host shows.
     pub metadata_files: Vec<MetadataFile>,
@@ -105,7 +105,7 @@ impl ProbeOptions {
         self
     }
 
-    /// Sets the connections to bridges, whose OpenFlow rules are shown; `None` to ignore rules.
+    /// Sets the connections to bridges whose OpenFlow rules are shown; `None` to show no rules.
     #[must_use]
     pub fn with_openflow(mut self, openflow: Option<OpenFlowOptions>) -> Self {
         self.openflow = openflow;
@@ -119,7 +119,7 @@ impl ProbeOptions {
         self
     }
 
-    /// Sets whether the namespaces of processes are shown, also those without a name.
+    /// Sets whether the namespaces of processes are shown, even if they have no name.
     #[must_use]
     pub const fn with_process_namespaces(mut self, are_shown: bool) -> Self {
         self.process_namespaces = are_shown;
@@ -141,7 +141,7 @@ impl ProbeOptions {
     }
 }
 
-/// A probe that runs only if it is configured.
+/// Probe that runs only if it is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OptionalProbe {
@@ -159,7 +159,7 @@ pub enum OptionalProbe {
     SocketInfo,
     /// A probe that always runs.
     BuiltIn(&'static str),
-    /// A probe of Skydive that this version does not have.
+    /// A probe of Skydive that this version does not support.
     Unavailable(&'static str),
 }
 
@@ -197,7 +197,7 @@ impl fmt::Display for OptionalProbe {
     }
 }
 
-/// Error returned for a name that no probe has.
+/// Error returned for an unknown name of a probe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a probe")]
 pub struct UnknownProbe(String);

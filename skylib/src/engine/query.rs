@@ -56,23 +56,24 @@ impl<'a> QueryOptions<'a> {
         self
     }
 
-    /// Sets the charge for the memory of the query; afterwards it covers the memory of the answer.
+    /// Sets the charge for the memory of the query; after the query, it covers the memory of the
+    /// answer.
     #[must_use]
     pub fn with_memory(mut self, memory: &'a MemoryCharge) -> Self {
         self.memory = Some(memory);
         self
     }
 
-    /// Sets the name of the client on whose behalf the query runs: only one packet filter of each
-    /// client is compiled at any time.
+    /// Sets the name of the client for which the query runs; at any time, only one packet filter of
+    /// each client is compiled.
     #[must_use]
     pub fn with_client(mut self, client: &'a str) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// Sets the receiver of warnings: a sentence about each agent whose flows are missing in the
-    /// answer because it did not answer in time.
+    /// Sets the receiver of warnings: one for each agent whose flows are missing in the answer
+    /// because the agent did not answer in time.
     #[must_use]
     pub fn with_warnings(mut self, warnings: &'a QueryWarnings) -> Self {
         self.warnings = Some(warnings);
@@ -101,13 +102,13 @@ impl fmt::Debug for QueryOptions<'_> {
     }
 }
 
-/// Parts of an engine that running a query requires; cheap to clone.
+/// Parts of an engine that are needed to run a query; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct QueryRunner {
     pub(crate) graph: Arc<SharedGraph>,
     pub(crate) flows: Arc<FlowHub>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Time zone of dates and times of day without one.
+    /// Time zone of dates and times of day that name none.
     pub(crate) time_zone: TimeZone,
     pub(crate) limits: Limits,
     pub(crate) filters: BpfCompiler,
@@ -116,8 +117,8 @@ pub(crate) struct QueryRunner {
 }
 
 impl QueryRunner {
-    /// Runs a query on a view of the graph. Steps that read the past use the history, whatever the
-    /// view is.
+    /// Runs a query on a view of the graph. Steps that read the past use the history, regardless of
+    /// the view.
     pub(super) fn run(
         &self,
         view: &GraphView<'_>,
@@ -127,7 +128,7 @@ impl QueryRunner {
         self.with_context(view, options, |context| query.run(context))
     }
 
-    /// Runs a query and returns how it was executed.
+    /// Runs a query, and returns how it was executed.
     pub(super) fn explain(
         &self,
         view: &GraphView<'_>,
@@ -151,7 +152,7 @@ impl QueryRunner {
         begins.filter(|begins| earliest < *begins)
     }
 
-    /// Runs a live query again, for an answer of at most `max_items` items.
+    /// Runs a live query again; its answer may have at most `max_items` items.
     pub(super) fn refresh(
         &self,
         view: &GraphView<'_>,
@@ -194,8 +195,8 @@ impl QueryRunner {
 }
 
 impl QueryRunner {
-    /// Returns the nodes of a query, for a thread or a client that waits for them; `None` if the
-    /// query is invalid, fails, takes longer than [`NODES_TIMEOUT`], or returns no nodes.
+    /// Returns the nodes that a query finds, for a thread or a client that waits for them; `None`
+    /// if the query is invalid, fails, takes longer than [`NODES_TIMEOUT`], or returns no nodes.
     pub(super) fn nodes(&self, query: &Query) -> Option<Vec<Arc<Node>>> {
         match self.answer(query)? {
             Answer::Nodes(nodes) if !nodes.is_empty() => Some(nodes),
@@ -228,5 +229,5 @@ impl NodeFinder for QueryRunner {
     }
 }
 
-/// Maximum duration of a query while a client waits for the creation of a resource.
+/// Maximum duration of a query on which the creation of a resource waits.
 const NODES_TIMEOUT: Duration = Duration::from_secs(5);

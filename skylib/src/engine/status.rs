@@ -17,8 +17,8 @@ use crate::graph::history::HistoryStatus;
 use crate::store::FlowStoreStatus;
 use crate::topology::ProbeStatus;
 
-/// A snapshot of an engine's counters and of the state of its parts. Counters start at zero with
-/// the engine.
+/// Snapshot of an engine's counters and of the state of its parts. Counters start at zero with the
+/// engine.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Status {
@@ -26,18 +26,19 @@ pub struct Status {
     pub probes: Vec<ProbeStatus>,
     /// Number of stored resources, by the name of their kind.
     pub resources: BTreeMap<&'static str, usize>,
-    /// Number of stored edges that wait for a node that is not in the graph.
+    /// Number of stored edges that wait for a node.
     pub edges_waiting: usize,
-    /// Whether flow tables reproduce the values of Skydive, unless a capture chooses otherwise.
+    /// Whether flow tables reproduce the values of Skydive, unless a capture overrides this
+    /// setting.
     pub recorded: bool,
-    /// Parts of the flow key that flow tables ignore, unless a capture chooses otherwise.
+    /// Parts of the flow key that flow tables ignore, unless a capture overrides this setting.
     pub key_ignore: KeyIgnore,
     /// Counters of all captures.
     pub capture_totals: CaptureTotals,
     /// Counters of the flow tables of imported capture files.
     pub import_totals: FlowTableStats,
-    /// Reason why the last change to a resource or an element could not be stored; `None` if it
-    /// was.
+    /// Reason why the last change to a resource or a graph element could not be stored; `None` if
+    /// it was stored.
     pub store_problem: Option<String>,
     /// Number of nodes in the graph.
     pub nodes: usize,
@@ -51,10 +52,10 @@ pub struct Status {
     pub flow_subscribers_cut_off: u64,
     /// State of the history; `None` without a history.
     pub history: Option<HistoryStatus>,
-    /// State of the store for flows; `None` without one.
+    /// State of the flow store; `None` without a flow store.
     pub flow_store: Option<FlowStoreStatus>,
-    /// Number of flows that reached neither subscribers nor the store because the batcher was too
-    /// slow.
+    /// Number of flows that were dropped before subscribers and the store because the batcher was
+    /// too slow.
     pub flows_dropped: u64,
     /// Number of times a flow table did not answer a query before the timeout.
     pub flow_table_timeouts: u64,

@@ -1,7 +1,8 @@
 //! Filters: trees of tests on named fields, evaluated on anything that has fields.
 //!
-//! A query contains a `Filter<Text>` of key names. The module that owns the elements compiles the names
-//! once ([`Filter::map_keys`]) into keys with a fast lookup and evaluates the tests ([`Fields`]).
+//! A query contains a `Filter<Text>` of key names. The module that owns the elements compiles the
+//! names once ([`Filter::map_keys`]) into keys with a fast lookup and evaluates the tests
+//! ([`Fields`]).
 //!
 //! ```
 //! use skylib::filter::{Fields, Filter, Predicate};
@@ -40,7 +41,7 @@ pub enum Filter<K = Text> {
     All(Vec<Self>),
     /// Matches if any filter matches.
     ///
-    /// COMPAT: filters on the wire: an empty list matches everything.
+    /// COMPAT: filters in client messages: an empty list matches everything.
     Any(Vec<Self>),
     /// Matches if the filter does not match.
     Not(Box<Self>),
@@ -92,7 +93,7 @@ impl<K> Filter<K> {
         }
     }
 
-    /// Returns the filter without enclosing lists of one filter.
+    /// Returns the filter inside any nested lists that contain a single filter.
     pub(crate) fn innermost(&self) -> &Self {
         match self {
             Self::All(filters) | Self::Any(filters) => match &filters[..] {
@@ -122,7 +123,7 @@ impl<K> Filter<K> {
         }
     }
 
-    /// Returns the same tree with each key converted by `compile`.
+    /// Returns the same tree with each key converted by `compile`, for example to a fast lookup.
     pub fn map_keys<L>(&self, compile: &mut impl FnMut(&K) -> L) -> Filter<L> {
         match self {
             Self::All(filters) => {

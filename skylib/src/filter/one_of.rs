@@ -1,7 +1,7 @@
 //! `OneOf`: equality with one of many values, as hash sets.
 //!
-//! `Within` with thousands of values is a list of equalities. Testing them one by one for each of a
-//! million elements takes minutes; a set takes the time of one test.
+//! `Within` with thousands of values is a list of equalities. Testing each of them on a million
+//! elements takes minutes; a hash set needs one lookup per element.
 
 use std::sync::Arc;
 
@@ -90,8 +90,8 @@ impl Filter {
         }
     }
 
-    /// Replaces equalities on the same key that are alternatives, and negated equalities that must
-    /// all hold.
+    /// Replaces alternative equalities on the same key, and conjunctions of their negations, by
+    /// sets.
     fn with_sets(&self) -> Self {
         match self {
             Self::Any(filters) => {
@@ -119,7 +119,7 @@ impl Filter {
     }
 }
 
-/// Returns one test for each key with many equalities, and the other filters.
+/// Returns one set for each key with many equalities, and the remaining filters.
 fn grouped<'a>(
     filters: &'a [Filter],
     test_of: impl Fn(&'a Filter) -> Option<(&'a Text, &'a Predicate)>,

@@ -28,8 +28,8 @@ pub struct CsvWriter<W> {
     columns: Vec<Column>,
 }
 
-/// Columns of a CSV file: those that every file has, and optional groups for the values that
-/// options of the flow table enable.
+/// Columns of a CSV file: a fixed set, and optional groups for the values that options of the flow
+/// table enable.
 ///
 /// ```
 /// use skylib::flow::{CsvColumns, CsvWriter, ExtraLayers};
@@ -42,15 +42,15 @@ pub struct CsvWriter<W> {
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct CsvColumns {
-    /// Whether to add the times of SYN, FIN, and RST, and the TTL of SYN.
+    /// Whether to add columns for the times of SYN, FIN, and RST, and the TTL of SYN.
     pub tcp_metric: bool,
-    /// Whether to add the counters of TCP streams.
+    /// Whether to add columns for the counters of TCP streams.
     pub stream_metric: bool,
-    /// Whether to add the statistics of round-trip times.
+    /// Whether to add columns for the statistics of round-trip times.
     pub rtt_metric: bool,
-    /// Whether to add the counters of fragments.
+    /// Whether to add columns for the counters of fragments.
     pub ip_metric: bool,
-    /// Application layers whose fields to add.
+    /// Application layers whose fields become columns.
     pub extra_layers: ExtraLayers,
 }
 
@@ -200,7 +200,7 @@ fn write_value(out: &mut impl Write, value: &Value) -> io::Result<()> {
     }
 }
 
-/// Writes the strings that are not empty, separated by spaces.
+/// Writes the non-empty strings, separated by spaces.
 fn write_list<'a>(out: &mut impl Write, texts: impl Iterator<Item = &'a str>) -> io::Result<()> {
     let texts: Vec<&str> = texts.filter(|text| !text.is_empty()).collect();
     write_text(out, &texts.join(" "))

@@ -22,7 +22,7 @@ pub(super) struct FlowIds {
 
 impl FlowIds {
     /// Returns the identifiers of a flow. `parent_uuid` is 0 for an outermost flow. Without
-    /// `identity`, the identifiers are those of Skydive.
+    /// `identity`, the identifiers are equal to Skydive's.
     pub(super) fn new(
         key: &FlowKey,
         parent_uuid: u64,

@@ -1,8 +1,8 @@
 //! `FlowKey`: the fields that identify a flow, packed into one cache line, and its keyed hash.
 //!
-//! Both directions have the same key: the ends are in canonical order, which is that of Skydive's
-//! identifiers (lower MAC address first if layer 2 is part of the identity, else lower address,
-//! else lower port). The key therefore contains the complete input of the identifiers.
+//! Both directions have the same key: the ends are in the canonical order of Skydive's identifiers
+//! (lower MAC address first if layer 2 is part of the identity, else lower address, else lower
+//! port). The key therefore contains the complete input of the identifiers.
 //!
 //! The hash is a folded 64 × 64 → 128-bit multiplication of the words with a secret seed, like
 //! wyhash: without the seed, an attacker cannot choose colliding flows.
@@ -59,8 +59,8 @@ pub(super) struct PacketKey {
 }
 
 impl PacketKey {
-    /// Returns the key of an encapsulation. `parent` is the hash of the key of the enclosing flow, or
-    /// 0; `is_plain` means that the headers of the encapsulation alone identify its flow.
+    /// Returns the key of an encapsulation. `parent` is the hash of the key of the enclosing flow,
+    /// or 0; `is_plain` means that the headers of the encapsulation alone identify its flow.
     #[inline(always)]
     pub(super) fn new(
         encapsulations: &Encapsulations,
@@ -150,7 +150,8 @@ impl Ends {
         }
     }
 
-    /// Returns the addresses that identify an encapsulation whose key spans several network headers.
+    /// Returns the addresses that identify an encapsulation whose key spans several network
+    /// headers.
     #[cold]
     fn of_packet(encapsulations: &Encapsulations, index: usize) -> Self {
         let protocol = encapsulations
@@ -187,8 +188,8 @@ impl Ends {
         }
     }
 
-    /// Returns whether the source is the upper end, for ends with equal MAC addresses or without
-    /// MAC addresses.
+    /// Returns whether the source is the upper end by address and port. Used if the MAC addresses
+    /// are equal or absent.
     // Not inlined: the MAC addresses usually determine the order.
     #[inline(never)]
     fn is_swapped(&self, header: Option<&TransportHeader>, tunnel: Option<u32>) -> bool {
@@ -223,7 +224,8 @@ impl FlowKey {
         }
     }
 
-    /// Returns whether all words are equal, without branches: faster than a call to `memcmp`.
+    /// Returns whether all words are equal. Compares without branches, which is faster than a call
+    /// to `memcmp`.
     #[inline(always)]
     fn has_words_of(&self, other: &Self) -> bool {
         let words = self.0.iter().zip(&other.0);
@@ -378,7 +380,8 @@ impl FlowKey {
     }
 }
 
-/// Returns the flags, the two ports (or the halves of a network identifier) and the port of a tunnel.
+/// Returns the flags, the two ports (or the halves of a network identifier) and the port of a
+/// tunnel.
 #[inline(always)]
 fn transport_words(header: Option<&TransportHeader>, tunnel: Option<u32>) -> (u16, [u16; 2], u16) {
     let Some(header) = header else {

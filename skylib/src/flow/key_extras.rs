@@ -1,4 +1,4 @@
-//! Extras of a flow key: data that distinguishes flows and has no place in the eight words of a
+//! Extras of a flow key: data that distinguishes flows and does not fit into the eight words of a
 //! [`FlowKey`](super::key::FlowKey). The extras are one keyed hash, which is mixed into the word of
 //! the enclosing flow (A2 to A16 of `docs/flows.md`).
 //!
@@ -20,7 +20,7 @@ pub(super) struct Around {
     pub(super) identifier: u64,
 }
 
-/// Returns the hash of the extras of an encapsulation; 0 if it has none. `is_swapped` states that
+/// Returns the hash of the extras of an encapsulation; 0 if it has none. `is_swapped` means that
 /// the source is the upper end of its key.
 // Not inlined: most packets have no extras.
 #[inline(never)]

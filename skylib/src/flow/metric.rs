@@ -89,8 +89,8 @@ impl FlowMetric {
         counters.into_iter().fold(0, i64::saturating_add) == 0
     }
 
-    /// Splits the metric at a time in Unix milliseconds: returns the parts before and after it, with
-    /// the counters divided in proportion to the time. A part that would be empty is `None`.
+    /// Splits the metric at a time in Unix milliseconds: returns the parts before and after it,
+    /// with the counters divided in proportion to the time. A part that would be empty is `None`.
     #[must_use]
     pub fn split(&self, at: i64) -> (Option<Self>, Option<Self>) {
         if at <= self.start {

@@ -14,9 +14,9 @@
 //!                                               │
 //!           update, 60 s, in touched list ──────┤  sent; last interval stored for queries
 //!                                               │
-//!           ended by TCP, 15 s silent ──────────┤  removed (sent by an earlier update)
-//!           silent beyond application timeout ──┤  sent, removed
-//!           silent from one expiry to the next ─┤  sent, removed
+//!           ended by TCP, 15 s idle ────────────┤  removed (sent by an earlier update)
+//!           idle beyond application timeout ────┤  sent, removed
+//!           idle from one expiry to the next ───┤  sent, removed
 //!           table full, least recently used ────┤  sent, removed, counted as evicted
 //!           flush ──────────────────────────────┘  sent, removed
 //! ```

@@ -31,13 +31,13 @@ pub struct FlowTableOptions {
     pub capture_id: Text,
     /// Layers that identify a flow.
     pub layer_key_mode: LayerKeyMode,
-    /// Parts of the key that do not distinguish flows. Default: none; with [`recorded`](Self::recorded),
-    /// all of them are always ignored.
+    /// Parts of the key that do not distinguish flows. Default: none; with
+    /// [`recorded`](Self::recorded), all of them are always ignored.
     pub key_ignore: KeyIgnore,
     /// Time between updates, at which active flows are sent. Default 60 s.
     pub update_interval: Duration,
-    /// Time between expiries: a silent flow is removed after one to two of these intervals. Default
-    /// 600 s.
+    /// Time between expiries: a flow is removed one to two of these intervals after its last
+    /// packet. Default 600 s.
     pub expiry_interval: Duration,
     /// Maximum number of flows; if it is exceeded, the least recently used flows are evicted.
     /// Default 500 000.
@@ -62,19 +62,20 @@ pub struct FlowTableOptions {
     pub extra_layers: ExtraLayers,
     /// Application names by port.
     pub application_ports: ApplicationPorts,
-    /// Timeouts by application name: a flow that is silent for longer is removed at the next update.
-    /// Default: 10 s for ARP and DNS.
+    /// Timeouts by application name: a flow that is idle for longer than its timeout is removed at
+    /// the next update. Default: 10 s for ARP and DNS.
     pub application_timeouts: Vec<(Text, Duration)>,
-    /// Whether a flow is sent only once, when it is removed, and not at every update. Default false.
-    pub final_only: bool,
-    /// Whether to reproduce Skydive's values exactly, for comparison with recorded ones. Default
+    /// Whether a flow is sent only once, when it is removed, and not at every update. Default
     /// false.
+    pub final_only: bool,
+    /// Whether to reproduce Skydive's values exactly, for comparison with values recorded from
+    /// Skydive. Default false.
     ///
     /// All rules of `docs/flows.md` on identity, times, streams, and ends are then off, and known
-    /// defects are reproduced: `Last` may decrease; only the last of joined fragments is counted;
-    /// TCP ends are detected only in the first packet of a flow; SYN times are assigned to the
-    /// wrong side; packets without IP are not counted in [`LayerKeyMode::L3`]; the last interval is
-    /// sent twice; and TCP inside UDP is not tracked.
+    /// defects are reproduced: `Last` may decrease; only the last fragment of a reassembled packet
+    /// is counted; TCP ends are detected only in the first packet of a flow; SYN times are assigned
+    /// to the wrong end; packets without IP are not counted in [`LayerKeyMode::L3`]; the last
+    /// interval is sent twice; and TCP inside UDP is not tracked.
     pub recorded: bool,
     /// Secret seed of the key hash; random if `None` (default). A fixed seed makes runs repeatable
     /// but lets an attacker who knows it force hash collisions.

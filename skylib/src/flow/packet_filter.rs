@@ -20,7 +20,7 @@ pub trait PacketFilter: Send {
 /// The capture layer implements it with libpcap (`capture::BpfCompiler`).
 pub trait PacketFilterCompiler: Send + Sync {
     /// Compiles the filter expression `text` for packets of a link type; an empty expression
-    /// matches every packet. A compiler that has to wait for other compilations stops once
+    /// matches every packet. A compiler that waits for other compilations stops waiting when
     /// `is_interrupted` returns `true`.
     ///
     /// # Errors

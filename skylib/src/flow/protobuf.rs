@@ -245,7 +245,8 @@ macro_rules! wire_message {
     };
 }
 
-/// Implements [`WireField`] for an enum of numbered variants; an unknown number decodes as the default.
+/// Implements [`WireField`] for an enum of numbered variants; an unknown number decodes as the
+/// default.
 macro_rules! wire_enum {
     ($name:ident) => {
         impl $crate::flow::protobuf::WireField for $name {

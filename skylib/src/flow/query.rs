@@ -85,8 +85,8 @@ impl FlowQuery {
         self
     }
 
-    /// Returns whether [`node_tids`](Self::node_tids) selects flows captured on a node. Binary search:
-    /// a query of many nodes tests every flow of a table.
+    /// Returns whether [`node_tids`](Self::node_tids) selects flows captured on a node. Costs a
+    /// binary search, because a query of many nodes tests every flow of a table.
     #[must_use]
     pub fn matches_node(&self, tid: &str) -> bool {
         self.node_tids.as_ref().is_none_or(|tids| {
@@ -95,7 +95,8 @@ impl FlowQuery {
         })
     }
 
-    /// Returns whether the query selects flows only by their contents, not by order or position.
+    /// Returns whether the query selects flows only by their fields, without sort, deduplication,
+    /// or range.
     #[must_use]
     pub const fn is_unordered(&self) -> bool {
         self.sort.is_none() && self.dedup.is_none() && self.range.is_none()
@@ -106,7 +107,8 @@ impl FlowQuery {
         self.filter.compile(&mut |name| FlowField::parse(name))
     }
 
-    /// Returns whether a flow passes the query's nodes and its compiled filter.
+    /// Returns whether a flow was captured on one of the query's nodes and matches its compiled
+    /// filter.
     pub(crate) fn selects(&self, flow: &Flow, filter: &Filter<Option<FlowField>>) -> bool {
         self.matches_node(&flow.node_tid) && filter.matches(flow)
     }
@@ -114,8 +116,8 @@ impl FlowQuery {
     /// Applies sort, deduplication, and range, in this order, to flows that matched the filter.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate
-    /// by, or if the field to sort by is an object.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate by, or if
+    /// the field to sort by is an object.
     pub fn arrange(&self, set: &mut FlowSet) -> Result<(), FlowQueryError> {
         if let Some((field, order)) = self.sort {
             set.sort(field, order)?;
@@ -163,7 +165,7 @@ pub enum FlowQueryError {
         /// Description of the failure.
         reason: String,
     },
-    /// The query was interrupted while it waited.
+    /// The query was interrupted while it waited for its source.
     #[error("the flow query was interrupted")]
     Interrupted,
 }

@@ -96,12 +96,12 @@ pub struct StopCounts {
     pub malformed: u64,
     /// Packets with a malformed header, by its layer.
     pub malformed_layers: LayerCounts,
-    /// Other contents than those of the protocol to which the UDP port belongs, such as data on port
-    /// 5060 that is not SIP.
+    /// Content that does not belong to the protocol of the UDP port, such as data on port 5060 that
+    /// is not SIP.
     pub other_application: u64,
     /// Unsupported protocol.
     pub unknown_protocol: u64,
-    /// More nested headers than the decoder's limit.
+    /// More nested headers than the maximum of the decoder.
     pub too_deep: u64,
 }
 
@@ -235,8 +235,8 @@ impl StopCounts {
     }
 }
 
-/// Statistics of a capture, which an agent sends periodically. The counters cover the time since
-/// the previous message.
+/// Statistics of a capture, which an agent sends periodically. The counters of packets and flows
+/// cover the time since the previous message.
 ///
 /// ```
 /// use skylib::flow::FlowStats;

@@ -34,7 +34,7 @@ pub enum FlowMeasure {
 }
 
 impl FlowMeasure {
-    /// Returns the value of a flow; `None` if it is 0 or was not measured.
+    /// Returns the measure of a flow; `None` if it is 0 or was not measured.
     #[must_use]
     pub fn of(self, flow: &Flow) -> Option<i64> {
         let metric = || flow.metric.as_ref();
@@ -52,7 +52,7 @@ impl FlowMeasure {
         value.filter(|value| *value > 0)
     }
 
-    /// Returns the name.
+    /// Returns the name of the measure.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -83,7 +83,7 @@ impl FromStr for FlowMeasure {
     }
 }
 
-/// Sink that retains the largest flows. Flows without the value are ignored.
+/// Sink that retains the largest flows. Flows whose measure is 0 or unknown are ignored.
 ///
 /// ```
 /// use skylib::flow::{Flow, FlowMeasure, FlowMetric, FlowSink, TopFlows};

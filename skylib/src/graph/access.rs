@@ -8,9 +8,8 @@ use crate::time::Timestamp;
 
 /// Access to a graph for short reads.
 ///
-/// A plain [`Graph`] implements it; an owner that shares its graph among threads implements it with
-/// its read lock. Queries read through a [`GraphView`](super::GraphView), which divides them into
-/// batches.
+/// A `Mutex` around a [`Graph`] implements this trait; an engine implements it with its read lock.
+/// Queries read through a [`GraphView`](super::GraphView), which divides them into batches.
 pub trait GraphAccess {
     /// Calls `work` exactly once with the graph, under the read lock; `work` must be short.
     fn read(&self, work: &mut dyn FnMut(&Graph));
@@ -22,7 +21,7 @@ impl GraphAccess for Graph {
     }
 }
 
-/// A graph without an engine: each read holds the lock.
+/// Graph without an engine: each read locks the mutex.
 impl GraphAccess for Mutex<Graph> {
     fn read(&self, work: &mut dyn FnMut(&Graph)) {
         work(&self.lock().unwrap_or_else(PoisonError::into_inner));
@@ -40,8 +39,8 @@ pub trait GraphWriter: Send + Sync {
 pub trait Processor: Send {
     /// Processes one event of the transaction, in causal order.
     ///
-    /// Changes made here cause further events, which are queued after the existing ones and passed
-    /// to every processor.
+    /// Changes made by this function cause further events, which are queued after the existing ones
+    /// and passed to every processor.
     fn process(&mut self, graph: &mut Graph, event: &GraphEvent, now: Timestamp);
 }
 
@@ -50,10 +49,10 @@ pub trait Processor: Send {
 const MAX_DEPTH: usize = 1000;
 
 impl Graph {
-    /// Passes the recorded events to every processor, then the events that result, until there
-    /// are none; returns all events in order.
+    /// Passes the recorded events to every processor, then the events that the processors cause,
+    /// until there are none; returns all events in order.
     ///
-    /// To be called by the owner of a graph with a journal, at the end of each transaction.
+    /// The owner of a graph with a journal calls this function at the end of each transaction.
     pub fn settle(
         &mut self,
         processors: &mut [Box<dyn Processor>],

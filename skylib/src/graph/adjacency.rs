@@ -6,8 +6,8 @@ use super::storage::{EdgeIndex, NodeIndex, Storage, Walker, is_repeated_loop, si
 
 /// Cursor over the edges of a list of nodes, which can pause after any edge.
 ///
-/// `petgraph` lists the newest edge of a node first, so the edges of one side are collected and then
-/// reversed; only complete sides can be taken.
+/// `petgraph` lists the newest edge of a node first, so the edges of one side (incoming or
+/// outgoing) are collected and then reversed; only complete sides can be taken.
 pub(super) struct AdjacencyCursor<I> {
     from: I,
     direction: Direction,
@@ -28,7 +28,8 @@ pub(super) struct AdjacencyCursor<I> {
 struct Paused {
     node: NodeIndex,
     side: usize,
-    /// Position before an edge that the view sees, and that is therefore not freed meanwhile.
+    /// Position of the edge before the next one. The view sees this edge, so it is not freed
+    /// meanwhile.
     walker: Walker,
 }
 
@@ -50,8 +51,8 @@ impl<I: Iterator<Item = u32>> AdjacencyCursor<I> {
         self.taken < self.complete
     }
 
-    /// Takes at most `most` edges: the position of the node in the list, the edge, and the node at its
-    /// other end.
+    /// Removes at most `most` edges from the cursor and returns them: the position of the node in
+    /// the list, the edge, and the node at its other end.
     pub(super) fn take(&mut self, most: usize) -> &[(usize, EdgeIndex, NodeIndex)] {
         let from = self.taken;
         self.taken = self.complete.min(from.saturating_add(most));

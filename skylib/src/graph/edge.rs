@@ -4,7 +4,7 @@ use super::{EdgeId, Metadata, NodeId, Origin};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// One revision of a relation from a parent node to a child node: ownership, layer 2…
+/// One revision of a relation from a parent node to a child node, such as ownership or layer 2.
 ///
 /// ```
 /// use skylib::graph::{Edge, EdgeId, Metadata, NodeId};
@@ -27,7 +27,7 @@ pub struct Edge {
     pub parent: NodeId,
     /// Node at which the edge ends.
     pub child: NodeId,
-    /// Metadata: a tree of values, in which filters find the edge.
+    /// Tree of metadata, which filters can test.
     pub metadata: Metadata,
     /// Host that the edge belongs to; empty if unknown.
     pub host: Text,

@@ -1,4 +1,4 @@
-//! The common part of nodes and edges: ids, times, revisions, and metadata.
+//! Common parts of nodes and edges: ids, times, revisions, and metadata.
 
 use std::fmt;
 use std::hash::Hash;
@@ -140,7 +140,7 @@ pub(super) struct Fields<'a> {
     pub(super) ends: Option<(&'a NodeId, &'a NodeId)>,
 }
 
-/// Returns the size of an element in bytes; parts that it shares with others count as if owned.
+/// Returns the size of an element in bytes; parts shared with other elements count as if owned.
 pub(super) fn size<E: Element>(element: &E) -> usize {
     let fields = element.fields();
     let ends = fields.ends.map_or(0, |(parent, child)| {

@@ -46,19 +46,19 @@ pub enum GraphError {
     ElementTooLarge {
         /// Size of the element, in bytes.
         bytes: usize,
-        /// Limit, in bytes.
+        /// Value of `graph.max_element_bytes`, in bytes.
         limit: usize,
     },
     /// The elements that were not added by this host's probes have reached their size limit.
     #[error("limit of {limit} bytes for nodes and edges reached (graph.max_bytes)")]
     TooManyBytes {
-        /// Limit, in bytes.
+        /// Value of `graph.max_bytes`, in bytes.
         limit: usize,
     },
     /// The graph has reached the maximum number of nodes or edges.
     #[error("limit of {limit} nodes or edges reached (http.limits.nodes, http.limits.edges)")]
     TooManyElements {
-        /// Maximum number of elements of this kind.
+        /// Value of `http.limits.nodes` or `http.limits.edges`.
         limit: usize,
     },
     /// The graph has 2^31 nodes or edges, the maximum.
@@ -66,7 +66,9 @@ pub enum GraphError {
     Full,
     /// The revisions that the snapshot needs have been dropped, because too much has changed since it
     /// was opened ([`Graph::set_past_limits`](super::Graph::set_past_limits)).
-    #[error("the view of the graph has expired")]
+    #[error(
+        "the snapshot of the graph has expired because the graph changed too much; repeat the query"
+    )]
     ViewExpired,
     /// The reader of the past was interrupted.
     #[error("query interrupted")]

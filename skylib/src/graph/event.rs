@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::{Edge, MetadataOp, Node};
 
-/// One change to a graph; mirrors the messages on the wire.
+/// One change to a graph; corresponds to one message of the wire format.
 ///
 /// A deletion contains the last revision with `deleted_at` set. The edges of a deleted node are
-/// deleted before it. The `ops` of an update are the changes to the metadata; `None` if operations
-/// cannot express them (a literal key with a dot): then the whole metadata is new.
+/// deleted before the node. The `ops` of an update are the changes to the metadata; `None` if
+/// operations cannot express them because a key contains a dot: then the whole metadata has to be
+/// replaced.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GraphEvent {
     /// A node was added.

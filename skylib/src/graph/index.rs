@@ -26,8 +26,8 @@ pub(super) struct Indexes {
 
 /// Index of one key.
 ///
-/// It contains the values that equality can find: strings unchanged, and every value that counts as
-/// an integer as that integer; a list is entered under each of its elements.
+/// The index contains the values that an equality test can find: strings unchanged, and every value
+/// that counts as an integer as this integer. An array is indexed under each of its elements.
 struct Index {
     key: Text,
     /// Path of the key with its cache, which only one thread at a time may use.
@@ -45,8 +45,8 @@ struct Index {
 struct Entry {
     /// Upper half of the hash of the value.
     hash: u32,
-    /// The only node with that value, if that node has no other value at the key; or, with the top bit
-    /// set, a position in [`Index::many`].
+    /// Number of the only node with the value, if this node has no other value at the key; or, with
+    /// the top bit set, a position in [`Index::many`].
     target: u32,
 }
 
@@ -104,7 +104,7 @@ impl Indexes {
         }
     }
 
-    /// Updates a node whose metadata have changed; `nodes` may have either revision.
+    /// Updates a node whose metadata has changed; `nodes` may contain either revision.
     pub(super) fn update(
         &mut self,
         index: u32,
@@ -120,7 +120,8 @@ impl Indexes {
             if old == new {
                 continue;
             }
-            // An entry depends on whether its node has other values: all must be replaced.
+            // All entries are replaced, because an entry depends on the number of values of its
+            // node.
             for value in &old {
                 table.remove(value, index, &self.hasher, nodes);
             }
@@ -226,7 +227,8 @@ impl Index {
     ) {
         let hash = Hash::of(value, hasher);
         let many = &self.many;
-        // A node that is the only one of an entry has one value: the value to be removed.
+        // If an entry contains a single node, this node has only one value at the key: the value to
+        // remove.
         let is_it = |entry: &Entry| {
             entry.hash == hash.0
                 && match entry.many().and_then(|position| many.get(position)) {
@@ -282,7 +284,7 @@ fn values(path: &Path, metadata: &Metadata) -> Vec<Value> {
     values
 }
 
-/// Adds the values to which a value is equal.
+/// Adds the indexed values that are equal to a value.
 fn enter(value: &Value, values: &mut Vec<Value>) {
     if let Value::Text(_) = value {
         values.push(value.clone());
@@ -290,7 +292,7 @@ fn enter(value: &Value, values: &mut Vec<Value>) {
     values.extend(value.to_int().map(Value::Int));
 }
 
-/// Compares strings and integers.
+/// Orders strings and integers.
 fn order(a: &Value, b: &Value) -> Ordering {
     (a.as_int(), a.as_text()).cmp(&(b.as_int(), b.as_text()))
 }
@@ -350,7 +352,7 @@ impl Entry {
     }
 }
 
-/// Upper half of the hash of a value, which is enough for a graph with 32-bit numbers.
+/// Upper half of the hash of a value; 32 bits are enough for the at most 2^31 nodes of a graph.
 #[derive(Clone, Copy)]
 struct Hash(u32);
 

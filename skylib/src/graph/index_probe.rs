@@ -15,13 +15,13 @@ use crate::value::Text;
 /// Lookup of values in the indexes of one or more keys.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct IndexProbe {
-    /// The first indexed key, as explanations show it.
+    /// First indexed key, for the query plan of `Explain`.
     key: Text,
-    /// Equalities of indexed keys, at least one of which must hold.
+    /// Equality tests on indexed keys; a matching node satisfies at least one of them.
     any_of: Vec<(Text, Predicate)>,
-    /// Number of nodes that the index found when the probe was made.
+    /// Number of nodes in the posting lists when the probe was created.
     estimate: usize,
-    /// Whether the filter tests nothing else.
+    /// Whether the filter contains no other tests.
     is_exact: bool,
 }
 
@@ -75,13 +75,14 @@ impl IndexProbe {
         &self.key
     }
 
-    /// Returns the number of nodes that the index found when the probe was made.
+    /// Returns the number of nodes in the posting lists when the probe was created.
     #[must_use]
     pub(super) const fn estimate(&self) -> usize {
         self.estimate
     }
 
-    /// Returns whether the filter tests nothing else, so that the nodes found need no test.
+    /// Returns whether the filter contains no other tests, so that the nodes found need no further
+    /// test.
     pub(super) const fn is_exact(&self) -> bool {
         self.is_exact
     }

@@ -10,22 +10,20 @@ use hashbrown::{DefaultHashBuilder, HashSet};
 use super::{Edge, Metadata, Node};
 use crate::value::{ShapeTable, Text, Value};
 
-/// Interned parts of elements.
-///
-/// These are key lists, hosts, and origins; the whole metadata of edges, most of which consist of one
-/// of a few relation types; and the objects and arrays in the metadata of nodes, which are the same
-/// for many interfaces (features, the routes of a new namespace).
+/// Interned parts of elements: key lists, hosts, and origins; the whole metadata of edges, most of
+/// which contain only one of a few relation types; and the objects and arrays in the metadata of
+/// nodes, which are equal for many interfaces (features, the routes of a new namespace).
 ///
 /// All tables are bounded: after an eviction, equal parts may be stored twice, but no result
 /// changes.
 #[derive(Default)]
 pub(super) struct Interner {
     shapes: ShapeTable,
-    /// At most [`MAX_TEXTS`]; cleared beyond.
+    /// At most [`MAX_TEXTS`]; cleared when full.
     texts: HashSet<Text>,
     hasher: DefaultHashBuilder,
-    /// Direct-mapped cache: a value is in the slot of its hash until another value replaces it.
-    /// Empty or [`SLOTS`] long.
+    /// Direct-mapped cache: a value is in the slot of its hash until another value replaces it. The
+    /// length is 0 or [`SLOTS`].
     values: Vec<Value>,
 }
 
@@ -66,7 +64,7 @@ impl Interner {
             return;
         }
         if let Value::Map(map) = value {
-            // A shared map has been interned before.
+            // A shared map has already been interned.
             map.update_unshared(|value| self.share(value));
         }
         *value = self.value(std::mem::take(value));

@@ -115,7 +115,8 @@ const KEYS: [&str; 10] = [
     "Child",
 ];
 
-/// Position of a key in [`KEYS`], and whether its case is the same; `None` for an unknown key.
+/// Position of a key in [`KEYS`], and whether the case of its letters is the same; `None` for an
+/// unknown key.
 struct Key(Option<(usize, bool)>);
 
 impl<'de> serde::Deserialize<'de> for Key {
@@ -263,7 +264,7 @@ macro_rules! json {
                 Ok(element)
             }
 
-            /// Sets the creation and update times that are zero, because they were missing, to `now`.
+            /// Sets the creation and update times that are zero (missing in the JSON) to `now`.
             pub fn stamp(&mut self, now: Timestamp) {
                 for time in [&mut self.created_at, &mut self.updated_at] {
                     if *time == Timestamp::ZERO {

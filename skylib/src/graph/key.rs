@@ -95,7 +95,7 @@ impl ElementKey {
         }
     }
 
-    /// Returns the metadata key that this field is on a node; `None` for fields of the node itself.
+    /// Returns the metadata key that a filter on nodes tests; `None` for fields of the node itself.
     #[must_use]
     pub const fn metadata_of_node(&self) -> Option<&MetadataKey> {
         match self {
@@ -177,8 +177,8 @@ impl Field<'_> {
     }
 }
 
-/// Returns whether an element matches a filter; `metadata` is the element's own metadata, which the
-/// caller has loaded already.
+/// Returns whether an element matches a filter. `metadata` is the metadata of the element, which
+/// the caller has already loaded.
 #[inline]
 pub(super) fn matches<E: Element>(
     filter: &Filter<ElementKey>,
@@ -187,7 +187,7 @@ pub(super) fn matches<E: Element>(
 ) -> bool {
     let element = WithMetadata(element, metadata);
     match filter {
-        // Most scans test one field: avoid a recursive call for every element.
+        // Most scans test one field; this avoids a recursive call for every element.
         Filter::Test(key, predicate) => element.test(key, predicate),
         filter => filter.matches(&element),
     }
@@ -198,7 +198,7 @@ struct WithMetadata<'a, E>(&'a E, &'a Metadata);
 impl<E: Element> Fields<ElementKey> for WithMetadata<'_, E> {
     #[inline]
     fn test(&self, key: &ElementKey, predicate: &Predicate) -> bool {
-        // Fast path: nearly every key is a metadata key.
+        // Fast path for metadata keys, the most frequent case.
         if let ElementKey::Metadata(key) = key {
             return match key.path.find(self.1) {
                 Some(PathMatch::One(Value::Int(number))) => predicate.matches_int(*number),

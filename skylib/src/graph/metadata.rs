@@ -1,4 +1,4 @@
-//! Changes to metadata: operations on dotted paths, and the difference of two states.
+//! Changes to metadata: operations on dotted paths, and the difference between two states.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::value::{MAX_DEPTH, Map, Text, Value};
 /// Metadata of a node or an edge: an object with values of any depth.
 pub type Metadata = Map;
 
-/// One change to metadata; mirrors the wire form.
+/// One change to metadata; corresponds to one operation of the wire format.
 ///
-/// Keys are dotted paths: setting `ExtID.iface-id` creates the object `ExtID` if it is missing, and
-/// deleting it removes `ExtID` if that becomes empty.
+/// Keys are dotted paths: setting `ExtID.iface-id` creates the object `ExtID` if it is missing;
+/// deleting the last key of `ExtID` removes `ExtID`.
 ///
 /// ```
 /// use skylib::graph::{Metadata, MetadataOp};
@@ -63,8 +63,8 @@ impl MetadataOp {
 
     /// Applies the operation; returns whether anything has changed.
     ///
-    /// Nothing changes if the value is the same already, or if the path leads through a value that
-    /// is not an object.
+    /// Nothing changes if the value is already equal, or if the path leads through a value that is
+    /// not an object.
     pub fn apply(&self, metadata: &mut Metadata) -> bool {
         match self {
             Self::Set { key, value } => {
@@ -84,14 +84,14 @@ pub(super) fn apply_all(ops: &[MetadataOp], metadata: &mut Metadata) -> Vec<Meta
             .cloned()
             .collect();
     }
-    // Each change to a map copies it, so many changes are made to a mutable tree.
+    // Each change to a map copies the map, so many changes are made to a mutable tree instead.
     let mut draft = Draft::from(&*metadata);
     let done = ops.iter().filter(|op| draft.apply(op)).cloned().collect();
     *metadata = draft.into_map();
     done
 }
 
-/// Maximum number of operations that are applied to the map itself.
+/// Maximum number of operations that are applied directly to the map.
 const FEW: usize = 8;
 
 /// Mutable form of metadata: a tree that is converted level by level as it is changed, so that
@@ -203,7 +203,8 @@ impl Branch {
 /// Returns the operations on top-level keys that change `old` to `new`, by a merge of the two sorted
 /// key lists.
 ///
-/// Returns `None` if a changed key contains a dot, because an operation would take it for a path.
+/// Returns `None` if a changed key contains a dot, because an operation would interpret the key as
+/// a path.
 pub(super) fn difference(old: &Metadata, new: &Metadata) -> Option<Vec<MetadataOp>> {
     let mut ops = Vec::new();
     let (mut before, mut after) = (old.iter().peekable(), new.iter().peekable());

@@ -109,14 +109,15 @@ pub enum Direction {
 pub struct Graph {
     storage: Storage,
     interner: Interner,
-    /// Events since the last [`Graph::take_events`]; `None` unless requested.
+    /// Events since the last [`Graph::take_events`]; `None` without a journal.
     journal: Option<Vec<GraphEvent>>,
     written: Written,
 }
 
 /// Changes.
 impl Graph {
-    /// Returns an empty graph with indexes on `Type`, `Name`, `TID`, `MAC`, and `Manager`.
+    /// Returns an empty graph with indexes on `Type`, `Name`, `Alias`, `AltNames`, `TID`, `MAC`, and
+    /// `Manager`.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -144,8 +145,8 @@ impl Graph {
 
     /// Returns the same graph with a journal of its changes.
     ///
-    /// The journal grows with every change until [`Graph::take_events`] empties it, so the owner
-    /// must call that regularly. Without a journal, the default, changes leave no events.
+    /// The journal grows with every change, so the owner must call [`Graph::take_events`]
+    /// regularly, which empties it. By default, a graph has no journal and records no events.
     ///
     /// ```
     /// use skylib::graph::{Graph, GraphEvent, Metadata, Node};
@@ -162,16 +163,17 @@ impl Graph {
         self
     }
 
-    /// Sets the limits of the old revisions that are stored for open views.
+    /// Sets the limits on the old revisions stored for open views.
     ///
-    /// Beyond either of them, the oldest view expires. The defaults are 262 144 revisions and
+    /// If either limit is exceeded, the oldest view expires. The defaults are 262 144 revisions and
     /// deleted elements, and 128 MiB.
     pub const fn set_past_limits(&mut self, revisions: usize, bytes: usize) {
         self.storage
             .set_past_limits(PastLimits { revisions, bytes });
     }
 
-    /// Limits the elements that are added and changed from now on. Elements in the graph count.
+    /// Sets limits on the elements that are added or changed from now on. Existing elements count
+    /// toward the limits.
     pub fn set_write_limits(&mut self, limits: WriteLimits) {
         self.written.limit(limits);
         self.storage
@@ -235,7 +237,8 @@ impl Graph {
         Ok(())
     }
 
-    /// Replaces the metadata of a node; returns `false` and adds no revision if it is equal already.
+    /// Replaces the metadata of a node; returns `false` and adds no revision if the metadata is
+    /// already equal.
     ///
     /// # Errors
     /// Returns [`GraphError::NodeNotFound`] if no node has this id, and the errors of
@@ -251,9 +254,10 @@ impl Graph {
         self.revise_node(index, change)
     }
 
-    /// Replaces the metadata of a node as [`Graph::set_node_metadata`] does, without a new revision
-    /// number. The revision of a node from another graph counts the changes there: if it were
-    /// incremented here, the next update from there would be ignored as already applied.
+    /// Replaces the metadata of a node as [`Graph::set_node_metadata`] does, but does not increment
+    /// the revision number. The revision of a node from another graph counts the changes in that
+    /// graph: if it were incremented here, the next update from that graph would be ignored as
+    /// already applied.
     #[cfg(feature = "engine")]
     pub(crate) fn annotate_node(
         &mut self,
@@ -287,8 +291,7 @@ impl Graph {
 
     /// Replaces a node with a revision from another graph: metadata, revision, and update time.
     ///
-    /// Returns `false` and changes nothing unless the given revision is greater than the present
-    /// one.
+    /// Returns `false` and changes nothing unless the revision is greater than the current one.
     ///
     /// # Errors
     /// Returns [`GraphError::NodeNotFound`] if no node has this id, and the errors of
@@ -309,7 +312,7 @@ impl Graph {
     /// Applies a partial update of a node from another graph.
     ///
     /// Returns `false` and changes nothing unless the revision of the update is greater than the
-    /// present one.
+    /// current one.
     ///
     /// # Errors
     /// Returns [`GraphError::NodeNotFound`] if no node has this id, and the errors of
@@ -327,7 +330,8 @@ impl Graph {
         self.revise_node(index, change.flatten())
     }
 
-    /// Replaces the metadata of an edge; returns `false` and adds no revision if it is equal already.
+    /// Replaces the metadata of an edge; returns `false` and adds no revision if the metadata is
+    /// already equal.
     ///
     /// # Errors
     /// Returns [`GraphError::EdgeNotFound`] if no edge has this id, and the errors of
@@ -426,11 +430,11 @@ impl Graph {
         Ok(())
     }
 
-    /// Deletes all nodes of an origin, such as `agent.edge-01`, and their edges; returns the number of
-    /// nodes.
+    /// Deletes all nodes of an origin, such as `agent.edge-01`, and their edges; returns the number
+    /// of deleted nodes.
     ///
-    /// COMPAT: publishers that reconnect: edges of that origin between nodes of other origins are not
-    /// deleted.
+    /// COMPAT: publishers that reconnect: edges of this origin between nodes of other origins are
+    /// not deleted.
     pub fn delete_origin(&mut self, origin: &str, now: Timestamp) -> usize {
         let ids: Vec<NodeId> = self
             .nodes()
@@ -489,8 +493,9 @@ impl Graph {
         self.storage.edge_count()
     }
 
-    /// Iterates over the edges of a node, each with the node at its other end: the outgoing ones
-    /// first, each group in insertion order, a loop once. Empty for an unknown node.
+    /// Iterates over the edges of a node, each with the node at its other end: first the outgoing,
+    /// then the incoming edges, both in insertion order; a loop is returned once. Empty for an
+    /// unknown node.
     pub fn edges_of<'a>(
         &'a self,
         id: &NodeId,
@@ -504,9 +509,9 @@ impl Graph {
 
     /// Iterates over the nodes that have a value at a metadata key, in insertion order.
     ///
-    /// Values are compared as filters do: a string equals only a string, and a list equals a value
-    /// if one of its elements does. An indexed key costs a lookup, any other key a scan of all
-    /// nodes.
+    /// Values are compared as in filters: a string equals only a string, and an array equals a
+    /// value if one of its elements does. An indexed key costs a lookup, any other key a scan of
+    /// all nodes.
     pub fn find_nodes<'a>(
         &'a self,
         key: &str,
@@ -607,7 +612,7 @@ impl fmt::Debug for Graph {
     }
 }
 
-/// New revision of an element and its difference from the previous one.
+/// New revision of an element, with its difference from the previous revision.
 struct Change<E> {
     element: E,
     ops: Option<Arc<[MetadataOp]>>,
@@ -650,7 +655,8 @@ fn patched<E: Element>(
     })
 }
 
-/// Returns the predicate for equality with a value; `None` for values that equal nothing.
+/// Returns the predicate that tests for equality with a value; `None` for values that equal
+/// nothing.
 fn equality(value: &Value) -> Option<Predicate> {
     match value {
         Value::Text(text) => Some(Predicate::Text(text.clone())),

@@ -3,8 +3,8 @@
 //! Every change has a sequence number. The slot of an element contains its newest revision and the
 //! number of the change that made it; a view that was opened before that change finds its revision
 //! here. A replaced revision is stored only if an open view can see it, and dropped once the oldest
-//! view is younger than its end. Storing and dropping cost `O(1)`; a lookup is linear in the stored
-//! revisions of one element.
+//! view was opened after it was replaced. Storing and dropping cost `O(1)`; a lookup is linear in
+//! the number of stored revisions of the element.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;

@@ -4,7 +4,7 @@ use super::{Metadata, NodeId, Origin};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// One revision of an object in the network: a host, an interface, a container…
+/// One revision of an object in the network, such as a host, an interface, or a container.
 ///
 /// ```
 /// use skylib::graph::{Metadata, Node, Origin};
@@ -26,7 +26,7 @@ use crate::value::Text;
 pub struct Node {
     /// Unique identifier among the nodes of a graph.
     pub id: NodeId,
-    /// Metadata: a tree of values, in which filters find the node.
+    /// Tree of metadata, which filters can test.
     pub metadata: Metadata,
     /// Host that the node belongs to; empty if unknown.
     pub host: Text,

@@ -11,7 +11,8 @@ pub(super) struct OpenViews(Mutex<Registry>);
 struct Registry {
     /// Number of open views at each sequence number; never zero.
     open: BTreeMap<u64, usize>,
-    /// Bound below which views have expired: the revisions they need may have been dropped.
+    /// Sequence number below which views have expired: the revisions they need may have been
+    /// dropped.
     expired_below: u64,
 }
 

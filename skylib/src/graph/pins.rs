@@ -1,11 +1,12 @@
-//! `Pins`: the old revisions that answers hold while they are being sent.
+//! `Pins`: accounting of the old revisions that answers hold while they are sent.
 //!
-//! An answer shares its elements with the graph, so it costs almost nothing until the graph replaces
-//! them. A pin registers the sequence number of an answer's snapshot. When a change replaces a
-//! revision, the pins between the change that made it and this one may hold it; they form a range of
-//! the sorted pins. The bytes are counted at the newest pin of the range, under the number of the
-//! oldest one, and move to the next older pin when the newest ends. So each revision counts once,
-//! for as long as any answer may hold it. A change costs `O(log pins)`; nothing without pins.
+//! An answer shares its elements with the graph, so it needs little memory of its own until the
+//! graph replaces them. A pin registers the sequence number of an answer's snapshot. When a change
+//! replaces a revision, the answers with pins between the change that created the revision and this
+//! change may hold it; these pins form a range of the sorted pins. The bytes of the revision are
+//! counted at the newest pin of the range, under the number of the oldest pin, and move to the next
+//! older pin when the newest is dropped. Thus each revision is counted once, as long as any answer
+//! may hold it. A change costs `O(log pins)`, and nothing without pins.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,13 +36,13 @@ struct State {
 
 /// A pin in the registry.
 struct Holder {
-    /// Bytes of the revisions of which this is the newest pin, by the sequence number of the oldest
-    /// pin.
+    /// Bytes of the revisions counted at this pin, by the sequence number of the oldest pin that
+    /// may hold them.
     bytes: BTreeMap<u64, usize>,
     end: Arc<End>,
 }
 
-/// State of a pin's answer: whether it must be abandoned, and the function to call then.
+/// State of a pin's answer: whether the answer must be abandoned, and the function to call then.
 #[derive(Default)]
 struct End {
     is_reached: AtomicBool,
@@ -72,10 +73,11 @@ impl End {
     }
 }
 
-/// Registration of an answer that holds the elements of a snapshot; drop it with the answer.
+/// Registration of an answer that holds the elements of a snapshot; dropped together with the
+/// answer.
 ///
-/// When the old revisions that answers hold exceed a quarter of the memory for clients, the pins of
-/// the oldest answers end, and their senders must stop.
+/// When the old revisions that answers hold exceed a quarter of the memory for clients
+/// (`http.limits.memory`), the pins of the oldest answers end, and their senders must stop.
 ///
 /// ```
 /// use skylib::graph::{Graph, GraphView, Metadata, Node, NodeId};
@@ -106,8 +108,8 @@ impl RevisionPin {
         self.end.is_reached()
     }
 
-    /// Sets a function that is called once the answer must be abandoned. It runs while the graph is
-    /// locked, so it must only pass the notification on.
+    /// Sets a function that is called when the answer must be abandoned. The function runs under
+    /// the lock of the graph, so it must only send a notification.
     pub fn on_end(&self, notify: impl Fn() + Send + 'static) {
         self.end.set_notify(Box::new(notify));
     }
@@ -149,7 +151,8 @@ impl Pins {
         }
     }
 
-    /// Records that the revision made by the change `made` is replaced; `bytes` returns its size.
+    /// Records that the revision created by the change `made` is replaced; `bytes` returns its
+    /// size.
     #[inline]
     pub(super) fn replaced(&self, made: u64, bytes: impl FnOnce() -> usize) {
         if self.any.load(Ordering::Relaxed) {
@@ -179,7 +182,7 @@ impl State {
         self.set_bytes(self.bytes + bytes);
     }
 
-    /// Removes a pin; revisions that an older pin may also hold are counted there.
+    /// Removes a pin. The bytes of revisions that an older pin may also hold move to that pin.
     fn remove(&mut self, key: (u64, u64)) {
         let Some(ended) = self.pins.remove(&key) else {
             return;
@@ -197,7 +200,8 @@ impl State {
         self.set_bytes(self.bytes - freed);
     }
 
-    /// Sets the size of the held revisions. Ends the oldest pins beyond the share of memory.
+    /// Sets the size of the held revisions. If it exceeds the share of memory, ends the oldest
+    /// pins.
     fn set_bytes(&mut self, bytes: usize) {
         self.bytes = bytes;
         let Some(charge) = &self.charge else {
@@ -224,7 +228,7 @@ impl Default for Pins {
     }
 }
 
-/// Divisor of the memory for clients: old revisions may use one part in `SHARE`.
+/// Fraction of the memory for clients that old revisions may use: one part in `SHARE`.
 const SHARE: usize = 4;
 
 #[cfg(test)]

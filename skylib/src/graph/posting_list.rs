@@ -1,12 +1,12 @@
 //! `PostingList`: the nodes that have one indexed value, in insertion order.
 //!
-//! A sorted list in chunks of at most 512: `O(log n)` comparisons and a move within one chunk for an
-//! insertion or a removal; an append costs no search.
+//! A sorted list in chunks of at most 512 nodes. Insertion and removal search in `O(log n)` and
+//! shift one chunk; appending is `O(1)`.
 
 /// Sorted list of node numbers.
 ///
-/// The sort key, the sequence number of a node's insertion, is not stored but queried from the owner
-/// (`born`), so an entry takes four bytes.
+/// The sort key, the sequence number of a node's insertion, is not stored: the owner returns it
+/// (`born`). Therefore, an entry takes four bytes.
 #[derive(Debug, Default)]
 pub(super) struct PostingList {
     /// Chunks in order; none is empty or longer than [`CHUNK`].
@@ -27,7 +27,7 @@ impl PostingList {
     pub(super) fn insert(&mut self, index: u32, born: impl Fn(u32) -> u64) {
         self.len += 1;
         let birth = born(index);
-        // Fast path: a new node is younger than all others.
+        // Fast path: a new node was inserted after all others.
         let last = self.chunks.last().and_then(|chunk| chunk.last());
         let is_youngest = last.is_none_or(|last| born(*last) < birth);
         let at = if is_youngest {

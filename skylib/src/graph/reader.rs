@@ -13,10 +13,10 @@ use crate::value::Text;
 
 /// Reads of a snapshot of a graph.
 ///
-/// Implemented by [`GraphView`](super::GraphView), the present, and
-/// [`PastView`](super::history::PastView), the past; it can be used as `&dyn GraphReader`. The
+/// [`GraphView`](super::GraphView) implements this trait for the present and
+/// [`PastView`](super::history::PastView) for the past; it can be used as `&dyn GraphReader`. The
 /// iterators read batches of 256 elements and hold no lock between batches, so the caller may use
-/// the reader while iterating and need not hurry.
+/// the reader while iterating and may take any time.
 ///
 /// # Errors
 /// Every method and every iterator returns [`GraphError::ViewExpired`] once revisions that the
@@ -69,8 +69,8 @@ pub trait GraphReader: sealed::Sealed {
 
     /// Iterates over the edges of nodes, each with the node at its other end.
     ///
-    /// The result has the order of the given nodes, for each node the outgoing edges first, and
-    /// each group in insertion order. A loop is returned once.
+    /// The result is ordered by the given nodes; for each node, outgoing edges precede incoming
+    /// edges, both in insertion order. A loop is returned once.
     fn neighbors<'a>(&'a self, from: &'a [NodeRef], direction: Direction) -> Neighbors<'a>;
 
     /// Iterates over the nodes of [`GraphReader::neighbors`] that match a filter, one for each
@@ -91,11 +91,11 @@ pub trait GraphReader: sealed::Sealed {
         filter: &'a Filter<ElementKey>,
     ) -> Edges<'a>;
 
-    /// Iterates over the result of [`GraphReader::neighbors`] as numbers, from nodes given by their
-    /// numbers.
+    /// Iterates over the numbers of the edges and nodes that [`GraphReader::neighbors`] returns;
+    /// `from` contains numbers of nodes.
     ///
-    /// Reads the structure of the graph only, neither nodes nor edges: for paths, and for several
-    /// hops of which only the last one is read ([`GraphReader::nodes_at`]).
+    /// Only the structure of the graph is read, neither nodes nor edges: this is for paths, and for
+    /// walks over several hops of which only the last is needed ([`GraphReader::nodes_at`]).
     fn hops<'a>(&'a self, from: &'a [u32], direction: Direction) -> Hops<'a>;
 
     /// Iterates over the nodes with these numbers, in this order; unknown numbers are skipped.
@@ -107,12 +107,13 @@ pub trait GraphReader: sealed::Sealed {
     /// Iterates over the parent and the child of each edge, in this order.
     fn ends_of<'a>(&'a self, edges: &'a [EdgeRef]) -> SnapshotIter<'a, EdgeEnds>;
 
-    /// Returns the map from revisions to elements; the identity except in an interval of the past.
+    /// Returns the map from revisions to elements: the identity map, except in a time slice of the
+    /// past.
     fn identities(&self) -> Identities {
         Identities::default()
     }
 
-    /// Returns the bytes that the reader itself holds, approximately.
+    /// Returns the memory of the reader itself, in bytes, approximately.
     fn bytes(&self) -> usize {
         0
     }
@@ -132,9 +133,9 @@ pub(super) mod sealed {
     pub trait Sealed {}
 }
 
-/// A node or an edge in a snapshot.
+/// Node or edge in a snapshot.
 ///
-/// Its number is valid in that snapshot only. Compare numbers instead of ids, or use them as
+/// Its number is valid only in this snapshot. Numbers can be compared instead of ids, and used as
 /// positions in a bitmap.
 #[derive(Clone, Debug)]
 pub struct ElementRef<E> {
@@ -142,9 +143,9 @@ pub struct ElementRef<E> {
     element: Arc<E>,
 }
 
-/// A node in a snapshot.
+/// Node in a snapshot.
 pub type NodeRef = ElementRef<Node>;
-/// An edge in a snapshot.
+/// Edge in a snapshot.
 pub type EdgeRef = ElementRef<Edge>;
 
 impl<E> ElementRef<E> {
@@ -155,8 +156,8 @@ impl<E> ElementRef<E> {
         }
     }
 
-    /// Returns the number of the element in its snapshot; less than a small multiple of the number
-    /// of elements.
+    /// Returns the number of the element in its snapshot. The largest number is at most a small
+    /// multiple of the number of elements.
     #[must_use]
     pub const fn index(&self) -> u32 {
         self.index
@@ -177,7 +178,7 @@ impl<E> Deref for ElementRef<E> {
     }
 }
 
-/// An edge of a node and the node at its other end.
+/// Edge of a node, and the node at the other end of the edge.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Neighbor {
@@ -195,7 +196,7 @@ impl Neighbor {
     }
 }
 
-/// A [`Neighbor`] as numbers.
+/// [`Neighbor`] as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hop {
@@ -213,7 +214,7 @@ impl Hop {
     }
 }
 
-/// The two ends of an edge: one node each, or several revisions of it in an interval of the past.
+/// Ends of an edge: one node each, or several revisions of the node in a time slice of the past.
 #[derive(Clone, Debug)]
 pub struct EdgeEnds {
     parents: End,
@@ -263,11 +264,11 @@ impl End {
     }
 }
 
-/// An index that finds the nodes that match a filter; see [`GraphReader::index_for`].
+/// Index that finds the nodes that match a filter; see [`GraphReader::index_for`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IndexUse {
-    /// The indexed metadata key.
+    /// Indexed metadata key.
     pub key: Text,
     /// Number of nodes that the index finds, approximately.
     pub estimate: usize,

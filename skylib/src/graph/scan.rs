@@ -54,7 +54,7 @@ impl<'f> NodeScan<'f> {
 /// Scan of all elements of one kind.
 pub(super) struct FullScan<'f, K> {
     filter: &'f Filter<ElementKey>,
-    /// The last element seen, whose slot is not freed while the view is open.
+    /// Last element visited; its slot is not freed while the view is open.
     last: Option<K>,
 }
 
@@ -73,8 +73,8 @@ impl<'f, K: ElementIndex> FullScan<'f, K> {
         sink: &mut impl Sink<K::Element>,
     ) -> Result<bool, GraphError> {
         view.with_storage(|storage| {
-            // Two passes: each test waits for memory, and the less work there is between two tests,
-            // the more their waits overlap.
+            // Two passes: each test waits for memory, and the waits overlap more if there is less
+            // work between two tests.
             let mut seen = Vec::with_capacity(BATCH_SIZE);
             let more = self.gather(storage, view.sequence, &mut seen);
             if !self.filter.is_everything() {
@@ -116,12 +116,12 @@ impl<'f, K: ElementIndex> FullScan<'f, K> {
 pub(super) struct IndexScan<'f> {
     probe: IndexProbe,
     filter: &'f Filter<ElementKey>,
-    /// Sequence number of the insertion of the last node seen.
+    /// Sequence number of the insertion of the last visited node.
     birth: u64,
-    /// Changes up to this sequence number have been merged.
+    /// Sequence number up to which changes have been merged.
     merged: u64,
-    /// Matching nodes among the changed ones, in insertion order; all are younger than `birth` when
-    /// they are added.
+    /// Changed nodes that match the filter, in insertion order; when added, each was inserted after
+    /// `birth`.
     changed: BTreeSet<(u64, NodeIndex)>,
 }
 
@@ -163,7 +163,7 @@ impl<'f> IndexScan<'f> {
                 let Some(found) = Seen::at(storage, index, sequence) else {
                     continue;
                 };
-                // The index has tested the newest revision already.
+                // The index has already tested the newest revision.
                 let is_tested = self.probe.is_exact() && storage.is_newest_at(index, sequence);
                 if is_tested || found.passes(self.filter) {
                     seen.push(found);
@@ -175,7 +175,7 @@ impl<'f> IndexScan<'f> {
     }
 }
 
-/// An element that a view sees.
+/// Element that a view sees.
 pub(super) struct Seen<'s, E> {
     index: usize,
     element: &'s Arc<E>,
@@ -267,8 +267,9 @@ pub(super) trait Sink<E> {
 
 impl<E> Sink<E> for Vec<ElementRef<E>> {
     fn add(&mut self, seen: &[Seen<'_, E>]) {
-        // A clone writes to the element's reference count, and a write stalls what follows until
-        // its memory is there: read all counts first, so that these waits overlap.
+        // Cloning an `Arc` writes to its reference count, and a write to memory that is not in the
+        // cache stalls the following instructions. Reading all counts first lets these waits
+        // overlap.
         let clones: usize = seen.iter().map(|it| Arc::strong_count(it.element)).sum();
         black_box(clones);
         self.extend(seen.iter().map(|it| ElementRef::new(it.index, it.element)));

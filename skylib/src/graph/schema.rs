@@ -91,8 +91,7 @@ impl Faults {
         if self.messages.is_empty() {
             return Ok(());
         }
-        // Each document is the conjunction of the rules for all elements and the rules for its
-        // kind.
+        // A document must satisfy both the rules for all elements and the rules for its kind.
         self.add(ROOT, ALL_OF);
         self.messages.sort_unstable();
         Err(SchemaError {
@@ -134,8 +133,8 @@ impl Faults {
         }
     }
 
-    /// Checks for a name and for the keys that identify the node: a type; in addition a path for a
-    /// namespace and a UUID for an Open vSwitch port; either of these for a node without a type.
+    /// Checks for a name and for the keys that identify the node: `Type`; in addition a path for a
+    /// namespace, or a UUID for an Open vSwitch port. A node without a type needs a path or a UUID.
     fn node_metadata(&mut self, metadata: &Map) {
         let before = self.messages.len();
         self.require_text(METADATA, metadata, "Name");

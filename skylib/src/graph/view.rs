@@ -1,4 +1,4 @@
-//! `GraphView`: the graph as it was at one moment, for queries of any duration.
+//! `GraphView`: a snapshot of the graph, for queries of any duration.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use super::{Direction, EdgeId, ElementKey, GraphAccess, GraphError, NodeId};
 use crate::filter::Filter;
 use crate::memory::MemoryBudget;
 
-/// A snapshot of a graph at one sequence number, which later changes do not affect (MVCC).
+/// Snapshot of a graph at one sequence number; later changes do not affect it (MVCC).
 ///
 /// Reading takes the graph's lock for one batch of 256 elements and releases it between batches, so
-/// a long query does not block writers. The graph stores the revisions that open views need: drop a
-/// view soon. A view that would make the graph store too much expires; then all its methods return
-/// [`GraphError::ViewExpired`].
+/// a long query does not block writers. The graph stores the revisions that open views need, so a
+/// view should be dropped soon. A view that requires too many stored revisions expires; then all
+/// its methods return [`GraphError::ViewExpired`].
 ///
 /// ```
 /// use skylib::filter::{Filter, Predicate};
@@ -50,7 +50,7 @@ pub struct GraphView<'a> {
 }
 
 impl<'a> GraphView<'a> {
-    /// Opens a snapshot of the graph as it is now.
+    /// Opens a snapshot of the current graph.
     #[must_use]
     pub fn open(access: &'a dyn GraphAccess) -> Self {
         let mut view = Self {
@@ -132,8 +132,8 @@ impl GraphReader for GraphView<'_> {
         if filter.is_everything() {
             return Ok(self.node_count);
         }
-        // The index describes the newest revisions: its count is that of the view if nothing has
-        // changed.
+        // The index describes the newest revisions, so its count is valid for the view only if
+        // nothing has changed since it was opened.
         let known = self.with_storage(|storage| {
             let probe = index_probe::probe(filter, storage)?;
             (storage.sequence() == self.sequence)
@@ -204,7 +204,7 @@ impl GraphReader for GraphView<'_> {
         let mut cursor = AdjacencyCursor::new(from.iter().copied(), direction);
         SnapshotIter::new(move |batch| {
             let more = self.with_storage(|storage| cursor.advance(storage, self.sequence))?;
-            // Numbers need no lock.
+            // Reading numbers needs no lock.
             let hops = cursor.take(usize::MAX).iter();
             batch.extend(hops.map(|&(from, edge, node)| {
                 Hop::new(from, edge.index() as u32, node.index() as u32)
@@ -279,8 +279,8 @@ impl GraphView<'_> {
         })
     }
 
-    /// Iterates over the results of `read` for each edge of the given nodes: its arguments are the
-    /// position of the node, the edge, and the node at the other end.
+    /// Iterates over the results of `read` for each edge of the given nodes. The arguments of
+    /// `read` are the position of the node in the list, the edge, and the node at the other end.
     fn walk<'a, R>(
         &'a self,
         from: &'a [NodeRef],

@@ -20,7 +20,7 @@ use crate::value::Text;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WriteLimits {
-    /// Origin whose elements are neither limited nor counted as bytes.
+    /// Origin whose elements are not limited and not counted in `max_bytes`.
     pub exempt_origin: Text,
     /// Maximum size of the elements of all other origins together, in bytes, approximately.
     pub max_bytes: usize,
@@ -72,7 +72,7 @@ impl WriteLimits {
     }
 }
 
-/// Limits of a graph and the size of the elements they apply to.
+/// Limits of a graph, and the size of the elements to which they apply.
 #[derive(Default)]
 pub(super) struct Written {
     limits: Option<WriteLimits>,
@@ -85,13 +85,13 @@ impl Written {
         self.bytes
     }
 
-    /// Sets the limits. The caller must count the elements in the graph again.
+    /// Sets the limits. The caller must then count the elements of the graph again.
     pub(super) fn limit(&mut self, limits: WriteLimits) {
         self.limits = Some(limits);
         self.bytes = 0;
     }
 
-    /// Counts an element that is in the graph already, even beyond the limits.
+    /// Counts an element that already exists in the graph, even beyond the limits.
     pub(super) fn count<E: Element>(&mut self, element: &E) {
         if self.limits_of(element).is_some() {
             self.bytes = self.bytes.saturating_add(size(element));
@@ -141,7 +141,8 @@ impl Written {
         }
     }
 
-    /// Returns the bytes after an element of `old` bytes has been replaced by one of `new` bytes.
+    /// Returns the total size after an element of `old` bytes is replaced by an element of `new`
+    /// bytes.
     fn bytes_with(
         &self,
         limits: &WriteLimits,

@@ -19,7 +19,7 @@ pub enum Step {
     E(Option<Text>),
     /// `At(instant[, duration])`, also written `Context`: the graph at another time.
     At(Vec<Param>),
-    /// `Changes()`: what changed in a time slice. Its parameters are ignored.
+    /// `Changes()`: the changes in a time slice. Its parameters are ignored.
     Changes(Vec<Param>),
     /// `Has(key[, value, …])`: elements that satisfy all conditions.
     Has(Vec<Param>),
@@ -85,7 +85,7 @@ pub enum Step {
     Sockets(Vec<Param>),
     /// `NextHop(address)`: next hop of each node for a destination address.
     NextHop(Text),
-    /// `PathTo(address)`, `PathTo(id)`, `PathTo(Metadata(…))`: the way of a packet to an address or a
+    /// `PathTo(address)`, `PathTo(id)`, `PathTo(Metadata(…))`: path of a packet to an address or a
     /// node.
     PathTo(Param),
     /// `Workflow(name, argument, …)`: runs a stored workflow.
@@ -116,7 +116,7 @@ pub enum Walk {
     BothV,
 }
 
-/// Step that collects the nodes within a number of edges.
+/// Step that collects the nodes up to a number of edges away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hierarchy {
@@ -140,7 +140,7 @@ pub enum FlowNodes {
     CaptureNode,
 }
 
-/// A parameter of a step or a predicate.
+/// Parameter of a step or a predicate.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Param {

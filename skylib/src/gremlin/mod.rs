@@ -190,8 +190,9 @@ impl Query {
             .any(|step| matches!(step, Step::RawPackets(_) | Step::Bpf(_)))
     }
 
-    /// Returns the earliest time in the past that the query reads; `None` if it reads the present
-    /// only. Arguments: as in [`Context`].
+    /// Returns the earliest time in the past that the query reads; `None` if it reads only the
+    /// present. The arguments have the same meaning as the fields `now` and `time_zone` of
+    /// [`Context`].
     #[must_use]
     pub fn earliest_time(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let times = self
@@ -298,7 +299,7 @@ pub struct Context<'a> {
     pub packet_filters: Option<&'a dyn PacketFilterCompiler>,
     /// Time that `NOW` and durations refer to.
     pub now: Timestamp,
-    /// Time zone of dates and times of day without one; `None` for UTC.
+    /// Time zone of dates and times of day that name none; `None` for UTC.
     pub time_zone: Option<&'a TimeZone>,
     /// Limits of one run.
     pub limits: Limits,
@@ -369,7 +370,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Sets the time zone of dates and times of day without one, as in `At('14:05')`.
+    /// Sets the time zone of dates and times of day that name none, as in `At('14:05')`.
     #[must_use]
     pub const fn with_time_zone(self, zone: &'a TimeZone) -> Self {
         Self {
@@ -402,7 +403,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns the time zone of dates and times of day without one.
+    /// Returns the time zone of dates and times of day that name none.
     fn time_zone(&self) -> &'a TimeZone {
         static UTC: TimeZone = TimeZone::UTC;
         self.time_zone.unwrap_or(&UTC)

@@ -37,7 +37,7 @@ impl<'f> Lookup<'f> {
         !in_the_past || matches!(self, Self::Id(_))
     }
 
-    /// Returns the access as explanations show it.
+    /// Returns the access for the explanation of a query.
     pub(super) const fn access(self) -> Access {
         match self {
             Self::Id(_) => Access::Id,

@@ -20,7 +20,7 @@ pub(super) enum ResultKind {
     Flows,
     Metrics,
     Groups,
-    /// Objects with columns: totals of flows, or ways of packets.
+    /// Objects with named columns: totals of flows or paths of packets.
     Rows,
     RawPackets,
     Sockets,

@@ -1,8 +1,8 @@
 //! Warnings about a query: keys that no element has.
 //!
-//! A misspelled key is no error, because the graph has no fixed schema; it only finds nothing. The
-//! check reads the present graph until it finds the first element with the key, so only a key that
-//! no element has costs a scan of all elements.
+//! A misspelled key is not an error, because the graph has no fixed schema; the query only finds
+//! nothing. The check reads the current graph until it finds an element with the key, so only a key
+//! that no element has costs a scan of all elements.
 
 use std::ops::ControlFlow;
 
@@ -33,8 +33,8 @@ enum Kind {
 const MAX_KEYS: usize = 32;
 
 impl Query {
-    /// Returns a warning for each key in the query that no element of the present graph has, with the
-    /// nearest name. A query of the past has no warnings. Ends early once `interrupt` returns
+    /// Returns a warning for each key in the query that no element of the current graph has, with
+    /// the nearest name. A query of the past has no warnings. Ends early when `interrupt` returns
     /// `true`.
     ///
     /// ```

@@ -76,8 +76,8 @@ pub struct CapturePointStats {
     pub dropped: u64,
 }
 
-/// List of the capture points of one source, in the order in which they were found. Clones share the
-/// list, so that the readers of several files use the same indices.
+/// List of the capture points of one source, in the order in which they were found. Clones share
+/// the list, so that the readers of several files use the same indices.
 ///
 /// ```
 /// use skylib::packet::{CapturePointName, CapturePoints};

@@ -173,7 +173,7 @@ impl FromStr for LinkType {
     }
 }
 
-/// Number above all link types that have a name.
+/// Upper bound, exclusive, of the link types that have a name.
 const NAMED_LINK_TYPES: u16 = 300;
 
 /// Position of a packet in its batch, and its capture metadata.
@@ -216,7 +216,8 @@ pub struct PacketBatch<'a> {
 }
 
 impl<'a> PacketBatch<'a> {
-    /// Iterates over the packets; a header that points outside the buffer results in an empty packet.
+    /// Iterates over the packets; a header that points outside the buffer results in an empty
+    /// packet.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = PacketRef<'a>> + use<'a> {
         let (buffer, link_type) = (self.buffer, self.link_type);
         self.headers

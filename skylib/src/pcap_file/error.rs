@@ -46,15 +46,15 @@ pub enum PcapFileError {
     /// The version of a classic pcap file is not supported.
     #[error("byte 4: version {major}.{minor} of the pcap format is not supported; expected 2.4")]
     Version {
-        /// Major version.
+        /// Major version stated in the file.
         major: u16,
-        /// Minor version.
+        /// Minor version stated in the file.
         minor: u16,
     },
     /// The file ends inside its header.
     #[error("byte {available}: the file ends within its header")]
     ShortHeader {
-        /// Number of bytes available.
+        /// Length of the file, in bytes.
         available: u64,
     },
     /// The version of a section of a pcapng file is not supported.
@@ -64,9 +64,9 @@ pub enum PcapFileError {
     SectionVersion {
         /// Offset of the section.
         offset: u64,
-        /// Major version.
+        /// Major version stated in the section.
         major: u16,
-        /// Minor version.
+        /// Minor version stated in the section.
         minor: u16,
     },
     /// A block of a pcapng file is damaged.
@@ -74,7 +74,7 @@ pub enum PcapFileError {
     BadBlock {
         /// Offset of the block.
         offset: u64,
-        /// Type of the block.
+        /// Type of the block, as a number.
         kind: u32,
         /// Description of the damage.
         reason: &'static str,

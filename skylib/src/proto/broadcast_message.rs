@@ -65,15 +65,15 @@ pub struct BroadcastMessage {
     namespace: Cow<'static, str>,
     uuid: Id,
     content: Content,
-    /// Approximate memory, in bytes; does not change.
+    /// Approximate memory of the message, in bytes; constant.
     weight: usize,
     /// Sequence number of the graph after the change; 0 if none.
     sequence: u64,
     /// Connection that caused the message.
     author: Option<u64>,
-    /// Charge for the weight, until the last receiver has sent the message.
+    /// Charge for the memory of the message, released after the last receiver has sent it.
     _memory: Option<MemoryCharge>,
-    /// JSON, protobuf, JSON of a partial update, protobuf of a partial update.
+    /// Encoded forms: JSON, protobuf, JSON of a partial update, protobuf of a partial update.
     encodings: [OnceLock<Bytes>; 4],
 }
 
@@ -84,7 +84,7 @@ enum Content {
     Object {
         kind: Cow<'static, str>,
         json: Bytes,
-        /// The object as protobuf, if it has that form.
+        /// Protobuf form of the object, if it has one.
         protobuf: Option<Bytes>,
     },
 }
@@ -119,7 +119,7 @@ impl BroadcastMessage {
         )
     }
 
-    /// Sets the protobuf form of an object, which clients with that encoding receive instead of the
+    /// Sets the protobuf form of an object. Clients with that encoding receive it instead of the
     /// JSON.
     #[must_use]
     pub fn with_protobuf(mut self, bytes: impl Into<Bytes>) -> Self {
@@ -145,7 +145,7 @@ impl BroadcastMessage {
         }
     }
 
-    /// Counts the memory of the message for as long as it waits in a queue.
+    /// Counts the memory of the message in a budget until the last receiver has sent the message.
     #[must_use]
     pub fn with_memory(mut self, budget: &MemoryBudget) -> Self {
         let charge = budget.charge(MemoryUse::Queues);
@@ -205,7 +205,7 @@ impl BroadcastMessage {
         self.weight
     }
 
-    /// Returns the encoded message; the first call encodes it, the others share the bytes.
+    /// Returns the encoded message; the first call encodes it, and later calls share the bytes.
     pub fn encoded(&self, encoding: Encoding, policy: UpdatePolicy) -> Bytes {
         let partial = match (policy, &self.content) {
             (UpdatePolicy::Partial, Content::Graph(event)) => PartialObject::of(event),
@@ -274,7 +274,7 @@ const fn kind_of(event: &GraphEvent) -> &'static str {
     }
 }
 
-/// An update as a list of operations.
+/// Update of an element as a list of operations.
 #[derive(Clone, Copy)]
 enum PartialObject<'a> {
     Node(&'a Arc<Node>, &'a [MetadataOp]),
@@ -282,7 +282,8 @@ enum PartialObject<'a> {
 }
 
 impl<'a> PartialObject<'a> {
-    /// Returns `None` for other events, and for updates that operations cannot express.
+    /// Returns the update of an event; `None` for other events, and for updates that operations
+    /// cannot express.
     fn of(event: &'a GraphEvent) -> Option<Self> {
         match event {
             GraphEvent::NodeUpdated {

@@ -193,8 +193,8 @@ impl FilteredView {
     /// updates of other elements.
     ///
     /// Changes that the connection `own` caused are omitted, unless another connection changed the
-    /// same element as well. `nodes` and `edges` are the elements of `selection` in the order of the
-    /// result.
+    /// same element as well. `nodes` and `edges` are the elements of `selection` in the order of
+    /// the result.
     pub fn replace(
         &mut self,
         selection: Arc<Selection>,
@@ -257,9 +257,9 @@ impl FilteredView {
     /// Returns whether a message is sent unchanged: if it is not about the graph, or its element is
     /// in both views.
     ///
-    /// An element that is in both views can have been deleted and added again between the two runs
-    /// of the filter. Its deletion is sent and removes it from this view, its addition adds it
-    /// again. If the addition is not among these events, it is among those of the next call.
+    /// An element that is in both views may have been deleted and added again between the two runs
+    /// of the filter. The deletion is sent and removes the element from this view; the addition is
+    /// sent and adds it again, now or, if its event arrives later, in the next call.
     fn passes(&mut self, message: &BroadcastMessage, old: &Self) -> bool {
         match message.event() {
             None => true,

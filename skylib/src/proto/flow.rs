@@ -32,8 +32,8 @@ pub fn decode_flow_message(bytes: &[u8]) -> Result<FlowMessage, ProtoError> {
     Ok(message)
 }
 
-/// Decodes a `flow.FlowSet` like [`decode_flow_message`], and subtracts the memory of its flows from
-/// `budget`, in bytes.
+/// Decodes a `flow.FlowSet` like [`decode_flow_message`], and subtracts the memory of its flows
+/// from `budget`, in bytes.
 ///
 /// # Errors
 /// Returns [`ProtoError`] if the bytes are not such a set, or the flows exceed the budget.

@@ -18,7 +18,8 @@ pub(super) trait Item: fmt::Debug + Send + Sync + 'static {
 
 /// Items that have not been written yet.
 pub(super) trait Items: fmt::Debug + Send + Sync {
-    /// Writes items, separated by commas, until the buffer is full; returns whether any may be left.
+    /// Writes items, separated by commas, until the buffer is full; returns whether any may be
+    /// left.
     fn fill(&mut self, json: &mut JsonWriter) -> bool;
 
     /// Returns the length of the JSON that has not been written yet, in bytes. `json` is a buffer

@@ -22,8 +22,8 @@ use crate::value::{JsonWriter, Text, Value};
 /// The JSON of a graph or an answer, also inside a message, as an iterator of chunks of
 /// approximately 64 KiB.
 ///
-/// The stream holds only shared handles of the elements. So the first chunk of a graph of any size
-/// is available immediately, and a slow reader occupies no memory for JSON.
+/// The stream holds only shared handles of the elements. The first chunk of a graph of any size is
+/// therefore available immediately, and a slow reader occupies no memory for JSON.
 ///
 /// ```
 /// use skylib::proto::{Encoding, JsonStream};
@@ -133,7 +133,7 @@ impl JsonStream {
         Self::new(vec![Segment::Text(text)])
     }
 
-    /// Adds strings before and after the content of the stream.
+    /// Adds a string before the content of the stream, and one after it.
     #[must_use]
     pub fn between(self, before: &str, after: &str) -> Self {
         self.around(before.as_bytes().to_vec(), after)

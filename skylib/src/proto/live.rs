@@ -14,7 +14,7 @@ use crate::gremlin::live::Update;
 /// The UUID of each message is the name of the query, which the client chooses.
 pub const LIVE: &str = "Live";
 
-/// A request of a client about a live query.
+/// Request of a client about a live query.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -30,7 +30,7 @@ pub const LIVE: &str = "Live";
 pub enum LiveRequest {
     /// Starts a live query.
     Query {
-        /// Name that the client chose.
+        /// Name of the query, chosen by the client.
         name: String,
         /// Gremlin query.
         text: String,
@@ -39,7 +39,7 @@ pub enum LiveRequest {
     },
     /// Ends a live query.
     Cancel {
-        /// Name that the client chose.
+        /// Name of the query, chosen by the client.
         name: String,
     },
 }

@@ -1,4 +1,5 @@
-//! Tasks on demand: what an analyzer asks an agent to start and stop on a node.
+//! Tasks on demand: captures and packet injections that an analyzer starts and stops on the nodes
+//! of an agent.
 
 use serde_json::value::RawValue;
 

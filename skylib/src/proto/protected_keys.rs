@@ -83,13 +83,13 @@ impl GraphMessage {
     }
 }
 
-/// Returns the first key whose value differs.
+/// Returns the first key whose value differs between the two versions of the metadata.
 fn differing(held: &Metadata, new: &Metadata, keys: &[&'static str]) -> Option<&'static str> {
     let mut keys = keys.iter().copied();
     keys.find(|key| held.get(key) != new.get(key))
 }
 
-/// Returns the first key that an operation changes, or changes a part of.
+/// Returns the first key whose value, or a part of it, an operation changes.
 fn touched(ops: &[MetadataOp], keys: &[&'static str]) -> Option<&'static str> {
     let mut keys = keys.iter().copied();
     keys.find(|key| ops.iter().any(|op| op.key().split('.').next() == Some(key)))

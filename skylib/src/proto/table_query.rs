@@ -20,7 +20,7 @@ const SEARCH_QUERY: &str = "SearchQuery";
 /// Status of a successful answer.
 const OK: i32 = 200;
 
-/// Returns the message that asks an agent for flows.
+/// Returns the message that requests flows from an agent.
 ///
 /// The answer may contain more flows than the query selects if [`is_exact`] returns `false`, so
 /// the receiver applies the query again.
@@ -42,7 +42,7 @@ pub fn is_exact(query: &FlowQuery) -> bool {
     WireFilter::of(&query.filter).is_some()
 }
 
-/// Decodes the object of a `TableQuery`; returns `None` if it asks for nothing, which is answered
+/// Decodes the object of a `TableQuery`; returns `None` if it requests nothing, which is answered
 /// with an empty result.
 ///
 /// # Errors
@@ -104,7 +104,7 @@ fn decoded<T: prost::Message + Default + for<'a> Deserialize<'a>>(
     }
 }
 
-/// `flow.TableQuery`
+/// Skydive's message `flow.TableQuery`.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default)]
 struct TableQuery {
@@ -116,7 +116,7 @@ struct TableQuery {
     query: Option<SearchQuery>,
 }
 
-/// `flow.TableReply`
+/// Skydive's message `flow.TableReply`.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default)]
 struct TableResult {
@@ -128,7 +128,7 @@ struct TableResult {
     sets: Vec<Vec<u8>>,
 }
 
-/// `filters.SearchQuery`
+/// Skydive's message `filters.SearchQuery`.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct SearchQuery {
@@ -150,7 +150,7 @@ struct SearchQuery {
     sort_order: i32,
 }
 
-/// `filters.Range`
+/// Skydive's message `filters.Range`.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Range {

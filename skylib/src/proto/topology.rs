@@ -37,7 +37,7 @@ impl SyncRequest {
     }
 }
 
-/// A change that a publisher makes to its part of the graph.
+/// Change that a publisher makes to its part of the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GraphMessage {
     /// Replaces everything that the publisher has sent before.
@@ -65,7 +65,7 @@ pub enum GraphMessage {
     EdgeDeleted(Edge),
 }
 
-/// A new revision of an element, as a list of operations on its metadata.
+/// New revision of an element, as a list of operations on its metadata.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PartialUpdate<I> {
@@ -130,7 +130,7 @@ impl GraphMessage {
         }
     }
 
-    /// Overwrites the origin of every element.
+    /// Sets the origin of every element in the message.
     pub fn set_origin(&mut self, origin: &Text) {
         match self {
             Self::Sync { nodes, edges } => {

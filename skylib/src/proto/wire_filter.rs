@@ -6,7 +6,7 @@ use super::ProtoError;
 use crate::filter::{Filter, OneOf, Pattern, Predicate};
 use crate::value::Text;
 
-/// `filters.Filter`: exactly one member is set.
+/// Skydive's message `filters.Filter`: exactly one member is set.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct WireFilter {
@@ -45,7 +45,7 @@ pub(super) struct WireFilter {
     ipv4_range_filter: Option<TextTest>,
 }
 
-/// `filters.BoolFilter`
+/// Skydive's message `filters.BoolFilter`.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct BoolFilter {
@@ -95,7 +95,7 @@ struct KeyTest {
 }
 
 impl WireFilter {
-    /// Returns the wire form of a filter; `None` if it has none.
+    /// Returns the wire form of a filter; `None` if the filter has no wire form.
     pub(super) fn of(filter: &Filter) -> Option<Self> {
         match filter {
             Filter::All(list) => Self::list(AND, list),
@@ -131,7 +131,7 @@ impl WireFilter {
         }
     }
 
-    /// Returns the conjunction of two filters, of which each may match everything.
+    /// Returns the conjunction of two filters; `None` matches everything.
     pub(super) fn all(first: Option<Self>, second: Option<Self>) -> Option<Self> {
         match (first, second) {
             (Some(first), Some(second)) => Some(Self::bool(AND, vec![first, second])),
@@ -192,7 +192,7 @@ impl WireFilter {
             Predicate::Ipv4Range(network) => {
                 wire.ipv4_range_filter = Some(text_test(key, network.to_string()));
             }
-            // The wire has no such filters.
+            // The wire format has no such filters.
             Predicate::Ipv6Range(_) | Predicate::Address(_) => return None,
         }
         Some(wire)

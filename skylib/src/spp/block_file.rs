@@ -87,7 +87,7 @@ impl BlockFile {
     /// Truncates the file to its last complete block and completes it, after a failed write.
     ///
     /// # Errors
-    /// Returns an error if this fails too.
+    /// Returns an error if the file cannot be truncated or completed.
     pub(super) fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.whole)?;
         let mut file = &*self.file;

@@ -74,7 +74,7 @@ pub enum SppError {
     #[error("cannot start a thread")]
     Thread(io::Error),
     /// The thread of a writer ended although no stop was requested.
-    #[error("a writer thread ended unexpectedly")]
+    #[error("a writer thread of the recording ended unexpectedly; the log gives the reason")]
     WriterEnded,
     /// Another request is starting the capture and has not opened its files and sockets yet.
     #[error("the recording is still starting; try again later")]

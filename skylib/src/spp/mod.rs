@@ -1,5 +1,5 @@
-//! Recording of interfaces to rotated, compressed capture files, compatible with the capture process
-//! of SPP (Soft Patch Panel) and its REST API.
+//! Recording of interfaces to rotated, compressed capture files, compatible with the capture
+//! process of SPP (Soft Patch Panel) and its REST API.
 //!
 //! [`SppCtl`] corresponds to SPP's `spp-ctl`: a table of processes by id. A process is an instance
 //! of this library ([`PcapProcess`]) or a connected SPP process ([`SecondaryServer`]). A running

@@ -14,7 +14,7 @@ use super::writer_stats::PcapStats;
 use super::{FlowTap, PcapSpec, Ports, SppError};
 use crate::time::Clock;
 
-/// Capture instance: a process in SPP, and a set of threads here.
+/// Capture instance: corresponds to a process of SPP, and consists of threads of this process.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -35,8 +35,8 @@ pub struct PcapProcess {
     interface: Option<String>,
     clock: Arc<dyn Clock>,
     tap: Option<Arc<dyn FlowTap>>,
-    /// Start of the last recording, in Unix seconds; `i64::MIN` before the first. The lock is held
-    /// while a recording starts.
+    /// Start of the last recording, in Unix seconds; `i64::MIN` before the first recording. The
+    /// lock is held while a recording starts.
     began: Mutex<i64>,
     /// Whether the instance has exited. Never reset.
     is_over: AtomicBool,
@@ -132,8 +132,8 @@ impl PcapProcess {
     /// are in files with their final names.
     ///
     /// # Errors
-    /// Returns [`SppError::StillWriting`] if that takes longer than `timeout`; writing then continues
-    /// in the background.
+    /// Returns [`SppError::StillWriting`] if that takes longer than `timeout`; writing then
+    /// continues in the background.
     pub fn stop(&self, timeout: Duration) -> Result<(), SppError> {
         let Some(run) = self.run.lock().clone() else {
             return Ok(());
@@ -146,8 +146,8 @@ impl PcapProcess {
         }
     }
 
-    /// Stops the recording permanently: the instance cannot be started again, and a start in progress
-    /// fails.
+    /// Stops the recording permanently: the instance cannot be started again, and a start in
+    /// progress fails.
     ///
     /// # Errors
     /// Returns the errors of [`PcapProcess::stop`], and [`SppError::StillStarting`] if a start in
@@ -307,7 +307,7 @@ pub struct RunStats {
     pub error: Option<String>,
 }
 
-/// A port in a status.
+/// Port of a receiver in a status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RxPort {

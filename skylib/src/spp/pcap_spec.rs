@@ -37,7 +37,8 @@ pub struct PcapSpec {
     pub compressed: bool,
     /// Whether frames sent by this host are captured too.
     pub outgoing: bool,
-    /// Whether timestamps have nanosecond resolution, in a format that very old tools do not support.
+    /// Whether timestamps have nanosecond resolution, in a format that very old tools do not
+    /// support.
     pub nanoseconds: bool,
     /// Whether each file is synced to disk before it is renamed to its final name.
     pub synced: bool,

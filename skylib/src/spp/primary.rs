@@ -70,7 +70,7 @@ impl PrimaryStatus {
         }
     }
 
-    /// Returns the counters minus those of an earlier status of the same ports.
+    /// Subtracts the counters of an earlier status of the same ports.
     pub(super) fn since(mut self, cleared: &Self) -> Self {
         let ports = self.phy_ports.into_iter().zip(&cleared.phy_ports);
         self.phy_ports = ports.map(|(port, cleared)| port.since(cleared)).collect();

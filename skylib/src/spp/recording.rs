@@ -184,7 +184,7 @@ impl Supervisor {
                 *self.error.lock() = Some("a writer thread panicked".to_owned());
             }
         }
-        // Errors that writers reported while ending.
+        // Errors that writers reported after the supervisor had stopped them.
         while let Ok(event) = self.received_events.try_recv() {
             self.note(event);
         }

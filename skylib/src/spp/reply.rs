@@ -45,7 +45,7 @@ struct ErrorDetails {
     message: String,
 }
 
-/// Cores in a status.
+/// Logical CPUs in the status of a process.
 #[derive(Debug, Deserialize)]
 pub(super) struct Cores {
     #[serde(rename = "master-lcore")]

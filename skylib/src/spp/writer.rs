@@ -27,7 +27,7 @@ pub(super) struct Writer {
     events: Sender<Event>,
     /// Channel for new sources after the interface was removed and recreated.
     sources: Receiver<AfPacket>,
-    /// Sum of the counters of earlier sources.
+    /// Counters of the packet sources that were closed before the current one.
     before: CaptureStats,
     state: WriterState,
     /// Result of the latest read if it returned no packets; handled by the next call, because
@@ -62,7 +62,7 @@ enum WriterState {
     Draining,
     /// Reading the packets left in the ring of a removed interface.
     DrainingRemoved,
-    /// Ended.
+    /// The writer has ended.
     Over,
 }
 
@@ -98,7 +98,7 @@ impl Writer {
         }
     }
 
-    /// Records until the end.
+    /// Records packets until a stop is requested or a failure occurs.
     pub(super) fn run(mut self) {
         while matches!(
             self.next_batch(IDLE),

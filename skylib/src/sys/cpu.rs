@@ -70,8 +70,8 @@ pub(crate) fn parse_cpuinfo(text: &str) -> Vec<Cpu> {
     cpus
 }
 
-/// Expands a list in the kernel's notation, such as `0-2,5`, to at most 65536 numbers. The list ends
-/// before the first part that is not a number or range.
+/// Expands a list in the kernel's notation, such as `0-2,5`, to at most 65536 numbers. The list
+/// ends before the first part that is not a number or range.
 #[must_use]
 pub(crate) fn parse_list(text: &str) -> Vec<u32> {
     let mut numbers = Vec::new();

@@ -57,8 +57,8 @@ impl Ethtool {
     /// Returns the driver name and bus address of an interface.
     ///
     /// # Errors
-    /// Returns `EOPNOTSUPP` for interfaces without a driver (`lo`), and `ENODEV` if the interface does
-    /// not exist.
+    /// Returns `EOPNOTSUPP` for interfaces without a driver (`lo`), and `ENODEV` if the interface
+    /// does not exist.
     pub(crate) fn driver(&self, interface: &str) -> io::Result<Driver> {
         // struct ethtool_drvinfo: cmd, five strings of 32 bytes, 12 reserved bytes, five counters.
         let mut words = [0_u32; 49];
@@ -74,8 +74,8 @@ impl Ethtool {
     /// Returns the speed of an interface in Mbit/s; `None` if the driver reports "unknown".
     ///
     /// # Errors
-    /// Returns `EOPNOTSUPP` if the driver does not report a speed, and `ENODEV` if the interface does
-    /// not exist.
+    /// Returns `EOPNOTSUPP` if the driver does not report a speed, and `ENODEV` if the interface
+    /// does not exist.
     pub(crate) fn speed(&self, interface: &str) -> io::Result<Option<u32>> {
         // struct ethtool_cmd: `speed` at byte 12, its upper half `speed_hi` at byte 28.
         let mut words = [0_u32; 11];

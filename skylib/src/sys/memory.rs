@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::cpu::parse_list;
 
-/// A group of CPUs with memory of their own.
+/// NUMA node: a group of CPUs with local memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NumaNode {
@@ -13,7 +13,7 @@ pub struct NumaNode {
     pub number: u32,
     /// Logical CPUs of the node.
     pub cpus: Vec<u32>,
-    /// Size of its memory, in bytes.
+    /// Size of the node's memory, in bytes.
     pub memory_bytes: u64,
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn total_bytes(root: &Path) -> u64 {
     text.lines().find_map(total_of).unwrap_or(0)
 }
 
-/// Returns the NUMA nodes in the order of their numbers; none if the kernel does not know them.
+/// Returns the NUMA nodes in the order of their numbers; empty if the kernel does not list them.
 pub(crate) fn numa_nodes(root: &Path) -> Vec<NumaNode> {
     let folder = root.join("sys/devices/system/node");
     let entries = folder.read_dir().into_iter().flatten().flatten();

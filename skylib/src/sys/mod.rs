@@ -1,5 +1,5 @@
-//! Safe wrappers of system calls. All system calls that need `unsafe` are in this module, except the
-//! mapped ring of `capture::afpacket`.
+//! Safe wrappers of system calls. All system calls that need `unsafe` are in this module, except
+//! the mapped ring of `capture::afpacket`.
 #![cfg_attr(
     not(all(feature = "engine", feature = "spp")),
     allow(dead_code, reason = "each feature uses a part of this module")

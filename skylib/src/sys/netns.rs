@@ -35,12 +35,13 @@ pub(crate) struct Netns {
 impl Netns {
     /// Opens a namespace file such as `/var/run/netns/blue` or `/proc/4123/ns/net`.
     ///
-    /// A file of another kind is inspected but never opened, because paths are external input: opening
-    /// a pipe would block until its other end is opened, and opening a device may have side effects.
+    /// A file of another kind is inspected but never opened, because paths are external input:
+    /// opening a pipe would block until its other end is opened, and opening a device may have side
+    /// effects.
     ///
     /// # Errors
-    /// Returns `InvalidInput` if the file is not a namespace (such as a file that `ip netns add` has
-    /// created but not mounted yet), and otherwise the error of the system call.
+    /// Returns `InvalidInput` if the file is not a namespace (such as a file that `ip netns add`
+    /// has created but not mounted yet), and otherwise the error of the system call.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let handle = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         if fstatfs(&handle)?.f_type != NSFS_MAGIC {
@@ -101,11 +102,11 @@ impl Netns {
     }
 }
 
-/// Runs `work` inside each of some namespaces, one after the other on one new thread, and waits for
-/// the results.
+/// Runs `work` inside each namespace of a list, one after the other on one new thread, and waits
+/// for the results.
 ///
 /// # Errors
-/// Returns the errors of [`Netns::run`]; `work` has not run in the namespaces that follow then.
+/// Returns the errors of [`Netns::run`]; `work` then does not run in the remaining namespaces.
 ///
 /// # Panics
 /// Resumes a panic of `work`.
@@ -238,7 +239,8 @@ pub(crate) mod tests_support {
                 unsafe_code,
                 reason = "rustix marks unshare unsafe because of CLONE_FILES"
             )]
-            // SAFETY: only the network namespace of this thread changes; no descriptors are unshared.
+            // SAFETY: only the network namespace of this thread changes; no descriptors are
+            // unshared.
             unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
             Netns::current()
         });

@@ -8,14 +8,14 @@ use std::path::Path;
 pub(crate) struct PciDevice {
     /// NUMA node that the device is attached to; `None` if the machine has only one.
     pub(crate) numa_node: Option<u32>,
-    /// Address of the physical function and the number of this virtual function there; `None` unless
-    /// the device is a virtual function (SR-IOV).
+    /// Address of the physical function and the number of this virtual function there; `None`
+    /// unless the device is a virtual function (SR-IOV).
     pub(crate) virtual_function: Option<(String, u32)>,
 }
 
 impl PciDevice {
-    /// Reads the properties of the device with an address such as `0000:03:00.1`; other text has
-    /// none.
+    /// Reads the properties of the device with an address such as `0000:03:00.1`; for any other
+    /// string, all properties are `None`.
     pub(crate) fn read(address: &str) -> Self {
         Self::read_from(Path::new("/sys/bus/pci/devices"), address)
     }

@@ -109,8 +109,8 @@ impl PacketSocket {
     /// Sends a frame on an interface. `protocol` is the Ethernet type of its first header.
     ///
     /// # Errors
-    /// Returns `WouldBlock` or `ENOBUFS` while a queue is full, `ENETDOWN` if the interface is down,
-    /// `EMSGSIZE` if the frame exceeds its MTU, and `ENXIO` if it does not exist.
+    /// Returns `WouldBlock` or `ENOBUFS` while a queue is full, `ENETDOWN` if the interface is
+    /// down, `EMSGSIZE` if the frame exceeds its MTU, and `ENXIO` if it does not exist.
     pub(crate) fn send_to(&self, index: u32, protocol: u16, frame: &[u8]) -> io::Result<()> {
         let mut address = empty_address();
         address.sll_protocol = protocol.to_be();
@@ -216,8 +216,8 @@ impl PacketSocket {
         self.set_option(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
     }
 
-    /// Reads one queued frame; returns its length, which can exceed the buffer, and the index of its
-    /// interface. Frames that this host has sent are skipped.
+    /// Reads one queued frame; returns its length, which can exceed the buffer, and the index of
+    /// its interface. Frames that this host has sent are skipped.
     ///
     /// # Errors
     /// Returns `WouldBlock` if no frame is queued, and otherwise the error of the system call.
@@ -255,8 +255,8 @@ impl PacketSocket {
         self.set_option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &on)
     }
 
-    /// Joins a fanout group, whose sockets share the interface's frames by a hash of the flow that
-    /// is equal in both directions. IPv4 datagrams are reassembled before they are hashed.
+    /// Joins a fanout group, whose sockets share the interface's frames by a flow hash that is
+    /// equal in both directions. IPv4 datagrams are reassembled before they are hashed.
     ///
     /// # Errors
     /// Returns `EINVAL` if the socket is not bound or the group has another mode, interface, or set
@@ -290,8 +290,8 @@ impl PacketSocket {
         Ok((group & 0xffff) as u16)
     }
 
-    /// Sets the filter that the kernel runs on each frame: classic BPF instructions as (code, jump if
-    /// true, jump if false, operand).
+    /// Sets the filter that the kernel runs on each frame: classic BPF instructions as (code, jump
+    /// if true, jump if false, operand).
     ///
     /// # Errors
     /// Returns the error of `setsockopt`: `EINVAL` if the kernel rejects the program, `ENOMEM` if
@@ -314,7 +314,7 @@ impl PacketSocket {
     }
 
     /// Returns the number of frames that passed the filter since the last call, and the number of
-    /// these that were dropped because the ring was full.
+    /// frames among them that were dropped because the ring was full.
     ///
     /// # Errors
     /// Returns the error of `getsockopt`, which does not occur in practice.
@@ -432,8 +432,8 @@ const PACKET_FANOUT_FLAG_IGNORE_OUTGOING: u32 = 0x4000;
 
 /// Frames that a fanout group receives.
 ///
-/// The group has a packet hook of its own, so the option `PACKET_IGNORE_OUTGOING` of a member has
-/// no effect.
+/// The group has a separate packet hook, so the option `PACKET_IGNORE_OUTGOING` of a member has no
+/// effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FanoutFrames {
     /// Frames in both directions.

@@ -35,7 +35,8 @@ impl TimerFd {
         self.set(after.max(Duration::from_nanos(1)), Duration::ZERO)
     }
 
-    /// Sets the timer to expire periodically; a period of zero disables it. Replaces earlier settings.
+    /// Sets the timer to expire periodically; a period of zero disables it. Replaces earlier
+    /// settings.
     ///
     /// # Errors
     /// Returns an error if the kernel rejects the period.

@@ -3,8 +3,8 @@
 use super::{Map, Value};
 
 impl Map {
-    /// Returns the heap size in bytes without the parts that another map shares: the cost of storing this
-    /// map in addition to that one (an upper bound).
+    /// Returns the heap size, in bytes, of the parts of this map that `other` does not share: an
+    /// upper bound of the memory needed to store this map in addition to `other`.
     ///
     /// ```
     /// use skylib::value::{Map, Value};

@@ -19,7 +19,7 @@ pub(crate) struct JsonWriter {
 }
 
 impl JsonWriter {
-    /// Returns an empty document with a capacity in bytes.
+    /// Returns an empty document with a capacity of `bytes`.
     pub(crate) fn with_room(bytes: usize) -> Self {
         Self {
             text: vec![0; bytes],
@@ -48,7 +48,7 @@ impl JsonWriter {
         self.at += json.len();
     }
 
-    /// Writes JSON of constant length, which is a single store.
+    /// Writes JSON of constant length; compiles to a single store.
     pub(crate) fn constant<const N: usize>(&mut self, json: &[u8; N]) {
         *self.block() = *json;
         self.at += N;
@@ -221,7 +221,8 @@ pub(super) struct KeyJson {
 
 const KEY_ROOM: usize = 32;
 
-/// Keys of a [`Shape`](super::Shape) as JSON, formatted when it is first written.
+/// Keys of a [`Shape`](super::Shape) as JSON, formatted when an object with this shape is first
+/// written.
 pub(super) type KeyJsons = OnceLock<Box<[KeyJson]>>;
 
 impl KeyJson {
@@ -242,14 +243,15 @@ impl KeyJson {
     }
 }
 
-/// Copies a slice to another of the same length; a short one as two blocks that may overlap.
+/// Copies a slice to another of the same length; a short slice is copied as two blocks that may
+/// overlap.
 fn copy(to: &mut [u8], from: &[u8]) {
     if !(copy_ends::<8>(to, from) || copy_ends::<16>(to, from)) {
         to.copy_from_slice(from);
     }
 }
 
-/// Copies a slice of one to two blocks of `N` bytes; returns `false` for other lengths.
+/// Copies a slice of `N` to 2 `N` bytes; returns `false` for other lengths.
 fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
     if from.len() > 2 * N {
         return false;
@@ -291,8 +293,8 @@ const fn is_plain_word(bytes: &[u8; 8]) -> bool {
 const EIGHT_DIGITS: u64 = 100_000_000;
 const SIXTEEN_DIGITS: u64 = EIGHT_DIGITS * EIGHT_DIGITS;
 
-/// Returns the digits of a number below [`EIGHT_DIGITS`] as bytes from 0 to 9, the first digit in the
-/// lowest byte.
+/// Returns the digits of a number below [`EIGHT_DIGITS`] as bytes from 0 to 9, the first digit in
+/// the lowest byte.
 const fn eight_digits(number: u64) -> u64 {
     // Split into halves, quarters, and digits, all lanes at once. A division by 100 or 10 is a
     // multiplication by a slightly larger fraction of a power of two, exact in this range.

@@ -21,10 +21,10 @@ thread_local! {
 #[derive(Default)]
 struct KeyCache {
     keys: HashSet<ArcStr>,
-    /// Key lists that consist of these keys, so that they can be compared by the addresses of the
-    /// keys.
+    /// Key lists that consist of cached keys, so that the addresses of the keys can be compared.
     shapes: HashTable<Shape>,
-    /// Key lists by the order in which the keys were read, which most objects of a kind share.
+    /// Key lists by the order in which the keys were read; most objects of a kind have the same
+    /// order.
     orders: HashTable<KeyOrder>,
     hasher: DefaultHashBuilder,
 }
@@ -33,7 +33,7 @@ struct KeyCache {
 struct KeyOrder {
     read: Vec<ArcStr>,
     shape: Shape,
-    /// Position in `read` of each key of the shape.
+    /// Index in `read` of each key of the shape.
     positions: Rc<[u16]>,
 }
 
@@ -63,7 +63,8 @@ impl KeyCache {
             .clone()
     }
 
-    /// Returns the key list of objects with these keys in this order, and the positions of its keys.
+    /// Returns the key list of objects with these keys in this order, and the positions of its
+    /// keys.
     fn order(&self, pairs: &[(ArcStr, Value)]) -> Option<(Shape, Rc<[u16]>)> {
         let hash = hash_of(&self.hasher, pairs.iter().map(|(key, _)| key));
         let is_it = |order: &KeyOrder| is_same(&order.read, pairs.iter().map(|(key, _)| key));
@@ -117,12 +118,12 @@ impl KeyCache {
     }
 }
 
-/// Returns whether keys are few and short enough for the cache.
+/// Returns whether the keys are few and short enough for the cache.
 fn is_cacheable(keys: &[ArcStr]) -> bool {
     keys.len() <= MAX_KEYS && keys.iter().all(|key| key.len() <= MAX_LENGTH)
 }
 
-/// Returns whether keys are the same allocations.
+/// Returns whether the keys of both lists are the same allocations, in the same order.
 fn is_same<'a>(known: &[ArcStr], mut keys: impl ExactSizeIterator<Item = &'a ArcStr>) -> bool {
     known.len() == keys.len()
         && known

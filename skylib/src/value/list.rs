@@ -68,7 +68,7 @@ impl<'a> IntoIterator for &'a List {
 }
 
 impl List {
-    /// Returns whether both are the same allocation.
+    /// Returns whether both arrays are the same allocation.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Some(a), Some(b)) => a.ptr() == b.ptr(),

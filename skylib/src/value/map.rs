@@ -52,7 +52,8 @@ impl Map {
         self
     }
 
-    /// Returns an object with these pairs, given in any order; the last of equal keys is used.
+    /// Returns an object with these pairs, given in any order; the last value of a repeated key is
+    /// used.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (ArcStr, Value)>) -> Self {
         let mut pairs: Vec<(ArcStr, Value)> = pairs.into_iter().collect();
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -202,8 +203,8 @@ impl Map {
 
     /// Adds or replaces the value at a dotted path; creates the objects on the path.
     ///
-    /// Returns `false` and changes nothing if the path leads through a value that is not an object, or
-    /// has more than 64 parts (each part takes stack space).
+    /// Returns `false` and changes nothing if the path leads through a value that is not an object,
+    /// or has more than 64 parts (each part takes stack space).
     pub fn set_path(&mut self, dotted: &str, value: impl Into<Value>) -> bool {
         dotted.split('.').nth(MAX_DEPTH).is_none() && self.set_path_at(dotted, value.into())
     }
@@ -226,8 +227,8 @@ impl Map {
         done
     }
 
-    /// Removes the value at a dotted path and the objects that become empty; returns whether there was a
-    /// value.
+    /// Removes the value at a dotted path and the objects that become empty; returns whether there
+    /// was a value.
     pub fn remove_path(&mut self, dotted: &str) -> bool {
         let (head, rest) = split_path(dotted);
         let Some(rest) = rest else {
@@ -255,7 +256,7 @@ impl Map {
         values + self.own_bytes()
     }
 
-    /// Returns the heap size without that of the values.
+    /// Returns the heap size without the heap size of the values, in bytes.
     pub(super) fn own_bytes(&self) -> usize {
         size_of_val(self.values()) + if self.is_empty() { 0 } else { HEADER }
     }
@@ -265,7 +266,7 @@ impl Map {
 const HEADER: usize = 3 * size_of::<usize>();
 
 impl Map {
-    /// Returns whether both are the same allocation.
+    /// Returns whether both maps are the same allocation.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Some(a), Some(b)) => a.ptr() == b.ptr(),
@@ -317,7 +318,8 @@ impl Shape {
         self.keys().binary_search_by(|k| k.as_str().cmp(key))
     }
 
-    /// Returns whether both are the same allocation, which costs less than `==` on the keys.
+    /// Returns whether both key lists are the same allocation, which costs less than `==` on the
+    /// keys.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.address() == other.address()
@@ -329,7 +331,7 @@ impl Shape {
         self.0.as_ref().map_or(&[], |keys| &keys.slice)
     }
 
-    /// Returns the keys as JSON, which is formatted at the first call.
+    /// Returns the keys as JSON, which is formatted by the first call.
     pub(super) fn json_keys(&self) -> &[KeyJson] {
         let Some(shape) = &self.0 else { return &[] };
         shape.header.header.get_or_init(|| {
@@ -377,10 +379,11 @@ impl fmt::Debug for Shape {
 #[derive(Default)]
 pub struct ShapeTable {
     shapes: HashSet<Shape>,
-    /// Addresses of these lists: a map with an interned list is recognized without comparing keys.
+    /// Addresses of the lists in `shapes`: a map with an interned list is recognized without
+    /// comparing keys.
     addresses: HashSet<usize>,
     keys: HashSet<ArcStr>,
-    /// Number of lists at which unused ones are dropped.
+    /// Number of lists at which the next sweep drops unused lists.
     sweep_at: usize,
 }
 

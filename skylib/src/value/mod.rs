@@ -36,7 +36,7 @@ pub enum Value {
     Null,
     /// JSON `true` or `false`.
     Bool(bool),
-    /// A whole number. A float without a fraction becomes an integer when it is read.
+    /// Integer. A float without a fraction becomes an integer when JSON is read.
     Int(i64),
     /// Any other number.
     Float(f64),
@@ -109,8 +109,9 @@ impl Value {
     /// Converts the value to an integer, as comparisons and sums do; `None` if no conversion is
     /// defined.
     ///
-    /// Floats are truncated, booleans are 0 or 1, and null is 0. Numeric strings may have a base prefix
-    /// (`0x10`, `010`, `0b1`), `_` between digits, and a fraction of zeros, which is ignored.
+    /// Floats are truncated, booleans are 0 or 1, and null is 0. Numeric strings may have a base
+    /// prefix (`0x10`, `010`, `0b1`), `_` between digits, and a fraction of zeros, which is
+    /// ignored.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,

@@ -1,18 +1,18 @@
 //! `Path`: a dotted key, compiled once per query, with a cache of its positions in key lists.
 //!
-//! The cache is a direct-mapped hash table by the address of the key list, so a lookup in an object with
-//! a known key list costs a multiplication and a comparison instead of a binary search.
+//! The cache is a direct-mapped hash table by the address of the key list, so a lookup in an object
+//! with a known key list costs a multiplication and a comparison instead of a binary search.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 
 use super::{Map, Shape, Value};
 
-/// Dotted metadata key such as `Docker.Labels.app` with a cache of the positions of its parts in key
-/// lists.
+/// Dotted metadata key such as `Docker.Labels.app` with a cache of the positions of its parts in
+/// key lists.
 ///
-/// Elements of one kind share their key list, so most lookups are one pointer comparison instead of a
-/// search. A path is not `Sync`; clone it for another thread.
+/// Elements of one kind share their key list, so most lookups are one pointer comparison instead of
+/// a search. A path is not `Sync`; clone it for another thread.
 ///
 /// ```
 /// use skylib::value::{PathMatch, Map, Path, Value};
@@ -38,8 +38,8 @@ const LEVELS: usize = 4;
 /// Number of slots in the smallest cache.
 const SLOTS: usize = 16;
 
-/// Positions of a part in key lists. A read writes nothing, not even a borrow flag, because a scan does
-/// it once per element.
+/// Positions of a part in key lists. A lookup writes nothing, not even a borrow flag, because a
+/// scan looks up each element.
 struct PositionCache {
     /// Slots; their number is a power of two.
     slots: Vec<Cell<KnownPosition>>,
@@ -54,7 +54,7 @@ struct KnownPosition {
     position: u32,
 }
 
-/// Position of a part that is not in a key list; no map has this many keys.
+/// Position that means that the part is not in the key list; no map has this many keys.
 const ABSENT: u32 = u32::MAX;
 
 impl PositionCache {
@@ -139,8 +139,8 @@ impl Path {
         self.parts.len()
     }
 
-    /// Returns the position of a part in a key list; beyond the end of every list if the part is
-    /// absent.
+    /// Returns the position of a part in a key list; a position beyond the end of every list if the
+    /// part is absent.
     #[inline]
     pub(super) fn position(&self, depth: usize, shape: &Shape) -> usize {
         let Some(part) = self.parts.get(depth) else {
@@ -162,8 +162,8 @@ pub enum PathMatch<'a> {
 }
 
 impl Path {
-    /// Returns the value at the path in a map; `None` if a key is missing or the path leads through a
-    /// scalar.
+    /// Returns the value at the path in a map; `None` if a key is missing or the path leads through
+    /// a scalar.
     ///
     /// An array on the path is searched element by element.
     /// COMPAT: Gremlin clients: the lookup then succeeds even if no element has a value, so

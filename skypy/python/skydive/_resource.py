@@ -4,7 +4,7 @@ import enum
 
 
 class Rule(enum.Enum):
-    """When a field is read and written."""
+    """Conditions under which a field is read and written."""
 
     REQUIRED = 1
     """Always written; `from_object` raises `KeyError` if the key is missing."""

@@ -1,4 +1,4 @@
-"""Settings and connections that a login and the REST client have in common."""
+"""Settings and connections shared by a login and the REST client."""
 
 from skydive.tls import create_ssl_context
 from skypy._http import HttpClient
@@ -37,7 +37,7 @@ class Session:
             repeatable=repeatable)
 
     def _tls(self):
-        """Returns the TLS context; it is created again after a setting changed."""
+        """Returns the TLS context, which is created again after a change of a setting."""
         if self.scheme != "https":
             return None
         settings = (self.insecure, self.cafile, self.certfile, self.keyfile)

@@ -12,7 +12,7 @@ __all__ = ["Authenticate", "CookieJar", "create_ssl_context", "request", "ssl", 
 
 
 class Authenticate(Session):
-    """A login. The token of the server is in `token`, and as a cookie in `cookie_jar`.
+    """Login at a server. The token from the server is in `token`, and as a cookie in `cookie_jar`.
 
     `timeout` is the limit of a login, in seconds; `None` for no limit.
     """
@@ -29,7 +29,7 @@ class Authenticate(Session):
     def login(self):
         """Logs in; returns whether the server sent a token. A server without authentication sends none.
 
-        Raises `urllib.error.HTTPError` if the server refuses the credentials.
+        Raises `urllib.error.HTTPError` if the server rejects the credentials.
         """
         form = urlencoder.urlencode({"username": self.username, "password": self.password})
         response = self._send("/login", "POST", {"Content-Type": "application/x-www-form-urlencoded"},
@@ -50,6 +50,6 @@ class Authenticate(Session):
         self._open = False
 
     def login_if_needed(self):
-        """Logs in, unless that was done before, or the server needs no login, or there is no user name."""
+        """Logs in, unless the login was successful before, the server requires no login, or there is no user name."""
         if self.username and not self.authenticated and not self._open:
             self.login()

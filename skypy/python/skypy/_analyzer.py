@@ -10,8 +10,8 @@ class Analyzer(_skypy.Analyzer):
     __doc__ = _skypy.Analyzer.__doc__
 
     def graph(self) -> Graph:
-        """Returns a copy of the graph as it is now."""
-        # The edges are read first: the ends of an edge are nodes, so they are in the later list or deleted.
+        """Returns a copy of the current graph."""
+        # Edges are read first, so that the later list of nodes contains their ends, unless these were deleted.
         edges, nodes = list(self.edges()), list(self.nodes())
         present = {node["ID"] for node in nodes}
         graph = Graph()

@@ -18,7 +18,7 @@ class Graph(_skypy.Graph):
     __doc__ = _skypy.Graph.__doc__
 
     def load(self, nodes: Iterable[Mapping[str, Any]], edges: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Adds nodes and edges in the form of the JSON, for example the results of queries to a server."""
+        """Adds nodes and edges, given as dicts with the keys of the JSON, such as query results of a server."""
         for node in nodes:
             self.add_node(node["ID"], dict(node.get("Metadata") or {}), host=node.get("Host") or "",
                           origin=node.get("Origin") or "", time=node.get("CreatedAt"))
@@ -27,7 +27,7 @@ class Graph(_skypy.Graph):
                           host=edge.get("Host") or "", origin=edge.get("Origin") or "", time=edge.get("CreatedAt"))
 
     def to_networkx(self) -> networkx.MultiDiGraph:
-        """Returns the graph as a `networkx.MultiDiGraph`; metadata are attributes of nodes and edges."""
+        """Returns the graph as a `networkx.MultiDiGraph`; metadata becomes attributes of nodes and edges."""
         import networkx
 
         graph = networkx.MultiDiGraph()

@@ -1,7 +1,7 @@
 """HTTP/1.1 client on reused connections, with the error types of `urllib`.
 
-Connections to the server itself take the short path here. Redirects and the proxies of the environment
-are left to `urllib.request`.
+Direct connections to the server are implemented here. Redirects, and proxies set in the environment, are
+handled by `urllib.request`.
 """
 
 import http.client
@@ -20,7 +20,7 @@ from email.message import Message
 from ._skypy import SkydiveError
 
 USER_AGENT = "Python-urllib/%s" % urllib.request.__version__
-"""The same value as with `urllib`, because servers and proxies may have rules for it."""
+"""The same value as with `urllib`, because servers and proxies may have rules for this user agent."""
 
 _MAX_HEAD_BYTES = 1 << 16
 _MAX_LINE_BYTES = 1 << 12
@@ -34,7 +34,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class ApiError(SkydiveError):
-    """Raised if the server refuses a request. Its only argument is the body of the reply, as bytes."""
+    """Raised if the server rejects a request. Its only argument is the body of the reply, as bytes."""
 
     status = 0
     """HTTP status."""
@@ -90,10 +90,10 @@ class HttpClient:
 
     def request(self, url, method, headers, body=None, *, jar=None, context=None, timeout=None,
                 debug=0, repeatable=False):
-        """Sends a request and returns the response, whatever its status is.
+        """Sends a request and returns the response with any status.
 
         `context` is the TLS context of an https URL. `timeout` is the limit of the whole exchange, in
-        seconds. `repeatable` means that a second execution does no harm: the request is sent again
+        seconds. `repeatable` means that the request may be executed twice: the request is sent again
         if the server closed a reused connection at the same time.
         """
         scheme, _, rest = url.partition("://")
@@ -143,7 +143,7 @@ class HttpClient:
             try:
                 return self._exchange_on(connection, key, message, method, deadline)
             except (ConnectionError, urllib.error.URLError):
-                # The server closed the idle connection while the request was on its way.
+                # The server closed the idle connection while the request was being sent.
                 if connection.received or not repeatable:
                     raise
         scheme, host, context = key
@@ -220,7 +220,7 @@ class _Connection:
             self._socket.close()
 
     def is_idle(self):
-        """Returns whether nothing can be read: data or an end before a request makes a connection unusable."""
+        """Returns whether nothing can be read: data, or the end, before a request makes the connection unusable."""
         return not self._buffer and not self._poll.poll(0)
 
     def send(self, message):
@@ -269,7 +269,7 @@ class _Connection:
         return self._read_until(b"\r\n\r\n", _MAX_HEAD_BYTES)
 
     def _read_until(self, mark, limit):
-        """Returns the bytes before a mark."""
+        """Returns the bytes before a delimiter."""
         buffer = self._buffer
         while (end := buffer.find(mark)) < 0:
             if len(buffer) > limit:
@@ -367,7 +367,7 @@ def _uses_proxy(scheme, host):
 
 
 def _urllib_request(url, method, headers, body, jar, context, timeout):
-    """Sends a request with `urllib`, which knows proxies and redirects."""
+    """Sends a request with `urllib`, which supports proxies and redirects."""
     handlers = [] if context is None else [urllib.request.HTTPSHandler(context=context)]
     if jar is not None:
         handlers.append(urllib.request.HTTPCookieProcessor(jar))

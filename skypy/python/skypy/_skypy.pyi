@@ -31,7 +31,7 @@ _Element = dict[str, Any]
 
 @final
 class Flows:
-    """Flows of capture files, in the order in which the flow table sent them; with `top`, the largest first."""
+    """Flows of capture files, in the order in which they left the flow table; with `top`, the largest flows first."""
 
     @property
     def packets(self) -> int: ...
@@ -51,7 +51,7 @@ class Flows:
 
 @final
 class FlowStream:
-    """Flows of capture files while they are read: an iterator of dicts, or an Arrow stream."""
+    """Flows that are consumed while the capture files are read: an iterator of dicts, or an Arrow stream."""
 
     def __iter__(self) -> Iterator[_Flow]: ...
     def __next__(self) -> _Flow: ...
@@ -59,7 +59,7 @@ class FlowStream:
 
 @final
 class FlowTable:
-    """A table of flows to which packets are added one by one or in lists."""
+    """Flow table to which packets are added individually or in lists."""
 
     def __new__(
         cls,
@@ -90,7 +90,7 @@ class FlowTable:
 
 @final
 class Capture:
-    """A running capture on a network interface."""
+    """Running capture on a network interface."""
 
     def __new__(
         cls,
@@ -127,7 +127,7 @@ class Capture:
 
 @final
 class Nodes:
-    """Nodes of a graph at one time: an iterator of dicts, and an Arrow table."""
+    """Nodes of a snapshot of a graph: an iterator of dicts, and an Arrow table."""
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[_Element]: ...
@@ -136,7 +136,7 @@ class Nodes:
 
 @final
 class Edges:
-    """Edges of a graph at one time: an iterator of dicts, and an Arrow table."""
+    """Edges of a snapshot of a graph: an iterator of dicts, and an Arrow table."""
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[_Element]: ...
@@ -145,7 +145,7 @@ class Edges:
 
 @final
 class Events:
-    """Changes of a graph, in their order: an iterator of dicts with `Type` and `Obj`."""
+    """Changes of a graph, in order: an iterator of dicts with `Type` and `Obj`."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]: ...
     def __next__(self) -> dict[str, Any]: ...
@@ -194,7 +194,7 @@ class Analyzer:
 
 @disjoint_base
 class Graph:
-    """A graph of nodes and edges with metadata."""
+    """Graph of nodes and edges with metadata."""
 
     def __new__(cls, *, indexes: Sequence[str] = ..., journal: bool = False) -> Self: ...
     def add_node(
@@ -283,7 +283,7 @@ def flows(
     key_ignore: str = "",
     threads: int = 1,
 ) -> FlowStream:
-    """Reads capture files while flows are taken."""
+    """Reads capture files while their flows are consumed."""
 @overload
 def flows(
     path: _Input,
@@ -313,4 +313,4 @@ def flows(
 ) -> Any:
     """Reads capture files and returns the result of a query."""
 def websocket_frames(opcode: int, payloads: Sequence[bytes], keys: bytes) -> bytes:
-    """Returns one final frame per payload, each with a masked payload."""
+    """Returns one final frame per payload, each masked."""

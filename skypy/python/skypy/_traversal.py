@@ -67,7 +67,7 @@ class Traversal:
 
 
 def _format(argument: Any) -> str:
-    """Returns an argument of a step as text of the query."""
+    """Returns an argument of a step in query syntax."""
     if isinstance(argument, (Predicate, Traversal)):
         return str(argument)
     if isinstance(argument, bool):

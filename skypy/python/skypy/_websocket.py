@@ -62,7 +62,7 @@ class WebSocketClientFactory:
 
 
 class WebSocketClientProtocol(asyncio.Protocol):
-    """One connection. Subclasses override the callbacks, which may be coroutines.
+    """A WebSocket connection. Subclasses override the callbacks, which may be coroutines.
 
     All limits are attributes of the class: times in seconds, sizes in bytes.
     """
@@ -70,11 +70,11 @@ class WebSocketClientProtocol(asyncio.Protocol):
     STATE_CLOSED, STATE_CONNECTING, STATE_CLOSING, STATE_OPEN = 0, 1, 2, 3
 
     open_timeout = 5
-    """Time limit of the opening handshake."""
+    """Time limit of the opening handshake, in seconds."""
     close_timeout = 1
-    """Time limit of the closing handshake, after all messages were sent."""
+    """Time limit of the closing handshake after all messages were sent, in seconds."""
     max_message_bytes = 1 << 30
-    """Size limit of a received message."""
+    """Size limit of a received message, in bytes."""
 
     factory = None
     transport = None
@@ -84,7 +84,7 @@ class WebSocketClientProtocol(asyncio.Protocol):
     _loop = None
     _timer = None
     _key = b""
-    # Received bytes that do not yet form a frame; `_missing` is how many more are needed.
+    # Received bytes of an incomplete frame; `_missing` is the number of bytes that are still needed.
     _pieces = ()
     _missing = 0
     # Opcode, payloads, and size of a message in several frames.
@@ -105,7 +105,7 @@ class WebSocketClientProtocol(asyncio.Protocol):
     # Callbacks.
 
     def onConnecting(self, transport_details):
-        """Called when the TCP connection exists."""
+        """Called when the TCP connection is established."""
 
     def onConnect(self, response):
         """Called when the server accepted the opening handshake."""
@@ -262,7 +262,7 @@ class WebSocketClientProtocol(asyncio.Protocol):
         return rest if self.state != self.STATE_CLOSED and self._failure is None else b""
 
     def _handshake_failure(self, first, headers):
-        """Returns why the reply to the opening handshake is invalid, or `None`."""
+        """Returns the reason why the reply to the opening handshake is invalid, or `None` if it is valid."""
         version, _, rest = first.partition(" ")
         status, _, reason = rest.partition(" ")
         if not version.startswith("HTTP/1.") or not status.isdecimal():
@@ -416,7 +416,7 @@ class WebSocketClientProtocol(asyncio.Protocol):
     # Ends and errors.
 
     def _fail(self, reason):
-        """Ends the connection at once."""
+        """Ends the connection immediately."""
         if self._failure is None:
             self._failure = reason
         if self.transport is not None:
@@ -443,7 +443,7 @@ class WebSocketClientProtocol(asyncio.Protocol):
         self.transport.abort()
 
     def _call(self, callback, *arguments):
-        """Calls a callback; returns whether it did not fail."""
+        """Calls a callback; returns whether it succeeded."""
         try:
             result = callback(*arguments)
         except Exception as error:

@@ -1,7 +1,7 @@
-"""Clients of a server: `Client` for programs without asyncio, `AsyncClient` for programs with it.
+"""Clients of a server: `Client` for programs without asyncio, `AsyncClient` for programs with asyncio.
 
-Both send Gremlin queries, and follow the changes of the graph and the flows of captures. `request` reaches
-all other parts of the REST interface. Results are the parsed JSON.
+Both send Gremlin queries, and subscribe to the changes of the graph and to the flows of captures. `request`
+sends requests to all other routes of the REST interface. Results are the parsed JSON.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Client:
             cafile=cafile, certfile=certfile, keyfile=keyfile, timeout=timeout)
 
     def query(self, gremlin: Query) -> Any:
-        """Returns the result of a Gremlin query. Raises `ApiError` if the server refuses it."""
+        """Returns the result of a Gremlin query. Raises `ApiError` if the server rejects it."""
         return self._rest.lookup(str(gremlin))
 
     def explain(self, gremlin: Query) -> Any:
@@ -61,15 +61,15 @@ class Client:
         return self.request("/api/topology", "POST", {"GremlinQuery": str(gremlin), "Explain": True})
 
     def nodes(self, gremlin: Query = "G.V()") -> list[dict[str, Any]]:
-        """Returns the nodes that a query finds."""
+        """Returns the nodes that a query returns."""
         return self._rest.lookup(str(gremlin)) or []
 
     def edges(self, gremlin: Query = "G.E()") -> list[dict[str, Any]]:
-        """Returns the edges that a query finds."""
+        """Returns the edges that a query returns."""
         return self._rest.lookup(str(gremlin)) or []
 
     def flows(self, gremlin: Query = "G.Flows()") -> list[dict[str, Any]]:
-        """Returns the flows that a query finds."""
+        """Returns the flows that a query returns."""
         return self._rest.lookup(str(gremlin)) or []
 
     def request(self, path: str, method: str = "GET", body: Any = None) -> Any:
@@ -80,7 +80,7 @@ class Client:
         """Yields the messages of the graph as they arrive: dicts with `Type` (such as "NodeAdded") and `Obj`.
 
         `gremlin` selects a part of the graph, for example `G.V().Has('Type', 'bridge').SubGraph()`. With `sync`,
-        the first message is the graph as it is now. Must not be used in a running event loop.
+        the first message is the current graph. Must not be used in a running event loop.
         """
         return self._iterate(_GRAPH, str(gremlin), sync)
 
@@ -118,7 +118,7 @@ class AsyncClient:
         self._client = Client(url, **options)
 
     async def query(self, gremlin: Query) -> Any:
-        """Returns the result of a Gremlin query. Raises `ApiError` if the server refuses it."""
+        """Returns the result of a Gremlin query. Raises `ApiError` if the server rejects it."""
         return await _in_thread(self._client.query, gremlin)
 
     async def explain(self, gremlin: Query) -> Any:
@@ -130,7 +130,7 @@ class AsyncClient:
         return await _in_thread(self._client.request, path, method, body)
 
     def subscribe(self, gremlin: Query = "", *, sync: bool = True) -> AsyncIterator[dict[str, Any]]:
-        """Yields the messages of the graph as they arrive, as `Client.subscribe`."""
+        """Yields the messages of the graph as they arrive, as `Client.subscribe` does."""
         return _messages(self._client._rest, _GRAPH, str(gremlin), sync)
 
     async def follow_flows(self) -> AsyncIterator[dict[str, Any]]:
@@ -168,7 +168,7 @@ async def _in_thread(function: Any, *arguments: Any) -> Any:
 
 
 class _Subscription(WebSocketClientProtocol):
-    """Connection that queues messages, and reads no further ones while many are waiting."""
+    """Connection that queues messages, and stops reading while the queue is full."""
 
     def __init__(self) -> None:
         self.messages: deque[dict[str, Any]] = deque()

@@ -1,4 +1,5 @@
-//! The columns of each table. Names are those of the JSON, joined by dots; enumerations are names.
+//! Columns of each table. Their names are the keys of the JSON, joined by dots; enumerations are
+//! text.
 
 use std::sync::Arc;
 
@@ -251,7 +252,7 @@ fn rtt(flow: &Flow, get: fn(&RttMetric) -> i64) -> Option<i64> {
     flow.rtt_metric.as_deref().map(get)
 }
 
-/// Returns the name of the protobuf schema.
+/// Returns the name of a value in the protobuf schema.
 const fn finish_type(finish: FinishType) -> &'static str {
     match finish {
         FinishType::NotFinished => "NOT_FINISHED",
@@ -263,7 +264,7 @@ const fn finish_type(finish: FinishType) -> &'static str {
     }
 }
 
-/// Returns a text of the metadata; empty if there is none.
+/// Returns a string of the metadata; empty if it is absent.
 fn value<'a>(metadata: &'a Metadata, key: &str) -> &'a str {
     metadata
         .get(key)
@@ -272,6 +273,6 @@ fn value<'a>(metadata: &'a Metadata, key: &str) -> &'a str {
 }
 
 fn to_json(metadata: &Metadata) -> String {
-    // Metadata has only values that JSON has.
+    // Metadata contains only values that JSON supports.
     serde_json::to_string(metadata).unwrap_or_default()
 }

@@ -19,23 +19,23 @@ use pyo3::types::PyCapsule;
 
 pub(crate) use self::columns::{EDGES, FLOWS, NODES};
 
-/// A column: its name, and its value in a row.
+/// Column: its name, and its value in a row.
 pub(crate) struct Column<T> {
     name: &'static str,
     value: Value<T>,
 }
 
-/// Type of a column, and the function that returns the value of a row. An empty text, and a time of
-/// zero, is null.
+/// Type of a column, with the function that returns the value of a row. An empty string and a time
+/// of zero become null.
 enum Value<T> {
-    /// Text with many different values.
+    /// Text with many distinct values.
     Text(fn(&T) -> &str),
-    /// Text with few different values: encoded with a dictionary.
+    /// Text with few distinct values; becomes a dictionary column.
     Name(fn(&T) -> &str),
-    /// Text that has to be created.
+    /// Text that is created for each row.
     Owned(fn(&T) -> String),
     Int(fn(&T) -> Option<i64>),
-    /// Unix milliseconds.
+    /// Time in Unix milliseconds.
     Time(fn(&T) -> Option<i64>),
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn batch<T>(columns: &[Column<T>], rows: &[T]) -> Result<RecordBatch,
 }
 
 impl<T> Column<T> {
-    /// Returns the values of the rows.
+    /// Returns the values of the rows as an array.
     fn array(&self, rows: &[T]) -> Result<ArrayRef, ArrowError> {
         let filled = |text: &str| !text.is_empty();
         Ok(match &self.value {
@@ -108,7 +108,7 @@ impl<T> Column<T> {
     }
 }
 
-/// Returns batches as the capsule that `__arrow_c_stream__` has to return.
+/// Returns batches in the capsule that `__arrow_c_stream__` must return.
 pub(crate) fn capsule<'py>(
     py: Python<'py>,
     reader: impl RecordBatchReader + Send + 'static,
@@ -137,7 +137,7 @@ where
     capsule(py, RecordBatchIterator::new(batches, schema(columns)))
 }
 
-/// Number of rows of a batch, at most.
+/// Maximum number of rows in a batch.
 pub(crate) const BATCH_ROWS: usize = 1 << 16;
 
 const UTC: &str = "UTC";

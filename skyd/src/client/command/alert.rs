@@ -33,7 +33,7 @@ const EXAMPLES: &str = "Examples:
 /// Members of an alert.
 #[derive(Args, Debug)]
 struct AlertArgs {
-    /// Name.
+    /// Name of the alert.
     #[arg(
         long,
         value_name = "TEXT",
@@ -42,7 +42,7 @@ struct AlertArgs {
     )]
     name: String,
 
-    /// Description.
+    /// Description of the alert.
     #[arg(
         long,
         value_name = "TEXT",
@@ -62,7 +62,7 @@ struct AlertArgs {
     )]
     expression: String,
 
-    /// Time of evaluation: `graph` for every change to the graph, or `duration:5s` for an interval.
+    /// Time of evaluation: `graph` after every change to the graph, or `duration:5s` every 5 s.
     #[arg(long, default_value = "graph")]
     trigger: String,
 
@@ -101,7 +101,7 @@ pub(crate) struct CreateArgs {
 /// Arguments of `alert update`.
 #[derive(Args, Debug)]
 pub(crate) struct UpdateArgs {
-    /// Identifiers.
+    /// UUIDs of the alerts.
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
 

@@ -61,7 +61,7 @@ pub(crate) struct CreateArgs {
     )]
     bpf: String,
 
-    /// Name.
+    /// Name of the capture.
     #[arg(
         long,
         value_name = "TEXT",
@@ -70,7 +70,7 @@ pub(crate) struct CreateArgs {
     )]
     name: String,
 
-    /// Description.
+    /// Description of the capture.
     #[arg(
         long,
         value_name = "TEXT",
@@ -89,7 +89,7 @@ pub(crate) struct CreateArgs {
     )]
     capture_type: String,
 
-    /// UDP port of sFlow and NetFlow captures; 0 for any free port.
+    /// UDP port of sFlow and NetFlow captures; 0 means the default, 6343 for sFlow.
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
 
@@ -203,7 +203,7 @@ impl CreateArgs {
     }
 }
 
-/// Returns the bit mask of layers.
+/// Returns the bit mask of the extra layers with these names.
 fn extra_layers(names: &[String]) -> anyhow::Result<Value> {
     let mut mask = 0;
     for name in names {
@@ -218,7 +218,7 @@ fn extra_layers(names: &[String]) -> anyhow::Result<Value> {
     Ok(json!(mask))
 }
 
-/// Bits of the layers in the API.
+/// Names and bits of the extra layers in the API.
 const EXTRA_LAYERS: [(&str, u32); 3] = [("VRRP", 1), ("DNS", 2), ("DHCPv4", 4)];
 
 impl CaptureCommand {

@@ -83,7 +83,7 @@ impl CreateArgs {
         Ok(serde_json::to_string(&edge)?)
     }
 
-    /// Checks that an end of the edge exists.
+    /// Checks that the parent or child node of the edge exists.
     async fn find(end: &str, id: &str, rest: &mut Rest) -> anyhow::Result<()> {
         if id.is_empty() {
             bail!("Could not find {end} node: --{end} is empty");

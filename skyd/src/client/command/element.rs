@@ -13,7 +13,7 @@ use super::resource;
 /// Arguments of `update`.
 #[derive(Args, Debug)]
 pub(crate) struct UpdateArgs {
-    /// Identifiers.
+    /// IDs of the nodes or edges.
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
 
@@ -44,7 +44,7 @@ impl UpdateArgs {
 /// Arguments of `delete`.
 #[derive(Args, Debug)]
 pub(crate) struct DeleteArgs {
-    /// Identifiers, or queries with --gremlin.
+    /// IDs of the nodes or edges, or queries with --gremlin.
     #[arg(required = true, value_name = "ID|QUERY")]
     words: Vec<String>,
 

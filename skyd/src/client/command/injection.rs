@@ -92,11 +92,11 @@ pub(crate) struct CreateArgs {
     )]
     dst_mac: String,
 
-    /// Source port of TCP and UDP packets; 0 for port 1.
+    /// Source port of TCP and UDP packets; 0 means port 1.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     src_port: u16,
 
-    /// Destination port of TCP and UDP packets; 0 for a random port of TCP.
+    /// Destination port of TCP and UDP packets; 0 means a random port for TCP.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     dst_port: u16,
 
@@ -123,7 +123,7 @@ pub(crate) struct CreateArgs {
     )]
     pcap: String,
 
-    /// Identifier of ICMP echo requests; 0 for 1.
+    /// Identifier of ICMP echo requests; 0 means 1.
     #[arg(long, value_name = "N", default_value_t = 0)]
     id: u16,
 
@@ -144,7 +144,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "MODE", default_value = "unique")]
     mode: String,
 
-    /// Number of packets.
+    /// Number of packets that each interface sends.
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: u64,
 

@@ -35,7 +35,7 @@ impl ListArgs {
 /// Arguments of `get`.
 #[derive(Args, Debug)]
 pub(crate) struct GetArgs {
-    /// Identifier.
+    /// ID of the node or edge, or UUID of the resource.
     id: String,
 
     #[command(flatten)]
@@ -58,7 +58,7 @@ impl GetArgs {
 /// Arguments of `delete`.
 #[derive(Args, Debug)]
 pub(crate) struct DeleteArgs {
-    /// Identifiers.
+    /// UUIDs of the resources.
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
 }

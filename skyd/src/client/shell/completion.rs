@@ -2,7 +2,7 @@
 
 use skylib::gremlin::Query;
 
-/// Names that are not known before the shell runs.
+/// Names that are known only while the shell runs.
 pub(super) trait Names {
     /// Returns the names of the members of the value that a dotted path leads to; those of the global
     /// object for an empty path.

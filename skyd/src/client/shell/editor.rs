@@ -33,7 +33,7 @@ impl<'a> LineEditor<'a> {
     /// Creates an editor with the history of a file, which need not exist.
     ///
     /// # Errors
-    /// If the terminal cannot be used.
+    /// Returns an error if the terminal cannot be used.
     pub(super) fn new(names: &'a dyn Names, history: &'a Path) -> anyhow::Result<Self> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
@@ -49,7 +49,7 @@ impl<'a> LineEditor<'a> {
     /// Reads a line.
     ///
     /// # Errors
-    /// If the terminal cannot be read.
+    /// Returns an error if the terminal cannot be read.
     pub(super) fn read(&mut self) -> anyhow::Result<Entered> {
         match self.editor.readline(PROMPT) {
             Ok(line) => {
@@ -65,7 +65,7 @@ impl<'a> LineEditor<'a> {
     /// Writes the history to its file.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// Returns an error if the file cannot be written.
     pub(super) fn save(&mut self) -> anyhow::Result<()> {
         Ok(self.editor.save_history(self.history)?)
     }

@@ -30,7 +30,7 @@ use crate::printable::is_safe;
 /// Arguments of `shell`.
 #[derive(Args, Debug)]
 pub(crate) struct ShellArgs {
-    /// File with the lines of earlier shells; by default ~/.skyd_history.
+    /// File with the lines of earlier sessions; the default is ~/.skyd_history.
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
 
@@ -46,7 +46,7 @@ impl ShellArgs {
     /// Runs the shell until the end of its input.
     ///
     /// # Errors
-    /// If the script fails, or the terminal cannot be used.
+    /// Returns an error if the script fails, or the terminal cannot be used.
     pub(super) fn run(self, rest: Rest, runtime: Runtime) -> anyhow::Result<()> {
         self.extra.warn();
         let server = Rc::new(Server::new(rest, runtime));
@@ -67,7 +67,7 @@ impl ShellArgs {
     }
 }
 
-/// Returns the usual path of the history.
+/// Returns the default path of the history file.
 fn default_history() -> PathBuf {
     let home = std::env::var_os("HOME")
         .map(PathBuf::from)
@@ -112,10 +112,10 @@ impl Shell {
         Ok(())
     }
 
-    /// Executes a line and prints its result, or why it failed.
+    /// Executes a line and prints its result or its error.
     ///
     /// # Errors
-    /// If the output cannot be written.
+    /// Returns an error if the output cannot be written.
     fn execute(&self, line: &str) -> anyhow::Result<()> {
         let line = line.trim();
         if line.is_empty() {
@@ -130,7 +130,7 @@ impl Shell {
         match self.interpreter.evaluate(line) {
             Ok(None) => Ok(()),
             Ok(Some(json)) => printer().print_text(&json, Document::Result),
-            // COMPAT: the text of the original, which is printed on standard output.
+            // COMPAT: the message of Skydive, on standard output.
             Err(error) => print(&format!(
                 "Error while executing Javascript '{line}': {error}"
             )),
@@ -145,7 +145,8 @@ impl Names for Shell {
 
     fn keys(&self) -> Vec<String> {
         let mut keys = self.server.keys();
-        // The editor prints the keys: what a terminal would execute, or would end the text, is left out.
+        // The editor prints the keys. Keys with characters that a terminal would interpret, or that
+        // would end the string, are omitted.
         keys.retain(|key| {
             key.chars()
                 .all(|c| is_safe(c) && !matches!(c, '\'' | '"' | '\\'))

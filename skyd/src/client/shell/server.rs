@@ -1,4 +1,4 @@
-//! The server of a shell: requests of scripts and of the shell itself.
+//! Requests of the shell and of its scripts to the server.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use super::super::http::Call;
 use super::super::printer::Printer;
 use super::super::rest::{MAX_VALUE_BYTES, Rest};
 
-/// A server that is used without async.
+/// Client of the server for synchronous code: each call waits for the response.
 pub(super) struct Server {
     rest: RefCell<Rest>,
     runtime: Runtime,
-    /// Metadata keys of the graph, and when they were requested.
+    /// Metadata keys of the graph, with the time of their request.
     keys: RefCell<Option<(Timestamp, Vec<String>)>>,
 }
 
@@ -37,7 +37,8 @@ impl Server {
     /// Runs a query and prints its result.
     ///
     /// # Errors
-    /// If the query fails, the server cannot be reached, or the output cannot be written.
+    /// Returns an error if the query fails, the server cannot be reached, or the output cannot be
+    /// written.
     pub(super) fn print_result(&self, gremlin: &str) -> anyhow::Result<()> {
         let rest = &mut *self.rest.borrow_mut();
         let result = self.runtime.block_on(print_result(gremlin, None, rest));
@@ -97,7 +98,7 @@ impl ScriptHost for Server {
     }
 }
 
-/// Time for which metadata keys are remembered.
+/// Time for which metadata keys are cached.
 const KEYS_AGE: Duration = Duration::from_secs(60);
-/// Time for the metadata keys, while the user waits for a completion.
+/// Maximum time to wait for the metadata keys; meanwhile the user waits for a completion.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(2);

@@ -235,9 +235,9 @@ Examples:
   skyd flows trace.pcapng --interface eth0 --format csv
   tcpdump -w - -c 1000 | skyd flows - --format ndjson --bpf 'tcp port 443' --reassemble-tcp
 
-Flows or the result are on standard output, and nothing else. The last line on standard error is
-`flows N packets M peak_rss_bytes B`, what was left out, and the packets of each interface of a
-pcapng file.
+Standard output contains only the flows or the query result. The last line on standard error is
+`flows N packets M peak_rss_bytes B`, followed by counts of omitted data and, for pcapng files, the
+packets of each interface.
 
 Exit codes:
   0  all packets were read

@@ -53,7 +53,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "analyzer.peers.*.endpoints",
         List,
         "",
-        "Addresses (host:port) of the analyzers of another cluster. One of them is connected.",
+        "Addresses (host:port) of the analyzers of another cluster. The analyzer connects to one of \
+         them.",
     ),
     key(
         "analyzer.peers.*.publish_filter",
@@ -242,7 +243,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Text,
         "",
         "Path of the PEM file with the certificate authorities that are trusted for client \
-         certificates and for a Keystone service over https.",
+         certificates, for analyzers to which this daemon connects (which then use TLS), and for a \
+         Keystone service over https.",
     ),
     key(
         "tls.require_client_cert",
@@ -254,14 +256,15 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "tls.client_cert",
         Text,
         "",
-        "Client certificate of Skydive agents. Only checked for consistency: if tls.ca_cert is \
-         also set, tls.server_cert is required.",
+        "Path of the PEM file with the certificate that this daemon presents to analyzers; requires \
+         tls.client_key. An analyzer that sets it together with tls.ca_cert requires \
+         tls.server_cert.",
     ),
     key(
         "tls.client_key",
         Text,
         "",
-        "Private key of tls.client_cert. Only checked for consistency.",
+        "Path of the PEM file with the private key of tls.client_cert.",
     ),
     // Storage.
     key(
@@ -318,7 +321,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "storage.local.memory",
         Bytes,
         "64MiB",
-        "Maximum size of the newest flows in memory, before they are moved to a sealed file.",
+        "Maximum memory for the newest flows before they are moved to a sealed file, and for the \
+         newest topology changes.",
     ),
     key(
         "storage.local.sync",
@@ -409,7 +413,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "analyzer.topology.fabric",
         List,
         "",
-        "Static nodes and links, such as switches that no probe can see: PARENT -> CHILD (owner and \
+        "Static nodes and links, such as switches that no probe can discover: PARENT -> CHILD (owner and \
          layer 2) or PARENT --> CHILD (layer 2), with attributes in brackets.",
     ),
     key(
@@ -478,7 +482,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "agent.topology.netns.processes",
         Flag,
         "false",
-        "Whether network namespaces of processes are observed, also those without a name, and the \
+        "Whether network namespaces of processes are observed, even if they have no name, and the \
          processes of each namespace are shown.",
     ),
     key(
@@ -527,8 +531,9 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "flow.expire",
         Interval,
         "600",
-        "Idle time after which a flow leaves its flow table. The check runs once per interval of \
-         this length, so a flow leaves after one to two intervals.",
+        "Idle time after which a flow ends, so that the next packet begins a new flow. The flow table \
+         removes ended flows once per interval of this length, one to two intervals after their last \
+         packet.",
     ),
     key(
         "flow.max_entries",
@@ -853,7 +858,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Other settings of the web page, which reads them over the API. topology.favorites: names of \
          Gremlin queries. bandwidth_threshold (absolute or relative), bandwidth_absolute_active, \
          _warning and _alert (kilobits per second), bandwidth_relative_active, _warning and _alert \
-         (parts of the speed): rates from which links are wider.",
+         (fractions of the interface speed): rates above which links are drawn wider.",
     ),
     // Graph.
     key(
@@ -952,20 +957,20 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "pipes.node_timeout",
         Duration,
         "24h",
-        "Time after which the nodes of an exporter that sends nothing are deleted.",
+        "Time without exports after which the nodes of an exporter are deleted.",
     ),
     key(
         "spp.ports",
         Free,
         "",
-        "Interfaces that the SPP port names denote: {phy: [eth0, eth1], ring: {\"0\": br0}}. \
+        "Interfaces by SPP port name: {phy: [eth0, eth1], ring: {\"0\": br0}}. \
          Without phy: the network cards of this machine.",
     ),
     key(
         "spp.pcaps",
         Free,
         "",
-        "Recording processes that exist from the start, as a list of {client_id, port} with the \
+        "Recording processes that are created at startup, as a list of {client_id, port} with the \
          optional keys cores, out_dir, fsize, compress, outgoing, nanoseconds, sync, ring_bytes, \
          netns, flows.",
     ),

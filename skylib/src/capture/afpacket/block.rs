@@ -21,7 +21,7 @@ pub(super) struct BlockReader {
 pub(super) struct Treatment {
     /// Whether to restore the first VLAN tag, which the kernel removes from Ethernet frames.
     pub(super) restore_tags: bool,
-    /// Number of bytes captured of each packet.
+    /// Maximum number of bytes captured of each packet.
     pub(super) limit: u32,
 }
 
@@ -44,8 +44,8 @@ impl BlockReader {
         self.left == 0
     }
 
-    /// Returns the next packet, and whether a VLAN tag that the kernel had removed was restored. The
-    /// tag is written into the reserved bytes before the frame.
+    /// Returns the next packet, and whether a VLAN tag that the kernel had removed was restored.
+    /// The tag is written into the reserved bytes before the frame.
     pub(super) fn next(
         &mut self,
         block: &mut [u8],

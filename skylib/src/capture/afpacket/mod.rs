@@ -195,7 +195,7 @@ impl AfPacket {
         }
         self.ending = Some(waits + 1);
         let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
-        // After an error of poll, the ring is checked again anyway.
+        // If poll fails, the ring is checked again anyway.
         poll(&mut socket, Some(&RETIRED)).ok();
         if socket[0].revents().contains(PollFlags::ERR) {
             self.socket.take_error().ok();
@@ -277,10 +277,10 @@ impl AfPacket {
         }
     }
 
-    /// Distinguishes an interface that is down from one that was removed.
+    /// Checks whether an interface that is reported as down was removed.
     ///
     /// # Errors
-    /// Returns [`CaptureError::InterfaceRemoved`] for the latter.
+    /// Returns [`CaptureError::InterfaceRemoved`] if the interface was removed.
     fn check_interface(&mut self) -> Result<(), CaptureError> {
         let action = || format!("read from {}", self.interface);
         match self.socket.take_error() {
@@ -441,7 +441,6 @@ const ARPHRD_IP6GRE: u16 = 823;
 
 /// Maximum number of packets in a batch: large enough to amortize the per-batch cost, small enough
 /// that their headers remain in the L1 cache and other work of the thread is not delayed.
-/// in the L1 cache and other work of the thread is not delayed.
 const BATCH: usize = 256;
 
 /// Number of blocks between two reads of the kernel's counters, which overflow after 2³² packets.

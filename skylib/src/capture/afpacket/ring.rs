@@ -1,8 +1,8 @@
 //! Receive ring of a packet socket, mapped into this process (TPACKET_V3).
 //!
-//! The kernel fills the blocks in order. A status word in each block header states whether the kernel
-//! or this process owns the block. All unsafe code of the ring is in this file; the contents of
-//! blocks are parsed in `block.rs`.
+//! The kernel fills the blocks in order. A status word in each block header states whether the
+//! kernel or this process owns the block. All unsafe code of the ring is in this file; the contents
+//! of blocks are parsed in `block.rs`.
 
 use std::ffi::c_void;
 use std::io;
@@ -64,8 +64,8 @@ impl Ring {
         })
     }
 
-    /// Returns the oldest block that the kernel has released, if there is one. Returns the same block
-    /// until [`Ring::release`].
+    /// Returns the oldest block that the kernel has released, if there is one. Returns the same
+    /// block until [`Ring::release`].
     pub(super) fn block(&mut self) -> Option<&mut [u8]> {
         if !self.held {
             // Acquire: makes the kernel's writes to the block visible.

@@ -15,7 +15,7 @@ use super::{BpfProgram, CaptureError};
 use crate::flow::{PacketFilter, PacketFilterCompiler};
 use crate::packet::LinkType;
 
-/// Compiler of packet filters with a cache; clones share both, and compile for the same client.
+/// Compiler of packet filters with a cache. Clones share the cache and compile for the same client.
 ///
 /// ```
 /// use skylib::capture::BpfCompiler;
@@ -58,7 +58,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[derive(Default)]
 struct Cache {
-    /// Compiled filters, which accept all bytes, and the error messages of invalid ones.
+    /// Compiled filters, which accept whole packets, and the error messages of invalid ones.
     programs: HashMap<Key, Result<BpfProgram, String>>,
     /// Keys of `programs`, oldest first; at most [`MAX_PROGRAMS`] keys.
     order: VecDeque<Key>,

@@ -6,7 +6,7 @@ use super::super::CaptureError;
 use super::{BpfInstruction, cost, names};
 use crate::packet::LinkType;
 
-/// Compiles an expression to instructions in which accepting returns have libpcap's snap length.
+/// Compiles an expression to instructions that return libpcap's snap length to accept a packet.
 pub(super) fn compile(
     text: &str,
     link_type: LinkType,
@@ -69,7 +69,6 @@ pub(super) fn compile(
 
 /// Returns the DLT number for which libpcap compiles; it differs from the number in files only for
 /// raw IP.
-/// IP only.
 const fn dlt(link_type: LinkType) -> i32 {
     match link_type {
         LinkType::RAW | LinkType::RAW_OPENBSD => LinkType::RAW_DLT.0 as i32,

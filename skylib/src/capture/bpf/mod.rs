@@ -97,8 +97,8 @@ impl BpfInstruction {
 impl BpfProgram {
     /// Compiles a libpcap expression (the filter language of `tcpdump`) for packets of a link type.
     ///
-    /// The program accepts `snap_len` bytes of each packet that matches; 0 stands for all bytes. An
-    /// empty expression matches all packets.
+    /// The program accepts `snap_len` bytes of each packet that matches; 0 means the whole packet.
+    /// An empty expression matches all packets.
     ///
     /// # Errors
     /// Returns [`CaptureError::Filter`] with libpcap's message if the expression is invalid, or if
@@ -112,7 +112,7 @@ impl BpfProgram {
     }
 
     /// Returns the program with another number of bytes accepted of each packet that matches; 0
-    /// stands for all bytes.
+    /// means the whole packet.
     #[must_use]
     pub fn with_snap_len(mut self, snap_len: u32) -> Self {
         for instruction in &mut self.instructions {
@@ -123,7 +123,7 @@ impl BpfProgram {
         self
     }
 
-    /// Returns the program that accepts `snap_len` bytes of every packet; 0 stands for all bytes.
+    /// Returns the program that accepts `snap_len` bytes of every packet; 0 means the whole packet.
     #[must_use]
     pub fn everything(link_type: LinkType, snap_len: u32) -> Self {
         let accept = BpfInstruction {
@@ -154,7 +154,7 @@ impl BpfProgram {
         })
     }
 
-    /// Returns the link type of the packets that the program is for.
+    /// Returns the link type of the packets that the program can test.
     #[must_use]
     pub const fn link_type(&self) -> LinkType {
         self.link_type
@@ -221,7 +221,7 @@ impl BpfFilter {
     }
 
     /// Returns the program for packets of a link type. A compiled expression accepts `snap_len`
-    /// bytes (0 stands for all bytes); a program is returned unchanged.
+    /// bytes (0 means the whole packet); a program is returned unchanged.
     ///
     /// # Errors
     /// Returns [`CaptureError::FilterLinkType`] for a program of another link type, and
@@ -265,10 +265,10 @@ impl From<BpfProgram> for BpfFilter {
     }
 }
 
-/// Returns the instruction operand for a snap length: 0 stands for all bytes.
+/// Returns the instruction operand for a snap length; 0 means the whole packet.
 const fn accepted_len(snap_len: u32) -> u32 {
     if snap_len == 0 { MAX_PACKET } else { snap_len }
 }
 
-/// Snap length for "all bytes": longer than any packet, and the value libpcap uses.
+/// Snap length that accepts whole packets: longer than any packet, and the value that libpcap uses.
 pub(super) const MAX_PACKET: u32 = 262_144;

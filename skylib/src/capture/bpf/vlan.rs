@@ -24,7 +24,7 @@ pub(in super::super) struct LiveFilter {
 }
 
 impl LiveFilter {
-    /// Splits a program.
+    /// Splits a program into a part for the kernel and a check in user space.
     pub(in super::super) fn new(program: BpfProgram) -> Self {
         let plain = program.instructions();
         let tuples = |instructions: &[BpfInstruction]| -> Vec<_> {
@@ -42,8 +42,8 @@ impl LiveFilter {
         let accept = plain.iter().filter(|i| i.code == RETURN).map(|i| i.k).max();
         let accept = instruction_of(RETURN, accept.unwrap_or(super::MAX_PACKET));
         let mut exact = true;
-        // If the frame without the tag is not sufficient, accept the packet here and filter it
-        // later.
+        // If the frame without the tag is not sufficient, accepts the packet here and filters it in
+        // user space.
         let mut or_accept = |found: Option<BpfInstruction>| {
             exact &= found.is_some();
             found.unwrap_or(accept)

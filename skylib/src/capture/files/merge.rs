@@ -10,7 +10,7 @@ use crate::capture::{CaptureError, PacketSource, PcapFile};
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::time::Timestamp;
 
-/// Merge of files. The packets of each file remain in their order.
+/// Merge of files by time. The packets of each file remain in their order.
 pub(super) struct Merge {
     /// Open files with at least one packet that has not been returned, by the time of that packet.
     heads: BinaryHeap<Box<Head>>,
@@ -149,7 +149,8 @@ impl Merge {
             other.is_none_or(|other| (time, order) < other)
                 && waiting.is_none_or(|waiting| time < waiting)
         };
-        // The first packet is the earliest of all files: the head was the top of the heap.
+        // The first packet is always taken: it is the earliest of all files, because the head was
+        // the top of the heap.
         let mut is_first = true;
         while let Some(header) = head.headers.get(head.at)
             && (is_first || is_next(header.timestamp))

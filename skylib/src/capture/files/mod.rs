@@ -139,7 +139,7 @@ impl CaptureFileSet {
 }
 
 impl FileSettings {
-    /// Opens a file with these settings.
+    /// Applies these settings to an open file.
     fn apply(&self, mut file: PcapFile) -> Result<PcapFile, CaptureError> {
         if let Some(link_type) = self.link_type {
             file = file.with_link_type(link_type);

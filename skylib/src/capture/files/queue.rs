@@ -155,7 +155,8 @@ fn examine(
             }
             waiting.pipe = size.is_none().then(|| Box::new(file));
         }
-        // A recorder that was stopped or has just started leaves such files.
+        // The file is empty, as after a recorder was started or stopped: it counts as a file
+        // without packets.
         Err(CaptureError::File {
             source: PcapFileError::ShortHeader { .. },
             ..

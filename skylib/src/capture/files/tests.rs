@@ -127,8 +127,8 @@ fn a_merge_of_interleaved_files_is_the_file_sorted_by_time() {
     let folder = Folder::new();
     let mut all = random_packets(5000, 7);
     all.sort_by_key(|(ms, _)| *ms);
-    // Five overlapping files, with the packets distributed by port, so that the order of equal
-    // times is known.
+    // Five overlapping files, with the packets distributed by port, so that the order of packets
+    // with equal times is known.
     all.sort_by_key(|(ms, port)| (*ms, port % 5));
     let part = |number| {
         let mine = all.iter().filter(|(_, port)| port % 5 == number);

@@ -59,7 +59,7 @@ impl Default for Replay {
 }
 
 impl Replay {
-    /// Creates a replay whose flow tables have these options.
+    /// Creates a replay with these options for its flow tables.
     ///
     /// The table limits apply to all tables together and are divided equally among the threads. If
     /// most flows are between the same two addresses, more threads therefore cause earlier

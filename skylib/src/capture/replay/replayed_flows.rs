@@ -27,7 +27,7 @@ use crate::flow::{
 #[derive(Debug)]
 pub struct ReplayedFlows {
     shards: Vec<Shard>,
-    /// Counters of the packets' times, unless they are included in those of the tables.
+    /// Counters of packet timestamps, unless the counters of the tables include them.
     clock_stats: FlowTableStats,
 }
 
@@ -55,7 +55,7 @@ impl ReplayedFlows {
         }
     }
 
-    /// Sets the counters of the packets' times, which belong to no table.
+    /// Sets the counters of packet timestamps, which belong to no table.
     pub(super) const fn with_clock_stats(mut self, stats: FlowTableStats) -> Self {
         self.clock_stats = stats;
         self

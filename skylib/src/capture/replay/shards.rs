@@ -61,8 +61,8 @@ pub(super) fn collect(
     (ReplayedFlows::new(shards).with_clock_stats(stats), end)
 }
 
-/// Runs `work` for each table; for the first one, on the calling thread. Returns the results in
-/// order, and adds the counters of the packets' times to `stats`.
+/// Runs `work` for each table; for the first table, on the calling thread. Returns the results in
+/// order, and adds the counters of packet timestamps to `stats`.
 fn count<T: Send>(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
@@ -130,7 +130,7 @@ impl Shard<'_, '_> {
         new_table(self.options, self.points.clone(), self.filter)
     }
 
-    /// Processes work until none is left.
+    /// Processes work until no work is left.
     fn process(&mut self, table: &mut FlowTable, sink: &mut dyn FlowSink) {
         let mut done = None;
         while let Some(work) = self.queue.next(self.number, done, self.proceed) {
@@ -146,7 +146,7 @@ impl Shard<'_, '_> {
 }
 
 impl Drop for Shard<'_, '_> {
-    /// Releases the other threads if this thread panics.
+    /// Lets the other threads end if this thread panics.
     fn drop(&mut self) {
         if thread::panicking() {
             self.queue.abandon(None);

@@ -7,7 +7,6 @@ use crate::packet::{LinkType, PacketRef};
 
 /// Assignment of packets to shards by the addresses of the outermost IP header, independent of
 /// direction.
-/// directions.
 #[derive(Debug)]
 pub(super) struct Steering {
     decoder: Decoder,

@@ -1,8 +1,8 @@
 //! Bounded multi-queue with work-driven reading: one FIFO of batches per shard, and a single reader
 //! that is used by the first thread that finds a short queue.
 //!
-//! There is no dedicated dispatcher thread. A thread that asks for work reads the next batch for
-//! all shards if any queue is shorter than [`LOW_WATER`] and none has reached [`HIGH_WATER`]. The
+//! There is no dedicated dispatcher thread. A thread that needs work reads the next batch for all
+//! shards if any queue is shorter than [`LOW_WATER`] and none has reached [`HIGH_WATER`]. The
 //! reader thus moves between threads like a token, and no core idles while another one reads ahead.
 //! Cost: one lock and at most one wake-up per batch and shard, not per packet. Memory: at most
 //! [`HIGH_WATER`] batches per shard, which share their buffers. A thread that finds its queue empty
@@ -84,15 +84,16 @@ struct QueueState<'s> {
     reader: Option<Reader<'s>>,
     /// Whether reading has ended: end of the source, error, or interruption. Never reset.
     has_ended: bool,
-    /// Whether a thread is missing, in which case the remaining work is dropped. Never reset.
+    /// Whether a thread panicked or could not be started, so that the remaining work is dropped.
+    /// Never reset.
     is_abandoned: bool,
     /// Error that ended reading.
     error: Option<CaptureError>,
 }
 
 impl<'s> WorkQueue<'s> {
-    /// Creates the queues of `shards` shards over a source. `options` are those of the shards'
-    /// tables.
+    /// Creates the queues of `shards` shards over a source. `options` are the options of the
+    /// shards' tables.
     pub(super) fn new(
         source: &'s mut dyn PacketSource,
         filter: Option<ReplayFilter>,
@@ -176,7 +177,7 @@ impl<'s> WorkQueue<'s> {
         }
     }
 
-    /// Ends all work because a thread is missing.
+    /// Ends all work because a thread panicked or could not be started.
     pub(super) fn abandon(&self, error: Option<CaptureError>) {
         let mut state = self.lock();
         state.is_abandoned = true;
@@ -184,8 +185,8 @@ impl<'s> WorkQueue<'s> {
         self.changed.notify_all();
     }
 
-    /// Adds the counters of the packets' times to `stats`. Returns the error that ended reading, if
-    /// there was one.
+    /// Adds the counters of packet timestamps to `stats`. Returns the error that ended reading;
+    /// `None` if there was none.
     pub(super) fn end(self, stats: &mut FlowTableStats) -> Result<(), CaptureError> {
         let state = self.state.into_inner();
         let state = state.unwrap_or_else(PoisonError::into_inner);

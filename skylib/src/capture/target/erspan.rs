@@ -15,7 +15,8 @@ use rustix::net::{
 use crate::capture::{Batch, CaptureError, CaptureStats, PacketSource, Waker};
 use crate::packet::{LinkType, PacketRef};
 
-/// Packet source that sends the packets of another source to an ERSPAN receiver, and passes none on.
+/// Packet source that sends the packets of another source to an ERSPAN receiver and returns none of
+/// them.
 pub struct ErspanForwarder<S> {
     source: S,
     socket: OwnedFd,
@@ -29,8 +30,8 @@ pub struct ErspanForwarder<S> {
 }
 
 impl<S: PacketSource> ErspanForwarder<S> {
-    /// Opens a raw socket, in the namespace of the calling thread, that sends to `target`. `index` is
-    /// the index of the captured interface.
+    /// Opens a raw socket, in the namespace of the calling thread, that sends to `target`. `index`
+    /// is the index of the captured interface.
     ///
     /// # Errors
     /// Returns an error if the process lacks `CAP_NET_RAW`.
@@ -72,10 +73,11 @@ fn write_packet(
     // The kernel fills in the length, the identification, the checksum, and the source address.
     packet.extend([0x45, 0, 0, 0, 0, 0, 0, 0, TTL, GRE, 0, 0, 0, 0, 0, 0]);
     packet.extend(target.octets());
-    // GRE with a sequence number, without which receivers would take this for type I.
+    // GRE with a sequence number: receivers would interpret a packet without one as type I.
     packet.extend([0x10, 0, 0x88, 0xbe]);
     packet.extend(sequence.to_be_bytes());
-    // Version 1, VLAN 0; no encapsulation known to the kernel (3), truncation, and session 1.
+    // Version 1, VLAN 0; class of service 0, a VLAN tag is in the frame (3), truncation, and
+    // session 1.
     let truncated = u16::from((mirrored.data.len() as u64) < u64::from(mirrored.wire_len));
     packet.extend(0x1000_u16.to_be_bytes());
     packet.extend((3 << 11 | truncated << 10 | SESSION).to_be_bytes());
@@ -136,7 +138,7 @@ impl<S> std::fmt::Debug for ErspanForwarder<S> {
 }
 
 const IPPROTO_RAW: u32 = 255;
-/// Number of the session. COMPAT: that of Skydive.
+/// Number of the session. COMPAT: Skydive uses the same number.
 const SESSION: u16 = 1;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Targets of captures: receivers of flows (NetFlow 5) or packets (ERSPAN) instead of the flow table.
+//! Targets of captures: receivers of flows (NetFlow 5) or packets (ERSPAN) instead of the flow
+//! table.
 
 #[cfg(feature = "afpacket")]
 mod erspan;

@@ -24,11 +24,11 @@ use crate::time::{Clock, Timestamp};
 pub struct NetFlow5Encoder {
     /// Start of the export, to which the times of flows refer.
     started_at: Timestamp,
-    /// Number of records sent before.
+    /// Number of records sent so far.
     sequence: u32,
 }
 
-/// Flows of a capture sent as NetFlow 5.
+/// Flow sink that sends the flows of a capture to a collector as NetFlow 5 datagrams.
 pub struct NetFlow5Sink {
     socket: UdpSocket,
     encoder: NetFlow5Encoder,
@@ -182,7 +182,7 @@ impl NetFlow5Encoder {
     }
 }
 
-/// Returns the TCP flags that a flow has recorded the time of.
+/// Returns the TCP flags of which a flow has recorded the time.
 const fn tcp_flags(syn: i64, fin: i64, rst: i64) -> u8 {
     const FIN: u8 = 1;
     const SYN: u8 = 2;
@@ -264,7 +264,7 @@ impl FlowSink for NetFlow5Sink {
     }
 }
 
-/// Maximum number of records in a datagram. COMPAT: that of Skydive; the format allows 30.
+/// Maximum number of records in a datagram. COMPAT: Skydive's maximum; the format allows 30.
 const MAX_RECORDS: usize = 20;
 /// Length of a record, in bytes.
 const RECORD: usize = 48;

@@ -341,7 +341,7 @@ fn a_step_of_the_clock_is_counted_and_expires_nothing() {
         assert_eq!(report().flows.clock_step_ms, by_ms);
     }
     assert!(sink.all().is_empty(), "no timer was due");
-    // Silence is still measured.
+    // The time without packets is still measured.
     clock.advance(Duration::from_secs(61));
     while sink.all().is_empty() {
         thread::yield_now();

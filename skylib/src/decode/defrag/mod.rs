@@ -110,19 +110,19 @@ pub enum Reassembly {
     Complete(Reassembled),
 }
 
-/// Statistics of a reassembled datagram.
+/// Statistics of a reassembled datagram, for counting its fragments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reassembled {
-    /// Time of the first fragment.
+    /// Capture time of the first fragment.
     pub begun: Timestamp,
     /// Number of fragments stored before the completing one.
     pub pending_fragments: u32,
     /// Number of rejected fragments.
     pub rejected_fragments: u32,
-    /// Length on the wire of the packets of the stored fragments, in bytes.
+    /// Total length on the wire of the packets with the stored fragments, in bytes.
     pub pending_wire_bytes: u64,
-    /// Length of the IP headers and payloads of the stored fragments, in bytes.
+    /// Total length of the IP headers and payloads of the stored fragments, in bytes.
     pub pending_ip_bytes: u64,
     /// Length of the IP header and payload of the completing fragment, in bytes.
     pub last_ip_bytes: u32,
@@ -168,8 +168,8 @@ pub struct Reassembled {
 pub struct Defragmenter {
     options: DefragOptions,
     datagrams: HashMap<FragmentKey, IncompleteDatagram>,
-    /// Keys and numbers of datagrams, oldest first. An entry whose number is not that of the
-    /// current datagram with the key is stale.
+    /// Keys and numbers of datagrams, oldest first. An entry is stale if the current datagram with
+    /// the key has another number, or if there is none.
     order: VecDeque<(FragmentKey, u64)>,
     /// Number of the next datagram.
     number: u64,
@@ -188,9 +188,9 @@ struct FragmentKey {
     outermost: (IpAddress, IpAddress),
     /// Index of the capture point: copies captured at several points are separate datagrams.
     point: u32,
-    /// Source and destination address; those of IPv4 are followed by zeros.
+    /// Source and destination address; an IPv4 address is followed by zeros.
     addresses: [u8; 32],
-    /// Identification field; that of IPv4 is followed by zeros.
+    /// Identification field; for IPv4, followed by zeros.
     id: [u8; 4],
     /// Protocol of IPv4; `None` for IPv6, where it does not identify a datagram.
     protocol: Option<u8>,
@@ -199,7 +199,7 @@ struct FragmentKey {
 /// Fragments of one datagram received so far.
 #[derive(Clone, Debug, Default)]
 struct IncompleteDatagram {
-    /// Number by order of creation.
+    /// Number of the datagram, in the order of creation.
     number: u64,
     /// Time of the first fragment.
     begun: Timestamp,

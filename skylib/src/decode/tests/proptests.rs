@@ -38,7 +38,7 @@ fn paths_agree(
             prop_assert_eq!(fast.key_transport(index), general.key_transport(index));
         }
     }
-    // Whichever path is used, the caller receives the result of the general path.
+    // The caller receives the result of the general path, regardless of the path used.
     let mut encapsulations = Encapsulations::new();
     prop_assert_eq!(decoder.decode(packet, &mut encapsulations), result);
     prop_assert_eq!(&*encapsulations, &*general);
@@ -150,7 +150,7 @@ fn any_offset() -> impl Strategy<Value = usize> {
     prop_oneof![3 => 12..60_usize, 1 => 0..300_usize]
 }
 
-/// Generates values to write there, mostly limits of lengths, versions, and flags.
+/// Generates values to write at these offsets, mostly limits of lengths, versions, and flags.
 fn any_value() -> impl Strategy<Value = u8> {
     prop_oneof![2 => prop::sample::select(EDGES), 1 => any::<u8>()]
 }

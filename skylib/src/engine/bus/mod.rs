@@ -4,7 +4,7 @@
 //! sender waits as long as the queue's reader makes progress, so a reader that keeps up with its
 //! socket loses nothing. A reader whose queue is full and that has made no progress for
 //! [`READ_TIMEOUT`] is cut off and counted; the other subscribers are not affected. The timeout of
-//! each reader starts at *its* last progress, whether its queue was full then or not: a hundred
+//! each reader starts at *its* last progress, even if its queue was not full then: a hundred
 //! readers that hang at the same time delay the sender no longer than a single one does.
 //!
 //! ```
@@ -47,8 +47,8 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct SubscribeOptions {
     /// Maximum number of queued messages.
     pub max_messages: usize,
-    /// Maximum size of the queued messages, in bytes. A message shared with other queues counts in
-    /// full.
+    /// Maximum size of the queued messages, in bytes. A message that other queues also contain
+    /// counts in full.
     pub max_bytes: usize,
     /// Namespaces of the messages to receive; `None` for all.
     pub namespaces: Option<Vec<String>>,
@@ -97,12 +97,12 @@ impl SubscribeOptions {
     }
 }
 
-/// A message that a [`Bus`] can send.
+/// Message that a [`Bus`] can send.
 pub trait BusMessage {
-    /// Returns the namespace, by which subscribers select messages.
+    /// Returns the namespace by which subscribers select messages.
     fn namespace(&self) -> &str;
 
-    /// Returns the approximate size in bytes, the same at every call.
+    /// Returns the approximate size in bytes; always the same value for a message.
     fn weight(&self) -> usize;
 }
 
@@ -116,20 +116,20 @@ impl BusMessage for BroadcastMessage {
     }
 }
 
-/// Sends messages to all subscriptions.
+/// Sender of messages to all subscriptions.
 #[derive(Debug)]
 pub struct Bus<T> {
     queues: Mutex<Vec<Arc<Queue<T>>>>,
     shared: Arc<Shared>,
 }
 
-/// State that a bus shares with its queues.
+/// State shared by a bus and its queues.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Held by a sender between its check for space and its wait for [`Shared::freed`], so that no
+    /// Locked by a sender from its check for space until its wait for [`Shared::freed`], so that no
     /// wake-up in between is lost.
     search: Mutex<()>,
-    /// Wakes senders: a full queue may have space, or was closed.
+    /// Wakes senders: a full queue may have space, or has been closed.
     freed: Condvar,
     /// Number of subscribers cut off.
     cut_off: AtomicU64,
@@ -139,7 +139,7 @@ struct Shared {
 struct Queue<T> {
     options: SubscribeOptions,
     state: Mutex<State<T>>,
-    /// Wakes the reader: a message was queued, or the queue was closed.
+    /// Wakes the reader: a message has been queued, or the queue has been closed.
     filled: Notify,
     shared: Arc<Shared>,
 }
@@ -152,16 +152,16 @@ struct State<T> {
     closed: bool,
     /// Time of the reader's last progress.
     last_progress: Instant,
-    /// Number of messages to take until the reader has made progress, at least 1: 1/64 of the
+    /// Number of messages, at least 1, that the reader must take to make progress: 1/64 of the
     /// messages queued at the last progress. A reader that reads continuously achieves this within
-    /// [`READ_TIMEOUT`]; a reader that takes a message occasionally, in order to delay the others,
+    /// [`READ_TIMEOUT`]; a reader that takes a message occasionally in order to delay the others
     /// does not.
     owed: usize,
-    /// Whether a sender waits for space in this queue.
+    /// Whether a sender is waiting for space in this queue.
     is_awaited: bool,
 }
 
-/// The receiving end of a [`Bus`]. Dropping it unsubscribes.
+/// Receiving end of a [`Bus`]. Dropping it unsubscribes.
 #[derive(Debug)]
 pub struct Subscription<T>(Arc<Queue<T>>);
 
@@ -177,7 +177,8 @@ impl<T> Default for Bus<T> {
 impl<T: BusMessage> Bus<T> {
     /// Returns a subscription that receives every message sent from now on.
     pub fn subscribe(&self, mut options: SubscribeOptions) -> Subscription<T> {
-        // Searched for every message; a client may have selected thousands of namespaces.
+        // Sorted for a binary search at every message: a client may have selected thousands of
+        // namespaces.
         if let Some(names) = &mut options.namespaces {
             names.sort_unstable();
         }
@@ -198,7 +199,8 @@ impl<T: BusMessage> Bus<T> {
         Subscription(queue)
     }
 
-    /// Returns whether a subscriber selects this namespace, so that messages have to be built.
+    /// Returns whether any subscriber selects this namespace; otherwise no messages need to be
+    /// built.
     pub fn is_wanted(&self, namespace: &str) -> bool {
         self.queues
             .lock()
@@ -216,8 +218,8 @@ impl<T: BusMessage> Bus<T> {
         self.len() == 0
     }
 
-    /// Puts a message into every queue. Waits for all full queues at the same time, for each until
-    /// its reader has made progress or is cut off after [`READ_TIMEOUT`].
+    /// Puts a message into every queue. Waits for all full queues at the same time, for each queue
+    /// until its reader has made progress or is cut off after [`READ_TIMEOUT`].
     pub fn send(&self, message: &Arc<T>) {
         let queues = self.queues.lock().clone();
         let mut any_closed = false;
@@ -244,7 +246,8 @@ impl<T: BusMessage> Bus<T> {
     /// Puts a message into full queues. Returns whether one of them was closed.
     fn wait_for_space(&self, message: &Arc<T>, mut full: Vec<&Queue<T>>) -> bool {
         let mut any_closed = false;
-        // A reader that frees space after its queue was checked needs this lock to wake the sender.
+        // A reader that frees space after the check of its queue needs this lock to wake the
+        // sender.
         let mut search = self.shared.search.lock();
         loop {
             let mut deadline: Option<Instant> = None;
@@ -271,7 +274,7 @@ impl<T: BusMessage> Bus<T> {
         self.shared.cut_off.load(Ordering::Relaxed)
     }
 
-    /// Ends every subscription after its reader has taken the queued messages.
+    /// Ends every subscription when its reader has taken the queued messages.
     pub fn close(&self) {
         for queue in self.queues.lock().drain(..) {
             queue.close();
@@ -367,8 +370,8 @@ impl<T> Queue<T> {
 }
 
 impl Shared {
-    /// Wakes waiting senders. The caller must not hold the lock of a queue: senders lock queues
-    /// while they hold `search`.
+    /// Wakes waiting senders. The caller must not hold the lock of a queue, because senders lock
+    /// queues while they hold `search`.
     fn wake_senders(&self) {
         drop(self.search.lock());
         self.freed.notify_all();
@@ -390,7 +393,7 @@ impl<T> State<T> {
 }
 
 impl<T: BusMessage> Subscription<T> {
-    /// Waits for the next message and returns it; `None` once the subscription was closed or cut
+    /// Waits for the next message and returns it; `None` if the subscription has been closed or cut
     /// off.
     pub async fn next(&mut self) -> Option<Arc<T>> {
         loop {

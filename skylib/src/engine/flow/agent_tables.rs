@@ -1,8 +1,9 @@
-//! `AgentTables`: the flow tables of connected agents, as a part of every live flow query.
+//! `AgentTables`: the flow tables of connected agents, as part of every live flow query.
 //!
-//! A query is sent to all agents concurrently, or only to those that captured on the requested
-//! nodes. An agent that does not answer before the common deadline is skipped, counted, and named in
-//! the warnings of the query; from then on it has only [`SILENT_TIMEOUT`] until it answers again.
+//! A query is sent concurrently to all agents, or only to those that captured on the requested
+//! nodes. An agent that does not answer before the common deadline is skipped, counted, and named
+//! in the warnings of the query. Later queries wait at most [`SILENT_TIMEOUT`] for it, until it
+//! answers again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub(crate) struct AgentTables {
     graph: Arc<SharedGraph>,
 }
 
-/// Queries that have been sent to agents.
+/// Pending replies of the agents to which a query has been sent.
 #[derive(Debug, Default)]
 pub(super) struct AskedAgents(Vec<PendingReply>);
 
@@ -33,7 +34,7 @@ impl AgentTables {
         Self { links, graph }
     }
 
-    /// Sends a query to the agents whose tables may have its flows.
+    /// Sends a query to the agents whose tables may contain its flows.
     pub(super) fn ask(&self, query: &FlowQuery) -> AskedAgents {
         if self.links.is_empty() {
             return AskedAgents::default();
@@ -87,8 +88,9 @@ impl AgentTables {
         })
     }
 
-    /// Splits flows into those that the tables of a connected agent answer, and all others. An agent
-    /// that has not answered any query, or not the last one, may have no tables that can be queried.
+    /// Splits flows into those that the tables of a connected agent can return, and all others. An
+    /// agent that has not answered any query, or not the last one, may have no tables that can be
+    /// queried.
     pub(super) fn partition(&self, flows: Vec<Flow>) -> (Vec<Flow>, Vec<Flow>) {
         if self.links.is_empty() {
             return (Vec::new(), flows);
@@ -108,7 +110,7 @@ impl AgentTables {
     }
 
     /// Waits for the answers until a deadline and returns the flows that the query selects. Adds a
-    /// sentence about each agent whose flows are missing to `warnings`.
+    /// warning about each agent whose flows are missing.
     ///
     /// # Errors
     /// Returns [`FlowQueryError::Interrupted`] if the query is interrupted.
@@ -150,24 +152,24 @@ impl AgentTables {
     }
 }
 
-/// Returns the warning about an agent.
+/// Returns the warning about an agent whose flows are missing.
 fn missing(pending: &PendingReply, reason: &str) -> String {
     format!("flows of agent {} are missing: {reason}", pending.host())
 }
 
-/// Applies the query to an answer: the agent may have received a weaker filter, and an agent may
-/// send anything.
+/// Applies the query to an answer: the filter sent to the agent may have been weaker, and an answer
+/// is untrusted.
 fn selected(query: &FlowQuery, set: FlowSet) -> Result<FlowSet, FlowQueryError> {
     let (start, end) = (set.start, set.end);
     let mut set = query.answer(set.flows)?;
     if is_exact(query) && !set.flows.is_empty() {
-        // The span of an exact answer includes the flows beyond the range.
+        // The time span of an exact answer includes the flows outside the range.
         (set.start, set.end) = (set.start.min(start), set.end.max(end));
     }
     Ok(set)
 }
 
-/// Waits for one answer; the inner error is the reason why there is none.
+/// Waits for one answer; the inner error is the reason why the agent sent none.
 fn wait(
     pending: &PendingReply,
     deadline: Instant,
@@ -191,9 +193,9 @@ fn wait(
     }
 }
 
-/// Reason for the missing flows of an agent that does not answer.
+/// Reason why the flows of an agent that does not answer are missing.
 const NO_ANSWER: &str = "no answer before the deadline";
-/// Time for the answer of an agent that did not answer the last query.
+/// Maximum time to wait for an agent that did not answer the last query.
 const SILENT_TIMEOUT: Duration = Duration::from_millis(500);
 /// Maximum time between two polls of the interrupt.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);

@@ -1,8 +1,8 @@
 //! `BatchQueue`: a bounded queue of flow batches whose senders never block.
 //!
-//! Flows that exceed a limit are dropped and counted (tail drop); a batch that does not fit whole
-//! is truncated. The limits apply to flows and to bytes, not to batches: a flow with its raw packets
-//! may take as much memory as thousands without.
+//! Flows that exceed a limit are dropped and counted (tail drop); a batch that does not fit as a
+//! whole is truncated. The limits apply to flows and to bytes, not to batches: one flow with its
+//! raw packets may use as much memory as thousands of flows without packets.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::flow::{Flow, FlowStats};
 
-/// Flows, or statistics of a capture, on their way to the batcher.
+/// Flows, or statistics of a capture, to be processed by the batcher.
 #[derive(Debug)]
 pub(super) struct FlowBatch {
     pub(super) flows: Vec<Flow>,
     pub(super) stats: Option<FlowStats>,
-    /// Whether an agent captured the flows, so that no table of this process has them.
+    /// Whether an agent captured the flows, so that no table of this process contains them.
     pub(super) is_remote: bool,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct BatchQueue {
 impl BatchQueue {
     /// Returns an empty queue with these maximum numbers of flows and bytes.
     pub(super) fn new(max_flows: usize, max_bytes: usize) -> Self {
-        // The channel itself is unbounded: a bound on batches would count a single flow as much as
+        // The channel itself is unbounded: a limit on batches would count a single flow as much as
         // the flows of a whole table.
         let (sender, receiver) = crossbeam_channel::unbounded();
         Self {
@@ -125,8 +125,8 @@ impl FlowBatch {
 
 /// Adds `more` to `used` and returns `true`, unless that would exceed `limit`.
 fn claim(used: &AtomicUsize, more: usize, limit: usize) -> bool {
-    // Adds first and subtracts on failure; this may reject a concurrent sender but never exceeds
-    // the limit.
+    // Adding first and subtracting on failure may reject a concurrent sender but never exceeds the
+    // limit.
     let before = used.fetch_add(more, Ordering::Relaxed);
     let fits = before.saturating_add(more) <= limit;
     if !fits {

@@ -1,9 +1,9 @@
-//! `FlowHub`: all flows of the engine as one source, and their path to the subscribers and the
+//! `FlowHub`: all flows of the engine as one source, and their delivery to subscribers and the
 //! store.
 //!
-//! [`HubReader`] answers the queries. Capture threads and agents push updates into a bounded queue
-//! without blocking; when more than [`FlowOptions::max_buffered`] flows wait for the batcher thread,
-//! further flows are dropped and counted.
+//! [`HubReader`] answers queries. Capture threads and agents push updates into a bounded queue
+//! without blocking; when more than [`FlowOptions::max_buffered`] flows wait for the batcher
+//! thread, further flows are dropped and counted.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -42,13 +42,13 @@ use crate::value::Text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlowOptions {
-    /// Maximum time a flow waits until its batch for the subscribers is full.
+    /// Maximum time for which a flow waits until its batch for the subscribers is full.
     pub batch_delay: Duration,
     /// Maximum number of flows that wait for the batcher.
     pub max_buffered: usize,
     /// Maximum size of the flows that wait for the batcher, in bytes.
     pub max_buffered_bytes: usize,
-    /// Time after its last update for which a flow sent by an agent is live.
+    /// Time after its last update for which a flow sent by an agent counts as live.
     pub remote_max_age: Duration,
     /// Maximum size of the live flows sent by agents, in bytes; the flows updated least recently are
     /// evicted first.
@@ -73,7 +73,7 @@ impl Default for FlowOptions {
 }
 
 impl FlowOptions {
-    /// Sets the maximum time a flow waits until its batch for the subscribers is full.
+    /// Sets the maximum time for which a flow waits until its batch for the subscribers is full.
     #[must_use]
     pub const fn with_batch_delay(mut self, delay: Duration) -> Self {
         self.batch_delay = delay;
@@ -88,7 +88,7 @@ impl FlowOptions {
         self
     }
 
-    /// Sets the time after its last update for which a flow sent by an agent is live.
+    /// Sets the time after its last update for which a flow sent by an agent counts as live.
     #[must_use]
     pub const fn with_remote_max_age(mut self, age: Duration) -> Self {
         self.remote_max_age = age;
@@ -134,7 +134,7 @@ pub struct FlowHub {
     memory: MemoryBudget,
 }
 
-/// Identifies a flow table of a [`FlowHub`].
+/// Identifier of a flow table of a [`FlowHub`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableId(usize);
 
@@ -186,7 +186,7 @@ impl FlowHub {
         self.uplink.as_ref()
     }
 
-    /// Returns a source of the flows of this hub whose queries end once `is_interrupted` returns
+    /// Returns a source of the flows of this hub whose queries end when `is_interrupted` returns
     /// `true`.
     pub(crate) fn reader<'a>(
         &'a self,
@@ -195,12 +195,12 @@ impl FlowHub {
         HubReader::new(self, is_interrupted)
     }
 
-    /// Sets the store for flows, which answers queries about the past.
+    /// Sets the flow store, which answers queries about the past.
     pub(crate) fn with_store(self, store: Option<Arc<dyn FlowStore>>) -> Self {
         Self { store, ..self }
     }
 
-    /// Stores flows of a capture file; without a store, they are live for as long as remote flows.
+    /// Stores flows of a capture file; without a store, they are live as long as flows of agents.
     pub(super) fn store_imported(&self, flows: Vec<Flow>, now: Timestamp) {
         match &self.store {
             Some(store) => store.put(flows, now),
@@ -208,7 +208,7 @@ impl FlowHub {
         }
     }
 
-    /// Returns the store for flows, if there is one.
+    /// Returns the flow store, if there is one.
     pub fn store(&self) -> Option<&dyn FlowStore> {
         self.store.as_deref()
     }
@@ -218,7 +218,7 @@ impl FlowHub {
         &self.bus
     }
 
-    /// Adds a flow table, which live queries read from now on.
+    /// Adds a flow table to the tables that live queries read.
     pub fn add_table(&self, table: CaptureHandle) -> TableId {
         let id = TableId(self.next_table.fetch_add(1, Ordering::Relaxed));
         self.tables.write().push((id, table));
@@ -252,8 +252,8 @@ impl FlowHub {
         });
     }
 
-    /// Queues flows whose table is elsewhere, for subscribers, store, and live queries. Never blocks;
-    /// flows that exceed the limits of the queue are dropped and counted.
+    /// Queues flows of agents for subscribers, store, and live queries. Never blocks; flows that
+    /// exceed the limits of the queue are dropped and counted.
     pub(crate) fn push_remote(&self, flows: Vec<Flow>) {
         self.queue.push(FlowBatch {
             flows,
@@ -280,7 +280,7 @@ impl FlowHub {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if the message is malformed or too large; no part of it is used then.
+    /// Returns an error if the message is malformed or too large; then no part of it is used.
     pub fn ingest(&self, message: &[u8]) -> Result<(), ProtoError> {
         let message = self.remote.decode(message)?;
         self.queue.push(FlowBatch {
@@ -312,7 +312,7 @@ impl FlowHub {
 
     /// Groups queued flows into messages and sends them; the body of the batcher thread.
     ///
-    /// Returns once `stopped` returns `true`, after the queued flows were sent.
+    /// Returns after `stopped` returns `true` and the queued flows have been sent.
     pub(crate) fn run_batcher(&self, clock: &dyn Clock, stopped: &dyn Fn() -> bool) {
         let mut pending: Vec<Flow> = Vec::new();
         let mut due: Option<Timestamp> = None;
@@ -351,8 +351,8 @@ impl FlowHub {
         }
     }
 
-    /// Puts the flows of a batch where queries find them. Returns the flows for the subscribers,
-    /// which are cloned only if there are subscribers.
+    /// Stores the flows of a batch for queries. Returns the flows for the subscribers, which are
+    /// cloned only if there are subscribers.
     fn store_batch(&self, batch: FlowBatch, now: Timestamp) -> Vec<Flow> {
         let FlowBatch {
             flows, is_remote, ..
@@ -376,7 +376,7 @@ impl FlowHub {
         }
     }
 
-    /// Caches the flows for live queries that no flow table answers.
+    /// Caches flows that no flow table returns, for live queries.
     fn cache(&self, flows: Vec<Flow>, now: Timestamp) {
         let (answered, others) = match &self.agents {
             Some(agents) => agents.partition(flows),
@@ -386,7 +386,8 @@ impl FlowHub {
         self.remote.remove(&answered);
     }
 
-    /// Sends one message with all flows, and one for each capture that a subscriber selects.
+    /// Sends one message with all flows, and one message for each capture that a subscriber
+    /// selects.
     fn send(&self, flows: &[Flow]) {
         if flows.is_empty() {
             return;
@@ -414,7 +415,8 @@ impl FlowHub {
         }
     }
 
-    /// Returns the current flow tables, so that captures can start and stop during a query.
+    /// Returns a copy of the list of flow tables, so that captures can start and stop during a
+    /// query.
     pub(super) fn tables(&self) -> Vec<CaptureHandle> {
         let tables = self.tables.read();
         tables.iter().map(|(_, table)| table.clone()).collect()
@@ -425,7 +427,7 @@ impl FlowHub {
         &self.remote
     }
 
-    /// Returns the slots of queries that copy flows.
+    /// Returns the slots for queries that copy flows.
     pub(super) const fn fetches(&self) -> &Fetches {
         &self.fetches
     }
@@ -441,7 +443,7 @@ impl FlowHub {
     }
 }
 
-/// Queries that cannot be interrupted; see `FlowHub::reader` for others.
+/// These queries cannot be interrupted; `FlowHub::reader` returns a source whose queries can.
 impl FlowSource for FlowHub {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.reader(&|| false).query(query)
@@ -482,7 +484,7 @@ impl fmt::Debug for FlowHub {
     }
 }
 
-/// Pushes the flows of a capture into a hub, as long as the hub exists.
+/// Sink that pushes the flows of a capture into a hub while the hub exists.
 pub(crate) struct HubSink(Weak<FlowHub>);
 
 impl HubSink {
@@ -500,7 +502,7 @@ impl FlowSink for HubSink {
     }
 }
 
-/// Maximum time until the batcher detects that a batch is due or that it has to stop.
+/// Maximum time until the batcher detects that a batch is due or that it must stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

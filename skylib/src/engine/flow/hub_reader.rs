@@ -1,10 +1,9 @@
-//! `HubReader`: answers flow queries of a [`FlowHub`] that can be interrupted.
+//! `HubReader`: interruptible flow queries of a [`FlowHub`].
 //!
-//! Live queries are sent to all flow tables, here and at connected agents, concurrently, and their
-//! answers are merged; queries about
-//! the past are answered by the flow store. Every wait for other threads is divided into periods of
-//! [`POLL_INTERVAL`], between which the interrupt is polled, so a query that times out returns
-//! within milliseconds.
+//! A live query is sent concurrently to all flow tables, of this process and of connected agents,
+//! and their answers are merged; a query about the past is answered by the flow store. Every wait
+//! for another thread is divided into periods of [`POLL_INTERVAL`], between which the interrupt is
+//! polled, so a query that times out returns within milliseconds.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -32,12 +31,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) struct HubReader<'a> {
     hub: &'a FlowHub,
     is_interrupted: &'a (dyn Fn() -> bool + Sync),
-    /// Receives a sentence about each agent whose flows are missing in an answer.
+    /// Receiver of a warning about each agent whose flows are missing in an answer.
     warnings: Option<&'a QueryWarnings>,
 }
 
 impl<'a> HubReader<'a> {
-    /// Returns a reader whose queries end once `is_interrupted` returns `true`.
+    /// Returns a reader whose queries end when `is_interrupted` returns `true`.
     pub(super) const fn new(
         hub: &'a FlowHub,
         is_interrupted: &'a (dyn Fn() -> bool + Sync),
@@ -54,7 +53,7 @@ impl<'a> HubReader<'a> {
         Self { warnings, ..self }
     }
 
-    /// Returns the time until which all tables must have answered.
+    /// Returns the deadline for the answers of all tables.
     fn deadline(&self) -> Instant {
         monotonic::now() + self.hub.options().table_timeout
     }
@@ -178,7 +177,7 @@ impl FlowSource for HubReader<'_> {
                 .past()?
                 .query_while(query, &|| !(self.is_interrupted)());
         }
-        // A table may omit flows after the range, but which flows are before the range is known
+        // A table may omit flows after the end of the range. The flows before its start are known
         // only after the merge.
         let part = FlowQuery {
             range: query.range.map(|(_, to)| (0, to)),
@@ -211,8 +210,8 @@ impl FlowSource for HubReader<'_> {
         Ok(merged)
     }
 
-    /// Visits the flows of one table after the other, so that those of all tables never exist at the
-    /// same time unless they have to be ordered.
+    /// Visits the flows of one table after the other, so that the flows of all tables are never in
+    /// memory at the same time, unless they have to be sorted.
     fn visit(
         &self,
         query: &FlowQuery,
@@ -297,8 +296,8 @@ impl FlowSource for HubReader<'_> {
     }
 }
 
-/// Flow queries that are copying flows. The size of the copies is known, and charged to the
-/// clients, only afterwards, so few such queries run concurrently.
+/// Limit on flow queries that copy flows. The size of the copies is known, and charged to the
+/// client, only after the query, so only a few such queries run concurrently.
 #[derive(Default)]
 pub(super) struct Fetches {
     running: Mutex<usize>,

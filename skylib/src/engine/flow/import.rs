@@ -23,8 +23,8 @@ pub struct ImportSummary {
     pub packets: u64,
     /// Number of flow records stored.
     pub flows: u64,
-    /// Times of the first and the last packet of the flows, in Unix milliseconds; `None` without
-    /// flows.
+    /// Times of the first and the last packet of the flows, in Unix milliseconds; `None` if there
+    /// are no flows.
     pub span: Option<(i64, i64)>,
     /// Query that returns the flows.
     pub query: String,
@@ -109,7 +109,7 @@ impl Importer {
             let share = memory.budget().limit() / TABLE_SHARE;
             let table_bytes = table.max_bytes.unwrap_or(TABLE_BYTES).min(share);
             table.max_bytes = Some(table_bytes);
-            // If the source fails here, the reader of the file encounters the error again.
+            // If the source fails here, the reader of the file gets the same error again.
             drop((&mut file).take(MAGIC_LEN).read_to_end(&mut magic));
             let window = window_bytes(&magic);
             memory.grow_to(table_bytes.saturating_add(BUFFER_BYTES + window))?;
@@ -132,7 +132,7 @@ impl Importer {
             }
         };
         let mut left = stats;
-        // The table no longer exists.
+        // The table will be dropped, so it uses no memory.
         (left.flows, left.bytes) = (0, 0);
         *self.totals.lock() += left;
         let truncated = match error {
@@ -144,7 +144,7 @@ impl Importer {
             Some(error) => return Err(error),
         };
         let is_stored = self.flows.store().is_some();
-        // The client receives the number of flows and may rely on them.
+        // Makes the flows durable, because the client receives their number and may rely on them.
         if let Some(Err(error)) = self.flows.store().map(FlowStore::sync) {
             tracing::warn!(error = %Chain(&error), "imported flows may be lost after a power failure");
         }
@@ -161,7 +161,8 @@ impl Importer {
     }
 }
 
-/// Stores flows when they leave the table. A slow store slows down the reading of the file.
+/// Sink that stores flows when they leave the table. A slow store slows down the reading of the
+/// file.
 struct StoreSink<'a> {
     flows: &'a FlowHub,
     clock: &'a dyn Clock,
@@ -181,7 +182,7 @@ impl FlowSink for StoreSink<'_> {
     }
 }
 
-/// Returns the query for the flows of a span of time, whose ends are rounded to whole seconds.
+/// Returns the query for the flows of a time span, whose ends are rounded to whole seconds.
 fn query_of((start, last): (i64, i64)) -> String {
     let end = last.div_euclid(1000) + 1;
     let seconds = end - start.div_euclid(1000);
@@ -206,7 +207,8 @@ const MAGIC_LEN: u64 = 4;
 /// Memory for reading and decompressing a file without a large window, in bytes.
 const BUFFER_BYTES: usize = 16 << 20;
 
-/// Divisor of the memory for clients: the flow table of one file may use one part in `TABLE_SHARE`.
+/// Fraction of the memory for clients that the flow table of one file may use: one part in
+/// `TABLE_SHARE`.
 const TABLE_SHARE: usize = 16;
 
 /// Maximum size of a file's flow table in bytes, if the configuration sets no limit.

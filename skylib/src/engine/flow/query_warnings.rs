@@ -1,8 +1,8 @@
-//! `QueryWarnings`: sentences about what is missing in the answer to a query.
+//! `QueryWarnings`: warnings about data that is missing in the answer to a query.
 
 use parking_lot::Mutex;
 
-/// Receives the warnings of one query, at most 16.
+/// Warnings of one query, at most 16.
 ///
 /// ```
 /// use skylib::engine::{Engine, EngineOptions, QueryOptions, QueryWarnings};
@@ -23,7 +23,7 @@ struct Received {
     more: usize,
 }
 
-/// Maximum number of warnings; a last one counts the others.
+/// Maximum number of warnings; an additional warning states the number of the others.
 const MAX_WARNINGS: usize = 16;
 
 impl QueryWarnings {

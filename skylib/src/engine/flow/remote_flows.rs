@@ -1,7 +1,7 @@
 //! `RemoteFlows`: the newest records of flows received from agents or read from files.
 //!
-//! Their flow tables are elsewhere, so live queries read these records instead. A record expires
-//! when its table would have expired the flow.
+//! The tables of these flows are in other processes, or no longer exist, so live queries read these
+//! records instead. A record expires when its table would have expired the flow.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -63,12 +63,12 @@ impl RemoteFlows {
         decoded
     }
 
-    /// Adds records; each replaces the older one of its flow.
+    /// Adds records; each replaces the older record of its flow.
     pub(super) fn put(&self, flows: Vec<Flow>, now: Timestamp) {
         self.live.put(flows, now);
     }
 
-    /// Drops the records of flows that a flow table answers again.
+    /// Drops the records of flows that a flow table of an agent returns again.
     pub(super) fn remove(&self, flows: &[Flow]) {
         if !flows.is_empty() && !self.is_empty() {
             self.live.remove(flows.iter().map(|flow| &flow.uuid));

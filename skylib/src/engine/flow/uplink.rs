@@ -1,8 +1,8 @@
-//! `FlowUplink`: flows of an agent on their way to its analyzers.
+//! `FlowUplink`: queue of the flows that an agent sends to its analyzers.
 //!
-//! While no analyzer is reachable, flows wait here, up to a limit in bytes; then the oldest are
-//! dropped and counted, because a later record of a flow contains the counts of the earlier ones.
-//! Several senders, one for each analyzer, take batches from the same queue.
+//! While no analyzer is reachable, flows wait here, up to a limit in bytes. Beyond the limit, the
+//! oldest are dropped and counted: a later record of a flow includes the counts of the earlier
+//! records. Several senders, one for each analyzer, take batches from the same queue.
 
 use std::collections::VecDeque;
 
@@ -29,7 +29,7 @@ use crate::flow::{Flow, FlowMessage, FlowStats};
 #[derive(Debug)]
 pub struct FlowUplink {
     state: Mutex<State>,
-    /// Wakes a sender: messages were queued.
+    /// Wakes a sender: messages have been queued.
     filled: Notify,
     max_bytes: usize,
 }
@@ -47,9 +47,9 @@ struct State {
 pub struct UplinkStatus {
     /// Number of flow records and statistics that wait for an analyzer.
     pub waiting: usize,
-    /// Size of these, in bytes.
+    /// Size of the waiting records and statistics, in bytes.
     pub waiting_bytes: usize,
-    /// Number of flow records and statistics that were passed to an analyzer's connection.
+    /// Number of flow records and statistics that were passed to the connection to an analyzer.
     pub sent: u64,
     /// Number of flow records and statistics that were dropped because the queue was full.
     pub lost: u64,
@@ -110,7 +110,7 @@ impl FlowUplink {
         state.status.waiting_bytes -= bytes_of(&taken);
         state.status.sent += taken.len() as u64;
         if !state.messages.is_empty() {
-            // Another sender may take the rest.
+            // Another sender may take the remaining messages.
             self.filled.notify_one();
         }
         taken

@@ -8,11 +8,11 @@ use crate::value::Value;
 /// Returns the file of the nearest `netns` node among a node's owners; `None` for the namespace of
 /// this process.
 ///
-/// Only nodes and edges with the origin `own`, which this engine's probes have, are considered: any
-/// client can publish a node that names a file.
+/// Only nodes and edges with the origin `own`, the origin of this engine's probes, are considered:
+/// any client can publish a node that names a file.
 pub(in crate::engine) fn namespace_of(graph: &Graph, id: &NodeId, own: &str) -> Option<PathBuf> {
     let mut id = id.clone();
-    // Ownership is a tree; the limit guards against a cycle of edges made by a client.
+    // Ownership is a tree; the limit guards against a cycle of edges published by a client.
     for _ in 0..MAX_OWNERS {
         let owner = graph
             .edges_of(&id, Direction::In)

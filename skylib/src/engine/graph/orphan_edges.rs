@@ -6,7 +6,7 @@ use crate::graph::{Edge, EdgeId, NodeId};
 
 /// Edges that wait for their nodes.
 ///
-/// `by_node` lists exactly the ends of `edges`.
+/// `by_node` contains exactly the parents and children of `edges`.
 #[derive(Debug, Default)]
 pub(super) struct OrphanEdges {
     edges: HashMap<EdgeId, Edge>,

@@ -32,7 +32,7 @@ pub(crate) struct HostOptions<'a> {
     pub(crate) netns_path: Option<&'a std::path::Path>,
     /// Interval at which the counters of interfaces are refreshed.
     pub(crate) metrics_interval: Duration,
-    /// Store of the TIDs of the interfaces; with `None`, they are derived again at each start.
+    /// Store of the TIDs of the interfaces; with `None`, the TIDs are derived again at each start.
     pub(crate) persister: Option<&'a Arc<GraphPersister>>,
     /// Optional probes and their settings.
     pub(crate) probes: &'a ProbeOptions,
@@ -130,7 +130,7 @@ fn start_optional(
     }
 }
 
-/// Returns the TIDs of the interfaces that are known from an earlier run since the last boot.
+/// Returns the TIDs of the interfaces that an earlier run stored since the last boot.
 fn known_tids(persister: Option<&Arc<GraphPersister>>) -> KnownTids {
     let (Some(persister), Some(boot)) = (persister, host::boot_id()) else {
         return KnownTids::default();

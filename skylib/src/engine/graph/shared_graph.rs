@@ -19,7 +19,7 @@ use crate::graph::history::History;
 use crate::graph::{EdgeId, Graph, GraphAccess, GraphEvent, GraphView, GraphWriter, Processor};
 use crate::time::{Clock, Timestamp};
 
-/// The graph of a running engine, shared between probes, clients, and queries.
+/// Graph of a running engine, shared by probes, clients, and queries.
 ///
 /// ```
 /// use skylib::engine::{Engine, EngineOptions};
@@ -59,14 +59,14 @@ struct Log {
     closed: bool,
 }
 
-/// A graph event with its author and its position in the transaction.
+/// Graph event with its author and its position in the transaction.
 #[derive(Clone, Debug)]
 pub struct LoggedEvent {
     /// The event.
     pub event: GraphEvent,
-    /// The graph's sequence number at the end of the transaction.
+    /// Sequence number of the graph at the end of the transaction.
     pub sequence: u64,
-    /// Connection that made the change and must not receive it back; `None` for other writers.
+    /// Connection that made the change and must not receive it; `None` for other writers.
     pub author: Option<u64>,
     /// Whether this is the last event of its transaction.
     pub is_last: bool,
@@ -91,8 +91,8 @@ impl SharedGraph {
         }
     }
 
-    /// Sets the history, in which later changes are recorded within their transactions. It must
-    /// contain the current graph already.
+    /// Sets the history, which records later changes within their transactions. It must already
+    /// contain the current graph.
     #[must_use]
     pub fn with_history(self, history: Option<Arc<dyn History>>) -> Self {
         Self { history, ..self }
@@ -118,7 +118,7 @@ impl SharedGraph {
             .map_or(Ok(()), |persister| persister.flush())
     }
 
-    /// Deletes a stored edge that waits for a node. Returns whether there was one.
+    /// Deletes a stored edge that waits for a node. Returns whether such an edge existed.
     pub(crate) fn delete_waiting(&self, id: &EdgeId) -> bool {
         let persister = self.persister.as_ref();
         persister.is_some_and(|persister| persister.delete_waiting(id))
@@ -137,8 +137,8 @@ impl SharedGraph {
     /// Runs a transaction on behalf of a connection, which does not receive the events of its own
     /// changes, and returns the result of `work`.
     ///
-    /// After the transaction, blocks while more than [`LOG_LIMIT`] events or [`LOG_BYTES`] wait for
-    /// the dispatcher.
+    /// After the transaction, blocks while more than [`LOG_LIMIT`] events or [`LOG_BYTES`] of
+    /// events wait for the dispatcher.
     pub fn update_as<R>(
         &self,
         author: Option<u64>,
@@ -191,7 +191,7 @@ impl SharedGraph {
                 author,
             })
             .collect();
-        // Taken before the graph is released, so that the log has the order of the changes.
+        // Locked before the graph is unlocked, so that the log has the order of the changes.
         let mut log = self.log.lock();
         log.bytes += bytes_of(&logged);
         log.events.extend(logged);
@@ -232,8 +232,8 @@ impl SharedGraph {
         events
     }
 
-    /// Waits for events and takes up to [`LOG_BATCH`]; returns `None` once the log is closed and
-    /// empty. Taken events count as waiting until the next call.
+    /// Waits for events and takes up to [`LOG_BATCH`] of them; returns `None` when the log is
+    /// closed and empty. Taken events count as waiting until the next call.
     pub(crate) fn take_log(&self) -> Option<Vec<LoggedEvent>> {
         let mut log = self.log.lock();
         log.taken = (0, 0);
@@ -252,7 +252,8 @@ impl SharedGraph {
         Some(events)
     }
 
-    /// Ends the dispatcher after it has taken all events, and stops slowing down writers.
+    /// Ends the dispatcher after it has taken all events; writers no longer wait for space in the
+    /// log.
     pub(crate) fn close_log(&self) {
         self.log.lock().closed = true;
         self.written.notify_all();
@@ -299,7 +300,7 @@ pub const LOG_BYTES: usize = 64 << 20;
 /// Maximum number of events that the dispatcher takes at once.
 const LOG_BATCH: usize = 1_024;
 
-/// Counts a writer from its request for the lock until the release.
+/// Guard that counts a writer from its request for the lock until the release.
 struct WriterCount<'a>(&'a AtomicUsize);
 
 impl<'a> WriterCount<'a> {
@@ -319,8 +320,8 @@ impl Drop for WriterCount<'_> {
 const CHUNK_SPINS: usize = 1_000;
 
 impl GraphAccess for SharedGraph {
-    /// Runs `work` under the read lock. Lets waiting writers go first, because a reader that
-    /// releases the lock and acquires it again at once would starve them.
+    /// Runs `work` under the read lock. Waiting writers go first, because a reader that releases
+    /// the lock and immediately acquires it again would starve them.
     fn read(&self, work: &mut dyn FnMut(&Graph)) {
         for _ in 0..CHUNK_SPINS {
             if self.writers.load(Ordering::Relaxed) == 0 {

@@ -1,4 +1,5 @@
-//! `StatusList`: a list in a node's metadata whose entries show the state of activities on the node.
+//! `StatusList`: a list in the metadata of a node whose entries show the states of activities on
+//! the node.
 
 use crate::graph::{Graph, MetadataOp, Node, NodeId};
 use crate::time::Timestamp;
@@ -62,7 +63,7 @@ impl StatusList {
         } else {
             MetadataOp::set(self.0, Value::from(entries))
         };
-        // The only possible error is that the node has been deleted, and its entries with it.
+        // The patch fails only if the node, and therefore its entries, has been deleted.
         graph.patch_node(node, &[op], now).is_ok()
     }
 }

@@ -11,20 +11,20 @@ use crate::time::Timestamp;
 /// Deletes expired resources of one kind.
 pub(super) struct Expiry {
     resources: Arc<dyn Expirable>,
-    /// The last failure; `None` if the last attempt succeeded.
+    /// Last failure; `None` if the last attempt succeeded.
     failure: Option<Failure>,
 }
 
 /// A failed attempt and its backoff.
 struct Failure {
     text: String,
-    /// Time between the attempt and the next one.
+    /// Time from the failed attempt to the next one.
     backoff: Duration,
     retry_at: Timestamp,
 }
 
 impl Expiry {
-    /// Returns the expiry of these resources.
+    /// Returns the expiry of the resources of one kind.
     pub(super) fn new(resources: Arc<dyn Expirable>) -> Self {
         Self {
             resources,
@@ -32,7 +32,7 @@ impl Expiry {
         }
     }
 
-    /// Returns when [`Expiry::expire`] must be called next, or `None` if nothing expires.
+    /// Returns the time at which [`Expiry::expire`] must be called next; `None` if nothing expires.
     pub(super) fn next(&self) -> Option<Timestamp> {
         let due = self.resources.next_expiry()?;
         let retry_at = self.failure.as_ref().map(|failure| failure.retry_at);

@@ -1,10 +1,10 @@
 //! `Housekeeping`: one thread that deletes expired resources and enforces the retention of the
 //! history and of flows.
 //!
-//! It sleeps until the next deadline. A resource whose time to live ends earlier moves the deadline
-//! forward ([`Deadline`], an observer of all kinds of resources). Retention of history and flows is
-//! checked once per [`RETENTION_INTERVAL`]. The cost of a pass is linear in the number of resources
-//! plus the records that have expired.
+//! The thread sleeps until the next deadline. A new resource whose time to live ends earlier moves
+//! the deadline forward ([`Deadline`], an observer of all kinds of resources). The retention of
+//! history and flows is checked once per [`RETENTION_INTERVAL`]. The cost of a pass is linear in
+//! the number of resources plus the number of expired records.
 
 mod expiry;
 
@@ -34,7 +34,7 @@ pub(super) struct Housekeeping {
 }
 
 impl Housekeeping {
-    /// Returns the state for the resources of these kinds, this graph's history, and these flows.
+    /// Returns the state for these resources, the history of this graph, and these flows.
     pub(super) fn new(
         deadline: Arc<Deadline>,
         resources: Vec<Arc<dyn Expirable>>,
@@ -59,8 +59,8 @@ impl Housekeeping {
     /// Runs until [`Deadline::stop`] is called; the body of the thread.
     pub(super) fn run(mut self) {
         loop {
-            // Before the resources are read: resources created from here on set an earlier
-            // deadline.
+            // The deadline is removed before the resources are read, so that resources created from
+            // now on set an earlier deadline.
             self.deadline.reset();
             let next = self.tidy(self.clock.now());
             if !self.deadline.wait(&*self.clock, next) {
@@ -76,7 +76,7 @@ impl Housekeeping {
             expiry.expire(now);
         }
         let latest = now.saturating_add(RETENTION_INTERVAL);
-        // This also applies if the clock was set back.
+        // The second condition applies if the clock was set back.
         if now >= self.next_retention || self.next_retention > latest {
             self.next_retention = latest;
             self.activities.save(now);
@@ -93,23 +93,23 @@ impl Housekeeping {
     }
 }
 
-/// The time until which the housekeeping thread sleeps.
+/// Time until which the housekeeping thread sleeps.
 #[derive(Default)]
 pub(super) struct Deadline {
     state: Mutex<DeadlineState>,
-    /// Wakes the thread: the deadline has moved forward, or the thread has to end.
+    /// Wakes the thread: the deadline has been moved forward, or the thread must end.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct DeadlineState {
-    /// `None` until something is due.
+    /// Deadline; `None` if nothing is due.
     time: Option<Timestamp>,
     stop: bool,
 }
 
 impl Deadline {
-    /// Moves the deadline to `time`, if it is later.
+    /// Moves the deadline to `time` if that is earlier.
     fn advance(&self, time: Timestamp) {
         let mut state = self.state.lock();
         if state.time.is_none_or(|deadline| time < deadline) {
@@ -123,7 +123,7 @@ impl Deadline {
         self.state.lock().time = None;
     }
 
-    /// Waits until `time`, or an earlier deadline. Returns `false` if the thread has to end.
+    /// Waits until `time` or an earlier deadline. Returns `false` if the thread must end.
     fn wait(&self, clock: &dyn Clock, time: Timestamp) -> bool {
         let mut state = self.state.lock();
         let first = state.time.map_or(time, |deadline| deadline.min(time));
@@ -135,7 +135,7 @@ impl Deadline {
             if now >= time {
                 break;
             }
-            // A clock that is set back must not put the thread to sleep for longer.
+            // The sleep is limited, because the clock may be set back.
             let duration = time.duration_since(now).min(RETENTION_INTERVAL);
             if self.changed.wait_for(&mut state, duration).timed_out() {
                 break;

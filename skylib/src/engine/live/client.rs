@@ -15,7 +15,7 @@ use crate::engine::query::QueryOptions;
 use crate::gremlin::live::{LiveQuery, Update};
 use crate::gremlin::{Query, QueryError};
 
-/// The live queries of one client; clones are handles of the same client. When the last handle is
+/// Live queries of one client. Clones are handles of the same client; when the last handle is
 /// dropped, the queries end.
 ///
 /// ```
@@ -61,7 +61,7 @@ struct Slots {
     next: usize,
 }
 
-/// The queue of one live query, for a single event.
+/// Queue of one live query with space for a single event.
 pub(super) struct Slot {
     name: String,
     hub: Arc<LiveHub>,
@@ -70,7 +70,7 @@ pub(super) struct Slot {
     is_closed: AtomicBool,
 }
 
-/// An event of a live query.
+/// Event of a live query.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LiveEvent {
@@ -84,13 +84,13 @@ pub enum LiveEvent {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {
-    /// The client has a query with this name.
+    /// The client already has a query with this name.
     #[error("a live query named {0:?} is already open; cancel it or use another name")]
     Taken(String),
-    /// The client has reached its limit of queries.
+    /// The client has reached its limit on the number of queries.
     #[error("limit of {0} live queries per client reached; cancel one first")]
     TooMany(usize),
-    /// All clients together have reached the limit of queries.
+    /// All clients together have reached the limit on the number of queries.
     #[error("limit of {0} live queries reached (live.max_queries); try again later")]
     Full(usize),
     /// The query is invalid, failed, or exceeded a limit in its first run.
@@ -99,7 +99,7 @@ pub enum LiveError {
 }
 
 impl LiveClient {
-    /// Returns a client of a hub.
+    /// Creates a client of a hub.
     pub(in crate::engine) fn new(hub: &Arc<LiveHub>, max_queries: usize) -> Self {
         let client = Arc::new(ClientState {
             hub: Arc::clone(hub),
@@ -121,8 +121,8 @@ impl LiveClient {
         Ok(self.reserve(name)?.open(text, QueryOptions::default())?)
     }
 
-    /// Reserves a name for a query that is to be opened, so that [`LiveClient::cancel`] works while
-    /// its first run is in progress.
+    /// Reserves a name for a query that will be opened, so that [`LiveClient::cancel`] works during
+    /// the query's first run.
     ///
     /// # Errors
     /// Returns an error if the name is in use or a limit is reached.
@@ -146,13 +146,13 @@ impl LiveClient {
     }
 
     /// Ends a query, which may still be in its first run. Returns whether there was a query with
-    /// this name. No event of it is received afterwards.
+    /// this name. No further event of the query is returned.
     pub fn cancel(&self, name: &str) -> bool {
         self.0.remove(|slot| slot.name == name)
     }
 
-    /// Waits for the next event and returns it with the name of its query; `None` once the engine
-    /// has stopped. The queries are served in round-robin order.
+    /// Waits for the next event and returns it with the name of its query; `None` if the engine has
+    /// stopped. The queries are served in round-robin order.
     pub async fn next(&self) -> Option<(String, LiveEvent)> {
         loop {
             match self.try_next() {
@@ -173,7 +173,7 @@ impl LiveClient {
     }
 
     /// Blocks the thread until the next event and returns it with the name of its query; `None`
-    /// after `timeout` or once the engine has stopped.
+    /// after `timeout` or if the engine has stopped.
     pub fn recv_timeout(&self, timeout: Duration) -> Option<(String, LiveEvent)> {
         let deadline = monotonic::now() + timeout;
         loop {
@@ -251,7 +251,8 @@ impl ClientState {
 
     /// Wakes the tasks and threads that wait for an event.
     pub(super) fn signal(&self) {
-        // Waits until no thread is between its check for events and its wait.
+        // Waits until no thread is between its check for events and its wait, so that none misses
+        // the signal.
         drop(self.slots.lock());
         self.filled.notify_one();
         self.filled_for_threads.notify_all();
@@ -322,22 +323,22 @@ impl Drop for Slot {
     }
 }
 
-/// Minimum time between two runs that a client may choose.
+/// Minimum interval between two runs that a client may choose.
 const SHORTEST_TIMED_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A reserved name of a live query that is to be opened. Dropping it releases the name.
+/// Reserved name of a live query that will be opened. Dropping it releases the name.
 pub struct LiveReservation {
     slot: Arc<Slot>,
     client: Arc<ClientState>,
-    /// Time between two runs, if the query reads flows or history.
+    /// Interval between two runs, if the query reads flows or history.
     timed_interval: Duration,
     is_open: bool,
 }
 
 impl LiveReservation {
-    /// Sets the time between two runs of a query that reads flows or history. The minimum is one
-    /// second, or [`LiveOptions::timed_interval`](super::LiveOptions::timed_interval) if that is
-    /// shorter.
+    /// Sets the interval between two runs of a query that reads flows or history. The minimum is
+    /// one second, or [`LiveOptions::timed_interval`](super::LiveOptions::timed_interval) if that
+    /// is shorter.
     #[must_use]
     pub fn with_timed_interval(mut self, interval: Duration) -> Self {
         let shortest = self.timed_interval.min(SHORTEST_TIMED_INTERVAL);
@@ -349,8 +350,8 @@ impl LiveReservation {
     /// is the first event.
     ///
     /// # Errors
-    /// Returns an error if the query is invalid, fails, exceeds a limit, or was canceled; the name
-    /// is released then.
+    /// Returns an error if the query is invalid, fails, exceeds a limit, or was canceled; then the
+    /// name is released.
     pub fn open(mut self, text: &str, options: QueryOptions<'_>) -> Result<(), QueryError> {
         let opened = self.run(text, options);
         match opened {
@@ -390,8 +391,9 @@ impl LiveReservation {
 }
 
 impl LiveReservation {
-    /// Opens a query without waiting for its first run, whose answer, or error, is the first event.
-    /// A query that cannot be answered now remains open. Returns `false` if the engine has stopped.
+    /// Opens a query without waiting for its first run. The first event is the answer or the error
+    /// of this run. A query that cannot be answered at present remains open. Returns `false` if the
+    /// engine has stopped.
     pub(in crate::engine) fn open_later(mut self, query: Query) -> bool {
         let query = ScheduledQuery::new(
             LiveQuery::new(query),

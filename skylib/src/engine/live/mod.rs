@@ -5,11 +5,11 @@
 //! clients ─── opened ──┴ live thread ─ one update per query ─ client
 //! ```
 //!
-//! A query runs for the first time on the thread that opens it, like any other query. From then on,
-//! the thread `live` applies the graph's events to it, and runs it again when an event makes its
-//! answer stale, or at an interval if it reads flows or the past. No new update is built for a
-//! client that has not taken the previous one: later changes are merged into its next update. So a
-//! slow client costs one update per query and does not delay other clients.
+//! A query runs for the first time on the thread that opens it, like any other query. Then the
+//! thread `live` applies the graph's events to it, and runs it again when an event makes its answer
+//! stale, or at an interval if it reads flows or the past. While a client has not taken the
+//! previous update, no new update is built: later changes are merged into the next one. Therefore,
+//! a slow client costs one update per query and does not delay other clients.
 
 mod client;
 mod scheduled;
@@ -47,7 +47,7 @@ pub struct LiveOptions {
     pub interval: Duration,
     /// Interval at which a query that reads flows or the past runs again.
     pub timed_interval: Duration,
-    /// Maximum duration of one run; a query that takes longer ends.
+    /// Maximum duration of one run; a query that exceeds it ends.
     pub max_time: Duration,
     /// Maximum number of live queries of all clients together.
     pub max_queries: usize,
@@ -123,9 +123,9 @@ impl LiveOptions {
 pub struct LiveStatus {
     /// Number of queries that are open or being opened.
     pub queries: usize,
-    /// Number of items in their answers.
+    /// Number of items in the answers of these queries.
     pub items: usize,
-    /// Memory of these items in bytes, approximately, without elements shared with the graph.
+    /// Approximate memory of these items, in bytes, excluding elements shared with the graph.
     pub bytes: usize,
     /// Number of times a query ran again.
     pub runs: u64,
@@ -139,7 +139,7 @@ pub struct LiveStatus {
 pub(crate) struct LiveHub {
     options: LiveOptions,
     runner: QueryRunner,
-    /// Charge for the answers; the live thread changes it.
+    /// Charge for the answers; only the live thread changes it.
     memory: MemoryCharge,
     inbox: Mutex<Inbox>,
     /// Wakes the live thread.
@@ -154,7 +154,7 @@ pub(crate) struct LiveHub {
     ended: AtomicU64,
 }
 
-/// Work for the live thread.
+/// Queued work for the live thread.
 #[derive(Default)]
 struct Inbox {
     /// Events, each with the graph's sequence number after its transaction.
@@ -163,9 +163,9 @@ struct Inbox {
     whole: usize,
     /// Memory that `events` retain, in bytes.
     bytes: usize,
-    /// Sequence number of the last event that the thread has taken or that was lost.
+    /// Sequence number of the last event that the thread has taken or that was dropped.
     passed: u64,
-    /// Whether events were lost because the inbox was full.
+    /// Whether events were dropped because the inbox was full.
     is_overrun: bool,
     opened: Vec<ScheduledQuery>,
     /// Whether a client took an update or closed a query.
@@ -194,7 +194,7 @@ impl LiveHub {
 
     /// Queues a graph event, in the order of the log. Called by the dispatcher; never blocks.
     pub(crate) fn graph_event(&self, logged: &LoggedEvent) {
-        // A query opened after this check sees the change in its first run.
+        // A query that is opened after this check sees the change in its first run.
         if self.queries.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -327,7 +327,7 @@ impl LiveHub {
             .for_each(|client| client.signal());
     }
 
-    /// Ends queries whose answers exceed a limit, for the memory limit the largest first.
+    /// Ends queries whose answers exceed a limit; for the memory limit, the largest answers first.
     fn enforce_limits(&self, queries: &mut Vec<ScheduledQuery>) {
         let max = self.options.max_items;
         for scheduled in queries
@@ -356,14 +356,15 @@ impl LiveHub {
         self.memory.count(bytes);
     }
 
-    /// Waits for work and takes it; returns `None` once the hub is stopped. The wait ends at
-    /// `until`; new events end it earlier, but not before `gather_until`. Only whole transactions
+    /// Waits for work and takes it; returns `None` if the hub is stopped. The wait ends at `until`,
+    /// or earlier for new events, but then not before `gather_until`. Only complete transactions
     /// are taken.
     fn wait(&self, until: Option<Instant>, gather_until: Instant) -> Option<Inbox> {
         let mut inbox = self.inbox.lock();
         loop {
             if self.is_stopped.load(Ordering::Relaxed) {
-                // Breaks the reference cycle of queries just opened, their clients, and this hub.
+                // Breaks the reference cycle between the queries just opened, their clients, and
+                // this hub.
                 inbox.opened.clear();
                 return None;
             }
@@ -394,7 +395,8 @@ impl LiveHub {
             .collect();
         due.sort_by_key(|scheduled| scheduled.cost());
         for scheduled in due {
-            // The other queries wait until new events are applied: a fast query may be due again.
+            // The other queries wait until new events have been applied, because a fast query may
+            // be due again.
             if monotonic::now() > start + TIME_SLICE {
                 break;
             }
@@ -436,7 +438,7 @@ impl LiveHub {
 }
 
 impl Inbox {
-    /// Takes the work; the events of an incomplete transaction remain.
+    /// Takes the work, except for the events of an incomplete transaction.
     fn take(&mut self) -> Self {
         let rest = self.events.split_off(self.whole);
         let taken = Self {
@@ -468,11 +470,11 @@ impl Inbox {
 
 /// Maximum number of events in the inbox; small in tests, so that some overflow it.
 const MAX_EVENTS: usize = if cfg!(test) { 50 } else { 20_000 };
-/// Maximum memory that these events retain, in bytes; one event may exceed it.
+/// Maximum memory that the events in the inbox retain, in bytes; a single event may exceed it.
 const MAX_BYTES: usize = 16 << 20;
 /// Minimum time between two batches of events.
 const COALESCE: Duration = Duration::from_millis(2);
-/// Time for which the thread runs queries before it applies new events; one run may exceed it.
+/// Time for which the thread runs queries before it applies new events; a single run may exceed it.
 const TIME_SLICE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

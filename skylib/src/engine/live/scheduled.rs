@@ -11,13 +11,13 @@ use crate::engine::monotonic;
 use crate::gremlin::QueryError;
 use crate::gremlin::live::LiveQuery;
 
-/// A live query that the live thread serves.
+/// Live query that the live thread serves.
 pub(super) struct ScheduledQuery {
     pub(super) query: LiveQuery,
     pub(super) slot: Arc<Slot>,
-    /// Time between two runs, if the query reads flows or history.
+    /// Interval between two runs, if the query reads flows or history.
     timed_interval: Duration,
-    /// Time of the last update, or of the last check for one.
+    /// Time of the last update, or of the last check for an update.
     last_update: Instant,
     /// Time of the last run.
     last_run: Instant,
@@ -26,7 +26,7 @@ pub(super) struct ScheduledQuery {
 }
 
 impl ScheduledQuery {
-    /// Returns a query that has just finished its first run.
+    /// Returns a query that has just completed its first run.
     pub(super) fn new(
         query: LiveQuery,
         slot: Arc<Slot>,
@@ -44,7 +44,8 @@ impl ScheduledQuery {
         }
     }
 
-    /// Returns when the next update is due; `None` if it depends on an event or on the client.
+    /// Returns the time at which the next update is due; `None` if this depends on an event or on
+    /// the client.
     fn next_time(&self, options: &LiveOptions) -> Option<Instant> {
         if !self.slot.is_empty() {
             return None;
@@ -65,7 +66,7 @@ impl ScheduledQuery {
         }
     }
 
-    /// Returns the minimum time between two runs: a query runs for at most a tenth of the time.
+    /// Returns the minimum pause between two runs: a query runs for at most a tenth of the time.
     fn rest(&self) -> Duration {
         self.run_time.saturating_mul(10)
     }
@@ -97,8 +98,7 @@ impl ScheduledQuery {
         }
         let start = self.last_update;
         let is_canceled = || self.slot.is_closed();
-        // A panic must end only this query, not the thread, which serves the queries of all
-        // clients.
+        // A panic ends only this query, not the thread, which serves the queries of all clients.
         let run = AssertUnwindSafe(|| hub.refresh(&mut self.query, None, &is_canceled));
         let result = catch_unwind(run).unwrap_or_else(|_| {
             Err(QueryError::execute(
@@ -117,14 +117,14 @@ impl ScheduledQuery {
         true
     }
 
-    /// Ends the query with an error, which its client receives.
+    /// Ends the query with an error, which the client receives.
     pub(super) fn end(&self, hub: &LiveHub, error: QueryError) {
         hub.ended.fetch_add(1, Ordering::Relaxed);
         self.slot.end(error);
     }
 }
 
-/// Returns when the first of these queries is due for an update; `None` if none has a due time.
+/// Returns the earliest time at which one of these queries is due; `None` if no time is known.
 pub(super) fn next_time(queries: &[ScheduledQuery], options: &LiveOptions) -> Option<Instant> {
     queries
         .iter()

@@ -1,4 +1,4 @@
-//! `Collection`: the operations of clients on every kind of resource.
+//! `Collection`: the operations of clients on all kinds of resources.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::api::{PatchError, ResourceError};
 
-/// Resources of one kind, which clients create, read, change, and delete by id.
+/// Resources of one kind that clients create, read, change, and delete by id.
 ///
 /// When a call returns successfully, its change is durable.
 ///
@@ -30,12 +30,12 @@ pub trait Collection: Send + Sync {
     /// Name of the kind, which is its path segment in the API.
     const KIND: &'static str;
 
-    /// Creates a resource from JSON and returns it. `ttl` is a time to live in Go's duration
-    /// syntax, such as `5s`; the resource is deleted when it ends.
+    /// Creates a resource from JSON and returns it. `ttl` is a time to live as a Go duration, such
+    /// as `5s`, after which the resource is deleted.
     ///
     /// # Errors
-    /// Returns an error if the document or `ttl` is invalid, the resource duplicates another, a
-    /// limit is reached, or the store fails. Nothing has changed in that case.
+    /// Returns an error if the document or `ttl` is invalid, the resource duplicates another one, a
+    /// limit is reached, or the store fails. In these cases, nothing has changed.
     fn create(&self, json: &str, ttl: Option<&str>) -> Result<Arc<Self::Item>, ResourceError>;
 
     /// Returns the resource with this id.
@@ -51,8 +51,8 @@ pub trait Collection: Send + Sync {
     /// Returns the id of a resource.
     fn id_of(item: &Self::Item) -> String;
 
-    /// Applies a JSON patch (RFC 6902) to a resource and returns the resource, or `None` if the
-    /// patch changed nothing.
+    /// Applies a JSON patch (RFC 6902) to a resource and returns the resource; `None` if the patch
+    /// changed nothing.
     ///
     /// # Errors
     /// Returns an error if no resource has this id, the patch cannot be applied, or the patched

@@ -1,4 +1,4 @@
-//! `GraphElements`: nodes and edges of the graph, offered to clients as resources.
+//! `GraphElements`: nodes and edges of the graph as resources of clients.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use crate::graph::{Edge, Graph, GraphAccess, GraphError, Metadata};
 use crate::memory::{MemoryBudget, MemoryCharge, MemoryUse};
 use crate::time::{Clock, Timestamp};
 
-/// The nodes or the edges of an engine's graph, whatever their origin.
+/// Nodes or edges of an engine's graph, of any origin.
 #[derive(Clone)]
 pub struct GraphElements<E> {
     graph: Arc<SharedGraph>,
@@ -25,7 +25,7 @@ pub struct GraphElements<E> {
 }
 
 impl<E: GraphResource> GraphElements<E> {
-    /// Returns the elements of a graph on a host with this id.
+    /// Returns the elements of a graph; `host` is the identity of this host.
     pub(super) fn new(context: &ResourceContext, host: &str, limit: usize) -> Self {
         Self {
             graph: Arc::clone(&context.queries.graph),
@@ -108,7 +108,7 @@ impl<E: GraphResource> Collection for GraphElements<E> {
 
     const KIND: &'static str = E::KIND;
 
-    /// Ignores the time to live: elements do not expire.
+    /// The time to live is ignored, because elements do not expire.
     fn create(&self, json: &str, _ttl: Option<&str>) -> Result<Arc<E>, ResourceError> {
         let mut element = E::read(json, self.clock.now())?;
         if element.origin().is_empty() {
@@ -146,12 +146,13 @@ impl<E: GraphResource> Collection for GraphElements<E> {
         element.id()
     }
 
-    /// Changes the metadata only; other changes of the patch are ignored. If the store fails, the
-    /// change is made but may be lost in a restart.
+    /// Changes only the metadata; other changes of the patch are ignored. If the store fails, the
+    /// change has been made but may be lost at a restart.
     fn patch(&self, id: &str, patch: &str) -> Result<Option<Arc<E>>, PatchError> {
         let mut element = self.get(id).ok_or(PatchError::NotFound)?;
         let patch = patch.parse::<JsonPatch>().map_err(PatchError::Incorrect)?;
-        // Optimistic concurrency: patches outside the lock, starts over if the element has changed.
+        // Optimistic concurrency control: the patch is applied outside the lock and repeated if the
+        // element has changed.
         loop {
             let (patched, _memory) = self.patched(&element, &patch)?;
             let mut metadata = patched.metadata().clone();
@@ -188,7 +189,7 @@ impl<E: GraphResource> Collection for GraphElements<E> {
                 return Ok(E::KIND == Edge::KIND && self.graph.delete_waiting(&id.into()));
             };
             let origin = element.origin();
-            // The probes would not write it again before a restart.
+            // A probe would not add the element again before a restart.
             if self.is_origin_of_probes(origin) {
                 let origin = origin.to_owned();
                 return Err(ResourceError::OfProbes { origin });
@@ -222,7 +223,7 @@ enum PatchOutcome<E> {
     Conflict(Arc<E>),
 }
 
-/// Ratio of the memory of an element as a JSON document to that of its metadata in the graph.
+/// Ratio of the memory of an element as a JSON document to the memory of its metadata in the graph.
 const DOCUMENT_FACTOR: usize = 8;
 
 /// Number of attempts to read all elements from one snapshot.

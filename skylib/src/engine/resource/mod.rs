@@ -1,8 +1,8 @@
 //! API resources of an engine: clients create, read, change, and delete them by id.
 //!
-//! [`Resources`] holds the resources of one kind in a document store and notifies [`Observer`]s,
-//! such as the capture reconciler. [`GraphElements`] offers the graph's nodes and edges through the
-//! same trait, [`Collection`].
+//! [`Resources`] contains the resources of one kind, stored in a document store, and notifies
+//! [`Observer`]s, such as the capture reconciler. [`GraphElements`] provides the nodes and edges of
+//! the graph through the same trait, [`Collection`].
 
 mod activity_recorder;
 mod collection;

@@ -105,7 +105,7 @@ macro_rules! registry {
         impl<T> ObserverOfAll for T where T: $(Observer<$resource> +)* 'static {}
 
         impl Registry {
-            /// Loads the stored resources, for a host with this id.
+            /// Loads the stored resources; `host` is the identity of this host.
             ///
             /// # Errors
             /// Returns an error if the store cannot be read.
@@ -156,8 +156,8 @@ impl Registry {
             .collect()
     }
 
-    /// Returns the reason if the last change to a kind could not be stored, or `None` if all were
-    /// stored.
+    /// Returns the reason if the last change to a resource of some kind could not be stored; `None`
+    /// if all changes were stored.
     pub(crate) fn store_problem(&self) -> Option<String> {
         self.all()
             .iter()

@@ -20,7 +20,7 @@ use crate::proto::BroadcastMessage;
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
-/// The resources of one kind in an engine; clones are handles of the same resources.
+/// Resources of one kind in an engine; clones are handles of the same resources.
 ///
 /// ```
 /// use skylib::api::CaptureSpec;
@@ -41,7 +41,7 @@ pub struct Resources<R> {
     built_in: Vec<Arc<R>>,
 }
 
-/// Parts of the engine that the resources of every kind use.
+/// Parts of the engine that the resources of all kinds use.
 pub(crate) struct ResourceContext {
     pub(crate) queries: QueryRunner,
     pub(crate) bus: Arc<Bus<BroadcastMessage>>,
@@ -49,7 +49,7 @@ pub(crate) struct ResourceContext {
     pub(crate) memory: MemoryBudget,
     /// Whether alerts may run programs on this host.
     pub(crate) alert_scripts: bool,
-    /// Whether captures run in this process. Otherwise agents run them, which may support other
+    /// Whether captures run in this process. Otherwise they run on agents, which may support other
     /// types.
     pub(crate) local_captures: bool,
 }
@@ -75,8 +75,8 @@ impl<R: Resource> Resources<R> {
         self.built_in.iter().find(|resource| resource.id() == id)
     }
 
-    /// Registers an observer, which is called after those registered before. Clones made earlier do
-    /// not call the observer.
+    /// Registers an observer, which is called after the observers registered before it. Earlier
+    /// clones do not call the observer.
     pub(crate) fn observe(&mut self, observer: Arc<dyn Observer<R>>) {
         self.observers.push(observer);
     }
@@ -86,12 +86,12 @@ impl<R: Resource> Resources<R> {
         &self.store
     }
 
-    /// Adds a resource, which gets a random id, and returns it. It is deleted after `ttl`, rounded
-    /// down to seconds but at least one second; without a `ttl`, or with zero, it never expires.
+    /// Adds a resource under a random id and returns it. It is deleted after `ttl`, rounded down to
+    /// seconds but at least one second; without a `ttl`, or with zero, it never expires.
     ///
     /// # Errors
-    /// Returns an error if the resource is invalid, duplicates another, a limit is reached, or the
-    /// store fails. Nothing has changed in that case.
+    /// Returns an error if the resource is invalid, duplicates another one, a limit is reached, or
+    /// the store fails. In these cases, nothing has changed.
     pub fn add(&self, resource: R, ttl: Option<Duration>) -> Result<Arc<R>, ResourceError> {
         resource.validate(&*self.context)?;
         self.create_valid(resource, ttl)
@@ -101,12 +101,13 @@ impl<R: Resource> Resources<R> {
         resource.check_nodes(&self.context.queries)?;
         let now = self.now();
         let resource = self.store.create(resource, ttl, now)?;
-        // The store rounds down to seconds, but not to zero: this is never later than the store's
-        // deadline.
+        // The store rounds down to whole seconds, but not to zero, so this time is never later than
+        // the store's deadline.
         let expires_at = ttl
             .filter(|ttl| !ttl.is_zero())
             .map(|ttl| now.saturating_add(Duration::from_secs(ttl.as_secs())));
-        // Before the observers, whose threads may report a change of the resource at once.
+        // Sent before the observers are called, because their threads may immediately report a
+        // change of the resource.
         self.context.notify("Added", &*resource);
         for observer in &self.observers {
             observer.created(&resource, expires_at);
@@ -126,7 +127,7 @@ impl<R: Resource> Resources<R> {
         self.len() == 0
     }
 
-    /// Returns the reason if the last change could not be stored, or `None` if it was.
+    /// Returns the reason if the last change could not be stored; `None` if it was stored.
     #[must_use]
     pub fn store_problem(&self) -> Option<String> {
         self.store.problem()
@@ -229,7 +230,7 @@ impl<R: Resource> Collection for Resources<R> {
     }
 }
 
-/// Resources of one kind that may have a time to live, whatever their type.
+/// Resources of one kind that may have a time to live, without their type.
 pub(crate) trait Expirable: Send + Sync {
     /// Returns the name of the kind.
     fn kind(&self) -> &'static str;
@@ -237,13 +238,13 @@ pub(crate) trait Expirable: Send + Sync {
     /// Returns the number of resources.
     fn len(&self) -> usize;
 
-    /// Returns the reason if the last change could not be stored, or `None` if it was.
+    /// Returns the reason if the last change could not be stored; `None` if it was stored.
     fn store_problem(&self) -> Option<String>;
 
-    /// Returns when the next resource expires, or `None` if none has a time to live.
+    /// Returns the time at which the next resource expires; `None` if none has a time to live.
     fn next_expiry(&self) -> Option<Timestamp>;
 
-    /// Deletes the resources that have expired at `now`, as a client would, until the first
+    /// Deletes the resources that have expired at `now`, as a client would; stops at the first
     /// failure.
     fn expire(&self, now: Timestamp) -> Result<(), StoreError>;
 }
@@ -290,7 +291,7 @@ pub(crate) fn notify<R: Resource>(bus: &Bus<BroadcastMessage>, kind: &'static st
     }
 }
 
-/// Checks Gremlin expressions with the parser and packet filters with libpcap.
+/// Gremlin expressions are checked by the parser, packet filters by libpcap.
 impl ExpressionChecker for ResourceContext {
     fn allows_alert_scripts(&self) -> bool {
         self.alert_scripts
@@ -305,7 +306,8 @@ impl ExpressionChecker for ResourceContext {
     }
 
     fn check_bpf(&self, filter: &str) -> Result<(), String> {
-        // A separate client, so that no creation waits for a query or a capture.
+        // The check runs as a separate client, so that no creation of a resource waits for a query
+        // or a capture.
         self.queries
             .filters
             .for_client("resources")

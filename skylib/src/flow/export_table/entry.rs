@@ -14,21 +14,21 @@ use crate::value::Text;
 #[derive(Debug)]
 pub(super) struct Entry {
     node_tid: Text,
-    /// Part of the `UUID`, which distinguishes flows with the same key.
+    /// Part of the `UUID` that distinguishes flows with the same key.
     number: u64,
-    /// Whether the lower end is A.
+    /// Whether A is the lower end of the key.
     pub(super) is_a_low: bool,
     /// Counters from A to B, and from B to A.
     counts: [Counts; 2],
     pub(super) first: Timestamp,
     last: Timestamp,
-    /// End of the last interval that was sent; `None` before the first record was sent.
+    /// End of the interval that the last sent record covered; `None` before a record was sent.
     sent_until: Option<Timestamp>,
     /// Time of arrival of the last record.
     pub(super) seen_at: Timestamp,
     /// Whether the flow has changed since it was sent.
     pub(super) is_changed: bool,
-    /// Way in which the exporter says the flow has ended.
+    /// End of the flow as the exporter reported it; `None` if it reported none.
     finish: Option<FinishType>,
     /// ICMP type and code.
     pub(super) icmp: (u8, u8),
@@ -43,14 +43,14 @@ pub(super) struct Entry {
 struct Counts {
     packets: u64,
     bytes: u64,
-    /// Last totals of the exporter.
+    /// Packets in the exporter's last record, if it reports totals instead of deltas.
     total_packets: u64,
     total_bytes: u64,
     sent_packets: u64,
     sent_bytes: u64,
 }
 
-/// Counters of a record by side: from the lower end, and from the higher end.
+/// Counters of a record by end: sent from the lower end, and sent from the higher end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sides([SideCounts; 2]);
 
@@ -65,7 +65,7 @@ impl Sides {
     /// Returns the counters of a record; `is_scaled`: multiplied by the sampling rate.
     pub(super) fn of(record: &FlowRecord<'_>, is_src_low: bool, is_scaled: bool) -> Self {
         let rate = record.sampling.filter(|_| is_scaled).unwrap_or(1).max(1);
-        // Firewalls report the numbers of the whole connection with each event.
+        // The event of a firewall contains the totals of the whole connection.
         let is_event = record.firewall_event.is_some();
         let side = |counters: ExportCounters| SideCounts {
             packets: counters.packets.unwrap_or(0).saturating_mul(rate),
@@ -96,7 +96,7 @@ impl Entry {
                 .unwrap_or_default()
         };
         let name = |bytes: Option<&[u8]>| bytes.map(printable).unwrap_or_default();
-        // A bidirectional record may say that its destination began the flow.
+        // A bidirectional record may state that its destination opened the flow (RFC 5103).
         let begins_at_src = record.biflow_direction != Some(2);
         let (nat, mut info) = (record.translation, ExportInfo::default());
         info.exporter = origin.exporter.to_string().into();
@@ -191,7 +191,7 @@ impl Entry {
         self.info.scaled = is_scaled;
     }
 
-    /// Makes the other end A: its packets were earlier.
+    /// Exchanges A and B, because a packet of B was earlier.
     fn exchange_ends(&mut self) {
         self.is_a_low = !self.is_a_low;
         self.counts.swap(0, 1);
@@ -201,7 +201,8 @@ impl Entry {
         std::mem::swap(&mut info.nat_a_port, &mut info.nat_b_port);
     }
 
-    /// Returns whether a record has smaller totals than the flow: a new flow has begun.
+    /// Returns whether the totals of a record are smaller than those of the flow, which means that
+    /// a new flow has begun.
     pub(super) fn is_restarted_by(&self, sides: &Sides) -> bool {
         sides.0.into_iter().enumerate().any(|(index, side)| {
             let known = &self.counts[index ^ usize::from(!self.is_a_low)];
@@ -213,7 +214,7 @@ impl Entry {
     pub(super) fn finish_at(&self, now: Timestamp, expiry: Duration) -> Option<FinishType> {
         let silence = now.duration_since(self.seen_at);
         match self.finish {
-            // The record of the other direction may follow.
+            // Waits, because the record of the other direction may follow.
             Some(finish) if silence >= FINISH_DELAY => Some(finish),
             None if silence >= expiry => Some(FinishType::Timeout),
             _ => None,
@@ -296,7 +297,7 @@ fn metric_of(ab: (u64, u64), ba: (u64, u64), start: i64, last: i64) -> FlowMetri
     }
 }
 
-/// Returns the ICMP type and code; many exporters have them in the destination port.
+/// Returns the ICMP type and code; many exporters encode them in the destination port.
 fn icmp_of(record: &FlowRecord<'_>) -> (u8, u8) {
     if !matches!(record.protocol, Some(ICMP | ICMPV6)) {
         return (0, 0);
@@ -330,7 +331,7 @@ fn finish_of(record: &FlowRecord<'_>) -> Option<FinishType> {
     }
 }
 
-/// Returns a name of an exporter: at most 256 bytes, without control characters.
+/// Converts a name from an exporter to a string of at most 256 bytes without control characters.
 fn printable(bytes: &[u8]) -> Text {
     const MAX_BYTES: usize = 256;
     let bytes = bytes.get(..MAX_BYTES).unwrap_or(bytes);
@@ -341,7 +342,7 @@ fn printable(bytes: &[u8]) -> Text {
     text.into()
 }
 
-/// Number of hexadecimal digits of a `UUID`: 64 bits, as that of a captured flow.
+/// Number of hexadecimal digits in a `UUID`: 64 bits, as for captured flows.
 const UUID_DIGITS: usize = 16;
 /// Time after which a flow whose end was reported is removed.
 const FINISH_DELAY: Duration = Duration::from_secs(5);

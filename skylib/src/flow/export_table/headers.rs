@@ -1,4 +1,5 @@
-//! Headers of a packet of an exported flow, from which a flow table computes identifiers and layers.
+//! Headers of a packet of an exported flow, from which a flow table computes identifiers and
+//! layers.
 
 use std::net::IpAddr;
 
@@ -80,7 +81,7 @@ pub(super) fn build(
 fn transport_header(protocol: u8, a: u16, b: u16, icmp_type: u8, icmp_code: u8) -> Vec<u8> {
     let ports = [a.to_be_bytes(), b.to_be_bytes()].concat();
     match protocol {
-        // Sequence numbers, a header of five words, ACK, and a window.
+        // Two sequence numbers, a header length of five words with the flag ACK, and a window.
         TCP => [&ports[..], &[0; 8], &[0x50, 0x10, 0xff, 0xff], &[0; 4]].concat(),
         UDP => [&ports[..], &[0, 8, 0, 0]].concat(),
         SCTP => [&ports[..], &[0; 8]].concat(),
@@ -89,8 +90,8 @@ fn transport_header(protocol: u8, a: u16, b: u16, icmp_type: u8, icmp_code: u8) 
     }
 }
 
-/// Returns the flow of a packet, with its identifiers and layers; `None` if the table decodes no
-/// flow. The table has no flows before and after.
+/// Returns the flow of a packet, with its identifiers and layers; `None` if `table` decodes no
+/// flow. The table must be empty, and is empty again afterwards.
 pub(super) fn identify(
     table: &mut FlowTable,
     packet: &HeaderPacket,

@@ -1,10 +1,11 @@
-//! `ExportTable`: flow records of exporters in, flows out.
+//! `ExportTable`: merges the flow records of exporters into flows.
 //!
-//! Records of one flow are merged: both directions, and deltas or totals over time. A flow that has
-//! changed is sent about once per second ([`ExportTable::tick`]), since exporters have aggregated
-//! already. A flow ends when its exporter says so, or after a silence. The identifiers and layers of a
-//! flow are those of a captured flow with the same addresses and ports: they are computed by a
-//! [`FlowTable`] from a packet with the headers that the record describes ([`headers`]).
+//! Both directions of a flow are merged, as are deltas or totals over time. A flow that has changed
+//! is sent about once per second ([`ExportTable::tick`]), since exporters have already aggregated
+//! its packets. A flow ends when its exporter reports the end, or after a time without records. The
+//! identifiers and layers of a flow are those of a captured flow with the same addresses and ports:
+//! a [`FlowTable`] computes them from a packet with the headers that the record describes
+//! ([`headers`]).
 //!
 //! Memory is bounded by the number of flows; a full table ends the flows that were updated least
 //! recently. A record costs one hash lookup, a changed flow a few microseconds per second.
@@ -34,17 +35,17 @@ pub struct ExportTableOptions {
     pub table: FlowTableOptions,
     /// Maximum number of flows.
     pub max_flows: usize,
-    /// Silence after which a flow ends.
+    /// Time without records after which a flow ends.
     pub expiry: Duration,
     /// Maximum difference between the times of a record and its arrival; beyond it, the time of
     /// arrival is used.
     pub max_skew: Duration,
-    /// Whether packets and bytes are multiplied by the sampling rate.
+    /// Whether to multiply packets and bytes by the sampling rate.
     pub scale: bool,
 }
 
 impl Default for ExportTableOptions {
-    /// Returns limits of 65 536 flows, a silence of 10 minutes, and a difference of one hour.
+    /// Returns the defaults: 65 536 flows, an expiry of 10 minutes, and a difference of one hour.
     fn default() -> Self {
         Self {
             table: FlowTableOptions::default(),
@@ -64,7 +65,7 @@ pub struct ExportTableStats {
     pub flows: u64,
     /// Number of records without two addresses of one IP version, which are not flows.
     pub without_addresses: u64,
-    /// Number of records whose times were too far from their arrival.
+    /// Number of records whose times differed from the time of arrival by more than `max_skew`.
     pub skewed: u64,
     /// Number of flows that ended early because the table was full.
     pub evicted: u64,
@@ -77,23 +78,23 @@ struct Key {
     domain: u32,
     vlan: u16,
     protocol: u8,
-    /// Whether the record is of the output interface.
+    /// Whether the record was made where the packets left the exporter (`flowDirection` 1).
     is_egress: bool,
     low: (IpAddr, u16),
     high: (IpAddr, u16),
 }
 
-/// Table of the flows of exporters.
+/// Table of the flows that exporters report; see the module documentation.
 #[derive(Debug)]
 pub struct ExportTable {
     options: ExportTableOptions,
     entries: HashMap<Key, Entry>,
     /// Keys of the entries that have changed since the last tick, each once.
     changed: Vec<Key>,
-    /// Table that computes identifiers; it has no flows between two calls.
+    /// Tables that compute identifiers; they have no flows between two calls.
     identities: [FlowTable; 2],
     stats: ExportTableStats,
-    /// Time of the last search for silent flows.
+    /// Time of the last search for expired flows.
     searched_at: Timestamp,
 }
 
@@ -159,8 +160,8 @@ impl ExportTable {
         }
     }
 
-    /// Adds the flows that have changed since the last call, and those that have ended, to `flows`. To
-    /// be called about once per second.
+    /// Adds the flows that have changed or ended since the last call to `flows`. To be called about
+    /// once per second.
     pub fn tick(&mut self, now: Timestamp, flows: &mut Vec<Flow>) {
         for key in std::mem::take(&mut self.changed) {
             if let Some(entry) = self.entries.get_mut(&key) {
@@ -201,7 +202,7 @@ impl ExportTable {
         }
     }
 
-    /// Ends an eighth of the flows: those that were updated least recently.
+    /// Ends the eighth of the flows that was updated least recently.
     fn evict(&mut self, ended: &mut Vec<Flow>) {
         let mut ages: Vec<(Timestamp, Key)> = self
             .entries
@@ -220,7 +221,8 @@ impl ExportTable {
         self.changed.retain(|key| entries.contains_key(key));
     }
 
-    /// Returns the times of the first and the last packet.
+    /// Returns the times of the first and the last packet of a record, corrected if they are too
+    /// far from `now`.
     fn times_of(
         &mut self,
         origin: &RecordOrigin,
@@ -264,7 +266,7 @@ fn key_of(origin: &RecordOrigin, record: &FlowRecord<'_>) -> Option<(Key, bool)>
     Some((key, is_src_low))
 }
 
-/// Returns the record of a flow, and marks what it contains as sent.
+/// Returns the record of a flow, and marks its counters as sent.
 fn flow_of(
     identities: &mut [FlowTable; 2],
     key: &Key,
@@ -283,5 +285,5 @@ fn flow_of(
     Some(flow)
 }
 
-/// Interval between two searches for silent flows.
+/// Interval between two searches for expired flows.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(5);

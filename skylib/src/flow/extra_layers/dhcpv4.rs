@@ -25,7 +25,7 @@ pub(super) fn layer(message: Dhcpv4Message<'_>, recorded: bool) -> Box<Dhcpv4Lay
     Box::new(layer)
 }
 
-/// Adds the fields that Skydive does not set.
+/// Adds the contents of the message that Skydive omits.
 fn add_contents(layer: &mut Dhcpv4Layer, message: &Dhcpv4Message<'_>) {
     layer.xid = message.transaction;
     let [client, your, server, relay] = message.addresses.map(address);

@@ -385,7 +385,7 @@ mod tests {
         let mut bytes = vec![0, 7, 0xac, 0xb2, 0, 1, 0, 1, 0, 0, 0, 2];
         bytes.extend(b"\x01a\0\0\x01\0\x01");
         bytes.extend(b"\xc0\x0c\0\x0f\0\x01\0\0\0\x09\0\x06\0\x0a\x01m\xc0\x0c");
-        // A type that is not supported, and the extended header with a cookie.
+        // A resource record of an unsupported type, and an OPT record with a cookie.
         bytes.extend(b"\0\0\x2e\0\x01\0\0\0\0\0\x01x");
         bytes.extend(b"\0\0\x29\x10\0\0\0\0\0\0\x06\0\x0a\0\x02\xffy");
         let recorded = layer(&bytes, Timestamp::from_ns(-1), true).unwrap();

@@ -10,7 +10,19 @@ use crate::flow::protobuf::wire_message;
 use crate::value::Text;
 
 message! {
-    /// Fixed fields and options of a DHCPv4 message.
+    /// Fixed fields (RFC 2131) and options (RFC 2132) of a DHCPv4 message.
+    ///
+    /// - `contents`, `payload`: not set by this library.
+    /// - `hardware_len`: length of a hardware address, in bytes.
+    /// - `hardware_opts`: number of relay agents passed (`hops`).
+    /// - `xid`: identifier of the transaction.
+    /// - `secs`: seconds since the client began to acquire or renew its address.
+    /// - `flags`: the highest of 16 bits requests a broadcast reply.
+    /// - `server_name`, `file`: names of the server and of the boot file, padded with zeros.
+    /// - `client_ip`, `your_ip`, `server_ip`, `relay_ip`, `client_mac`: addresses of the fixed
+    ///   fields.
+    /// - `message_type`, `requested_ip`, `server_id`, `host_name`, `lease_time` (seconds): options
+    ///   53, 50, 54, 12, and 51.
     Dhcpv4Layer {
         1 contents "contents" Bytes, "base64_bytes";
         2 payload "payload" Bytes, "base64_bytes";
@@ -35,7 +47,9 @@ message! {
 }
 
 message! {
-    /// Fields of the first VRRPv2 advertisement.
+    /// Fields of the first VRRPv2 advertisement (RFC 3768). `adver_int` is in seconds.
+    ///
+    /// COMPAT: as in Skydive, `contents`, `payload`, `count_ip_addr`, and `checksum` are not set.
     Vrrpv2Layer {
         1 contents "contents" Bytes, "base64_bytes";
         2 payload "payload" Bytes, "base64_bytes";
@@ -49,7 +63,11 @@ message! {
 }
 
 message! {
-    /// Last DNS message of a flow.
+    /// Last DNS message of a flow, with the header fields of RFC 1035, section 4.1.1.
+    ///
+    /// The counts are those of the header; a truncated message may contain fewer questions and
+    /// records. `response_code` includes the upper bits of an OPT record (RFC 6891). `timestamp` is
+    /// the capture time.
     DnsLayer {
         1 id "ID" u32;
         2 qr "QR" bool;
@@ -83,6 +101,10 @@ message! {
 
 message! {
     /// Resource record of a DNS message.
+    ///
+    /// `ttl` is in seconds, `data_length` in bytes. Of the other fields, only that of the record's
+    /// type is set: `ip` for A and AAAA, `txts` for TXT and HINFO, `opt` for OPT, `data` for types
+    /// that are not parsed.
     DnsRecord {
         1 name "name" Text;
         2 kind "type" Text;
@@ -103,7 +125,8 @@ message! {
 }
 
 message! {
-    /// Start-of-authority (SOA) data.
+    /// Start-of-authority (SOA) data: primary server, mailbox, serial number, and times in seconds
+    /// (RFC 1035, section 3.3.13).
     DnsSoa {
         1 m_name "m_name" Text;
         2 r_name "r_name" Text;
@@ -116,7 +139,7 @@ message! {
 }
 
 message! {
-    /// Service location (SRV) data.
+    /// Service location (SRV) data (RFC 2782).
     DnsSrv {
         1 priority "priority" u32;
         2 weight "weight" u32;
@@ -126,7 +149,7 @@ message! {
 }
 
 message! {
-    /// Mail exchange (MX) data.
+    /// Mail exchange (MX) data (RFC 1035, section 3.3.9).
     DnsMx {
         1 preference "preference" u32;
         2 name "name" Text;
@@ -134,7 +157,7 @@ message! {
 }
 
 message! {
-    /// Option of an EDNS (OPT) record.
+    /// Option of an EDNS (OPT) record (RFC 6891): name of the code, and data.
     DnsOpt {
         1 code "code" Text;
         2 data "data" Text;
@@ -151,6 +174,9 @@ message! {
 
 message! {
     /// Counters of all DNS messages of a flow, and its last failed response.
+    ///
+    /// `responses` excludes repeated responses; `failures` are responses with a response code other
+    /// than `NoError`; `unanswered` is the number of queries without a response.
     DnsMetric {
         1 queries "Queries" i64;
         2 responses "Responses" i64;
@@ -161,7 +187,8 @@ message! {
 }
 
 message! {
-    /// DNS response with a response code other than `NoError`.
+    /// DNS response with a response code other than `NoError`: identifier of the message, and name
+    /// and type of its first question.
     DnsFailure {
         1 id "ID" u32;
         2 name "name" Text;

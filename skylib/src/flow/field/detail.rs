@@ -80,7 +80,7 @@ impl fmt::Debug for DetailField {
     }
 }
 
-/// Returns a number; `None` for 0, which stands for an unknown value.
+/// Returns a number; `None` for 0, which means that the value is unknown.
 fn known(number: impl Into<i64>) -> Option<i64> {
     Some(number.into()).filter(|number| *number != 0)
 }

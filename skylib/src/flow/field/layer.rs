@@ -15,8 +15,8 @@ use crate::value::{Map, Value};
 pub struct LayerField(usize);
 
 impl LayerField {
-    /// Parses a path such as `DNS.Questions.Name`; `None` if there is no such field. The spelling of
-    /// the JSON record, `DNS.questions.name`, is a path too.
+    /// Parses a path such as `DNS.Questions.Name`; `None` if there is no such field. The spelling
+    /// of the JSON record, `DNS.questions.name`, is a path too.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let root = name.split('.').next().unwrap_or_default();
@@ -78,7 +78,7 @@ const ROOTS: [&str; 4] = ["DNS", "DHCPv4", "VRRPv2", "LastRawPackets"];
 /// Fields of [`DnsLayer`](crate::flow::DnsLayer) that are booleans.
 const BOOLEANS: [&str; 5] = ["QR", "AA", "TC", "RD", "RA"];
 
-/// Returns whether two names differ only in case and underscores, as those of the record in Go and
+/// Returns whether two names differ only in case and underscores, as the names of a field in Go and
 /// in JSON do.
 fn is_same(name: &str, other: &str) -> bool {
     let letters = |name: &'_ str| -> Vec<u8> {

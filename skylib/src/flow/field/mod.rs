@@ -494,7 +494,7 @@ impl Fields<FlowField> for Flow {
     }
 }
 
-/// Compiled filter keys; `None` stands for a name that is not a field, and matches nothing.
+/// Compiled filter keys. `None` means that a name is not a field; it matches nothing.
 impl Fields<Option<FlowField>> for Flow {
     fn test(&self, key: &Option<FlowField>, predicate: &Predicate) -> bool {
         key.as_ref()

@@ -7,9 +7,21 @@ use crate::flow::protobuf::wire_message;
 use crate::value::Text;
 
 message! {
-    /// Exporter of a flow, and what only exporters know about it. A field is empty or 0 if its value
-    /// is unknown. Counters of the flow are as observed unless `Scaled` is set; one packet in `Rate`
-    /// was observed.
+    /// Exporter of a flow, and data that only its records contain. A field is empty or 0 if its
+    /// value is unknown.
+    ///
+    /// - `exporter`, `domain`, `format`: address of the exporter; its observation domain, source
+    ///   ID, engine, or sub-agent; and format of its messages.
+    /// - `input`, `output`: indices of the input and output interfaces of the exporter.
+    /// - `direction`: 1 if the flow was observed at the input, 2 if at the output.
+    /// - `rate`, `scaled`: the exporter observed one packet in `rate`; the counters of the flow are
+    ///   multiplied by `rate` only if `scaled` is true.
+    /// - `next_hop`: address of the next router.
+    /// - `src_as`, `dst_as`, `src_mask`, `dst_mask`: autonomous system numbers, and prefix lengths
+    ///   of the routes.
+    /// - `nat_a`, `nat_b`, `nat_a_port`, `nat_b_port`: addresses and ports of A and B after
+    ///   translation.
+    /// - `user`, `vrf`: names of the user and of the routing instance.
     ExportInfo {
         1 exporter "Exporter" Text;
         2 domain "Domain" u32;

@@ -10,6 +10,9 @@ use crate::value::Text;
 
 message! {
     /// Flow to which the packet inside an ICMP error belongs.
+    ///
+    /// `uuid` and `tracking_id` are empty if the flow is not in the table. The other fields are the
+    /// addresses, ports, and IP protocol number of the packet; its source is A.
     About {
         1 uuid "UUID" Text;
         2 tracking_id "TrackingID" Text;

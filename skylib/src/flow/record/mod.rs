@@ -299,7 +299,7 @@ pub struct RawPacket {
     #[serde(skip)]
     pub nanos: u32,
     /// Length of the packet on the wire, in bytes, from the first layer of the flow on; 0 if it is
-    /// that of `data`. Not in JSON.
+    /// equal to the length of `data`. Not in JSON.
     #[serde(skip)]
     pub wire_len: u32,
 }

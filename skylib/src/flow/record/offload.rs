@@ -7,6 +7,12 @@ use crate::flow::protobuf::wire_message;
 
 message! {
     /// Estimate of the segments on the wire of a flow with joined segments (GRO, TSO, LRO).
+    ///
+    /// - `ab_segments`, `ba_segments`: number of segments in each direction.
+    /// - `ab_wire_bytes`, `ba_wire_bytes`: bytes in each direction, including the headers of all
+    ///   segments.
+    /// - `segment_size`: payload of the segments of the latest joined frame, in bytes.
+    /// - `exact`: whether the numbers are exact; always false in the flows of this library.
     Offload {
         1 ab_segments "ABSegments" i64;
         2 ba_segments "BASegments" i64;

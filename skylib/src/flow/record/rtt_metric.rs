@@ -6,8 +6,15 @@ use crate::flow::message::{is_default, message};
 use crate::flow::protobuf::wire_message;
 
 message! {
-    /// Statistics of the round-trip times of a flow, in nanoseconds, and counters of the requests
-    /// used to measure them.
+    /// Statistics of the round-trip times of a flow, and counters of the requests used to measure
+    /// them. Times are in nanoseconds.
+    ///
+    /// - `samples`: number of measured round-trip times.
+    /// - `min`, `max`, `last`, `sum`: minimum, maximum, latest, and sum of the samples.
+    /// - `jitter`: interarrival jitter of the samples (RFC 3550, section 6.4.1).
+    /// - `requests`, `unanswered`: number of different SYNs and echo requests, and number of
+    ///   unanswered ones.
+    /// - `ab_rtt`, `ba_rtt`: latest time from the capture point to B and back, and to A and back.
     RttMetric {
         1 samples "Samples" i64;
         2 min "Min" i64;

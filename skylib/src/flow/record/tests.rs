@@ -140,7 +140,7 @@ fn protobuf_has_the_field_numbers_of_the_original() {
 
 #[test]
 fn protobuf_of_a_newer_sender_is_read_as_far_as_known() {
-    // Field 999 is unknown, FlowProtocol 77 is too.
+    // Field 999 and number 77 of FlowProtocol are unknown.
     let bytes = [
         &[0xb8, 0x3e, 5][..],
         &[0xa2, 1, 4, 8, 77, 0x28, 3],

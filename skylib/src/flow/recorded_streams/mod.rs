@@ -107,8 +107,8 @@ impl RecordedStreams {
         is_too_much
     }
 
-    /// Sets the counters in a metric: those of completed streams or, if `all`, also those of open
-    /// streams, as if they were completed now. Streams without a segment since `silent_since` (Unix
+    /// Sets the counters of a metric. Counts completed streams and, if `all` is true, open streams
+    /// as if they were completed now. Streams without a segment since `silent_since` (Unix
     /// nanoseconds) have timed out.
     pub(super) fn fill(&self, metric: &mut TcpMetric, silent_since: i64, all: bool) {
         let [ab, ba] = [0, 1].map(|direction| self.counters(direction, silent_since, all));

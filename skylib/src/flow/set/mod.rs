@@ -74,7 +74,7 @@ impl MergeOptions {
 }
 
 impl FlowSet {
-    /// Returns a set of flows; its time span is that of the flows.
+    /// Returns a set of flows, with the time span of the flows.
     #[must_use]
     pub fn from_flows(flows: Vec<Flow>) -> Self {
         let start = flows.iter().map(|flow| flow.start).min().unwrap_or(0);
@@ -208,8 +208,8 @@ fn compare(a: &Option<SortKey>, b: &Option<SortKey>, order: SortOrder) -> Orderi
     }
 }
 
-/// Merges two sorted lists in O(n). Of equal flows the left one is first if ascending, the right one
-/// if descending.
+/// Merges two sorted lists in O(n). Of equal flows the left one is first if ascending, the right
+/// one if descending.
 fn merged(
     left: Vec<(Option<SortKey>, Flow)>,
     right: Vec<(Option<SortKey>, Flow)>,

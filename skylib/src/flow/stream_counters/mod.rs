@@ -9,7 +9,7 @@
 use super::tcp_metric::TcpMetric;
 use crate::decode::TcpFlags;
 
-/// Streams of both sides of a flow: from A, and from B.
+/// Streams of both ends of a flow: from A, and from B.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StreamCounters {
     sides: [Stream; 2],
@@ -28,16 +28,17 @@ pub(super) struct StreamSegment {
     pub(super) at: i64,
 }
 
-/// Stream of one side. Positions are byte numbers relative to the first segment seen.
+/// Stream of one end. Positions are byte numbers relative to the first segment seen.
 #[derive(Clone, Debug, Default)]
 struct Stream {
     /// Sequence number of the SYN.
     syn: Option<u32>,
     /// Known range; `None` before the first SYN, FIN, or payload.
     range: Option<Range>,
-    /// Latest acknowledgment number that this side sent.
+    /// Latest acknowledgment number that this end sent.
     acknowledged: Option<u32>,
-    /// Number of times that number was repeated by segments without other content.
+    /// Number of duplicate acknowledgments: segments without other content that repeat
+    /// `acknowledged`.
     repeats: u32,
     /// Parts of the range that were not seen, by position; at most [`MAX_GAPS`].
     gaps: Vec<Gap>,
@@ -83,12 +84,12 @@ struct Payload {
     new: i64,
     /// Whether the payload fills a gap.
     fills: bool,
-    /// Whether such a gap was opened more than a round-trip time ago.
+    /// Whether a gap that the payload fills was opened more than a round-trip time ago.
     is_late: bool,
 }
 
 impl StreamCounters {
-    /// Adds a segment of a side. `round_trip` is the round-trip time of the connection, in
+    /// Adds a segment of an end. `round_trip` is the round-trip time of the connection, in
     /// nanoseconds, or 0 if it is unknown. Returns whether a gap was abandoned to bound the memory.
     pub(super) fn add(&mut self, side: usize, segment: &StreamSegment, round_trip: i64) -> bool {
         let has = |flag| segment.flags.contains(flag);
@@ -214,7 +215,7 @@ impl Range {
 }
 
 impl Stream {
-    /// Records the acknowledgment number of a segment of this side.
+    /// Records the acknowledgment number of a segment that this end sent.
     fn acknowledge(&mut self, segment: &StreamSegment) {
         if !segment.flags.contains(TcpFlags::ACK) {
             return;
@@ -362,8 +363,8 @@ impl Stream {
         }
     }
 
-    /// Abandons the oldest gaps in excess of `most`, and gaps too far behind to be numbered.
-    /// Returns whether there were any.
+    /// Abandons the oldest gaps in excess of `most`, and gaps farther than [`WINDOW`] behind the
+    /// next expected byte. Returns whether a gap was abandoned.
     fn settle_gaps(&mut self, most: usize) -> bool {
         let mut has_settled = false;
         while self.gaps.len() > most

@@ -20,7 +20,7 @@ fn segment(at: i64, flags: u8, sequence: u32, acknowledgment: u32, len: u32) -> 
     }
 }
 
-/// Counts segments: side, time in milliseconds, flags, sequence number, acknowledgment, length.
+/// Counts segments: end, time in milliseconds, flags, sequence number, acknowledgment, length.
 fn count(segments: &[(usize, i64, u8, u32, u32, u32)]) -> TcpMetric {
     let mut streams = StreamCounters::default();
     for (side, at, flags, sequence, ack, len) in segments.iter().copied() {

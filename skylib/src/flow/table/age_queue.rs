@@ -12,12 +12,12 @@ use super::entry::NONE;
 /// [`Arena`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AgeQueue {
-    /// Oldest record; [`NONE`] if and only if `tail` is.
+    /// Record number of the oldest flow; [`NONE`] if and only if `tail` is.
     head: u32,
-    /// Record appended last.
+    /// Record number of the flow appended last.
     tail: u32,
-    /// Last record that was present at the previous expiry; [`NONE`] if all such records were removed
-    /// or appended again.
+    /// Record number of the last flow that was in the queue at the previous expiry; [`NONE`] if all
+    /// such flows were removed or appended again.
     mark: u32,
 }
 
@@ -31,18 +31,18 @@ impl AgeQueue {
         }
     }
 
-    /// Returns the oldest record.
+    /// Returns the record number of the oldest flow.
     pub(super) fn front(&self) -> Option<u32> {
         (self.head != NONE).then_some(self.head)
     }
 
-    /// Returns the record after another one.
+    /// Returns the record number after `record`.
     pub(super) fn after(&self, arena: &Arena, record: u32) -> Option<u32> {
         let next = arena.get(record).cold.next;
         (next != NONE).then_some(next)
     }
 
-    /// Appends a record that is not in any queue.
+    /// Appends a flow that is not in any queue.
     pub(super) fn push(&mut self, arena: &mut Arena, record: u32) {
         let cold = &mut arena.get_mut(record).cold;
         (cold.previous, cold.next) = (self.tail, NONE);
@@ -54,7 +54,7 @@ impl AgeQueue {
         self.tail = record;
     }
 
-    /// Removes a record from any position.
+    /// Removes a flow from any position.
     pub(super) fn unlink(&mut self, arena: &mut Arena, record: u32) {
         let cold = &arena.get(record).cold;
         let (previous, next) = (cold.previous, cold.next);
@@ -73,12 +73,12 @@ impl AgeQueue {
         }
     }
 
-    /// Returns whether a record of the previous expiry is still before the mark.
+    /// Returns whether a flow of the previous expiry is still before the mark.
     pub(super) const fn has_marked(&self) -> bool {
         self.mark != NONE
     }
 
-    /// Sets the mark to the last record.
+    /// Sets the mark to the last flow.
     pub(super) fn mark(&mut self) {
         self.mark = self.tail;
     }

@@ -51,7 +51,7 @@ impl Arena {
     ///
     /// The flags that outlive a flow ([`HOT_LISTED`](super::entry::HOT_LISTED),
     /// [`HOT_FINISHING`](super::entry::HOT_FINISHING)) are copied from the reused entry, because
-    /// its number may still be in the lists that the flags stand for.
+    /// its number may still be in the corresponding lists.
     pub(super) fn insert(&mut self, mut entry: Entry) -> Option<u32> {
         if self.free != NONE {
             let number = self.free;

@@ -1,8 +1,8 @@
 //! Steps of the system clock during a live capture (rule E5 of `docs/flows.md`).
 //!
-//! A table counts in steady time: the time that its packets would have if the clock had never been
-//! stepped. Records show the times of the packets. The steps are a sorted list, which is almost
-//! always empty; a lookup is a binary search.
+//! A table counts in steady time: the timestamps that packets would have if the clock had never
+//! been stepped. Records contain the actual timestamps of packets. The steps are a sorted list,
+//! which is almost always empty; a lookup is a binary search.
 
 use crate::time::Timestamp;
 
@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, Default)]
 pub(super) struct ClockSteps {
     /// Pairs of a steady time from which a difference applies, and the difference, both in
-    /// milliseconds. The difference is the packets' time minus steady time. Sorted by steady time.
+    /// milliseconds. The difference is packet time minus steady time. Sorted by steady time.
     steps: Vec<(i64, i64)>,
     /// Latest difference, in nanoseconds.
     shift_ns: i64,
@@ -37,7 +37,7 @@ impl ClockSteps {
         Timestamp::from_ns(packet.as_ns().saturating_sub(self.shift_ns))
     }
 
-    /// Converts a steady time to the packets' time, both in milliseconds.
+    /// Converts a steady time to packet time, both in milliseconds.
     pub(super) fn shown(&self, steady: i64) -> i64 {
         let known = self.steps.partition_point(|(from, _)| *from <= steady);
         let step = known.checked_sub(1).and_then(|at| self.steps.get(at));
@@ -51,7 +51,7 @@ impl ClockSteps {
 }
 
 /// Maximum number of steps. If it is exceeded, the oldest step is removed, and earlier times are
-/// shown as if it had not occurred.
+/// converted as if that step had not occurred.
 const MAX_STEPS: usize = 1024;
 const NS_PER_MS: i64 = 1_000_000;
 

@@ -5,8 +5,8 @@ use super::pending::Pending;
 use crate::decode::{Encapsulation, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader};
 use crate::packet::PacketRef;
 
-/// Fields of a TCP segment or ICMP echo that only some packets need; stored apart from the
-/// [`Pending`] to keep that small.
+/// Fields of a TCP segment or ICMP echo that only some packets need; stored separately, so that a
+/// [`Pending`] remains small.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Control {
     /// Sequence number of the TCP segment or ICMP echo.

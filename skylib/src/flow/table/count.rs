@@ -11,8 +11,8 @@ use super::spans::needs_choice;
 use crate::decode::TcpFlags;
 use crate::flow::record::FinishType;
 
-/// Returns whether a packet with these TCP flags and `IS_*` flags opens or ends a connection, or is an
-/// echo.
+/// Returns whether a packet with these TCP flags and `IS_*` flags opens or ends a connection, or is
+/// an echo.
 #[inline(always)]
 pub(super) const fn has_control(tcp: TcpFlags, flags: u8) -> bool {
     let control = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
@@ -33,8 +33,8 @@ fn add(entry: &mut Entry, pending: &Pending, now: i64, recorded: bool, is_first:
     if pending.flags & IS_COUNTED == 0 {
         return usize::from(!is_a_to_b);
     }
-    // COMPAT: recorded values of local traffic, whose ends differ only by port; Skydive compares the
-    // ports in the wrong order.
+    // COMPAT: recorded values of local traffic, whose ends differ only by port; Skydive compares
+    // the ports in the wrong order.
     let is_ab =
         if recorded && pending.flags & IS_LOCAL != 0 && entry.cold.layers & HAS_TRANSPORT != 0 {
             entry.cold.ports[0] > pending.source_port
@@ -48,10 +48,10 @@ fn add(entry: &mut Entry, pending: &Pending, now: i64, recorded: bool, is_first:
 }
 
 impl FlowTable {
-    /// Counts a packet of a known flow without reading anything but its entry: neither the first
-    /// packet of its flow or interval, nor one that opens or ends a connection or may belong to
-    /// another flow. Returns its direction as [`count`](Self::count) does; `None` for other packets,
-    /// which are not counted.
+    /// Counts a packet of a known flow by reading only the entry of the flow. Returns its
+    /// direction, as [`count`](Self::count) does. Returns `None`, and does not count the packet, if
+    /// it is the first packet of its flow or interval, opens or ends a connection, or may belong to
+    /// another flow.
     #[inline(always)]
     pub(super) fn count_known(&mut self, pending: &Pending, now: i64) -> Option<usize> {
         if pending.record == NONE || pending.one_way != 0 || has_control(pending.tcp, pending.flags)
@@ -113,7 +113,7 @@ impl FlowTable {
             return;
         }
         let entry = self.arena.get_mut(record);
-        // Otherwise, the flow encloses the flow of the TCP header.
+        // Otherwise, the flow is a tunnel flow, which encloses the flow of the TCP header.
         if entry.cold.layers & HAS_TRANSPORT != HAS_TCP {
             return;
         }
@@ -144,7 +144,7 @@ impl FlowTable {
             .get(entry.cold.interval)
             .copied()
             .unwrap_or_default();
-        // If the flow was silent during the whole previous interval, that interval added nothing.
+        // If the flow was idle during the whole previous interval, that interval added nothing.
         let was_last = entry.hot.touched == current.wrapping_sub(1);
         let interval = Interval {
             base: totals,
@@ -168,7 +168,7 @@ impl FlowTable {
         self.mark_touched(record);
     }
 
-    /// Adds a flow to the list of the next update, unless only final records are sent.
+    /// Adds a flow to the list of the next update, unless the options send only final records.
     pub(super) fn mark_touched(&mut self, record: u32) {
         let hot = &mut self.arena.get_mut(record).hot;
         if hot.flags & HOT_LISTED == 0 && !self.options.final_only {

@@ -1,7 +1,7 @@
 //! Details: data that few flows have in addition to counters. They are the flow that an ICMP error
 //! refers to, the errors that refer to a flow, joined segments, and DNS counters.
 //!
-//! A packet with details leaves a note when it is keyed (`icmp_errors.rs`, `offload.rs`); notes are
+//! A packet with details adds a note when it is keyed (`icmp_errors.rs`, `offload.rs`); notes are
 //! applied after all packets of the batch are counted. Packets without details thus cost one test.
 //! Details are stored in side memory with a byte budget; details that exceed it are counted as
 //! dropped.
@@ -69,7 +69,7 @@ impl FlowTable {
             self.note_error(*packet, slots, slot, around);
             return;
         }
-        // So short a frame hides a segment only if a side announced small ones.
+        // A frame this short can hide a joined segment only if an end announced small segments.
         if packet.wire_len <= MAX_PACKET && self.smallest_segment == u32::MAX {
             return;
         }

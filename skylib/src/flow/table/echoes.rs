@@ -10,25 +10,25 @@ pub(super) struct Echoes {
     len: usize,
 }
 
-/// Echo request without a reply so far.
+/// Echo request without a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct EchoRequest {
     /// Capture time, in Unix nanoseconds.
     pub(super) at: i64,
     /// Sequence number.
     pub(super) number: u16,
-    /// Side that sent the request: 0 for A, 1 for B.
+    /// End that sent the request: 0 for A, 1 for B.
     pub(super) side: u8,
-    /// Whether the request was sent again, so that its reply measures nothing.
+    /// Whether the request was sent again, so that its reply yields no round-trip time.
     pub(super) is_repeated: bool,
 }
 
 impl Echoes {
-    /// Adds a request of a side. Returns whether the oldest request was dropped to make room.
+    /// Adds a request of an end. Returns whether the oldest request was dropped to make room.
     pub(super) fn request(&mut self, side: usize, number: u16, at: i64) -> bool {
         if let Some(known) = self.position(side, number) {
             let known = &mut self.requests[known];
-            // A sender does not repeat a request this soon: the packet is a copy.
+            // The packet is a copy: a sender does not repeat a request this soon.
             if at.saturating_sub(known.at) > COPY_NS {
                 (known.at, known.is_repeated) = (at, true);
             }
@@ -47,7 +47,7 @@ impl Echoes {
         is_full
     }
 
-    /// Ends the request to which a reply of a side belongs. Returns the round-trip time, in
+    /// Ends the request to which a reply of an end belongs. Returns the round-trip time, in
     /// nanoseconds; `None` if there was no request, or if the request was sent again.
     pub(super) fn reply(&mut self, side: usize, number: u16, at: i64) -> Option<i64> {
         let known = self.position(1 - side, number)?;

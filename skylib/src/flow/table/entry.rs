@@ -116,9 +116,9 @@ pub(super) const HOT_PAIRED: u8 = 0x80;
 pub(super) const END_FIN: [u8; 2] = [0x01, 0x02];
 /// Mask of the state of the latest request, an `END_REQUEST_*` number.
 pub(super) const END_REQUEST: u8 = 0x1c;
-/// Only the answer was seen; the number of the request is in `cold.number`.
+/// Only the answer was seen; the sequence number of the request is in `cold.number`.
 pub(super) const END_REQUEST_KNOWN: u8 = 0x04;
-/// The request waits for its answer since `hot.pending`.
+/// The request has waited for its answer since `hot.pending`.
 pub(super) const END_REQUEST_PENDING: u8 = 0x08;
 /// The request waits for its answer, and was sent again.
 pub(super) const END_REQUEST_REPEATED: u8 = 0x0c;
@@ -130,7 +130,7 @@ pub(super) const END_REQUEST_RARE: u8 = 0x14;
 pub(super) const END_REQUEST_OF_B: u8 = 0x20;
 /// The request has a timestamp option, whose value is in `cold.icmp`.
 pub(super) const END_REQUEST_STAMP: u8 = 0x40;
-/// The UUID of the flow was used: it does not change if the flow's start changes.
+/// The UUID of the flow has been used: it no longer changes if the flow's start changes.
 pub(super) const END_IDENTIFIED: u8 = 0x80;
 
 // Layers of a flow. With HAS_OTHER_NETWORK, the addresses are in `Rare::network`, not in the key.
@@ -200,8 +200,8 @@ impl Entry {
         }
     }
 
-    /// Returns the addresses of A and B in the key; not those of a flow with
-    /// [`HAS_OTHER_NETWORK`].
+    /// Returns the addresses of A and B in the key. The addresses of a flow with
+    /// [`HAS_OTHER_NETWORK`] are different.
     pub(super) fn addresses(&self) -> ([u8; 16], [u8; 16]) {
         let (low, high) = self.key.addresses();
         if self.hot.flags & HOT_SWAPPED == 0 {
@@ -327,7 +327,7 @@ pub(super) struct Rare {
     pub(super) extra_message: Option<Box<ExtraMessage>>,
     /// Details of the packets.
     pub(super) details: Option<Box<Details>>,
-    /// Identifiers of the first packet, if it had any that [`SideNumbers::origin`] does not hold.
+    /// Identifiers of the first packet, if [`SideNumbers::origin`] cannot hold them.
     pub(super) marks: Option<Box<Marks>>,
     /// One-way identifiers around the flow, if the flow is inside a one-way path.
     pub(super) pairing: Option<Box<Pairing>>,

@@ -8,11 +8,11 @@ use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED, IS_RETIRED, SideNumbers}
 use crate::flow::key::FlowKey;
 
 impl FlowTable {
-    /// Evicts the approximately least recently used flow: the oldest front of the age queues that
-    /// had no packet since it was appended.
+    /// Evicts a flow that approximates the least recently used one: of the flows at the fronts of
+    /// the age queues that had no packet since they were appended, the oldest.
     ///
-    /// At most [`MAX_CHANCES`] used flows are appended again; after that, the next front is
-    /// evicted.
+    /// At most [`MAX_CHANCES`] flows with packets are appended again; after that, the flow at the
+    /// next front is evicted.
     #[cold]
     pub(super) fn evict(&mut self) {
         for chance in 0.. {
@@ -80,8 +80,8 @@ impl FlowTable {
             entry.cold,
         );
         entry.key = FlowKey::NONE;
-        // Its number remains in those lists; the flags prevent a reused number from being added
-        // twice.
+        // The record number remains in the lists `touched` and `finishing`; the flags prevent a
+        // reused number from being added to a list twice.
         entry.hot.flags &= HOT_LISTED | HOT_FINISHING;
         if cold.layers & IS_RETIRED == 0 {
             self.index.remove(hash, record);
@@ -106,7 +106,7 @@ impl FlowTable {
     }
 }
 
-/// Maximum number of used flows that one eviction skips; bounds the cost of an eviction.
+/// Maximum number of recently used flows that one eviction skips; bounds the cost of an eviction.
 const MAX_CHANCES: u32 = 64;
-/// Maximum number of evicted flows that wait for the next call with a sink.
+/// Maximum number of evicted flows that wait for the next call that passes a sink.
 pub(super) const MAX_EVICTED: usize = 1 << 14;

@@ -104,7 +104,7 @@ impl FlowTable {
         }
     }
 
-    /// Returns the metric of the latest interval, as shown in queries.
+    /// Returns the metric of the latest interval for a query.
     fn visible_interval(&self, entry: &Entry) -> Option<FlowMetric> {
         if self.has_ended {
             self.leaving_interval(entry)
@@ -113,8 +113,7 @@ impl FlowTable {
         }
     }
 
-    /// Returns the finish type, as shown in queries: in an ended table, every open flow has timed
-    /// out.
+    /// Returns the finish type for a query: in an ended table, every open flow has timed out.
     fn visible_finish(&self, entry: &Entry) -> FinishType {
         match entry.hot.finish {
             FinishType::NotFinished if self.has_ended => FinishType::Timeout,
@@ -154,8 +153,8 @@ impl FlowTable {
         Some(self.metric(counters, [start, end], rtt))
     }
 
-    /// Builds a record. With `leaves`, the flow is being removed, and open TCP streams count as
-    /// complete.
+    /// Builds a record. `leaves` means that the flow is being removed, so that open TCP streams
+    /// count as complete.
     fn record(&self, record: u32, last_update_metric: Option<FlowMetric>, leaves: bool) -> Flow {
         let entry = self.arena.get(record);
         let (cold, hot) = (&entry.cold, &entry.hot);

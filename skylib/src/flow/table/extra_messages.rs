@@ -97,8 +97,8 @@ impl FlowTable {
         self.extra_message_bytes = self.extra_message_bytes + stored.bytes() - before;
     }
 
-    /// Returns a record with only the fields from the extra message and from IP reassembly, and the
-    /// sub-messages that few records have.
+    /// Returns a record that contains only the fields from the extra message and from IP
+    /// reassembly, and the sub-messages that few records have.
     pub(super) fn extra_fields(&self, record: u32) -> Flow {
         let entry = self.arena.get(record);
         let mut flow = Flow {

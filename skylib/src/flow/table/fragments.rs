@@ -15,7 +15,8 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(super) struct Fragments {
     defragmenter: Defragmenter,
-    /// Packets joined in the current batch are `joined[..len]`; the rest are buffers for reuse.
+    /// Packets joined in the current batch are `joined[..len]`; the other elements are reusable
+    /// buffers.
     joined: Vec<JoinedPacket>,
     len: usize,
 }

@@ -1,6 +1,6 @@
 //! TCP requests of a flow: a SYN without ACK, until the answer that acknowledges it.
 //!
-//! A handshake is the state of rules B2 to B8 of `docs/flows.md`: the SYN of each side that waits
+//! A handshake is the state of rules B2 to B8 of `docs/flows.md`: the SYN of each end that waits
 //! for an answer, and its time. This module is pure logic; `round_trip.rs` stores the state, almost
 //! always in the entry of the flow.
 
@@ -20,13 +20,13 @@ pub(super) struct HandshakeSegment {
     pub(super) at: i64,
 }
 
-/// SYNs of both sides.
+/// SYN segments from each end of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Handshake {
     pub(super) sides: [Option<Attempt>; 2],
 }
 
-/// Sequence number of a side's SYN, and its state.
+/// Sequence number of an end's SYN, and its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Attempt {
     pub(super) number: u32,
@@ -36,11 +36,11 @@ pub(super) struct Attempt {
 /// State of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttemptState {
-    /// Only the answer was seen.
+    /// Only the answer was seen, not the SYN.
     Known,
     /// The SYN waits for its answer.
     Pending(Request),
-    /// The SYN was answered; later answers measure nothing.
+    /// The SYN was answered; later answers yield no round-trip time.
     Answered,
 }
 
@@ -60,15 +60,15 @@ pub(super) struct Request {
 /// Effect of a segment on the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HandshakeStep {
-    /// Side whose request was answered, and the round-trip time in nanoseconds; negative if the
+    /// End whose request was answered, and the round-trip time in nanoseconds; negative if the
     /// timestamps go backward.
     pub(super) sample: Option<(usize, i64)>,
-    /// Whether the segment is a request with a new number.
+    /// Whether the segment is a request with a new sequence number.
     pub(super) is_new_request: bool,
 }
 
 impl Handshake {
-    /// Updates the handshake with a segment of a side; the segment has SYN or RST.
+    /// Updates the handshake with a segment of an end; the segment has SYN or RST.
     pub(super) fn add(&mut self, side: usize, segment: &HandshakeSegment) -> HandshakeStep {
         let has = |flag| segment.flags.contains(flag);
         let (syn, ack, rst) = (has(TcpFlags::SYN), has(TcpFlags::ACK), has(TcpFlags::RST));
@@ -92,7 +92,7 @@ impl Handshake {
         }
     }
 
-    /// Returns the sequence number of a side's SYN; `None` if no SYN is known.
+    /// Returns the sequence number of an end's SYN; `None` if no SYN is known.
     pub(super) fn number(&self, side: usize) -> Option<u32> {
         self.sides[side].map(|attempt| attempt.number)
     }
@@ -140,7 +140,7 @@ impl Handshake {
         }
     }
 
-    /// Ends the request of a side if the segment of the other side acknowledges it.
+    /// Ends the request of an end if the segment of the other end acknowledges it.
     fn answer(&mut self, side: usize, segment: &HandshakeSegment) -> Option<i64> {
         let attempt = self.sides[side].as_mut()?;
         let AttemptState::Pending(request) = attempt.state else {

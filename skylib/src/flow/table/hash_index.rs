@@ -38,7 +38,8 @@ impl HashIndex {
         }
     }
 
-    /// Returns the first record with the tag of `hash` for which `is` returns `true`.
+    /// Returns the first record with the tag of `hash` for which `is` returns `true`; `None` if
+    /// there is none.
     #[inline]
     pub(super) fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = tag(hash);
@@ -84,7 +85,8 @@ impl HashIndex {
             hole = (hole + 1) & mask;
         }
         self.len -= 1;
-        // Backward-shift deletion: a later slot moves into the hole if its probe sequence passes it.
+        // Backward-shift deletion: a later slot moves into the hole if its probe sequence passes
+        // it.
         let mut next = hole;
         loop {
             next = (next + 1) & mask;

@@ -1,8 +1,8 @@
-//! ICMP errors (rule G3 of `docs/flows.md`): the errors that refer to a flow are a separate flow;
-//! both are linked.
+//! ICMP errors (rule G3 of `docs/flows.md`). The errors that refer to a flow are a separate flow,
+//! and the records of both flows are linked.
 //!
-//! The flow that an error refers to is looked up by the key that the packet in the error would
-//! have. If MAC addresses are part of the key, that key may have other MAC addresses;
+//! The flow that an error refers to is looked up by the key of the packet inside the error. If MAC
+//! addresses are part of the key, those of the flow may differ from those of the error;
 //! `network_index.rs` then finds the flow.
 
 use super::FlowTable;
@@ -58,7 +58,7 @@ pub(super) struct ErrorNote {
     /// upper end.
     key: FlowKey,
     is_swapped: bool,
-    /// Extras of the key: if the source is the lower end, and if it is the upper end.
+    /// Extras of the key if the source is the lower end, and extras if it is the upper end.
     extras: [u64; 2],
 }
 
@@ -92,7 +92,7 @@ impl Subject {
         seed.mix(seed.mix(hash, ports), icmp).max(1)
     }
 
-    /// Returns the bytes that distinguish the records of errors (A18).
+    /// Returns the bytes that distinguish the flows of errors with different subjects (A18).
     pub(super) fn identity(&self) -> Vec<u8> {
         let mut bytes = vec![self.ip_protocol];
         for address in [self.source, self.destination] {
@@ -169,8 +169,8 @@ impl ErrorNote {
 }
 
 impl FlowTable {
-    /// Returns the hash of the packet in an ICMP error for the identity of the error's flow; 0 for
-    /// other packets.
+    /// Returns the hash of the packet inside an ICMP error, for the identity of the error's flow; 0
+    /// for other packets.
     #[inline(always)]
     pub(super) fn subject_hash(&self) -> u64 {
         match self.encapsulations.embedded() {
@@ -231,7 +231,7 @@ impl FlowTable {
             wire_len: data.len() as u32,
             ..packet
         };
-        // The decoder stops at the end of the quoted bytes; the headers before it are used.
+        // The decoder stops at the end of the quoted bytes; the headers decoded before it are used.
         let mut encapsulations = std::mem::take(&mut self.first_encapsulations);
         self.decoder.decode(packet, &mut encapsulations).ok();
         let inner = encapsulations.first().copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `FlowTable`: packets in, flows out. The `impl` is split by step:
+//! `FlowTable`: aggregates packets into flows. The `impl` is split by step:
 //!
 //! ```text
 //!   batch ─▶ process.rs ── decode, key ─▶ find (hash_index.rs) ─▶ count (count.rs) ─▶ extras
@@ -148,8 +148,9 @@ pub struct FlowTable {
     rare: Slab<Rare>,
     /// Interned layer paths, by `cold.path`.
     paths: LayerPaths,
-    /// Age queues. Every entry in use is in exactly one of them, `queues[cold.class]`: that of its
-    /// application if it has a timeout, otherwise the first.
+    /// Age queues: the first is for applications without a timeout, each other queue for one
+    /// application with a timeout. Every entry in use is in exactly one queue,
+    /// `queues[cold.class]`.
     queues: Vec<AgeQueue>,
     /// Records with packets since the previous update; each has `HOT_LISTED` and occurs at most
     /// once. Empty if updates send nothing. May contain removed records.
@@ -158,7 +159,7 @@ pub struct FlowTable {
     /// records.
     finishing: Vec<u32>,
     timers: Timers,
-    /// Maximum silence of flows.
+    /// Maximum idle time of flows.
     holds: Holds,
     /// Clock of a replayed file.
     clock: PacketClock,
@@ -168,7 +169,7 @@ pub struct FlowTable {
     is_replay: bool,
     /// Number of entries in use that are not in the index.
     retired: usize,
-    /// Whether the next new flow has the key of another flow.
+    /// Whether the next new flow has the same key as another flow.
     begins_paired: bool,
     /// Maximum number of flows that both `max_entries` and `max_bytes` allow; at least 1.
     limit: usize,
@@ -181,7 +182,7 @@ pub struct FlowTable {
     /// ICMP errors and joined segments of the current batch that have not been counted yet.
     error_notes: Vec<icmp_errors::ErrorNote>,
     joined_notes: Vec<offload::JoinedNote>,
-    /// Minimum announced payload of a segment, if it is smaller than usual, in bytes.
+    /// Minimum segment size announced by an end, if it is smaller than usual, in bytes.
     smallest_segment: u32,
     /// Index of flows by their key without MAC addresses; `None` until an ICMP error needs it.
     network_index: Option<Box<HashIndex>>,
@@ -190,7 +191,7 @@ pub struct FlowTable {
     /// Total size of the marks and pairings of all flows, with their [`Rare`], in bytes; limited to
     /// [`side_limit`] by evictions.
     side_bytes: usize,
-    /// Ends of flows that were removed because of silence.
+    /// Ends of flows that were removed because they were idle.
     former_ends: FormerEnds,
     /// Sum of `RecordedStreams::bytes` and `StreamCounters::bytes` of all flows.
     segment_bytes: usize,
@@ -300,11 +301,10 @@ impl FlowTable {
 
     /// Records that the clock of the packet timestamps was stepped by `by_ms` milliseconds: the
     /// timestamps of the following packets are from the stepped clock. Flows continue across the
-    /// step, and records show the packets' times.
+    /// step, and records contain the timestamps of the packets.
     ///
-    /// The time of the timers ([`tick`](Self::tick)) must be that of a clock without steps; `at` is
-    /// the time of the step by that clock. With [`FlowTableOptions::recorded`], this function does
-    /// nothing.
+    /// The timers ([`tick`](Self::tick)) must run on a clock without steps; `at` is the time of the
+    /// step on that clock. With [`FlowTableOptions::recorded`], this function does nothing.
     ///
     /// ```
     /// use skylib::FlowTable;
@@ -382,7 +382,7 @@ impl FlowTable {
     }
 
     /// Returns the maximum size of a flow, in bytes: its entry, its share of the index and the
-    /// lists, its earlier intervals, and the data that the options add.
+    /// lists, its counters of earlier intervals, and the data that the options add.
     const fn flow_bytes(options: &FlowTableOptions) -> usize {
         let entry = size_of::<Entry>() + size_of::<Interval>();
         let index = 4 * size_of::<u64>();
@@ -435,8 +435,7 @@ fn requests_limit(options: &FlowTableOptions) -> usize {
 
 /// Maximum byte budget for requests outside their entries.
 const MAX_REQUEST_BYTES: usize = 16 << 20;
-/// Number of packets decoded before the first is counted, so that the prefetched memory has
-/// arrived.
+/// Number of packets decoded before the first is counted. The prefetched memory has then arrived.
 const BATCH: usize = 32;
 /// Maximum number of applications with a timeout; further applications have no timeout.
 const MAX_TIMEOUTS: usize = 255;

@@ -2,8 +2,8 @@
 //! no link header, and its flow may have other MAC addresses than the error.
 //!
 //! The index is built, in O(flows), at the first error that needs it, and is maintained from then
-//! on. It has only the latest record for each key, so that no sender can make its lookups long. It
-//! stops growing when the byte budget for details is exhausted.
+//! on. It contains only the latest record for each key, so that a sender cannot make lookups long.
+//! It stops growing when the byte budget for details is exhausted.
 
 use super::FlowTable;
 use super::hash_index::HashIndex;
@@ -11,8 +11,8 @@ use crate::flow::key::FlowKey;
 use crate::flow::options::LayerKeyMode;
 
 impl FlowTable {
-    /// Returns the record with one of the keys, which come from [`FlowKey::of_network`]; `None` if
-    /// there is none.
+    /// Returns the record with one of `keys`, which are results of [`FlowKey::of_network`]; `None`
+    /// if there is none.
     pub(super) fn find_by_network(&mut self, keys: &[FlowKey]) -> Option<u32> {
         if self.network_index.is_none() {
             let index = HashIndex::new();
@@ -27,7 +27,7 @@ impl FlowTable {
         keys.iter().find_map(|key| self.record_of_network(key))
     }
 
-    /// Adds a record, if the index exists; the record replaces an earlier one with an equal key.
+    /// Adds a record, if the index exists; replaces an earlier record with an equal key.
     pub(super) fn index_network(&mut self, record: u32) {
         if self.network_index.is_none() {
             return;

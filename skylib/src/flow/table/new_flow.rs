@@ -168,7 +168,8 @@ impl FlowTable {
         if origin.is_some() {
             self.side_numbers_mut(record).origin = origin;
         }
-        // E3: the flow to which the packet would have belonged has left the table.
+        // E3: the flow to which the packet would have belonged may have been removed from the
+        // table.
         let lateness = self.timers.now().saturating_sub(pending.timestamp.as_ms());
         if lateness > self.holds.of(self.arena.get(record)) && self.is_replay {
             self.stats.late_packets += 1;
@@ -202,7 +203,7 @@ fn layers(part: &Encapsulation) -> u8 {
         }
 }
 
-/// Returns the age queue of flows of an application: 1 + its position in
+/// Returns the index of the age queue for flows of an application: 1 + its index in
 /// [`FlowTableOptions::application_timeouts`](crate::flow::FlowTableOptions::application_timeouts),
 /// or 0 if it has no timeout.
 pub(super) fn timeout_class(options: &crate::flow::FlowTableOptions, application: &str) -> u8 {

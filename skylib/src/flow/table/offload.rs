@@ -13,7 +13,7 @@ use super::pending::Pending;
 use crate::flow::record::Offload;
 use crate::packet::PacketRef;
 
-/// Segments and header bytes on the wire that are hidden by joined frames, by direction.
+/// Segments and header bytes on the wire that joined frames hide, by direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct JoinedSegments {
     segments: [u64; 2],
@@ -34,7 +34,7 @@ pub(super) struct JoinedNote {
     ip_headers: u32,
 }
 
-/// Maximum segment size and timestamp option of a side's SYN, in 16 bits.
+/// Maximum segment size and timestamp option of an end's SYN, in 16 bits.
 ///
 /// The upper bit states whether the SYN had the option. Sizes from [`COARSE`] on are stored in
 /// units of four bytes, rounded up; 0 means that no size was announced.
@@ -66,7 +66,7 @@ impl Announced {
 }
 
 impl Cold {
-    /// Returns the announcements of both sides of a TCP flow.
+    /// Returns the announcements of both ends of a TCP flow.
     const fn announced(&self) -> [Announced; 2] {
         [
             Announced(self.tunnel_id as u16),
@@ -74,7 +74,7 @@ impl Cold {
         ]
     }
 
-    /// Returns the maximum payload of a segment from a side, in bytes; `None` if it is unknown.
+    /// Returns the maximum payload of a segment from an end, in bytes; `None` if it is unknown.
     fn segment_size(&self, from: usize) -> Option<u32> {
         let sides = self.announced();
         let size = sides[1 - from].size()?;
@@ -96,7 +96,7 @@ impl JoinedSegments {
             ab_wire_bytes: number(ab_bytes + self.bytes[0]),
             ba_wire_bytes: number(ba_bytes + self.bytes[1]),
             segment_size: self.size,
-            // The kernel knows the size (`gso_size`), but a ring with its virtio header
+            // The kernel knows the exact size (`gso_size`), but a ring with its virtio header
             // (`PACKET_VNET_HDR`) loses the frames for which that header has no type: SCTP, and
             // before Linux 6.2 also UDP.
             exact: false,
@@ -105,7 +105,7 @@ impl JoinedSegments {
 }
 
 impl FlowTable {
-    /// Stores the maximum segment size and the timestamp option of a side's SYN.
+    /// Stores the maximum segment size and the timestamp option of an end's SYN.
     pub(super) fn store_announced(&mut self, record: u32, control: &Control, side: usize) {
         let announced = Announced::new(control.segment_size, control.stamp.is_some());
         let cold = &mut self.arena.get_mut(record).cold;
@@ -114,7 +114,8 @@ impl FlowTable {
         cold.tunnel_id = u32::from(sides[0].0) | u32::from(sides[1].0) << 16;
         if let Some(size) = announced.size() {
             let size = size.saturating_sub(STAMPS_LEN);
-            // From this size on, the length of the frame is sufficient.
+            // Larger sizes need not be stored: the length of a frame then shows whether it is
+            // joined.
             if size < USUAL_SEGMENT {
                 self.smallest_segment = self.smallest_segment.min(size);
             }
@@ -156,7 +157,7 @@ impl FlowTable {
         self.joined_notes = notes;
     }
 
-    /// Counts the segments and header bytes that are hidden by a frame.
+    /// Counts the segments and header bytes that a joined frame hides.
     fn count_joined(&mut self, note: &JoinedNote, part: &Pending, record: u32) {
         let entry = self.arena.get(record);
         let direction = usize::from(!entry.is_a_to_b(part.flags));
@@ -179,7 +180,7 @@ impl FlowTable {
 const STAMPS: u16 = 0x8000;
 /// Minimum size that [`Announced`] stores in units of four bytes.
 const COARSE: u16 = 0x4000;
-/// Length of the timestamp option in each segment with padding, in bytes.
+/// Length of the padded timestamp option in each segment, in bytes.
 const STAMPS_LEN: u32 = 12;
 /// Payload of a full segment with timestamps on Ethernet, in bytes.
 const USUAL_SEGMENT: u32 = 1448;

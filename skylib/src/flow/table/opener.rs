@@ -19,8 +19,8 @@ pub(super) enum Evidence {
     None,
     /// SYN of A.
     Syn,
-    /// SYN of A that began a new connection on the ports of another one (C11, C13). Its sequence
-    /// number is in [`SideNumbers`](super::entry::SideNumbers).
+    /// SYN of A that opened a new connection on the ports of an earlier one (C11, C13). Its
+    /// sequence number is in [`SideNumbers`](super::entry::SideNumbers).
     NewSyn,
     /// SYN-ACK of B.
     SynAck,
@@ -28,12 +28,12 @@ pub(super) enum Evidence {
     Request,
     /// ICMP reply of B.
     Reply,
-    /// An earlier record with the same key.
+    /// Ends of an earlier flow with the same key.
     Former,
 }
 
-/// Ends of flows that were removed because of silence, by the hash of their key. Only the flow of a
-/// key that began last is stored.
+/// Ends of flows that were removed because they were idle, by the hash of their key. Of the flows
+/// with one key, only the flow that began last is stored.
 #[derive(Debug, Default)]
 pub(super) struct FormerEnds {
     ends: HashMap<u64, Former>,
@@ -93,8 +93,8 @@ impl Ends {
 }
 
 impl FormerEnds {
-    /// Stores a flow, unless a later flow with its key is stored; removes the oldest if there are
-    /// too many.
+    /// Stores a flow, unless a later flow with its key is stored; removes the oldest stored flow if
+    /// there are too many.
     fn store(&mut self, hash: u64, flow: Former) {
         match self.ends.entry(hash) {
             Slot::Occupied(mut former) => {
@@ -153,8 +153,8 @@ impl FlowTable {
     }
 
     /// Returns whether A was the upper end of the flow with this key that began last. Considers
-    /// only flows that have not finished: those in the table, and those removed because of silence.
-    /// `None` if there is no such flow.
+    /// only unfinished flows: those in the table, and those removed because they were idle. `None`
+    /// if there is no such flow.
     fn known_ends(&self, pending: &Pending) -> Option<bool> {
         if pending.one_way != 0 {
             return None;
@@ -178,7 +178,8 @@ impl FlowTable {
     }
 
     /// Stores the ends of a flow with ports that is removed from the index. Of a finished flow,
-    /// stores that it has finished, if an earlier flow with its key may still be removed.
+    /// stores only that it has finished, and only if an earlier flow with its key may still be
+    /// removed.
     pub(super) fn store_ends(&mut self, record: u32) {
         let entry = self.arena.get(record);
         let layers = entry.cold.layers;
@@ -197,7 +198,7 @@ impl FlowTable {
         }
     }
 
-    /// Returns the opener of a flow, as shown in its record.
+    /// Returns the opener of a flow for its record.
     pub(super) fn initiator(&self, entry: &Entry) -> Option<Initiator> {
         let by = match entry.hot.opener {
             Evidence::None => return self.initiator_by_port(entry),
@@ -213,8 +214,8 @@ impl FlowTable {
         })
     }
 
-    /// Returns the likely opener: the end whose port is not a service port, if the other port is
-    /// one.
+    /// Returns the likely opener: the end whose port is not a service port, if the port of the
+    /// other end is one.
     fn initiator_by_port(&self, entry: &Entry) -> Option<Initiator> {
         if self.options.recorded || entry.key.is_tunnel() {
             return None;

@@ -13,16 +13,16 @@ use crate::time::Timestamp;
 pub(crate) struct PacketClock {
     /// Number of consecutive packets at or after `due`, at most [`RUN`].
     run: usize,
-    /// Deadline of the run.
+    /// Deadline that `run` refers to.
     due: Option<Timestamp>,
-    /// Times of the latest packets at or after a deadline; the next one replaces that at `oldest`.
+    /// Times of the latest packets at or after a deadline; the next one replaces `times[oldest]`.
     times: [Timestamp; RUN],
     oldest: usize,
-    /// Latest time of a packet that is not far ahead itself.
+    /// Latest time of a packet that is not itself far ahead.
     newest: Timestamp,
     /// Time of the previous packet, if it is far ahead and the next packet must confirm it.
     suspect: Option<Timestamp>,
-    /// Difference from `newest` from which a packet needs a closer look, in nanoseconds.
+    /// Difference from `newest` at which [`judge`](Self::judge) examines a packet, in nanoseconds.
     window: u64,
     /// Jump forward that a following packet must confirm, in nanoseconds.
     jump: i64,
@@ -71,8 +71,8 @@ impl PacketClock {
         self.reach(packet, due)
     }
 
-    /// Advances the clock by the first packets that are in order and before the deadline `due`, the same
-    /// as [`advance`](Self::advance) for each of them, but faster. Returns their number.
+    /// Advances the clock by the first packets that are in order and before the deadline `due`, the
+    /// same as [`advance`](Self::advance) for each of them, but faster. Returns their number.
     #[inline]
     pub(crate) fn skip_early(&mut self, packets: &[PacketHeader], due: Option<Timestamp>) -> usize {
         let Some(due) = due else {
@@ -105,13 +105,13 @@ impl PacketClock {
     /// Counts a packet at or after the deadline.
     fn reach(&mut self, packet: Timestamp, due: Option<Timestamp>) -> Option<Timestamp> {
         if self.due != due {
-            // The packets that reached the former deadline may have reached this one, too.
+            // The packets that reached the previous deadline may have reached this deadline, too.
             let latest = (1..=self.run).map(|back| self.times[(self.oldest + RUN - back) % RUN]);
             self.run = latest.take_while(|time| Some(*time) >= due).count();
             self.due = due;
         } else if self.run == RUN {
-            // The deadline was reached and stays, because it is the largest time: not again at
-            // once.
+            // The deadline was reached but cannot advance, because it is the maximum time: it must
+            // not be reached again immediately.
             self.run = 0;
         }
         self.times[self.oldest] = packet;

@@ -18,8 +18,8 @@ use crate::decode::{Marks, TcpFlags};
 pub(super) struct Pairing {
     /// Hash of the identifier; 0 if no packet of the direction was seen.
     identifiers: [u64; 2],
-    /// Sequence number that acknowledges the latest TCP segment of the direction; valid with the
-    /// identifier.
+    /// Sequence number that acknowledges the latest TCP segment of the direction; valid if the
+    /// identifier is not 0.
     next: [u32; 2],
     /// UUID of the enclosing flow; 0 if no packet of the direction was seen.
     pub(super) parents: [u64; 2],
@@ -30,8 +30,8 @@ pub(super) struct Pairing {
 impl FlowTable {
     /// Returns the flow of a packet inside a one-way path: the flow with this identifier in this
     /// direction, or else the only flow without an identifier in this direction. If several flows
-    /// have none, returns the flow whose latest TCP segment the packet acknowledges, or whose echo
-    /// it answers.
+    /// have no identifier, returns the flow whose latest TCP segment the packet acknowledges, or
+    /// whose echo request it answers.
     #[cold]
     pub(super) fn find_paired(&self, part: &Pending, control: &Control) -> Option<u32> {
         let mode = self.options.layer_key_mode;

@@ -123,8 +123,8 @@ impl FlowTable {
         self.pending = slots;
     }
 
-    /// Marks a new flow that has the key of another flow, follows another connection, or is an
-    /// attempt.
+    /// Sets the marks of a new flow that has the key of another flow, follows another connection,
+    /// or is an attempt.
     #[inline]
     fn mark_new(&mut self, record: u32, choice: Choice, control: &Control) {
         if std::mem::take(&mut self.begins_paired) {
@@ -215,7 +215,7 @@ impl FlowTable {
         self.stats.encapsulations_without_flow += self.encapsulations.without_flow() as u64;
         let mut inner = Enclosing::NONE;
         if self.encapsulations.len() == 1 {
-            // Most packets: a copy of the code in which what is around the encapsulation is constant.
+            // Most packets have one encapsulation: this call is specialized for constant arguments.
             inner = self
                 .key_level(&packet, number, 0, Enclosing::NONE, slots, len)
                 .unwrap_or(inner);
@@ -240,8 +240,8 @@ impl FlowTable {
         }
     }
 
-    /// Appends the [`Pending`] of one encapsulation of the decoded packet. Returns what it is to those
-    /// inside; `None` if there is no slot.
+    /// Appends the [`Pending`] of one encapsulation of the decoded packet. Returns the enclosing
+    /// flow of the encapsulations inside it; `None` if there is no slot.
     #[inline(always)]
     fn key_level(
         &mut self,
@@ -370,7 +370,7 @@ impl Enclosing {
     };
 }
 
-/// Returns the `IS_*` flags of an encapsulation that its headers decide.
+/// Returns the `IS_*` flags that follow from the headers of an encapsulation.
 #[inline(always)]
 fn packet_flags(part: &Encapsulation, key: &PacketKey, mode: LayerKeyMode, recorded: bool) -> u8 {
     let mut flags = 0;

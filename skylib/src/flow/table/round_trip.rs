@@ -32,16 +32,16 @@ pub(super) struct RoundTrips {
     sum: i64,
     /// Interarrival jitter of the samples, in 1/16 ns (RFC 3550, section 6.4.1 and appendix A.8).
     jitter: i64,
-    /// Latest sample of A's requests and of B's, in nanoseconds: from the capture point to the other
-    /// end and back.
+    /// Latest sample of A's requests and of B's, in nanoseconds: from the capture point to the
+    /// other end and back to the capture point.
     ways: [i64; 2],
     /// Number of different requests.
     requests: i64,
     /// Number of requests no longer tracked because too many were outstanding.
     given_up: i64,
-    /// Numbers of the echo requests seen from each side.
+    /// Sequence numbers of the echo requests seen from each end.
     seen: [SeenNumbers; 2],
-    /// SYN-ACK of each side.
+    /// SYN-ACK of each end.
     syn_acks: [Option<SynAck>; 2],
     /// Latest round-trip time measured with the third packet of a handshake, in nanoseconds.
     third: i64,
@@ -54,11 +54,12 @@ struct SynAck {
     /// Payload length of the segment, in bytes.
     payload_len: u32,
     at: i64,
-    /// Whether the SYN-ACK was sent again or is answered.
+    /// Whether the SYN-ACK was sent again or has been answered.
     is_over: bool,
 }
 
-/// Numbers of the echo requests seen from a side: the highest number and the 64 numbers up to it.
+/// Sequence numbers of the echo requests seen from an end: the highest number and the 64 numbers up
+/// to it.
 #[derive(Clone, Copy, Debug, Default)]
 struct SeenNumbers {
     largest: u16,
@@ -109,7 +110,7 @@ impl RoundTrips {
         self.ways[side] = sample;
     }
 
-    /// Measures with the third packet of a handshake: from the SYN-ACK of a side to the first
+    /// Measures with the third packet of a handshake: from the SYN-ACK of an end to the first
     /// acknowledgment of its number.
     pub(super) fn add_segment(&mut self, side: usize, segment: &HandshakeSegment) {
         let has = |flag| segment.flags.contains(flag);
@@ -148,7 +149,7 @@ impl RoundTrips {
 }
 
 impl FlowTable {
-    /// Updates the handshake of a TCP flow with a segment of a side; the segment has SYN or RST.
+    /// Updates the handshake of a TCP flow with a segment of an end; the segment has SYN or RST.
     pub(super) fn track_handshake(&mut self, record: u32, segment: &HandshakeSegment, side: usize) {
         let step = match plain_step(self.arena.get_mut(record), segment, side) {
             Some(step) => step,
@@ -191,7 +192,7 @@ impl FlowTable {
         self.store_echoes(record, echoes);
     }
 
-    /// Records a round-trip time measured with a request of a side. A negative time is only counted
+    /// Records a round-trip time measured with a request of an end. A negative time is only counted
     /// as a packet back (B12); for a file, the packet clock counts it.
     fn add_sample(&mut self, record: u32, side: usize, sample: i64) {
         if sample < 0 {
@@ -300,7 +301,7 @@ impl FlowTable {
         }
     }
 
-    /// Returns whether an echo request of a side with a number waits for its reply.
+    /// Returns whether an echo request of an end with this sequence number waits for its reply.
     pub(super) fn has_request(&self, entry: &Entry, side: usize, number: u16) -> bool {
         let echoes = self.echoes(entry);
         echoes.position(side, number).is_some()
@@ -357,8 +358,8 @@ impl FlowTable {
                 return;
             }
         }
-        // The state remains there: a flow that once had two outstanding requests will have them
-        // again.
+        // The state is not moved back to the entry: a flow that once had two outstanding requests
+        // will probably have them again.
         if let Some(rare) = self.make_rare(record) {
             **rare.echoes.get_or_insert_default() = echoes;
             self.arena.get_mut(record).hot.ends |= END_REQUEST_RARE;
@@ -395,8 +396,9 @@ impl Rare {
     }
 }
 
-/// Does what [`Handshake::add`] does, for the first SYN of a flow and for its answer; otherwise returns
-/// `None` and changes nothing. Most connections need no more, and this costs a fraction.
+/// Does what [`Handshake::add`] does, at a fraction of its cost, for the first SYN of a flow and
+/// for the answer to it, which are all that most connections need. For other segments, returns
+/// `None` and changes nothing.
 fn plain_step(entry: &mut Entry, segment: &HandshakeSegment, side: usize) -> Option<HandshakeStep> {
     let has = |flag| segment.flags.contains(flag);
     let (hot, cold) = (&mut entry.hot, &mut entry.cold);
@@ -432,7 +434,7 @@ fn plain_step(entry: &mut Entry, segment: &HandshakeSegment, side: usize) -> Opt
     })
 }
 
-/// Stores a handshake in an entry. Returns `false`, and stores none, if it does not fit.
+/// Stores a handshake in an entry. Returns `false`, and stores nothing, if it does not fit.
 fn put_handshake(entry: &mut Entry, handshake: &Handshake) -> bool {
     let (hot, cold) = (&mut entry.hot, &mut entry.cold);
     hot.ends &= !(END_REQUEST | END_REQUEST_OF_B | END_REQUEST_STAMP);

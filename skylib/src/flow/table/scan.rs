@@ -96,7 +96,7 @@ impl FlowScan {
     }
 
     /// Counts an entry if it matches the query; also adds its flow to the result unless only the
-    /// number is needed.
+    /// number of flows is needed.
     fn visit(&mut self, table: &FlowTable, record: u32) {
         if self.filter.matches(&table.entry_fields(record)) {
             self.count += 1;

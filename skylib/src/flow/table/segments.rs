@@ -121,8 +121,8 @@ impl FlowTable {
         Some(metric)
     }
 
-    /// Returns the time since which a recorded stream must have had a segment, in Unix nanoseconds;
-    /// otherwise, the stream has timed out.
+    /// Returns the time, in Unix nanoseconds, of the oldest segment that keeps a recorded stream
+    /// open; a stream without a later segment has timed out.
     fn streams_silent_since(&self) -> i64 {
         // Measured from the previous update, not from the packet, so that tables with the same
         // packets and timers have the same counters, regardless of the batches.
@@ -148,6 +148,6 @@ pub(super) fn segments_limit(options: &FlowTableOptions) -> usize {
 
 /// Maximum byte budget for queued segments.
 const MAX_SEGMENT_BYTES: usize = 16 << 20;
-/// Silence after which a stream skips missing data, in milliseconds.
+/// Time without segments after which a stream skips missing data, in milliseconds.
 const STREAM_TIMEOUT_MS: i64 = 30_000;
 const NS_PER_MS: i64 = 1_000_000;

@@ -2,13 +2,13 @@
 //! to D3, E1, and E2 of `docs/flows.md`).
 //!
 //! A flow accepts packets from its start minus its hold to its last packet plus its hold. The hold
-//! is the expiry interval, the timeout of its application, or 15 s once TCP has ended the flow. A
-//! flow thus ends by its own silence, independent of timers and other packets.
+//! is the expiry interval, the timeout of its application, or 15 s once TCP has ended the flow. The
+//! end of a flow thus depends only on its own packets, not on timers or packets of other flows.
 //!
 //! The index holds up to two flows with the same key, for packets with a wrong timestamp and
-//! captures joined in any order. It also holds an attempt to open a connection beside an open one.
-//! A flow that makes room for another one is retired: it remains in the table until the timers
-//! remove it, but no packet finds it.
+//! captures joined in any order. In addition to an open connection, it holds at most one attempt to
+//! open another. A flow that makes room for another flow is retired: it remains in the table until
+//! the timers remove it, but no packet finds it.
 //!
 //! Most packets belong to the only flow with their key, and follow its previous packet within the
 //! shortest hold; [`needs_choice`] finds the others.
@@ -24,7 +24,7 @@ use crate::decode::TcpFlags;
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::FinishType;
 
-/// Holds: the maximum silence of a flow, by age queue, in milliseconds.
+/// Holds: the maximum idle time of a flow, by age queue, in milliseconds.
 #[derive(Clone, Debug)]
 pub(super) struct Holds {
     /// By age queue: the expiry interval, then the timeouts of applications.
@@ -73,9 +73,9 @@ pub(super) enum Choice {
     Record(u32),
     /// The packet begins a flow.
     New,
-    /// The packet begins the connection that follows a finished one (C11).
+    /// The packet begins the connection that follows a finished connection (C11).
     Connection,
-    /// The packet begins an attempt beside an open connection.
+    /// The packet begins an attempt in addition to an open connection.
     Attempt,
 }
 
@@ -99,18 +99,19 @@ impl SameKey {
     }
 }
 
-/// Returns whether a packet may belong to an entry other than the entry found by its key. `now` is its
-/// time, in Unix milliseconds.
+/// Returns whether a packet may belong to an entry other than the entry found by its key. `now` is
+/// its time, in Unix milliseconds.
 #[inline(always)]
 pub(super) fn needs_choice(hot: &Hot, holds: &Holds, part: &Pending, now: i64) -> bool {
-    // As unsigned, a packet before the latest one is far beyond the hold.
+    // As an unsigned number, the difference to a packet before the latest one is far above the
+    // hold.
     let silence = now.wrapping_sub(hot.last).cast_unsigned();
     let is_opening = part.tcp.0 & (TcpFlags::SYN.0 | TcpFlags::ACK.0) == TcpFlags::SYN.0;
     (silence > holds.shortest) | (hot.flags & HOT_PAIRED != 0) | is_opening
 }
 
 impl FlowTable {
-    /// Chooses the entry of a packet among those with its key, of which there is at least one.
+    /// Chooses the entry of a packet; at least one entry has the packet's key.
     #[cold]
     pub(super) fn choose(&mut self, found: u32, part: &Pending, control: &Control) -> Choice {
         if self.options.recorded {
@@ -145,7 +146,8 @@ impl FlowTable {
             }
             Choice::New | Choice::Connection | Choice::Attempt => {}
         }
-        // An attempt beside a connection that is over no longer waits for an answer.
+        // If the connection is finished, an attempt in addition to it no longer waits for an
+        // answer.
         if matches!(choice, Choice::New | Choice::Connection)
             && let Some(attempt) = attempt
         {
@@ -252,7 +254,7 @@ impl FlowTable {
             // C12: unanswered attempts are one flow.
             Choice::Record(record)
         } else {
-            // C13: at most one attempt beside the open connection.
+            // C13: at most one attempt in addition to the open connection.
             attempt.map_or(Choice::Attempt, Choice::Record)
         }
     }
@@ -273,8 +275,9 @@ impl FlowTable {
         ack && (syn || rst) && asked == Some(control.acknowledgment)
     }
 
-    /// Returns whether a flow is an attempt beside a connection that takes packets at a time, in
-    /// Unix milliseconds: it takes further attempts, too, however long it was silent itself (C13).
+    /// Returns whether a flow is an attempt beside a connection that accepts packets at a time, in
+    /// Unix milliseconds. Such an attempt accepts further attempts, however long it was idle itself
+    /// (C13).
     pub(super) fn is_open_attempt(&self, record: u32, now: i64) -> bool {
         let attempt = self.arena.get(record);
         if attempt.cold.layers & (IS_ATTEMPT | IS_RETIRED) != IS_ATTEMPT {
@@ -290,7 +293,7 @@ impl FlowTable {
         connection.is_some()
     }
 
-    /// Ends a connection whose ports a new one has taken over (C13).
+    /// Ends a connection whose ports a new connection uses (C13).
     fn replace(&mut self, record: u32) {
         if self.arena.get(record).hot.touched != self.timers.interval() {
             self.begin_interval(record);
@@ -311,7 +314,7 @@ impl FlowTable {
         let mode = self.options.layer_key_mode;
         let entry = self.arena.get_mut(record);
         entry.cold.layers |= IS_RETIRED;
-        // Packets of the current batch may have been looked up already.
+        // Packets of the current batch may already have found the entry.
         entry.hot.flags |= HOT_PAIRED;
         let hash = entry.key.hash(self.seed, mode);
         self.index.remove(hash, record);

@@ -89,7 +89,6 @@ impl Period {
         self.due = Some(next);
         // Late by less than a period: runs now. Late by more: runs once for each missed period,
         // each time at its own deadline.
-        // its own deadline.
         Some(if next > now { now } else { due })
     }
 
@@ -186,7 +185,7 @@ impl FlowTable {
         self.send_evicted(sink);
     }
 
-    /// Returns the clock of a file whose packets a table with these options replays.
+    /// Returns the clock for replaying a file to a table with these options.
     pub(crate) fn packet_clock(options: &FlowTableOptions) -> PacketClock {
         let jump = options.expiry_interval.as_millis();
         PacketClock::new(i64::try_from(jump).unwrap_or(i64::MAX))
@@ -212,11 +211,10 @@ impl FlowTable {
     }
 
     /// Sends every flow that had packets since the previous update. Removes flows that TCP ended at
-    /// least 15 seconds ago, and flows that were silent for longer than their application's
-    /// timeout.
+    /// least 15 seconds ago, and flows that were idle for longer than their application's timeout.
     pub fn update(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
-        // Fragments have the packets' times.
+        // Fragments are dated by the timestamps of their packets, not by steady time.
         self.expire_fragments(Some(Timestamp::from_ms(
             self.clock_steps.shown(now.as_ms()),
         )));
@@ -242,8 +240,8 @@ impl FlowTable {
         self.timers.updated = [now, self.timers.updated[0]];
     }
 
-    /// Sends and removes flows that were silent for longer than the expiry interval. Only flows
-    /// that were in the table at the previous expiry are visited, so that a flow is removed at the
+    /// Sends and removes flows that were idle for longer than the expiry interval. Only flows that
+    /// were in the table at the previous expiry are visited, so that a flow is removed at the
     /// second expiry after its last packet. The time at which a flow ends depends only on its
     /// packets.
     pub fn expire(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {

@@ -135,7 +135,7 @@ impl FlowTable {
     }
 }
 
-/// Sets the fields of a flow's own marks.
+/// Sets the fields from the marks of the flow itself.
 fn fill_own(wire: &mut Wire, marks: &Marks) {
     wire.mpls = marks.labels().to_vec();
     wire.pppoe = marks.pppoe().unwrap_or(0).into();

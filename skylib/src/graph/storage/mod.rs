@@ -1,7 +1,8 @@
-//! `Storage`: `petgraph` for the structure, linked lists for the insertion order, hash tables for the
-//! ids, secondary indexes, and the old revisions that open views need (MVCC).
+//! `Storage`: the structure in `petgraph`, the insertion order in linked lists, ids in hash tables,
+//! secondary indexes, and the old revisions that open views need (MVCC).
 //!
-//! Reading or changing an element costs `O(1)`, plus the indexes for changed metadata.
+//! Reading or changing an element costs `O(1)`, plus the update of the indexes for changed
+//! metadata.
 
 mod snapshot_reads;
 
@@ -27,8 +28,8 @@ pub(in crate::graph) type NodeIndex = petgraph::stable_graph::NodeIndex<u32>;
 pub(in crate::graph) type EdgeIndex = petgraph::stable_graph::EdgeIndex<u32>;
 
 pub(in crate::graph) struct Storage {
-    /// Structure with deleted elements that open views need. The weight of an edge is only eight
-    /// bytes, so that walks read little memory.
+    /// Structure, including the deleted elements that open views need. The weight of an edge is
+    /// only eight bytes, so that walks read little memory.
     graph: StableDiGraph<Slot, Mark, u32>,
     /// Newest revision of each edge by its index; `None` for an index that is not in `graph`.
     edges: Vec<Option<Arc<Edge>>>,
@@ -55,7 +56,7 @@ struct Slot {
     /// Sequence number of its insertion, by which nodes are ordered.
     born: u64,
     node: Arc<Node>,
-    /// Metadata of the node: a scan that tests only metadata need not load the node itself.
+    /// Metadata of the node, so that a scan that tests only metadata need not load the node itself.
     metadata: Metadata,
 }
 
@@ -66,7 +67,7 @@ pub(in crate::graph) struct PastLimits {
     pub(in crate::graph) bytes: usize,
 }
 
-/// Maximum number of old revisions that one change drops; more than one change adds, except for the
+/// Maximum number of old revisions that one change drops. One change adds fewer, except for the
 /// deletion of a node with many edges.
 const DROPS_PER_CHANGE: usize = 64;
 
@@ -76,7 +77,7 @@ impl Default for Storage {
     }
 }
 
-/// Changes.
+/// Writing methods.
 impl Storage {
     pub(in crate::graph) fn with_indexes<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
@@ -215,7 +216,8 @@ impl Storage {
     ) -> (Vec<Arc<Edge>>, Option<Arc<Node>>) {
         let newest_view = self.begin_change();
         let edges = self.live_edges(index, Direction::Both);
-        // The newest first: it is the head of the linked list of petgraph, at this end at least.
+        // Newest edges first: the newest edge is the head of petgraph's linked list, at least at
+        // this end.
         let remove = |(edge, _): &_| self.remove_edge(*edge, newest_view);
         let mut deleted: Vec<_> = edges.iter().rev().filter_map(remove).collect();
         deleted.reverse();
@@ -333,7 +335,7 @@ impl Storage {
     }
 }
 
-/// Reads of the present.
+/// Reading methods for the present.
 impl Storage {
     pub(in crate::graph) fn find_node(
         &self,
@@ -419,8 +421,8 @@ impl Storage {
         &self.views
     }
 
-    /// Returns the nodes of a posting that were inserted after `birth`, with the sequence numbers of
-    /// their insertion.
+    /// Returns the nodes of a posting list that were inserted after `birth`, with the sequence
+    /// numbers of their insertion.
     pub(in crate::graph) fn posted<'a>(
         &'a self,
         posting: Posting<'a>,
@@ -446,8 +448,8 @@ impl Storage {
         })
     }
 
-    /// Returns the edges of a node and the nodes at their other ends: outgoing first, oldest first, a
-    /// loop once.
+    /// Returns the edges of a node and the nodes at their other ends: first the outgoing, then the
+    /// incoming edges, oldest first; a loop is returned once.
     fn live_edges(&self, index: NodeIndex, direction: Direction) -> Vec<(EdgeIndex, NodeIndex)> {
         let mut found = Vec::new();
         for side in sides(direction) {
@@ -498,7 +500,7 @@ pub(in crate::graph) const fn sides(direction: Direction) -> &'static [petgraph:
     }
 }
 
-/// Returns whether an edge is a loop that the walk over the other side has returned already.
+/// Returns whether an edge is a loop that the walk over the other side has already returned.
 pub(in crate::graph) fn is_repeated_loop(
     direction: Direction,
     side: petgraph::Direction,
@@ -529,13 +531,13 @@ fn room_for(len: usize) -> Result<usize, GraphError> {
     }
 }
 
-/// Returns the number of elements by which a full table grows: doubling would leave a third of the
-/// memory of a large graph unused.
+/// Returns the number of elements by which a full table grows. Doubling would leave up to half of
+/// the memory of a large graph unused.
 const fn growth(len: usize) -> usize {
     len / 8 + 64
 }
 
-/// Maximum number of nodes and of edges: the secondary indexes use the top bit of a number.
+/// Maximum number of nodes and of edges: the secondary indexes use the top bit of node numbers.
 const MAX_ELEMENTS: usize = 1 << 31;
 
 /// Extends a table so that it has a slot at an index.
@@ -548,7 +550,7 @@ pub(in crate::graph) fn make_room<T: Default>(slots: &mut Vec<T>, index: usize) 
     }
 }
 
-/// Returns an index of petgraph as a number; these indexes have 32 bits.
+/// Converts an index of petgraph to a number; these indexes have 32 bits.
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }

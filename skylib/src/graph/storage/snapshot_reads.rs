@@ -1,11 +1,11 @@
-//! Reads of a snapshot, by its sequence number.
+//! Reads of a snapshot at its sequence number.
 
 use std::sync::Arc;
 
 use super::{EdgeIndex, NodeIndex, Storage, Walker, number};
 use crate::graph::{Edge, EdgeId, Metadata, Node, NodeId};
 
-/// Reads at a sequence number at which a view is open.
+/// Reading methods for a sequence number at which a view is open.
 impl Storage {
     pub(in crate::graph) fn node_at(&self, index: NodeIndex, sequence: u64) -> Option<&Arc<Node>> {
         let slot = self.graph.node_weight(index)?;
@@ -16,8 +16,8 @@ impl Storage {
             .at(number(index.index()), slot.mark, &slot.node, sequence)
     }
 
-    /// Returns the result of [`Storage::node_at`] with the metadata of the node; for the newest
-    /// revision, the metadata are read without loading the node.
+    /// Returns the result of [`Storage::node_at`] with the metadata of the node. For the newest
+    /// revision, the metadata is read without loading the node.
     #[inline]
     pub(in crate::graph) fn node_and_metadata_at(
         &self,
@@ -95,11 +95,11 @@ impl Storage {
         self.graph.node_weight(index).map_or(0, |slot| slot.born)
     }
 
-    /// Returns whether an edge, and so every edge that follows in insertion order, was inserted after
-    /// `sequence`.
+    /// Returns whether an edge, and therefore every later edge in insertion order, was inserted
+    /// after `sequence`.
     ///
-    /// A change to an edge that a view can see stores an old revision. An edge without one that
-    /// changed after the view was opened therefore did not exist then.
+    /// A change to an edge that a view can see stores an old revision. Therefore, an edge that
+    /// changed after the view was opened and has no old revision did not exist at that time.
     pub(in crate::graph) fn is_edge_younger(&self, index: EdgeIndex, sequence: u64) -> bool {
         self.graph
             .edge_weight(index)

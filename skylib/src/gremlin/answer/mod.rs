@@ -21,7 +21,7 @@ use crate::flow::{Flow, FlowSet, PacketsByFlow, RawPacket};
 use crate::graph::{Edge, Node, WriteJson};
 use crate::value::{JsonWriter, Text, Value};
 
-/// The result of a query. Serializes as the JSON that clients expect of each kind.
+/// Result of a query; serializes as the JSON that clients expect of each kind.
 ///
 /// ```
 /// use skylib::gremlin::Answer;
@@ -46,7 +46,7 @@ pub enum Answer {
     Nodes(Vec<Arc<Node>>),
     /// Edges; may contain duplicates.
     Edges(Vec<Arc<Edge>>),
-    /// Paths, each the nodes from source to target.
+    /// Paths, each with its nodes from source to target.
     Paths(Vec<Vec<Arc<Node>>>),
     /// Flows.
     Flows(FlowSet),
@@ -62,7 +62,7 @@ pub enum Answer {
     NextHops(Vec<(Text, Value)>),
     /// A list of values, null if the list is empty, or a single object.
     Value(Value),
-    /// A count or a sum.
+    /// Result of `Count()`, or of `Sum()` over integers.
     Number(i64),
 }
 

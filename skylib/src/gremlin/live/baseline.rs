@@ -1,4 +1,5 @@
-//! `Baseline`: the answer last delivered, together with the changes that events made to it since.
+//! `Baseline`: the last delivered answer, updated by later events, and the changes not delivered
+//! yet.
 //!
 //! A hash index from element ids to positions, built when the first event needs it, makes applying
 //! an event O(1) per occurrence of the element.
@@ -16,7 +17,7 @@ use crate::graph::GraphEvent;
 
 #[derive(Debug)]
 pub(super) struct Baseline {
-    /// The answer as events have changed it.
+    /// Last delivered answer, updated by the events since.
     rows: KeyedRows,
     /// Approximate size of `rows` and their index, in bytes.
     bytes: usize,
@@ -26,7 +27,7 @@ pub(super) struct Baseline {
     positions: Option<[HashMap<ItemKey, Positions>; 2]>,
 }
 
-/// Rows of a list that were not delivered yet.
+/// Changes of one list that have not been delivered.
 #[derive(Debug, Default)]
 struct Pending {
     /// Number of rows that the client has: `rows[..delivered]`. Later rows are new.

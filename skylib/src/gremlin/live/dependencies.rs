@@ -35,7 +35,7 @@ enum PureSearch {
     Graph,
 }
 
-/// Event that happened to an element.
+/// Kind of an event about an element.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum EventKind<'a> {
     Added,

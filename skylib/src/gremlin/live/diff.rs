@@ -172,7 +172,7 @@ fn longest_increasing_subsequence(matched: &[(u32, usize)]) -> Vec<bool> {
 
 /// Maximum number of moves in a diff; each one scans the list.
 const MAX_MOVES: usize = 256;
-/// Marker of no position; lists are shorter.
+/// Marker for the absence of a position; lists have fewer rows.
 const NONE: u32 = u32::MAX;
 
 #[cfg(test)]

@@ -9,8 +9,8 @@
 //! query then runs once, for any number of events, and the difference is returned.
 //! [`LiveQuery::apply_event`], [`LiveQuery::refresh`], and [`LiveQuery::take_changes`] are the
 //! parts of `advance`, for owners that decide when to run queries: in a running `Engine` (feature
-//! `engine`), the owner is the thread `live`. Where the query may run each time, `refresh` alone is
-//! enough, without a journal.
+//! `engine`), the owner is the thread `live`. If the query may run after every change, `refresh`
+//! alone is sufficient, and the graph needs no journal.
 //!
 //! Guarantees: updates are ordered, and each leads to the answer as of one change to the graph,
 //! whose sequence number it carries. After the last event and the resulting [`Update`], the

@@ -39,7 +39,7 @@ pub(in crate::gremlin) enum Operation {
     Nodes(Option<Text>, Filter),
     /// The edge with an id, or all edges that match a filter.
     Edges(Option<Text>, Filter),
-    /// Elements around each element that match a filter.
+    /// Elements adjacent to each element that match a filter.
     Walk(Walk, Filter),
     Filter(Filter),
     /// Elements that differ by id (no keys) or by the values of keys.
@@ -49,7 +49,8 @@ pub(in crate::gremlin) enum Operation {
     Count,
     Values(Text),
     ValueMap(Vec<Text>),
-    /// The value of one key, or with `true` objects of several, with the owners of the nodes.
+    /// Values of keys with the owners of the nodes: values of one key or, if the flag is set,
+    /// objects of several keys.
     Qualified(Vec<Text>, bool),
     Keys,
     /// The sum of a key; `None`: the sums of all fields of metrics.
@@ -82,7 +83,7 @@ pub(in crate::gremlin) enum Operation {
     Bpf(Text),
     Sockets,
     NextHop(Text),
-    /// The way of a packet from each node.
+    /// Path of a packet from each node.
     PathTo(PathTarget),
     /// Fails. Always the last operation.
     Fail(QueryError),
@@ -93,7 +94,7 @@ pub(in crate::gremlin) enum Operation {
 pub(in crate::gremlin) struct FlowPlan {
     pub(in crate::gremlin) filter: Filter,
     pub(in crate::gremlin) sort: Option<(FlowField, SortOrder)>,
-    /// `Some(None)` deduplicates by tracking ID.
+    /// Field by which flows are deduplicated; `Some(None)` means the tracking ID.
     pub(in crate::gremlin) dedup: Option<Option<FlowField>>,
     pub(in crate::gremlin) page: Option<Page>,
 }

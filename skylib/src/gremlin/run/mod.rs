@@ -161,7 +161,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Returns what changed in the selected time slice.
+    /// Returns the changes in the selected time slice.
     fn changes(&mut self) -> Result<Data, QueryError> {
         let slice = self.window().filter(|_| !self.scope.is_subgraph());
         let (Some(slice), Some(history)) = (slice, self.context.history) else {

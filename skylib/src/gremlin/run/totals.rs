@@ -10,7 +10,7 @@ use crate::gremlin::steps::flows;
 use crate::gremlin::steps::group_by::{GroupPlan, Grouping};
 
 impl Run<'_> {
-    /// Groups the flows of a query one by one, without a list of them.
+    /// Groups the flows of a query one by one, without collecting them in a list.
     pub(super) fn stream_groups(
         &mut self,
         plan: &FlowPlan,

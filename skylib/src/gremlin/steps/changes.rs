@@ -1,4 +1,4 @@
-//! `Changes`: what changed in a time slice, as objects.
+//! `Changes`: the changes in a time slice, as objects.
 
 use crate::graph::history::{ActivitySource, Change, History};
 use crate::gremlin::budget::Budget;

@@ -1,16 +1,17 @@
 //! Forwarding decision of the Linux kernel, from routing rules and tables in metadata.
 //!
-//! The packet is sent by the host itself, without a mark or a source address, and its output
-//! interface is not chosen. Rules are applied in the order of their priority; in a table, the
-//! longest prefix is chosen, then the smallest priority. A decision visits every route of the
-//! tables that the rules refer to: at most `O(rules · routes)`, usually in three tables.
+//! The decision is that for a packet that the host itself sends without a mark, a source address,
+//! or a chosen output interface. Rules are applied in the order of their priority. In a table, the
+//! route with the longest prefix is chosen; of several, the route with the smallest priority. A
+//! decision visits every route of the tables to which the rules refer: at most `O(rules · routes)`,
+//! usually in three tables.
 
 use std::net::IpAddr;
 
 use crate::graph::Metadata;
 use crate::value::{Map, Value};
 
-/// A next hop of the chosen route.
+/// Next hop of the chosen route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hop {
     /// Address of the gateway; `None` if the destination itself is the next hop.
@@ -92,12 +93,13 @@ fn selects(rule: &Map, wanted: IpAddr) -> bool {
     meets != is_inverted
 }
 
-/// A route that covers the wanted address.
+/// Route that covers the wanted address.
 struct Found<'m> {
     route: &'m Map,
-    /// Length of its prefix.
+    /// Length of the route's prefix.
     length: i64,
-    /// Smallest priority of its next hops, or that of a route without next hops.
+    /// Smallest priority of the route's next hops; the priority of the route itself without next
+    /// hops.
     priority: i64,
 }
 

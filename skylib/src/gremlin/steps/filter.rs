@@ -18,7 +18,7 @@ use crate::gremlin::error::QueryError;
 use crate::gremlin::plan::Page;
 use crate::value::{Text, Value};
 
-/// A node or edge that passes through a query.
+/// Node or edge that passes through the steps of a query.
 pub(in crate::gremlin) trait Row: Clone {
     /// Returns the number in the view, which is unique per revision of an element.
     fn number(&self) -> u32;
@@ -83,7 +83,8 @@ pub(in crate::gremlin) enum Stage {
 
 /// Pipeline that receives the elements that a step finds.
 pub(in crate::gremlin) struct Pipe<'b, 'a, R> {
-    /// Stages in order, each with the number of elements that passed it (descending).
+    /// Stages in order, each with the number of elements that passed it; these numbers never
+    /// increase.
     stages: Vec<(Stage, u64)>,
     /// Number of elements pushed so far.
     offered: u64,
@@ -93,7 +94,7 @@ pub(in crate::gremlin) struct Pipe<'b, 'a, R> {
     rows: Option<Vec<R>>,
     /// Number of elements that passed all stages.
     count: u64,
-    /// Whether a page is complete, so that nothing more can pass.
+    /// Whether a page is complete, so that no further element can pass.
     is_over: bool,
     failed: Option<QueryError>,
 }
@@ -140,7 +141,7 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
         self.budget
     }
 
-    /// Returns whether nothing more can pass.
+    /// Returns whether no further element can pass.
     pub(in crate::gremlin) const fn is_closed(&self) -> bool {
         self.is_over || self.failed.is_some()
     }

@@ -182,7 +182,7 @@ fn execution_error(error: FlowQueryError) -> QueryError {
     }
 }
 
-/// Returns the distinct `TID`s of the nodes that packets can be captured on, in ascending order.
+/// Returns the distinct `TID`s of the nodes on which packets can be captured, in ascending order.
 fn capturable_tids(nodes: &[NodeRef]) -> Vec<Text> {
     let text = |node: &NodeRef, key: &str| match node.metadata.get(key) {
         Some(Value::Text(text)) => Some(text.clone()),
@@ -210,7 +210,7 @@ pub(in crate::gremlin) fn values(
     budget: &Budget<'_>,
 ) -> Result<Vec<Value>, QueryError> {
     let field = FlowField::parse(key);
-    // Few flows have a message of an extra layer; the others are left out.
+    // Few flows have a message of an extra layer; flows without one are omitted.
     let is_optional = matches!(field, Some(FlowField::Layer(_)));
     let mut room = budget.room();
     let mut values = Vec::new();
@@ -281,7 +281,7 @@ pub(in crate::gremlin) fn group(
     Ok(groups)
 }
 
-/// Returns the nodes that flows belong to, flow by flow, with duplicates.
+/// Returns the nodes to which flows belong, flow by flow, with duplicates.
 pub(in crate::gremlin) fn nodes(
     scope: &Scope<'_>,
     flows: &[Flow],
@@ -357,7 +357,7 @@ fn find(
         }
         let key = ElementKey::parse(name);
         let is = |test: Predicate| Filter::Test(key.clone(), test);
-        // A few strings are found by the index. Many are cheaper to find by one scan of all nodes.
+        // The index finds a few strings faster; for many strings, one scan of all nodes is cheaper.
         let candidates = if wanted.len() <= MAX_PROBES {
             Filter::Any(
                 wanted
@@ -399,7 +399,7 @@ fn find(
 const MAX_PROBES: usize = 256;
 const TID: &str = "TID";
 
-/// Types of nodes that packets can be captured on, and of exporters of flows.
+/// Types of nodes on which packets can be captured, and of exporters of flows.
 const CAPTURABLE: [&str; 31] = [
     "ovsbridge",
     "ovsport",

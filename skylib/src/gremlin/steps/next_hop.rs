@@ -1,8 +1,8 @@
 //! `NextHop(address)`: the next hop of a node for a destination address.
 //!
-//! The routing rules and tables of the node's namespace determine the hop, as in the kernel
-//! ([`super::fib`]). A node whose namespace has unknown rules, such as a node of Skydive's agents,
-//! has only the routing tables in its metadata.
+//! The routing rules and tables of the node's namespace determine the next hop, as in the kernel
+//! ([`super::fib`]). If the rules of the namespace are unknown, as for nodes of Skydive's agents,
+//! only the routing tables in the metadata of the node are used.
 
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -119,7 +119,7 @@ pub(super) fn links_of(
     Ok(links)
 }
 
-/// Returns the nodes that own a node, or that it owns.
+/// Returns the nodes that own a node, or the nodes that it owns.
 fn related(
     scope: &Scope<'_>,
     node: &NodeRef,
@@ -182,7 +182,8 @@ pub(crate) fn next_hop(metadata: &Metadata, wanted: IpAddr) -> Option<Value> {
             .iter()
             .filter_map(Value::as_map);
         let covering = routes.filter_map(|route| Some((fib::covers(route, wanted)?, route)));
-        // `max_by_key` returns the last maximum; reversed, it is the first of equal prefixes.
+        // `max_by_key` returns the last maximum, so the routes are reversed to find the first of
+        // equal prefixes.
         let (_, route) = covering.rev().max_by_key(|(length, _)| *length)?;
         let hops = route.get("NextHops")?.as_list()?;
         let hops = || hops.iter().filter_map(Value::as_map);

@@ -25,7 +25,7 @@ pub(in crate::gremlin) struct Owners {
 }
 
 impl Owners {
-    /// Returns the owners of each node, in the same order.
+    /// Returns the owners of each node, in the order of the nodes.
     pub(in crate::gremlin) fn of_nodes(
         scope: &Scope<'_>,
         nodes: &[NodeRef],
@@ -85,7 +85,7 @@ impl Owners {
     }
 }
 
-/// Maximum number of nodes that own each other: host, namespace, container, pod.
+/// Maximum length of a chain of owners: host, namespace, container, pod.
 const MAX_DEPTH: usize = 8;
 
 fn kind_of(node: &NodeRef) -> &str {
@@ -100,7 +100,7 @@ fn name_of(node: &NodeRef) -> Option<Text> {
     }
 }
 
-/// Returns the nodes that own a node, or that it owns.
+/// Returns the nodes that own a node, or the nodes that it owns.
 fn related(
     scope: &Scope<'_>,
     node: u32,

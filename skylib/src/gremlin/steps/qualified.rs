@@ -80,7 +80,8 @@ pub(in crate::gremlin) fn value_map(
     Ok(maps)
 }
 
-/// Returns the name of a node after that of its namespace, or else of its container or host.
+/// Returns the name of a node, prefixed with the name of its namespace, or else of its container or
+/// host.
 pub(super) fn qualified_name(node: &Node, owners: &Owners) -> Text {
     let name = node
         .metadata

@@ -33,7 +33,7 @@ pub(in crate::gremlin) fn of_nodes(
     Ok(found)
 }
 
-/// Returns the sockets in the graph that TCP and UDP flows belong to, by flow UUID.
+/// Returns the sockets in the graph to which TCP and UDP flows belong, by flow UUID.
 ///
 /// A hash join: the endpoints of the flows are hashed, then each socket is looked up once.
 pub(in crate::gremlin) fn of_flows(

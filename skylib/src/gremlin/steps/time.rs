@@ -7,7 +7,7 @@ use crate::go_duration;
 use crate::gremlin::ast::Param;
 use crate::time::{TimeSlice, Timestamp, When};
 
-/// The parameters of `At`, parsed but not yet resolved against the current time.
+/// Parameters of `At`, parsed but not yet resolved against the current time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::gremlin) struct TimeContext {
     instant: Instant,
@@ -55,8 +55,8 @@ impl TimeContext {
         })
     }
 
-    /// Resolves the time against `now`; `zone` is the time zone of dates and times without one.
-    /// Returns an instant if no duration was given.
+    /// Resolves the time against `now`; `zone` is the time zone of dates and times of day that name
+    /// none. Returns an instant if no duration was given.
     pub(in crate::gremlin) fn resolve(self, now: Timestamp, zone: &TimeZone) -> When {
         let last = match self.instant {
             Instant::Absolute(instant) => instant,

@@ -24,7 +24,8 @@ pub(in crate::gremlin) fn values(
     for node in nodes {
         budget.tick()?;
         if let Some(value) = node.value(&key).and_then(shown) {
-            // Its heap memory is shared with the graph, or counted as a pinned revision.
+            // The heap memory of the value is shared with the graph, or counted as a pinned
+            // revision.
             room.add(size_of::<Value>())?;
             values.push(value);
         }
@@ -62,7 +63,7 @@ pub(in crate::gremlin) fn value_map(
 /// Memory of an object without its values, in bytes, approximately.
 pub(super) const MAP_BYTES: usize = 4 * size_of::<usize>();
 
-/// Returns a value as lists show it; `None` for an empty array or object.
+/// Returns a value in the form that lists contain; `None` for an empty array or object.
 ///
 /// COMPAT: a value that counts as an integer becomes one: `"0x10"` becomes 16, `true` 1, and null
 /// 0.
@@ -226,8 +227,8 @@ pub(in crate::gremlin) fn filter_list(
     Ok(passing)
 }
 
-/// Key of an object in a list: a path, or, as in the rows of `ValueMap` and `GroupBy`, one key that
-/// contains dots.
+/// Key of an object in a list: a path or, as in the rows of `ValueMap` and `GroupBy`, a single key
+/// that contains dots.
 struct ListKey {
     whole: Text,
     path: Path,

@@ -6,10 +6,10 @@ use super::markers;
 use crate::gremlin::ast::{FlowNodes, Param, Step, Walk};
 use crate::value::Text;
 
-/// Deduplication.
+/// Deduplication of flows.
 ///
-/// Filters, sorting, deduplication, and one page apply in this order, whichever order they are
-/// written in.
+/// Filters, sorting, deduplication, and one page are always applied in this order, even if they are
+/// written in another order.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -142,8 +142,9 @@ impl<S> Traversal<markers::Flows, S> {
         self.then(Step::Group(Vec::new()))
     }
 
-    /// Groups the flows by the values of keys: fields, networks such as `Network.A/24`, layers such
-    /// as `Network` for either end, `Port`, or nodes such as `Namespace.A` (`GroupBy(key, …)`).
+    /// Groups the flows by the values of keys (`GroupBy(key, …)`). Keys are fields, networks such
+    /// as `Network.A/24`, layers such as `Network` for either end, `Port`, or nodes such as
+    /// `Namespace.A`.
     pub fn group_by<T: Into<Text>>(
         self,
         keys: impl IntoIterator<Item = T>,
@@ -161,7 +162,7 @@ impl<S> Traversal<markers::Flows, S> {
         self.then(Step::RawPackets(Vec::new()))
     }
 
-    /// Moves to the sockets of the connections that the flows belong to (`Sockets()`).
+    /// Moves to the sockets of the connections to which the flows belong (`Sockets()`).
     pub fn sockets(self) -> Traversal<markers::Sockets, S> {
         self.then(Step::Sockets(Vec::new()))
     }

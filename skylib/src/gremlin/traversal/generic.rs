@@ -7,7 +7,7 @@ use crate::flow::SortOrder;
 use crate::gremlin::ast::{Param, Step};
 use crate::value::Text;
 
-/// Filters.
+/// Filters that all results must match.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -45,7 +45,7 @@ impl<K: Filtered, S> Traversal<K, S> {
     }
 }
 
-/// Alternative filters.
+/// Filters of which at least one must match (`HasEither`).
 ///
 /// ```
 /// use skylib::Traversal;
@@ -76,7 +76,7 @@ impl<K: FilteredByEither, S> Traversal<K, S> {
     }
 }
 
-/// Pages. A query has at most one page of flows.
+/// Pages of results. A query has at most one page of flows.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -93,7 +93,7 @@ impl<K: FilteredByEither, S> Traversal<K, S> {
 /// }
 /// ```
 impl<K: Paged, S> Traversal<K, S> {
-    /// Selects at most `count` results, the first ones (`Limit(count)`).
+    /// Selects the first results, at most `count` (`Limit(count)`).
     ///
     /// Immediately after `v`, `e`, or a walk, the limit applies after the filter that follows it.
     pub fn limit(self, count: u32) -> Self {
@@ -106,7 +106,7 @@ impl<K: Paged, S> Traversal<K, S> {
     }
 }
 
-/// Counts.
+/// Number of results.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -127,7 +127,7 @@ impl<K: Counted, S> Traversal<K, S> {
     }
 }
 
-/// Orders.
+/// Order of results.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -164,7 +164,7 @@ impl<K: Sorted, S> Traversal<K, S> {
     }
 }
 
-/// Flows.
+/// Flows of the graph or of nodes.
 ///
 /// ```
 /// use skylib::Traversal;

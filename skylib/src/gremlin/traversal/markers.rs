@@ -1,5 +1,5 @@
-//! Kinds of results of a [`Traversal`](super::Traversal): uninhabited types that only mark what its
-//! steps have produced so far.
+//! Kinds of results of a [`Traversal`](super::Traversal): uninhabited types that mark what the
+//! steps so far produce.
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -49,9 +49,9 @@ macro_rules! marker_traits {
 marker_traits! {
     /// Kinds that are elements of the graph.
     Elements for Nodes, Edges;
-    /// Kinds that conditions filter.
+    /// Kinds that can be filtered by conditions.
     Filtered for Nodes, Edges, Values, Flows, Totals, Sockets;
-    /// Kinds that alternative conditions filter.
+    /// Kinds that can be filtered by alternative conditions.
     FilteredByEither for Nodes, Edges, Flows, Sockets;
     /// Kinds from which a page can be selected.
     Paged for Nodes, Edges, Values, Flows, Totals;

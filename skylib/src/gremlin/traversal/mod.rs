@@ -22,9 +22,9 @@ use crate::value::Text;
 
 /// A query under construction, written in Rust instead of a string.
 ///
-/// `K` is the kind of result that the steps so far produce (see [`markers`]), so that only steps
-/// that can follow compile. `S` is the graph that the query runs on; `()` means none. Each method
-/// appends the step of its name; the `…_where` form of a method takes a filter.
+/// `K` is the kind of result that the steps so far produce (see [`markers`]): a step that cannot
+/// follow does not compile. `S` is the graph on which the query runs; `()` means none. Each method
+/// appends the step with its name; the `…_where` form of a method takes a filter.
 ///
 /// ```
 /// use skylib::graph::{Edge, Graph, Metadata, Node};
@@ -50,7 +50,7 @@ use crate::value::Text;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Without a graph, [`Traversal::new`] builds queries to run later or to send elsewhere:
+/// Without a graph, [`Traversal::new`] builds queries that run later or are sent to a server:
 ///
 /// ```
 /// use skylib::Traversal;
@@ -74,7 +74,7 @@ pub struct Traversal<K = markers::Graph, S = ()> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// The graph that a traversal runs on.
+/// Graph on which a traversal runs.
 pub type GraphSource<'g> = &'g dyn GraphAccess;
 
 impl Traversal {
@@ -95,7 +95,7 @@ impl Default for Traversal {
 }
 
 impl<'g> Traversal<markers::Graph, GraphSource<'g>> {
-    /// Creates a traversal of a graph, which may be shared.
+    /// Creates a traversal of a graph, which may be shared with other threads.
     pub fn of(graph: GraphSource<'g>) -> Self {
         Self {
             steps: Vec::new(),
@@ -106,7 +106,7 @@ impl<'g> Traversal<markers::Graph, GraphSource<'g>> {
 }
 
 impl Graph {
-    /// Starts a query on this graph, written in Rust.
+    /// Starts a query on this graph that is written in Rust.
     ///
     /// ```
     /// use skylib::Graph;
@@ -122,7 +122,7 @@ impl Graph {
 }
 
 impl<K, S> Traversal<K, S> {
-    /// Returns the query, planned.
+    /// Returns the planned query.
     ///
     /// # Errors
     /// Returns an error if a flow or hierarchy step has a filter that no value can satisfy
@@ -247,7 +247,7 @@ impl<S> Traversal<markers::Graph, S> {
         self.then(Step::At(vec![instant.into(), duration.into()]))
     }
 
-    /// Moves to what changed in the selected time slice ([`Self::at_for`]), as objects
+    /// Moves to the changes in the selected time slice ([`Self::at_for`]), as objects
     /// (`Changes()`).
     pub fn changes(self) -> Traversal<markers::Values, S> {
         self.then(Step::Changes(Vec::new()))

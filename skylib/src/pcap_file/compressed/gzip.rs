@@ -74,8 +74,8 @@ impl<R: Read> Gzip<R> {
         }
     }
 
-    /// Decompresses some bytes. If the decoder fails after producing bytes, the next call reports
-    /// its error.
+    /// Decompresses the available input into `content`. If the decoder fails after producing bytes,
+    /// the next call reports its error.
     fn inflate(&mut self) -> Result<(), String> {
         let available = self.input.available().map_err(|error| text(&error))?;
         let is_last = available.is_empty();

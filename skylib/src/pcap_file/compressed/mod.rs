@@ -36,11 +36,11 @@ use self::zstd::Zstd;
 #[derive(Debug)]
 pub struct Decompressor<R: Read> {
     stream: Stream<R>,
-    /// Failure that ended the stream; later reads return it again.
+    /// Failure that ended the stream; each later read returns it again.
     failed: Option<Failed>,
 }
 
-/// Failure that ended a stream.
+/// Failure that ended a stream, in a form that can be returned repeatedly.
 #[derive(Debug)]
 enum Failed {
     Damage(DecompressionError),

@@ -18,7 +18,7 @@ pub(super) struct Section {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interface {
     pub(super) link_type: LinkType,
-    /// Maximum number of captured bytes of a packet; 0 stands for no limit.
+    /// Maximum number of captured bytes of a packet; 0 means no limit.
     pub(super) snap_len: u32,
     pub(super) clock: InterfaceClock,
     /// Index in the capture points of the file.
@@ -106,7 +106,6 @@ fn interface_name(value: &[u8]) -> Option<Text> {
 
 /// Statistics of an interface: its number in the section, and the number of packets lost since the
 /// beginning of the capture.
-/// the capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InterfaceStatistics {
     pub(super) interface: usize,
@@ -159,7 +158,7 @@ pub(super) struct InterfaceClock {
 enum Unit {
     Multiply(u64),
     Divide(u64),
-    /// A second has two to this power of ticks.
+    /// Number of ticks per second, as a power of two.
     Binary(u8),
 }
 
@@ -186,7 +185,7 @@ impl InterfaceClock {
         }
     }
 
-    /// Returns the time of a number of ticks; a time that is too late is replaced with the latest
+    /// Returns the time of a number of ticks; a time beyond the range is replaced with the latest
     /// possible one.
     #[inline]
     pub(super) fn timestamp(&self, ticks: u64) -> Timestamp {

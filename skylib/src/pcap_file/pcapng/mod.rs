@@ -63,7 +63,7 @@ pub struct PcapNgReader<R> {
     /// Time of the latest packet.
     latest: Timestamp,
     points: CapturePoints,
-    /// Whether the packets must state their capture point, because there are several.
+    /// Whether packets state their capture point, because there are several capture points.
     has_several: bool,
     /// Block that is being skipped.
     skipped: Option<Skipped>,
@@ -74,7 +74,7 @@ pub struct PcapNgReader<R> {
 /// Block that is not needed and longer than the buffer.
 #[derive(Clone, Copy, Debug)]
 struct Skipped {
-    /// Offset of the block in the file.
+    /// Offset of the block in the file, in bytes.
     offset: u64,
     /// Length of the block, in bytes.
     len: u64,

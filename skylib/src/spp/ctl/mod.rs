@@ -178,7 +178,7 @@ impl SppCtl {
         }
     }
 
-    /// Removes a process from the table, ends it, and completes its files.
+    /// Removes a process from the table, ends the process, and completes its files.
     ///
     /// # Errors
     /// Returns [`SppError::NoProcess`] if there is no such process.
@@ -231,7 +231,7 @@ impl SppCtl {
         cpu::layout(Path::new("/sys/devices/system/cpu"))
     }
 
-    /// Returns the error for processes of other types, which do not exist here.
+    /// Returns the error for a process of a type that this library does not have.
     #[must_use]
     pub fn no_process(&self, id: &str) -> SppError {
         SppError::NoProcess(normalized(id))

@@ -61,7 +61,7 @@ impl FakeProcess {
         }
     }
 
-    /// Returns the commands received, once the connection has ended.
+    /// Waits for the end of the connection, and returns the commands received.
     fn heard(mut self) -> Vec<String> {
         self.thread.take().unwrap().join().unwrap()
     }

@@ -23,7 +23,7 @@ __all__ = [
 
 
 class BadRequest(ApiError):
-    """Raised if the server answers with another status than success.
+    """Raised if the server replies with a status other than success.
 
     The only argument is the body of the reply, as bytes; `status` is the HTTP status.
     """
@@ -50,7 +50,7 @@ class RESTClient(Session):
 
         `data` is text or `None`. A reply without content is `None`; the reply to DELETE is bytes.
 
-        Raises `BadRequest` if the server refuses the request, `urllib.error.URLError` if it cannot be
+        Raises `BadRequest` if the server rejects the request, `urllib.error.URLError` if it cannot be
         reached, and `TimeoutError` if the time limit is exceeded.
         """
         self.auth.login_if_needed()
@@ -71,11 +71,11 @@ class RESTClient(Session):
         return [] if found is None and not gremlin else found
 
     def lookup_nodes(self, gremlin):
-        """Returns the nodes that a Gremlin query finds."""
+        """Returns the nodes that a Gremlin query returns."""
         return self.lookup(gremlin, Node)
 
     def lookup_edges(self, gremlin):
-        """Returns the edges that a Gremlin query finds."""
+        """Returns the edges that a Gremlin query returns."""
         return self.lookup(gremlin, Edge)
 
     def capture_create(self, query, name="", description="", extra_tcp_metric=False, ip_defrag=False,
@@ -144,7 +144,7 @@ class RESTClient(Session):
         self.request(f"/api/edgerule/{rule_id}", "DELETE")
 
     def node_create(self, node_id=None, host=None, metadata=None):
-        """Creates a node. The defaults are a random identifier and the name of this host."""
+        """Creates a node. By default, it has a random identifier and the name of this host."""
         body = {**_new_element(node_id, host), "Metadata": metadata, "Revision": 1}
         return self._create("/api/node", body, Node)
 
@@ -164,7 +164,7 @@ class RESTClient(Session):
         return self.request(f"/api/node/{node_id}", "DELETE")
 
     def edge_create(self, parent_id, child_id, edge_id=None, host=None, metadata=None):
-        """Creates an edge. The defaults are a random identifier and the name of this host."""
+        """Creates an edge. By default, it has a random identifier and the name of this host."""
         body = {**_new_element(edge_id, host), "Parent": parent_id, "Child": child_id,
                 "Metadata": metadata}
         return self._create("/api/edge", body, Edge)

@@ -45,7 +45,7 @@ _CLOSE_LIMIT_SECONDS = 60
 
 
 class WSMessage:
-    """A message: namespace, type, and object. `uuid` identifies the message, and the reply to it."""
+    """A message: namespace, type, and object. `uuid` identifies the message and its reply."""
 
     def __init__(self, ns, type, obj):
         self.uuid = uuid.uuid4().hex
@@ -90,12 +90,12 @@ def _to_json(message):
 
 
 class WSClientDefaultProtocol(WebSocketClientProtocol):
-    """Protocol without output. `self.factory.client` is the client, `self.factory.kwargs` its keywords."""
+    """Protocol without output. `self.factory.client` is the client, `self.factory.kwargs` its keyword arguments."""
 
     _queue = None
 
     def sendWSMessage(self, msg):
-        """Sends a message soon, after the messages that were sent before."""
+        """Queues a message, which is sent after the earlier messages."""
         payload = msg.to_json().encode()
         if not self._queue:
             self._queue = []
@@ -108,7 +108,7 @@ class WSClientDefaultProtocol(WebSocketClientProtocol):
         return func(arg)
 
     def sendClose(self, code=None, reason=None):
-        """Starts the closing handshake, after the messages that were sent before."""
+        """Starts the closing handshake after the earlier messages have been sent."""
         self._send_queue()
         super().sendClose(code, reason)
 
@@ -117,7 +117,7 @@ class WSClientDefaultProtocol(WebSocketClientProtocol):
         self.factory.loop.stop()
 
     def stop_when_complete(self):
-        """Sends everything that was sent before, closes the connection, and stops the event loop."""
+        """Sends all queued messages, closes the connection, and stops the event loop."""
         self.factory.loop.call_soon(self._close_and_stop)
 
     def _send_queue(self):
@@ -193,8 +193,8 @@ class _Factory(WebSocketClientFactory):
 class WSClient:
     """Client of one WebSocket endpoint, for example `ws://localhost:8082/ws/subscriber`.
 
-    `persistent` means that the server retains published nodes and edges after the connection ends. Free
-    keywords are available to the protocol as `self.factory.kwargs`. With `reconnect=True`, a lost
+    `persistent` means that the server retains published nodes and edges after the connection ends. Other
+    keyword arguments are available to the protocol as `self.factory.kwargs`. With `reconnect=True`, a lost
     connection is opened again, after 1 to 30 seconds.
     """
 
@@ -226,7 +226,7 @@ class WSClient:
     def connect(self):
         """Logs in if there is a user name, and opens the TCP or TLS connection.
 
-        The WebSocket handshake follows in `start`; a server that refuses it causes `onClose`.
+        The WebSocket handshake follows in `start`; if the server rejects it, `onClose` is called.
         """
         if self.loop.is_running():
             raise RuntimeError("connect blocks, but the event loop is running: await connect_async instead")

@@ -132,8 +132,8 @@ pub(super) fn joined_capture() -> Vec<u8> {
     writer.into_inner()
 }
 
-/// Returns the packets of [`mixed_capture`], alternating between Ethernet, raw IP, and both versions of
-/// Linux cooked captures.
+/// Returns the packets of [`mixed_capture`], alternating between Ethernet, raw IP, and both
+/// versions of Linux cooked captures.
 pub(super) fn capture_of_many_links() -> Vec<u8> {
     let mut ethernet = source(mixed_capture());
     let mut writer = PcapNgWriter::new(Vec::new()).expect("in memory");

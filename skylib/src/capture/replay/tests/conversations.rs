@@ -1,4 +1,5 @@
-//! Random conversations of several pairs of hosts, as packets whose order and times a test can change.
+//! Random conversations of several pairs of hosts, as packets whose order and times a test can
+//! change.
 
 use crate::capture::tests::frames::{frame, tagged};
 use crate::packet::{LinkType, PacketRef};
@@ -28,9 +29,8 @@ impl Random {
     }
 }
 
-/// Returns the packets of ten conversations, in the order of their times: TCP connections that
-/// follow each other on the same ports, with lost, repeated, and overtaken segments and long
-/// silences, and UDP.
+/// Returns the packets of ten conversations, in the order of their times: UDP, and successive TCP
+/// connections on the same ports, with lost, repeated, and overtaken segments and long pauses.
 pub(super) fn conversations(seed: u32) -> Vec<Sent> {
     let mut random = Random(seed.wrapping_mul(2_654_435_761));
     let mut all = Vec::new();

@@ -431,7 +431,8 @@ fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
 
 #[test]
 fn no_thread_waits_for_one_that_waits_for_it() {
-    // A tick before each packet is far more work than fits in the queues; all packets are of one shard.
+    // A tick before each packet is far more work than fits in the queues; all packets are of one
+    // shard.
     let packets: Vec<_> = (0..5000_i64)
         .map(|number| (number * 20 * MINUTE, 1))
         .collect();

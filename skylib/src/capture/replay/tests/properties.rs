@@ -11,8 +11,8 @@ fn options() -> FlowTableOptions {
         .with_extra_rtt_metric(true)
 }
 
-/// Returns the flows of packets, in a stable order, without the last interval, which depends on the
-/// timers, which follow the whole file.
+/// Returns the flows of packets, in a stable order. Their last interval is removed, because it
+/// depends on the timers, which follow the whole file.
 fn flows(packets: &[Sent], replay: &Replay) -> Vec<Flow> {
     let mut flows = Vec::new();
     replay

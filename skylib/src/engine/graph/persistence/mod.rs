@@ -3,15 +3,16 @@
 //! The graph is authoritative and the store follows it. [`GraphPersister::record`] is called inside
 //! each graph transaction and marks which persistent elements changed; a separate thread writes the
 //! marked elements in batches, so that many changes cost one `fsync`. Only the newest revision of
-//! an element is pending, shared with the graph: on a slow disk, the number of pending elements is
-//! still bounded by the number of persistent elements. [`GraphPersister::flush`] waits until all
-//! earlier changes are durable.
+//! an element is pending, shared with the graph, so the number of pending elements never exceeds
+//! the number of persistent elements, even on a slow disk. [`GraphPersister::flush`] waits until
+//! all earlier changes are durable.
 //!
 //! The TIDs of the host's interfaces ([`KnownTids`](crate::topology::known_tids::KnownTids)) are
 //! written to the same store in the same batches.
 //!
-//! Stored edges wait for ends that are not in the graph ([`OrphanEdges`]): discovered nodes are
-//! added by probes and agents after the start, and may be deleted and added again later.
+//! A stored edge whose parent or child is not in the graph waits for it ([`OrphanEdges`]):
+//! discovered nodes are added by probes and agents after the start, and may be deleted and added
+//! again later.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -65,7 +66,7 @@ struct State {
 struct Pending {
     nodes: HashMap<NodeId, Option<Arc<Node>>>,
     edges: HashMap<EdgeId, Option<Arc<Edge>>>,
-    /// New documents of known TIDs, `None` for those that were deleted.
+    /// New documents of known TIDs, `None` for documents to delete.
     tids: HashMap<String, Option<Vec<u8>>>,
 }
 
@@ -80,8 +81,8 @@ impl GraphPersister {
         }
     }
 
-    /// Adds the stored elements to a graph. Elements with the origin `own` are skipped: the probes
-    /// discover them again. Edges whose nodes are missing wait for these nodes.
+    /// Adds the stored elements to a graph. Elements with the origin `own` are skipped, because the
+    /// probes discover them again. Edges whose nodes are missing wait for these nodes.
     ///
     /// # Errors
     /// Returns an error if the store cannot be read.
@@ -117,7 +118,7 @@ impl GraphPersister {
         self.documents.list(TID_KIND)
     }
 
-    /// Deletes a stored edge that waits for a node. Returns whether there was one.
+    /// Deletes a stored edge that waits for a node. Returns whether such an edge existed.
     pub(super) fn delete_waiting(&self, id: &EdgeId) -> bool {
         let mut state = self.state.lock();
         let was_waiting = state.orphans.remove(id);
@@ -153,8 +154,8 @@ impl GraphPersister {
         Ok(elements)
     }
 
-    /// Marks the elements that a transaction changed. Elements that it added become persistent if
-    /// `is_persistent`; changes to persistent elements by any writer are recorded.
+    /// Marks the elements that a transaction changed. Elements that the transaction added become
+    /// persistent if `is_persistent`; changes to persistent elements by any writer are recorded.
     pub(super) fn record(&self, events: &[GraphEvent], is_persistent: bool) {
         let mut state = self.state.lock();
         if !is_persistent && state.nodes.is_empty() && state.edges.is_empty() {
@@ -223,8 +224,8 @@ impl GraphPersister {
             while state.pending.is_empty() && !state.stopping {
                 self.changed.wait(&mut state);
             }
-            // Collects further changes, unless a thread waits; a flush also ends the backoff after a
-            // failure.
+            // Collects further changes unless a thread waits in `flush`. A flush also ends the
+            // backoff after a failure.
             let nobody_waits = |state: &mut State| state.flushing == 0 && !state.stopping;
             self.changed.wait_while_for(&mut state, nobody_waits, delay);
             let (batch, upto) = (std::mem::take(&mut state.pending), state.recorded);
@@ -268,7 +269,7 @@ impl GraphPersister {
 impl State {
     /// Marks the element of an event. Returns whether it has to be written.
     ///
-    /// An edge that ends at a discovered node, one of `discovered`, waits for that node.
+    /// An edge from or to one of the deleted nodes `discovered` waits for that node.
     fn record(
         &mut self,
         event: &GraphEvent,
@@ -357,8 +358,9 @@ impl State {
         self.pending.restore(batch);
     }
 
-    /// Returns the nodes that a transaction deleted and that are not persistent: probes, agents, and
-    /// publishers may add them again. Empty without persistent edges, which alone depend on it.
+    /// Returns the deleted nodes of a transaction that are not persistent: probes, agents, and
+    /// publishers may add them again. Empty if there are no persistent edges, because only they
+    /// need this list.
     fn discovered_deleted(&self, events: &[GraphEvent]) -> HashSet<NodeId> {
         if self.edges.is_empty() {
             return HashSet::new();
@@ -393,7 +395,7 @@ impl Pending {
     }
 
     /// Returns the changes to the store: nodes before edges, so that no edge is stored without its
-    /// nodes, and sorted by id, so that the writes are local.
+    /// nodes, and sorted by id, so that writes of neighboring keys are adjacent.
     fn changes(&self) -> impl Iterator<Item = DocumentChange> {
         let nodes = sorted(&self.nodes).map(|(id, node)| change(id.to_string(), node.as_deref()));
         let edges = sorted(&self.edges).map(|(id, edge)| change(id.to_string(), edge.as_deref()));
@@ -450,7 +452,7 @@ impl Processor for OrphanEdgeProcessor {
         };
         let edges = self.0.state.lock().orphans.of(&node.id);
         for edge in edges {
-            // Fails while the other node is missing; the edge remains an orphan then.
+            // Fails while the other node is missing; then the edge remains an orphan.
             let _added = graph.add_edge(edge);
         }
     }

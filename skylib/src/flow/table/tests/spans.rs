@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Returns start, packets of both sides, and finish type of the flows, sorted by start.
+/// Returns start, packets of both ends, and finish type of the flows, sorted by start.
 fn spans(table: &FlowTable) -> Vec<(i64, i64, i64, FinishType)> {
     let mut spans: Vec<_> = flows(table)
         .iter()
@@ -28,7 +28,7 @@ fn silence_beyond_the_hold_begins_a_flow() {
         spans(&table),
         [(0, 2, 0, NotFinished), (1_200_001, 1, 0, NotFinished)]
     );
-    // Skydive's value: timers decide, and none ran.
+    // In recorded values, timers determine the end of a flow, and no timer has run.
     let mut table = recorded();
     for at in [0, 600_000, 1_200_001] {
         feed(&mut table, at, &udp(A, B, &[]));
@@ -120,7 +120,7 @@ fn a_syn_into_an_open_connection_is_an_attempt_beside_it() {
         spans(&table),
         [(0, 2, 2, NotFinished), (10, 1, 0, NotFinished)]
     );
-    // The answer turns the attempt into the connection (C13).
+    // The answer makes the attempt the current connection (C13).
     let taken = [
         (20, tcp_numbered(B, A, SYN | ACK, 700, 901)),
         (21, tcp_numbered(A, B, ACK, 901, 701)),
@@ -146,13 +146,13 @@ fn attempts_beside_a_connection_are_one_flow() {
     }
     let first = (0, 2, 1, NotFinished);
     assert_eq!(spans(&table), [first, (10, 1, 1, TcpRst)]);
-    // Neither the timers nor its own silence end the attempt while the connection is open.
+    // Neither the timers nor its own idle time end the attempt while the connection is open.
     update(&mut table, 60_000);
     expire(&mut table, 60_001);
     expire(&mut table, 90_000);
     feed(&mut table, 100_000, &tcp_numbered(A, B, SYN, 950, 0));
     assert_eq!(spans(&table), [first, (10, 2, 1, TcpRst)]);
-    // Its end is the end of the connection.
+    // The end of the attempt is the end of the connection.
     update(&mut table, 600_002);
     assert_eq!(table.len(), 2);
     update(&mut table, 600_003);
@@ -194,7 +194,7 @@ fn a_step_of_the_clock_ends_no_flow() {
     assert_eq!((flow.start, flow.last), (hour, hour + 90_000));
     assert!(expire(&mut table, hour + 100_000).is_empty());
     assert_eq!(table.stats().clock_steps, 2);
-    // Skydive's value: the flow has the packets' dates.
+    // In recorded values, the flow has the timestamps of the packets.
     let mut table = recorded();
     table.step_clock(ms(5), 24 * hour);
     assert_eq!(table.stats().clock_steps, 0);
@@ -225,7 +225,7 @@ fn a_record_of_one_key_and_time_has_its_own_uuid() {
             .iter()
             .all(|flow| flow.network.as_ref().unwrap().id == 0)
     );
-    // A flow that is evicted and begins again.
+    // A flow is evicted, and its next packet begins it again.
     let mut full = FlowTable::new(FlowTableOptions::default().with_max_entries(1));
     let mut sent: Vec<Flow> = Vec::new();
     for port in [1, 2, 1, 2] {
@@ -245,7 +245,7 @@ fn ends_of_a_silent_flow_outlive_a_finished_one() {
     feed(&mut table, 1, &tcp(A, B, FIN | ACK));
     feed(&mut table, 100_000, &tcp_numbered(A, B, SYN, 7, 0));
     feed(&mut table, 100_001, &tcp_numbered(B, A, SYN | ACK, 9, 8));
-    // The server sends first after a long silence.
+    // The server sends the first packet after a long pause.
     feed(&mut table, 800_000, &tcp(B, A, ACK));
     let last = flows(&table)
         .into_iter()
@@ -266,7 +266,7 @@ fn ends_of_a_flow_before_a_finished_one_are_forgotten() {
     for (at, frame) in &connection {
         feed(&mut table, *at, frame);
     }
-    // The latest flow of the key is an attempt that was refused.
+    // The latest flow with the key is an attempt that was rejected.
     feed(&mut table, 10, &tcp_numbered(A, B, SYN, 900, 0));
     feed(&mut table, 11, &tcp_numbered(B, A, RST | ACK, 0, 901));
     feed(&mut table, 700_000, &tcp(B, A, ACK));
@@ -278,7 +278,7 @@ fn ends_of_a_flow_before_a_finished_one_are_forgotten() {
     };
     let by_port = (i64::from(B.1), "PORT".to_owned());
     assert_eq!(opener(&table), by_port);
-    // Also if the earlier flow leaves the table after it.
+    // The same holds if the earlier flow is removed after the attempt.
     let mut sent: Vec<Flow> = Vec::new();
     table.flush(&mut sent);
     for (at, frame) in &connection {

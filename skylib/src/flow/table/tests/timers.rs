@@ -295,7 +295,7 @@ fn a_replay_runs_the_timers_between_packets() {
         wire_len: len,
         point: CapturePoint::ONLY,
     };
-    // 16 consecutive packets move the clock of a file.
+    // 16 consecutive packets advance the clock of a file.
     let times = [0, 1_000, 61_000, 62_000, 3_600_000];
     let headers: Vec<PacketHeader> = times.into_iter().flat_map(|time| [at(time); 16]).collect();
     let batch = PacketBatch {

@@ -1,10 +1,10 @@
-//! Counting of connections: each once, however often it was captured.
+//! Counting of connections: each connection counts once, however often it was captured.
 //!
-//! Flows with the same `L3TrackingID` whose times overlap are one piece of traffic. Its fields are
-//! compared without the order of the ends: the identifier depends on the order of the MAC addresses,
-//! which differs on both sides of a router. The capture
-//! point that counted most of its packets represents it; its flows are the connections. Flows of one
-//! capture point never represent each other: they are successive connections between the same ports.
+//! Flows with the same `L3TrackingID` whose times overlap are captures of the same traffic. Their
+//! ends are compared without their order, because the identifier depends on the order of the MAC
+//! addresses, which differs on the two sides of a router. The capture point that counted most of
+//! the packets represents the traffic; its flows are the connections. Flows of one capture point
+//! never represent each other: they are successive connections between the same ports.
 
 use std::cmp::Reverse;
 use std::hash::BuildHasher;
@@ -14,7 +14,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 use crate::flow::Flow;
 use crate::value::Text;
 
-/// Greatest difference between the clocks of two capture points, plus the travel time of a packet,
+/// Maximum difference between the clocks of two capture points, plus the travel time of a packet,
 /// in milliseconds.
 const SLACK_MS: i64 = 5_000;
 
@@ -25,7 +25,7 @@ pub(super) struct Capture {
     traffic: u64,
     /// Number of the capture point.
     point: u32,
-    /// Position of the flow, which is also that of its measures.
+    /// Position of the flow and of its measures.
     at: u32,
     start: i64,
     last: i64,
@@ -35,7 +35,7 @@ pub(super) struct Capture {
     pub(super) groups: [Option<u32>; 2],
 }
 
-/// Capture point: `TID` of the node, id of the capture, and interface in a file.
+/// Capture point: `TID` of the node, ID of the capture, and interface in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Point {
     node: Text,
@@ -47,11 +47,11 @@ struct Point {
 /// All captured flows.
 pub(super) struct Captured {
     captures: Vec<Capture>,
-    /// Measures, `measures` for each flow.
+    /// Measures of all flows: `measures` values for each flow.
     values: Vec<i64>,
     measures: usize,
     points: HashMap<Point, u32>,
-    /// The capture point of the previous flow, which is often that of the next one.
+    /// Capture point of the previous flow and its number; the next flow often has the same.
     recent: Option<(Point, u32)>,
     hasher: DefaultHashBuilder,
 }
@@ -130,7 +130,7 @@ impl Captured {
         number
     }
 
-    /// Returns the rank of each capture point by name, so that equal counts have one result.
+    /// Returns the rank of each capture point by name, so that ties have a deterministic result.
     fn ranks(&self) -> Vec<u32> {
         let mut points: Vec<(&Point, u32)> = self.points.iter().map(|(p, n)| (p, *n)).collect();
         points.sort_unstable();
@@ -195,13 +195,13 @@ fn sorted_ends(flow: &Flow) -> Option<[(&str, i64); 2]> {
     Some([a.min(b), a.max(b)])
 }
 
-/// Divides flows, ordered by their start, where a gap in time separates them.
+/// Divides flows that are sorted by their start at the gaps in time between them.
 fn pieces(mut flows: &[Capture]) -> impl Iterator<Item = &[Capture]> {
     std::iter::from_fn(move || {
         let mut reach = i64::MAX;
         let joins = |flow: &&Capture| {
             let joins = flow.start <= reach.saturating_add(SLACK_MS);
-            // The first flow sets the reach.
+            // The end of the first flow is the initial end of the piece.
             reach = if reach == i64::MAX {
                 flow.last
             } else {

@@ -1,6 +1,7 @@
-//! `Ends`: the nodes of the graph that flows are captured on and that own their addresses.
+//! `Ends`: the nodes on which flows were captured, and the nodes that own their addresses.
 //!
-//! All interfaces and their owners are read once, O(nodes + edges); a flow then costs a hash lookup.
+//! All interfaces and their owners are read once, O(nodes + edges); each flow then costs a hash
+//! lookup.
 
 use std::ops::ControlFlow;
 
@@ -16,7 +17,7 @@ use crate::gremlin::scope::Scope;
 use crate::gremlin::steps::owners::Owners;
 use crate::value::{Text, Value};
 
-/// Kind of node that a key names.
+/// Kind of node to which a key refers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// The interface itself.
@@ -32,7 +33,7 @@ pub(super) enum Owner {
 /// Part of a flow that a key refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The node that the flow was captured on.
+    /// The node on which the flow was captured.
     Capture,
     A,
     B,
@@ -117,7 +118,7 @@ impl Ends {
         });
     }
 
-    /// Returns the name of a node of a flow; missing if the graph has none.
+    /// Returns the name of a node of a flow; missing if the graph has no such node.
     pub(super) fn name(&self, owner: Owner, end: End, flow: &Flow) -> Part {
         let found = self.interface(end, flow).and_then(|interface| match owner {
             Owner::Node => Some(interface.name.clone()),
@@ -146,8 +147,8 @@ impl Ends {
         if let [only] = owners.as_slice() {
             return get(only);
         }
-        // An address such as 127.0.0.1 belongs to many interfaces: the one with the MAC address in
-        // the frame, or else one in the namespace of the capture.
+        // An address such as 127.0.0.1 belongs to many interfaces. The interface with the MAC
+        // address of the frame is preferred, then an interface in the namespace of the capture.
         let owners = || owners.iter().filter_map(get);
         let by_mac = mac.and_then(|mac| owners().find(|interface| interface.mac == *mac));
         let beside = || {

@@ -15,7 +15,7 @@ pub(in crate::gremlin) struct GroupKey {
     source: Source,
 }
 
-/// End of a flow whose group is looked up.
+/// End of a flow whose group is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     A,
@@ -65,7 +65,7 @@ impl GroupKey {
         Ok(Self { name, source })
     }
 
-    /// Returns whether the key is about the capture point, not about the traffic.
+    /// Returns whether the key describes the capture point, not the traffic.
     pub(super) const fn names_capture_point(&self) -> bool {
         match &self.source {
             Source::Node(_, End::Capture) => true,

@@ -1,8 +1,8 @@
 //! `GroupBy` and the steps that it absorbs: totals of flows by the values of keys.
 //!
-//! One pass over the flows interns the values of the keys (a hash table of group numbers) and notes
-//! each flow; [`connections`] then counts every connection once, however often it was captured. The
-//! cost is O(n log n) for n flows; rows are built only for the page that is returned.
+//! One pass over the flows interns the values of the keys (a hash table of group numbers) and
+//! records each flow; [`connections`] then counts every connection once, however often it was
+//! captured. The cost is O(n log n) for n flows; rows are built only for the page that is returned.
 
 mod connections;
 mod ends;
@@ -53,7 +53,7 @@ pub(in crate::gremlin) enum Column {
 const CONNECTIONS: &str = "Connections";
 /// Column with the number of captured flows.
 const FLOWS: &str = "Flows";
-/// Column that names the identifier by which copies of a connection are recognized.
+/// Column with the name of the identifier by which several captures of a connection are recognized.
 const COUNTED_BY: &str = "CountedBy";
 
 impl GroupPlan {
@@ -67,7 +67,7 @@ impl GroupPlan {
         }
     }
 
-    /// Adds a measure, unless the plan has it.
+    /// Adds a measure, unless the plan already contains it.
     pub(in crate::gremlin) fn add(&mut self, measure: Measure) {
         if self.measures.iter().all(|known| known.name != measure.name) {
             self.measures.push(measure);
@@ -153,7 +153,7 @@ impl<'p> Grouping<'p> {
         })
     }
 
-    /// Adds a flow. Returns the memory that it takes, in bytes.
+    /// Adds a flow. Returns the memory that the flow uses, in bytes.
     pub(in crate::gremlin) fn add(&mut self, flow: &Flow) -> usize {
         let before = self.groups.bytes();
         let first = self.group_of(flow, Side::A);
@@ -221,7 +221,7 @@ impl<'p> Grouping<'p> {
 /// Totals of each group.
 struct Totals {
     connections: Vec<u64>,
-    /// Sums of the measures, `measures` for each group.
+    /// Sums of the measures: `measures` sums for each group.
     sums: Vec<i64>,
     measures: usize,
 }

@@ -73,7 +73,7 @@ impl Groups {
         if let Some(group) = self.numbers.find(hash, |group| known(*group) == *parts) {
             return *group;
         }
-        // Groups beyond this number share the last one; a query holds fewer elements.
+        // Groups beyond this number share the last one; the limits of a query allow fewer flows.
         let group = u32::try_from(self.flows.len()).unwrap_or(u32::MAX);
         let hasher = &self.hasher;
         self.numbers

@@ -8,7 +8,7 @@ use crate::gremlin::scope::Scope;
 use crate::gremlin::steps::qualified::qualified_name;
 use crate::value::{Map, Text, Value};
 
-/// Interface that a packet passes, and why it gets there.
+/// Interface that a packet passes, with the reason why the packet reaches it.
 pub(super) struct Hop {
     pub(super) node: NodeRef,
     /// Qualified name.
@@ -20,7 +20,7 @@ pub(super) struct Hop {
 
 /// Reason why a packet reaches an interface.
 pub(super) enum By {
-    /// A route of its namespace; the packet leaves by this interface.
+    /// A route of the namespace of the interface; the packet leaves through the interface.
     Route {
         /// Gateway; `None` if the destination is on the link.
         gateway: Option<String>,
@@ -32,7 +32,7 @@ pub(super) enum By {
     Link,
     /// The other end of a tunnel.
     Tunnel,
-    /// The interface has the address, in the namespace that sends the packet.
+    /// The interface has the address, and the packet was sent in the same namespace.
     Local,
 }
 
@@ -98,7 +98,7 @@ impl Hop {
     }
 }
 
-/// Returns the name of a node with that of its namespace or host.
+/// Returns the name of a node, qualified with its namespace or host.
 pub(super) fn name(
     scope: &Scope<'_>,
     node: &NodeRef,

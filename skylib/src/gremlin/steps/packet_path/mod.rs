@@ -1,12 +1,12 @@
-//! `PathTo(address)`: the way of a packet from a node to an address, hop by hop.
+//! `PathTo(address)`: the path of a packet from a node to an address, hop by hop.
 //!
-//! In each namespace, the routing rules and tables choose the outgoing interface and the next hop, as
-//! in the kernel ([`super::fib`]). The [`segment`] behind the interface (veth pairs, bridges, VLANs,
-//! tunnels) leads to the interface that has the address of the next hop, whose namespace then
-//! decides. The way of the outer packet of a tunnel is part of the path. Firewall rules, policies of
-//! bridges, and `ip_forward` are not considered.
+//! In each namespace, the routing rules and tables choose the outgoing interface and the next hop,
+//! as in the kernel ([`super::fib`]). The layer 2 [`segment`] behind the interface (veth pairs,
+//! bridges, VLANs, tunnels) leads to the interface that has the address of the next hop. The
+//! namespace of this interface then decides. The path of the outer packet of a tunnel is part of
+//! the path. Firewall rules, policies of bridges, and `ip_forward` are not considered.
 //!
-//! The result always has a reason if it does not reach the address.
+//! A path that does not reach the address always has a reason.
 
 mod hop;
 mod segment;
@@ -33,7 +33,7 @@ pub(in crate::gremlin) enum PathTarget {
     Address(IpAddr),
     /// The node with an id.
     Node(Text),
-    /// The first node with an address that matches.
+    /// The first matching node that has an address.
     Matching(Filter),
 }
 
@@ -41,16 +41,16 @@ impl PathTarget {
     /// Returns the target in words, for explanations.
     pub(in crate::gremlin) fn describe(&self) -> String {
         match self {
-            Self::Address(address) => format!("way of a packet to {address}"),
-            Self::Node(id) => format!("way of a packet to the node {id}"),
-            Self::Matching(_) => "way of a packet to the first matching node".to_owned(),
+            Self::Address(address) => format!("path of a packet to {address}"),
+            Self::Node(id) => format!("path of a packet to the node {id}"),
+            Self::Matching(_) => "path of a packet to the first matching node".to_owned(),
         }
     }
 }
 
-/// Maximum number of namespaces that a packet passes, as the initial TTL of Linux.
+/// Maximum number of namespaces that a packet passes: the initial TTL of Linux.
 const MAX_DECISIONS: usize = 64;
-/// Maximum number of tunnels inside each other.
+/// Maximum nesting of tunnels.
 const MAX_DEPTH: usize = 4;
 /// Index of the loopback interface in every namespace.
 const LOOPBACK: i64 = 1;
@@ -81,7 +81,7 @@ pub(in crate::gremlin) fn of_nodes(
     Ok(paths)
 }
 
-/// Returns the addresses of a target, or the reason why it has none.
+/// Returns the addresses of a target, or the reason why it has no address.
 fn resolve(
     scope: &Scope<'_>,
     target: &PathTarget,
@@ -119,12 +119,12 @@ fn resolve(
     })
 }
 
-/// Outcome of a decision of one namespace.
+/// Outcome of the decision of one namespace.
 enum Outcome {
     /// The packet is in another namespace.
     Continue(NodeRef),
     Reached,
-    /// The packet does not get further, for a reason.
+    /// The packet goes no further, for this reason.
     Stopped(String),
 }
 
@@ -134,7 +134,7 @@ struct Tracer<'t> {
     budget: &'t Budget<'t>,
     room: Room<'t, 't>,
     hops: Vec<Hop>,
-    /// Pairs of a namespace and a destination that were decided.
+    /// Pairs of a namespace and a destination that have been decided, for the detection of loops.
     decided: HashSet<(u32, IpAddr)>,
 }
 
@@ -149,7 +149,8 @@ impl<'t> Tracer<'t> {
         }
     }
 
-    /// Returns the path from a node to the first address of its own family, or else to the first.
+    /// Returns the path from a node to the first address of the node's own family or, if there is
+    /// none, to the first address.
     fn path(mut self, node: &NodeRef, addresses: &[IpAddr]) -> Result<Value, QueryError> {
         let own = segment::addresses(node);
         let is_own = |address: &&IpAddr| own.iter().any(|own| own.is_ipv4() == address.is_ipv4());
@@ -189,7 +190,10 @@ impl<'t> Tracer<'t> {
         for _ in 0..MAX_DECISIONS {
             self.budget.tick()?;
             if !self.decided.insert((owner.index(), target)) {
-                let reason = format!("routing loop: {} decides twice", self.name(&owner)?);
+                let reason = format!(
+                    "routing loop: the packet reaches {} a second time",
+                    self.name(&owner)?
+                );
                 return Ok(Outcome::Stopped(reason));
             }
             match self.decide(&owner, target, depth)? {
@@ -304,7 +308,7 @@ impl<'t> Tracer<'t> {
         let name = hop::simple_name(tunnel);
         if depth >= MAX_DEPTH {
             return Ok(Some(format!(
-                "more than {MAX_DEPTH} tunnels inside each other, at {name}"
+                "more than {MAX_DEPTH} nested tunnels, at {name}"
             )));
         }
         let Some(owner) = owner_of(self.scope, tunnel, self.budget)? else {
@@ -330,7 +334,7 @@ impl<'t> Tracer<'t> {
         Ok(())
     }
 
-    /// Returns the reason why the last interface passes no packet, if its state shows one.
+    /// Returns the reason why the last interface passes no packets, if its state shows one.
     fn fault_of_last(&self) -> Option<String> {
         let hop = self.hops.last()?;
         let state = hop.state()?;
@@ -347,7 +351,7 @@ impl<'t> Tracer<'t> {
 /// Memory of the object of a hop, in bytes, approximately.
 const HOP_BYTES: usize = 256;
 
-/// Returns the reason why a packet does not get from an interface to the next hop.
+/// Returns the reason why a packet cannot get from an interface to the next hop.
 fn beyond(out: &NodeRef, next: IpAddr) -> String {
     let name = hop::simple_name(out);
     match mac_of(&out.metadata, &next.to_string()) {

@@ -19,7 +19,7 @@ pub(super) struct Segment<'s> {
     pub(super) budget: &'s Budget<'s>,
 }
 
-/// Part of a way: interfaces of one segment, and the tunnel to the next one.
+/// Part of a path: interfaces of one segment, and the tunnel to the next segment.
 pub(super) struct Piece {
     /// Interfaces after the first, in order.
     pub(super) nodes: Vec<NodeRef>,
@@ -35,7 +35,7 @@ const MAX_TUNNELS: usize = 64;
 const MAX_NODES: usize = 10_000;
 
 impl Segment<'_> {
-    /// Returns the way from an interface to the interface with an address, in the same segment or
+    /// Returns the path from an interface to the interface with an address, in the same segment or
     /// through one tunnel; `None` if there is none.
     pub(super) fn way(
         &self,
@@ -88,7 +88,8 @@ impl Segment<'_> {
         Ok(is_routed.then(Vec::new))
     }
 
-    /// Returns the interfaces after an interface on the shortest way at layer 2 to a matching one.
+    /// Returns the interfaces after an interface on the shortest path at layer 2 to a matching
+    /// interface.
     fn nodes_to(
         &self,
         from: &NodeRef,
@@ -105,7 +106,7 @@ impl Segment<'_> {
             nodes.push(node);
             ControlFlow::Continue(())
         })?;
-        // Nodes are fetched in any order.
+        // Nodes are fetched in arbitrary order.
         nodes.sort_by_key(|node| numbers.iter().position(|number| *number == node.index()));
         Ok(Some(nodes))
     }
@@ -152,7 +153,8 @@ impl Segment<'_> {
             let own = self.own_addresses(&candidate)?;
             let address = match own.iter().find(|own| remotes.contains(own)) {
                 Some(address) => Some(*address),
-                // A multicast group has all interfaces with its identifier as members.
+                // All interfaces with the identifier of the tunnel are members of the multicast
+                // group.
                 None if remotes.iter().any(IpAddr::is_multicast) => own.first().copied(),
                 None => None,
             };
@@ -203,7 +205,8 @@ pub(super) fn addresses(node: &NodeRef) -> Vec<IpAddr> {
         .collect()
 }
 
-/// Returns the addresses that a tunnel sends to: its remote end, and those in its forwarding table.
+/// Returns the addresses to which a tunnel sends: its remote end, and those in its forwarding
+/// table.
 fn remotes(tunnel: &NodeRef) -> Vec<IpAddr> {
     let table = tunnel.metadata.get("FDB").and_then(Value::as_list);
     let entries = table.unwrap_or_default().iter().filter_map(Value::as_map);
@@ -223,7 +226,7 @@ fn address_in(node: &NodeRef, key: &str) -> Option<IpAddr> {
     node.metadata.get(key)?.as_text()?.parse().ok()
 }
 
-/// Returns whether an interface accepts the packets of a tunnel: it has the same network identifier,
+/// Returns whether an interface accepts the packets of a tunnel: it has the same network identifier
 /// and expects the key that the tunnel sends.
 fn accepts(far: &NodeRef, tunnel: &NodeRef) -> bool {
     let number = |node: &NodeRef, key: &str| {

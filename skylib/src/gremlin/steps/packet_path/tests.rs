@@ -291,5 +291,8 @@ fn a_routing_loop_ends() {
         tables(&[local("192.0.2.2", 4)], &host),
     );
     let path = path(&lab, "G.V('wan').PathTo('8.8.8.8')");
-    assert_eq!(path["Reason"], "routing loop: wan decides twice", "{path}");
+    assert_eq!(
+        path["Reason"], "routing loop: the packet reaches wan a second time",
+        "{path}"
+    );
 }
