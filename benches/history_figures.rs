@@ -82,7 +82,10 @@ fn ask<T: PartialEq + std::fmt::Debug>(what: &str, right: Option<&T>, mut run: i
 /// Returns the maximum memory of the process so far, in MiB.
 fn peak_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap();
     let kib = line.split_whitespace().nth(1).unwrap();
     kib.parse::<u64>().unwrap() / 1024
 }
@@ -167,11 +170,16 @@ fn flow_queries(store: &LocalFlowStore, truth: &Value) {
     ask("rare ip, all", None, || of_address("rare_ip", all));
     let series = &truth["series"];
     let uuid = series["uuid"].as_str().unwrap();
-    let right = (series["metrics"].as_i64().unwrap(), series["ab_bytes"].as_i64().unwrap());
+    let right = (
+        series["metrics"].as_i64().unwrap(),
+        series["ab_bytes"].as_i64().unwrap(),
+    );
     ask("series of a flow", Some(&right), || {
         let found = store.metrics(&[uuid.into()], time(0, end));
         let metrics = found.iter().flat_map(|(_, metrics)| metrics);
-        metrics.fold((0, 0), |(count, bytes), metric| (count + 1, bytes + metric.ab_bytes))
+        metrics.fold((0, 0), |(count, bytes), metric| {
+            (count + 1, bytes + metric.ab_bytes)
+        })
     });
     let flows = number("flows").unsigned_abs();
     ask("count flows", Some(&flows), || {
@@ -256,11 +264,15 @@ fn topology_queries(history: &LocalHistory, truth: &Value) {
     let mut moments = (at..).map(|ms| When::At(Timestamp::from_ms(ms)));
     let mut next = || moments.next().unwrap();
     ask("nodes as of the middle", None, || {
-        PastView::open(history, next()).count_nodes(&everything).unwrap()
+        PastView::open(history, next())
+            .count_nodes(&everything)
+            .unwrap()
     });
     ask("the same, stored", right.as_ref(), || {
         let when = When::At(Timestamp::from_ms(at));
-        PastView::open(history, when).count_nodes(&everything).unwrap()
+        PastView::open(history, when)
+            .count_nodes(&everything)
+            .unwrap()
     });
     let typed = Filter::test("Type", Predicate::Text("bridge".into()));
     let typed = ElementKey::compile(&typed);
@@ -269,7 +281,10 @@ fn topology_queries(history: &LocalHistory, truth: &Value) {
     });
     let id = NodeId::from(truth["node"].as_str().unwrap());
     ask("a node as of the middle", Some(&true), || {
-        PastView::open(history, next()).node_by_id(&id).unwrap().is_some()
+        PastView::open(history, next())
+            .node_by_id(&id)
+            .unwrap()
+            .is_some()
     });
     let text = truth["node"].as_str().unwrap();
     let of_node = Filter::test("@ID", Predicate::Text(text.into()));
@@ -280,7 +295,9 @@ fn topology_queries(history: &LocalHistory, truth: &Value) {
             start: Timestamp::from_ms(truth["begin"].as_i64().unwrap()),
             last: Timestamp::from_ms(truth["end"].as_i64().unwrap()),
         };
-        PastView::open(history, When::During(slice)).count_nodes(&of_node).unwrap()
+        PastView::open(history, When::During(slice))
+            .count_nodes(&of_node)
+            .unwrap()
     });
 }
 

@@ -73,7 +73,10 @@ fn main() {
         );
         assert!(bytes <= limit, "{bytes} bytes exceed the limit of {limit}");
     }
-    println!("{} flow updates, {} topology events", day.updates, day.events);
+    println!(
+        "{} flow updates, {} topology events",
+        day.updates, day.events
+    );
 }
 
 fn cpu() -> Duration {

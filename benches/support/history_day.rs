@@ -130,10 +130,14 @@ impl Day {
         flow.tracking_id = flow.uuid.clone();
         flow.layers_path = "Ethernet/IPv4/TCP".into();
         flow.application = "https".into();
-        flow.node_tid = format!("eth-{}", slot % self.site.interfaces).as_str().into();
+        flow.node_tid = format!("eth-{}", slot % self.site.interfaces)
+            .as_str()
+            .into();
         let mut network = FlowLayer::default();
         network.protocol = FlowProtocol::Ipv4;
-        network.a = format!("10.0.{}.{}", client >> 8, client & 255).as_str().into();
+        network.a = format!("10.0.{}.{}", client >> 8, client & 255)
+            .as_str()
+            .into();
         network.b = format!("10.128.0.{server}").as_str().into();
         flow.network = Some(network);
         let mut transport = TransportLayer::default();
@@ -193,7 +197,10 @@ impl Day {
             ("State", Value::from("UP")),
             ("MTU", Value::Int(1500)),
         ]);
-        drop(self.topology.add_node(Node::new(name, metadata, self.now())));
+        drop(
+            self.topology
+                .add_node(Node::new(name, metadata, self.now())),
+        );
     }
 
     fn add_edge(&mut self, parent: &str, child: &str) {
@@ -236,31 +243,43 @@ impl Day {
         let text = |key: &str, text: &str| Filter::test(key, Predicate::Text(text.into()));
         let nodes = move |filter: &Filter, when| {
             let filter = ElementKey::compile(filter);
-            PastView::open(&*self.graph, when).count_nodes(&filter).unwrap_or(0)
+            PastView::open(&*self.graph, when)
+                .count_nodes(&filter)
+                .unwrap_or(0)
         };
         vec![
-            ("flows of an address, 1 h", Box::new(move || {
-                flows(text("Network.A", "10.0.3.7"), slice(3600))
-            })),
-            ("flows of an address, 24 h", Box::new(move || {
-                flows(text("Network.A", "10.0.3.7"), slice(86_400))
-            })),
-            ("flows of an absent address, 24 h", Box::new(move || {
-                flows(text("Network.A", "192.0.2.1"), slice(86_400))
-            })),
-            ("all flows, 1 h", Box::new(move || flows(Filter::everything(), slice(3600)))),
-            ("a node 20 h ago", Box::new(move || {
-                nodes(&text("@ID", "eth-5"), When::At(ago(72_000)))
-            })),
-            ("a name 20 h ago", Box::new(move || {
-                nodes(&text("Name", "eth-5"), When::At(ago(72_000)))
-            })),
-            ("the graph 2 h ago", Box::new(move || {
-                nodes(&Filter::everything(), When::At(ago(7200)))
-            })),
-            ("a node, 1 h", Box::new(move || {
-                nodes(&text("@ID", "eth-5"), When::During(slice(3600)))
-            })),
+            (
+                "flows of an address, 1 h",
+                Box::new(move || flows(text("Network.A", "10.0.3.7"), slice(3600))),
+            ),
+            (
+                "flows of an address, 24 h",
+                Box::new(move || flows(text("Network.A", "10.0.3.7"), slice(86_400))),
+            ),
+            (
+                "flows of an absent address, 24 h",
+                Box::new(move || flows(text("Network.A", "192.0.2.1"), slice(86_400))),
+            ),
+            (
+                "all flows, 1 h",
+                Box::new(move || flows(Filter::everything(), slice(3600))),
+            ),
+            (
+                "a node 20 h ago",
+                Box::new(move || nodes(&text("@ID", "eth-5"), When::At(ago(72_000)))),
+            ),
+            (
+                "a name 20 h ago",
+                Box::new(move || nodes(&text("Name", "eth-5"), When::At(ago(72_000)))),
+            ),
+            (
+                "the graph 2 h ago",
+                Box::new(move || nodes(&Filter::everything(), When::At(ago(7200)))),
+            ),
+            (
+                "a node, 1 h",
+                Box::new(move || nodes(&text("@ID", "eth-5"), When::During(slice(3600)))),
+            ),
         ]
     }
 }

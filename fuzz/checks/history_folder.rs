@@ -47,12 +47,20 @@ impl Folder {
         for line in sums.lines().filter(|line| !line.ends_with(" sums")) {
             let name = line.rsplit(' ').next().unwrap_or_default();
             if path.ends_with(name) {
-                text += &format!("{:08x} {} {name}\n", crc32fast::hash(content), content.len());
+                text += &format!(
+                    "{:08x} {} {name}\n",
+                    crc32fast::hash(content),
+                    content.len()
+                );
             } else {
                 text += &format!("{line}\n");
             }
         }
-        text += &format!("{:08x} {} sums\n", crc32fast::hash(text.as_bytes()), text.len());
+        text += &format!(
+            "{:08x} {} sums\n",
+            crc32fast::hash(text.as_bytes()),
+            text.len()
+        );
         std::fs::write(folder.join("sums"), text).expect("the folder can be written");
         true
     }
@@ -84,7 +92,9 @@ pub(crate) fn fill(folder: &Folder) {
         let metric = FlowMetric::default()
             .with_ab_bytes(round)
             .with_interval(round * 1000 - 500, round * 1000);
-        let mut flow = Flow::default().with_uuid("f1").with_times(500, round * 1000);
+        let mut flow = Flow::default()
+            .with_uuid("f1")
+            .with_times(500, round * 1000);
         (flow.metric, flow.last_update_metric) = (Some(metric), Some(metric));
         (flow.raw_packets_captured, flow.last_raw_packets) = (round, vec![packet]);
         flows.put(vec![flow], now);

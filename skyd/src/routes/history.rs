@@ -137,7 +137,9 @@ impl Table {
             memory_rows: table.memory_rows,
             memory_bytes: table.memory_bytes,
             oldest: table.oldest.map(Timestamp::as_ms),
-            dropped: dropped.map(|(reason, rows)| (reason.name(), *rows)).collect(),
+            dropped: dropped
+                .map(|(reason, rows)| (reason.name(), *rows))
+                .collect(),
             seals: table.seals,
             merges: table.merges,
             failures: table.failures,

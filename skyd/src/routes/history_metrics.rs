@@ -17,19 +17,31 @@ pub(super) fn write(page: &mut MetricsPage, store: &LocalStoreStatus, now: Times
     table_gauge(
         page,
         store,
-        "skyd_history_table_bytes", "Size of the sealed files of a history table, in bytes.", |table| table.bytes.to_string());
+        "skyd_history_table_bytes",
+        "Size of the sealed files of a history table, in bytes.",
+        |table| table.bytes.to_string(),
+    );
     table_gauge(
         page,
         store,
-        "skyd_history_rows", "Number of rows in the sealed files of a history table.", |table| table.rows.to_string());
+        "skyd_history_rows",
+        "Number of rows in the sealed files of a history table.",
+        |table| table.rows.to_string(),
+    );
     table_gauge(
         page,
         store,
-        "skyd_history_memory_bytes", "Size of the rows of a history table that wait in memory, in bytes.", |table| table.memory_bytes.to_string());
+        "skyd_history_memory_bytes",
+        "Size of the rows of a history table that wait in memory, in bytes.",
+        |table| table.memory_bytes.to_string(),
+    );
     table_gauge(
         page,
         store,
-        "skyd_history_log_bytes", "Size of the log of a history table, in bytes.", |table| table.log_bytes.to_string());
+        "skyd_history_log_bytes",
+        "Size of the log of a history table, in bytes.",
+        |table| table.log_bytes.to_string(),
+    );
     let age = |time: Option<Timestamp>| {
         let age = time.map_or(0, |time| now.as_ms().saturating_sub(time.as_ms()).max(0));
         format!("{}.{:03}", age / 1000, age % 1000)
@@ -37,11 +49,17 @@ pub(super) fn write(page: &mut MetricsPage, store: &LocalStoreStatus, now: Times
     table_gauge(
         page,
         store,
-        "skyd_history_age_seconds", "Time since the oldest complete record of a history table, in seconds.", |table| age(table.oldest));
+        "skyd_history_age_seconds",
+        "Time since the oldest complete record of a history table, in seconds.",
+        |table| age(table.oldest),
+    );
     table_gauge(
         page,
         store,
-        "skyd_history_sync_age_seconds", "Time since all records of a history table were durable, in seconds.", |table| age(table.synced));
+        "skyd_history_sync_age_seconds",
+        "Time since all records of a history table were durable, in seconds.",
+        |table| age(table.synced),
+    );
     let help = "Rows dropped from a history table, by reason.";
     let mut dropped = page.family(MetricKind::Counter, "skyd_history_rows_dropped_total", help);
     for table in &store.tables {
@@ -52,13 +70,21 @@ pub(super) fn write(page: &mut MetricsPage, store: &LocalStoreStatus, now: Times
     let help = "Operations on the files of a history table, by kind.";
     let mut operations = page.family(MetricKind::Counter, "skyd_history_operations_total", help);
     for table in &store.tables {
-        let kinds = [("seal", table.seals), ("merge", table.merges), ("failure", table.failures)];
+        let kinds = [
+            ("seal", table.seals),
+            ("merge", table.merges),
+            ("failure", table.failures),
+        ];
         for (kind, count) in kinds {
             operations.sample(&[("table", table.name), ("kind", kind)], count);
         }
     }
     let help = "Bytes at the ends of history logs that were lost in a crash or damaged.";
-    let mut lost = page.family(MetricKind::Counter, "skyd_history_log_bytes_lost_total", help);
+    let mut lost = page.family(
+        MetricKind::Counter,
+        "skyd_history_log_bytes_lost_total",
+        help,
+    );
     for table in &store.tables {
         lost.sample(&[("table", table.name)], table.lost_log_bytes);
     }

@@ -106,7 +106,10 @@ pub(crate) async fn show(call: Call) -> Response {
         history: History {
             topology: engine.history.as_ref().map(TopologyHistory::of),
             flows: engine.flow_store.as_ref().map(FlowHistory::of),
-            disk: app.local_store.as_ref().map(|store| Disk::of(store.status())),
+            disk: app
+                .local_store
+                .as_ref()
+                .map(|store| Disk::of(store.status())),
         },
         spp: app.spp.as_ref().map(|ctl| {
             let statuses = ctl.instances().into_iter().map(|process| process.status());

@@ -175,7 +175,9 @@ fn explanations_name_the_files_and_the_reasons() {
         let body = json!({"GremlinQuery": query, "Explain": true}).to_string();
         let answer = post(&daemon, "/api/topology", &body).json();
         let steps = answer["Steps"].as_array().unwrap().clone();
-        let operations = steps.iter().flat_map(|step| step["Operations"].as_array().unwrap());
+        let operations = steps
+            .iter()
+            .flat_map(|step| step["Operations"].as_array().unwrap());
         let files = operations.filter_map(|operation| operation["Files"].as_array());
         files.flatten().cloned().collect::<Vec<Value>>()
     };
@@ -224,7 +226,11 @@ fn changes_include_the_events_of_resources_also_after_a_restart() {
         let text = |change: &Value, key: &str| change[key].as_str().unwrap().to_owned();
         let events = changes.iter().filter(of_resource);
         events
-            .map(|change| ["Kind", "Change", "Name"].map(|key| text(change, key)).join(" "))
+            .map(|change| {
+                ["Kind", "Change", "Name"]
+                    .map(|key| text(change, key))
+                    .join(" ")
+            })
             .collect::<BTreeSet<String>>()
     };
     let wanted = [

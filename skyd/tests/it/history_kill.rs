@@ -123,7 +123,11 @@ fn check(daemon: &Daemon, round: usize, done: &Acknowledged) {
     );
     let flows: Vec<String> = serde_json::from_value(flows).unwrap();
     let found: BTreeSet<String> = flows.iter().cloned().collect();
-    assert_eq!(found.len(), flows.len(), "round {round}: a flow is there twice");
+    assert_eq!(
+        found.len(),
+        flows.len(),
+        "round {round}: a flow is there twice"
+    );
     let lost: Vec<_> = done.flows.difference(&found).collect();
     assert!(lost.is_empty(), "round {round}: lost flows {lost:?}");
     let names = query(
@@ -151,7 +155,10 @@ fn check_files(folder: &Path) {
             let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
             let generations = first.parse::<u64>().unwrap()..=last.parse().unwrap();
             for generation in generations {
-                assert!(used.insert(generation), "{table}: {generation} is there twice");
+                assert!(
+                    used.insert(generation),
+                    "{table}: {generation} is there twice"
+                );
             }
         }
     }
@@ -210,12 +217,14 @@ fn kills_lose_no_acknowledged_record_and_repeat_none() {
     check_files(&history);
     let flows: usize = all.iter().map(|done| done.flows.len()).sum();
     let nodes: usize = all.iter().map(|done| done.nodes.len()).sum();
-    assert!(flows > rounds && nodes > rounds, "{flows} flows, {nodes} nodes");
+    assert!(
+        flows > rounds && nodes > rounds,
+        "{flows} flows, {nodes} nodes"
+    );
     starts.sort_unstable();
     let (median, slowest) = (starts[starts.len() / 2], starts[starts.len() - 1]);
-    let summary = format!(
-        "{rounds} rounds: {flows} flows, {nodes} nodes, starts {median:?} to {slowest:?}"
-    );
+    let summary =
+        format!("{rounds} rounds: {flows} flows, {nodes} nodes, starts {median:?} to {slowest:?}");
     // A busy machine delays some starts.
     assert!(median < Duration::from_secs(2), "{summary}");
     if rounds > ROUNDS {

@@ -83,11 +83,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Creates a scope of all elements at a time in the past.
-    pub(super) fn past(
-        history: &'a dyn History,
-        when: When,
-        budget: &'a dyn ReadBudget,
-    ) -> Self {
+    pub(super) fn past(history: &'a dyn History, when: When, budget: &'a dyn ReadBudget) -> Self {
         let view = PastView::open_within(history, when, budget);
         Self {
             source: Source::Past(Rc::new(view)),

@@ -170,7 +170,10 @@ mod tests {
     }
 
     fn times(log: &ActivityLog) -> Vec<i64> {
-        let (start, last) = (Timestamp::from_ms(0), Timestamp::from_ms(i64::MAX / 2_000_000));
+        let (start, last) = (
+            Timestamp::from_ms(0),
+            Timestamp::from_ms(i64::MAX / 2_000_000),
+        );
         let found = log.during(TimeSlice { start, last });
         found.iter().map(|activity| activity.ms).collect()
     }

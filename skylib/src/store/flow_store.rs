@@ -96,7 +96,8 @@ pub trait FlowStore: Send + Sync {
 
     /// Returns the metrics of these flows as [`FlowStore::metrics_while`] does.
     fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)> {
-        self.metrics_while(uuids, time, &|| true).unwrap_or_default()
+        self.metrics_while(uuids, time, &|| true)
+            .unwrap_or_default()
     }
 
     /// Returns what [`FlowStore::query`] reads of files, for explanations; empty for a store in memory.

@@ -46,8 +46,14 @@ fn nothing_grows_beyond_its_limit_in_a_day() {
             oldest.map_or(0, |oldest| day.now().as_ms() - oldest.as_ms())
         };
         let longest = (6 + 1) * 3_600_000 + 600_000;
-        assert!(age(day.flows.status().oldest) <= longest, "hour {hour}: {status:?}");
-        assert!(age(day.graph.status().oldest) <= longest, "hour {hour}: {status:?}");
+        assert!(
+            age(day.flows.status().oldest) <= longest,
+            "hour {hour}: {status:?}"
+        );
+        assert!(
+            age(day.graph.status().oldest) <= longest,
+            "hour {hour}: {status:?}"
+        );
     }
     assert!(peak > 100_000, "{peak} bytes");
     let found = day.queries();

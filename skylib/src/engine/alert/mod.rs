@@ -238,7 +238,12 @@ impl AlertHub {
     fn fire(&self, registration: &Registration, reason: Reason) {
         self.fired.fetch_add(1, Ordering::Relaxed);
         let spec = &registration.spec;
-        let activity = Activity::new(self.queries.clock.now(), "fired", AlertSpec::KIND, &*spec.uuid);
+        let activity = Activity::new(
+            self.queries.clock.now(),
+            "fired",
+            AlertSpec::KIND,
+            &*spec.uuid,
+        );
         self.queries
             .activities
             .record(activity.with_name(&*spec.name));

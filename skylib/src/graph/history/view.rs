@@ -72,11 +72,7 @@ impl<'a> PastView<'a> {
     /// Opens the past at a time, as recorded so far. Iterators and counts poll the budget every 256
     /// revisions, and end with its error.
     #[must_use]
-    pub fn open_within(
-        history: &'a dyn History,
-        when: When,
-        budget: &'a dyn ReadBudget,
-    ) -> Self {
+    pub fn open_within(history: &'a dyn History, when: When, budget: &'a dyn ReadBudget) -> Self {
         Self {
             reader: history.open(when, budget),
             budget,

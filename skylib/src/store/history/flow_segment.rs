@@ -475,8 +475,8 @@ impl FlowSegment {
         let mut sorted: Vec<&str> = uuids.iter().map(Text::as_str).collect();
         sorted.sort_unstable();
         for group in self.flow.groups() {
-            let is_possible = uuids.len() > MAX_LOOKUPS
-                || !group.rows_with_texts("UUID", &sorted).is_empty();
+            let is_possible =
+                uuids.len() > MAX_LOOKUPS || !group.rows_with_texts("UUID", &sorted).is_empty();
             if is_possible {
                 ranges.push(group.rows);
             }

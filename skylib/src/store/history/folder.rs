@@ -145,9 +145,7 @@ impl HistoryFolder {
         generation: Generation,
     ) -> Result<(), StoreError> {
         let path = table.join(Name::Log(generation).to_string());
-        self.disk
-            .remove(&path)
-            .map_err(file_error("remove", &path))
+        self.disk.remove(&path).map_err(file_error("remove", &path))
     }
 
     /// Returns the path at which a folder is written before it is committed.

@@ -101,9 +101,8 @@ impl GraphSegment {
         mut visit: impl FnMut(&ColumnRow<'_>),
         mut poll: impl FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
-        let is_wanted = |column: &str| {
-            wanted.contains(&column) || ["ID", "Event", "Time"].contains(&column)
-        };
+        let is_wanted =
+            |column: &str| wanted.contains(&column) || ["ID", "Event", "Time"].contains(&column);
         for batch in self.event.batches(is_wanted, None)? {
             poll()?;
             let batch = batch.map_err(|error| into_io(error.into()))?;
@@ -164,9 +163,7 @@ impl ColumnRow<'_> {
     pub(super) fn text(&self, column: &str) -> Option<&str> {
         let position = SEARCHED.iter().position(|name| *name == column)?;
         let array = self.columns.texts[position]?;
-        array
-            .is_valid(self.index)
-            .then(|| array.value(self.index))
+        array.is_valid(self.index).then(|| array.value(self.index))
     }
 }
 
@@ -202,7 +199,9 @@ fn column_of(key: &ElementKey) -> Option<&'static str> {
         ElementKey::Child(_) => Some("Child"),
         ElementKey::Metadata(key) => {
             let mut columns = METADATA_COLUMNS.iter();
-            columns.find(|column| **column == key.name().as_str()).copied()
+            columns
+                .find(|column| **column == key.name().as_str())
+                .copied()
         }
         _ => None,
     }
@@ -463,14 +462,7 @@ fn counter_rows(batch: &RecordBatch) -> io::Result<Vec<((Text, i64), EventRow)>>
 /// Columns of [`Detail::Heads`].
 const HEADS: [&str; 5] = ["ID", "Seq", "Time", "Event", "CreatedAt"];
 /// Columns that contain metadata.
-const METADATA_COLUMNS: [&str; 6] = [
-    "Type",
-    "Name",
-    "TID",
-    "Alias",
-    "AltNames",
-    "RelationType",
-];
+const METADATA_COLUMNS: [&str; 6] = ["Type", "Name", "TID", "Alias", "AltNames", "RelationType"];
 /// Columns that a search tests, besides the id.
 const SEARCHED: [&str; 10] = [
     "Host",

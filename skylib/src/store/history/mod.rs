@@ -58,8 +58,8 @@ mod tests;
 mod uuid_set;
 mod worker;
 
-pub(crate) use self::flow_columns::flow_batch;
 pub use self::counters::DropReason;
+pub(crate) use self::flow_columns::flow_batch;
 pub use self::flow_store::LocalFlowStore;
 pub use self::folder::HistoryFolder;
 pub use self::graph_history::LocalHistory;

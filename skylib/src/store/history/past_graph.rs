@@ -133,7 +133,9 @@ impl PastGraph {
         };
         let hash = self.hasher.hash_one(node);
         let first = ends.partition_point(|(other, _)| *other < hash);
-        let found = ends[first..].iter().take_while(move |(other, _)| *other == hash);
+        let found = ends[first..]
+            .iter()
+            .take_while(move |(other, _)| *other == hash);
         found.filter_map(|(_, number)| self.edges.get(*number as usize))
     }
 

@@ -15,7 +15,11 @@ fn logs() {
         ("graph_noise", [&[1][..], &[0xff; 64]].concat()),
         (
             "long_frame",
-            [&[0][..], &[0xff, 0xff, 0xff, 0x0f, 0xff, 0, 0, 0, 1, 0, 0, 0]].concat(),
+            [
+                &[0][..],
+                &[0xff, 0xff, 0xff, 0x0f, 0xff, 0, 0, 0, 1, 0, 0, 0],
+            ]
+            .concat(),
         ),
     ];
     replay("history_log", history_log::check, &seeds);

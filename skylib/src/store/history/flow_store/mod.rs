@@ -22,7 +22,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, RwLock};
 use self::read::in_order;
 use super::disk::Disk;
 use super::flow_scan::FlowScan;
@@ -41,6 +40,7 @@ use crate::store::stored_flow::has;
 use crate::store::{FlowStore, FlowStoreStatus, StoreError};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
+use parking_lot::{Condvar, Mutex, RwLock};
 
 /// Flows on the local disk, bounded by age, size, and free space.
 ///
@@ -317,7 +317,10 @@ impl FlowStore for LocalFlowStore {
         let segments = state.segments.clone();
         drop(state);
         let files = segments.iter().rev().map(|segment| segment.file_use(&scan));
-        [memory.of(rows, 0).reads(rows, 0)].into_iter().chain(files).collect()
+        [memory.of(rows, 0).reads(rows, 0)]
+            .into_iter()
+            .chain(files)
+            .collect()
     }
 
     fn raw_packets(&self, uuids: &[Text]) -> PacketsByFlow {

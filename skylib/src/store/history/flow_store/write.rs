@@ -142,9 +142,7 @@ impl LocalFlowStore {
                 .sum();
             state.counts.lost += records.unsigned_abs();
             let rows = usize::try_from(records).unwrap_or_default();
-            self.folder
-                .flow_counters
-                .drop_rows(DropReason::Disk, rows);
+            self.folder.flow_counters.drop_rows(DropReason::Disk, rows);
             tracing::warn!(
                 records,
                 "dropped flows of the history: the disk cannot be written"

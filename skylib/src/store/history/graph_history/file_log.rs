@@ -30,11 +30,7 @@ impl FileLog {
     }
 
     /// Notes that nothing is read of segments.
-    pub(super) fn skip(
-        &self,
-        segments: impl Iterator<Item = Arc<GraphSegment>>,
-        reason: &str,
-    ) {
+    pub(super) fn skip(&self, segments: impl Iterator<Item = Arc<GraphSegment>>, reason: &str) {
         let skipped = segments.map(|segment| (segment, reason.to_owned()));
         self.skipped.borrow_mut().extend(skipped);
     }

@@ -65,11 +65,7 @@ impl LocalHistory {
 }
 
 /// Opens the files of a catalog.
-fn read_state(
-    folder: &HistoryFolder,
-    path: &Path,
-    catalog: &Catalog,
-) -> Result<State, StoreError> {
+fn read_state(folder: &HistoryFolder, path: &Path, catalog: &Catalog) -> Result<State, StoreError> {
     let mut state = State::default();
     for name in &catalog.segments {
         state.segments.extend(open_segment(folder, path, *name));

@@ -15,9 +15,7 @@ use super::restore::{Plan, Wanted, Whole};
 use crate::file_use::FileUse;
 use crate::filter::{Filter, Predicate};
 use crate::graph::history::{PastReader, ReadBudget, Revision, Revisions};
-use crate::graph::{
-    Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, Node, NodeId,
-};
+use crate::graph::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, Node, NodeId};
 use crate::store::history::event_row::deletion_of;
 use crate::store::history::graph_fold::{ElementId, GraphFold};
 use crate::store::history::graph_rows::{ColumnFilter, ColumnRow};
@@ -165,7 +163,12 @@ impl<'a> DiskReader<'a> {
         is_edge: bool,
     ) -> Result<Box<dyn Iterator<Item = Found> + '_>, GraphError> {
         if let Some(part) = ColumnFilter::of(filter, is_edge)
-            && self.plan.base.iter().chain(&self.plan.segments).all(|s| part.is_decided_by(s))
+            && self
+                .plan
+                .base
+                .iter()
+                .chain(&self.plan.segments)
+                .all(|s| part.is_decided_by(s))
             && self.pays(SEARCH_COST)
             && let Some(ids) =
                 self.search(is_edge, &part.columns, |row| part.filter.matches(row))?
@@ -188,8 +191,9 @@ impl<'a> DiskReader<'a> {
     fn edges_at(&self, node: &Text, is_parent: bool) -> Result<Vec<Found>, GraphError> {
         let column = if is_parent { "Parent" } else { "Child" };
         if self.pays(SEARCH_COST)
-            && let Some(ids) =
-                self.search(true, &[column], |row| row.text(column) == Some(node.as_str()))?
+            && let Some(ids) = self.search(true, &[column], |row| {
+                row.text(column) == Some(node.as_str())
+            })?
         {
             return self.read(&ids);
         }

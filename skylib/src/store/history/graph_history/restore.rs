@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
-use super::file_log::FileLog;
 use super::LocalHistory;
+use super::file_log::FileLog;
 use crate::error_chain::Chain;
 use crate::graph::GraphError;
 use crate::graph::history::ReadBudget;
@@ -136,7 +136,10 @@ impl LocalHistory {
         let files = FileLog::default();
         let is_skipped = |segment: &&Arc<GraphSegment>| segment.name.last() <= after;
         let skipped = state.segments.iter().filter(is_skipped).cloned();
-        files.skip(skipped, &format!("before the snapshot {}", Name::Snapshot(after)));
+        files.skip(
+            skipped,
+            &format!("before the snapshot {}", Name::Snapshot(after)),
+        );
         let frozen = state.frozen.iter().flat_map(|frozen| &frozen.rows);
         let sealed = state.segments.iter().map(|segment| segment.span.seq);
         Plan {
@@ -165,7 +168,8 @@ impl LocalHistory {
             let restored = stored.remove(position);
             if let Some(deleted) = plan.deleted_since(&restored) {
                 let graph = Arc::clone(&restored.graph);
-                plan.files.add_memory(graph.len(), "the time was restored before");
+                plan.files
+                    .add_memory(graph.len(), "the time was restored before");
                 stored.insert(0, restored);
                 budget.hold(graph.bytes())?;
                 return Ok(Whole { graph, deleted });
@@ -188,7 +192,11 @@ impl LocalHistory {
         };
         stored.insert(0, restored);
         while stored.len() > 1
-            && stored.iter().map(|other| other.graph.bytes()).sum::<usize>() > MAX_RESTORED_BYTES
+            && stored
+                .iter()
+                .map(|other| other.graph.bytes())
+                .sum::<usize>()
+                > MAX_RESTORED_BYTES
         {
             stored.pop();
         }
@@ -219,7 +227,8 @@ impl LocalHistory {
             fold.apply(EventRow::clone(row));
             rows += 1;
         }
-        plan.files.add_memory(rows, "events that are not in a segment");
+        plan.files
+            .add_memory(rows, "events that are not in a segment");
         wanted.check(fold)
     }
 
@@ -256,7 +265,9 @@ fn apply_segment(
     let chosen = wanted.ids.map(|ids| segment.rows_of_ids(ids)).transpose()?;
     let is_empty = chosen.as_ref().is_some_and(ChosenRows::is_empty);
     let reason = match (&chosen, detail) {
-        (Some(_), _) if is_empty => "no row of the ids, by Bloom filters and the statistics of pages",
+        (Some(_), _) if is_empty => {
+            "no row of the ids, by Bloom filters and the statistics of pages"
+        }
         (Some(_), _) => "rows of single elements, by their ids",
         (None, Detail::Whole) => "all rows: the whole time is restored",
         (None, Detail::Heads) => "ids and times only: after the time, for the end of its elements",
@@ -267,17 +278,20 @@ fn apply_segment(
     }
     let is_base = matches!(segment.name, Name::Snapshot(_));
     let mut count = 0_usize;
-    merge(segment.read(chosen.as_ref(), detail)?, |_, _, row: EventRow| {
-        // A merged segment may begin before the snapshot.
-        if is_base || row.seq > plan.base_seq() {
-            fold.apply(row);
-        }
-        count += 1;
-        match count.is_multiple_of(POLL_ROWS) {
-            true => wanted.check(fold).map_err(io::Error::other),
-            false => Ok(()),
-        }
-    })
+    merge(
+        segment.read(chosen.as_ref(), detail)?,
+        |_, _, row: EventRow| {
+            // A merged segment may begin before the snapshot.
+            if is_base || row.seq > plan.base_seq() {
+                fold.apply(row);
+            }
+            count += 1;
+            match count.is_multiple_of(POLL_ROWS) {
+                true => wanted.check(fold).map_err(io::Error::other),
+                false => Ok(()),
+            }
+        },
+    )
 }
 
 impl Wanted<'_> {

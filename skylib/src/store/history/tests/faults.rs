@@ -273,7 +273,9 @@ fn run_graph_with_faults(fault: Fault, error: i32) -> u64 {
     for number in 0..6 {
         let now = ms(2000 + 1000 * number);
         let name = format!("n{number}");
-        graph.add_node(Node::new(name, Metadata::new(), now)).unwrap();
+        graph
+            .add_node(Node::new(name, Metadata::new(), now))
+            .unwrap();
         history.record(&graph.take_events(), now);
         if history.sync().is_ok() {
             acknowledged = usize::try_from(number).unwrap() + 1;
@@ -289,7 +291,10 @@ fn run_graph_with_faults(fault: Fault, error: i32) -> u64 {
     let copy = folder.copy();
     let killed = open(Arc::new(OsDisk), &copy.0);
     let found = nodes(&killed, 7500);
-    assert!(found.len() >= acknowledged, "{fault:?}: {found:?}, {acknowledged}");
+    assert!(
+        found.len() >= acknowledged,
+        "{fault:?}: {found:?}, {acknowledged}"
+    );
     disk.fail_every(0, error);
     for second in 0..3 {
         history.maintain(ms(100_000 * second));
@@ -309,11 +314,17 @@ fn a_full_disk_at_any_call_loses_nothing_that_memory_has() {
     let never = Fault::Range(u64::MAX - 100, 0);
     let calls = run_with_faults(never, ENOSPC);
     for from in 0..calls {
-        run_with_faults(Fault::Range(from, if from % 7 == 0 { 12 } else { 1 }), ENOSPC);
+        run_with_faults(
+            Fault::Range(from, if from % 7 == 0 { 12 } else { 1 }),
+            ENOSPC,
+        );
     }
     let calls = run_graph_with_faults(never, ENOSPC);
     for from in 0..calls {
-        run_graph_with_faults(Fault::Range(from, if from % 7 == 0 { 12 } else { 1 }), ENOSPC);
+        run_graph_with_faults(
+            Fault::Range(from, if from % 7 == 0 { 12 } else { 1 }),
+            ENOSPC,
+        );
     }
 }
 

@@ -7,9 +7,7 @@ use proptest::prelude::*;
 
 use super::{TestFolder, flow, ms, open, open_shared, options, packet, slice};
 use crate::filter::{Filter, Predicate};
-use crate::flow::{
-    FinishType, Flow, FlowField, FlowQuery, FlowQueryError, RawPacket, SortOrder,
-};
+use crate::flow::{FinishType, Flow, FlowField, FlowQuery, FlowQueryError, RawPacket, SortOrder};
 use crate::store::history::{LocalFlowStore, LocalStore};
 use crate::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 use crate::time::{Clock, ManualClock};
@@ -383,7 +381,15 @@ fn nanoseconds_and_lengths_of_packets_survive_a_restart_and_a_seal() {
     store.put(vec![record], ms(100));
     let copy = folder.copy();
     let restored = open(&copy);
-    assert_eq!(restored.raw_packets(&["abc1".into()])[0].1, wanted, "from the log");
+    assert_eq!(
+        restored.raw_packets(&["abc1".into()])[0].1,
+        wanted,
+        "from the log"
+    );
     restored.seal();
-    assert_eq!(restored.raw_packets(&["abc1".into()])[0].1, wanted, "from a segment");
+    assert_eq!(
+        restored.raw_packets(&["abc1".into()])[0].1,
+        wanted,
+        "from a segment"
+    );
 }

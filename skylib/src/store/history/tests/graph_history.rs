@@ -183,13 +183,17 @@ impl History for OnDisk<'_> {
 fn nodes(view: &PastView<'_>, filter: &Filter) -> Vec<String> {
     let filter = ElementKey::compile(filter);
     let found = view.nodes(&filter).map(|node| node.unwrap());
-    found.map(|node| serde_json::to_string(&*node).unwrap()).collect()
+    found
+        .map(|node| serde_json::to_string(&*node).unwrap())
+        .collect()
 }
 
 fn edges(view: &PastView<'_>, filter: &Filter) -> Vec<String> {
     let filter = ElementKey::compile(filter);
     let found = view.edges(&filter).map(|edge| edge.unwrap());
-    found.map(|edge| serde_json::to_string(&*edge).unwrap()).collect()
+    found
+        .map(|edge| serde_json::to_string(&*edge).unwrap())
+        .collect()
 }
 
 /// Returns what queries that do not read everything find, in an order that does not depend on the
@@ -215,7 +219,10 @@ fn parts(view: &PastView<'_>) -> Vec<String> {
             for neighbor in view.neighbors(std::slice::from_ref(&node), direction) {
                 let neighbor = neighbor.unwrap();
                 let (edge, other) = (&neighbor.edge, &neighbor.node);
-                found.push(format!("{direction:?} {} {} {}", edge.id, other.id, other.revision));
+                found.push(format!(
+                    "{direction:?} {} {} {}",
+                    edge.id, other.id, other.revision
+                ));
             }
         }
     }
@@ -418,10 +425,18 @@ fn a_read_ends_with_its_budget_and_the_next_one_is_complete() {
     let small = count(usize::MAX, 10_000);
     assert_eq!(small, Err(GraphError::PastTooLarge { limit: 10_000 }));
     for polls in 1..4 {
-        assert_eq!(count(polls, usize::MAX), Err(GraphError::Interrupted), "{polls}");
+        assert_eq!(
+            count(polls, usize::MAX),
+            Err(GraphError::Interrupted),
+            "{polls}"
+        );
     }
     assert_eq!(count(usize::MAX, usize::MAX), Ok(500));
-    assert_eq!(count(0, usize::MAX), Err(GraphError::Interrupted), "also a stored past");
+    assert_eq!(
+        count(0, usize::MAX),
+        Err(GraphError::Interrupted),
+        "also a stored past"
+    );
 }
 
 #[test]
