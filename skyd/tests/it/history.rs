@@ -192,7 +192,7 @@ fn explanations_name_the_files_and_the_reasons() {
     );
     let by_name = explain("G.At(1700000005).V().Has('Name', 'a')");
     assert!(
-        reasons(&by_name).contains(&"all rows of the columns Name".to_owned()),
+        reasons(&by_name).contains(&"all rows of the columns Name, Alias, AltNames".to_owned()),
         "{by_name:?}"
     );
     let all = explain("G.At(1700000005).V()");

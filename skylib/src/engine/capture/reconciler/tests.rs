@@ -35,7 +35,6 @@ fn reconciler(max_active: usize) -> Reconciler {
         origin: "agent.h".to_owned(),
         rings: RingMemory::new(8 << 20, 64 << 20),
         filters: BpfCompiler::default(),
-        activities: Arc::default(),
         pcap_sockets: PcapSocketAddresses::default(),
     };
     let options = ReconcilerOptions {

@@ -267,7 +267,7 @@ fn the_oldest_segments_are_dropped_by_size_and_packets_have_a_share() {
         let data: Vec<u8> = (0..4000_u32)
             .map(|n| ((n * n * (u32::from(number) + 7)) >> 3) as u8)
             .collect();
-        record.last_raw_packets = vec![crate::flow::RawPacket {
+        record.last_raw_packets = vec![RawPacket {
             data: data.into(),
             ..packet(1, 500)
         }];
