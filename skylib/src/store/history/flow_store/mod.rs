@@ -134,6 +134,8 @@ struct Frozen {
     flows: RecentFlows,
     /// Whether the log is damaged, so that it is set aside after the seal instead of being removed.
     is_log_damaged: bool,
+    /// Whether the log lacks some of it, because the disk failed.
+    has_unlogged: bool,
 }
 
 impl LocalFlowStore {
@@ -352,7 +354,11 @@ impl FlowStore for LocalFlowStore {
 
     fn sync(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
-        let synced = match writer.has_unlogged {
+        let has_unlogged = writer.has_unlogged || {
+            let state = self.state.read();
+            state.frozen.iter().any(|frozen| frozen.has_unlogged)
+        };
+        let synced = match has_unlogged {
             true => Err(unlogged()),
             false => writer.log.as_mut().map_or(Ok(false), Log::sync),
         };

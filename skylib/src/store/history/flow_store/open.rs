@@ -114,6 +114,7 @@ fn replay(
         generation,
         flows,
         is_log_damaged: content.is_damaged,
+        has_unlogged: false,
     }
 }
 

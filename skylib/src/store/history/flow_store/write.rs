@@ -44,6 +44,7 @@ impl LocalFlowStore {
             generation: writer.generation,
             flows,
             is_log_damaged: false,
+            has_unlogged: writer.has_unlogged,
         }));
         writer.log = None;
         writer.has_unlogged = false;

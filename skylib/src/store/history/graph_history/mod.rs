@@ -109,6 +109,8 @@ struct Frozen {
     generation: Generation,
     rows: Vec<Arc<EventRow>>,
     is_log_damaged: bool,
+    /// Whether the log lacks some of it, because the disk failed.
+    has_unlogged: bool,
 }
 
 impl LocalHistory {
@@ -212,7 +214,10 @@ impl History for LocalHistory {
     fn sync(&self) -> io::Result<()> {
         self.flush(None);
         let mut writer = self.writer.lock();
-        if writer.has_unlogged {
+        let state = self.state.read();
+        let is_frozen_unlogged = state.frozen.iter().any(|frozen| frozen.has_unlogged);
+        drop(state);
+        if writer.has_unlogged || is_frozen_unlogged {
             return Err(unlogged());
         }
         // Of several threads that wait, the first one makes the records of all durable.

@@ -98,6 +98,7 @@ fn replay(generation: Generation, content: &LogContent) -> Frozen {
         generation,
         rows: rows.map(Arc::new).collect(),
         is_log_damaged: content.is_damaged,
+        has_unlogged: false,
     }
 }
 

@@ -97,6 +97,7 @@ impl LocalHistory {
             generation: writer.generation,
             rows,
             is_log_damaged: false,
+            has_unlogged: writer.has_unlogged,
         }));
         writer.log = None;
         writer.has_unlogged = false;
