@@ -177,7 +177,8 @@ impl LinkedCopy {
 
 impl Drop for LinkedCopy {
     fn drop(&mut self) {
-        // If this fails, the copy takes no additional space, because it consists of hard links.
+        // If this fails, the copy takes little additional space: except for logs, it consists of
+        // hard links.
         drop(fs::remove_dir_all(&self.0));
     }
 }

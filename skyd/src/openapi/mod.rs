@@ -281,7 +281,7 @@ mod tests {
         let described = described();
         let mut left = described.clone();
         for (method, path) in table() {
-            // SPP's routes have a table of their own, behind one route for each method.
+            // The routes of SPP are in a separate table, behind one route for each method.
             let within = path.strip_suffix("{}").filter(|start| *start == "/v1/");
             let is_of_route = |(m, p): &&(String, String)| match within {
                 Some(start) => p.starts_with(start),

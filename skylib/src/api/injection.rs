@@ -1,4 +1,4 @@
-//! `Injection`: packets to send from a node.
+//! `Injection`: packets to send from interfaces.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use super::json_object::{json_object, uuid_is_id};
 use super::{ExpressionChecker, NodeFinder, Resource, ResourceError, Rfc3339, ValidationError};
 
 json_object! {
-    /// Packets to send from one node to another node or address.
+    /// Packets to send from interfaces to a node or an address.
     ///
     /// ```
     /// use skylib::api::{Defaults, Injection, Resource};
@@ -23,7 +23,7 @@ json_object! {
     pub struct Injection {
         /// Identifier, assigned by the server.
         pub uuid: String = "UUID";
-        /// Gremlin query for the node that sends the packets.
+        /// Gremlin query for the interfaces that send the packets.
         pub src: String = "Src", with_src;
         /// Gremlin query for the receiving node; empty if `dst_ip` is set.
         pub dst: String = "Dst", with_dst;
@@ -69,7 +69,7 @@ json_object! {
 }
 
 impl Injection {
-    /// Returns an injection of packets of one type from the first node of a Gremlin query.
+    /// Returns an injection of packets of one type from all interfaces of a Gremlin query.
     ///
     /// ```
     /// use skylib::api::Injection;

@@ -284,7 +284,8 @@ fn values(path: &Path, metadata: &Metadata) -> Vec<Value> {
     values
 }
 
-/// Adds the indexed values that are equal to a value.
+/// Adds the values under which a value is indexed: a string itself, and the integer that the value
+/// counts as.
 fn enter(value: &Value, values: &mut Vec<Value>) {
     if let Value::Text(_) = value {
         values.push(value.clone());

@@ -67,7 +67,7 @@ struct Former<E> {
     deleted_at: Option<u64>,
 }
 
-/// A revision that has been replaced, or an element that has been deleted.
+/// Revision that has been replaced, or element that has been deleted.
 struct Ended {
     /// Sequence number of the replacement or deletion.
     at: u64,
@@ -126,7 +126,8 @@ impl<E: Element> OldRevisions<E> {
         }
     }
 
-    /// Returns the revision that a view at `sequence` sees, if it does not see the newest one.
+    /// Returns the revision that a view at `sequence` sees of an element that has changed or has been
+    /// deleted since; `None` if the element did not exist then.
     pub(super) fn at<'a>(
         &'a self,
         index: u32,

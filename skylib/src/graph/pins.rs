@@ -200,8 +200,8 @@ impl State {
         self.set_bytes(self.bytes - freed);
     }
 
-    /// Sets the size of the held revisions. If it exceeds the share of memory, ends the oldest
-    /// pins.
+    /// Sets the size of the held revisions. If it exceeds the share of memory, or the memory for
+    /// clients is exhausted, ends the oldest pin that has not ended.
     fn set_bytes(&mut self, bytes: usize) {
         self.bytes = bytes;
         let Some(charge) = &self.charge else {

@@ -151,7 +151,7 @@ impl<'a> Budget<'a> {
         let max = self.limits.max_bytes;
         if self.held(bytes) > max {
             return Err(QueryError::limit(format!(
-                "query holds more than {max} bytes"
+                "the query needs more than {max} bytes; select fewer elements"
             )));
         }
         self.charge(bytes).map_err(QueryError::memory)
@@ -209,7 +209,7 @@ impl Room<'_, '_> {
         let max = self.budget.limits.max_elements;
         if self.elements > max {
             return Err(QueryError::limit(format!(
-                "query finds more than {max} elements"
+                "the query finds more than {max} elements; select fewer elements"
             )));
         }
         self.add_bytes(bytes)
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(room.add(10).unwrap_err().kind(), QueryErrorKind::Limit);
         assert_eq!(
             budget.room().add(101).unwrap_err().message(),
-            "query holds more than 100 bytes"
+            "the query needs more than 100 bytes; select fewer elements"
         );
         assert_eq!(budget.retain(60), Ok(()));
         assert!(budget.room().add(60).is_err(), "retained bytes count");

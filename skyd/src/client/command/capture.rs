@@ -119,7 +119,7 @@ pub(crate) struct CreateArgs {
     )]
     raw_packet_limit: i64,
 
-    /// Add the times and TTLs of SYN, FIN, and RST packets to TCP flows.
+    /// Add the times of SYN, FIN, and RST, and the TTL of SYN, to TCP flows.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true,
           value_name = "BOOL", value_parser = go_bool, hide_possible_values = true)]

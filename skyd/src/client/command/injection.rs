@@ -38,7 +38,7 @@ const EXAMPLES: &str = "Examples:
 /// Arguments of `injection create`.
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
-    /// Gremlin query of the sending node.
+    /// Gremlin query of the sending interfaces.
     #[arg(
         long,
         value_name = "QUERY",
@@ -56,7 +56,7 @@ pub(crate) struct CreateArgs {
     )]
     dst: String,
 
-    /// Source IP address; the default is the address of the sending node.
+    /// Source IP address; the default is the first address of the sending interface.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -65,7 +65,7 @@ pub(crate) struct CreateArgs {
     )]
     src_ip: String,
 
-    /// Destination IP address; the default is the address of the receiving node.
+    /// Destination IP address; the default is the first address of the receiving node.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -74,7 +74,7 @@ pub(crate) struct CreateArgs {
     )]
     dst_ip: String,
 
-    /// Source MAC address; the default is the address of the sending node.
+    /// Source MAC address; the default is the address of the sending interface.
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -83,7 +83,8 @@ pub(crate) struct CreateArgs {
     )]
     src_mac: String,
 
-    /// Destination MAC address; the default is the address of the next hop, or else the receiving node.
+    /// Destination MAC address; the default is the address of the next hop or, if unknown, of the
+    /// receiving node.
     #[arg(
         long,
         value_name = "ADDRESS",

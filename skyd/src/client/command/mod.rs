@@ -33,7 +33,7 @@ pub(crate) enum ClientCommand {
     Edge(Group<edge::EdgeCommand>),
     /// Manage rules that create edges.
     EdgeRule(Group<edge_rule::EdgeRuleCommand>),
-    /// Send packets from a node.
+    /// Send packets from interfaces.
     #[command(visible_alias = "inject-packet")]
     Injection(Group<injection::InjectionCommand>),
     /// Manage nodes of the graph.

@@ -742,13 +742,14 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "http.limits.header_bytes",
         Bytes,
         "64KiB",
-        "Maximum size of the header of a request.",
+        "Maximum size of the header of a request. Requests with larger headers are rejected.",
     ),
     key(
         "http.limits.header_timeout",
         Interval,
         "30",
-        "Maximum time for a TLS handshake and for the header of a request to arrive.",
+        "Maximum time for a TLS handshake and for the header of a request to arrive. Slower clients \
+         are disconnected.",
     ),
     key(
         "http.limits.body_bytes",
@@ -761,8 +762,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "http.limits.body_timeout",
         Interval,
         "60",
-        "Maximum time for the body of a request to arrive. An upload has one additional second \
-         for each 8 KiB.",
+        "Maximum time for the body of a request to arrive; slower requests are rejected with status \
+         408. An upload has one additional second for each 8 KiB.",
     ),
     key(
         "http.limits.write_timeout",
@@ -810,25 +811,29 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "http.limits.queries",
         SOME,
         "64",
-        "Maximum number of queries that run concurrently. Further queries wait for a slot.",
+        "Maximum number of queries that run concurrently. Further queries wait for a slot, at most \
+         http.limits.query_timeout.",
     ),
     key(
         "http.limits.query_timeout",
         Interval,
         "60",
-        "Maximum time that a query may wait for a slot, and maximum time that it may run.",
+        "Maximum time for which a query may wait for a slot, and maximum time for which it may run. A \
+         query that exceeds one of them fails with status 503.",
     ),
     key(
         "http.limits.live_queries",
         SOME,
         "16",
-        "Maximum number of live queries of one WebSocket connection.",
+        "Maximum number of live queries of one WebSocket connection. Further live queries are rejected \
+         with status 429.",
     ),
     key(
         "http.limits.ws_queue_bytes",
         Bytes,
         "64MiB",
-        "Maximum total size of the messages in the queue of one WebSocket client.",
+        "Maximum total size of the messages in the queue of one WebSocket client. A client whose queue \
+         is full and that has stopped reading is disconnected and counted.",
     ),
     key(
         "http.limits.ws_message_bytes",
@@ -901,20 +906,23 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "live.max_queries",
         SOME,
         "1000",
-        "Maximum number of live queries of all clients together.",
+        "Maximum number of live queries of all clients together. Further live queries are rejected with \
+         status 503.",
     ),
     key(
         "live.max_items",
         SOME,
         "100000",
-        "Maximum number of items in the answer of one live query.",
+        "Maximum number of items in the answer of one live query. A query that exceeds it is ended with \
+         an error.",
     ),
     key(
         "live.max_bytes",
         Bytes,
         "256MiB",
-        "Approximate maximum memory for the answers of all live queries together, excluding the \
-         graph elements that the answers share with the graph.",
+        "Approximate maximum memory for the answers of all live queries together, excluding elements \
+         shared with the graph. Beyond it, the queries with the largest answers are ended with an \
+         error.",
     ),
     // SPP: recording to capture files.
     key(

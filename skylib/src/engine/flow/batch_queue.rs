@@ -16,7 +16,8 @@ use crate::flow::{Flow, FlowStats};
 pub(super) struct FlowBatch {
     pub(super) flows: Vec<Flow>,
     pub(super) stats: Option<FlowStats>,
-    /// Whether an agent captured the flows, so that no table of this process contains them.
+    /// Whether an agent or an exporter sent the flows, so that no table of this process contains
+    /// them.
     pub(super) is_remote: bool,
 }
 

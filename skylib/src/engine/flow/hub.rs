@@ -252,8 +252,9 @@ impl FlowHub {
         });
     }
 
-    /// Queues flows of agents for subscribers, store, and live queries. Never blocks; flows that
-    /// exceed the limits of the queue are dropped and counted.
+    /// Queues flows that no table of this process contains, such as flows of exporters, for
+    /// subscribers, store, and live queries. Never blocks; flows that exceed the limits of the queue
+    /// are dropped and counted.
     pub(crate) fn push_remote(&self, flows: Vec<Flow>) {
         self.queue.push(FlowBatch {
             flows,
@@ -422,7 +423,7 @@ impl FlowHub {
         tables.iter().map(|(_, table)| table.clone()).collect()
     }
 
-    /// Returns the flows received from agents or read from files.
+    /// Returns the flows received from agents and exporters, or read from files.
     pub(super) const fn remote(&self) -> &RemoteFlows {
         &self.remote
     }

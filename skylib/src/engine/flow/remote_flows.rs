@@ -1,4 +1,4 @@
-//! `RemoteFlows`: the newest records of flows received from agents or read from files.
+//! `RemoteFlows`: the newest records of flows received from agents and exporters, or read from files.
 //!
 //! The tables of these flows are in other processes, or no longer exist, so live queries read these
 //! records instead. A record expires when its table would have expired the flow.

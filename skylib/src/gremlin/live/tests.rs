@@ -1,4 +1,4 @@
-//! Tests that a client's copy equals the answer, whatever happens to the graph.
+//! Tests that a client's copy equals the answer after arbitrary changes to the graph.
 
 use std::cell::RefCell;
 

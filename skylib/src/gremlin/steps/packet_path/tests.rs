@@ -76,8 +76,8 @@ impl Lab {
     }
 }
 
-/// web (10.0.0.10) - br0 on host (10.0.0.1) - wan (192.0.2.1), with a smaller MTU on the way, and a
-/// VXLAN overlay 172.16.0.0/24 from the host to wan.
+/// web (10.0.0.10) - br0 on host (10.0.0.1) - wan (192.0.2.1), with a smaller MTU on the path, and
+/// a VXLAN overlay 172.16.0.0/24 from the host to wan.
 fn lab() -> Lab {
     let mut lab = Lab(Graph::new());
     let web = [
@@ -154,7 +154,7 @@ fn path(lab: &Lab, query: &str) -> Json {
     paths[0].clone()
 }
 
-/// Returns the names of the hops, each with the reason why the packet gets there.
+/// Returns the names of the hops, each with the reason why the packet reaches it.
 fn hops(path: &Json) -> Vec<String> {
     let hops = path["Hops"].as_array().unwrap().iter();
     let text = |hop: &Json, key: &str| hop[key].as_str().unwrap().to_owned();
