@@ -14,10 +14,11 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 
 use super::disk::Disk;
+use super::flow_batches::{METRIC_COLUMNS, MetricBatch, PACKET_COLUMNS, PacketBatch};
 use super::flow_columns::{self, FlowRow, RowReader};
 use super::flow_segment::{
-    FLOW_FILE, FlowSegment, FlowSpan, METRIC_COLUMNS, METRIC_FILE, MetricBatch, PACKET_COLUMNS,
-    PACKET_FILE, PacketBatch, REPEATS, SortKey, long, ordinal, small, small_or_zero, text,
+    FLOW_FILE, FlowSegment, FlowSpan, METRIC_FILE, PACKET_FILE, REPEATS, SortKey, long, ordinal,
+    small, small_or_zero, text,
 };
 use super::names::Name;
 use super::parquet_file::{PAGE_ROWS, ParquetFile, ParquetWriter, invalid};

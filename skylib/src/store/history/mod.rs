@@ -20,7 +20,7 @@
 //! |---|---|
 //! | file operations, locks, quarantine | `disk` `folder` `segment_folder` `log` |
 //! | formats (pure) | `frame` `names` `sums` `flow_columns` |
-//! | Parquet | `parquet_file` `sorted_merge` `flow_segment` `flow_merge` |
+//! | Parquet | `parquet_file` `sorted_merge` `flow_segment` `flow_batches` `flow_merge` |
 //! | flows | `recent_flows` `flow_scan` `flow_store` |
 //! | graph | `event_row` `graph_fold` `past_graph` (pure) `graph_segment` `graph_rows` `graph_history` |
 //! | threads, counters, report | `worker` `local_store` `counters` `report` |
@@ -29,6 +29,7 @@
 mod counters;
 mod disk;
 mod event_row;
+mod flow_batches;
 mod flow_columns;
 mod flow_merge;
 mod flow_scan;
