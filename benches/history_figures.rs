@@ -158,11 +158,9 @@ fn flow_queries(store: &LocalFlowStore, truth: &Value) {
         let address = Predicate::Text(truth[key].as_str().unwrap().into());
         let ends = ["Network.A", "Network.B"];
         let ends = ends.map(|end| Filter::test(end, address.clone()));
-        let query = FlowQuery {
-            filter: Filter::Any(ends.to_vec()),
-            time: Some(time),
-            ..FlowQuery::default()
-        };
+        let query = FlowQuery::default()
+            .with_filter(Filter::Any(ends.to_vec()))
+            .with_time(time);
         store.query(&query).unwrap().flows.len()
     };
     ask("busy ip, 1 h", None, || of_address("busy_ip", last_hour));
@@ -183,20 +181,15 @@ fn flow_queries(store: &LocalFlowStore, truth: &Value) {
     });
     let flows = number("flows").unsigned_abs();
     ask("count flows", Some(&flows), || {
-        let query = FlowQuery {
-            time: Some(time(0, end)),
-            ..FlowQuery::default()
-        };
+        let query = FlowQuery::default().with_time(time(0, end));
         store.count(&query).unwrap()
     });
     ask("top 10 flows, 1 h", Some(&10), || {
         let field = FlowField::parse("Metric.ABBytes").unwrap();
-        let query = FlowQuery {
-            time: Some(last_hour),
-            sort: Some((field, SortOrder::Descending)),
-            range: Some((0, 10)),
-            ..FlowQuery::default()
-        };
+        let query = FlowQuery::default()
+            .with_time(last_hour)
+            .with_sort(field, SortOrder::Descending)
+            .with_range(0, 10);
         store.query(&query).unwrap().flows.len()
     });
 }

@@ -233,11 +233,7 @@ impl Day {
             last: ago(0),
         };
         let flows = move |filter: Filter, time| {
-            let query = FlowQuery {
-                filter,
-                time: Some(time),
-                ..FlowQuery::default()
-            };
+            let query = FlowQuery::default().with_filter(filter).with_time(time);
             usize::try_from(self.flows.count(&query).unwrap_or(0)).unwrap_or(0)
         };
         let text = |key: &str, text: &str| Filter::test(key, Predicate::Text(text.into()));

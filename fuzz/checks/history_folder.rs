@@ -118,10 +118,8 @@ pub(crate) fn questions(flows: &LocalFlowStore, graph: &LocalHistory) -> Vec<usi
     };
     let mut found = Vec::new();
     for time in [None, Some(slice)] {
-        let query = FlowQuery {
-            time,
-            ..FlowQuery::default()
-        };
+        let mut query = FlowQuery::default();
+        query.time = time;
         let set = flows.query(&query).expect("all flows have the fields");
         found.push(set.flows.len());
         let uuids: Vec<_> = set.flows.iter().map(|flow| flow.uuid.clone()).collect();
