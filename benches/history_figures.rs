@@ -6,22 +6,20 @@
 //! answers the truth file has. It prints one line for each measurement: CPU time of one thread, and
 //! whether the answer is right. The clock of the store follows the records.
 
-#![expect(clippy::disallowed_methods, reason = "it measures time")]
-#![expect(clippy::print_stdout, reason = "its output")]
-
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use skylib::filter::{Filter, Predicate};
 use skylib::flow::{Flow, FlowField, FlowQuery, SortOrder};
 use skylib::graph::history::{History, HistoryLimits, PastView};
 use skylib::graph::{ElementKey, Graph, GraphReader, NodeId};
-use skylib::proto::{GraphMessage, Message};
+use skylib::proto::{Encoding, GraphMessage, Message};
 use skylib::store::FlowStore;
 use skylib::store::history::{HistoryFolder, HistoryOptions, LocalFlowStore, LocalHistory};
 use skylib::time::{TimeSlice, Timestamp, When};
@@ -231,7 +229,8 @@ fn apply(graph: &mut Graph, line: &str) -> Option<i64> {
     let value: Value = serde_json::from_str(line).unwrap();
     let mut message = value.clone();
     message["Namespace"] = "Graph".into();
-    let message = Message::decode(message.to_string().as_bytes()).unwrap();
+    let message = Bytes::from(message.to_string());
+    let message = Message::decode(&message, Encoding::Json).unwrap();
     let deleted = value["Obj"]["DeletedAt"].as_i64();
     let at = deleted.or_else(|| value["Obj"]["UpdatedAt"].as_i64());
     let time = Timestamp::from_ms(at.unwrap_or_default());

@@ -5,7 +5,6 @@
 //! simulated time), and the slowest query so far. It fails if a size exceeds its limit.
 
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
-#![expect(clippy::print_stdout, reason = "its output")]
 
 #[path = "../support/history_day.rs"]
 mod simulation;
