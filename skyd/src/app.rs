@@ -5,6 +5,7 @@ use std::sync::Arc;
 use skylib::engine::{Engine, SubscribeOptions};
 use skylib::memory::MemoryBudget;
 use skylib::spp::SppCtl;
+use skylib::store::history::LocalStore;
 use tokio::sync::Semaphore;
 
 use crate::auth::Auth;
@@ -43,6 +44,8 @@ pub(crate) struct App {
     pub(crate) flow_transport: FlowTransport,
     /// SPP processes; `None` if SPP is not configured.
     pub(crate) spp: Option<Arc<SppCtl>>,
+    /// Files of the history; `None` for a history in memory, and for an agent.
+    pub(crate) local_store: Option<Arc<LocalStore>>,
     /// Configured store backends that are not supported, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     pub(crate) queries: QuerySlots,
@@ -85,6 +88,7 @@ impl App {
             outgoing: Outgoing::default(),
             flow_transport,
             spp: None,
+            local_store: None,
             replaced_backends,
             selections: Selections::default(),
             patch_slots: Arc::new(Semaphore::new(PATCHES)),

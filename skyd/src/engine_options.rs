@@ -13,6 +13,7 @@ use skylib::engine::{
 };
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::memory::MemoryBudget;
+use skylib::store::history::LocalStore;
 use skylib::store::{DocStore, RedbStore};
 use skylib::topology::k8s::{Kinds, KubernetesOptions};
 use skylib::topology::metadata_files::MetadataFile;
@@ -26,12 +27,17 @@ use crate::machine_memory;
 use crate::metadata_format;
 use crate::past_stores::{FLOW_BACKEND, PastStores, TOPOLOGY_BACKEND, driver};
 
-/// Builds the options of the engine and opens the resource store.
+/// Builds the options of the engine, and opens the resource store and the history, which is also
+/// returned if it is on the disk.
 ///
 /// # Errors
 /// Returns an error if a setting is invalid, or a store cannot be opened.
-pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<EngineOptions> {
+pub(crate) fn engine_options(
+    role: Role,
+    config: &Config,
+) -> anyhow::Result<(EngineOptions, Option<Arc<LocalStore>>)> {
     let mut options = EngineOptions::new(host_id(config));
+    let mut local_store = None;
     options.role = role;
     options.table = flow_table(config)?;
     // An agent stores nothing: its analyzers do, and several agents may share a machine.
@@ -42,6 +48,7 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
         let history = PastStores::open(config, &folder, &options)?;
         options.history = history.topology;
         options.flow_store = history.flows;
+        local_store = history.local;
         options.startup_capture = startup_capture(config)?;
     }
     let ping = config.duration("http.ws.ping_delay") + config.duration("http.ws.pong_timeout");
@@ -98,7 +105,7 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.scripts.max_memory = config.bytes("workflow.max_memory");
     options.scripts.max_running = config.count("workflow.max_running");
     options.scripts.can_write = config.flag("workflow.can_write");
-    Ok(options)
+    Ok((options, local_store))
 }
 
 /// Returns the services whose packets captures exclude: the sockets on which this daemon listens, and

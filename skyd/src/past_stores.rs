@@ -8,7 +8,7 @@ use skylib::engine::EngineOptions;
 use skylib::graph::history::{History, HistoryLimits};
 use skylib::store::FlowStore;
 use skylib::store::history::{
-    HistoryFolder, HistoryOptions, LocalFlowStore, LocalHistory, maintain_in_background,
+    HistoryFolder, HistoryOptions, LocalFlowStore, LocalHistory, LocalStore,
 };
 
 use crate::config::Config;
@@ -22,6 +22,8 @@ pub(crate) struct PastStores {
     pub(crate) topology: Option<Arc<dyn History>>,
     /// Store of past flows.
     pub(crate) flows: Option<Arc<dyn FlowStore>>,
+    /// Files of both.
+    pub(crate) local: Option<Arc<LocalStore>>,
 }
 
 impl PastStores {
@@ -60,7 +62,9 @@ impl PastStores {
             let opened = flows.insert(Arc::new(opened));
             stores.flows = Some(Arc::clone(opened) as Arc<dyn FlowStore>);
         }
-        maintain_in_background(&folder, flows.as_ref(), topology.as_ref(), &options.clock)?;
+        let local = LocalStore::new(folder, flows, topology);
+        local.maintain_in_background(&options.clock)?;
+        stores.local = Some(Arc::new(local));
         Ok(stores)
     }
 }

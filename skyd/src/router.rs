@@ -198,6 +198,12 @@ const ROUTES: &[Route] = &[
     at("GET", "/api/status", read("status"), |call| {
         Box::pin(routes::status::show(call))
     }),
+    at("GET", "/api/history", read("status"), |call| {
+        Box::pin(routes::history::list(call))
+    }),
+    at("POST", "/api/history/seal", write("history"), |call| {
+        Box::pin(routes::history::seal(call))
+    }),
     at("GET", "/swagger.json", read("status"), |call| {
         Box::pin(routes::swagger::show(call))
     }),

@@ -10,6 +10,7 @@ pub mod engine;
 mod error;
 mod error_chain;
 pub mod export;
+pub mod file_use;
 pub mod filter;
 pub mod flow;
 pub mod go_duration;

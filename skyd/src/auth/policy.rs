@@ -238,6 +238,7 @@ const BUILT_IN: &[(&str, &[&str], Option<bool>)] = &[
     ("config", &["read"], Some(false)),
     ("edge", READ_WRITE, None),
     ("edgerule", READ_WRITE, None),
+    ("history", &["write"], Some(false)),
     ("injectpacket", READ_WRITE, Some(false)),
     ("node", READ_WRITE, None),
     ("noderule", READ_WRITE, None),

@@ -8,9 +8,10 @@ use hyper::StatusCode;
 use skylib::engine::{CaptureTotals, CollectorStatus, Status};
 use skylib::memory::{MemoryBudget, MemoryUse};
 use skylib::spp::PcapStatus;
+use skylib::time::{Clock, SystemClock};
 use skylib::topology::ProbeState;
 
-use super::interface_metrics;
+use super::{history_metrics, interface_metrics};
 use crate::app::App;
 use crate::clients::Endpoint;
 use crate::handler::Call;
@@ -34,6 +35,9 @@ pub(crate) async fn show(call: Call) -> Response {
     flow_tables(&mut page, &engine);
     flows(&mut page, &engine, app);
     topology(&mut page, &engine);
+    if let Some(store) = &app.local_store {
+        history_metrics::write(&mut page, &store.status(), SystemClock.now());
+    }
     automation(&mut page, &engine);
     clients(&mut page, &engine, app);
     fleet(&mut page, &engine, app);

@@ -3,6 +3,8 @@
 mod agent_status;
 pub(crate) mod api;
 pub(crate) mod config;
+pub(crate) mod history;
+mod history_metrics;
 mod interface_metrics;
 pub(crate) mod login;
 pub(crate) mod me;

@@ -18,6 +18,7 @@ use crate::clients::{ClientStatus, Endpoint};
 use crate::handler::Call;
 use crate::outgoing::OutgoingStatus;
 use crate::response::{self, Response};
+use crate::routes::history::Disk;
 use crate::routes::{agent_status, resource};
 
 /// Answers `GET /api/status`.
@@ -105,6 +106,10 @@ pub(crate) async fn show(call: Call) -> Response {
         history: History {
             topology: engine.history.as_ref().map(TopologyHistory::of),
             flows: engine.flow_store.as_ref().map(FlowHistory::of),
+            disk: app
+                .local_store
+                .as_ref()
+                .map(|store| Disk::of(store.status())),
         },
         spp: app.spp.as_ref().map(|ctl| {
             let statuses = ctl.instances().into_iter().map(|process| process.status());
@@ -394,6 +399,9 @@ impl Automation {
 struct History {
     topology: Option<TopologyHistory>,
     flows: Option<FlowHistory>,
+    /// Files of both; absent for a history in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<Disk>,
 }
 
 #[derive(Serialize)]

@@ -1,9 +1,11 @@
 //! Queries about the past, over HTTP and WebSocket.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use crate::client::{WebSocket, get, post, query};
-use crate::daemon::Daemon;
+use crate::client::{WebSocket, get, post, query, request};
+use crate::daemon::{Daemon, Folder, until};
 
 fn client(daemon: &Daemon, path: &str) -> WebSocket {
     WebSocket::open(daemon, path, &[("X-Client-Type", "test")])
@@ -116,4 +118,132 @@ fn the_configured_limits_apply() {
         query(&daemon, "G.At(1700000999).V().Values('Round')"),
         json!([999])
     );
+}
+
+#[test]
+fn the_files_of_the_history_are_listed_sealed_and_counted() {
+    let daemon = Daemon::start();
+    let mut publisher = client(&daemon, "/ws/publisher");
+    publisher.send_graph("NodeAdded", node("a", 1, 0));
+    publisher.sync(json!({}));
+    let list = get(&daemon, "/api/history").json();
+    assert_eq!(list["Files"], json!([]));
+    let sealed = post(&daemon, "/api/history/seal", "");
+    assert_eq!(sealed.status, 200);
+    let sealed = sealed.json();
+    let file = &sealed["Files"][0];
+    assert!(
+        file["Path"].as_str().unwrap().starts_with("graph/seg-"),
+        "{sealed}"
+    );
+    let folder = std::path::Path::new(sealed["Folder"].as_str().unwrap());
+    let stored = std::fs::metadata(folder.join(file["Path"].as_str().unwrap())).unwrap();
+    assert_eq!(file["Bytes"], stored.len());
+    assert!(file["Rows"].as_u64() >= Some(1) && file["From"].as_i64() <= file["To"].as_i64());
+    assert_eq!(get(&daemon, "/api/history").json(), sealed);
+
+    let disk = get(&daemon, "/api/status").json()["History"]["Disk"].clone();
+    assert_eq!(disk["Graph"]["Segments"], 1, "{disk}");
+    assert_eq!(disk["Graph"]["Seals"], 1);
+    assert_eq!(disk["Graph"]["Dropped"]["size"], 0);
+    assert_eq!(disk["Flow"]["Rows"], 0);
+    let metrics = get(&daemon, "/metrics").text();
+    for line in [
+        "skyd_history_operations_total{table=\"graph\",kind=\"seal\"} 1",
+        "skyd_history_rows_dropped_total{table=\"flow\",reason=\"age\"} 0",
+        "skyd_history_damaged_files 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let memory = Daemon::with(&[
+        "analyzer.topology.backend=memory",
+        "analyzer.flow.backend=memory",
+    ]);
+    assert_eq!(get(&memory, "/api/history").status, 404);
+    assert_eq!(post(&memory, "/api/history/seal", "").status, 404);
+}
+
+#[test]
+fn explanations_name_the_files_and_the_reasons() {
+    let daemon = Daemon::start();
+    let mut publisher = client(&daemon, "/ws/publisher");
+    publisher.send_graph("NodeAdded", node("a", 1, 0));
+    publisher.send_graph("NodeAdded", node("b", 1, 20));
+    publisher.sync(json!({}));
+    post(&daemon, "/api/history/seal", "");
+    let explain = |query: &str| {
+        let body = json!({"GremlinQuery": query, "Explain": true}).to_string();
+        let answer = post(&daemon, "/api/topology", &body).json();
+        let steps = answer["Steps"].as_array().unwrap().clone();
+        let operations = steps
+            .iter()
+            .flat_map(|step| step["Operations"].as_array().unwrap());
+        let files = operations.filter_map(|operation| operation["Files"].as_array());
+        files.flatten().cloned().collect::<Vec<Value>>()
+    };
+    let reasons = |files: &[Value]| -> Vec<String> {
+        let reasons = files.iter().map(|file| file["Reason"].as_str().unwrap());
+        reasons.map(str::to_owned).collect()
+    };
+    let by_id = explain("G.At(1700000005).V('a')");
+    assert!(
+        reasons(&by_id).contains(&"rows of single elements, by their ids".to_owned()),
+        "{by_id:?}"
+    );
+    let by_name = explain("G.At(1700000005).V().Has('Name', 'a')");
+    assert!(
+        reasons(&by_name).contains(&"all rows of the columns Name, Alias, AltNames".to_owned()),
+        "{by_name:?}"
+    );
+    let all = explain("G.At(1700000005).V()");
+    assert!(
+        reasons(&all).contains(&"all rows: the whole time is restored".to_owned()),
+        "{all:?}"
+    );
+    assert!(explain("G.V()").is_empty());
+    let flows = explain("G.At(1700000005).Flows()");
+    assert_eq!(reasons(&flows), ["flows that are not in a segment"]);
+}
+
+#[test]
+fn changes_include_the_events_of_resources_also_after_a_restart() {
+    let folder = Folder::new();
+    let daemon = Daemon::in_folder(&folder.0, &[]);
+    let body = json!({"GremlinQuery": "G.V().Has('Name', 'none')", "Name": "cap"}).to_string();
+    let capture = post(&daemon, "/api/capture", &body).json();
+    let id = capture["UUID"].as_str().unwrap();
+    let alert = json!({"Expression": "G.V().Has('Name', 'a')", "Name": "there"}).to_string();
+    post(&daemon, "/api/alert", &alert);
+    let mut publisher = client(&daemon, "/ws/publisher");
+    publisher.send_graph("NodeAdded", node("a", 1, 0));
+    publisher.sync(json!({}));
+    let path = format!("/api/capture/{id}");
+    assert_eq!(request(&daemon, "DELETE", &path, &[], b"").status, 200);
+    let changes = |daemon: &Daemon| {
+        let changes = query(daemon, "G.At('now', '1h').Changes()");
+        let changes = changes.as_array().unwrap().clone();
+        let of_resource = |change: &&Value| change["Kind"] != "node" && change["Kind"] != "edge";
+        let text = |change: &Value, key: &str| change[key].as_str().unwrap().to_owned();
+        let events = changes.iter().filter(of_resource);
+        events
+            .map(|change| {
+                ["Kind", "Change", "Name"]
+                    .map(|key| text(change, key))
+                    .join(" ")
+            })
+            .collect::<BTreeSet<String>>()
+    };
+    let wanted = [
+        "alert added there",
+        "alert fired there",
+        "capture added cap",
+        "capture removed cap",
+    ];
+    let wanted = BTreeSet::from(wanted.map(str::to_owned));
+    until("the alert fires", || changes(&daemon) == wanted);
+    drop(publisher);
+    let mut daemon = daemon;
+    daemon.stop(rustix::process::Signal::TERM);
+    let daemon = Daemon::in_folder(&folder.0, &[]);
+    assert!(changes(&daemon).is_superset(&wanted));
 }

@@ -20,6 +20,7 @@ mod elements;
 mod fleet;
 mod flows_page;
 mod history;
+mod history_kill;
 mod hostile;
 mod hostile_websocket;
 mod http;

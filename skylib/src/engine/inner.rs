@@ -24,7 +24,7 @@ use super::live::LiveHub;
 use super::options::{EngineOptions, Role};
 use super::query::QueryRunner;
 use super::replication::Replication;
-use super::resource::{Registry, ResourceContext};
+use super::resource::{ActivityRecorder, Registry, ResourceContext};
 use super::rule::RuleHub;
 #[cfg(feature = "scripting")]
 use super::script::{Bridge, ScriptEngine, built_in_workflows};
@@ -33,7 +33,7 @@ use crate::flow::FlowTableOptions;
 use crate::graph::{Graph, Origin, Processor};
 use crate::memory::MemoryBudget;
 use crate::proto::BroadcastMessage;
-use crate::store::StoreError;
+use crate::store::{ActivityLog, StoreError};
 use crate::topology::k8s::ClusterLinks;
 use crate::topology::ovsdb::SwitchExports;
 use crate::topology::tid::TidProcessor;
@@ -117,6 +117,7 @@ impl Inner {
             time_zone: options.time_zone.clone(),
             limits: options.limits,
             filters: BpfCompiler::default(),
+            activities: Arc::new(ActivityLog::open(Arc::clone(&options.documents))?),
         };
         let context = ResourceContext {
             queries: queries.clone(),
@@ -132,6 +133,7 @@ impl Inner {
         registry.captures.observe(Arc::clone(&mailbox) as _);
         agents.observe(Arc::clone(&mailbox) as _);
         registry.observe(&deadline);
+        registry.observe(&Arc::new(ActivityRecorder::new(&queries)));
         let problems = Arc::<Problems>::default();
         let local = LocalInjections::new(Arc::clone(&graph), origin.clone(), Arc::clone(&problems));
         let mut targets: Vec<Arc<dyn InjectionTarget>> = Vec::new();

@@ -176,6 +176,7 @@ impl Engine {
             Arc::clone(&inner.graph),
             Arc::clone(&inner.flows),
             Arc::clone(&inner.replication),
+            Arc::clone(&inner.queries.activities),
             Arc::clone(clock),
         );
         self.spawn("housekeeping", move || housekeeping.run())?;

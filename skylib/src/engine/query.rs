@@ -15,6 +15,7 @@ use crate::graph::{GraphView, Node};
 use crate::gremlin::live::{LiveQuery, Update};
 use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError, Traversal};
 use crate::memory::MemoryCharge;
+use crate::store::ActivityLog;
 use crate::time::{Clock, Timestamp};
 
 /// Options of one query: cancellation and limits.
@@ -111,6 +112,8 @@ pub(crate) struct QueryRunner {
     pub(crate) time_zone: TimeZone,
     pub(crate) limits: Limits,
     pub(crate) filters: BpfCompiler,
+    /// Events of captures, alerts, and rules.
+    pub(crate) activities: Arc<ActivityLog>,
 }
 
 impl QueryRunner {
@@ -179,6 +182,7 @@ impl QueryRunner {
         run(&Context {
             view,
             history: self.graph.history(),
+            activities: Some(&*self.activities),
             packet_filters: Some(&filters),
             flows: &flows,
             now: self.clock.now(),

@@ -7,6 +7,7 @@ use super::metric::FlowMetric;
 use super::record::{Flow, RawPacket};
 use super::set::{FlowSet, SortOrder};
 use super::setters::setters;
+use crate::file_use::FileUse;
 use crate::filter::Filter;
 use crate::time::TimeSlice;
 use crate::value::Text;
@@ -225,6 +226,13 @@ pub trait FlowSource: Send + Sync {
     ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError> {
         let _ = (uuids, time);
         Err(FlowQueryError::NoStorage)
+    }
+
+    /// Returns what [`query`](Self::query) reads of files, for explanations; empty for a source
+    /// without files.
+    fn files(&self, query: &FlowQuery) -> Vec<FileUse> {
+        let _ = query;
+        Vec::new()
     }
 
     /// Returns the raw packets in the flow store for the flows with the given UUIDs; packets that

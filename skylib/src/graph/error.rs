@@ -1,5 +1,7 @@
 //! Errors of graph operations.
 
+use crate::memory::MemoryExhausted;
+
 /// Error of a graph operation.
 ///
 /// COMPAT: every client: the messages are part of HTTP and WebSocket replies.
@@ -68,6 +70,24 @@ pub enum GraphError {
         "the snapshot of the graph has expired because the graph changed too much; repeat the query"
     )]
     ViewExpired,
+    /// The reader of the past was interrupted.
+    #[error("query interrupted")]
+    Interrupted,
+    /// The past of the requested time is too large to be read at once.
+    #[error("the past of this time is larger than {limit} bytes")]
+    PastTooLarge {
+        /// Maximum memory of a reader, in bytes.
+        limit: usize,
+    },
+    /// The memory for clients is exhausted.
+    #[error(transparent)]
+    Memory(MemoryExhausted),
+    /// The history of the graph cannot be read from the disk.
+    #[error("cannot read the history of the topology: {reason}")]
+    Unreadable {
+        /// Error of the disk.
+        reason: String,
+    },
 }
 
 impl GraphError {

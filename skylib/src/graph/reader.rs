@@ -7,6 +7,7 @@ use std::vec;
 
 use super::history::Identities;
 use super::{Direction, Edge, EdgeId, ElementKey, GraphError, Node, NodeId};
+use crate::file_use::FileUse;
 use crate::filter::Filter;
 use crate::value::Text;
 
@@ -115,6 +116,11 @@ pub trait GraphReader: sealed::Sealed {
     /// Returns the memory of the reader itself, in bytes, approximately.
     fn bytes(&self) -> usize {
         0
+    }
+
+    /// Returns what was read of the files of the history since the last call, for explanations.
+    fn take_files(&self) -> Vec<FileUse> {
+        Vec::new()
     }
 }
 

@@ -3,7 +3,9 @@
 use std::cell::Cell;
 
 use super::error::QueryError;
-use crate::memory::MemoryCharge;
+use crate::graph::GraphError;
+use crate::graph::history::ReadBudget;
+use crate::memory::{MemoryCharge, MemoryExhausted};
 
 /// Limits on the memory that one query holds at any moment.
 ///
@@ -58,8 +60,10 @@ pub(super) struct Budget<'a> {
     ticks: Cell<u32>,
     /// Bytes held until the query ends: subgraphs and marks.
     retained: Cell<usize>,
-    /// Bytes that the view of the past currently holds.
+    /// Bytes of the numbers that the view of the past has assigned.
     reading: Cell<usize>,
+    /// Bytes of the past that the reader of the disk holds.
+    restored: Cell<usize>,
     /// Bytes of the result of the previous operation, which the current one reads.
     input: Cell<usize>,
     /// Bytes of the results that the current operation has completed.
@@ -79,6 +83,7 @@ impl<'a> Budget<'a> {
             ticks: Cell::new(0),
             retained: Cell::new(0),
             reading: Cell::new(0),
+            restored: Cell::new(0),
             input: Cell::new(0),
             output: Cell::new(0),
         }
@@ -109,7 +114,13 @@ impl<'a> Budget<'a> {
         self.check_bytes(0)
     }
 
-    /// Sets the number of bytes that the view of the past currently holds.
+    /// Forgets the past that was read, before another one is.
+    pub(super) fn end_reading(&self) {
+        self.reading.set(0);
+        self.restored.set(0);
+    }
+
+    /// Sets the number of bytes of the numbers that the view of the past has assigned.
     pub(super) fn set_reading(&self, bytes: usize) -> Result<(), QueryError> {
         self.reading.set(bytes);
         self.check_bytes(0)
@@ -138,21 +149,48 @@ impl<'a> Budget<'a> {
 
     fn check_bytes(&self, bytes: usize) -> Result<(), QueryError> {
         let max = self.limits.max_bytes;
-        let held = bytes
-            .saturating_add(self.retained.get())
-            .saturating_add(self.reading.get());
-        if held > max {
+        if self.held(bytes) > max {
             return Err(QueryError::limit(format!(
                 "the query needs more than {max} bytes; select fewer elements"
             )));
         }
+        self.charge(bytes).map_err(QueryError::memory)
+    }
+
+    /// Returns the bytes that the query holds besides its results, with `bytes` more.
+    fn held(&self, bytes: usize) -> usize {
+        bytes
+            .saturating_add(self.retained.get())
+            .saturating_add(self.reading.get())
+            .saturating_add(self.restored.get())
+    }
+
+    /// Grows the charge to what the query holds, with `bytes` more.
+    fn charge(&self, bytes: usize) -> Result<(), MemoryExhausted> {
         let Some(memory) = self.memory else {
             return Ok(());
         };
         let results = self.input.get().saturating_add(self.output.get());
-        memory
-            .grow_in_steps(held.saturating_add(results))
-            .map_err(QueryError::memory)
+        memory.grow_in_steps(self.held(bytes).saturating_add(results))
+    }
+}
+
+impl ReadBudget for Budget<'_> {
+    fn poll(&self) -> Result<(), GraphError> {
+        match (self.interrupt)() {
+            true => Err(GraphError::Interrupted),
+            false => Ok(()),
+        }
+    }
+
+    fn hold(&self, bytes: usize) -> Result<(), GraphError> {
+        self.poll()?;
+        self.restored.set(bytes);
+        let limit = self.limits.max_bytes;
+        if self.held(0) > limit {
+            return Err(GraphError::PastTooLarge { limit });
+        }
+        self.charge(0).map_err(GraphError::Memory)
     }
 }
 

@@ -82,10 +82,11 @@ pub use steps::metrics::{InterfaceMetric, Metric, Metrics};
 pub(crate) use steps::next_hop::next_hop;
 pub use traversal::{Conditions, GraphSource, Only, Traversal, markers};
 
+use self::budget::Budget;
 use self::plan::{Operation, Plan};
 use self::run::Run;
 use crate::flow::{FlowSource, PacketFilterCompiler};
-use crate::graph::history::History;
+use crate::graph::history::{ActivitySource, History};
 use crate::graph::{GraphAccess, GraphView};
 use crate::memory::MemoryCharge;
 use crate::time::Timestamp;
@@ -243,7 +244,7 @@ impl Query {
     /// Returns an error if the query is invalid on this graph, exceeds a limit, or is interrupted;
     /// see [`QueryErrorKind`].
     pub fn run(&self, context: &Context<'_>) -> Result<Answer, QueryError> {
-        Run::new(self, context, None).answer().0
+        Run::new(self, context, &context.budget(), None).answer().0
     }
 }
 
@@ -290,6 +291,8 @@ pub struct Context<'a> {
     pub view: &'a GraphView<'a>,
     /// History of the graph; `None` makes `At` and `Context` fail.
     pub history: Option<&'a dyn History>,
+    /// Events of captures, alerts, and rules, which `Changes` lists; `None` for none.
+    pub activities: Option<&'a dyn ActivitySource>,
     /// Source of flows.
     pub flows: &'a dyn FlowSource,
     /// Compiler of BPF filters; `None` makes `BPF` fail.
@@ -316,6 +319,7 @@ impl<'a> Context<'a> {
         Self {
             view,
             history: None,
+            activities: None,
             packet_filters: None,
             flows,
             now,
@@ -405,9 +409,19 @@ impl<'a> Context<'a> {
         self.time_zone.unwrap_or(&UTC)
     }
 
-    /// Returns the interrupt, or a function that never interrupts.
-    fn interrupt(&self) -> &'a (dyn Fn() -> bool + Sync) {
-        self.interrupt.unwrap_or(&|| false)
+    /// Sets the events of captures, alerts, and rules.
+    #[must_use]
+    pub const fn with_activities(self, activities: &'a dyn ActivitySource) -> Self {
+        Self {
+            activities: Some(activities),
+            ..self
+        }
+    }
+
+    /// Returns the budget of one run.
+    fn budget(&self) -> Budget<'a> {
+        let interrupt = self.interrupt.unwrap_or(&|| false);
+        Budget::new(self.limits, interrupt, self.memory)
     }
 }
 

@@ -13,8 +13,9 @@ use super::error::QueryError;
 use super::explain::Access;
 use super::point_lookup::Lookup;
 use super::steps::filter::Row;
+use crate::file_use::FileUse;
 use crate::filter::{Filter, Predicate};
-use crate::graph::history::{History, Identities, PastView};
+use crate::graph::history::{History, Identities, PastView, ReadBudget};
 use crate::graph::{
     Direction, EdgeEnds, EdgeId, EdgeRef, ElementKey, GraphError, GraphReader, GraphView, Hop,
     NodeId, NodeRef, SnapshotIter,
@@ -82,12 +83,8 @@ impl<'a> Scope<'a> {
     }
 
     /// Creates a scope of all elements at a time in the past.
-    pub(super) fn past(
-        history: &'a dyn History,
-        when: When,
-        interrupt: &'a (dyn Fn() -> bool + Sync),
-    ) -> Self {
-        let view = PastView::open(history, when).with_interrupt(interrupt);
+    pub(super) fn past(history: &'a dyn History, when: When, budget: &'a dyn ReadBudget) -> Self {
+        let view = PastView::open_within(history, when, budget);
         Self {
             source: Source::Past(Rc::new(view)),
             subgraph: None,
@@ -97,6 +94,11 @@ impl<'a> Scope<'a> {
     /// Returns the number of bytes that the view of the past holds, excluding results.
     pub(super) fn bytes(&self) -> usize {
         self.reader().bytes()
+    }
+
+    /// Returns what was read of the files of the history since the last call.
+    pub(super) fn take_files(&self) -> Vec<FileUse> {
+        self.reader().take_files()
     }
 
     /// Returns whether the scope is limited to a subgraph.
@@ -124,7 +126,7 @@ impl<'a> Scope<'a> {
         let found = self
             .reader()
             .node_by_id(&NodeId::from(id))
-            .map_err(|error| expired(&error))?;
+            .map_err(|error| unread(&error))?;
         Ok(found.filter(|node| self.has_node(node.index())))
     }
 
@@ -133,7 +135,7 @@ impl<'a> Scope<'a> {
         let found = self
             .reader()
             .edge_by_id(&EdgeId::from(id))
-            .map_err(|error| expired(&error))?;
+            .map_err(|error| unread(&error))?;
         Ok(found.filter(|edge| self.has_edge(edge.index())))
     }
 
@@ -171,7 +173,7 @@ impl<'a> Scope<'a> {
             return Ok(self.edge_access(filter, only_count));
         }
         let index = self.reader().index_for(filter);
-        let index = index.map_err(|error| expired(&error))?;
+        let index = index.map_err(|error| unread(&error))?;
         Ok(index.map_or(Access::Scan, |index| Access::Index {
             key: index.key,
             estimate: index.estimate,
@@ -242,7 +244,7 @@ impl<'a> Scope<'a> {
             return self
                 .reader()
                 .count_nodes(filter)
-                .map_err(|error| expired(&error));
+                .map_err(|error| unread(&error));
         }
         let mut count = 0;
         self.visit_nodes(filter, budget, &mut |_| {
@@ -263,7 +265,7 @@ impl<'a> Scope<'a> {
             return self
                 .reader()
                 .count_edges(filter)
-                .map_err(|error| expired(&error));
+                .map_err(|error| unread(&error));
         }
         let mut count = 0;
         self.visit_edges(filter, budget, &mut |_| {
@@ -414,7 +416,7 @@ impl<'a> Scope<'a> {
         let by_index = self
             .reader()
             .index_for(filter)
-            .map_err(|error| expired(&error))?
+            .map_err(|error| unread(&error))?
             .is_some();
         if by_index && all <= MAX_INDEXED_WEIGHT {
             return Ok(None);
@@ -462,7 +464,7 @@ fn each<T>(
     visit: &mut dyn FnMut(T) -> ControlFlow<()>,
 ) -> Result<(), QueryError> {
     for item in items {
-        if visit(item.map_err(|error| expired(&error))?).is_break() {
+        if visit(item.map_err(|error| unread(&error))?).is_break() {
             break;
         }
     }
@@ -518,9 +520,17 @@ const MAX_WEIGHT: usize = 64;
 /// Maximum cost of a filter for which an index selects the candidates, which are few.
 const MAX_INDEXED_WEIGHT: usize = 1024;
 
-/// Converts the error of an expired snapshot to the error of the query.
-pub(super) fn expired(error: &GraphError) -> QueryError {
-    QueryError::limit(error.to_string()).help(
-        "the snapshot expired because the graph changed too much meanwhile; run the query again",
-    )
+/// Converts the error of a snapshot.
+pub(super) fn unread(error: &GraphError) -> QueryError {
+    match error {
+        GraphError::Interrupted => QueryError::interrupted(),
+        GraphError::Memory(exhausted) => QueryError::memory(*exhausted),
+        GraphError::PastTooLarge { .. } => QueryError::limit(error.to_string())
+            .help("use an instant or a shorter time slice, or steps that begin at a node"),
+        GraphError::ViewExpired => QueryError::limit(error.to_string()).help(
+            "the snapshot expired because the graph changed too much meanwhile; run the query \
+             again",
+        ),
+        other => QueryError::execute(other.to_string()),
+    }
 }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::StoreError;
+use crate::file_use::FileUse;
 use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
@@ -59,15 +60,51 @@ pub trait FlowStore: Send + Sync {
         Ok(())
     }
 
+    /// Returns the number of flows that [`FlowStore::query`] would return. Ends as
+    /// [`FlowStore::query_while`] does when `keep_going` returns `false`.
+    ///
+    /// # Errors
+    /// Returns the errors of [`FlowStore::query_while`].
+    fn count_while(
+        &self,
+        query: &FlowQuery,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<u64, FlowQueryError> {
+        Ok(self.query_while(query, keep_going)?.flows.len() as u64)
+    }
+
     /// Returns the number of flows that [`FlowStore::query`] would return.
     ///
     /// # Errors
     /// Returns the errors of [`FlowStore::query`].
-    fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError>;
+    fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+        self.count_while(query, &|| true)
+    }
 
     /// Returns the metrics of these flows within a time slice, oldest first; if the slice is an
-    /// instant, the metrics until then. Flows without metrics are omitted.
-    fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)>;
+    /// instant, the metrics until then. Flows without metrics are omitted. Ends as
+    /// [`FlowStore::query_while`] does when `keep_going` returns `false`.
+    ///
+    /// # Errors
+    /// Returns [`FlowQueryError::Interrupted`] if it was interrupted.
+    fn metrics_while(
+        &self,
+        uuids: &[Text],
+        time: TimeSlice,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError>;
+
+    /// Returns the metrics of these flows as [`FlowStore::metrics_while`] does.
+    fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)> {
+        self.metrics_while(uuids, time, &|| true)
+            .unwrap_or_default()
+    }
+
+    /// Returns what [`FlowStore::query`] reads of files, for explanations; empty for a store in memory.
+    fn files(&self, query: &FlowQuery) -> Vec<FileUse> {
+        let _ = query;
+        Vec::new()
+    }
 
     /// Returns the raw packets of these flows, ordered by index. Flows without packets are omitted.
     fn raw_packets(&self, uuids: &[Text]) -> PacketsByFlow;

@@ -16,6 +16,8 @@
 //! # Ok::<(), skylib::store::StoreError>(())
 //! ```
 
+#[cfg(feature = "engine")]
+mod activity_log;
 mod flow_store;
 #[cfg(feature = "history")]
 pub mod history;
@@ -25,6 +27,8 @@ mod memory_flow_store;
 mod redb_store;
 mod stored_flow;
 
+#[cfg(feature = "engine")]
+pub use activity_log::ActivityLog;
 pub use flow_store::{FlowStore, FlowStoreLimits, FlowStoreStatus};
 pub use memory_doc_store::MemoryDocStore;
 pub use memory_flow_store::MemoryFlowStore;

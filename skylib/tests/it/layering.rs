@@ -11,6 +11,7 @@ const LIBRARY: Rules = Rules {
         Layer::cyclic(&[
             "back_off",
             "error_chain",
+            "file_use",
             "filter",
             "go_duration",
             "nearest",

@@ -21,6 +21,8 @@ mod gremlin_cases;
 mod gremlin_guide;
 mod grouping;
 mod history;
+#[cfg(feature = "history")]
+mod history_day;
 mod interrupts;
 mod language;
 mod layering;

@@ -40,12 +40,13 @@ use serde_json::value::RawValue;
 
 use self::outcome::{Outcome, Reason};
 use self::registration::{Registration, Watch};
-use crate::api::{AlertSpec, ResourceStore, Rfc3339};
+use crate::api::{AlertSpec, Resource, ResourceStore, Rfc3339};
 use crate::engine::bus::Bus;
 use crate::engine::live::LiveClient;
 use crate::engine::monotonic;
 use crate::engine::query::QueryRunner;
 use crate::engine::resource::Observer;
+use crate::graph::history::Activity;
 use crate::gremlin::Query;
 use crate::proto::BroadcastMessage;
 use crate::time::Timestamp;
@@ -248,6 +249,15 @@ impl AlertHub {
     fn fire(&self, registration: &Registration, reason: Reason) {
         self.fired.fetch_add(1, Ordering::Relaxed);
         let spec = &registration.spec;
+        let activity = Activity::new(
+            self.queries.clock.now(),
+            "fired",
+            AlertSpec::KIND,
+            &*spec.uuid,
+        );
+        self.queries
+            .activities
+            .record(activity.with_name(&*spec.name));
         // Answers may be large: without a receiver, they are not serialized.
         if spec.action.is_empty() && !self.bus.is_wanted(ALERT) {
             return;

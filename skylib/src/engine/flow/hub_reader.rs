@@ -16,6 +16,7 @@ use super::hub::FlowHub;
 use super::query_warnings::QueryWarnings;
 use crate::capture::{CaptureHandle, PendingFlows};
 use crate::engine::monotonic;
+use crate::file_use::FileUse;
 use crate::flow::{
     Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, MergeOptions, PacketsByFlow,
 };
@@ -250,7 +251,9 @@ impl FlowSource for HubReader<'_> {
     /// the flows themselves.
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
         if query.time.is_some() {
-            return self.past()?.count(query);
+            return self
+                .past()?
+                .count_while(query, &|| !(self.is_interrupted)());
         }
         if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
             return Ok(self.query(query)?.flows.len() as u64);
@@ -275,7 +278,15 @@ impl FlowSource for HubReader<'_> {
         uuids: &[Text],
         time: TimeSlice,
     ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError> {
-        Ok(self.past()?.metrics(uuids, time))
+        let keep_going = || !(self.is_interrupted)();
+        self.past()?.metrics_while(uuids, time, &keep_going)
+    }
+
+    fn files(&self, query: &FlowQuery) -> Vec<FileUse> {
+        match (self.hub.store(), query.time) {
+            (Some(store), Some(_)) => store.files(query),
+            _ => Vec::new(),
+        }
     }
 
     fn stored_packets(&self, uuids: &[Text]) -> PacketsByFlow {

@@ -104,11 +104,15 @@ impl SharedGraph {
         Self { persister, ..self }
     }
 
-    /// Waits until all earlier changes to persistent elements are durable.
+    /// Waits until all earlier changes to persistent elements are durable, and their events in the
+    /// history. A history that cannot be written reports that itself, and fails nothing else.
     ///
     /// # Errors
     /// Returns the reason if the changes could not be written. The write is retried later.
     pub(crate) fn flush(&self) -> Result<(), String> {
+        if let Some(history) = &self.history {
+            let _reported = history.sync();
+        }
         self.persister
             .as_ref()
             .map_or(Ok(()), |persister| persister.flush())

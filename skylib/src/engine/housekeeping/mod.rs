@@ -18,6 +18,7 @@ use crate::engine::flow::FlowHub;
 use crate::engine::graph::SharedGraph;
 use crate::engine::replication::Replication;
 use crate::engine::resource::{Expirable, Observer};
+use crate::store::ActivityLog;
 use crate::time::{Clock, Timestamp};
 
 /// State of the housekeeping thread.
@@ -27,6 +28,7 @@ pub(super) struct Housekeeping {
     graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
     replication: Arc<Replication>,
+    activities: Arc<ActivityLog>,
     clock: Arc<dyn Clock>,
     next_retention: Timestamp,
 }
@@ -39,6 +41,7 @@ impl Housekeeping {
         graph: Arc<SharedGraph>,
         flows: Arc<FlowHub>,
         replication: Arc<Replication>,
+        activities: Arc<ActivityLog>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -47,6 +50,7 @@ impl Housekeeping {
             graph,
             flows,
             replication,
+            activities,
             next_retention: clock.now(),
             clock,
         }
@@ -60,6 +64,7 @@ impl Housekeeping {
             self.deadline.reset();
             let next = self.tidy(self.clock.now());
             if !self.deadline.wait(&*self.clock, next) {
+                self.activities.save(self.clock.now());
                 return;
             }
         }
@@ -74,6 +79,7 @@ impl Housekeeping {
         // The second condition applies if the clock was set back.
         if now >= self.next_retention || self.next_retention > latest {
             self.next_retention = latest;
+            self.activities.save(now);
             if let Some(history) = self.graph.history() {
                 history.expire(now);
             }

@@ -232,6 +232,7 @@ mod tests {
             time_zone: jiff::tz::TimeZone::UTC,
             limits: Limits::default(),
             filters: BpfCompiler::default(),
+            activities: Arc::default(),
         };
         let context = ResourceContext {
             queries,

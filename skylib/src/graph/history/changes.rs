@@ -5,8 +5,9 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use super::{History, Revision, Revisions};
+use super::{History, ReadBudget, Revision, Revisions};
 use crate::graph::element::Element;
+use crate::graph::reader::BATCH_SIZE;
 use crate::graph::{Edge, GraphError, Metadata, Node};
 use crate::time::{TimeSlice, Timestamp, When};
 use crate::value::{Map, Text, Value};
@@ -58,31 +59,31 @@ pub struct KeyChange {
 }
 
 impl Change {
-    /// Returns the changes in a time slice, oldest first. Calls `keep_going` with each revision and
-    /// ends early when it returns `false`.
+    /// Returns the changes in a time slice, oldest first.
     ///
     /// # Errors
-    /// Returns [`GraphError::ViewExpired`] if required revisions have been dropped.
+    /// Returns [`GraphError::ViewExpired`] if required revisions have been dropped, and the errors of
+    /// the budget.
     pub fn during(
         history: &dyn History,
         slice: TimeSlice,
-        keep_going: &mut dyn FnMut() -> bool,
+        budget: &dyn ReadBudget,
     ) -> Result<Vec<Self>, GraphError> {
-        let reader = history.open(When::During(slice));
+        let reader = history.open(When::During(slice), budget);
         let mut changes = Vec::new();
         add(
             reader.nodes(),
             slice,
             ChangedElement::Node,
             &mut changes,
-            keep_going,
+            budget,
         )?;
         add(
             reader.edges(),
             slice,
             ChangedElement::Edge,
             &mut changes,
-            keep_going,
+            budget,
         )?;
         changes.sort_by_key(|(number, change)| (change.time.as_ms(), change.rank(), *number));
         Ok(changes.into_iter().map(|(_, change)| change).collect())
@@ -166,15 +167,15 @@ fn add<E: Element>(
     slice: TimeSlice,
     wrap: impl Fn(Arc<E>) -> ChangedElement,
     changes: &mut Vec<(u64, Change)>,
-    keep_going: &mut dyn FnMut() -> bool,
+    budget: &dyn ReadBudget,
 ) -> Result<(), GraphError> {
     let (start, last) = (slice.start.as_ms(), slice.last.as_ms());
     let is_in = |time: Timestamp| (start..=last).contains(&time.as_ms());
     let mut before: Option<Arc<E>> = None;
-    for revision in revisions {
+    for (count, revision) in revisions.enumerate() {
         let Revision { element, number } = revision?;
-        if !keep_going() {
-            return Ok(());
+        if count.is_multiple_of(BATCH_SIZE) {
+            budget.poll()?;
         }
         let fields = element.fields();
         let (created, updated, deleted) = (fields.created_at, fields.updated_at, fields.deleted_at);
@@ -263,7 +264,7 @@ const NOISE: [&str; 2] = ["LastUpdateMetric", "Metric"];
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::history::{HistoryLimits, MemoryHistory};
+    use crate::graph::history::{HistoryLimits, MemoryHistory, Unlimited};
     use crate::graph::{Graph, MetadataOp, NodeId};
 
     fn ms(ms: i64) -> Timestamp {
@@ -275,7 +276,7 @@ mod tests {
             start: ms(start),
             last: ms(last),
         };
-        let found = Change::during(history, slice, &mut || true).unwrap();
+        let found = Change::during(history, slice, &Unlimited).unwrap();
         found
             .iter()
             .map(|change| serde_json::to_string(&change.to_value()).unwrap())

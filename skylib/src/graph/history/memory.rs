@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::ops::Deref;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chain::{Chain, Chains, Ended, Window};
 use super::index::{Lookup, PastIndex};
-use super::{History, HistoryLimits, HistoryStatus, PastReader, Revision, Revisions};
+use super::{History, HistoryLimits, HistoryStatus, PastReader, ReadBudget, Revision, Revisions};
 use crate::filter::Filter;
 use crate::graph::element::Element;
 use crate::graph::reader::{BATCH_SIZE, SnapshotIter};
@@ -81,15 +80,6 @@ impl MemoryHistory {
         }
     }
 
-    /// Opens a snapshot that shares this history.
-    #[cfg(feature = "history")]
-    pub(crate) fn open_shared<'a>(
-        self: std::sync::Arc<Self>,
-        when: When,
-    ) -> Box<dyn PastReader + 'a> {
-        Box::new(Reader::new(self, when))
-    }
-
     fn read(&self) -> RwLockReadGuard<'_, Recorded> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,7 +127,8 @@ impl History for MemoryHistory {
         }
     }
 
-    fn open<'a>(&'a self, when: When) -> Box<dyn PastReader + 'a> {
+    /// Reads without the budget: the memory is that of the history, and a read takes milliseconds.
+    fn open<'a>(&'a self, when: When, _: &'a dyn ReadBudget) -> Box<dyn PastReader + 'a> {
         Box::new(Reader::new(self, when))
     }
 }
@@ -293,15 +284,15 @@ const DROPS_PER_EVENT: usize = 4;
 /// Maximum number of revisions dropped while the lock is held once.
 const DROPS_AT_ONCE: usize = 1024;
 
-/// Snapshot of a history, which it borrows or shares.
-struct Reader<H: Deref<Target = MemoryHistory>> {
-    history: H,
+/// Snapshot of a history.
+struct Reader<'h> {
+    history: &'h MemoryHistory,
     number: u64,
     window: Window,
 }
 
-impl<H: Deref<Target = MemoryHistory>> Reader<H> {
-    fn new(history: H, when: When) -> Self {
+impl<'h> Reader<'h> {
+    fn new(history: &'h MemoryHistory, when: When) -> Self {
         let mut state = history.write();
         let number = state.readers.next;
         state.readers.next += 1;
@@ -429,7 +420,7 @@ impl<H: Deref<Target = MemoryHistory>> Reader<H> {
     }
 }
 
-impl<H: Deref<Target = MemoryHistory>> PastReader for Reader<H> {
+impl PastReader for Reader<'_> {
     fn nodes(&self) -> Revisions<'_, Node> {
         self.all(|state| &state.nodes)
     }
@@ -493,7 +484,7 @@ impl<H: Deref<Target = MemoryHistory>> PastReader for Reader<H> {
     }
 }
 
-impl<H: Deref<Target = MemoryHistory>> Drop for Reader<H> {
+impl Drop for Reader<'_> {
     fn drop(&mut self) {
         self.history.write().readers.open.remove(&self.number);
     }

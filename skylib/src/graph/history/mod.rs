@@ -30,23 +30,29 @@
 //! A revision lasts from its `UpdatedAt` to that of the next one, or to the deletion. Both ends are
 //! included, and times are compared in milliseconds, the resolution that clients receive.
 
+mod activity;
 mod chain;
 mod changes;
 mod index;
 mod limits;
 mod memory;
+mod read_budget;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use activity::{Activity, ActivitySource};
 pub use changes::{Change, ChangeKind, ChangedElement, KeyChange};
 pub use limits::HistoryLimits;
 pub use memory::MemoryHistory;
+pub use read_budget::{ReadBudget, Unlimited};
 pub use view::{Identities, PastView};
 
+use std::io;
 use std::sync::Arc;
 
 use super::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, IndexUse, Node, NodeId};
+use crate::file_use::FileUse;
 use crate::filter::Filter;
 use crate::time::{Timestamp, When};
 
@@ -58,21 +64,31 @@ pub trait History: Send + Sync {
     /// elements.
     fn record(&self, events: &[GraphEvent], now: Timestamp);
 
+    /// Returns once all events recorded before survive a power failure, if the history has a disk.
+    ///
+    /// # Errors
+    /// Returns an error if the disk cannot be written.
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Drops revisions older than the retention; must be called regularly even if nothing changes.
     fn expire(&self, now: Timestamp);
 
     /// Returns the amount of the past that is stored.
     fn status(&self) -> HistoryStatus;
 
-    /// Opens a snapshot of the past at a time, as recorded so far.
-    fn open<'a>(&'a self, when: When) -> Box<dyn PastReader + 'a>;
+    /// Opens a snapshot of the past at a time, as recorded so far. Its reads end with an error once
+    /// the budget does.
+    fn open<'a>(&'a self, when: When, budget: &'a dyn ReadBudget) -> Box<dyn PastReader + 'a>;
 }
 
 /// Snapshot of the past at one time.
 ///
 /// Every method returns the revisions of that time: one of each element at an instant; all of them,
 /// oldest first, in an interval. All methods and iterators return [`GraphError::ViewExpired`] if
-/// required revisions have been dropped since the snapshot was opened.
+/// required revisions have been dropped since the snapshot was opened, and the errors of the
+/// [`ReadBudget`]; a past on the disk also returns [`GraphError::Unreadable`].
 pub trait PastReader {
     /// Iterates over the nodes, in insertion order.
     fn nodes(&self) -> Revisions<'_, Node>;
@@ -97,6 +113,14 @@ pub trait PastReader {
     /// Iterates over the edges, in insertion order.
     fn edges(&self) -> Revisions<'_, Edge>;
 
+    /// Iterates over the edges that match a filter, and possibly others, in insertion order.
+    ///
+    /// An implementation with an index leaves out edges that do not match.
+    fn edges_like<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Edge> {
+        let _ = filter;
+        self.edges()
+    }
+
     /// Returns the revisions of the node with this id.
     ///
     /// # Errors
@@ -119,6 +143,12 @@ pub trait PastReader {
         id: &NodeId,
         direction: Direction,
     ) -> Result<Vec<Revision<Edge>>, GraphError>;
+
+    /// Returns what was read of files since the last call, for explanations; empty for a past in
+    /// memory.
+    fn take_files(&self) -> Vec<FileUse> {
+        Vec::new()
+    }
 }
 
 /// Iterator over the revisions of nodes or edges.

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use super::{History, PastReader, Revision, Revisions};
+use super::{History, PastReader, ReadBudget, Revision, Revisions, Unlimited};
+use crate::file_use::FileUse;
 use crate::filter::{Fields, Filter};
 use crate::graph::element::Element;
 use crate::graph::reader::{
@@ -27,7 +28,7 @@ use crate::time::When;
 /// each revision read.
 pub struct PastView<'a> {
     reader: Box<dyn PastReader + 'a>,
-    interrupt: &'a (dyn Fn() -> bool + Sync),
+    budget: &'a dyn ReadBudget,
     is_interval: bool,
     known: RefCell<KnownRevisions>,
     identities: Identities,
@@ -62,24 +63,23 @@ impl Identities {
 }
 
 impl<'a> PastView<'a> {
-    /// Opens the past at a time, as recorded so far; drop the view soon.
+    /// Opens the past at a time, as recorded so far, without limits; drop the view soon.
     #[must_use]
     pub fn open(history: &'a dyn History, when: When) -> Self {
+        Self::open_within(history, when, &Unlimited)
+    }
+
+    /// Opens the past at a time, as recorded so far. Iterators and counts poll the budget every 256
+    /// revisions, and end with its error.
+    #[must_use]
+    pub fn open_within(history: &'a dyn History, when: When, budget: &'a dyn ReadBudget) -> Self {
         Self {
-            reader: history.open(when),
-            interrupt: &|| false,
+            reader: history.open(when, budget),
+            budget,
             is_interval: matches!(when, When::During(_)),
             known: RefCell::default(),
             identities: Identities::default(),
         }
-    }
-
-    /// Returns the same view with a function that is polled every 256 revisions.
-    ///
-    /// Once it returns true, iterators and counts end early, and their result is incomplete.
-    #[must_use]
-    pub fn with_interrupt(self, interrupt: &'a (dyn Fn() -> bool + Sync)) -> Self {
-        Self { interrupt, ..self }
     }
 }
 
@@ -189,6 +189,10 @@ impl GraphReader for PastView<'_> {
         let row = size_of::<Row>() + 2 * size_of::<(u64, u32)>() + size_of::<u32>();
         known.rows.len() * row + firsts * 2 * size_of::<(NodeId, u32)>()
     }
+
+    fn take_files(&self) -> Vec<FileUse> {
+        self.reader.take_files()
+    }
 }
 
 impl PastView<'_> {
@@ -204,22 +208,25 @@ impl PastView<'_> {
     fn candidate_edges<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Edge> {
         match ElementKey::required_text(filter, |key| matches!(key, ElementKey::Id)) {
             Some(id) => Box::new(results(self.reader.edge(&EdgeId::from(id.as_str())))),
-            None => self.reader.edges(),
+            None => self.reader.edges_like(filter),
         }
     }
 
-    /// Iterates over the revisions that match a filter until an interrupt.
+    /// Iterates over the revisions that match a filter, and polls the budget.
     fn matching<'a, E: PastElement>(
         &'a self,
         revisions: Revisions<'a, E>,
         filter: &'a Filter<ElementKey>,
     ) -> impl Iterator<Item = Result<Revision<E>, GraphError>> + 'a {
         let mut seen = 0_usize;
-        let until_interrupt = revisions.take_while(move |_| {
+        let polled = revisions.map(move |revision| {
             seen += 1;
-            !(seen.is_multiple_of(BATCH_SIZE) && (self.interrupt)())
+            if seen.is_multiple_of(BATCH_SIZE) {
+                self.budget.poll()?;
+            }
+            revision
         });
-        until_interrupt.filter(move |revision| {
+        polled.filter(move |revision| {
             revision
                 .as_ref()
                 .map_or(true, |revision| filter.matches(&*revision.element))

@@ -14,6 +14,7 @@ use super::answer::Answer;
 use super::error::QueryError;
 use super::run::Run;
 use super::{Context, Query};
+use crate::file_use::FileUse;
 use crate::time::Clock;
 use crate::value::Text;
 
@@ -114,6 +115,10 @@ pub struct ExplainedOperation {
     /// Method by which the operation finds elements; `None` if it only processes its input.
     #[serde(rename = "Access", skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+    /// Files of the history that the operation read, or skipped, and why; empty for an operation that
+    /// reads no files.
+    #[serde(rename = "Files", skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileUse>,
     /// Whether the operation ran inside the previous one, element by element, without an
     /// intermediate result.
     #[serde(rename = "PushedDown")]
@@ -186,7 +191,8 @@ impl Query {
 
     fn explained(&self, context: &Context<'_>, clock: Option<&dyn Clock>) -> Explanation {
         let new_trace = || Trace::new(self.plan.operations.len(), clock);
-        let (ran, trace) = Run::new(self, context, Some(new_trace())).answer();
+        let budget = context.budget();
+        let (ran, trace) = Run::new(self, context, &budget, Some(new_trace())).answer();
         let trace = trace.unwrap_or_else(new_trace);
         let totals = (context.view.node_count(), context.view.edge_count());
         let estimates = estimate::all(&self.plan, &trace, totals);
@@ -238,6 +244,7 @@ impl Query {
                 step.operations.push(ExplainedOperation {
                     operation: describe::operation(operation),
                     access: measured.access.clone(),
+                    files: measured.files.clone(),
                     is_pushed_down: measured.is_pushed_down,
                     estimated,
                     elements_in: measured.elements_in,
@@ -290,6 +297,9 @@ impl fmt::Display for Explanation {
             match &operation.access {
                 Some(access) => writeln!(f, " ({access})")?,
                 None => writeln!(f)?,
+            }
+            for file in &operation.files {
+                writeln!(f, "{:>34}{file}", "")?;
             }
         }
         match (&self.answer, &self.error) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Access;
+use crate::file_use::FileUse;
 use crate::time::{Clock, Timestamp};
 
 /// Measurements of the operations of a plan.
@@ -23,6 +24,7 @@ pub(super) struct Measured {
     pub(super) elements_in: Option<u64>,
     pub(super) elements_out: Option<u64>,
     pub(super) access: Option<Access>,
+    pub(super) files: Vec<FileUse>,
     pub(super) is_pushed_down: bool,
     pub(super) took: Option<Duration>,
 }
@@ -55,6 +57,11 @@ impl<'c> Trace<'c> {
     /// Records how the running operation finds elements.
     pub(in crate::gremlin) fn found_by(&mut self, access: Access) {
         self.rows[self.current].access = Some(access);
+    }
+
+    /// Records what the running operation has read of the files of the history.
+    pub(in crate::gremlin) fn read(&mut self, files: Vec<FileUse>) {
+        self.rows[self.current].files.extend(files);
     }
 
     /// Records the element counts of operations that ran pipelined inside the running one.

@@ -39,12 +39,12 @@ impl Run<'_> {
     /// Returns all elements of the scope.
     pub(super) fn whole_graph(&self) -> Result<Answer, QueryError> {
         let everything = Filter::everything();
-        let mut nodes = Pipe::new(Vec::new(), false, &self.budget);
+        let mut nodes = Pipe::new(Vec::new(), false, self.budget);
         self.scope
-            .visit_nodes(&everything, &self.budget, &mut |node| nodes.push(node))?;
-        let mut edges = Pipe::new(Vec::new(), false, &self.budget);
+            .visit_nodes(&everything, self.budget, &mut |node| nodes.push(node))?;
+        let mut edges = Pipe::new(Vec::new(), false, self.budget);
         self.scope
-            .visit_edges(&everything, &self.budget, &mut |edge| edges.push(edge))?;
+            .visit_edges(&everything, self.budget, &mut |edge| edges.push(edge))?;
         self.budget.check()?;
         let nodes = nodes
             .finish()?
@@ -80,7 +80,7 @@ impl Run<'_> {
             Rows::Refs(refs) => return Ok(Rc::clone(refs)),
             Rows::Numbers(numbers) => numbers,
         };
-        let mut pipe = Pipe::new(Vec::new(), false, &self.budget);
+        let mut pipe = Pipe::new(Vec::new(), false, self.budget);
         E::fetch(&self.scope, numbers, &mut |row| pipe.push(row))?;
         Ok(Rc::new(pipe.finish()?.into_rows()))
     }

@@ -37,7 +37,7 @@ use crate::value::{Text, Value};
 /// State of a running query.
 pub(super) struct Run<'r> {
     context: &'r Context<'r>,
-    budget: Budget<'r>,
+    budget: &'r Budget<'r>,
     scope: Scope<'r>,
     /// Time that the query reads; `None` means the present.
     when: Option<When>,
@@ -56,11 +56,12 @@ impl<'r> Run<'r> {
     pub(super) fn new(
         query: &'r Query,
         context: &'r Context<'r>,
+        budget: &'r Budget<'r>,
         trace: Option<Trace<'r>>,
     ) -> Self {
         Self {
             context,
-            budget: Budget::new(context.limits, context.interrupt(), context.memory),
+            budget,
             scope: Scope::whole(context.view),
             when: None,
             marks: HashMap::new(),
@@ -92,7 +93,10 @@ impl<'r> Run<'r> {
                     None => error,
                 })?;
             self.budget.set_reading(self.scope.bytes())?;
-            self.note(|trace, next| trace.end(next, data.len()));
+            if let Some(trace) = &mut self.trace {
+                trace.read(self.scope.take_files());
+                trace.end(self.next, data.len());
+            }
         }
         self.budget.check()?;
         let answer = self.finish(data)?;
@@ -124,7 +128,7 @@ impl<'r> Run<'r> {
             }
             (Operation::Bpf(text), Data::RawPackets(packets)) => {
                 let filters = self.context.packet_filters;
-                raw_packets::filter(packets, text, filters, &self.budget).map(Data::RawPackets)
+                raw_packets::filter(packets, text, filters, self.budget).map(Data::RawPackets)
             }
             (operation, data) => derive(operation, data),
         }
@@ -142,7 +146,8 @@ impl<'r> Run<'r> {
             let (start, last) = (slice.start.as_ms(), slice.last.as_ms());
             error().help(format!("requested time: {start} to {last} (Unix ms)"))
         })?;
-        self.scope = Scope::past(history, when, self.context.interrupt());
+        self.budget.end_reading();
+        self.scope = Scope::past(history, when, self.budget);
         self.when = Some(when);
         self.marks.clear();
         Ok(Data::Graph)
@@ -163,12 +168,16 @@ impl<'r> Run<'r> {
             return Err(QueryError::execute("Changes requires a time slice")
                 .help("in `Changes`; expected a slice before it, as in `G.Context('-1h', 3600).Changes()`"));
         };
-        changes::during(history, slice, &self.budget).map(Data::List)
+        let activities = self.context.activities;
+        changes::during(history, activities, slice, self.budget).map(Data::List)
     }
 
     /// Requests flows, or only their number if a count follows.
     fn flows(&mut self, plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Result<Data, QueryError> {
-        self.note(|trace, _| trace.found_by(Access::Flows));
+        if let Some(trace) = &mut self.trace {
+            trace.found_by(Access::Flows);
+            trace.read(flows::files(self.context.flows, plan, nodes, self.when));
+        }
         if self.take_count() {
             let total = flows::count(self.context.flows, plan, nodes, self.when)?;
             return Ok(self.counted(total));
@@ -179,7 +188,7 @@ impl<'r> Run<'r> {
             self.next += 1;
             return self.stream_groups(plan, nodes, group);
         }
-        flows::query(self.context.flows, plan, nodes, self.when, &self.budget).map(Data::Flows)
+        flows::query(self.context.flows, plan, nodes, self.when, self.budget).map(Data::Flows)
     }
 
     /// Finds a node by id, or nodes by filter.
@@ -196,7 +205,7 @@ impl<'r> Run<'r> {
             trace.found_by(self.scope.node_access(&filter, only_count)?);
         }
         if self.take_count() {
-            let total = self.scope.count_nodes(&filter, &self.budget)?;
+            let total = self.scope.count_nodes(&filter, self.budget)?;
             return Ok(self.counted(total as u64));
         }
         let scope = self.scope.clone();
@@ -217,7 +226,7 @@ impl<'r> Run<'r> {
             trace.found_by(self.scope.edge_access(&filter, only_count));
         }
         if self.take_count() {
-            let total = self.scope.count_edges(&filter, &self.budget)?;
+            let total = self.scope.count_edges(&filter, self.budget)?;
             return Ok(self.counted(total as u64));
         }
         let scope = self.scope.clone();
@@ -234,7 +243,7 @@ impl<'r> Run<'r> {
                 self.sift_rows::<NodeRef>(&Rows::Numbers(Rc::new(numbers)))
             }
             (Operation::Filter(filter), Data::Sockets(list)) => {
-                sockets::filter(list, filter, &self.budget).map(Data::Sockets)
+                sockets::filter(list, filter, self.budget).map(Data::Sockets)
             }
             (operation, data) => {
                 let list = match data {
@@ -243,8 +252,8 @@ impl<'r> Run<'r> {
                     _ => return Err(misplaced()),
                 };
                 Ok(Data::List(match operation {
-                    Operation::Filter(filter) => values::filter_list(list, filter, &self.budget)?,
-                    Operation::Dedup(_) => values::dedup_list(list, &self.budget)?,
+                    Operation::Filter(filter) => values::filter_list(list, filter, self.budget)?,
+                    Operation::Dedup(_) => values::dedup_list(list, self.budget)?,
                     Operation::Page(page) => filter::cut(list, *page),
                     _ => return Err(misplaced()),
                 }))
@@ -332,7 +341,7 @@ impl<'r> Run<'r> {
             Operation::ShortestPath(target, edges) => self.shortest_paths(target, edges, &rows),
             Operation::Hierarchy(kind, filter, depth) => {
                 self.note(|trace, _| trace.found_by(Access::Adjacency));
-                let (from, filter, budget) = (numbers(&rows), compiled(filter), &self.budget);
+                let (from, filter, budget) = (numbers(&rows), compiled(filter), self.budget);
                 let found =
                     hierarchy::nodes_within(&self.scope, &from, *kind, &filter, *depth, budget)?;
                 Ok(Data::Nodes(Rows::Numbers(Rc::new(found))))
@@ -357,7 +366,7 @@ impl<'r> Run<'r> {
             trace.found_by(self.scope.node_access(&target, false)?);
         }
         let from = numbers(rows);
-        path::shortest_paths(&self.scope, &from, &target, &edges, &self.budget).map(Data::Paths)
+        path::shortest_paths(&self.scope, &from, &target, &edges, self.budget).map(Data::Paths)
     }
 
     /// Runs an operation that reads the contents of nodes.
@@ -366,7 +375,7 @@ impl<'r> Run<'r> {
         operation: &Operation,
         nodes: Rc<Vec<NodeRef>>,
     ) -> Result<Data, QueryError> {
-        let budget = &self.budget;
+        let budget = self.budget;
         match operation {
             Operation::Sort(order, key) => {
                 let mut nodes = Rc::unwrap_or_clone(nodes);
@@ -428,7 +437,7 @@ impl<'r> Run<'r> {
             }
             Operation::SubGraph(_) => {
                 let edges = self.refs(rows)?;
-                let found = subgraph::of_edges(&self.scope, &edges, &self.budget)?;
+                let found = subgraph::of_edges(&self.scope, &edges, self.budget)?;
                 Ok(self.narrow(found))
             }
             _ => Err(misplaced()),
@@ -443,7 +452,7 @@ impl<'r> Run<'r> {
         match operation {
             Operation::SubGraph(filter) => {
                 let (nodes, filter) = (Rc::unwrap_or_clone(nodes), compiled(filter));
-                let found = subgraph::of_nodes(&self.scope, nodes, &filter, &self.budget)?;
+                let found = subgraph::of_nodes(&self.scope, nodes, &filter, self.budget)?;
                 Ok(self.narrow(found))
             }
             Operation::Flows(plan) => self.flows(plan, Some(&nodes)),
@@ -455,12 +464,12 @@ impl<'r> Run<'r> {
         let flows = set.flows;
         match operation {
             Operation::Count => Ok(count(flows.len())),
-            Operation::Values(key) => flows::values(&flows, key, &self.budget).map(Data::List),
+            Operation::Values(key) => flows::values(&flows, key, self.budget).map(Data::List),
             Operation::Keys => Ok(Data::List(flows::keys(&flows))),
             Operation::Sum(Some(key)) => {
-                flows::sum(&flows, key, &self.budget).map(|sum| Data::Scalar(Value::Int(sum)))
+                flows::sum(&flows, key, self.budget).map(|sum| Data::Scalar(Value::Int(sum)))
             }
-            Operation::Group => flows::group(flows, &self.budget).map(Data::Groups),
+            Operation::Group => flows::group(flows, self.budget).map(Data::Groups),
             Operation::GroupBy(plan) => self.group_flows(&flows, plan),
             Operation::RawPackets => {
                 // Past flows include their packets.
@@ -468,26 +477,26 @@ impl<'r> Run<'r> {
                     None => raw_packets::stored(self.context.flows, &flows),
                     Some(_) => Vec::new(),
                 };
-                raw_packets::of_flows(flows, stored, &self.budget).map(Data::RawPackets)
+                raw_packets::of_flows(flows, stored, self.budget).map(Data::RawPackets)
             }
             Operation::Metrics(_) => match self.when {
                 None => Ok(Data::Metrics(Metrics::of_flows(&flows))),
                 Some(when) => {
                     let source = self.context.flows;
-                    flows::past_metrics(source, &flows, when, &self.budget).map(Data::Metrics)
+                    flows::past_metrics(source, &flows, when, self.budget).map(Data::Metrics)
                 }
             },
             Operation::Sockets => {
-                sockets::of_flows(&self.scope, &flows, &self.budget).map(Data::Sockets)
+                sockets::of_flows(&self.scope, &flows, self.budget).map(Data::Sockets)
             }
             Operation::FlowNodes(which, filter) => {
                 let (scope, filter) = (self.scope.clone(), compiled(filter));
-                let found = flows::nodes(&scope, &flows, *which, &filter, &self.budget)?;
+                let found = flows::nodes(&scope, &flows, *which, &filter, self.budget)?;
                 self.pipe_all(found)
             }
             Operation::FlowEnds(walk, filter) => {
                 let (scope, filter) = (self.scope.clone(), compiled(filter));
-                let found = flows::ends(&scope, &flows, *walk, &filter, &self.budget)?;
+                let found = flows::ends(&scope, &flows, *walk, &filter, self.budget)?;
                 self.pipe_all(found)
             }
             _ => Err(misplaced()),

@@ -51,7 +51,7 @@ impl Run<'_> {
         let first = self.next;
         let stages = self.take_stages(R::IS_BLIND);
         let only_count = self.take_count();
-        let mut pipe = Pipe::new(stages, only_count, &self.budget);
+        let mut pipe = Pipe::new(stages, only_count, self.budget);
         if !pipe.is_closed() {
             fill(&mut pipe)?;
         }

@@ -17,7 +17,7 @@ impl Run<'_> {
         nodes: Option<&[NodeRef]>,
         group: &GroupPlan,
     ) -> Result<Data, QueryError> {
-        let budget = &self.budget;
+        let budget = self.budget;
         let mut grouping = Grouping::new(group, &self.scope, budget)?;
         let (mut room, mut total) = (budget.room(), 0_u64);
         let times = (self.when, self.context.now);
@@ -38,7 +38,7 @@ impl Run<'_> {
         flows: &[Flow],
         group: &GroupPlan,
     ) -> Result<Data, QueryError> {
-        let budget = &self.budget;
+        let budget = self.budget;
         let mut grouping = Grouping::new(group, &self.scope, budget)?;
         let mut room = budget.room();
         for flow in flows {

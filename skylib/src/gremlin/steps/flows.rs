@@ -6,6 +6,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::filter::Row;
 use super::metrics::{Metric, Metrics};
+use crate::file_use::FileUse;
 use crate::filter::{Filter, Predicate};
 use crate::flow::{Flow, FlowField, FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use crate::graph::{ElementKey, NodeRef};
@@ -116,6 +117,17 @@ pub(in crate::gremlin) fn count(
         return Ok(0);
     };
     source.count(&query).map_err(execution_error)
+}
+
+/// Returns what [`query`] reads of the files of the flow store.
+pub(in crate::gremlin) fn files(
+    source: &dyn FlowSource,
+    plan: &FlowPlan,
+    nodes: Option<&[NodeRef]>,
+    when: Option<When>,
+) -> Vec<FileUse> {
+    let query = flow_query(plan, nodes, when);
+    query.map_or_else(Vec::new, |query| source.files(&query))
 }
 
 /// Returns the metrics of flows during a time slice, one per update.

@@ -1,7 +1,11 @@
 //! Merging of flow segments: one pass over sorted inputs (k-way merge), `O(n log k)`.
 //!
 //! A flow that several segments have becomes one row: its newest record, with the sums of all. The
-//! memory is a batch of rows of each input and four bytes for each row of a flow.
+//! memory is a batch of rows of each input and some 20 bytes for each row of a flow.
+//!
+//! The order of flows is that of their addresses, which do not change. Records with the same UUID and
+//! different addresses, which only a faulty agent sends, stay different rows, and the segment says so
+//! ([`REPEATS`]).
 
 use std::io;
 use std::path::Path;
@@ -10,15 +14,17 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 
 use super::disk::Disk;
+use super::flow_batches::{METRIC_COLUMNS, MetricBatch, PACKET_COLUMNS, PacketBatch};
 use super::flow_columns::{self, FlowRow, RowReader};
 use super::flow_segment::{
-    FLOW_FILE, FlowSegment, FlowSpan, METRIC_COLUMNS, METRIC_FILE, MetricBatch, PACKET_COLUMNS,
-    PACKET_FILE, PacketBatch, SortKey, long, ordinal, small, small_or_zero, text,
+    FLOW_FILE, FlowSegment, FlowSpan, METRIC_FILE, PACKET_FILE, REPEATS, SortKey, long, ordinal,
+    small, small_or_zero, text,
 };
 use super::names::Name;
 use super::parquet_file::{PAGE_ROWS, ParquetFile, ParquetWriter, invalid};
 use super::sorted_merge::{Rows, merge, rows};
 use super::sums::Sum;
+use super::uuid_set::UuidSet;
 use crate::flow::{FlowMetric, RawPacket};
 use crate::value::Text;
 
@@ -74,10 +80,13 @@ fn write_flows(file: &mut ParquetWriter, segments: &[Arc<FlowSegment>]) -> io::R
     let mut chunk: Vec<FlowRow> = Vec::with_capacity(PAGE_ROWS);
     let mut current: Option<(SortKey, FlowRow)> = None;
     let mut rows = 0_u32;
+    let mut uuids = UuidSet::default();
+    let mut has_repeats = false;
     merge(inputs, |key: SortKey, input, row: FlowRow| {
         match &mut current {
             Some((same, merged)) if *same == key => add(merged, row),
             _ => {
+                has_repeats |= !uuids.insert(&key.uuid);
                 if let Some((_, merged)) = current.replace((key, row)) {
                     rows += 1;
                     chunk.push(merged);
@@ -93,6 +102,9 @@ fn write_flows(file: &mut ParquetWriter, segments: &[Arc<FlowSegment>]) -> io::R
     })?;
     chunk.extend(current.map(|(_, merged)| merged));
     file.write(&flow_columns::to_batch(&chunk))?;
+    if has_repeats {
+        file.set_property(REPEATS, "1".to_owned());
+    }
     Ok(ordinals)
 }
 

@@ -10,53 +10,28 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow_array::builder::{BinaryBuilder, Int32Builder, Int64Builder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
-use arrow_array::{ArrayRef, Int32Array, RecordBatch};
+use arrow_array::{Int32Array, RecordBatch};
 use hashbrown::HashMap;
 use prost::Message as _;
 
 use super::disk::Disk;
+use super::flow_batches::{METRIC_COLUMNS, MetricBatch, PACKET_COLUMNS, PacketBatch};
 use super::flow_columns::{self, FlowRow, RowReader};
 use super::flow_scan::FlowScan;
 use super::names::{Generation, Name};
-use super::parquet_file::{
-    Column, ColumnIndex, ColumnKind, PAGE_ROWS, ParquetFile, ParquetWriter, invalid, schema,
-    selection,
-};
+use super::parquet_file::{PAGE_ROWS, ParquetFile, ParquetWriter, invalid, selection};
 use super::recent_flows::{RecentFlow, RecentFlows};
 use super::segment_folder;
 use super::sums::Sum;
+use crate::file_use::FileUse;
 use crate::flow::{Flow, FlowMetric, RawPacket};
 use crate::value::Text;
 
-/// Columns of `metric.parquet`.
-pub(super) const METRIC_COLUMNS: &[Column] = &[
-    Column::new("UUID", ColumnKind::Text),
-    Column::new("Flow", ColumnKind::Ordinal).indexed(ColumnIndex::Page),
-    Column::new("ABPackets", ColumnKind::Counter),
-    Column::new("ABBytes", ColumnKind::Counter),
-    Column::new("BAPackets", ColumnKind::Counter),
-    Column::new("BABytes", ColumnKind::Counter),
-    Column::new("Start", ColumnKind::Number).indexed(ColumnIndex::Page),
-    Column::new("Last", ColumnKind::Number).indexed(ColumnIndex::Page),
-    Column::new("RTT", ColumnKind::Counter),
-];
-
-/// Columns of `packet.parquet`.
-pub(super) const PACKET_COLUMNS: &[Column] = &[
-    Column::new("UUID", ColumnKind::Text),
-    Column::new("Flow", ColumnKind::Ordinal).indexed(ColumnIndex::Page),
-    Column::new("Timestamp", ColumnKind::Number),
-    Column::new("Index", ColumnKind::Number),
-    Column::new("LinkType", ColumnKind::Small),
-    Column::new("Nanos", ColumnKind::Small),
-    Column::new("WireLength", ColumnKind::Small),
-    Column::new("Data", ColumnKind::Binary),
-];
+/// Property of `flow.parquet` if a flow may have several rows.
+pub(super) const REPEATS: &str = "skyd.repeats";
 
 /// Names of the files.
 pub(super) const FLOW_FILE: &str = "flow.parquet";
@@ -72,6 +47,8 @@ pub(super) struct FlowSegment {
     pub(super) metric: ParquetFile,
     pub(super) packet: Option<ParquetFile>,
     pub(super) span: FlowSpan,
+    /// Whether a flow may have several rows, of which the one with the highest number is the newest.
+    pub(super) has_repeats: bool,
 }
 
 /// Extreme values of a segment, for planning; times in Unix milliseconds.
@@ -255,101 +232,6 @@ fn row_of(recent: &RecentFlow) -> FlowRow {
     }
 }
 
-/// Rows of `metric.parquet` that are not yet written.
-#[derive(Default)]
-pub(super) struct MetricBatch {
-    uuid: StringBuilder,
-    flow: Int32Builder,
-    counters: [Int64Builder; 7],
-    pub(super) rows: usize,
-}
-
-impl MetricBatch {
-    pub(super) fn push(&mut self, uuid: &str, ordinal: usize, metric: &FlowMetric) {
-        self.uuid.append_value(uuid);
-        self.flow
-            .append_value(i32::try_from(ordinal).unwrap_or(i32::MAX));
-        let values = [
-            metric.ab_packets,
-            metric.ab_bytes,
-            metric.ba_packets,
-            metric.ba_bytes,
-            metric.start,
-            metric.last,
-            metric.rtt,
-        ];
-        for (builder, value) in self.counters.iter_mut().zip(values) {
-            builder.append_value(value);
-        }
-        self.rows += 1;
-    }
-
-    pub(super) fn finish(&mut self) -> RecordBatch {
-        self.rows = 0;
-        let mut arrays: Vec<ArrayRef> =
-            vec![Arc::new(self.uuid.finish()), Arc::new(self.flow.finish())];
-        arrays.extend(
-            self.counters
-                .iter_mut()
-                .map(|c| Arc::new(c.finish()) as ArrayRef),
-        );
-        RecordBatch::try_new(schema(METRIC_COLUMNS), arrays)
-            .expect("the arrays have the types and the length of the columns")
-    }
-}
-
-/// Rows of `packet.parquet` that are not yet written.
-#[derive(Default)]
-pub(super) struct PacketBatch {
-    uuid: StringBuilder,
-    flow: Int32Builder,
-    timestamp: Int64Builder,
-    index: Int64Builder,
-    link_type: Int32Builder,
-    nanos: Int32Builder,
-    wire_len: Int32Builder,
-    data: BinaryBuilder,
-    rows: usize,
-    bytes: usize,
-}
-
-impl PacketBatch {
-    pub(super) fn push(&mut self, uuid: &str, ordinal: usize, packet: &RawPacket) {
-        self.uuid.append_value(uuid);
-        self.flow
-            .append_value(i32::try_from(ordinal).unwrap_or(i32::MAX));
-        self.timestamp.append_value(packet.timestamp);
-        self.index.append_value(packet.index);
-        self.link_type.append_value(packet.link_type.cast_signed());
-        self.nanos.append_value(packet.nanos.cast_signed());
-        self.wire_len.append_value(packet.wire_len.cast_signed());
-        self.data.append_value(&packet.data);
-        self.rows += 1;
-        self.bytes += packet.data.len();
-    }
-
-    /// Returns whether the rows should be written.
-    pub(super) const fn is_full(&self) -> bool {
-        self.rows >= PAGE_ROWS || self.bytes >= PACKET_BATCH_BYTES
-    }
-
-    pub(super) fn finish(&mut self) -> RecordBatch {
-        (self.rows, self.bytes) = (0, 0);
-        let arrays: Vec<ArrayRef> = vec![
-            Arc::new(self.uuid.finish()),
-            Arc::new(self.flow.finish()),
-            Arc::new(self.timestamp.finish()),
-            Arc::new(self.index.finish()),
-            Arc::new(self.link_type.finish()),
-            Arc::new(self.nanos.finish()),
-            Arc::new(self.wire_len.finish()),
-            Arc::new(self.data.finish()),
-        ];
-        RecordBatch::try_new(schema(PACKET_COLUMNS), arrays)
-            .expect("the arrays have the types and the length of the columns")
-    }
-}
-
 impl FlowSegment {
     /// Opens a committed segment and reads the footers of its files.
     ///
@@ -365,17 +247,18 @@ impl FlowSegment {
             name,
             folder: folder.to_owned(),
             span: FlowSpan::read(&flow)?,
+            has_repeats: flow.property(REPEATS).is_some(),
             flow,
             metric: open(METRIC_FILE)?,
             packet: has_packets.then(|| open(PACKET_FILE)).transpose()?,
         })
     }
 
-    /// Returns the number of rows of each file.
-    pub(super) fn file_rows(&self) -> Vec<(&'static str, usize)> {
-        let mut rows = vec![("flow", self.flow.rows()), ("metric", self.metric.rows())];
-        rows.extend(self.packet.as_ref().map(|packet| ("packet", packet.rows())));
-        rows
+    /// Returns the files with their names.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &ParquetFile)> {
+        let packet = self.packet.as_ref().map(|packet| (PACKET_FILE, packet));
+        let files = [(FLOW_FILE, &self.flow), (METRIC_FILE, &self.metric)];
+        files.into_iter().chain(packet)
     }
 
     /// Returns the size of flows and metrics, in bytes.
@@ -388,13 +271,8 @@ impl FlowSegment {
         self.packet.as_ref().map_or(0, ParquetFile::bytes)
     }
 
-    /// Calls `visit` with the row number and the tested columns of each row that the scan does not
-    /// exclude, until it returns `false`.
-    pub(super) fn scan(
-        &self,
-        scan: &FlowScan<'_>,
-        mut visit: impl FnMut(usize, FlowRow) -> bool,
-    ) -> io::Result<()> {
+    /// Returns the rows that the indexes do not exclude, as ascending ranges.
+    fn candidates(&self, scan: &FlowScan<'_>) -> Vec<std::ops::Range<usize>> {
         let mut ranges = Vec::new();
         for group in self.flow.groups() {
             match scan.candidates(&group) {
@@ -402,6 +280,36 @@ impl FlowSegment {
                 None => ranges.push(group.rows.clone()),
             }
         }
+        ranges
+    }
+
+    /// Returns what [`FlowSegment::scan`] reads.
+    pub(super) fn file_use(&self, scan: &FlowScan<'_>) -> FileUse {
+        let name = format!("flow/{}/{FLOW_FILE}", self.name);
+        if !scan.overlaps(self.span.start, self.span.last) {
+            let reason = "no flow of the time, by the properties of the file";
+            return self.flow.file_use(name, Some(&[]), reason);
+        }
+        let rows = self.candidates(scan);
+        let read: usize = rows.iter().map(std::ops::Range::len).sum();
+        let reason = match read {
+            0 => "no row can match, by Bloom filters and the statistics of pages",
+            read if read < self.flow.rows() => {
+                "rows that may match, by Bloom filters and the statistics of pages"
+            }
+            _ => "all rows: no condition excludes a page",
+        };
+        self.flow.file_use(name, Some(&rows), reason)
+    }
+
+    /// Calls `visit` with the row number and the tested columns of each row that the scan does not
+    /// exclude, until it returns `false`.
+    pub(super) fn scan(
+        &self,
+        scan: &FlowScan<'_>,
+        mut visit: impl FnMut(usize, FlowRow) -> bool,
+    ) -> io::Result<()> {
+        let ranges = self.candidates(scan);
         if ranges.is_empty() {
             return Ok(());
         }
@@ -440,11 +348,11 @@ impl FlowSegment {
     /// Returns the row numbers of flows, with the index of their UUID in the list and their start.
     fn rows_of(&self, uuids: &[Text]) -> io::Result<HashMap<i64, (usize, i64)>> {
         let mut ranges = Vec::new();
+        let mut sorted: Vec<&str> = uuids.iter().map(Text::as_str).collect();
+        sorted.sort_unstable();
         for group in self.flow.groups() {
-            let is_possible = uuids.len() > MAX_LOOKUPS
-                || uuids
-                    .iter()
-                    .any(|uuid| !group.rows_with_text("UUID", uuid).is_empty());
+            let is_possible =
+                uuids.len() > MAX_LOOKUPS || !group.rows_with_texts("UUID", &sorted).is_empty();
             if is_possible {
                 ranges.push(group.rows);
             }
@@ -478,15 +386,20 @@ impl FlowSegment {
         Ok(found)
     }
 
-    /// Appends the metrics of flows to the list of each flow, in the order of arrival. Each metric
-    /// has a flag that tells whether it starts with the flow.
+    /// Appends the metrics of flows to the list of each flow, in the order of arrival, while
+    /// `keep_going` returns `true`. Each metric has a flag that tells whether it starts with the flow.
     pub(super) fn metrics(
         &self,
         uuids: &[Text],
         lists: &mut [Vec<(FlowMetric, bool)>],
+        keep_going: &dyn Fn() -> bool,
     ) -> io::Result<()> {
         let flows = self.rows_of(uuids)?;
+        let before: Vec<usize> = lists.iter().map(Vec::len).collect();
         for batch in rows_by_flow(&self.metric, &flows)? {
+            if !keep_going() {
+                break;
+            }
             let batch = batch?;
             let columns = METRIC_COLUMNS[2..]
                 .iter()
@@ -512,6 +425,11 @@ impl FlowSegment {
                 lists[*which].push((metric, metric.start == *start));
             }
         }
+        if self.has_repeats {
+            for (list, before) in lists.iter_mut().zip(before) {
+                list[before..].sort_by_key(|(metric, _)| metric.last);
+            }
+        }
         Ok(())
     }
 
@@ -521,6 +439,7 @@ impl FlowSegment {
             return Ok(());
         };
         let flows = self.rows_of(uuids)?;
+        let before: Vec<usize> = lists.iter().map(Vec::len).collect();
         for batch in rows_by_flow(file, &flows)? {
             let batch = batch?;
             let link_type = small(&batch, "LinkType");
@@ -550,6 +469,11 @@ impl FlowSegment {
                     nanos: small_or_zero(nanos, index),
                     wire_len: small_or_zero(wire_len, index),
                 });
+            }
+        }
+        if self.has_repeats {
+            for (list, before) in lists.iter_mut().zip(before) {
+                list[before..].sort_by_key(|packet| packet.index);
             }
         }
         Ok(())
@@ -610,5 +534,3 @@ pub(super) fn ordinal(batch: &RecordBatch) -> Option<&Int32Array> {
 
 /// Number of flows from which on whole columns are read instead of single pages.
 const MAX_LOOKUPS: usize = 256;
-/// Size of raw packets that are written together, in bytes.
-const PACKET_BATCH_BYTES: usize = 1 << 20;

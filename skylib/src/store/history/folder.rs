@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
 
+use super::counters::TableCounters;
 use super::disk::{Disk, OsDisk, Space};
+use super::frame::LogContent;
+use super::names::{Catalog, Generation, Name};
 use super::options::HistoryOptions;
 use super::parquet_file::is_damage;
 use super::retention::{Part, Usage, space_limit};
@@ -32,6 +35,8 @@ pub struct HistoryFolder {
     damaged: Mutex<Vec<String>>,
     damaged_bytes: AtomicU64,
     pub(super) signals: Signals,
+    pub(super) flow_counters: TableCounters,
+    pub(super) graph_counters: TableCounters,
     /// Lock on the folder, released with the file.
     _lock: File,
 }
@@ -51,14 +56,7 @@ impl HistoryFolder {
         root: &Path,
         options: HistoryOptions,
     ) -> Result<Arc<Self>, StoreError> {
-        let error = |action| {
-            let path = root.to_owned();
-            move |source| StoreError::File {
-                action,
-                path,
-                source,
-            }
-        };
+        let error = |action| file_error(action, root);
         disk.create_folder(root).map_err(error("create folder"))?;
         let lock = lock(&root.join("LOCK"))?;
         for name in [UNFINISHED, REPLACED] {
@@ -79,6 +77,8 @@ impl HistoryFolder {
             damaged_bytes: AtomicU64::new(0),
             damaged: Mutex::new(damaged),
             signals: Signals::default(),
+            flow_counters: TableCounters::default(),
+            graph_counters: TableCounters::default(),
             disk,
             _lock: lock,
         };
@@ -103,18 +103,67 @@ impl HistoryFolder {
         self.root.join(table)
     }
 
+    /// Creates the folder of a table if it is missing, and returns what its names mean. Removes what
+    /// a crash has left of replaced files.
+    pub(super) fn read_table(&self, path: &Path) -> Result<Catalog, StoreError> {
+        let disk = &self.disk;
+        disk.create_folder(path)
+            .map_err(file_error("create folder", path))?;
+        let names = disk.list(path).map_err(file_error("list", path))?;
+        let catalog = Catalog::of(&names);
+        for name in &catalog.replaced {
+            disk.remove(&path.join(name.to_string()))
+                .map_err(file_error("remove files in", path))?;
+        }
+        Ok(catalog)
+    }
+
+    /// Reads a log of a table, and reports what is incomplete in it.
+    pub(super) fn read_log(
+        &self,
+        table: &Path,
+        generation: Generation,
+    ) -> Result<LogContent, StoreError> {
+        let path = table.join(Name::Log(generation).to_string());
+        let bytes = self.disk.read(&path).map_err(file_error("read", &path))?;
+        let content = LogContent::read(&bytes);
+        if content.lost_bytes > 0 {
+            tracing::warn!(
+                log = %path.display(),
+                bytes = content.lost_bytes,
+                is_damaged = content.is_damaged,
+                "the end of a log of the history is incomplete"
+            );
+        }
+        Ok(content)
+    }
+
+    /// Removes a log that has no record.
+    pub(super) fn remove_log(
+        &self,
+        table: &Path,
+        generation: Generation,
+    ) -> Result<(), StoreError> {
+        let path = table.join(Name::Log(generation).to_string());
+        self.disk.remove(&path).map_err(file_error("remove", &path))
+    }
+
     /// Returns the path at which a folder is written before it is committed.
     pub(super) fn unfinished(&self, name: &str) -> PathBuf {
         self.root.join(UNFINISHED).join(name)
     }
 
-    /// Moves a file or folder that is no longer needed out of its table. It is removed later, so
-    /// that other programs can finish reading it.
+    /// Moves a file or folder that is no longer needed to the same path below `replaced`. It is
+    /// removed later, so that other programs can finish reading it.
     pub(super) fn replace(&self, path: &Path, bytes: u64, now: Timestamp) -> io::Result<()> {
-        let Some(name) = path.file_name() else {
+        // The path in the folder, so that readers that know it find the file.
+        let Ok(name) = path.strip_prefix(&self.root) else {
             return Ok(());
         };
         let target = self.root.join(REPLACED).join(name);
+        if let Some(table) = target.parent() {
+            self.disk.create_folder(table)?;
+        }
         self.disk.remove(&target)?;
         self.disk.rename(path, &target)?;
         self.replaced
@@ -225,6 +274,16 @@ impl HistoryFolder {
             Err(_) => options.max_bytes,
         };
         usage.over(limit)
+    }
+}
+
+/// Returns a function that adds the failed action and its path to an error.
+fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
+    let path = path.to_owned();
+    move |source| StoreError::File {
+        action,
+        path,
+        source,
     }
 }
 

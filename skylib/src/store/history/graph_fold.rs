@@ -3,12 +3,13 @@
 //! The rules are those of the history in memory: a revision lasts from its time to that of the next
 //! one, or to the deletion, both ends included; the times of an element are made monotonic.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap;
 
-use super::event_row::{EventRow, deletion_of, parse_body, set_counters};
-use crate::graph::GraphEvent;
+use super::event_row::{EventRow, parse_body, set_counters};
+use super::past_graph::{PastElement, PastGraph, PastRevision};
+use crate::time::When;
 use crate::value::Text;
 
 /// Key of an element: whether it is an edge, and its id.
@@ -16,12 +17,19 @@ pub(super) type ElementId = (bool, Text);
 
 /// Revisions of a time, from rows in the order of their numbers.
 pub(super) struct GraphFold {
-    /// First and last time, in Unix milliseconds; equal for an instant.
-    from: i64,
-    to: i64,
+    window: Window,
     elements: HashMap<ElementId, Element>,
     /// Approximate memory of `elements` in bytes.
     bytes: usize,
+}
+
+/// Time of a fold, in Unix milliseconds.
+#[derive(Clone, Copy)]
+struct Window {
+    from: i64,
+    to: i64,
+    /// Whether only the newest revision of each element belongs to the time.
+    is_instant: bool,
 }
 
 /// Revisions of one element.
@@ -29,7 +37,7 @@ struct Element {
     /// Number of the event that inserted it.
     born: i64,
     /// Revisions of the time, oldest first.
-    revisions: Vec<Revision>,
+    revisions: Vec<PastRevision>,
     /// Metadata without later counters.
     body: Arc<str>,
     /// Beginning of the newest revision.
@@ -38,25 +46,29 @@ struct Element {
     end: Option<i64>,
     /// Whether a change after the time was seen: further rows do not matter.
     is_complete: bool,
-}
-
-struct Revision {
-    row: EventRow,
-    body: Arc<str>,
-    counters: Option<Arc<str>>,
-    /// Time and number of the event that deleted the element in this revision.
-    deleted: Option<(i64, i64)>,
+    /// Approximate memory of `revisions` in bytes.
+    bytes: usize,
 }
 
 impl GraphFold {
     /// Returns an empty fold for a time.
-    pub(super) fn new(from: i64, to: i64) -> Self {
+    pub(super) fn new(when: When) -> Self {
+        let slice = when.slice();
         Self {
-            from,
-            to,
+            window: Window {
+                from: slice.start.as_ms(),
+                to: slice.last.as_ms(),
+                is_instant: matches!(when, When::At(_)),
+            },
             elements: HashMap::new(),
             bytes: 0,
         }
+    }
+
+    /// Returns an empty fold for an instant.
+    #[cfg(test)]
+    pub(super) fn at(ms: i64) -> Self {
+        Self::new(When::At(crate::time::Timestamp::from_ms(ms)))
     }
 
     /// Returns the approximate memory in bytes.
@@ -69,47 +81,42 @@ impl GraphFold {
         let id = (row.event.is_edge(), row.id.clone());
         match self.elements.get_mut(&id) {
             Some(element) => {
-                let before = element.bytes();
-                element.apply(row, self.from, self.to);
-                self.bytes = (self.bytes + element.bytes()).saturating_sub(before);
+                let before = element.bytes;
+                element.apply(row, self.window);
+                self.bytes = (self.bytes + element.bytes).saturating_sub(before);
             }
             None => {
-                if let Some(element) = Element::first(row, self.to) {
-                    self.bytes += element.bytes();
+                if let Some(element) = Element::first(row, self.window.to) {
+                    self.bytes += element.bytes + size_of::<(ElementId, Element)>();
                     self.elements.insert(id, element);
                 }
             }
         }
     }
 
-    /// Returns the events that lead to the revisions: nodes before the edges between them.
-    pub(super) fn into_events(self) -> Vec<GraphEvent> {
-        let from = self.from;
-        let elements = self.elements.into_values();
-        let is_there = |element: &Element| element.end.is_none_or(|end| end >= from);
-        let mut elements: Vec<Element> = elements.filter(is_there).collect();
-        elements.sort_by_key(|element| element.born);
-        let mut events = Vec::new();
-        // First revisions in insertion order, then the others in the order of their events.
-        let mut later: Vec<(i64, GraphEvent)> = Vec::new();
-        for element in elements {
-            let mut revisions = element.revisions.into_iter();
-            let Some(first) = revisions.next() else {
-                continue;
-            };
-            let event = first.to_event();
-            later.extend(first.to_deletion(&event));
-            events.push(event);
-            for revision in revisions {
-                let event = revision.to_event();
-                let deletion = revision.to_deletion(&event);
-                later.push((revision.row.seq, event));
-                later.extend(deletion);
-            }
-        }
-        later.sort_by_key(|(number, _)| *number);
-        events.extend(later.into_iter().map(|(_, event)| event));
-        events
+    /// Returns the elements of the time.
+    pub(super) fn into_elements(self) -> Vec<(ElementId, PastElement)> {
+        let from = self.window.from;
+        let is_there =
+            |(_, element): &(ElementId, Element)| element.end.is_none_or(|end| end >= from);
+        let elements = self.elements.into_iter().filter(is_there);
+        let elements = elements.filter(|(_, element)| !element.revisions.is_empty());
+        elements
+            .map(|(id, element)| {
+                let element = PastElement {
+                    born: element.born,
+                    revisions: element.revisions,
+                    is_complete: element.is_complete,
+                };
+                (id, element)
+            })
+            .collect()
+    }
+
+    /// Returns the graph of the time.
+    pub(super) fn into_graph(self) -> PastGraph {
+        let bytes = self.bytes;
+        PastGraph::new(self.into_elements(), bytes)
     }
 }
 
@@ -120,22 +127,23 @@ impl Element {
         // Without the metadata before them, counters are no element.
         let is_whole = !row.event.is_deletion() && !row.is_counter;
         let body = row.body.clone().filter(|_| is_whole)?;
-        (begin <= to).then(|| Self {
+        if begin > to {
+            return None;
+        }
+        let mut element = Self {
             born: if row.born == 0 { row.seq } else { row.born },
             begin,
             end: None,
             is_complete: false,
-            revisions: vec![Revision {
-                row,
-                body: Arc::clone(&body),
-                counters: None,
-                deleted: None,
-            }],
+            revisions: Vec::with_capacity(1),
             body,
-        })
+            bytes: 0,
+        };
+        element.push(row);
+        Some(element)
     }
 
-    fn apply(&mut self, row: EventRow, from: i64, to: i64) {
+    fn apply(&mut self, row: EventRow, window: Window) {
         if self.is_complete {
             return;
         }
@@ -143,9 +151,9 @@ impl Element {
             if self.end.is_none() {
                 let at = row.time.max(self.begin);
                 self.end = Some(at);
-                self.is_complete = at > to;
+                self.is_complete = at > window.to;
                 if let Some(revision) = self.revisions.last_mut() {
-                    revision.deleted = Some((row.time, row.seq));
+                    revision.deleted = Some(row.time);
                 }
             }
             return;
@@ -154,50 +162,36 @@ impl Element {
             .time
             .max(row.created_at)
             .max(self.end.unwrap_or(self.begin));
-        if begin > to {
+        if begin > window.to {
             self.is_complete = true;
             return;
         }
-        if begin < from {
+        let was_over = self.end.is_some_and(|end| end < window.from);
+        if window.is_instant || was_over || begin < window.from {
             self.revisions.clear();
+            self.bytes = 0;
         }
-        let counters = match (&row.body, row.is_counter) {
-            (Some(counters), true) => Some(Arc::clone(counters)),
-            (Some(body), false) => {
-                self.body = Arc::clone(body);
-                None
-            }
-            (None, _) => None,
-        };
+        if let (Some(body), false) = (&row.body, row.is_counter) {
+            self.body = Arc::clone(body);
+        }
         (self.begin, self.end) = (begin, None);
-        self.revisions.push(Revision {
+        self.push(row);
+    }
+
+    /// Adds a revision whose body is the current one.
+    fn push(&mut self, mut row: EventRow) {
+        self.bytes += row.bytes() + size_of::<PastRevision>() - size_of::<EventRow>();
+        if self.revisions.is_empty() && row.is_counter {
+            self.bytes += self.body.len();
+        }
+        let own = row.body.take();
+        self.revisions.push(PastRevision {
+            counters: own.filter(|_| row.is_counter),
             row,
             body: Arc::clone(&self.body),
-            counters,
             deleted: None,
+            parsed: OnceLock::new(),
         });
-    }
-
-    fn bytes(&self) -> usize {
-        let revisions = self.revisions.iter();
-        let revisions: usize = revisions.map(|revision| revision.row.bytes()).sum();
-        size_of::<Self>() + self.body.len() + revisions
-    }
-}
-
-impl Revision {
-    fn to_event(&self) -> GraphEvent {
-        let mut metadata = parse_body(&self.body);
-        if let Some(counters) = &self.counters {
-            set_counters(&mut metadata, counters);
-        }
-        self.row.to_event(metadata)
-    }
-
-    /// Returns the event that deletes the element in this revision, with its number.
-    fn to_deletion(&self, revision: &GraphEvent) -> Option<(i64, GraphEvent)> {
-        let (at, number) = self.deleted?;
-        Some((number, deletion_of(revision, at)?))
     }
 }
 

@@ -6,24 +6,23 @@
 //! | `counter.parquet` | an update of nothing but counters; missing without such updates | id, number |
 //! | `element.parquet` (in a snapshot) | an element as of one event | id |
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::builder::{Int64Builder, StringBuilder};
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use serde::{Deserialize, Deserializer};
 
 use super::disk::Disk;
-use super::event_row::{COUNTER_KEYS, COUNTERS, EventKind, EventRow, parse_body};
-use super::flow_segment::{long, text};
+use super::event_row::{COUNTER_KEYS, COUNTERS, EventRow, parse_body};
 use super::names::Name;
 use super::parquet_file::{
     Column, ColumnIndex, ColumnKind, PAGE_ROWS, ParquetFile, ParquetWriter, invalid, schema,
 };
 use super::segment_folder;
-use super::sorted_merge::{Rows, rows};
 use super::sums::Sum;
-use crate::graph::Metadata;
 use crate::value::{Text, Value};
 
 /// Columns of `event.parquet`.
@@ -39,6 +38,8 @@ const EVENT_COLUMNS: &[Column] = &[
     Column::new("Type", ColumnKind::Text),
     Column::new("Name", ColumnKind::Text),
     Column::new("TID", ColumnKind::Text),
+    Column::new("Alias", ColumnKind::Text),
+    Column::new("AltNames", ColumnKind::Text),
     Column::new("RelationType", ColumnKind::Text),
     Column::new("Parent", ColumnKind::Text),
     Column::new("Child", ColumnKind::Text),
@@ -111,6 +112,9 @@ const COUNTER_COLUMNS: &[Column] = &[
 
 /// Number of columns before the counters.
 const COUNTER_HEAD: usize = 8;
+
+/// Property with the names of the columns whose metadata was not text in some row.
+const OTHER_TYPES: &str = "skyd.other_types";
 
 const EVENT_FILE: &str = "event.parquet";
 const COUNTER_FILE: &str = "counter.parquet";
@@ -216,9 +220,14 @@ pub(super) fn write(
         counter: None,
         events: Vec::new(),
         counters: Vec::new(),
+        other_types: BTreeSet::new(),
     };
     rows(&mut writer)?;
     writer.flush()?;
+    let other_types: Vec<&str> = writer.other_types.iter().copied().collect();
+    writer
+        .event
+        .set_property(OTHER_TYPES, other_types.join(","));
     let mut sums = vec![writer.event.finish()?];
     if let Some(counter) = writer.counter {
         sums.push(counter.finish()?);
@@ -234,6 +243,8 @@ pub(super) struct GraphWriter<'a> {
     counter: Option<ParquetWriter>,
     events: Vec<EventRow>,
     counters: Vec<EventRow>,
+    /// Columns whose metadata was not text in some row.
+    other_types: BTreeSet<&'static str>,
 }
 
 impl GraphWriter<'_> {
@@ -252,7 +263,8 @@ impl GraphWriter<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.event.write(&event_batch(&self.events))?;
+        let batch = event_batch(&self.events, &mut self.other_types);
+        self.event.write(&batch)?;
         self.events.clear();
         if !self.counters.is_empty() {
             let file = match &mut self.counter {
@@ -275,7 +287,38 @@ impl GraphWriter<'_> {
     }
 }
 
-fn event_batch(rows: &[EventRow]) -> RecordBatch {
+/// Metadata that has columns of its own.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SearchedKeys {
+    #[serde(rename = "Type", deserialize_with = "present")]
+    kind: Option<Value>,
+    #[serde(rename = "Name", deserialize_with = "present")]
+    name: Option<Value>,
+    #[serde(rename = "TID", deserialize_with = "present")]
+    tid: Option<Value>,
+    #[serde(rename = "Alias", deserialize_with = "present")]
+    alias: Option<Value>,
+    #[serde(rename = "AltNames", deserialize_with = "present")]
+    alt_names: Option<Value>,
+    #[serde(rename = "RelationType", deserialize_with = "present")]
+    relation: Option<Value>,
+}
+
+impl SearchedKeys {
+    /// Reads the keys of a body, without the rest of it.
+    fn of(row: &EventRow) -> Self {
+        let body = row.body.as_deref().unwrap_or("{}");
+        serde_json::from_str(body).unwrap_or_default()
+    }
+}
+
+/// Reads a value that is present, even if it is `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+fn event_batch(rows: &[EventRow], other_types: &mut BTreeSet<&'static str>) -> RecordBatch {
     fn texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
         Arc::new(values.collect::<StringArray>())
     }
@@ -283,17 +326,26 @@ fn event_batch(rows: &[EventRow]) -> RecordBatch {
         Arc::new(rows.iter().map(value).collect::<Int64Array>())
     };
     let some = |text: &'_ Text| (!text.is_empty()).then(|| text.to_string());
-    let metadata: Vec<Metadata> = rows
-        .iter()
-        .map(|row| row.body.as_deref().map(parse_body).unwrap_or_default())
-        .collect();
-    let of_metadata = |key: &'static str| -> ArrayRef {
-        let values = metadata.iter().map(|metadata| match metadata.get(key) {
-            Some(Value::Text(text)) => Some(text.as_str()),
-            _ => None,
+    let searched: Vec<SearchedKeys> = rows.iter().map(SearchedKeys::of).collect();
+    let mut of_metadata = |key: &'static str, value: fn(&SearchedKeys) -> &Option<Value>| {
+        let values = searched.iter().map(|keys| match value(keys).as_ref()? {
+            Value::Text(text) => Some(text.as_str()),
+            _ => {
+                other_types.insert(key);
+                None
+            }
         });
         texts(values)
     };
+    let kind = of_metadata("Type", |keys| &keys.kind);
+    let name = of_metadata("Name", |keys| &keys.name);
+    let tid = of_metadata("TID", |keys| &keys.tid);
+    let alias = of_metadata("Alias", |keys| &keys.alias);
+    let relation = of_metadata("RelationType", |keys| &keys.relation);
+    // As JSON: the only column of a list.
+    let alt_names = searched.iter().map(|keys| keys.alt_names.as_ref());
+    let alt_names = alt_names.map(|names| serde_json::to_string(names?).ok());
+    let alt_names: ArrayRef = Arc::new(alt_names.collect::<StringArray>());
     let hosts: Vec<_> = rows.iter().map(|row| some(&row.host)).collect();
     let origins: Vec<_> = rows.iter().map(|row| some(&row.origin)).collect();
     let parents = rows
@@ -311,10 +363,12 @@ fn event_batch(rows: &[EventRow]) -> RecordBatch {
         texts(rows.iter().map(|row| Some(row.event.name()))),
         texts(hosts.iter().map(Option::as_deref)),
         texts(origins.iter().map(Option::as_deref)),
-        of_metadata("Type"),
-        of_metadata("Name"),
-        of_metadata("TID"),
-        of_metadata("RelationType"),
+        kind,
+        name,
+        tid,
+        alias,
+        alt_names,
+        relation,
         texts(parents),
         texts(children),
         numbers(|row| row.created_at),
@@ -407,129 +461,32 @@ impl GraphSegment {
         })
     }
 
+    /// Returns whether a column has the metadata of its name in all rows, because no row has
+    /// metadata of another type.
+    pub(super) fn is_whole_column(&self, column: &str) -> bool {
+        let others = self.event.property(OTHER_TYPES);
+        others.is_some_and(|others| others.split(',').all(|other| other != column))
+    }
+
     /// Returns the size in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.event.bytes() + self.counter.as_ref().map_or(0, ParquetFile::bytes)
     }
 
-    /// Returns the number of rows of each file.
-    pub(super) fn file_rows(&self) -> Vec<(&'static str, usize)> {
+    /// Returns the files with their names.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &ParquetFile)> {
         let first = match self.name {
-            Name::Snapshot(_) => "element",
-            Name::Segment(..) | Name::Log(_) => "event",
+            Name::Snapshot(_) => ELEMENT_FILE,
+            Name::Segment(..) | Name::Log(_) => EVENT_FILE,
         };
-        let mut rows = vec![(first, self.event.rows())];
-        rows.extend(
-            self.counter
-                .as_ref()
-                .map(|counter| ("counter", counter.rows())),
-        );
-        rows
+        let counter = self.counter.as_ref().map(|file| (COUNTER_FILE, file));
+        [(first, &self.event)].into_iter().chain(counter)
     }
 
     /// Returns the number of rows.
     pub(super) fn rows(&self) -> usize {
         self.event.rows() + self.counter.as_ref().map_or(0, ParquetFile::rows)
     }
-
-    /// Reads all rows, events and counters each in the order of ids and numbers.
-    pub(super) fn inputs(&self) -> io::Result<Vec<Rows<(Text, i64), EventRow>>> {
-        let mut inputs = vec![rows(&self.event, event_rows)?];
-        if let Some(counter) = &self.counter {
-            inputs.push(rows(counter, counter_rows)?);
-        }
-        Ok(inputs)
-    }
-}
-
-fn missing() -> io::Error {
-    invalid("a column is missing".to_owned())
-}
-
-fn event_rows(batch: &RecordBatch) -> io::Result<Vec<((Text, i64), EventRow)>> {
-    let texts = |name: &str| text(batch, name).ok_or_else(missing);
-    let numbers = |name: &str| long(batch, name).ok_or_else(missing);
-    let (id, event, host) = (texts("ID")?, texts("Event")?, texts("Host")?);
-    let (origin, body) = (texts("Origin")?, texts("Body")?);
-    let (parent, child) = (texts("Parent")?, texts("Child")?);
-    let (seq, born, time) = (numbers("Seq")?, numbers("Born")?, numbers("Time")?);
-    let (recorded, created) = (numbers("Recorded")?, numbers("CreatedAt")?);
-    let revision = numbers("Revision")?;
-    let optional = |array: &StringArray, index: usize| -> Text {
-        if array.is_null(index) {
-            Text::default()
-        } else {
-            array.value(index).into()
-        }
-    };
-    let row = |index: usize| {
-        let kind = EventKind::from_name(event.value(index));
-        let event = kind.ok_or_else(|| invalid("an event has an unknown kind".to_owned()))?;
-        let row = EventRow {
-            id: id.value(index).into(),
-            seq: seq.value(index),
-            born: born.value(index),
-            time: time.value(index),
-            recorded: recorded.value(index),
-            event,
-            host: optional(host, index),
-            origin: optional(origin, index),
-            created_at: created.value(index),
-            revision: revision.value(index),
-            ends: event
-                .is_edge()
-                .then(|| (optional(parent, index), optional(child, index))),
-            body: body.is_valid(index).then(|| body.value(index).into()),
-            is_counter: false,
-        };
-        Ok(((row.id.clone(), row.seq), row))
-    };
-    (0..batch.num_rows()).map(row).collect()
-}
-
-fn counter_rows(batch: &RecordBatch) -> io::Result<Vec<((Text, i64), EventRow)>> {
-    let texts = |name: &str| text(batch, name).ok_or_else(missing);
-    let numbers = |name: &str| long(batch, name).ok_or_else(missing);
-    let (id, host, origin) = (texts("ID")?, texts("Host")?, texts("Origin")?);
-    let (seq, time, recorded) = (numbers("Seq")?, numbers("Time")?, numbers("Recorded")?);
-    let (created, revision) = (numbers("CreatedAt")?, numbers("Revision")?);
-    let mut counters = Vec::new();
-    for key in COUNTER_KEYS {
-        let columns = COUNTERS
-            .iter()
-            .map(|name| numbers(&format!("{key}.{name}")));
-        counters.push((key, columns.collect::<io::Result<Vec<_>>>()?));
-    }
-    let row = |index: usize| {
-        let mut body = Metadata::new();
-        for (key, columns) in &counters {
-            let values = COUNTERS.iter().zip(columns);
-            let values = values.filter(|(_, column)| column.is_valid(index));
-            let object: Metadata = values
-                .map(|(name, column)| (*name, Value::Int(column.value(index))))
-                .collect();
-            if !object.is_empty() {
-                body.set(key, object);
-            }
-        }
-        let row = EventRow {
-            id: id.value(index).into(),
-            seq: seq.value(index),
-            born: 0,
-            time: time.value(index),
-            recorded: recorded.value(index),
-            event: EventKind::NodeUpdated,
-            host: host.value(index).into(),
-            origin: origin.value(index).into(),
-            created_at: created.value(index),
-            revision: revision.value(index),
-            ends: None,
-            body: serde_json::to_string(&body).ok().map(Arc::from),
-            is_counter: true,
-        };
-        Ok(((row.id.clone(), row.seq), row))
-    };
-    (0..batch.num_rows()).map(row).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,11 @@ use std::path::Path;
 
 use super::disk::{Disk, DiskFile};
 
+/// Returns the error of records that are in memory only.
+pub(super) fn unlogged() -> io::Error {
+    io::Error::other("the newest records are in memory only, because the disk failed")
+}
+
 /// Log that is open for writing.
 pub(super) struct Log {
     file: Box<dyn DiskFile>,

@@ -20,14 +20,16 @@
 //! |---|---|
 //! | file operations, locks, quarantine | `disk` `folder` `segment_folder` `log` |
 //! | formats (pure) | `frame` `names` `sums` `flow_columns` |
-//! | Parquet | `parquet_file` `sorted_merge` `flow_segment` `flow_merge` |
+//! | Parquet | `parquet_file` `sorted_merge` `flow_segment` `flow_batches` `flow_merge` |
 //! | flows | `recent_flows` `flow_scan` `flow_store` |
-//! | graph | `event_row` `graph_fold` (pure) `graph_segment` `graph_history` |
-//! | threads, report | `worker` `report` |
+//! | graph | `event_row` `graph_fold` `past_graph` (pure) `graph_segment` `graph_rows` `graph_history` |
+//! | threads, counters, report | `worker` `local_store` `counters` `report` |
 //! | limits (pure) | `retention` `recorder_clock` `options` |
 
+mod counters;
 mod disk;
 mod event_row;
+mod flow_batches;
 mod flow_columns;
 mod flow_merge;
 mod flow_scan;
@@ -37,11 +39,14 @@ mod folder;
 mod frame;
 mod graph_fold;
 mod graph_history;
+mod graph_rows;
 mod graph_segment;
+mod local_store;
 mod log;
 mod names;
 mod options;
 mod parquet_file;
+mod past_graph;
 mod recent_flows;
 mod recorder_clock;
 mod report;
@@ -54,10 +59,11 @@ mod tests;
 mod uuid_set;
 mod worker;
 
+pub use self::counters::DropReason;
 pub(crate) use self::flow_columns::flow_batch;
 pub use self::flow_store::LocalFlowStore;
 pub use self::folder::HistoryFolder;
 pub use self::graph_history::LocalHistory;
+pub use self::local_store::{LocalStore, LocalStoreStatus, StoredFile, TableStatus};
 pub use self::options::HistoryOptions;
 pub use self::report::{HistoryReport, LogReport, SegmentReport};
-pub use self::worker::maintain_in_background;

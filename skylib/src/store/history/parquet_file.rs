@@ -29,6 +29,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::disk::{Disk, SummedFile};
 use super::sums::Sum;
+use crate::file_use::FileUse;
 
 /// Column of a file.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +131,12 @@ impl ParquetWriter {
     /// Appends rows.
     pub(super) fn write(&mut self, rows: &RecordBatch) -> io::Result<()> {
         self.writer.write(rows).map_err(into_io)
+    }
+
+    /// Adds a property to the footer.
+    pub(super) fn set_property(&mut self, key: &str, value: String) {
+        self.writer
+            .append_key_value_metadata(KeyValue::new(key.to_owned(), value));
     }
 
     /// Writes the footer and makes the file durable. Returns its checksum.
@@ -305,6 +312,31 @@ impl ParquetFile {
         })
     }
 
+    /// Returns what a query reads that reads these ascending ranges of rows, or all.
+    pub(super) fn file_use(
+        &self,
+        name: String,
+        ranges: Option<&[std::ops::Range<usize>]>,
+        reason: impl Into<String>,
+    ) -> FileUse {
+        let all = 0..self.rows();
+        let ranges = ranges.unwrap_or(std::slice::from_ref(&all));
+        let mut pages = 0;
+        let mut hit = 0;
+        for group in self.groups() {
+            // Pages of the first column: those of others begin at other rows.
+            for page in group.pages(0, |_, _| true) {
+                pages += 1;
+                let next = ranges.partition_point(|range| range.end <= page.start);
+                hit += usize::from(ranges.get(next).is_some_and(|range| range.start < page.end));
+            }
+        }
+        let rows = ranges.iter().map(std::ops::Range::len).sum();
+        FileUse::new(name, reason)
+            .of(self.rows(), pages)
+            .reads(rows, hit)
+    }
+
     fn column(&self, name: &str) -> Option<usize> {
         let mut fields = self.metadata.schema().fields().iter();
         fields.position(|field| field.name() == name)
@@ -322,19 +354,31 @@ pub(super) struct RowGroup<'a> {
 impl RowGroup<'_> {
     /// Returns the ranges of rows whose pages may contain a text in a column.
     pub(super) fn rows_with_text(&self, column: &str, text: &str) -> Vec<std::ops::Range<usize>> {
+        self.rows_with_texts(column, &[text])
+    }
+
+    /// Returns the ranges of rows whose pages may contain one of the texts, in ascending order, in a
+    /// column.
+    pub(super) fn rows_with_texts(
+        &self,
+        column: &str,
+        texts: &[&str],
+    ) -> Vec<std::ops::Range<usize>> {
         let Some(root) = self.file.column(column) else {
             return Vec::new();
         };
-        if !self.bloom_allows(root, text) {
+        let texts = self.allowed_by_bloom(root, texts);
+        if texts.is_empty() {
             return Vec::new();
         }
         self.pages(root, |index, page| match index {
             ColumnIndexMetaData::BYTE_ARRAY(index) => {
-                let least = index.min_value(page);
-                let most = index.max_value(page);
                 // Long values are truncated: the maximum is then rounded up, the minimum down.
-                least.is_none_or(|least| least <= text.as_bytes())
-                    && most.is_none_or(|most| most >= text.as_bytes())
+                let least = index.min_value(page).unwrap_or_default();
+                let first = texts.partition_point(|text| text.as_bytes() < least);
+                let most = index.max_value(page);
+                let is_in = |text: &&str| most.is_none_or(|most| text.as_bytes() <= most);
+                texts.get(first).is_some_and(is_in)
             }
             _ => true,
         })
@@ -396,13 +440,21 @@ impl RowGroup<'_> {
         hits.map(|page| start(page)..start(page + 1)).collect()
     }
 
-    fn bloom_allows(&self, root: usize, text: &str) -> bool {
+    /// Returns the texts that the Bloom filter of a column does not exclude.
+    fn allowed_by_bloom<'t>(&self, root: usize, texts: &[&'t str]) -> Vec<&'t str> {
+        let all = || texts.to_vec();
+        if texts.len() > MAX_BLOOM_CHECKS {
+            return all();
+        }
         let file = SharedFile(Arc::clone(&self.file.file));
         let metadata = self.file.metadata.clone();
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
         match builder.get_row_group_column_bloom_filter(self.number, root) {
-            Ok(Some(filter)) => filter.check(text),
-            Ok(None) | Err(_) => true,
+            Ok(Some(filter)) => {
+                let allowed = texts.iter().filter(|text| filter.check(**text));
+                allowed.copied().collect()
+            }
+            Ok(None) | Err(_) => all(),
         }
     }
 }
@@ -510,6 +562,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// Maximum number of rows of a page, and number of rows of a batch of a reader.
 pub(super) const PAGE_ROWS: usize = 8192;
+/// Number of texts from which on a Bloom filter excludes too little to be read.
+const MAX_BLOOM_CHECKS: usize = 1024;
 /// Share of false positives of a Bloom filter.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// Maximum number of rows of a file: ordinals of flows have 32 bits.

@@ -10,6 +10,7 @@ use super::folder::{DAMAGED, bytes_below};
 use super::frame::LogContent;
 use super::graph_segment::GraphSegment;
 use super::names::Name;
+use super::parquet_file::ParquetFile;
 use super::segment_folder;
 use crate::error_chain::Chain;
 use crate::store::StoreError;
@@ -131,6 +132,17 @@ impl HistoryReport {
     }
 }
 
+/// Returns the number of rows of each file, by its name without the extension.
+fn rows<'a>(
+    files: impl Iterator<Item = (&'static str, &'a ParquetFile)>,
+) -> Vec<(&'static str, usize)> {
+    let named = files.map(|(name, file)| {
+        let name = name.strip_suffix(".parquet").unwrap_or(name);
+        (name, file.rows())
+    });
+    named.collect()
+}
+
 fn log_report(table: &'static str, name: &str, path: &Path) -> Option<LogReport> {
     let bytes = OsDisk.read(path).ok()?;
     let content = LogContent::read(&bytes);
@@ -161,12 +173,12 @@ fn segment_report(
     let time = |(from, to)| (Timestamp::from_ms(from), Timestamp::from_ms(to));
     let opened = if table == "flow" {
         FlowSegment::open(&OsDisk, path, name).map(|segment| {
-            report.rows = segment.file_rows();
+            report.rows = rows(segment.files());
             report.recorded = Some(time(segment.span.updated));
         })
     } else {
         GraphSegment::open(&OsDisk, path, name).map(|segment| {
-            report.rows = segment.file_rows();
+            report.rows = rows(segment.files());
             report.recorded = Some(time(segment.span.recorded));
         })
     };

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::io;
 
 use arrow_array::RecordBatch;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::parquet_file::{ParquetFile, into_io};
 
@@ -16,8 +17,15 @@ pub(super) fn rows<K: 'static, R: 'static>(
     file: &ParquetFile,
     convert: impl Fn(&RecordBatch) -> io::Result<Vec<(K, R)>> + 'static,
 ) -> io::Result<Rows<K, R>> {
-    let batches = file.batches(|_| true, None)?;
-    Ok(Box::new(batches.flat_map(move |batch| {
+    Ok(rows_of(file.batches(|_| true, None)?, convert))
+}
+
+/// Converts batches of rows.
+pub(super) fn rows_of<K: 'static, R: 'static>(
+    batches: ParquetRecordBatchReader,
+    convert: impl Fn(&RecordBatch) -> io::Result<Vec<(K, R)>> + 'static,
+) -> Rows<K, R> {
+    Box::new(batches.flat_map(move |batch| {
         let rows = batch
             .map_err(|error| into_io(error.into()))
             .and_then(|batch| convert(&batch));
@@ -26,7 +34,7 @@ pub(super) fn rows<K: 'static, R: 'static>(
             Err(error) => (Vec::new(), Some(Err(error))),
         };
         rows.into_iter().map(Ok).chain(error)
-    })))
+    }))
 }
 
 /// Calls `emit` with the rows of all inputs in ascending order of their keys; rows with the same key

@@ -26,7 +26,7 @@ pub(super) trait Maintain: Send + Sync {
 ///
 /// # Errors
 /// Returns an error if a thread cannot be started.
-pub fn maintain_in_background(
+pub(super) fn maintain_in_background(
     folder: &HistoryFolder,
     flows: Option<&Arc<LocalFlowStore>>,
     graph: Option<&Arc<LocalHistory>>,

@@ -146,7 +146,11 @@ impl FlowStore for MemoryFlowStore {
         Ok(set)
     }
 
-    fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+    fn count_while(
+        &self,
+        query: &FlowQuery,
+        _keep_going: &dyn Fn() -> bool,
+    ) -> Result<u64, FlowQueryError> {
         if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
             return Ok(self.query(query)?.flows.len() as u64);
         }
@@ -171,7 +175,12 @@ impl FlowStore for MemoryFlowStore {
         Ok(())
     }
 
-    fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)> {
+    fn metrics_while(
+        &self,
+        uuids: &[Text],
+        time: TimeSlice,
+        _keep_going: &dyn Fn() -> bool,
+    ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError> {
         let state = self.read();
         let metrics = |uuid: &Text| {
             let stored = state.flows.get(state.by_uuid.get(uuid)?)?;
@@ -181,7 +190,7 @@ impl FlowStore for MemoryFlowStore {
                 .collect();
             (!of_time.is_empty()).then(|| (uuid.clone(), of_time))
         };
-        uuids.iter().filter_map(metrics).collect()
+        Ok(uuids.iter().filter_map(metrics).collect())
     }
 
     fn raw_packets(&self, uuids: &[Text]) -> PacketsByFlow {

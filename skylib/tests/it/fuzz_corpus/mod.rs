@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 mod exports;
 mod files;
+#[cfg(feature = "history")]
+mod history;
 mod messages;
 mod packets;
 #[cfg(feature = "netlink")]

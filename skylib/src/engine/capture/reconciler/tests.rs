@@ -26,6 +26,7 @@ fn reconciler(max_active: usize) -> Reconciler {
         time_zone: jiff::tz::TimeZone::UTC,
         limits: Limits::default(),
         filters: BpfCompiler::default(),
+        activities: Arc::default(),
     };
     let (resources, _) = ResourceStore::open(Arc::new(MemoryDocStore::default())).unwrap();
     let opener = Opener {

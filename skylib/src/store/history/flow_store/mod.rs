@@ -11,39 +11,41 @@
 //! A query reads the table, the frozen tables, and the segments, the newest first: the newest record
 //! of a flow hides the older ones.
 
+mod open;
 mod read;
 mod upkeep;
 mod write;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, RwLock};
-use prost::Message as _;
-
 use self::read::in_order;
 use super::disk::Disk;
+use super::flow_scan::FlowScan;
 use super::flow_segment::FlowSegment;
 use super::folder::HistoryFolder;
-use super::frame::{FrameBuilder, LogContent};
-use super::log::Log;
-use super::names::{Catalog, Generation, Name};
+use super::frame::FrameBuilder;
+use super::local_store::{StoredFile, TableStatus};
+use super::log::{Log, unlogged};
+use super::names::{Generation, Name};
 use super::recent_flows::RecentFlows;
 use super::recorder_clock::RecorderClock;
 use super::worker::Maintain;
+use crate::file_use::FileUse;
 use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow, RawPacket};
 use crate::store::stored_flow::has;
 use crate::store::{FlowStore, FlowStoreStatus, StoreError};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
+use parking_lot::{Condvar, Mutex, RwLock};
 
 /// Flows on the local disk, bounded by age, size, and free space.
 ///
 /// [`LocalFlowStore::maintain`] must be called about once per second, or by the threads of
-/// [`maintain_in_background`](super::maintain_in_background).
+/// [`LocalStore::maintain_in_background`](super::LocalStore::maintain_in_background).
 ///
 /// ```
 /// use skylib::flow::{Flow, FlowQuery};
@@ -92,6 +94,8 @@ struct Writer {
     /// Encoded frames that are being written; empty between calls.
     frames: Vec<u8>,
     trouble: Option<Trouble>,
+    /// Whether records of the table are in memory only, because the log could not be written.
+    has_unlogged: bool,
 }
 
 /// Failure of the disk that has not ended.
@@ -130,75 +134,11 @@ struct Frozen {
     flows: RecentFlows,
     /// Whether the log is damaged, so that it is set aside after the seal instead of being removed.
     is_log_damaged: bool,
+    /// Whether the log lacks some of it, because the disk failed.
+    has_unlogged: bool,
 }
 
 impl LocalFlowStore {
-    /// Opens the flows in a folder: reads the footers of the segments and the logs that are in no
-    /// segment. Damaged files are moved to the folder `damaged` and named in the log.
-    ///
-    /// # Errors
-    /// Returns an error if the folder cannot be read or written.
-    pub fn open(folder: Arc<HistoryFolder>) -> Result<Self, StoreError> {
-        let path = folder.table(TABLE);
-        let disk = Arc::clone(&folder.disk);
-        let file_error = |action| {
-            let path = path.clone();
-            move |source| StoreError::File {
-                action,
-                path,
-                source,
-            }
-        };
-        disk.create_folder(&path)
-            .map_err(file_error("create folder"))?;
-        let catalog = Catalog::of(&disk.list(&path).map_err(file_error("list"))?);
-        for name in &catalog.replaced {
-            disk.remove(&path.join(name.to_string()))
-                .map_err(file_error("remove files in"))?;
-        }
-        let mut state = State::default();
-        let mut next_number = 1;
-        for name in &catalog.segments {
-            if let Some(segment) = open_segment(&folder, &path, *name) {
-                next_number = next_number.max(segment.span.number + 1);
-                state.segments.push(Arc::new(segment));
-            }
-        }
-        for generation in &catalog.logs {
-            let log = path.join(Name::Log(*generation).to_string());
-            let content = LogContent::read(&disk.read(&log).map_err(file_error("read a log in"))?);
-            let frozen = replay(*generation, &content, &mut next_number, &mut state.counts);
-            if frozen.flows.is_empty() && !content.is_damaged {
-                disk.remove(&log).map_err(file_error("remove a log in"))?;
-            } else {
-                state.frozen.push(Arc::new(frozen));
-            }
-        }
-        let unchecked = state.segments.iter().map(Arc::downgrade).collect();
-        let store = Self {
-            unchecked: Mutex::new(unchecked),
-            writer: Mutex::new(Writer {
-                log: None,
-                generation: catalog.next(),
-                next_number,
-                clock: RecorderClock::default(),
-                frame: FrameBuilder::default(),
-                frames: Vec::new(),
-                trouble: None,
-            }),
-            state: RwLock::new(state),
-            sealing: Mutex::default(),
-            has_worker: false.into(),
-            is_failing: false.into(),
-            sealed: Condvar::new(),
-            waiting: Mutex::default(),
-            path,
-            folder,
-        };
-        store.measure();
-        Ok(store)
-    }
-
     /// Makes records durable, seals and merges tables that are due, and enforces the limits.
     pub fn maintain(&self, now: Timestamp) {
         self.write(now);
@@ -226,6 +166,43 @@ impl LocalFlowStore {
                 path: self.path.clone(),
                 source,
             })
+    }
+
+    /// Returns the sealed files, oldest first.
+    pub(super) fn stored_files(&self) -> Vec<StoredFile> {
+        let segments = self.state.read().segments.clone();
+        let files = segments.iter().flat_map(|segment| {
+            let time = |ms| Timestamp::from_ms(ms);
+            let recorded = (time(segment.span.updated.0), time(segment.span.updated.1));
+            segment.files().map(move |(name, file)| StoredFile {
+                path: format!("{TABLE}/{}/{name}", segment.name),
+                rows: file.rows(),
+                bytes: file.bytes(),
+                recorded,
+            })
+        });
+        files.collect()
+    }
+
+    /// Returns the sizes and the counters of the table.
+    pub(super) fn table_status(&self) -> TableStatus {
+        let log_bytes = self.writer.lock().log.as_ref().map_or(0, Log::length);
+        let status = self.status();
+        let state = self.state.read();
+        let tables = || state.frozen.iter().map(|f| &f.flows).chain([&state.recent]);
+        let files = || state.segments.iter().flat_map(|segment| segment.files());
+        TableStatus {
+            name: TABLE,
+            segments: state.segments.len(),
+            rows: files().map(|(_, file)| file.rows()).sum(),
+            bytes: files().map(|(_, file)| file.bytes()).sum(),
+            log_bytes,
+            memory_rows: tables().map(RecentFlows::len).sum(),
+            memory_bytes: tables().map(RecentFlows::bytes).sum(),
+            oldest: status.oldest,
+            ..TableStatus::default()
+        }
+        .with_counters(&self.folder.flow_counters)
     }
 
     fn disk(&self) -> &dyn Disk {
@@ -283,14 +260,23 @@ impl FlowStore for LocalFlowStore {
         Ok(set)
     }
 
-    fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+    fn count_while(
+        &self,
+        query: &FlowQuery,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<u64, FlowQueryError> {
         if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
-            return Ok(self.query(query)?.flows.len() as u64);
+            return Ok(self.query_while(query, keep_going)?.flows.len() as u64);
         }
-        Ok(self.find(query, &|| true)?.0.len() as u64)
+        Ok(self.find(query, keep_going)?.0.len() as u64)
     }
 
-    fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)> {
+    fn metrics_while(
+        &self,
+        uuids: &[Text],
+        time: TimeSlice,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError> {
         let (from, to) = match time.start == time.last {
             true => (i64::MIN, time.last.as_ms()),
             false => (time.start.as_ms(), time.last.as_ms()),
@@ -300,7 +286,11 @@ impl FlowStore for LocalFlowStore {
         for segment in &segments {
             let (first, last) = segment.span.metric;
             if first <= to && last >= from {
-                self.check_read(segment, segment.metrics(uuids, &mut lists));
+                let read = segment.metrics(uuids, &mut lists, keep_going);
+                if !keep_going() {
+                    return Err(FlowQueryError::Interrupted);
+                }
+                self.check_read(segment, read);
             }
         }
         let mut found = Vec::new();
@@ -317,7 +307,22 @@ impl FlowStore for LocalFlowStore {
                 found.push((uuid.clone(), list));
             }
         }
-        found
+        Ok(found)
+    }
+
+    fn files(&self, query: &FlowQuery) -> Vec<FileUse> {
+        let scan = FlowScan::new(query, self.folder.options.grace);
+        let state = self.state.read();
+        let frozen = state.frozen.iter().map(|frozen| frozen.flows.len());
+        let rows = frozen.sum::<usize>() + state.recent.len();
+        let memory = FileUse::new("memory", "flows that are not in a segment");
+        let segments = state.segments.clone();
+        drop(state);
+        let files = segments.iter().rev().map(|segment| segment.file_use(&scan));
+        [memory.of(rows, 0).reads(rows, 0)]
+            .into_iter()
+            .chain(files)
+            .collect()
     }
 
     fn raw_packets(&self, uuids: &[Text]) -> PacketsByFlow {
@@ -349,7 +354,14 @@ impl FlowStore for LocalFlowStore {
 
     fn sync(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
-        let synced = writer.log.as_mut().map_or(Ok(false), Log::sync);
+        let has_unlogged = writer.has_unlogged || {
+            let state = self.state.read();
+            state.frozen.iter().any(|frozen| frozen.has_unlogged)
+        };
+        let synced = match has_unlogged {
+            true => Err(unlogged()),
+            false => writer.log.as_mut().map_or(Ok(false), Log::sync),
+        };
         synced.map(drop).map_err(|source| StoreError::File {
             action: "write a log in",
             path: self.path.clone(),
@@ -403,56 +415,6 @@ impl fmt::Debug for LocalFlowStore {
             .field("path", &self.path)
             .field("status", &self.status())
             .finish_non_exhaustive()
-    }
-}
-
-/// Opens a segment. A damaged segment is set aside; one of a newer version is ignored.
-fn open_segment(folder: &HistoryFolder, path: &Path, name: Name) -> Option<FlowSegment> {
-    let path = path.join(name.to_string());
-    match FlowSegment::open(&*folder.disk, &path, name) {
-        Ok(segment) => Some(segment),
-        Err(error) => {
-            folder.report_unreadable(&path, TABLE, &error);
-            None
-        }
-    }
-}
-
-/// Returns the table of a log.
-fn replay(
-    generation: Generation,
-    content: &LogContent,
-    next_number: &mut i64,
-    counts: &mut Counts,
-) -> Frozen {
-    let mut flows = RecentFlows::default();
-    for record in content.records() {
-        let Some((time, record)) = record.split_first_chunk() else {
-            continue;
-        };
-        // Cannot fail unless a newer version wrote the record: the frame has a checksum.
-        if let Ok(flow) = Flow::decode(record) {
-            flows.put(
-                flow,
-                *next_number,
-                Timestamp::from_ms(i64::from_le_bytes(*time)),
-            );
-            *next_number += 1;
-        }
-    }
-    if content.lost_bytes > 0 {
-        counts.lost_log_bytes += content.lost_bytes as u64;
-        tracing::warn!(
-            log = %Name::Log(generation),
-            bytes = content.lost_bytes,
-            is_damaged = content.is_damaged,
-            "the end of a log of flows is incomplete"
-        );
-    }
-    Frozen {
-        generation,
-        flows,
-        is_log_damaged: content.is_damaged,
     }
 }
 

@@ -3,12 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use prost::Message as _;
 
-use super::{Frozen, LocalFlowStore, TABLE};
+use super::{Frozen, LocalFlowStore};
 use crate::error_chain::Chain;
 use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, RawPacket};
 use crate::store::FlowStore;
+use crate::store::history::flow_columns::FlowRow;
 use crate::store::history::flow_scan::FlowScan;
 use crate::store::history::flow_segment::FlowSegment;
 use crate::store::history::parquet_file::is_damage;
@@ -59,14 +61,28 @@ impl LocalFlowStore {
             }
             let mut count = 0_usize;
             let mut is_interrupted = false;
-            let scanned = segment.scan(&scan, |number, row| {
-                count += 1;
-                is_interrupted = count.is_multiple_of(POLL_ROWS) && !keep_going();
+            let mut repeated: HashMap<Text, (usize, FlowRow)> = HashMap::new();
+            let mut test = |number, row: &FlowRow| {
                 if met.insert(&row.flow.uuid) && scan.accepts(&row.flow) {
                     hits.push((row.number, Hit::Row(index, number)));
                 }
+            };
+            let scanned = segment.scan(&scan, |number, row| {
+                count += 1;
+                is_interrupted = count.is_multiple_of(POLL_ROWS) && !keep_going();
+                if segment.has_repeats {
+                    let known = repeated.get(&row.flow.uuid);
+                    if known.is_none_or(|(_, known)| known.number < row.number) {
+                        repeated.insert(row.flow.uuid.clone(), (number, row));
+                    }
+                } else {
+                    test(number, &row);
+                }
                 !is_interrupted
             });
+            for (number, row) in repeated.values() {
+                test(*number, row);
+            }
             if is_interrupted || !keep_going() {
                 return Err(FlowQueryError::Interrupted);
             }
@@ -88,8 +104,7 @@ impl LocalFlowStore {
             "cannot read a segment of flows; the answer does not include it"
         );
         if is_damage(&error) {
-            self.drop_segment(segment);
-            self.folder.report_damage(&segment.folder, TABLE, &error);
+            self.set_aside(segment, &error);
         }
     }
 
@@ -138,7 +153,7 @@ impl LocalFlowStore {
         if uuids.is_empty() {
             return;
         }
-        let mut packets: hashbrown::HashMap<Text, Vec<RawPacket>> =
+        let mut packets: HashMap<Text, Vec<RawPacket>> =
             self.raw_packets(&uuids).into_iter().collect();
         for flow in flows {
             if let Some(mut packets) = packets.remove(&flow.uuid) {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Frozen, LocalFlowStore, TABLE};
 use crate::error_chain::Chain;
+use crate::store::history::counters::{DropReason, TableCounters};
 use crate::store::history::flow_segment::FlowSegment;
 use crate::store::history::log::Log;
 use crate::store::history::names::Name;
@@ -25,6 +26,11 @@ impl LocalFlowStore {
             };
             let sealed = self.seal_one(&frozen);
             self.is_failing.store(sealed.is_err(), Ordering::Relaxed);
+            let counters = &self.folder.flow_counters;
+            TableCounters::count(match &sealed {
+                Ok(()) => &counters.seals,
+                Err(_) => &counters.failures,
+            });
             if let Err(error) = sealed {
                 tracing::warn!(error = %Chain(&error), "cannot seal the history of flows");
                 break;
@@ -89,6 +95,7 @@ impl LocalFlowStore {
             flow_merge::write(self.disk(), folder, segments, host)
         });
         if let Err(error) = written {
+            TableCounters::count(&self.folder.flow_counters.failures);
             self.set_damaged_aside(segments, &error);
             return Err(error);
         }
@@ -111,6 +118,7 @@ impl LocalFlowStore {
             // If this fails, the next start finds a segment that the new one replaces.
             drop(self.folder.replace(&segment.folder, bytes, now));
         }
+        TableCounters::count(&self.folder.flow_counters.merges);
         self.measure();
         Ok(())
     }
@@ -135,12 +143,17 @@ impl LocalFlowStore {
     /// Sets a segment aside if its content differs from its sums.
     pub(super) fn check_content(&self, segment: &Arc<FlowSegment>) {
         match segment_folder::check(self.disk(), &segment.folder) {
-            Err(damage) if is_damage(&damage) => {
-                self.drop_segment(segment);
-                self.folder.report_damage(&segment.folder, TABLE, &damage);
-            }
+            Err(damage) if is_damage(&damage) => self.set_aside(segment, &damage),
             Ok(()) | Err(_) => {}
         }
+    }
+
+    /// Removes a damaged segment from the answers and from its folder.
+    pub(super) fn set_aside(&self, segment: &Arc<FlowSegment>, damage: &io::Error) {
+        self.drop_segment(segment);
+        let counters = &self.folder.flow_counters;
+        counters.drop_rows(DropReason::Damage, segment.flow.rows());
+        self.folder.report_damage(&segment.folder, TABLE, damage);
     }
 
     /// Checks the content of one segment that has not been checked since the store was opened.
@@ -170,7 +183,7 @@ impl LocalFlowStore {
             if self.folder.replace(&oldest.folder, bytes, now).is_err() {
                 break;
             }
-            self.evicted(&oldest);
+            self.evicted(&oldest, DropReason::Age);
         }
         self.measure();
         while let Some(part) = self.folder.over() {
@@ -192,13 +205,15 @@ impl LocalFlowStore {
         };
         let is_removed = self.disk().remove(&oldest.folder).is_ok();
         if is_removed {
-            self.evicted(&oldest);
+            self.evicted(&oldest, DropReason::Size);
         }
         is_removed
     }
 
-    pub(super) fn evicted(&self, segment: &Arc<FlowSegment>) {
+    pub(super) fn evicted(&self, segment: &Arc<FlowSegment>, reason: DropReason) {
         self.drop_segment(segment);
+        let counters = &self.folder.flow_counters;
+        counters.drop_rows(reason, segment.flow.rows());
         let mut state = self.state.write();
         state.counts.evicted += segment.flow.rows() as u64;
         let since = Timestamp::from_ms(segment.span.updated.1);
@@ -258,8 +273,11 @@ impl LocalFlowStore {
 
 impl Maintain for LocalFlowStore {
     fn write(&self, now: Timestamp) {
-        if let Err(error) = self.sync_log(now) {
-            tracing::warn!(error = %Chain(&error), "cannot make the history of flows durable");
+        match self.sync_log(now) {
+            Ok(()) => self.folder.flow_counters.set_synced(now),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "cannot make the history of flows durable");
+            }
         }
     }
 

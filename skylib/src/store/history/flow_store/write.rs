@@ -10,6 +10,7 @@ use prost::Message as _;
 use super::{Frozen, LocalFlowStore, Trouble, Writer};
 use crate::error_chain::Chain;
 use crate::flow::Flow;
+use crate::store::history::counters::DropReason;
 use crate::store::history::log::Log;
 use crate::store::history::names::Name;
 use crate::time::Timestamp;
@@ -43,8 +44,10 @@ impl LocalFlowStore {
             generation: writer.generation,
             flows,
             is_log_damaged: false,
+            has_unlogged: writer.has_unlogged,
         }));
         writer.log = None;
+        writer.has_unlogged = false;
         writer.generation += 1;
     }
 
@@ -82,6 +85,7 @@ impl LocalFlowStore {
                         "cannot write the history of flows; flows are stored in memory only"
                     );
                 }
+                writer.has_unlogged = true;
                 writer.fail(now);
             }
         }
@@ -138,6 +142,8 @@ impl LocalFlowStore {
                 .map(|recent| i64::from(recent.updates))
                 .sum();
             state.counts.lost += records.unsigned_abs();
+            let rows = usize::try_from(records).unwrap_or_default();
+            self.folder.flow_counters.drop_rows(DropReason::Disk, rows);
             tracing::warn!(
                 records,
                 "dropped flows of the history: the disk cannot be written"

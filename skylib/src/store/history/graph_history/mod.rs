@@ -5,38 +5,43 @@
 //! events since the last one have grown. A query about an earlier time restores the revisions of its
 //! time: the newest snapshot before it, and the events after that.
 
+mod file_log;
+mod open;
 mod orphans;
+mod reader;
 mod restore;
 mod upkeep;
 mod write;
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
 use self::orphans::Orphans;
-use self::restore::Unreadable;
+use self::reader::DiskReader;
+use self::restore::Restored;
 use super::disk::Disk;
 use super::event_row::EventRow;
 use super::folder::HistoryFolder;
-use super::frame::{FrameBuilder, LogContent};
+use super::frame::FrameBuilder;
 use super::graph_segment::GraphSegment;
-use super::log::Log;
-use super::names::{Catalog, Generation, Name};
+use super::local_store::{StoredFile, TableStatus};
+use super::log::{Log, unlogged};
+use super::names::Generation;
 use super::worker::Maintain;
-use crate::error_chain::Chain;
 use crate::graph::GraphEvent;
-use crate::graph::history::{History, HistoryLimits, HistoryStatus, MemoryHistory, PastReader};
+use crate::graph::history::{History, HistoryStatus, MemoryHistory, PastReader, ReadBudget};
 use crate::store::StoreError;
 use crate::time::{Timestamp, When};
 
 /// The past of the graph on the local disk, with its newest part in memory.
 ///
 /// [`LocalHistory::maintain`] must be called about once per second, or by the threads of
-/// [`maintain_in_background`](super::maintain_in_background).
+/// [`LocalStore::maintain_in_background`](super::LocalStore::maintain_in_background).
 pub struct LocalHistory {
     folder: Arc<HistoryFolder>,
     path: PathBuf,
@@ -53,18 +58,8 @@ pub struct LocalHistory {
     orphans: Mutex<Orphans>,
     /// Recorder's time of the last event before the start, in Unix milliseconds.
     ended_at: i64,
-    /// Number of events recorded since the start.
-    recorded: AtomicU64,
-    /// The time restored last. Locked while a time is restored: the memory of one is large.
-    restored: Mutex<Option<Restored>>,
-}
-
-/// Time that was restored from the disk.
-struct Restored {
-    when: When,
-    /// Number of events recorded before.
-    recorded: u64,
-    history: Arc<MemoryHistory>,
+    /// The times restored last. Locked while a time is restored: the memory of one is large.
+    restored: Mutex<Vec<Restored>>,
 }
 
 #[derive(Default)]
@@ -90,6 +85,8 @@ struct Writer {
     next_seq: i64,
     frame: FrameBuilder,
     retry_at: Option<Timestamp>,
+    /// Whether recent rows are in memory only, because the log could not be written.
+    has_unlogged: bool,
 }
 
 /// Data that queries read, besides the memory.
@@ -112,114 +109,11 @@ struct Frozen {
     generation: Generation,
     rows: Vec<Arc<EventRow>>,
     is_log_damaged: bool,
+    /// Whether the log lacks some of it, because the disk failed.
+    has_unlogged: bool,
 }
 
 impl LocalHistory {
-    /// Opens the past of the graph in a folder. `memory` limits its newest part in memory.
-    ///
-    /// # Errors
-    /// Returns an error if the folder cannot be read or written.
-    pub fn open(folder: Arc<HistoryFolder>, memory: HistoryLimits) -> Result<Self, StoreError> {
-        let path = folder.table(TABLE);
-        let disk = Arc::clone(&folder.disk);
-        let file_error = |action| {
-            let path = path.clone();
-            move |source| StoreError::File {
-                action,
-                path,
-                source,
-            }
-        };
-        disk.create_folder(&path)
-            .map_err(file_error("create folder"))?;
-        let catalog = Catalog::of(&disk.list(&path).map_err(file_error("list"))?);
-        for name in &catalog.replaced {
-            disk.remove(&path.join(name.to_string()))
-                .map_err(file_error("remove files in"))?;
-        }
-        let mut state = State::default();
-        let mut next_seq = 1;
-        for name in &catalog.segments {
-            state.segments.extend(open_segment(&folder, &path, *name));
-        }
-        for generation in &catalog.snapshots {
-            state
-                .snapshots
-                .extend(open_segment(&folder, &path, Name::Snapshot(*generation)));
-        }
-        for segment in state.segments.iter().chain(&state.snapshots) {
-            next_seq = next_seq.max(segment.span.seq + 1);
-        }
-        for generation in &catalog.logs {
-            let log = path.join(Name::Log(*generation).to_string());
-            let content = LogContent::read(&disk.read(&log).map_err(file_error("read a log in"))?);
-            let rows: Vec<Arc<EventRow>> = content
-                .records()
-                .filter_map(|record| serde_json::from_slice(record).ok())
-                .map(Arc::new)
-                .collect();
-            if content.lost_bytes > 0 {
-                tracing::warn!(
-                    log = %log.display(),
-                    bytes = content.lost_bytes,
-                    is_damaged = content.is_damaged,
-                    "the end of a log of the topology is incomplete"
-                );
-            }
-            if rows.is_empty() && !content.is_damaged {
-                disk.remove(&log).map_err(file_error("remove a log in"))?;
-                continue;
-            }
-            let last = rows.iter().map(|row| row.seq).max();
-            next_seq = next_seq.max(last.map_or(0, |last| last + 1));
-            state.frozen.push(Arc::new(Frozen {
-                generation: *generation,
-                rows,
-                is_log_damaged: content.is_damaged,
-            }));
-        }
-        let files = state.segments.iter().chain(&state.snapshots);
-        let rows = state.frozen.iter().flat_map(|frozen| &frozen.rows);
-        let recorded = files.map(|segment| segment.span.recorded.1);
-        let recorded = recorded.chain(rows.map(|row| row.recorded));
-        let ended_at = recorded.max().unwrap_or_default();
-        let is_new =
-            state.segments.is_empty() && state.frozen.is_empty() && state.snapshots.is_empty();
-        let unchecked = state
-            .segments
-            .iter()
-            .chain(&state.snapshots)
-            .map(Arc::downgrade)
-            .collect();
-        let history = Self {
-            unchecked: Mutex::new(unchecked),
-            writer: Mutex::new(Writer {
-                log: None,
-                generation: catalog.next(),
-                next_seq,
-                frame: FrameBuilder::default(),
-                retry_at: None,
-            }),
-            memory: Arc::new(MemoryHistory::new(memory)),
-            pending: Mutex::default(),
-            state: RwLock::new(state),
-            sealing: Mutex::default(),
-            has_worker: AtomicBool::new(false),
-            orphans: Mutex::new(if is_new {
-                Orphans::Settled
-            } else {
-                Orphans::Unknown(hashbrown::HashSet::new())
-            }),
-            ended_at,
-            recorded: AtomicU64::new(0),
-            restored: Mutex::new(None),
-            path,
-            folder,
-        };
-        history.measure();
-        Ok(history)
-    }
-
     /// Makes events durable, seals and merges what is due, and enforces the limits.
     pub fn maintain(&self, now: Timestamp) {
         self.write(now);
@@ -250,19 +144,45 @@ impl LocalHistory {
             })
     }
 
-    /// Returns once all events recorded before survive a power failure.
-    ///
-    /// # Errors
-    /// Returns an error if the disk cannot be written.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        self.flush(None);
-        let mut writer = self.writer.lock();
-        let synced = writer.log.as_mut().map_or(Ok(false), Log::sync);
-        synced.map(drop).map_err(|source| StoreError::File {
-            action: "write a log in",
-            path: self.path.clone(),
-            source,
-        })
+    /// Returns the sealed files, oldest first: events, then snapshots.
+    pub(super) fn stored_files(&self) -> Vec<StoredFile> {
+        let state = self.state.read();
+        let files = state.segments.iter().chain(&state.snapshots);
+        let files = files.flat_map(|segment| {
+            let time = |ms| Timestamp::from_ms(ms);
+            let recorded = (time(segment.span.recorded.0), time(segment.span.recorded.1));
+            segment.files().map(move |(name, file)| StoredFile {
+                path: format!("{TABLE}/{}/{name}", segment.name),
+                rows: file.rows(),
+                bytes: file.bytes(),
+                recorded,
+            })
+        });
+        files.collect()
+    }
+
+    /// Returns the sizes and the counters of the table.
+    pub(super) fn table_status(&self) -> TableStatus {
+        let log_bytes = self.writer.lock().log.as_ref().map_or(0, Log::length);
+        let oldest = self.status().oldest;
+        let state = self.state.read();
+        let files = || {
+            let segments = state.segments.iter().chain(&state.snapshots);
+            segments.flat_map(|segment| segment.files())
+        };
+        let frozen = || state.frozen.iter().flat_map(|frozen| &frozen.rows);
+        TableStatus {
+            name: TABLE,
+            segments: state.segments.len(),
+            rows: files().map(|(_, file)| file.rows()).sum(),
+            bytes: files().map(|(_, file)| file.bytes()).sum(),
+            log_bytes,
+            memory_rows: frozen().count() + state.recent.len(),
+            memory_bytes: frozen().map(|row| row.bytes()).sum::<usize>() + state.recent_bytes,
+            oldest,
+            ..TableStatus::default()
+        }
+        .with_counters(&self.folder.graph_counters)
     }
 
     fn disk(&self) -> &dyn Disk {
@@ -274,8 +194,6 @@ impl History for LocalHistory {
     fn record(&self, events: &[GraphEvent], now: Timestamp) {
         self.memory.record(events, now);
         self.adopt(events);
-        self.recorded
-            .fetch_add(events.len() as u64, Ordering::Relaxed);
         let is_full = self.pending.lock().add(events, now);
         let has_worker = self.has_worker.load(Ordering::Relaxed);
         if has_worker {
@@ -291,6 +209,19 @@ impl History for LocalHistory {
                 self.seal_frozen();
             }
         }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.flush(None);
+        let mut writer = self.writer.lock();
+        let state = self.state.read();
+        let is_frozen_unlogged = state.frozen.iter().any(|frozen| frozen.has_unlogged);
+        drop(state);
+        if writer.has_unlogged || is_frozen_unlogged {
+            return Err(unlogged());
+        }
+        // Of several threads that wait, the first one makes the records of all durable.
+        writer.log.as_mut().map_or(Ok(false), Log::sync).map(drop)
     }
 
     fn expire(&self, now: Timestamp) {
@@ -318,41 +249,25 @@ impl History for LocalHistory {
         }
     }
 
-    fn open<'a>(&'a self, when: When) -> Box<dyn PastReader + 'a> {
+    fn open<'a>(&'a self, when: When, budget: &'a dyn ReadBudget) -> Box<dyn PastReader + 'a> {
         let start = when.slice().start;
         // The memory is complete from its beginning on, but a revision that ended at that very
         // millisecond may be missing.
-        if self
-            .memory
-            .status()
-            .oldest
-            .is_some_and(|oldest| oldest < start)
-        {
-            return self.memory.open(when);
+        match self.memory.status().oldest {
+            Some(oldest) if oldest < start => self.memory.open(when, budget),
+            _ => self.open_disk(when, budget),
         }
-        let mut last = self.restored.lock();
-        let recorded = self.recorded.load(Ordering::Relaxed);
-        if let Some(last) = &*last
-            && last.when == when
-            && last.recorded == recorded
-        {
-            return Arc::clone(&last.history).open_shared(when);
-        }
-        *last = None;
-        match self.restore(when) {
-            Ok(history) => {
-                *last = Some(Restored {
-                    when,
-                    recorded,
-                    history: Arc::clone(&history),
-                });
-                history.open_shared(when)
-            }
-            Err(error) => {
-                tracing::warn!(error = %Chain(&error), "cannot read the history of the topology");
-                Box::new(Unreadable)
-            }
-        }
+    }
+}
+
+impl LocalHistory {
+    /// Opens a time on the disk, even if it is in memory.
+    pub(in crate::store::history) fn open_disk<'a>(
+        &'a self,
+        when: When,
+        budget: &'a dyn ReadBudget,
+    ) -> Box<dyn PastReader + 'a> {
+        Box::new(DiskReader::new(self, when, budget))
     }
 }
 
@@ -369,21 +284,6 @@ impl fmt::Debug for LocalHistory {
             .field("path", &self.path)
             .field("status", &self.status())
             .finish_non_exhaustive()
-    }
-}
-
-fn open_segment(
-    folder: &HistoryFolder,
-    path: &std::path::Path,
-    name: Name,
-) -> Option<Arc<GraphSegment>> {
-    let path = path.join(name.to_string());
-    match GraphSegment::open(&*folder.disk, &path, name) {
-        Ok(segment) => Some(Arc::new(segment)),
-        Err(error) => {
-            folder.report_unreadable(&path, TABLE, &error);
-            None
-        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -62,8 +61,6 @@ impl LocalHistory {
         });
         let closed: Vec<_> = closed.collect();
         if !closed.is_empty() {
-            self.recorded
-                .fetch_add(closed.len() as u64, Ordering::Relaxed);
             self.append(&mut writer, closed, Some(now));
         }
     }

@@ -1,127 +1,317 @@
-//! Restoring: the revisions of a time from the newest snapshot before it and the events after that.
+//! Restoring: the elements of a time from the newest snapshot before it and the events after that.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LocalHistory, TABLE};
-use crate::graph::history::{
-    History, HistoryLimits, MemoryHistory, PastReader, Revision, Revisions,
-};
-use crate::graph::{Direction, Edge, EdgeId, GraphError, Node, NodeId};
+use hashbrown::{HashMap, HashSet};
+
+use super::LocalHistory;
+use super::file_log::FileLog;
+use crate::error_chain::Chain;
+use crate::graph::GraphError;
+use crate::graph::history::ReadBudget;
 use crate::store::history::event_row::EventRow;
-use crate::store::history::graph_fold::GraphFold;
+use crate::store::history::graph_fold::{ElementId, GraphFold};
+use crate::store::history::graph_rows::{ChosenRows, Detail};
 use crate::store::history::graph_segment::GraphSegment;
 use crate::store::history::names::Name;
 use crate::store::history::parquet_file::is_damage;
+use crate::store::history::past_graph::PastGraph;
 use crate::store::history::sorted_merge::merge;
 use crate::time::When;
 
+/// Files and rows in memory from which a time is read.
+pub(super) struct Plan {
+    pub(super) when: When,
+    /// Newest snapshot before the time.
+    pub(super) base: Option<Arc<GraphSegment>>,
+    /// Segments after the snapshot that may have events of the time, oldest first.
+    pub(super) segments: Vec<Arc<GraphSegment>>,
+    /// Segments after the time: only the next change of each element matters.
+    pub(super) later: Vec<Arc<GraphSegment>>,
+    /// Events that are not in a segment, oldest first.
+    pub(super) memory: Vec<Arc<EventRow>>,
+    /// Number of the newest event in a segment.
+    sealed: i64,
+    /// Reads of files.
+    pub(super) files: FileLog,
+}
+
+/// Rows that a reader needs.
+pub(super) struct Wanted<'a> {
+    /// Ids of elements in ascending order; `None` for all elements.
+    pub(super) ids: Option<&'a [&'a str]>,
+    /// Memory that the reader holds besides the rows, in bytes.
+    pub(super) held: usize,
+    pub(super) budget: &'a dyn ReadBudget,
+}
+
+/// Time that was restored from the disk.
+pub(super) struct Restored {
+    when: When,
+    /// Number of the newest event that was read.
+    seq: i64,
+    graph: Arc<PastGraph>,
+}
+
+/// Elements of a time, and what happened to them since they were restored.
+pub(super) struct Whole {
+    pub(super) graph: Arc<PastGraph>,
+    /// Times at which elements were deleted since then.
+    pub(super) deleted: HashMap<ElementId, i64>,
+}
+
+impl Plan {
+    /// Returns the memory of the plan, in bytes, approximately.
+    pub(super) const fn bytes(&self) -> usize {
+        self.memory.len() * size_of::<Arc<EventRow>>()
+    }
+
+    /// Returns the snapshot and the segments, oldest first, each with the columns that are needed.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Arc<GraphSegment>, Detail)> {
+        let whole = self.base.iter().chain(&self.segments);
+        let whole = whole.map(|segment| (segment, Detail::Whole));
+        whole.chain(self.later.iter().map(|segment| (segment, Detail::Heads)))
+    }
+
+    fn base_seq(&self) -> i64 {
+        self.base.as_ref().map_or(0, |base| base.span.seq)
+    }
+
+    /// Returns the number of the newest event.
+    fn newest(&self) -> i64 {
+        self.memory.last().map_or(self.sealed, |row| row.seq)
+    }
+
+    /// Returns the deletions since a time was restored; `None` if it must be restored again, because
+    /// earlier times have changed, or later events are no longer in memory.
+    fn deleted_since(&self, restored: &Restored) -> Option<HashMap<ElementId, i64>> {
+        if self.sealed > restored.seq {
+            return None;
+        }
+        let last = self.when.slice().last.as_ms();
+        let first = self.memory.partition_point(|row| row.seq <= restored.seq);
+        let mut deleted = HashMap::new();
+        let mut changed = HashSet::new();
+        for row in &self.memory[first..] {
+            if row.time <= last {
+                return None;
+            }
+            let id = (row.event.is_edge(), row.id.clone());
+            if changed.insert(id.clone()) && row.event.is_deletion() {
+                deleted.insert(id, row.time);
+            }
+        }
+        Some(deleted)
+    }
+}
+
 impl LocalHistory {
-    /// Returns the revisions of a time, from the disk.
-    pub(in crate::store::history) fn restore(&self, when: When) -> io::Result<Arc<MemoryHistory>> {
+    /// Returns what has to be read for a time.
+    pub(super) fn plan(&self, when: When) -> Plan {
         self.flush(None);
         let slice = when.slice();
         let (from, to) = (slice.start.as_ms(), slice.last.as_ms());
-        let (base, segments, frozen, recent) = {
-            let state = self.state.read();
-            let is_before = |base: &&Arc<GraphSegment>| base.span.time.1 < from;
-            let base = state.snapshots.iter().rev().find(is_before);
-            // Without a snapshot before the time: the events from the beginning, or what is left.
-            let first = state
-                .segments
-                .first()
-                .map_or(0, |segment| match segment.name {
-                    Name::Segment(first, _) => first,
-                    Name::Log(_) | Name::Snapshot(_) => 0,
-                });
-            let is_base_of_first = |base: &&Arc<GraphSegment>| base.name.last() < first;
-            let base = base.or_else(|| state.snapshots.iter().rev().find(is_base_of_first));
-            let after = base.map_or(0, |base| base.name.last());
-            let later = state
-                .segments
-                .iter()
-                .filter(|segment| segment.name.last() > after);
-            (
-                base.cloned(),
-                later.cloned().collect::<Vec<_>>(),
-                state.frozen.clone(),
-                state.recent.clone(),
-            )
-        };
-        let mut fold = GraphFold::new(from, to);
-        let base_seq = base.as_ref().map_or(0, |base| base.span.seq);
-        for segment in base.iter().chain(&segments) {
-            let read = self.apply_segment(segment, base_seq, &mut fold);
-            if let Err(error) = read {
-                if !is_damage(&error) {
-                    return Err(error);
-                }
-                self.drop_segment(segment);
-                self.folder.report_damage(&segment.folder, TABLE, &error);
-            }
+        let state = self.state.read();
+        let is_before = |base: &&Arc<GraphSegment>| base.span.time.1 < from;
+        let base = state.snapshots.iter().rev().find(is_before);
+        // Without a snapshot before the time: the events from the beginning, or what is left.
+        let first = state
+            .segments
+            .first()
+            .map_or(0, |segment| match segment.name {
+                Name::Segment(first, _) => first,
+                Name::Log(_) | Name::Snapshot(_) => 0,
+            });
+        let is_base_of_first = |base: &&Arc<GraphSegment>| base.name.last() < first;
+        let base = base.or_else(|| state.snapshots.iter().rev().find(is_base_of_first));
+        let after = base.map_or(0, |base| base.name.last());
+        let (segments, later) = state
+            .segments
+            .iter()
+            .filter(|segment| segment.name.last() > after)
+            .cloned()
+            .partition(|segment| segment.span.time.0 <= to);
+        let files = FileLog::default();
+        let is_skipped = |segment: &&Arc<GraphSegment>| segment.name.last() <= after;
+        let skipped = state.segments.iter().filter(is_skipped).cloned();
+        files.skip(
+            skipped,
+            &format!("before the snapshot {}", Name::Snapshot(after)),
+        );
+        let frozen = state.frozen.iter().flat_map(|frozen| &frozen.rows);
+        let sealed = state.segments.iter().map(|segment| segment.span.seq);
+        Plan {
+            when,
+            base: base.cloned(),
+            segments,
+            later,
+            memory: frozen.chain(&state.recent).cloned().collect(),
+            sealed: sealed.max().unwrap_or_default(),
+            files,
         }
-        let memory = frozen.iter().flat_map(|frozen| &frozen.rows).chain(&recent);
-        for row in memory {
-            fold.apply(EventRow::clone(row));
-        }
-        let limits = HistoryLimits::default()
-            .with_max_age(Duration::MAX)
-            .with_max_bytes(usize::MAX);
-        let restored = MemoryHistory::new(limits);
-        restored.record(&fold.into_events(), slice.last);
-        Ok(Arc::new(restored))
     }
 
-    pub(super) fn apply_segment(
-        &self,
-        segment: &Arc<GraphSegment>,
-        base_seq: i64,
-        fold: &mut GraphFold,
-    ) -> io::Result<()> {
-        let is_base = matches!(segment.name, Name::Snapshot(_));
-        merge(segment.inputs()?, |_, _, row: EventRow| {
-            // A merged segment may begin before the snapshot.
-            if is_base || row.seq > base_seq {
-                fold.apply(row);
+    /// Returns all elements of a time.
+    ///
+    /// The memory of a past is large, so only one is restored at a time, and the two used last are
+    /// stored.
+    pub(super) fn whole(&self, plan: &Plan, budget: &dyn ReadBudget) -> Result<Whole, GraphError> {
+        let mut stored = loop {
+            if let Some(stored) = self.restored.try_lock_for(POLL) {
+                break stored;
             }
-            if fold.bytes() > MAX_RESTORED_BYTES {
-                return Err(io::Error::new(
-                    io::ErrorKind::OutOfMemory,
-                    format!(
-                        "the past of this time is larger than {MAX_RESTORED_BYTES} bytes; use a shorter interval"
-                    ),
-                ));
+            budget.poll()?;
+        };
+        if let Some(position) = stored.iter().position(|other| other.when == plan.when) {
+            let restored = stored.remove(position);
+            if let Some(deleted) = plan.deleted_since(&restored) {
+                let graph = Arc::clone(&restored.graph);
+                plan.files
+                    .add_memory(graph.len(), "the time was restored before");
+                stored.insert(0, restored);
+                budget.hold(graph.bytes())?;
+                return Ok(Whole { graph, deleted });
             }
-            Ok(())
+        }
+        stored.truncate(MAX_RESTORED - 1);
+        let mut fold = GraphFold::new(plan.when);
+        let wanted = Wanted {
+            ids: None,
+            held: plan.bytes(),
+            budget,
+        };
+        self.apply(plan, &wanted, &mut fold)?;
+        let graph = Arc::new(fold.into_graph());
+        budget.hold(graph.bytes())?;
+        let restored = Restored {
+            when: plan.when,
+            seq: plan.newest(),
+            graph: Arc::clone(&graph),
+        };
+        stored.insert(0, restored);
+        while stored.len() > 1
+            && stored
+                .iter()
+                .map(|other| other.graph.bytes())
+                .sum::<usize>()
+                > MAX_RESTORED_BYTES
+        {
+            stored.pop();
+        }
+        Ok(Whole {
+            graph,
+            deleted: HashMap::new(),
         })
     }
+
+    /// Applies the wanted rows of a plan to a fold.
+    pub(super) fn apply(
+        &self,
+        plan: &Plan,
+        wanted: &Wanted<'_>,
+        fold: &mut GraphFold,
+    ) -> Result<(), GraphError> {
+        for (segment, detail) in plan.files() {
+            wanted.budget.poll()?;
+            let read = apply_segment(plan, segment, detail, wanted, fold);
+            self.check_read(segment, read)?;
+        }
+        let is_wanted = |row: &&Arc<EventRow>| {
+            let ids = wanted.ids;
+            ids.is_none_or(|ids| ids.binary_search(&row.id.as_str()).is_ok())
+        };
+        let mut rows = 0;
+        for row in plan.memory.iter().filter(is_wanted) {
+            fold.apply(EventRow::clone(row));
+            rows += 1;
+        }
+        plan.files
+            .add_memory(rows, "events that are not in a segment");
+        wanted.check(fold)
+    }
+
+    /// Reports a failed read of a segment. A damaged segment is set aside, and the answer is given
+    /// without it.
+    pub(super) fn check_read(
+        &self,
+        segment: &Arc<GraphSegment>,
+        read: io::Result<()>,
+    ) -> Result<(), GraphError> {
+        let Err(error) = read else {
+            return Ok(());
+        };
+        if is_damage(&error) {
+            self.set_aside(segment, &error);
+            return Ok(());
+        }
+        Err(error
+            .downcast::<GraphError>()
+            .unwrap_or_else(|error| GraphError::Unreadable {
+                reason: Chain(&error).to_string(),
+            }))
+    }
 }
 
-/// Past that cannot be read.
-pub(super) struct Unreadable;
-
-impl PastReader for Unreadable {
-    fn nodes(&self) -> Revisions<'_, Node> {
-        Box::new(std::iter::once(Err(GraphError::ViewExpired)))
+/// Applies the wanted rows of a segment to a fold.
+fn apply_segment(
+    plan: &Plan,
+    segment: &Arc<GraphSegment>,
+    detail: Detail,
+    wanted: &Wanted<'_>,
+    fold: &mut GraphFold,
+) -> io::Result<()> {
+    let chosen = wanted.ids.map(|ids| segment.rows_of_ids(ids)).transpose()?;
+    let is_empty = chosen.as_ref().is_some_and(ChosenRows::is_empty);
+    let reason = match (&chosen, detail) {
+        (Some(_), _) if is_empty => {
+            "no row of the ids, by Bloom filters and the statistics of pages"
+        }
+        (Some(_), _) => "rows of single elements, by their ids",
+        (None, Detail::Whole) => "all rows: the whole time is restored",
+        (None, Detail::Heads) => "ids and times only: after the time, for the end of its elements",
+    };
+    plan.files.add(segment, chosen.as_ref(), reason);
+    if is_empty {
+        return Ok(());
     }
+    let is_base = matches!(segment.name, Name::Snapshot(_));
+    let mut count = 0_usize;
+    merge(
+        segment.read(chosen.as_ref(), detail)?,
+        |_, _, row: EventRow| {
+            // A merged segment may begin before the snapshot.
+            if is_base || row.seq > plan.base_seq() {
+                fold.apply(row);
+            }
+            count += 1;
+            match count.is_multiple_of(POLL_ROWS) {
+                true => wanted.check(fold).map_err(io::Error::other),
+                false => Ok(()),
+            }
+        },
+    )
+}
 
-    fn edges(&self) -> Revisions<'_, Edge> {
-        Box::new(std::iter::once(Err(GraphError::ViewExpired)))
-    }
-
-    fn node(&self, _: &NodeId) -> Result<Vec<Revision<Node>>, GraphError> {
-        Err(GraphError::ViewExpired)
-    }
-
-    fn edge(&self, _: &EdgeId) -> Result<Vec<Revision<Edge>>, GraphError> {
-        Err(GraphError::ViewExpired)
-    }
-
-    fn edges_of(&self, _: &NodeId, _: Direction) -> Result<Vec<Revision<Edge>>, GraphError> {
-        Err(GraphError::ViewExpired)
+impl Wanted<'_> {
+    /// Checks the memory of the reader against its budget and the limit of a past.
+    fn check(&self, fold: &GraphFold) -> Result<(), GraphError> {
+        let bytes = self.held + fold.bytes();
+        if bytes > MAX_RESTORED_BYTES {
+            return Err(GraphError::PastTooLarge {
+                limit: MAX_RESTORED_BYTES,
+            });
+        }
+        self.budget.hold(bytes)
     }
 }
 
-/// Maximum memory of a restored time, in bytes.
+/// Number of restored times that are stored.
+const MAX_RESTORED: usize = 2;
+/// Maximum memory of a restored time, and of all that are stored, in bytes.
 const MAX_RESTORED_BYTES: usize = 256 << 20;
+/// Number of rows between two checks of the budget.
+const POLL_ROWS: usize = 4096;
+/// Time between two polls while another reader restores a time.
+const POLL: Duration = Duration::from_millis(20);

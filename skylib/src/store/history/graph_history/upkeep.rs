@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Frozen, LocalHistory, TABLE};
 use crate::error_chain::Chain;
+use crate::store::history::counters::{DropReason, TableCounters};
 use crate::store::history::event_row::EventRow;
 use crate::store::history::graph_fold::ElementState;
 use crate::store::history::graph_segment::{GraphSegment, GraphSpan, GraphWriter};
@@ -26,7 +27,13 @@ impl LocalHistory {
             let Some(frozen) = self.state.read().frozen.first().cloned() else {
                 break;
             };
-            if let Err(error) = self.seal_one(&frozen) {
+            let sealed = self.seal_one(&frozen);
+            let counters = &self.folder.graph_counters;
+            TableCounters::count(match &sealed {
+                Ok(()) => &counters.seals,
+                Err(_) => &counters.failures,
+            });
+            if let Err(error) = sealed {
                 tracing::warn!(error = %Chain(&error), "cannot seal the history of the topology");
                 self.bound_frozen();
                 break;
@@ -49,6 +56,8 @@ impl LocalHistory {
         {
             let dropped = state.frozen.remove(0);
             state.evicted += dropped.rows.len() as u64;
+            let counters = &self.folder.graph_counters;
+            counters.drop_rows(DropReason::Disk, dropped.rows.len());
             tracing::warn!(
                 events = dropped.rows.len(),
                 "dropped events of the history: the disk cannot be written"
@@ -189,6 +198,7 @@ impl LocalHistory {
         let merged = match merged {
             Ok(merged) => merged,
             Err(error) => {
+                TableCounters::count(&self.folder.graph_counters.failures);
                 if is_damage(&error) {
                     segments
                         .iter()
@@ -214,6 +224,7 @@ impl LocalHistory {
             // If this fails, the next start finds a segment that the new one replaces.
             drop(self.folder.replace(&segment.folder, segment.bytes(), now));
         }
+        TableCounters::count(&self.folder.graph_counters.merges);
         self.measure();
         Ok(())
     }
@@ -222,6 +233,14 @@ impl LocalHistory {
         let mut state = self.state.write();
         state.segments.retain(|other| !Arc::ptr_eq(other, segment));
         state.snapshots.retain(|other| !Arc::ptr_eq(other, segment));
+    }
+
+    /// Removes a damaged segment from the answers and from its folder.
+    pub(super) fn set_aside(&self, segment: &Arc<GraphSegment>, damage: &io::Error) {
+        self.drop_segment(segment);
+        let counters = &self.folder.graph_counters;
+        counters.drop_rows(DropReason::Damage, segment.rows());
+        self.folder.report_damage(&segment.folder, TABLE, damage);
     }
 
     /// Compares the content of all files with their sums, and sets damaged ones aside.
@@ -242,8 +261,7 @@ impl LocalHistory {
         if let Err(damage) = segment_folder::check(self.disk(), &segment.folder)
             && is_damage(&damage)
         {
-            self.drop_segment(segment);
-            self.folder.report_damage(&segment.folder, TABLE, &damage);
+            self.set_aside(segment, &damage);
         }
     }
 
@@ -297,6 +315,9 @@ impl LocalHistory {
         let mut state = self.state.write();
         state.segments.retain(|other| !Arc::ptr_eq(other, &oldest));
         state.evicted += oldest.rows() as u64;
+        let reason = replaced_at.map_or(DropReason::Size, |_| DropReason::Age);
+        let counters = &self.folder.graph_counters;
+        counters.drop_rows(reason, oldest.rows());
         state.complete_since = state.complete_since.max(Some(oldest.span.recorded.1));
         let useless: Vec<_> = match state
             .snapshots
@@ -326,8 +347,12 @@ impl Maintain for LocalHistory {
     fn write(&self, now: Timestamp) {
         self.flush(Some(now));
         let mut writer = self.writer.lock();
-        if let Err(error) = writer.log.as_mut().map_or(Ok(false), Log::sync) {
-            tracing::warn!(error = %Chain(&error), "cannot make the history of the topology durable");
+        match writer.log.as_mut().map_or(Ok(false), Log::sync) {
+            Ok(_) => self.folder.graph_counters.set_synced(now),
+            Err(error) => tracing::warn!(
+                error = %Chain(&error),
+                "cannot make the history of the topology durable"
+            ),
         }
     }
 

@@ -54,10 +54,13 @@ impl LocalHistory {
             (Some(retry_at), Some(now)) => now >= retry_at,
             _ => true,
         };
-        if may_try {
+        if !may_try {
+            writer.has_unlogged = true;
+        } else {
             match self.write_frames(writer, &frames) {
                 Ok(()) => writer.retry_at = None,
                 Err(error) => {
+                    writer.has_unlogged = true;
                     tracing::warn!(error = %Chain(&error), "cannot write the history of the topology");
                     writer.retry_at = now.map(|now| now.saturating_add(RETRY));
                 }
@@ -94,8 +97,10 @@ impl LocalHistory {
             generation: writer.generation,
             rows,
             is_log_damaged: false,
+            has_unlogged: writer.has_unlogged,
         }));
         writer.log = None;
+        writer.has_unlogged = false;
         writer.generation += 1;
     }
 }

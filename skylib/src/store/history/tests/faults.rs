@@ -8,9 +8,14 @@ use proptest::prelude::*;
 
 use super::faulty_disk::FaultyDisk;
 use super::{TestFolder, flow, ms, open, open_shared, options, slice};
+use crate::filter::Filter;
 use crate::flow::FlowQuery;
-use crate::store::history::{HistoryFolder, LocalFlowStore};
+use crate::graph::history::{History, HistoryLimits, PastView};
+use crate::graph::{ElementKey, Graph, GraphReader, Metadata, Node};
+use crate::store::history::disk::{Disk, OsDisk};
+use crate::store::history::{HistoryFolder, LocalFlowStore, LocalHistory};
 use crate::store::{FlowStore, StoreError};
+use crate::time::When;
 
 /// Returns `Last` of each flow; fails if a flow is there twice.
 fn lasts(store: &LocalFlowStore) -> BTreeMap<String, i64> {
@@ -170,14 +175,32 @@ proptest! {
     }
 }
 
-/// Runs a workload on a disk that fails a range of calls, and checks everything afterwards.
-fn run_with_faults(from: u64, count: u64, error: i32) -> u64 {
+/// Calls of a disk that fail.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// A number of calls, from one on.
+    Range(u64, u64),
+    Every(u64),
+}
+
+impl Fault {
+    fn begin(self, disk: &FaultyDisk, error: i32) {
+        match self {
+            Self::Range(from, count) => disk.fail(from, from + count, error),
+            Self::Every(n) => disk.fail_every(n, error),
+        }
+    }
+}
+
+/// Runs a workload of flows on a disk with faults, and checks everything afterwards. Returns the
+/// number of calls.
+fn run_with_faults(fault: Fault, error: i32) -> u64 {
     let folder = TestFolder::new();
     let disk = FaultyDisk::default();
     let shared = HistoryFolder::open_on(Arc::new(disk.clone()), &folder.0, options()).unwrap();
     let store = LocalFlowStore::open(Arc::clone(&shared)).unwrap();
-    disk.fail(from, from + count, error);
-    let mut acknowledged = 0;
+    fault.begin(&disk, error);
+    let mut acknowledged = Vec::new();
     let mut now = 1000;
     for number in 0..6_u8 {
         now += 1000;
@@ -185,43 +208,101 @@ fn run_with_faults(from: u64, count: u64, error: i32) -> u64 {
             vec![flow(number, now - 10, now, Some((now - 10, now)))],
             ms(now),
         );
-        let synced = store.sync().is_ok() && disk.calls() < from;
-        acknowledged += u8::from(synced && acknowledged == number);
+        if store.sync().is_ok() {
+            // Everything before is durable, too.
+            acknowledged = (0..=number).collect();
+        }
         if number % 2 == 1 {
             store.seal();
         }
         if number == 4 {
             drop(store.compact(ms(now)));
         }
-        assert_eq!(
-            lasts(&store).len(),
-            usize::from(number) + 1,
-            "queries go on"
-        );
+        let known = lasts(&store).len();
+        assert_eq!(known, usize::from(number) + 1, "{fault:?}: queries go on");
     }
     let calls = disk.calls();
     // As a process that is killed now leaves the folder.
-    let killed = open(&folder.copy());
-    assert!(
-        lasts(&killed).len() >= usize::from(acknowledged),
-        "fault {from}+{count}"
-    );
-    disk.fail(0, 0, error);
+    let killed = lasts(&open(&folder.copy()));
+    for number in acknowledged {
+        let uuid = format!("{:x}", 0xabc0 + u32::from(number));
+        assert!(killed.contains_key(&uuid), "{fault:?}: lost {uuid}");
+    }
+    disk.fail_every(0, error);
     for _ in 0..3 {
         now += 100_000;
         store.maintain(ms(now));
     }
-    assert_eq!(lasts(&store).len(), 6, "fault {from}+{count}");
+    assert_eq!(lasts(&store).len(), 6, "{fault:?}");
     drop((store, shared));
     let restored = open(&folder);
-    assert_eq!(
-        lasts(&restored).len(),
-        6,
-        "fault {from}+{count}, after a restart"
-    );
+    assert_eq!(lasts(&restored).len(), 6, "{fault:?}, after a restart");
     for number in 0..6_u32 {
         let uuid = format!("{:x}", 0xabc0 + number);
-        assert_eq!(updates(&restored, &uuid).len(), 1, "fault {from}+{count}");
+        assert_eq!(updates(&restored, &uuid).len(), 1, "{fault:?}");
+    }
+    assert!(folder.files("damaged", "").is_empty());
+    calls
+}
+
+/// Returns the names of the nodes at a time, on the disk or in memory.
+fn nodes(history: &LocalHistory, at: i64) -> Vec<String> {
+    let view = PastView::open(history, When::At(ms(at)));
+    let all: Filter<ElementKey> = Filter::everything();
+    let mut names: Vec<String> = view
+        .nodes(&all)
+        .map(|node| node.unwrap().id.to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Runs a workload of topology events on a disk with faults, and checks everything afterwards.
+/// Returns the number of calls.
+fn run_graph_with_faults(fault: Fault, error: i32) -> u64 {
+    let folder = TestFolder::new();
+    let open = |disk: Arc<dyn Disk>, path| {
+        let shared = HistoryFolder::open_on(disk, path, options()).unwrap();
+        LocalHistory::open(shared, HistoryLimits::default()).unwrap()
+    };
+    let disk = FaultyDisk::default();
+    let history = open(Arc::new(disk.clone()), &folder.0);
+    let mut graph = Graph::new().with_journal();
+    fault.begin(&disk, error);
+    let mut acknowledged = 0;
+    for number in 0..6 {
+        let now = ms(2000 + 1000 * number);
+        let name = format!("n{number}");
+        graph
+            .add_node(Node::new(name, Metadata::new(), now))
+            .unwrap();
+        history.record(&graph.take_events(), now);
+        if history.sync().is_ok() {
+            acknowledged = usize::try_from(number).unwrap() + 1;
+        }
+        if number % 2 == 1 {
+            history.seal();
+        }
+        if number == 4 {
+            drop(history.compact(now));
+        }
+    }
+    let calls = disk.calls();
+    let copy = folder.copy();
+    let killed = open(Arc::new(OsDisk), &copy.0);
+    let found = nodes(&killed, 7500);
+    assert!(
+        found.len() >= acknowledged,
+        "{fault:?}: {found:?}, {acknowledged}"
+    );
+    disk.fail_every(0, error);
+    for second in 0..3 {
+        history.maintain(ms(100_000 * second));
+    }
+    drop(history);
+    let restored = open(Arc::new(OsDisk), &folder.0);
+    for (at, count) in [(1999, 0), (2500, 1), (4500, 3), (7500, 6)] {
+        assert_eq!(nodes(&restored, at).len(), count, "{fault:?} at {at}");
     }
     assert!(folder.files("damaged", "").is_empty());
     calls
@@ -230,17 +311,42 @@ fn run_with_faults(from: u64, count: u64, error: i32) -> u64 {
 #[test]
 fn a_full_disk_at_any_call_loses_nothing_that_memory_has() {
     const ENOSPC: i32 = 28;
-    let calls = run_with_faults(u64::MAX - 100, 0, ENOSPC);
+    let never = Fault::Range(u64::MAX - 100, 0);
+    let calls = run_with_faults(never, ENOSPC);
     for from in 0..calls {
-        run_with_faults(from, if from % 7 == 0 { 12 } else { 1 }, ENOSPC);
+        run_with_faults(
+            Fault::Range(from, if from % 7 == 0 { 12 } else { 1 }),
+            ENOSPC,
+        );
+    }
+    let calls = run_graph_with_faults(never, ENOSPC);
+    for from in 0..calls {
+        run_graph_with_faults(
+            Fault::Range(from, if from % 7 == 0 { 12 } else { 1 }),
+            ENOSPC,
+        );
     }
 }
 
 #[test]
 fn an_input_output_error_at_any_call_is_survived() {
     const EIO: i32 = 5;
-    let calls = run_with_faults(u64::MAX - 100, 0, EIO);
+    let never = Fault::Range(u64::MAX - 100, 0);
+    let calls = run_with_faults(never, EIO);
     for from in (0..calls).step_by(5) {
-        run_with_faults(from, 2, EIO);
+        run_with_faults(Fault::Range(from, 2), EIO);
+    }
+    let calls = run_graph_with_faults(never, EIO);
+    for from in (0..calls).step_by(5) {
+        run_graph_with_faults(Fault::Range(from, 2), EIO);
+    }
+}
+
+#[test]
+fn a_failure_of_every_nth_call_is_survived() {
+    const EIO: i32 = 5;
+    for n in 2..24 {
+        run_with_faults(Fault::Every(n), EIO);
+        run_graph_with_faults(Fault::Every(n), EIO);
     }
 }

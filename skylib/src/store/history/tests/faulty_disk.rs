@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::store::history::disk::{Disk, DiskFile, OsDisk, Space};
 
-/// File system that fails the calls of a range; writes that fail write a half first.
+/// File system that fails the calls of a range, or every n-th call; writes that fail write a half
+/// first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FaultyDisk {
     faults: Arc<Faults>,
@@ -19,6 +20,8 @@ struct Faults {
     calls: AtomicU64,
     from: AtomicU64,
     until: AtomicU64,
+    /// Every call whose number is a multiple fails; 0 for none.
+    every: AtomicU64,
     /// Error number of the operating system.
     error: AtomicU64,
 }
@@ -34,6 +37,12 @@ impl FaultyDisk {
             .store(error.cast_unsigned().into(), Ordering::Relaxed);
     }
 
+    /// Lets every n-th call fail; `n` of 0 lets none.
+    pub(super) fn fail_every(&self, n: u64, error: i32) {
+        self.fail(0, 0, error);
+        self.faults.every.store(n, Ordering::Relaxed);
+    }
+
     /// Returns the number of calls since the last [`FaultyDisk::fail`].
     pub(super) fn calls(&self) -> u64 {
         self.faults.calls.load(Ordering::Relaxed)
@@ -44,7 +53,8 @@ impl Faults {
     fn check(&self) -> io::Result<()> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let range = self.from.load(Ordering::Relaxed)..self.until.load(Ordering::Relaxed);
-        if range.contains(&call) {
+        let every = self.every.load(Ordering::Relaxed);
+        if range.contains(&call) || (every > 0 && call % every == every - 1) {
             let error = i32::try_from(self.error.load(Ordering::Relaxed)).unwrap();
             return Err(io::Error::from_raw_os_error(error));
         }

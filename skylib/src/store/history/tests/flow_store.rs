@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::{TestFolder, flow, ms, open, open_shared, options, packet, slice};
 use crate::filter::{Filter, Predicate};
-use crate::flow::{FinishType, Flow, FlowField, FlowQuery, SortOrder};
-use crate::store::history::{LocalFlowStore, maintain_in_background};
+use crate::flow::{FinishType, Flow, FlowField, FlowQuery, FlowQueryError, RawPacket, SortOrder};
+use crate::store::history::{LocalFlowStore, LocalStore};
 use crate::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 use crate::time::{Clock, ManualClock};
 use crate::value::Text;
@@ -267,7 +267,7 @@ fn the_oldest_segments_are_dropped_by_size_and_packets_have_a_share() {
         let data: Vec<u8> = (0..4000_u32)
             .map(|n| ((n * n * (u32::from(number) + 7)) >> 3) as u8)
             .collect();
-        record.last_raw_packets = vec![crate::flow::RawPacket {
+        record.last_raw_packets = vec![RawPacket {
             data: data.into(),
             ..packet(1, 500)
         }];
@@ -313,10 +313,83 @@ fn the_worker_seals_by_time_and_writers_wait_for_it() {
     let (shared, store) = open_shared(&folder, options);
     let store = Arc::new(store);
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(ms(10_000)));
-    maintain_in_background(&shared, Some(&store), None, &clock).unwrap();
+    LocalStore::new(shared, Some(Arc::clone(&store)), None)
+        .maintain_in_background(&clock)
+        .unwrap();
     for number in 0..200_u8 {
         store.put(vec![flow(number, 0, 1000, Some((0, 1000)))], ms(1000));
     }
     assert_eq!(store.query(&FlowQuery::default()).unwrap().flows.len(), 200);
     assert_eq!(store.status().evicted, 0);
+}
+
+#[test]
+fn a_flow_whose_address_changed_is_one_flow_after_a_merge() {
+    let folder = TestFolder::new();
+    let store = open(&folder);
+    let record = |address: &str, at: i64| {
+        let mut record = flow(1, 0, at, Some((at - 100, at)));
+        if let Some(network) = &mut record.network {
+            network.a = address.into();
+        }
+        record.last_raw_packets = vec![packet(at / 100, at)];
+        record.raw_packets_captured = 1;
+        record
+    };
+    for (address, at) in [("10.9.0.1", 100), ("10.1.0.1", 200), ("10.5.0.1", 300)] {
+        store.put(vec![record(address, at)], ms(at));
+        store.seal();
+    }
+    store.compact(ms(400)).unwrap();
+    let flows = store.query(&FlowQuery::default()).unwrap().flows;
+    assert_eq!(flows.len(), 1);
+    assert_eq!(flows[0].last, 300, "the newest record, wherever its row is");
+    let metrics = store.metrics(&[flows[0].uuid.clone()], slice(0, 1000));
+    let lasts: Vec<i64> = metrics[0].1.iter().map(|metric| metric.last).collect();
+    assert_eq!(lasts, [100, 200, 300]);
+    let packets = store.raw_packets(&[flows[0].uuid.clone()]);
+    let numbers: Vec<i64> = packets[0].1.iter().map(|packet| packet.index).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+}
+
+#[test]
+fn a_count_and_a_list_of_metrics_end_with_their_interrupt() {
+    let folder = TestFolder::new();
+    let store = open(&folder);
+    store.put(vec![flow(1, 0, 100, Some((0, 100)))], ms(100));
+    store.seal();
+    let stopped = Err(FlowQueryError::Interrupted);
+    let query = FlowQuery::default();
+    assert_eq!(store.count_while(&query, &|| false), stopped);
+    assert_eq!(store.count(&query), Ok(1));
+    let metrics = store.metrics_while(&["abc1".into()], slice(0, 1000), &|| false);
+    assert_eq!(metrics, Err(FlowQueryError::Interrupted));
+}
+
+#[test]
+fn nanoseconds_and_lengths_of_packets_survive_a_restart_and_a_seal() {
+    let folder = TestFolder::new();
+    let mut record = flow(1, 0, 100, Some((0, 100)));
+    record.raw_packets_captured = 1;
+    record.last_raw_packets = vec![RawPacket {
+        nanos: 123_456,
+        wire_len: 1500,
+        ..packet(1, 50)
+    }];
+    let wanted = record.last_raw_packets.clone();
+    let store = open(&folder);
+    store.put(vec![record], ms(100));
+    let copy = folder.copy();
+    let restored = open(&copy);
+    assert_eq!(
+        restored.raw_packets(&["abc1".into()])[0].1,
+        wanted,
+        "from the log"
+    );
+    restored.seal();
+    assert_eq!(
+        restored.raw_packets(&["abc1".into()])[0].1,
+        wanted,
+        "from a segment"
+    );
 }

@@ -5,13 +5,16 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{TestFolder, ms, options, slice};
-use crate::filter::Filter;
-use crate::graph::history::{History, HistoryLimits, MemoryHistory, PastView};
+use crate::filter::{Filter, Predicate};
+use crate::graph::history::{
+    History, HistoryLimits, HistoryStatus, MemoryHistory, PastReader, PastView, ReadBudget,
+};
 use crate::graph::{
-    Direction, Edge, EdgeId, ElementKey, Graph, GraphReader, Metadata, MetadataOp, Node, NodeId,
+    Direction, Edge, EdgeId, ElementKey, Graph, GraphError, GraphEvent, GraphReader, Metadata,
+    MetadataOp, Node, NodeId,
 };
 use crate::store::history::{HistoryFolder, LocalHistory};
-use crate::time::When;
+use crate::time::{Timestamp, When};
 use crate::value::Value;
 
 #[derive(Clone, Debug)]
@@ -86,8 +89,12 @@ impl Recorded {
                 if self.graph.node(&id).is_some() {
                     self.graph.patch_node(&id, &[op], now).unwrap();
                 } else {
-                    let name = Metadata::from_iter([("Name", id.to_string().as_str())]);
-                    self.graph.add_node(Node::new(id, name, now)).unwrap();
+                    let names = vec![Value::from(format!("other{node}").as_str())];
+                    let metadata = Metadata::from_iter([
+                        ("Name", Value::from(id.to_string().as_str())),
+                        ("AltNames", Value::from(names)),
+                    ]);
+                    self.graph.add_node(Node::new(id, metadata, now)).unwrap();
                 }
             }
             Step::Count(node, count) => {
@@ -141,20 +148,95 @@ impl Recorded {
     }
 
     fn check(&self, when: When) {
-        let restored = self.disk().restore(when).unwrap();
-        let disk = PastView::open(&*restored, when);
+        let on_disk = OnDisk(self.disk());
         let memory = PastView::open(&self.memory, when);
-        assert_eq!(content(&disk), content(&memory), "{when:?}");
+        let wanted = content(&memory);
+        let disk = PastView::open(&on_disk, when);
+        assert_eq!(content(&disk), wanted, "{when:?}");
+        let single = PastView::open(&on_disk, when);
+        assert_eq!(parts(&single), parts(&memory), "single reads, {when:?}");
+        assert_eq!(content(&single), wanted, "after single reads, {when:?}");
     }
+}
+
+/// The past as it is read from the disk, even if it is in memory.
+struct OnDisk<'a>(&'a LocalHistory);
+
+impl History for OnDisk<'_> {
+    fn record(&self, events: &[GraphEvent], now: Timestamp) {
+        self.0.record(events, now);
+    }
+
+    fn expire(&self, now: Timestamp) {
+        self.0.expire(now);
+    }
+
+    fn status(&self) -> HistoryStatus {
+        self.0.status()
+    }
+
+    fn open<'a>(&'a self, when: When, budget: &'a dyn ReadBudget) -> Box<dyn PastReader + 'a> {
+        self.0.open_disk(when, budget)
+    }
+}
+
+fn nodes(view: &PastView<'_>, filter: &Filter) -> Vec<String> {
+    let filter = ElementKey::compile(filter);
+    let found = view.nodes(&filter).map(|node| node.unwrap());
+    found
+        .map(|node| serde_json::to_string(&*node).unwrap())
+        .collect()
+}
+
+fn edges(view: &PastView<'_>, filter: &Filter) -> Vec<String> {
+    let filter = ElementKey::compile(filter);
+    let found = view.edges(&filter).map(|edge| edge.unwrap());
+    found
+        .map(|edge| serde_json::to_string(&*edge).unwrap())
+        .collect()
+}
+
+/// Returns what queries that do not read everything find, in an order that does not depend on the
+/// source: an element that was deleted and added again may have its old or its new position.
+fn parts(view: &PastView<'_>) -> Vec<String> {
+    let text = |key: &str, value: &str| Filter::test(key, Predicate::Text(value.into()));
+    let mut found = nodes(view, &text("Name", "n1"));
+    found.extend(nodes(view, &text("Name", "n1").negate()));
+    let state = Filter::test("State", Predicate::Int(1));
+    found.extend(nodes(view, &text("Name", "n2").and(state)));
+    found.extend(nodes(view, &text("Name", "none")));
+    let names = ["Name", "Alias", "AltNames"].map(|key| text(key, "other3"));
+    found.extend(nodes(view, &Filter::Any(names.to_vec())));
+    found.extend(edges(view, &text("Parent", "n1")));
+    found.extend(edges(view, &text("@ID", "e1")));
+    for number in 0..7 {
+        let id = NodeId::from(format!("n{number}"));
+        let Some(node) = view.node_by_id(&id).unwrap() else {
+            continue;
+        };
+        found.push(serde_json::to_string(&*node).unwrap());
+        for direction in [Direction::Out, Direction::In, Direction::Both] {
+            for neighbor in view.neighbors(std::slice::from_ref(&node), direction) {
+                let neighbor = neighbor.unwrap();
+                let (edge, other) = (&neighbor.edge, &neighbor.node);
+                found.push(format!(
+                    "{direction:?} {} {} {}",
+                    edge.id, other.id, other.revision
+                ));
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 /// Returns everything that a view has, in an order that does not depend on its source.
 fn content(view: &PastView<'_>) -> Vec<String> {
-    let all: Filter<ElementKey> = Filter::everything();
-    let mut found = Vec::new();
-    for node in view.nodes(&all) {
+    let all = Filter::everything();
+    let mut found = nodes(view, &all);
+    let everything = Filter::everything();
+    for node in view.nodes(&everything) {
         let node = node.unwrap();
-        found.push(serde_json::to_string(&*node).unwrap());
         let neighbors = view.neighbors(std::slice::from_ref(&node), Direction::Both);
         for neighbor in neighbors {
             let neighbor = neighbor.unwrap();
@@ -167,9 +249,7 @@ fn content(view: &PastView<'_>) -> Vec<String> {
         let first = view.node_by_id(&node.id).unwrap().unwrap();
         found.push(format!("{} {}", first.id, first.revision));
     }
-    for edge in view.edges(&all) {
-        found.push(serde_json::to_string(&*edge.unwrap()).unwrap());
-    }
+    found.extend(edges(view, &all));
     found.sort();
     found
 }
@@ -298,4 +378,124 @@ fn damage_of_a_segment_loses_its_events_only() {
             .iter()
             .any(|name| name == "graph-seg-0000000002-0000000002")
     );
+}
+
+/// Budget that allows a number of polls and a size.
+struct Bounded {
+    polls: std::cell::Cell<usize>,
+    bytes: usize,
+}
+
+impl ReadBudget for Bounded {
+    fn poll(&self) -> Result<(), GraphError> {
+        let left = self.polls.get().checked_sub(1);
+        self.polls.set(left.ok_or(GraphError::Interrupted)?);
+        Ok(())
+    }
+
+    fn hold(&self, bytes: usize) -> Result<(), GraphError> {
+        self.poll()?;
+        match bytes > self.bytes {
+            true => Err(GraphError::PastTooLarge { limit: self.bytes }),
+            false => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn a_read_ends_with_its_budget_and_the_next_one_is_complete() {
+    let folder = TestFolder::new();
+    let history = open(&folder);
+    let mut graph = Graph::new().with_journal();
+    for number in 0..500 {
+        let metadata = Metadata::from_iter([("Name", "x".repeat(100).as_str())]);
+        let name = format!("n{number}");
+        graph.add_node(Node::new(name, metadata, ms(1000))).unwrap();
+    }
+    history.record(&graph.take_events(), ms(1000));
+    history.seal();
+    let all: Filter<ElementKey> = Filter::everything();
+    let on_disk = OnDisk(&history);
+    let count = |polls, bytes| {
+        let polls = std::cell::Cell::new(polls);
+        let budget = Bounded { polls, bytes };
+        PastView::open_within(&on_disk, When::At(ms(1500)), &budget).count_nodes(&all)
+    };
+    assert_eq!(count(0, usize::MAX), Err(GraphError::Interrupted));
+    let small = count(usize::MAX, 10_000);
+    assert_eq!(small, Err(GraphError::PastTooLarge { limit: 10_000 }));
+    for polls in 1..4 {
+        assert_eq!(
+            count(polls, usize::MAX),
+            Err(GraphError::Interrupted),
+            "{polls}"
+        );
+    }
+    assert_eq!(count(usize::MAX, usize::MAX), Ok(500));
+    assert_eq!(
+        count(0, usize::MAX),
+        Err(GraphError::Interrupted),
+        "also a stored past"
+    );
+}
+
+#[test]
+fn a_stored_past_learns_of_later_deletions() {
+    let mut recorded = Recorded::new();
+    recorded.apply(&Step::Node(1, 0));
+    recorded.apply(&Step::Node(2, 0));
+    recorded.apply(&Step::Edge(1, 1, 2));
+    recorded.apply(&Step::Seal);
+    let then = When::At(ms(1005));
+    recorded.now = 2000;
+    recorded.check(then);
+    recorded.apply(&Step::Node(1, 3));
+    recorded.now = 3000;
+    recorded.apply(&Step::DeleteNode(1));
+    recorded.check(then);
+    recorded.apply(&Step::DeleteNode(2));
+    recorded.check(then);
+    recorded.apply(&Step::Seal);
+    recorded.check(then);
+    recorded.check(When::During(slice(1000, 2500)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn damage_of_any_file_is_found_and_the_rest_is_still_found(
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        is_cut in any::<bool>(),
+    ) {
+        let mut recorded = Recorded::new();
+        for number in 1..=3_u8 {
+            recorded.now = i64::from(number) * 1000;
+            recorded.apply(&Step::Node(number, 0));
+            recorded.apply(&Step::Count(number, 5));
+            recorded.apply(&Step::Seal);
+        }
+        recorded.disk = None;
+        let files = recorded.folder.files("graph", "");
+        prop_assert!(files.len() >= 3 * 3 + 2, "{files:?}");
+        let file = &files[which.index(files.len())];
+        let mut content = std::fs::read(file).unwrap();
+        let at = at.index(content.len());
+        if is_cut {
+            content.truncate(at);
+        } else {
+            content[at] ^= 0x10;
+        }
+        std::fs::write(file, content).unwrap();
+        let shared = HistoryFolder::open(&recorded.folder.0, options()).unwrap();
+        let history =
+            LocalHistory::open(std::sync::Arc::clone(&shared), HistoryLimits::default()).unwrap();
+        let found = names_at(&history, 5000);
+        prop_assert!(found.len() >= 2, "{found:?}");
+        history.check();
+        let folder = file.parent().unwrap().file_name().unwrap().to_string_lossy();
+        prop_assert_eq!(shared.damaged(), [format!("graph-{folder}")]);
+        prop_assert!(names_at(&history, 5001).len() >= 2);
+    }
 }

@@ -1,0 +1,127 @@
+//! Opening of the flows: their segments and logs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::{Condvar, Mutex, RwLock};
+use prost::Message as _;
+
+use super::{Counts, Frozen, LocalFlowStore, State, TABLE, Writer};
+use crate::flow::Flow;
+use crate::store::StoreError;
+use crate::store::history::flow_segment::FlowSegment;
+use crate::store::history::folder::HistoryFolder;
+use crate::store::history::frame::{FrameBuilder, LogContent};
+use crate::store::history::names::{Catalog, Generation, Name};
+use crate::store::history::recent_flows::RecentFlows;
+use crate::store::history::recorder_clock::RecorderClock;
+use crate::time::Timestamp;
+
+impl LocalFlowStore {
+    /// Opens the flows in a folder: reads the footers of the segments and the logs that are in no
+    /// segment. Damaged files are moved to the folder `damaged` and named in the log.
+    ///
+    /// # Errors
+    /// Returns an error if the folder cannot be read or written.
+    pub fn open(folder: Arc<HistoryFolder>) -> Result<Self, StoreError> {
+        let path = folder.table(TABLE);
+        let catalog = folder.read_table(&path)?;
+        let mut next_number = 1;
+        let state = read_state(&folder, &path, &catalog, &mut next_number)?;
+        let unchecked = state.segments.iter().map(Arc::downgrade).collect();
+        let store = Self {
+            unchecked: Mutex::new(unchecked),
+            writer: Mutex::new(Writer {
+                log: None,
+                generation: catalog.next(),
+                next_number,
+                clock: RecorderClock::default(),
+                frame: FrameBuilder::default(),
+                frames: Vec::new(),
+                trouble: None,
+                has_unlogged: false,
+            }),
+            state: RwLock::new(state),
+            sealing: Mutex::default(),
+            has_worker: false.into(),
+            is_failing: false.into(),
+            sealed: Condvar::new(),
+            waiting: Mutex::default(),
+            path,
+            folder,
+        };
+        let lost = store.state.read().counts.lost_log_bytes;
+        let counters = &store.folder.flow_counters;
+        counters.lost_log_bytes.store(lost, Ordering::Relaxed);
+        store.measure();
+        Ok(store)
+    }
+}
+
+/// Opens the files of a catalog. `next_number` becomes the number of the next record.
+fn read_state(
+    folder: &HistoryFolder,
+    path: &Path,
+    catalog: &Catalog,
+    next_number: &mut i64,
+) -> Result<State, StoreError> {
+    let mut state = State::default();
+    for name in &catalog.segments {
+        if let Some(segment) = open_segment(folder, path, *name) {
+            *next_number = (*next_number).max(segment.span.number + 1);
+            state.segments.push(Arc::new(segment));
+        }
+    }
+    for generation in &catalog.logs {
+        let content = folder.read_log(path, *generation)?;
+        let frozen = replay(*generation, &content, next_number, &mut state.counts);
+        if frozen.flows.is_empty() && !content.is_damaged {
+            folder.remove_log(path, *generation)?;
+        } else {
+            state.frozen.push(Arc::new(frozen));
+        }
+    }
+    Ok(state)
+}
+
+/// Opens a segment. A damaged segment is set aside; one of a newer version is ignored.
+fn open_segment(folder: &HistoryFolder, path: &Path, name: Name) -> Option<FlowSegment> {
+    let path = path.join(name.to_string());
+    match FlowSegment::open(&*folder.disk, &path, name) {
+        Ok(segment) => Some(segment),
+        Err(error) => {
+            folder.report_unreadable(&path, TABLE, &error);
+            None
+        }
+    }
+}
+
+/// Returns the table of a log.
+fn replay(
+    generation: Generation,
+    content: &LogContent,
+    next_number: &mut i64,
+    counts: &mut Counts,
+) -> Frozen {
+    let mut flows = RecentFlows::default();
+    for (flow, arrival) in content.records().filter_map(decode) {
+        flows.put(flow, *next_number, arrival);
+        *next_number += 1;
+    }
+    counts.lost_log_bytes += content.lost_bytes as u64;
+    Frozen {
+        generation,
+        flows,
+        is_log_damaged: content.is_damaged,
+        has_unlogged: false,
+    }
+}
+
+/// Decodes a record of a log: a flow and the time of its arrival. Fails only if a newer version wrote
+/// the record: its frame has a checksum.
+fn decode(record: &[u8]) -> Option<(Flow, Timestamp)> {
+    let (time, record) = record.split_first_chunk()?;
+    let arrival = Timestamp::from_ms(i64::from_le_bytes(*time));
+    Some((Flow::decode(record).ok()?, arrival))
+}

@@ -1,0 +1,115 @@
+//! Opening of the past of the graph: its segments, snapshots, and logs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hashbrown::HashSet;
+use parking_lot::{Mutex, RwLock};
+
+use super::orphans::Orphans;
+use super::{Frozen, LocalHistory, State, TABLE, Writer};
+use crate::graph::history::{HistoryLimits, MemoryHistory};
+use crate::store::StoreError;
+use crate::store::history::event_row::EventRow;
+use crate::store::history::folder::HistoryFolder;
+use crate::store::history::frame::{FrameBuilder, LogContent};
+use crate::store::history::graph_segment::GraphSegment;
+use crate::store::history::names::{Catalog, Generation, Name};
+
+impl LocalHistory {
+    /// Opens the past of the graph in a folder. `memory` limits its newest part in memory.
+    ///
+    /// # Errors
+    /// Returns an error if the folder cannot be read or written.
+    pub fn open(folder: Arc<HistoryFolder>, memory: HistoryLimits) -> Result<Self, StoreError> {
+        let path = folder.table(TABLE);
+        let catalog = folder.read_table(&path)?;
+        let state = read_state(&folder, &path, &catalog)?;
+        let files = || state.segments.iter().chain(&state.snapshots);
+        let rows = || state.frozen.iter().flat_map(|frozen| &frozen.rows);
+        let numbers = files().map(|segment| segment.span.seq);
+        let newest = numbers.chain(rows().map(|row| row.seq)).max();
+        let recorded = files().map(|segment| segment.span.recorded.1);
+        let ended_at = recorded.chain(rows().map(|row| row.recorded)).max();
+        let is_new = files().next().is_none() && state.frozen.is_empty();
+        let unchecked = files().map(Arc::downgrade).collect();
+        let history = Self {
+            unchecked: Mutex::new(unchecked),
+            writer: Mutex::new(Writer {
+                log: None,
+                generation: catalog.next(),
+                next_seq: newest.unwrap_or(0) + 1,
+                frame: FrameBuilder::default(),
+                retry_at: None,
+                has_unlogged: false,
+            }),
+            memory: Arc::new(MemoryHistory::new(memory)),
+            pending: Mutex::default(),
+            state: RwLock::new(state),
+            sealing: Mutex::default(),
+            has_worker: AtomicBool::new(false),
+            orphans: Mutex::new(if is_new {
+                Orphans::Settled
+            } else {
+                Orphans::Unknown(HashSet::new())
+            }),
+            ended_at: ended_at.unwrap_or_default(),
+            restored: Mutex::default(),
+            path,
+            folder,
+        };
+        history.measure();
+        Ok(history)
+    }
+}
+
+/// Opens the files of a catalog.
+fn read_state(folder: &HistoryFolder, path: &Path, catalog: &Catalog) -> Result<State, StoreError> {
+    let mut state = State::default();
+    for name in &catalog.segments {
+        state.segments.extend(open_segment(folder, path, *name));
+    }
+    for generation in &catalog.snapshots {
+        let name = Name::Snapshot(*generation);
+        state.snapshots.extend(open_segment(folder, path, name));
+    }
+    for generation in &catalog.logs {
+        let content = folder.read_log(path, *generation)?;
+        let lost = content.lost_bytes as u64;
+        let counters = &folder.graph_counters;
+        counters.lost_log_bytes.fetch_add(lost, Ordering::Relaxed);
+        let frozen = replay(*generation, &content);
+        if frozen.rows.is_empty() && !content.is_damaged {
+            folder.remove_log(path, *generation)?;
+        } else {
+            state.frozen.push(Arc::new(frozen));
+        }
+    }
+    Ok(state)
+}
+
+/// Returns the rows of a log.
+fn replay(generation: Generation, content: &LogContent) -> Frozen {
+    let rows = content
+        .records()
+        .filter_map(|record| serde_json::from_slice::<EventRow>(record).ok());
+    Frozen {
+        generation,
+        rows: rows.map(Arc::new).collect(),
+        is_log_damaged: content.is_damaged,
+        has_unlogged: false,
+    }
+}
+
+/// Opens a segment. A damaged segment is set aside; one of a newer version is ignored.
+fn open_segment(folder: &HistoryFolder, path: &Path, name: Name) -> Option<Arc<GraphSegment>> {
+    let path = path.join(name.to_string());
+    match GraphSegment::open(&*folder.disk, &path, name) {
+        Ok(segment) => Some(Arc::new(segment)),
+        Err(error) => {
+            folder.report_unreadable(&path, TABLE, &error);
+            None
+        }
+    }
+}
