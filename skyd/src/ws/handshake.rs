@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Request, StatusCode, Version};
 use skylib::proto::{Encoding, UpdatePolicy};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::compression;
 use super::connection::ConnectionEnd;
 use crate::clients::ClientIdentity;
 use crate::response::{self, Response};
@@ -35,6 +36,8 @@ pub(crate) struct Hello {
     pub(crate) policy: String,
     /// Whether the elements that the client publishes are deleted when it disconnects.
     pub(crate) deletes_on_disconnect: bool,
+    /// Whether messages may be compressed: the client offers it in a way that is supported.
+    pub(crate) is_compressed: bool,
 }
 
 impl Hello {
@@ -86,6 +89,7 @@ impl Hello {
             deletes_on_disconnect: headers
                 .get("x-persistence-policy")
                 .is_some_and(|policy| policy == "DeleteOnDisconnect"),
+            is_compressed: compression::is_offered(headers),
         }
     }
 
@@ -196,12 +200,21 @@ pub(crate) fn accept_key<B>(request: &Request<B>) -> Option<String> {
 }
 
 /// Returns the response that switches the connection to WebSocket.
-pub(crate) fn switching(accept_key: &str, server_id: &str, service_type: &str) -> Response {
+pub(crate) fn switching(
+    accept_key: &str,
+    server_id: &str,
+    service_type: &str,
+    is_compressed: bool,
+) -> Response {
     let mut response = response::bare(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     insert_text(headers, SEC_WEBSOCKET_ACCEPT, accept_key);
+    if is_compressed {
+        let accepted = HeaderValue::from_static(compression::ACCEPTED);
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, accepted);
+    }
     // COMPAT: Go clients disconnect if one of these headers is missing.
     insert_text(headers, HeaderName::from_static("x-host-id"), server_id);
     insert_text(

@@ -7,6 +7,7 @@
 
 mod agent_flow;
 mod client;
+mod compression;
 mod connection;
 mod flow_subscriber;
 mod graph_reply;
@@ -91,7 +92,9 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         user,
         ..
     } = call;
-    let hello = Hello::of(&request, peer);
+    let mut hello = Hello::of(&request, peer);
+    // Data of publishers and agents is accounted for as it arrives, before it could be decompressed.
+    hello.is_compressed &= matches!(endpoint, Endpoint::Subscriber | Endpoint::Flow);
     if hello.identity.longest() > MAX_IDENTITY_BYTES {
         let text = format!(
             "X-Host-ID, X-Client-Type, and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
@@ -126,7 +129,12 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let packets_denial = user
         .as_ref()
         .and_then(|user| access::packets_denial(&app, user));
-    let response = handshake::switching(&accept_key, app.engine.host(), service_type);
+    let response = handshake::switching(
+        &accept_key,
+        app.engine.host(),
+        service_type,
+        hello.is_compressed,
+    );
     let upgrade = hyper::upgrade::on(request);
     let accepted = hello.encoding().and_then(|encoding| match endpoint {
         // Elements with the origin of probes determine where captures run, so clients must not
@@ -200,8 +208,15 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
             Traffic::Bulk(agent_flow::MESSAGE_BYTES.min(client.app.limits.ws_message_bytes))
         }
     };
-    let Some(mut connection) = take_over(upgrade, &client.app, traffic, client.encoding).await
-    else {
+    let is_compressed = client.hello.is_compressed;
+    let taken = take_over(
+        upgrade,
+        &client.app,
+        traffic,
+        client.encoding,
+        is_compressed,
+    );
+    let Some(mut connection) = taken.await else {
         return;
     };
     let name = &client.hello.identity.host_id;
@@ -235,7 +250,15 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
 /// COMPAT: Skydive also completes the handshake first.
 async fn refuse(app: Arc<App>, upgrade: OnUpgrade, hello: Hello, refusal: Refusal) {
     let end = hello.refuse(&refusal);
-    if let Some(connection) = take_over(upgrade, &app, Traffic::Requests, Encoding::Json).await {
+    let is_compressed = hello.is_compressed;
+    let taken = take_over(
+        upgrade,
+        &app,
+        Traffic::Requests,
+        Encoding::Json,
+        is_compressed,
+    );
+    if let Some(connection) = taken.await {
         connection.finish(end).await;
     }
 }
@@ -246,6 +269,7 @@ async fn take_over(
     app: &App,
     traffic: Traffic,
     encoding: Encoding,
+    is_compressed: bool,
 ) -> Option<Connection> {
     let upgraded = upgrade.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<ClientSocket>>().ok()?;
@@ -258,6 +282,7 @@ async fn take_over(
             app.memory.charge(MemoryUse::Requests),
             traffic,
             encoding,
+            is_compressed,
         )
         .await,
     )

@@ -119,3 +119,82 @@ impl ModelWriter {
 
 /// Maximum number of elements of a transaction.
 const BATCH: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::graph::WriteLimits;
+    use crate::topology::k8s::{Kind, Kinds, KubernetesObject, Mapping};
+
+    /// Returns a cluster with a namespace and a pod.
+    fn model() -> ClusterModel {
+        let mut model = ClusterModel::new(Mapping::new("lab", Kinds::ALL));
+        for (kind, json) in [
+            (Kind::Namespace, r#"{"metadata":{"uid":"n","name":"a"}}"#),
+            (
+                Kind::Pod,
+                r#"{"metadata":{"uid":"p","name":"web","namespace":"a"}}"#,
+            ),
+        ] {
+            let object = KubernetesObject::parse(kind, json.as_bytes(), model.mapping());
+            model.set(object.unwrap());
+        }
+        model
+    }
+
+    #[test]
+    fn rejected_and_deleted_elements_are_added_later() {
+        let graph = Arc::new(Mutex::new(Graph::new()));
+        let limits = |nodes| WriteLimits::new("agent.x").with_max_nodes(nodes);
+        graph.lock().unwrap().set_write_limits(limits(2));
+        let mut model = model();
+        let root = model.cluster().clone();
+        let origin = Origin::new("analyzer", "ctl-1");
+        let writer = ModelWriter::new(ProbeTarget::new(graph.clone(), origin, root));
+        let counts = || {
+            let graph = graph.lock().unwrap();
+            (graph.node_count(), graph.edge_count())
+        };
+        assert_eq!(writer.apply(model.take_changes()), 1, "one node of three");
+        assert_eq!(counts().0, 2);
+        assert_eq!(writer.repair(&model), 1);
+        graph.lock().unwrap().set_write_limits(limits(10));
+        assert_eq!(writer.repair(&model), 0);
+        assert_eq!(counts(), (3, 2));
+        let now = Timestamp::from_ms(1);
+        graph
+            .lock()
+            .unwrap()
+            .delete_node(&NodeId::from("n"), now)
+            .unwrap();
+        assert_eq!(counts(), (2, 0), "the edges end with their node");
+        assert_eq!(writer.repair(&model), 0);
+        assert_eq!(counts(), (3, 2));
+        model.remove(&NodeId::from("p"));
+        assert_eq!(writer.apply(model.take_changes()), 0);
+        assert_eq!(counts(), (2, 1));
+    }
+
+    #[test]
+    fn nodes_of_others_are_neither_changed_nor_deleted() {
+        let graph = Arc::new(Mutex::new(Graph::new()));
+        let foreign = Node::new(
+            "p",
+            Metadata::from_iter([("Name", "x")]),
+            Timestamp::from_ms(1),
+        );
+        graph.lock().unwrap().add_node(foreign).unwrap();
+        let mut model = model();
+        let root = model.cluster().clone();
+        let origin = Origin::new("analyzer", "ctl-1");
+        let writer = ModelWriter::new(ProbeTarget::new(graph.clone(), origin, root));
+        assert_eq!(writer.apply(model.take_changes()), 0);
+        model.remove(&NodeId::from("p"));
+        assert_eq!(writer.apply(model.take_changes()), 0);
+        let graph = graph.lock().unwrap();
+        let node = graph.node(&NodeId::from("p")).unwrap();
+        assert_eq!(node.metadata.get("Name"), Some(&"x".into()));
+    }
+}
