@@ -61,8 +61,12 @@ test("changes are rows by key, newest first, and filtered by words", () => {
       Keys: [
         { Key: "State", Old: "UP", New: "DOWN" },
         { Key: "MTU", New: 1400 },
+        { Key: "IPV4", Old: ["10.0.0.1/8", "10.0.0.2/8"], New: ["10.0.0.2/8", "10.0.0.3/8"] },
+        { Key: "Neighbors", Old: [{ IP: "a", MAC: "m" }], New: [{ MAC: "m", IP: "a" }] },
+        { Key: "PacketInjections", Old: [], New: [1] },
       ],
     },
+    { Time: 4, Change: "changed", Kind: "node", ID: "a", Name: "eth0", Keys: [{ Key: "Captures.0", New: 1 }] },
     7,
   ];
   const rows = changeRows(answer, (id) => `<${id}>`);
@@ -70,6 +74,8 @@ test("changes are rows by key, newest first, and filtered by words", () => {
     rows.map(({ time, change, name, type, key, text }) => [time, change, name, type, key, text]),
     [
       [0, "", "", "", "", ""],
+      [3, "changed", "eth0", "", "Neighbors", "another order"],
+      [3, "changed", "eth0", "", "IPV4", "− 10.0.0.1/8, + 10.0.0.3/8"],
       [3, "changed", "eth0", "", "MTU", "none → 1400"],
       [3, "changed", "eth0", "", "State", "UP → DOWN"],
       [2, "added", "<a> – <b>", "layer2 link", "", ""],
@@ -80,7 +86,7 @@ test("changes are rows by key, newest first, and filtered by words", () => {
     filterChanges(rows, "ETH0 mtu").map(({ key }) => key),
     ["MTU"],
   );
-  assert.equal(filterChanges(rows, " ").length, 5);
+  assert.equal(filterChanges(rows, " ").length, 7);
 });
 
 test("graphs differ by nodes, links, and keys, but not by counters or the order of members", () => {

@@ -1,7 +1,7 @@
 // The answer of the step `Changes`: what changed in a period, one row for each key. Pure.
 
 import { type Json, listOf, member, numberOf, textOf } from "../parts/json.ts";
-import { changeText } from "./difference.ts";
+import { VOLATILE, changeText } from "./difference.ts";
 
 export interface ChangeRow {
   /** Unix milliseconds. */
@@ -36,11 +36,12 @@ export function changeRows(answer: Json[], nameOf: (id: string) => string): Chan
       type: isLink ? `${textOf(item, "RelationType")} link` : textOf(item, "Type"),
       host: textOf(item, "Host"),
     };
-    const keys = listOf(item, "Keys");
+    const all = listOf(item, "Keys");
+    const keys = all.filter((key) => !VOLATILE.has(textOf(key, "Key").split(".")[0] ?? ""));
     for (const key of keys) {
       rows.push({ ...row, key: textOf(key, "Key"), text: changeText(member(key, "Old"), member(key, "New")) });
     }
-    if (keys.length === 0) {
+    if (all.length === 0) {
       rows.push({ ...row, key: "", text: "" });
     }
   }

@@ -19,7 +19,7 @@ export interface Compared {
 }
 
 /** Members of metadata that change all the time. */
-const VOLATILE = new Set(["Metric", "LastUpdateMetric", "Captures", "PacketInjections"]);
+export const VOLATILE = new Set(["Metric", "LastUpdateMetric", "Captures", "PacketInjections"]);
 
 /** Returns the differences of another graph, as the daemon sends it, to a model. */
 export function compareGraphs(model: GraphModel, other: Json): Compared[] {
@@ -84,8 +84,14 @@ function changedKeys(before: Json, after: Json | undefined): string[] {
     .map((key) => `${key}: ${changeText(member(old, key), member(now, key))}`);
 }
 
-/** Returns an old and a new value as one text. */
+/** Returns an old and a new value as one text; of lists, the items that were removed and added. */
 export function changeText(old: Json | undefined, now: Json | undefined): string {
+  if (Array.isArray(old) && Array.isArray(now)) {
+    const [before, after] = [new Set(old.map(stable)), new Set(now.map(stable))];
+    const removed = old.filter((item) => !after.has(stable(item))).map((item) => `− ${valueText(item)}`);
+    const added = now.filter((item) => !before.has(stable(item))).map((item) => `+ ${valueText(item)}`);
+    return [...removed, ...added].join(", ") || "another order";
+  }
   const text = (value: Json | undefined) => (value === undefined ? "none" : valueText(value));
   return `${text(old)} → ${text(now)}`;
 }

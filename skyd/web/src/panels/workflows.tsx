@@ -193,11 +193,11 @@ function NodeField({ title, name, hint, initial }: NodeFieldProps) {
         <button
           type="button"
           disabled={!selected}
-          title="Select a node in the tree or the graph first"
+          title={selected ? label(selected.name, 60) : "Select a node in the tree or the graph first"}
           aria-label={`Use the selected node as ${title}`}
           onClick={() => selected && (text.value = selected.tid)}
         >
-          Use {selected ? label(selected.name, 30) : "selected"}
+          Use the selected node
         </button>
       </span>
       <small>{node ? `${label(node.name, 60)}, ${label(node.type, 30)}` : hint || "The TID of a node."}</small>

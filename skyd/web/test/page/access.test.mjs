@@ -104,6 +104,7 @@ for (const dark of [false, true]) {
       for (const name of ["Captures", "Injections", "Alerts", "Rules", "Workflows", "Changes", /^Health/, "Flows"]) {
         await page.click("button", name);
         await page.get("region", name instanceof RegExp ? "Health" : name);
+        name === "Workflows" && (await page.get("combobox", "Workflow"));
         await check(`panel ${name}`);
       }
       const grouping = await page.get("combobox", "Group flows by");
