@@ -210,7 +210,7 @@ mod tests {
                 permitted: CapabilitySet::empty(),
                 inheritable: CapabilitySet::empty(),
             };
-            rustix::thread::set_capabilities(None, empty).unwrap();
+            set_capabilities(None, empty).unwrap();
             Capability::missing().unwrap()
         };
         // Capabilities are per thread.
