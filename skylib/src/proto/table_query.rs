@@ -350,6 +350,30 @@ mod tests {
         Object::Protobuf(bytes.into())
     }
 
+    /// The answer of an agent of v0.26.0: three pings, and errors from another host.
+    #[test]
+    fn an_answer_of_the_original_is_decoded() {
+        let text = include_str!("../../tests/data/table-result-v0.26.0.hex");
+        let Object::Protobuf(frame) = bytes(&text.replace('\n', "")) else {
+            panic!("{text}")
+        };
+        let message = Message::decode(&frame, Encoding::Protobuf).unwrap();
+        let sets = decode_table_result(&message.object).unwrap();
+        let flows: Vec<_> = sets.iter().flat_map(|set| &set.flows).collect();
+        assert_eq!(flows.len(), 2);
+        let found = serde_json::to_value(flows[0]).unwrap();
+        assert_eq!(found["LayersPath"], "Ethernet/IPv4/ICMPv4");
+        assert_eq!(
+            (&found["Network"]["A"], &found["Network"]["B"]),
+            (&"10.88.0.11".into(), &"10.88.0.12".into())
+        );
+        assert_eq!(
+            (&found["Metric"]["ABPackets"], &found["Metric"]["BAPackets"]),
+            (&3.into(), &3.into())
+        );
+        assert_eq!(found["RawPacketsCaptured"], 1);
+    }
+
     /// The agent returns all flows, so the analyzer sorts them; agents before v0.27 reject the number
     /// of the order.
     #[test]
