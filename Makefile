@@ -20,11 +20,12 @@ run: deps
 
 test:
 	@scripts/rust-version
-	@scripts/deps build test live
+	@scripts/deps build test live page
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
 	@examples/questions.sh $(TARGET)/debug/skyd
 	@scripts/web test
+	@PAGE_SLOWNESS=3 scripts/web browser
 	@$(MAKE) --no-print-directory python
 
 # Builds the web page with Node.js. Its result is committed, so that cargo alone builds the daemon.

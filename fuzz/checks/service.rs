@@ -4,6 +4,8 @@
 use skylib::topology::Fabric;
 use skylib::topology::docker::{Container, EngineEvent};
 use skylib::topology::json_frames::JsonFrames;
+use skylib::topology::libvirt::{DomainDevices, Message};
+use skylib::topology::lxd::Instance;
 use skylib::topology::openflow::{Group, Rule};
 use skylib::topology::ovsdb::{Reply, Tables};
 use skylib::topology::runc::RuncState;
@@ -21,12 +23,16 @@ pub(crate) fn check(input: &[u8]) {
                 assert!(container.display_name().len() <= bytes.len());
             }
             let _state = RuncState::parse(bytes);
+            let _instances = (Instance::parse(bytes), Instance::parse_list(bytes));
+            let _message = Message::parse(bytes);
         }
         _ => {
             let text = String::from_utf8_lossy(bytes);
             let _rule = Rule::parse(&text).map(|rule| rule.filter());
             let _group = Group::parse(&text);
             let _fabric = Fabric::parse(text.lines());
+            let machine = DomainDevices::parse(&text);
+            assert!(machine.devices.len() <= text.len());
         }
     }
 }

@@ -6,17 +6,20 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use skylib::api::{CaptureSpec, CaptureType};
-use skylib::engine::{EngineOptions, OptionalProbe, ProbeOptions, ResourceLimits, Role};
+use skylib::engine::{
+    AnalyzerProbeOptions, EngineOptions, OptionalProbe, ProbeOptions, ResourceLimits, Role,
+};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::memory::MemoryBudget;
 use skylib::store::{DocStore, RedbStore};
+use skylib::topology::k8s::{Kinds, KubernetesOptions};
 use skylib::topology::metadata_files::MetadataFile;
 use skylib::topology::openflow::OpenFlowOptions;
 use skylib::topology::{Fabric, ServerAddress, TlsFiles};
 use skylib::value::Map;
 
 use crate::collectors::collectors;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::machine_memory;
 use crate::metadata_format;
 use crate::past_stores::{FLOW_BACKEND, PastStores, TOPOLOGY_BACKEND, driver};
@@ -49,6 +52,7 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     let netns = config.text("agent.topology.netns.run_path");
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
     options.probes = probes(config)?;
+    options.analyzer_probes = analyzer_probes(config);
     let fabric = config.list("analyzer.topology.fabric");
     options.fabric =
         Fabric::parse(fabric.iter().map(String::as_str)).context("analyzer.topology.fabric")?;
@@ -304,8 +308,11 @@ fn probes(config: &Config) -> anyhow::Result<ProbeOptions> {
         .with_probes(names)
         .with_docker(address("agent.topology.docker.url")?)
         .with_podman(address("agent.topology.podman.url")?)
+        .with_libvirt(config.text("agent.topology.libvirt.url"))
+        .with_lxd(address("agent.topology.lxd.url")?)
         .with_lldp_interfaces(config.list("agent.topology.lldp.interfaces"))
         .with_sockets_interval(config.duration("agent.topology.socketinfo.host_update"))
+        .with_block_devices_interval(config.duration("agent.topology.blockdev.iostat_update"))
         .with_runc_paths(
             config
                 .list("agent.topology.runc.run_path")
@@ -320,6 +327,37 @@ fn probes(config: &Config) -> anyhow::Result<ProbeOptions> {
             address("ovs.ovsdb")?.with_tls(tls),
             config.flag("ovs.enable_stats"),
         ))
+}
+
+/// Returns the probes of an analyzer and their settings.
+///
+/// COMPAT: existing configuration files; unknown names are logged and have no other effect.
+fn analyzer_probes(config: &Config) -> AnalyzerProbeOptions {
+    let (mut kubernetes, mut unavailable) = (None, Vec::new());
+    for name in config.list("analyzer.topology.probes") {
+        let known = AnalyzerProbeOptions::NAMES.into_iter();
+        match known.into_iter().find(|known| *known == name) {
+            Some("k8s") => kubernetes = Some(kubernetes_options(config)),
+            Some(known) => unavailable.push(known),
+            None => tracing::warn!(name, "analyzer.topology.probes: there is no such probe"),
+        }
+    }
+    AnalyzerProbeOptions::default()
+        .with_kubernetes(kubernetes)
+        .with_unavailable(unavailable)
+}
+
+/// Returns the settings of the connection to Kubernetes.
+fn kubernetes_options(config: &Config) -> KubernetesOptions {
+    let names = config.list("analyzer.topology.k8s.probes");
+    let (kinds, unknown) = Kinds::from_names(names.iter().map(String::as_str));
+    for name in unknown {
+        tracing::warn!(name, "analyzer.topology.k8s.probes: there is no such kind");
+    }
+    let file = config.text("analyzer.topology.k8s.config_file");
+    KubernetesOptions::new(file, config::yaml)
+        .with_kinds(kinds)
+        .with_cluster_name(config.text("analyzer.topology.k8s.cluster_name"))
 }
 
 /// Returns the settings of OpenFlow rules; `None` if they are disabled.

@@ -60,6 +60,10 @@ pub enum Error {
     #[cfg(feature = "netlink")]
     #[error(transparent)]
     JsonFrame(#[from] crate::topology::json_frames::FrameError),
+    /// An object of the Kubernetes API is malformed.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    KubernetesObject(#[from] crate::topology::k8s::ObjectError),
     /// A string is not a list of protocol layers.
     #[error(transparent)]
     LayerParse(#[from] crate::decode::LayerParseError),

@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::compression::{self, CompressedMessages, Deflater, Inflater};
 use super::lenient_frames::LenientFrames;
 use super::pending_messages::PendingMessages;
 use crate::client_socket::ClientSocket;
@@ -74,6 +75,7 @@ impl Connection {
         charge: MemoryCharge,
         traffic: Traffic,
         encoding: Encoding,
+        is_compressed: bool,
     ) -> Self {
         let (buffer, message) = match traffic {
             Traffic::Requests => (4 << 10, REQUEST_BYTES.min(limits.ws_message_bytes)),
@@ -86,7 +88,14 @@ impl Connection {
             .max_frame_size(Some(message));
         let pending = PendingMessages::default();
         let ahead_memory = charge.budget().charge(MemoryUse::Requests);
-        let mut socket = LenientFrames::new(socket, charge, pending.clone());
+        let inflater = is_compressed.then(|| Inflater {
+            messages: CompressedMessages::default(),
+            limit: message,
+            memory: charge.budget().clone(),
+            pending: pending.clone(),
+        });
+        let compressed = inflater.as_ref().map(|inflater| inflater.messages.clone());
+        let mut socket = LenientFrames::new(socket, charge, pending.clone(), compressed);
         let mut early = Vec::from(early);
         socket.rewrite(&mut early);
         let socket = Socket::from_partially_read(socket, early, Role::Server, Some(config)).await;
@@ -97,6 +106,7 @@ impl Connection {
         Self {
             reader: Reader {
                 stream,
+                inflater,
                 pending,
                 ahead: VecDeque::new(),
                 ahead_memory,
@@ -108,6 +118,7 @@ impl Connection {
                 ping,
                 unanswered,
                 next_flush: Instant::now(),
+                is_compressed,
                 opcode: match encoding {
                     Encoding::Json => Data::Text,
                     Encoding::Protobuf => Data::Binary,
@@ -157,6 +168,8 @@ const CLOSE_REASON_BYTES: usize = 123;
 /// Reading half of a connection.
 pub(crate) struct Reader {
     stream: SplitStream<Socket>,
+    /// Decompressor; `None` if no message may be compressed.
+    inflater: Option<Inflater>,
     /// Memory charges of the messages that have been returned but not yet processed.
     pending: PendingMessages,
     /// Messages that were read while an earlier message waited, followed by the end of the
@@ -208,7 +221,7 @@ impl Reader {
         self.pending.clear();
         loop {
             let frame = self.next_frame().await.ok_or(ConnectionEnd::Silent)?;
-            if let Some(message) = message_of(frame)? {
+            if let Some(message) = self.message_of(frame)? {
                 return Ok(message);
             }
         }
@@ -224,11 +237,22 @@ impl Reader {
                 result = work.as_mut() => return result,
                 frame = self.stream.next(), if self.can_read_ahead() => {
                     self.unanswered.answered();
-                    if let Some(message) = message_of(frame).transpose() {
+                    if let Some(message) = self.message_of(frame).transpose() {
                         self.ahead.push_back(message);
                     }
                 }
             }
+        }
+    }
+
+    /// Returns the message of a frame; `None` for control frames.
+    fn message_of(
+        &self,
+        frame: Option<Result<Message, Error>>,
+    ) -> Result<Option<Bytes>, ConnectionEnd> {
+        match (message_of(frame)?, &self.inflater) {
+            (Some(message), Some(inflater)) => inflater.unpack(message).map(Some),
+            (message, _) => Ok(message),
         }
     }
 
@@ -277,7 +301,7 @@ impl Reader {
         loop {
             let frame = self.stream.next().now_or_never()?;
             self.unanswered.answered();
-            match message_of(frame) {
+            match self.message_of(frame) {
                 Ok(Some(message)) => return Some(Ok(message)),
                 Ok(None) => {}
                 Err(end) => return Some(Err(end)),
@@ -286,7 +310,7 @@ impl Reader {
     }
 }
 
-/// Returns the message of a frame; `None` for control frames.
+/// Returns the message of a frame as it was sent; `None` for control frames.
 fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, ConnectionEnd> {
     match frame {
         None => Err(ConnectionEnd::Closed),
@@ -317,6 +341,8 @@ pub(crate) struct Writer {
     sink: SplitSink<Socket, Message>,
     ping: Interval,
     unanswered: UnansweredPing,
+    /// Whether large messages are compressed.
+    is_compressed: bool,
     /// Opcode of data frames: text for JSON, binary for protobuf.
     opcode: Data,
     /// Earliest time of the next flush that [`Writer::pace`] allows.
@@ -352,7 +378,14 @@ impl Writer {
 
     /// Adds a message to the write buffer, which is sent when it is full or flushed.
     pub(crate) async fn feed(&mut self, message: Bytes) -> Result<(), ConnectionEnd> {
-        self.feed_frame(message, OpCode::Data(self.opcode), true)
+        let is_compressed = self.is_large(&message, true);
+        let payload = match is_compressed {
+            true => Deflater::new()
+                .add(&message, true)
+                .map_err(|_| ConnectionEnd::Lost)?,
+            false => message,
+        };
+        self.feed_frame(payload, self.opcode, true, is_compressed)
             .await
     }
 
@@ -377,24 +410,48 @@ impl Writer {
         pieces: impl Iterator<Item = Bytes>,
     ) -> Result<(), ConnectionEnd> {
         let mut pieces = pieces.peekable();
-        let mut opcode = OpCode::Data(self.opcode);
+        let mut opcode = self.opcode;
+        let mut is_begun = false;
+        let mut deflater = None;
         while let Some(piece) = pieces.next() {
-            self.feed_frame(piece, opcode, pieces.peek().is_none())
-                .await?;
-            opcode = OpCode::Data(Data::Continue);
+            let is_last = pieces.peek().is_none();
+            if !is_begun && self.is_large(&piece, is_last) {
+                deflater = Some(Deflater::new());
+            }
+            is_begun = true;
+            let payload = match &mut deflater {
+                Some(deflater) => deflater
+                    .add(&piece, is_last)
+                    .map_err(|_| ConnectionEnd::Lost)?,
+                None => piece,
+            };
+            // A short piece may remain in the buffer of the compressor.
+            if is_last || !payload.is_empty() {
+                let is_compressed = deflater.is_some() && opcode != Data::Continue;
+                self.feed_frame(payload, opcode, is_last, is_compressed)
+                    .await?;
+                opcode = Data::Continue;
+            }
             self.ping_if_due().await?;
         }
         self.flush().await
     }
 
+    /// Returns whether a message is compressed, from its first piece.
+    fn is_large(&self, piece: &Bytes, is_only: bool) -> bool {
+        self.is_compressed && (!is_only || piece.len() >= compression::MIN_BYTES)
+    }
+
     async fn feed_frame(
         &mut self,
         payload: Bytes,
-        opcode: OpCode,
+        opcode: Data,
         is_last: bool,
+        is_compressed: bool,
     ) -> Result<(), ConnectionEnd> {
         // `Message::Text` would check the UTF-8 of the payload again for each receiver.
-        let frame = Frame::message(payload, opcode, is_last);
+        let mut frame = Frame::message(payload, OpCode::Data(opcode), is_last);
+        frame.header_mut().rsv1 = is_compressed;
         self.sink
             .feed(Message::Frame(frame))
             .await

@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Request, StatusCode, Version};
 use skylib::proto::{Encoding, UpdatePolicy};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::compression;
 use super::connection::ConnectionEnd;
 use crate::clients::ClientIdentity;
 use crate::response::{self, Response};
@@ -36,6 +37,8 @@ pub(crate) struct Hello {
     /// What happens to the elements of the client when it disconnects, unparsed: `Persistent` or
     /// `DeleteOnDisconnect`.
     pub(crate) persistence: String,
+    /// Whether messages may be compressed: the client offers it in a way that is supported.
+    pub(crate) is_compressed: bool,
 }
 
 impl Hello {
@@ -88,6 +91,7 @@ impl Hello {
                 .get("x-persistence-policy")
                 .map(text)
                 .unwrap_or_default(),
+            is_compressed: compression::is_offered(headers),
         }
     }
 
@@ -198,12 +202,21 @@ pub(crate) fn accept_key<B>(request: &Request<B>) -> Option<String> {
 }
 
 /// Returns the response that switches the connection to WebSocket.
-pub(crate) fn switching(accept_key: &str, server_id: &str, service_type: &str) -> Response {
+pub(crate) fn switching(
+    accept_key: &str,
+    server_id: &str,
+    service_type: &str,
+    is_compressed: bool,
+) -> Response {
     let mut response = response::bare(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     insert_text(headers, SEC_WEBSOCKET_ACCEPT, accept_key);
+    if is_compressed {
+        let accepted = HeaderValue::from_static(compression::ACCEPTED);
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, accepted);
+    }
     // COMPAT: Go clients disconnect if one of these headers is missing.
     insert_text(headers, HeaderName::from_static("x-host-id"), server_id);
     insert_text(

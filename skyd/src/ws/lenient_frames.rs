@@ -1,4 +1,5 @@
-//! Stream filter that turns text frames into binary ones and accounts for messages being received.
+//! Stream filter that turns text frames into binary ones, notes which messages are compressed, and
+//! accounts for messages being received.
 //!
 //! COMPAT: a client declares its encoding in `X-Client-Protocol`, and the opcodes of its frames do not
 //! matter: Go clients send JSON in binary frames, and some clients send protobuf in text frames. The
@@ -12,6 +13,7 @@ use std::task::{Context, Poll};
 use skylib::memory::{MemoryCharge, MemoryUse};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::compression::CompressedMessages;
 use super::pending_messages::PendingMessages;
 
 /// Stream of client frames in which every text frame is presented as a binary one.
@@ -29,6 +31,10 @@ pub(crate) struct LenientFrames<S> {
     charge: MemoryCharge,
     /// Charges of complete messages.
     pending: PendingMessages,
+    /// List of the messages that are compressed; `None` if none may be.
+    compressed: Option<CompressedMessages>,
+    /// Whether the current message is compressed.
+    is_compressed: bool,
 }
 
 /// Meaning of the next byte of the stream.
@@ -50,7 +56,12 @@ enum FramePosition {
 
 impl<S> LenientFrames<S> {
     /// Wraps a stream of frames.
-    pub(crate) const fn new(stream: S, charge: MemoryCharge, pending: PendingMessages) -> Self {
+    pub(super) const fn new(
+        stream: S,
+        charge: MemoryCharge,
+        pending: PendingMessages,
+        compressed: Option<CompressedMessages>,
+    ) -> Self {
         Self {
             stream,
             position: FramePosition::Opcode,
@@ -59,6 +70,8 @@ impl<S> LenientFrames<S> {
             length: 0,
             charge,
             pending,
+            compressed,
+            is_compressed: false,
         }
     }
 
@@ -74,6 +87,11 @@ impl<S> LenientFrames<S> {
                 FramePosition::Opcode => {
                     self.is_data = *first & CONTROL == 0;
                     self.is_last = self.is_data && *first & FIN != 0;
+                    if self.is_data && *first & OPCODE != CONTINUATION && self.compressed.is_some()
+                    {
+                        self.is_compressed = *first & RSV1 != 0;
+                        *first &= !RSV1;
+                    }
                     if *first & OPCODE == TEXT {
                         *first = (*first & !OPCODE) | BINARY;
                     }
@@ -140,6 +158,9 @@ impl<S> LenientFrames<S> {
     /// Accounts for the end of a frame; returns the position of the next one.
     fn end_frame(&mut self) -> FramePosition {
         if self.is_last {
+            if let Some(compressed) = &self.compressed {
+                compressed.add(self.is_compressed);
+            }
             self.length = 0;
             if self.charge.bytes() > 0 {
                 let next = self.charge.budget().charge(MemoryUse::Requests);
@@ -199,6 +220,9 @@ const FIN: u8 = 0x80;
 const OPCODE: u8 = 0x0f;
 /// Bit of the opcodes of control frames.
 const CONTROL: u8 = 0x08;
+/// Bit of the first frame of a compressed message (RFC 7692, 6).
+const RSV1: u8 = 0x40;
+const CONTINUATION: u8 = 0x0;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 
@@ -213,6 +237,7 @@ mod tests {
             (),
             MemoryBudget::new(0).charge(MemoryUse::Requests),
             PendingMessages::default(),
+            None,
         )
     }
 

@@ -7,6 +7,7 @@
 
 mod agent_flow;
 mod client;
+mod compression;
 mod connection;
 mod flow_subscriber;
 mod graph_reply;
@@ -93,7 +94,9 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         user,
         ..
     } = call;
-    let hello = Hello::of(&request, peer);
+    let mut hello = Hello::of(&request, peer);
+    // Data of publishers and agents is accounted for as it arrives, before it could be decompressed.
+    hello.is_compressed &= matches!(endpoint, Endpoint::Subscriber | Endpoint::Flow);
     if hello.identity.longest() > MAX_IDENTITY_BYTES {
         let text = format!(
             "X-Host-ID, X-Client-Type, and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
@@ -128,7 +131,12 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let packets_denial = user
         .as_ref()
         .and_then(|user| access::packets_denial(&app, user));
-    let mut response = handshake::switching(&accept_key, app.engine.host(), service_type);
+    let mut response = handshake::switching(
+        &accept_key,
+        app.engine.host(),
+        service_type,
+        hello.is_compressed,
+    );
     if matches!(endpoint, Endpoint::Agent | Endpoint::Replication) {
         handshake::accept_partial_updates(&mut response);
     }
@@ -205,8 +213,15 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
             Traffic::Bulk(agent_flow::MESSAGE_BYTES.min(client.app.limits.ws_message_bytes))
         }
     };
-    let Some(mut connection) = take_over(upgrade, &client.app, traffic, client.encoding).await
-    else {
+    let is_compressed = client.hello.is_compressed;
+    let taken = take_over(
+        upgrade,
+        &client.app,
+        traffic,
+        client.encoding,
+        is_compressed,
+    );
+    let Some(mut connection) = taken.await else {
         return;
     };
     let name = &client.hello.identity.host_id;
@@ -240,7 +255,15 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
 /// COMPAT: Skydive also completes the handshake first.
 async fn refuse(app: Arc<App>, upgrade: OnUpgrade, hello: Hello, refusal: Refusal) {
     let end = hello.refuse(&refusal);
-    if let Some(connection) = take_over(upgrade, &app, Traffic::Requests, Encoding::Json).await {
+    let is_compressed = hello.is_compressed;
+    let taken = take_over(
+        upgrade,
+        &app,
+        Traffic::Requests,
+        Encoding::Json,
+        is_compressed,
+    );
+    if let Some(connection) = taken.await {
         connection.finish(end).await;
     }
 }
@@ -251,6 +274,7 @@ async fn take_over(
     app: &App,
     traffic: Traffic,
     encoding: Encoding,
+    is_compressed: bool,
 ) -> Option<Connection> {
     let upgraded = upgrade.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<ClientSocket>>().ok()?;
@@ -263,6 +287,7 @@ async fn take_over(
             app.memory.charge(MemoryUse::Requests),
             traffic,
             encoding,
+            is_compressed,
         )
         .await,
     )

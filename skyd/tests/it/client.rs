@@ -333,8 +333,34 @@ impl WebSocket {
 
     /// Returns the next frame; `None` at the end of the stream.
     pub(crate) fn frame(&mut self) -> Option<Frame> {
+        let (first, payload) = self.raw_frame()?;
+        assert_eq!(first & 0x70, 0, "reserved bits");
+        Some(Frame {
+            is_last: first & 0x80 != 0,
+            opcode: first & 0x0f,
+            payload,
+        })
+    }
+
+    /// Returns the next message as it was sent, with the first byte of its first frame; skips control
+    /// frames.
+    pub(crate) fn packed_message(&mut self) -> (u8, Vec<u8>) {
+        let mut whole: Option<(u8, Vec<u8>)> = None;
+        loop {
+            let (first, payload) = self.raw_frame().expect("a message");
+            if first & 0x08 == 0 {
+                let message = whole.get_or_insert((first, Vec::new()));
+                message.1.extend(payload);
+                if first & 0x80 != 0 {
+                    return whole.expect("a message");
+                }
+            }
+        }
+    }
+
+    /// Returns the first byte and the payload of the next frame; `None` at the end of the stream.
+    fn raw_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let head = self.bytes(2)?;
-        assert_eq!(head[0] & 0x70, 0, "reserved bits");
         let length = match head[1] {
             126 => self
                 .bytes(2)?
@@ -350,11 +376,7 @@ impl WebSocket {
             }
         };
         let payload = self.bytes(length)?;
-        Some(Frame {
-            is_last: head[0] & 0x80 != 0,
-            opcode: head[0] & 0x0f,
-            payload,
-        })
+        Some((head[0], payload))
     }
 
     /// Returns the next message and the opcode of its first frame; `None` at the end of the stream.

@@ -6,7 +6,7 @@ use serde_json::json;
 use skyd::config::{Config, Sources};
 
 use crate::client::{get, request};
-use crate::daemon::{Daemon, Folder, command};
+use crate::daemon::{Daemon, Folder, command, until};
 
 #[path = "../../../fuzz/checks/config.rs"]
 mod check;
@@ -71,6 +71,12 @@ fn a_daemon_starts_with_the_file_of_the_original() {
     let shown = |key: &str| get(&daemon, &format!("/api/config/{key}")).json();
     assert_eq!(shown("ui.topology.default_filter"), json!("namespaces"));
     assert_eq!(shown("analyzer.topology.probes"), json!(["k8s", "istio"]));
+    let probes = || get(&daemon, "/api/status").json()["Probes"].clone();
+    until("the reason why Kubernetes is not shown", || {
+        let error = probes()["k8s"]["Error"].as_str().map(str::to_owned);
+        error.is_some_and(|error| error.contains("analyzer.topology.k8s.config_file"))
+    });
+    assert_eq!(probes()["istio"]["Status"], "stopped");
     for key in ["auth", "storage", "analyzer", "agent", "http"] {
         let text = shown(key).to_string();
         assert!(

@@ -232,3 +232,95 @@ fn the_declared_protocol_takes_precedence_over_the_opcode() {
         );
     }
 }
+
+/// Returns the content of a compressed message (RFC 7692, 7.2.2) of at most 10 MB.
+fn inflated(packed: &[u8]) -> Vec<u8> {
+    let bytes = [packed, &[0, 0, 0xff, 0xff]].concat();
+    let mut content = Vec::with_capacity(10 << 20);
+    let mut decompress = flate2::Decompress::new(false);
+    loop {
+        let (taken, length) = (decompress.total_in(), content.len());
+        let left = &bytes[usize::try_from(taken).unwrap()..];
+        decompress
+            .decompress_vec(left, &mut content, flate2::FlushDecompress::Sync)
+            .unwrap();
+        if (decompress.total_in(), content.len()) == (taken, length) {
+            return content;
+        }
+    }
+}
+
+/// Returns a text as a compressed message.
+fn deflated(text: &str) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(text.len() + 100);
+    let mut compress = flate2::Compress::new(flate2::Compression::fast(), false);
+    compress
+        .compress_vec(text.as_bytes(), &mut packed, flate2::FlushCompress::Sync)
+        .unwrap();
+    packed.truncate(packed.len() - 4);
+    packed
+}
+
+const RSV1: u8 = 0x40;
+
+#[test]
+fn large_messages_are_compressed_for_clients_that_offer_it() {
+    let daemon = Daemon::start();
+    for n in 0..200 {
+        let metadata = json!({"Name": format!("n{n}"), "Type": "t", "Pad": "x".repeat(2000)});
+        let body = json!({"ID": format!("n{n}"), "Metadata": metadata}).to_string();
+        assert_eq!(post(&daemon, "/api/node", &body).status, 201);
+    }
+    let offer = [
+        WHO[0],
+        (
+            "Sec-WebSocket-Extensions",
+            "permessage-deflate; client_max_window_bits",
+        ),
+    ];
+    let mut socket = WebSocket::open(&daemon, "/ws/subscriber", &offer);
+    let request = r#"{"Namespace":"Graph","Type":"SyncRequest","UUID":"packed","Obj":{}}"#;
+    socket.send_frame(0x80 | RSV1 | TEXT, &deflated(request));
+    let (first, packed) = socket.packed_message();
+    assert_eq!(first & (RSV1 | 0x0f), RSV1 | TEXT);
+    let content = inflated(&packed);
+    assert!(packed.len() * 5 < content.len(), "{} bytes", packed.len());
+    let reply: serde_json::Value = serde_json::from_slice(&content).unwrap();
+    assert_eq!(
+        (&reply["Type"], &reply["UUID"]),
+        (&json!("SyncReply"), &json!("packed"))
+    );
+    assert!(reply["Obj"]["Nodes"].as_array().unwrap().len() >= 200);
+
+    // Messages that are not compressed are read too, in fragments as well, and small replies are plain.
+    let query =
+        r#"{"Namespace":"Live","Type":"Query","UUID":"q","Obj":{"GremlinQuery":"G.V().Count()"}}"#;
+    socket.send_frame(TEXT, &query.as_bytes()[..10]);
+    socket.send_frame(0x80, &query.as_bytes()[10..]);
+    let answer_to = |socket: &mut WebSocket, name: &str| {
+        until("the answer", || {
+            let message = socket.message();
+            message["Type"] == "Answer" && message["UUID"] == name
+        });
+    };
+    answer_to(&mut socket, "q");
+    let packed = deflated(&query.replace("\"q\"", "\"r\""));
+    socket.send_frame(RSV1 | TEXT, &packed[..5]);
+    socket.send_frame(0x80, &packed[5..]);
+    answer_to(&mut socket, "r");
+
+    // A bomb ends the connection.
+    socket.send_frame(0x80 | RSV1 | TEXT, &deflated(&" ".repeat(2 << 20)));
+    assert_eq!(socket.closed(), (Some(1009), true));
+}
+
+#[test]
+fn messages_are_not_compressed_without_an_offer_or_for_publishers() {
+    let daemon = Daemon::start();
+    let offer = [WHO[0], ("Sec-WebSocket-Extensions", "permessage-deflate")];
+    for (path, headers) in [("/ws/subscriber", &WHO[..]), ("/ws/publisher", &offer[..])] {
+        let mut socket = WebSocket::open(&daemon, path, headers);
+        socket.send_frame(0x80 | RSV1 | TEXT, &deflated("{}"));
+        assert_eq!(socket.closed(), (Some(1002), true), "{path}");
+    }
+}

@@ -1,16 +1,17 @@
 // Layout of the page: banner, navigation, tree, graph, details, time, and the open panel.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
 import { logout } from "./net/login.ts";
 import { needsLogin } from "./net/rest.ts";
 import { label } from "./parts/names.ts";
 import { Notices } from "./parts/notices.tsx";
 import { Splitter } from "./parts/splitter.tsx";
+import { useReveal } from "./parts/reveal.ts";
 import { isStorageMissing } from "./parts/storage.ts";
 import { dateTime } from "./parts/units.ts";
 import { Alerts } from "./panels/alerts.tsx";
 import { Captures } from "./panels/captures.tsx";
+import { Changes } from "./panels/changes.tsx";
 import { Comparison } from "./panels/comparison.tsx";
 import { Details } from "./panels/details/index.tsx";
 import { Dialogs } from "./panels/dialogs.tsx";
@@ -44,6 +45,7 @@ const CONTENTS: Record<Panel, () => ComponentChildren> = {
   Alerts: () => <Alerts />,
   Rules: () => <Rules />,
   Workflows: () => <Workflows />,
+  Changes: () => <Changes />,
   "SPP captures": () => <SppCaptures />,
   Health: () => <Health />,
 };
@@ -192,9 +194,7 @@ function PageAlerts() {
 
 function OpenPanel() {
   const name = panel.value;
-  const element = useRef<HTMLElement>(null);
-  // On a narrow screen, the panel is below the visible part of the page.
-  useEffect(() => element.current?.scrollIntoView({ block: "nearest" }), [name]);
+  const element = useReveal<HTMLElement>(name);
   if (name === null) {
     return null;
   }

@@ -9,11 +9,13 @@ const vocabulary = {
 const options = (text: string) => complete(text, vocabulary).options;
 
 test("steps that can follow are completed", () => {
-  assert.deepEqual(options("G."), ["V", "E", "Flows", "At", "Context"]);
+  assert.deepEqual(options("G."), ["V", "E", "Flows", "At", "Context", "Changes"]);
   assert.deepEqual(options("G.V().HasK"), ["HasKey"]);
   assert.deepEqual(options("G.E().In"), ["InV"]);
   assert.deepEqual(options("G.Flows().Ra"), ["Range", "RawPackets"]);
   assert.deepEqual(options("G.V().Has('a.b', 'x').SubG"), ["SubGraph"]);
+  assert.deepEqual(options("G.V().Path"), ["PathTo"]);
+  assert.deepEqual(options("G.Flows().GroupBy('Port').Sum('Bytes').R"), ["Rate", "Range"]);
   assert.equal(complete("G.V().HasK", vocabulary).start, 6);
 });
 
@@ -22,6 +24,8 @@ test("keys and values are completed inside quotes", () => {
   assert.deepEqual(options("G.V().Has('Type', 'v"), ["veth'"]);
   assert.deepEqual(options('G.V().Values("n'), ['Name"']);
   assert.deepEqual(options("G.Flows().Has('Transport.P"), ["Transport.Protocol'"]);
+  assert.deepEqual(options("G.Flows().GroupBy('Na"), ["Namespace'", "Namespace.A'", "Namespace.B'"]);
+  assert.deepEqual(options("G.Flows().GroupBy('Port').Sum('P"), ["Packets'"]);
   assert.deepEqual(options("G.V().Has('Name', 'a.V"), [], "a dot inside a string is not a step");
 });
 

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fit, reveal, zoomAt } from "../src/graph/camera.ts";
 import { boxAt, nearest } from "../src/graph/hit.ts";
-import { type Box, type Layout, layOut } from "../src/graph/layout.ts";
+import { type Box, type Layout, layOut, layoutAt, shapesOf } from "../src/graph/layout.ts";
 import type { GraphModel } from "../src/graph/model.ts";
+import { positionsOf } from "../src/graph/positions.ts";
 import { type SceneOptions, buildScene } from "../src/graph/scene.ts";
 import { edge, hostOf, modelOf, node } from "./builders.ts";
 
@@ -148,4 +149,24 @@ test("the camera zooms at the pointer and shows the whole graph", () => {
   const shown = reveal(whole, box, { width: 800, height: 600 });
   assert.ok(shown.x < box.x && shown.x + 800 / shown.zoom > box.x + box.width);
   assert.equal(reveal(shown, box, { width: 800, height: 600 }), shown, "a visible box does not move the camera");
+});
+
+test("a moved box takes along what is inside, stays inside its owner, and moves nothing else", () => {
+  const scene = buildScene(fleet(2, 3), ALL);
+  const computed = positionsOf(shapesOf(scene));
+  const [before, offset] = [layoutAt(scene, computed), (dx: number, dy: number) => ({ dx, dy })];
+  const after = layoutAt(scene, computed, new Map([["h0", offset(50, 1000)]]));
+  for (const [id, box] of before.boxes) {
+    const [dx, dy] = id.startsWith("h0") ? [50, 1000] : [0, 0];
+    const moved = after.boxes.get(id);
+    assert.deepEqual([moved?.x, moved?.y], [box.x + dx, box.y + dy], id);
+  }
+  assert.ok(after.height >= 1000, "the moved box is part of the whole");
+  const far = layoutAt(scene, computed, new Map([["h0/br0", offset(-1e6, 1e6)]]));
+  const [owner, box] = [far.boxes.get("h0"), far.boxes.get("h0/br0")];
+  assert.ok(owner && box && box.x > owner.x && box.y + box.height < owner.y + owner.height);
+  const point = { x: (box?.x ?? 0) + 1, y: (box?.y ?? 0) + 1 };
+  assert.equal(boxAt(far, point.x, point.y)?.item.id, "h0/br0");
+  const corner = layoutAt(scene, computed, new Map([["h0", offset(-1e6, -1e6)]]));
+  assert.deepEqual([corner.boxes.get("h0")?.x, corner.boxes.get("h0")?.y], [0, 0]);
 });

@@ -6,6 +6,7 @@ import { NO_ANSWER, answerOf, applyLive, failureOf } from "../src/net/live.ts";
 import { csv } from "../src/parts/csv.ts";
 import type { Json } from "../src/parts/json.ts";
 import { counted, label, visible } from "../src/parts/names.ts";
+import { ratesInBits } from "../src/parts/rate_unit.ts";
 import { amount, base64, byteRate, bytes, duration, rate } from "../src/parts/units.ts";
 import { parseGraph } from "../src/graph/saved.ts";
 import { clean } from "../src/state/favorite_list.ts";
@@ -23,6 +24,9 @@ test("quantities have three digits and a unit", () => {
     "1.50 GB",
   ]);
   assert.equal(byteRate(12_345), "12.3 kB/s");
+  ratesInBits.value = true;
+  assert.equal(byteRate(12_345), "98.8 kbit/s");
+  ratesInBits.value = false;
   assert.deepEqual([0, 0.5, 1200].map(rate), ["0 /s", "0.5 /s", "1.20 k /s"]);
   assert.equal(amount(1234567), "1\u202f234\u202f567");
   assert.deepEqual([5, 1500, 61_000, 7_200_000, 200_000_000].map(duration), ["5 ms", "1 s", "1 min", "2 h", "2 d"]);

@@ -557,10 +557,12 @@ mod tests {
             spec.validate(&Local).map_err(|error| error.to_string())
         };
         let types = "available types: [pcapsocket afpacket pcap sflow]";
-        assert_eq!(
-            refused(r#""Type":"dpdk""#),
-            Err(format!("Type: dpdk captures are not supported, {types}"))
-        );
+        for name in ["dpdk", "ebpf"] {
+            assert_eq!(
+                refused(&format!(r#""Type":"{name}""#)),
+                Err(format!("Type: {name} captures are not supported, {types}"))
+            );
+        }
         for members in [
             r#""Type":"sflow","Port":6344"#,
             r#""Type":"pcapsocket""#,

@@ -33,6 +33,7 @@ use crate::graph::{Graph, Origin, Processor};
 use crate::memory::MemoryBudget;
 use crate::proto::BroadcastMessage;
 use crate::store::StoreError;
+use crate::topology::k8s::ClusterLinks;
 use crate::topology::tid::TidProcessor;
 use crate::topology::{FabricProcessor, PeeringProcessor, ProbeSet};
 
@@ -84,6 +85,9 @@ impl Inner {
         if options.role != Role::Agent {
             let analyzer = Origin::new("analyzer", options.host.as_str());
             processors.push(Box::new(PeeringProcessor::new(analyzer.clone())));
+            if options.analyzer_probes.kubernetes.is_some() {
+                processors.push(Box::new(ClusterLinks::new(analyzer.clone())));
+            }
             let fabric = options.fabric.clone();
             processors.push(Box::new(FabricProcessor::new(fabric, analyzer)));
         }

@@ -70,7 +70,7 @@ pub use flow::{
 pub use graph::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use live::{LiveClient, LiveError, LiveEvent, LiveOptions, LiveReservation, LiveStatus};
 pub use options::{EngineOptions, Role};
-pub use probe_options::{OptionalProbe, ProbeOptions, UnknownProbe};
+pub use probe_options::{AnalyzerProbeOptions, OptionalProbe, ProbeOptions, UnknownProbe};
 pub use query::QueryOptions;
 pub use replication::{PeerConnection, Replication, ReplicationStatus};
 pub use resource::{Collection, GraphElements, ResourceLimits, Resources};
@@ -119,8 +119,8 @@ pub enum EngineError {
 }
 
 impl Engine {
-    /// Starts an engine: loads the stored resources and starts the threads and, in the roles
-    /// [`Role::AllInOne`] and [`Role::Agent`], the probes.
+    /// Starts an engine: loads the stored resources and starts the threads and the probes of its
+    /// role: those of a host, of an analyzer, or both.
     ///
     /// A probe that cannot start does not prevent the start; its status shows the reason.
     ///
@@ -130,9 +130,7 @@ impl Engine {
     pub fn start(options: EngineOptions) -> Result<Self, EngineError> {
         let engine = Self(Arc::new(Inner::new(&options)?));
         engine.start_threads(&options)?;
-        if matches!(options.role, Role::AllInOne | Role::Agent) {
-            engine.start_probes(&options);
-        }
+        engine.start_probes(&options);
         if let Some(spec) = options.startup_capture {
             match engine.captures().add(spec, None) {
                 Ok(_) | Err(ResourceError::Duplicate { .. }) => {}
@@ -224,6 +222,19 @@ impl Engine {
     }
 
     fn start_probes(&self, options: &EngineOptions) {
+        let mut probes = match options.role {
+            Role::Analyzer => ProbeSet::new(),
+            Role::AllInOne | Role::Agent => self.start_host_probes(options),
+        };
+        if options.role != Role::Agent {
+            let analyzer = Origin::new("analyzer", options.host.as_str());
+            let settings = &options.analyzer_probes;
+            graph::start_analyzer_probes(&mut probes, &self.0.graph, &analyzer, settings);
+        }
+        *self.0.probes.lock() = Some(probes);
+    }
+
+    fn start_host_probes(&self, options: &EngineOptions) -> ProbeSet {
         if let Some(missing) = Capability::missing() {
             tracing::warn!("{missing}; everything else works");
         }
@@ -235,7 +246,7 @@ impl Engine {
             persister: self.0.persister.as_ref(),
             probes: &options.probes,
         };
-        *self.0.probes.lock() = Some(graph::start_probes(&self.0.graph, &host));
+        graph::start_probes(&self.0.graph, &host)
     }
 
     fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {

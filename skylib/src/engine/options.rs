@@ -13,7 +13,7 @@ use super::alert::WebhookClient;
 use super::collector::CollectorOptions;
 use super::flow::FlowOptions;
 use super::live::LiveOptions;
-use super::probe_options::ProbeOptions;
+use super::probe_options::{AnalyzerProbeOptions, ProbeOptions};
 use super::resource::ResourceLimits;
 #[cfg(feature = "scripting")]
 use super::script::ScriptOptions;
@@ -86,6 +86,8 @@ pub struct EngineOptions {
     pub netns_path: Option<PathBuf>,
     /// Optional probes and their settings.
     pub probes: ProbeOptions,
+    /// Settings of the probes that run in an analyzer.
+    pub analyzer_probes: AnalyzerProbeOptions,
     /// Static nodes and links of the network.
     pub fabric: Fabric,
     /// Additional metadata of the host node.
@@ -151,6 +153,7 @@ impl EngineOptions {
             metrics_interval: Duration::from_secs(30),
             netns_path: Some(PathBuf::from("/var/run/netns")),
             probes: ProbeOptions::default().with_probes(Vec::new()),
+            analyzer_probes: AnalyzerProbeOptions::default(),
             fabric: Fabric::default(),
             host_metadata: Map::new(),
             limits: Limits::default(),
@@ -218,6 +221,8 @@ setters! {
     "Sets the folder of the named network namespaces; `None` to ignore them."
     with_netns_path(netns_path: Option<PathBuf>);
     "Sets the optional probes and their settings." with_probes(probes: ProbeOptions);
+    "Sets the settings of the probes that run in an analyzer."
+    with_analyzer_probes(analyzer_probes: AnalyzerProbeOptions);
     "Sets the static nodes and links of the network." with_fabric(fabric: Fabric);
     "Sets additional metadata of the host node." with_host_metadata(host_metadata: Map);
     "Sets the limits of one query." with_limits(limits: Limits);

@@ -1,4 +1,4 @@
-//! `ProbeOptions`: the optional probes of an engine and their settings.
+//! `ProbeOptions`, `AnalyzerProbeOptions`: the optional probes of an engine and their settings.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::topology::ServerAddress;
+use crate::topology::k8s::KubernetesOptions;
 use crate::topology::metadata_files::MetadataFile;
 use crate::topology::openflow::OpenFlowOptions;
 
@@ -28,6 +29,10 @@ pub struct ProbeOptions {
     pub docker: ServerAddress,
     /// Address of Podman.
     pub podman: ServerAddress,
+    /// URL of libvirt; empty for `qemu:///system`.
+    pub libvirt: String,
+    /// Address of LXD or Incus.
+    pub lxd: ServerAddress,
     /// Names of the interfaces on which LLDP neighbors are shown; all if empty.
     pub lldp_interfaces: Vec<String>,
     /// Address of the OVSDB server of Open vSwitch.
@@ -45,6 +50,8 @@ pub struct ProbeOptions {
     pub metadata_files: Vec<MetadataFile>,
     /// Interval between two reads of the sockets.
     pub sockets_interval: Duration,
+    /// Interval between two reads of the block devices.
+    pub block_devices_interval: Duration,
 }
 
 impl Default for ProbeOptions {
@@ -54,6 +61,8 @@ impl Default for ProbeOptions {
             probes: vec![OptionalProbe::Ovsdb],
             docker: unix("/var/run/docker.sock"),
             podman: unix("/run/podman/podman.sock"),
+            libvirt: String::new(),
+            lxd: unix("/var/lib/lxd/unix.socket"),
             lldp_interfaces: Vec::new(),
             ovsdb: unix("/var/run/openvswitch/db.sock"),
             ovs_metrics: false,
@@ -64,6 +73,7 @@ impl Default for ProbeOptions {
             process_namespaces: false,
             metadata_files: Vec::new(),
             sockets_interval: Duration::from_secs(10),
+            block_devices_interval: Duration::from_secs(30),
         }
     }
 }
@@ -87,6 +97,20 @@ impl ProbeOptions {
     #[must_use]
     pub fn with_podman(mut self, podman: ServerAddress) -> Self {
         self.podman = podman;
+        self
+    }
+
+    /// Sets the URL of libvirt; empty for `qemu:///system`.
+    #[must_use]
+    pub fn with_libvirt(mut self, libvirt: impl Into<String>) -> Self {
+        self.libvirt = libvirt.into();
+        self
+    }
+
+    /// Sets the address of LXD or Incus.
+    #[must_use]
+    pub fn with_lxd(mut self, lxd: ServerAddress) -> Self {
+        self.lxd = lxd;
         self
     }
 
@@ -139,18 +163,31 @@ impl ProbeOptions {
         self.sockets_interval = interval;
         self
     }
+
+    /// Sets the interval between two reads of the block devices.
+    #[must_use]
+    pub const fn with_block_devices_interval(mut self, interval: Duration) -> Self {
+        self.block_devices_interval = interval;
+        self
+    }
 }
 
 /// Probe that runs only if it is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OptionalProbe {
+    /// Disks, partitions, and volumes.
+    BlockDev,
     /// Containers of Docker.
     Docker,
     /// Containers of Podman.
     Podman,
+    /// Virtual machines of libvirt.
+    Libvirt,
     /// Switches that announce themselves by LLDP.
     Lldp,
+    /// Containers of LXD or Incus.
+    Lxd,
     /// Bridges, ports, and interfaces of Open vSwitch.
     Ovsdb,
     /// Containers of `runc`: containerd, CRI-O, and Podman.
@@ -166,18 +203,18 @@ pub enum OptionalProbe {
 impl OptionalProbe {
     /// All names, those of available probes first.
     const NAMES: [(&'static str, Self); 16] = [
+        ("blockdev", Self::BlockDev),
         ("docker", Self::Docker),
         ("podman", Self::Podman),
+        ("libvirt", Self::Libvirt),
         ("lldp", Self::Lldp),
+        ("lxd", Self::Lxd),
         ("ovsdb", Self::Ovsdb),
         ("runc", Self::Runc),
         ("socketinfo", Self::SocketInfo),
         ("hardware", Self::BuiltIn("hardware")),
         ("netlink", Self::BuiltIn("netlink")),
         ("netns", Self::BuiltIn("netns")),
-        ("blockdev", Self::Unavailable("blockdev")),
-        ("libvirt", Self::Unavailable("libvirt")),
-        ("lxd", Self::Unavailable("lxd")),
         ("neutron", Self::Unavailable("neutron")),
         ("opencontrail", Self::Unavailable("opencontrail")),
         ("vpp", Self::Unavailable("vpp")),
@@ -194,6 +231,35 @@ impl fmt::Display for OptionalProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Self::NAMES.iter().find(|(_, probe)| probe == self);
         f.pad(name.map_or("", |(name, _)| name))
+    }
+}
+
+/// Settings of the probes that run in an analyzer.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct AnalyzerProbeOptions {
+    /// Settings of the cluster whose objects are shown; `None` to show none.
+    pub kubernetes: Option<KubernetesOptions>,
+    /// Names of requested probes that this version does not have.
+    pub unavailable: Vec<&'static str>,
+}
+
+impl AnalyzerProbeOptions {
+    /// Names of the probes of Skydive's analyzer.
+    pub const NAMES: [&'static str; 4] = ["k8s", "istio", "ovn", "ovnk8s"];
+
+    /// Sets the cluster whose objects are shown; `None` to show none.
+    #[must_use]
+    pub fn with_kubernetes(mut self, kubernetes: Option<KubernetesOptions>) -> Self {
+        self.kubernetes = kubernetes;
+        self
+    }
+
+    /// Sets the names of requested probes that this version does not have.
+    #[must_use]
+    pub fn with_unavailable(mut self, unavailable: Vec<&'static str>) -> Self {
+        self.unavailable = unavailable;
+        self
     }
 }
 

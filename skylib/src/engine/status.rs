@@ -22,7 +22,7 @@ use crate::topology::ProbeStatus;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Status {
-    /// State of each probe; empty in an analyzer.
+    /// State of each probe of this host and of this analyzer.
     pub probes: Vec<ProbeStatus>,
     /// Number of stored resources, by the name of their kind.
     pub resources: BTreeMap<&'static str, usize>,

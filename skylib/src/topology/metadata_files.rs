@@ -109,7 +109,7 @@ fn to_value(json: &Json) -> Value {
 }
 
 /// Reads a regular file of at most [`MAX_BYTES`]: opening a file of another kind can block.
-fn read_limited(path: &std::path::Path) -> io::Result<String> {
+pub(super) fn read_limited(path: &std::path::Path) -> io::Result<String> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,

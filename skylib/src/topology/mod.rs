@@ -25,16 +25,28 @@
 //! ```
 
 #[cfg(feature = "netlink")]
+pub mod blockdev;
+#[cfg(feature = "netlink")]
+mod container_set;
+#[cfg(feature = "netlink")]
 pub mod docker;
 mod fabric;
 #[cfg(feature = "netlink")]
 pub mod host;
 #[cfg(feature = "netlink")]
+mod http;
+#[cfg(feature = "netlink")]
 pub mod json_frames;
+#[cfg(feature = "engine")]
+pub mod k8s;
 #[cfg(feature = "netlink")]
 pub(crate) mod known_tids;
 #[cfg(feature = "netlink")]
+pub mod libvirt;
+#[cfg(feature = "netlink")]
 pub mod lldp;
+#[cfg(feature = "netlink")]
+pub mod lxd;
 #[cfg(feature = "netlink")]
 pub mod metadata_files;
 #[cfg(feature = "netlink")]
@@ -61,6 +73,8 @@ mod subgraph;
 pub mod tid;
 #[cfg(feature = "netlink")]
 mod tls;
+#[cfg(feature = "netlink")]
+mod websocket;
 
 #[cfg(feature = "netlink")]
 pub use crate::sys::eventfd::EventFd;

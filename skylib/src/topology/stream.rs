@@ -9,6 +9,8 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+#[cfg(feature = "engine")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -135,6 +137,30 @@ impl<'a> Stream<'a> {
             ServerAddress::Tcp(service) => Socket::Tcp(connect_tcp(service)?),
             ServerAddress::Tls { service, files } => connect_tls(service, files)?,
         };
+        Self::new(socket, stop, timeout)
+    }
+
+    /// Connects to a service with TLS. The certificate of the service must be valid for a name.
+    ///
+    /// # Errors
+    /// Returns the error of the system or of TLS.
+    #[cfg(feature = "engine")]
+    pub(super) fn connect_https(
+        service: &str,
+        (config, name): (Arc<rustls::ClientConfig>, &str),
+        stop: BorrowedFd<'a>,
+        timeout: Option<Duration>,
+    ) -> io::Result<Self> {
+        let name = rustls::pki_types::ServerName::try_from(name.to_owned());
+        let name = name.map_err(io::Error::other)?;
+        let connection = rustls::ClientConnection::new(config, name);
+        let connection = connection.map_err(io::Error::other)?;
+        let socket = connect_tcp(service)?;
+        let stream = rustls::StreamOwned::new(connection, socket);
+        Self::new(finish_handshake(stream)?, stop, timeout)
+    }
+
+    fn new(socket: Socket, stop: BorrowedFd<'a>, timeout: Option<Duration>) -> io::Result<Self> {
         match &socket {
             Socket::Unix(socket) => socket.set_nonblocking(true)?,
             Socket::Tcp(socket) => socket.set_nonblocking(true)?,
@@ -199,7 +225,13 @@ fn connect_tcp(service: &str) -> io::Result<TcpStream> {
 #[cfg(feature = "engine")]
 fn connect_tls(service: &str, files: &TlsFiles) -> io::Result<Socket> {
     let (host, _) = service.rsplit_once(':').unwrap_or((service, ""));
-    let mut stream = files.start(host, connect_tcp(service)?)?;
+    finish_handshake(files.start(host, connect_tcp(service)?)?)
+}
+
+#[cfg(feature = "engine")]
+fn finish_handshake(
+    mut stream: rustls::StreamOwned<rustls::ClientConnection, TcpStream>,
+) -> io::Result<Socket> {
     stream.sock.set_read_timeout(Some(CONNECT_TIMEOUT))?;
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock)?;

@@ -376,8 +376,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "agent.topology.probes",
         List,
         "ovsdb",
-        "Optional probes to start: docker, lldp, ovsdb, podman, runc, socketinfo. The probes hardware, netlink, and \
-         netns always run. Other probes of Skydive are accepted, but have no effect.",
+        "Optional probes to start: blockdev, docker, libvirt, lldp, lxd, ovsdb, podman, runc, socketinfo. The \
+         probes hardware, netlink, and netns always run. Other probes of Skydive are accepted, but have no effect.",
     ),
     key(
         "agent.topology.runc.run_path",
@@ -392,6 +392,12 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Interval at which the probe socketinfo reads the sockets of this host.",
     ),
     key(
+        "agent.topology.blockdev.iostat_update",
+        Interval,
+        "30",
+        "Interval at which the probe blockdev reads the block devices and their counters.",
+    ),
+    key(
         "agent.topology.docker.url",
         Text,
         "unix:///var/run/docker.sock",
@@ -404,10 +410,50 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Address of Podman for the probe podman: unix:PATH or tcp:HOST:PORT.",
     ),
     key(
+        "agent.topology.libvirt.url",
+        Text,
+        "",
+        "URL of libvirt for the probe libvirt: DRIVER:///PATH, DRIVER+unix:///PATH?socket=FILE, or \
+         DRIVER+tcp://HOST/PATH. Empty: qemu:///system.",
+    ),
+    key(
+        "agent.topology.lxd.url",
+        Text,
+        "unix:///var/lib/lxd/unix.socket",
+        "Address of LXD or Incus for the probe lxd: unix:PATH. The snap of LXD uses \
+         /var/snap/lxd/common/lxd/unix.socket, Incus /var/lib/incus/unix.socket.",
+    ),
+    key(
         "agent.topology.lldp.interfaces",
         List,
         "",
         "Interfaces on which the probe lldp listens. Empty: all Ethernet interfaces of the host.",
+    ),
+    key(
+        "analyzer.topology.probes",
+        List,
+        "",
+        "Optional probes to start in an analyzer: k8s. Other probes of Skydive are accepted, but have no \
+         effect.",
+    ),
+    key(
+        "analyzer.topology.k8s.config_file",
+        Text,
+        "/etc/skydive/kubeconfig",
+        "Configuration file in the format of kubectl for the probe k8s. If the file does not exist: the \
+         service account of the pod that skyd runs in, the file in $KUBECONFIG, or ~/.kube/config.",
+    ),
+    key(
+        "analyzer.topology.k8s.probes",
+        List,
+        "",
+        "Kinds of Kubernetes objects to show, such as pod, service, or networkpolicy. Empty: all kinds.",
+    ),
+    key(
+        "analyzer.topology.k8s.cluster_name",
+        Text,
+        "",
+        "Name of the Kubernetes cluster. Empty: the name in the configuration file, or cluster.",
     ),
     key(
         "analyzer.topology.fabric",
@@ -860,8 +906,11 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "ui",
         Free,
         "",
-        "Other settings of the web page, which reads them over the API. topology.favorites: names of \
-         Gremlin queries. bandwidth_threshold (absolute or relative), bandwidth_absolute_active, \
+        "Other settings of the web page, which reads them over the API. theme (dark or light): colors \
+         for users who choose none. topology.favorites: names of Gremlin queries. \
+         topology.default_filter and topology.default_highlight: names of favorites that a new page \
+         limits the graph to, or marks in it. bpf.favorites: names of packet filters. \
+         bandwidth_threshold (absolute or relative), bandwidth_absolute_active, \
          _warning and _alert (kilobits per second), bandwidth_relative_active, _warning and _alert \
          (fractions of the interface speed): rates above which links are drawn wider.",
     ),

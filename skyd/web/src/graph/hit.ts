@@ -7,7 +7,13 @@ export function boxAt(layout: Layout, x: number, y: number): Box | undefined {
   let found: Box | undefined;
   let inside = layout.roots;
   for (;;) {
-    const next = inside.find((box) => x >= box.x && y >= box.y && x <= box.x + box.width && y <= box.y + box.height);
+    // A moved box may be on others; the last one is painted on top.
+    let next: Box | undefined;
+    for (const box of inside) {
+      if (x >= box.x && y >= box.y && x <= box.x + box.width && y <= box.y + box.height) {
+        next = box;
+      }
+    }
     if (!next) {
       return found;
     }

@@ -3,14 +3,14 @@
 // The steps are those of docs/gremlin.md; which ones can follow is decided by what the step before
 // returns. Keys and values are those of the graph.
 
-type Kind = "graph" | "nodes" | "edges" | "flows" | "other";
+type Kind = "graph" | "nodes" | "edges" | "flows" | "groups" | "other";
 
 const FILTERS = ["Has", "HasKey", "HasNot", "HasEither", "Dedup", "Limit", "Range", "Count"];
 const VALUES = ["Sort", "Values", "ValueMap", "Keys", "Sum"];
 
 /** Steps that can follow each kind of result. */
 const STEPS: Record<Kind, string[]> = {
-  graph: ["V", "E", "Flows", "At", "Context"],
+  graph: ["V", "E", "Flows", "At", "Context", "Changes"],
   nodes: [
     ...FILTERS,
     ...VALUES,
@@ -24,6 +24,8 @@ const STEPS: Record<Kind, string[]> = {
     "Select",
     "SubGraph",
     "ShortestPathTo",
+    "PathTo",
+    "Qualified",
     "Descendants",
     "Ascendants",
     "Neighbors",
@@ -50,12 +52,14 @@ const STEPS: Record<Kind, string[]> = {
     "Nodes",
     "Hops",
     "CaptureNode",
+    "GroupBy",
     "Group",
     "Metrics",
     "RawPackets",
     "Sockets",
   ],
-  other: ["Count", "Sum", "Keys", "Aggregates", "BPF", "MoreThan", "Has", "Values"],
+  groups: ["Sum", "Rate", "Count", "Sort", "Limit", "Range", "Has", "Values"],
+  other: ["Count", "Sum", "Keys", "Aggregates", "BPF", "MoreThan", "Has", "Values", "Limit", "Qualified"],
 };
 
 /** What steps return, unless it is what they take. */
@@ -88,6 +92,9 @@ const RETURNS: Record<string, Kind> = {
   Sockets: "other",
   RawPackets: "other",
   Group: "other",
+  GroupBy: "groups",
+  Changes: "other",
+  PathTo: "other",
   ShortestPathTo: "other",
   NextHop: "other",
   Count: "other",
@@ -116,6 +123,11 @@ const FLOW_KEYS = [
   "Transport.Protocol",
   "UUID",
 ];
+
+/** Keys of the step `GroupBy` that are no fields of flows. */
+const GROUP_KEYS = ["Network", "Port", "Node", "Namespace", "Container", "Host"].flatMap((key) =>
+  ["Network", "Port"].includes(key) ? [key] : [key, `${key}.A`, `${key}.B`],
+);
 
 /** Source of the keys and values. */
 export interface Vocabulary {
@@ -150,9 +162,17 @@ export function complete(text: string, vocabulary: Vocabulary): Completion {
   const earlier = [...before.matchAll(/(['"])(.*?)\1/g)].map((match) => match[2] ?? "");
   const isKey = !/^Has(Either)?$/.test(name) || earlier.length % 2 === 0;
   const kind = kindOf(text.slice(0, argument.index));
-  const words = isKey ? (kind === "flows" ? FLOW_KEYS : vocabulary.keys()) : vocabulary.values(earlier.at(-1) ?? "");
+  const words = isKey ? keysFor(name, kind, vocabulary) : vocabulary.values(earlier.at(-1) ?? "");
   const isWritable = (word: string) => !word.includes(quote) && !/[\\\u0000-\u001f]/.test(word);
   return { start, options: pick(words.filter(isWritable), prefix).map((word) => word + quote) };
+}
+
+/** Returns the keys that an argument of a step can be. */
+function keysFor(step: string, kind: Kind, vocabulary: Vocabulary): string[] {
+  if (step === "GroupBy") {
+    return [...GROUP_KEYS, ...FLOW_KEYS].sort();
+  }
+  return kind === "flows" ? FLOW_KEYS : kind === "groups" ? ["Bytes", "Packets", "Connections"] : vocabulary.keys();
 }
 
 /** Returns whether a text ends inside a string. */
@@ -171,7 +191,10 @@ function isInString(text: string): boolean {
 /** Returns what the steps of an unfinished query return. */
 function kindOf(text: string): Kind {
   const steps = text.replace(/(['"]).*?\1/g, "").match(/\b\w+(?=\()/g) ?? [];
-  return steps.reduce<Kind>((kind, step) => RETURNS[step] ?? kind, "graph");
+  return steps.reduce<Kind>((kind, step) => {
+    // Sums and counts of groups are columns, not values.
+    return kind === "groups" && step !== "Values" ? kind : (RETURNS[step] ?? kind);
+  }, "graph");
 }
 
 function pick(words: string[], prefix: string): string[] {

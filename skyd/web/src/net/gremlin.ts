@@ -28,6 +28,13 @@ export function isGremlin(text: string): boolean {
   return /^\s*[Gg]\s*\./.test(text);
 }
 
+/** Returns whether a text is an IPv4 or IPv6 address. */
+export function isAddress(text: string): boolean {
+  const trimmed = text.trim();
+  const isIpv4 = /^\d{1,3}(\.\d{1,3}){3}$/.test(trimmed) && trimmed.split(".").every((part) => Number(part) < 256);
+  return isIpv4 || (/^[0-9a-f:.]+$/i.test(trimmed) && trimmed.split(":").length > 2);
+}
+
 /** Returns the position in UTF-16 units of a byte offset in UTF-8. */
 export function characterAt(text: string, byteOffset: number): number {
   const bytes = new TextEncoder().encode(text).slice(0, byteOffset);

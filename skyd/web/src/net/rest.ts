@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import type { Json } from "../parts/json.ts";
+import { dateTime } from "../parts/units.ts";
 
 /** Whether the daemon refused a request because the user is not logged in. */
 export const needsLogin = signal(false);
@@ -23,8 +24,18 @@ const TIMEOUT_MS = 30_000;
  *
  * Throws a `RequestError` if the daemon refuses the request; its status is 0 if there is no answer. */
 export async function send(method: string, path: string, body?: Json, timeout = TIMEOUT_MS): Promise<Response> {
+  return sendUntil(method, path, body, AbortSignal.timeout(timeout));
+}
+
+/** Sends a request that ends with a signal. Throws like `send`. */
+export async function sendUntil(
+  method: string,
+  path: string,
+  body: Json | undefined,
+  end: AbortSignal,
+): Promise<Response> {
   const headers: Record<string, string> = { "X-Requested-With": "skyd" };
-  const init: RequestInit = { method, headers, signal: AbortSignal.timeout(timeout), credentials: "same-origin" };
+  const init: RequestInit = { method, headers, signal: end, credentials: "same-origin" };
   if (body !== undefined) {
     headers["Content-Type"] = "application/json";
     init.body = JSON.stringify(body);
@@ -33,7 +44,7 @@ export async function send(method: string, path: string, body?: Json, timeout = 
   try {
     response = await fetch(path, init);
   } catch {
-    throw new RequestError(0, "The daemon does not answer.");
+    throw new RequestError(0, isCanceled(end) ? "Canceled." : "The daemon does not answer.");
   }
   if (response.ok || response.status === 304) {
     return response;
@@ -45,6 +56,11 @@ export async function send(method: string, path: string, body?: Json, timeout = 
   throw new RequestError(response.status, text || refusal(response.status));
 }
 
+/** Returns whether a request was ended by the user, not by a timeout. */
+function isCanceled(end: AbortSignal): boolean {
+  return end.aborted && (end.reason as { name?: string } | undefined)?.name === "AbortError";
+}
+
 function refusal(status: number): string {
   const isForbidden = status === 403 || status === 405;
   return isForbidden ? "Your role does not allow this." : `The daemon refused the request with status ${status}.`;
@@ -52,13 +68,43 @@ function refusal(status: number): string {
 
 /** Sends a request and returns the JSON of the response; `null` for an empty body. */
 export async function json(method: string, path: string, body?: Json, timeout = TIMEOUT_MS): Promise<Json> {
-  const text = await (await send(method, path, body, timeout)).text();
+  return jsonOf(await (await send(method, path, body, timeout)).text());
+}
+
+/** Returns the JSON of a body; `null` for an empty one. */
+export function jsonOf(text: string): Json {
   return text.trim() === "" ? null : (JSON.parse(text) as Json);
 }
 
+/** Answer to a query, with the notes of the daemon about it. */
+export interface Answered {
+  value: Json;
+  notes: string[];
+}
+
+/** Runs a Gremlin query once, and returns its answer with the daemon's notes. */
+export async function ask(gremlin: string): Promise<Answered> {
+  const response = await send("POST", "/api/topology", { GremlinQuery: gremlin });
+  return { value: jsonOf(await response.text()), notes: notesOf(response.headers) };
+}
+
+/** Returns what the daemon notes about an answer: parts that are missing, unknown keys, and a time before
+ * the history begins. */
+export function notesOf(headers: Headers): string[] {
+  const warning = headers.get("X-Warning") ?? "";
+  const begins = Date.parse(headers.get("X-History-Begins") ?? "");
+  const notes = warning === "" ? [] : [warning];
+  return Number.isNaN(begins) ? notes : [...notes, historyNote(begins)];
+}
+
+/** Returns the note that nothing is known before a time. */
+export function historyNote(begins: number): string {
+  return `The history begins at ${dateTime(begins)}; nothing is known about earlier times.`;
+}
+
 /** Runs a Gremlin query once. */
-export function query(gremlin: string): Promise<Json> {
-  return json("POST", "/api/topology", { GremlinQuery: gremlin });
+export async function query(gremlin: string): Promise<Json> {
+  return (await ask(gremlin)).value;
 }
 
 /** Returns the text of any error. */

@@ -6,6 +6,7 @@ import { json } from "../net/rest.ts";
 import { Dialog } from "../parts/dialog.tsx";
 import { CheckField, ChoiceField, NumberField, TextField, formNumber, formText } from "../parts/field.tsx";
 import type { JsonObject } from "../parts/json.ts";
+import { bpfFavorites } from "../state/configuration.ts";
 
 const TYPES: [string, string][] = [
   ["", "Default of the node"],
@@ -40,7 +41,12 @@ export function CaptureDialog({ node, onClose }: Props) {
         isRequired
         hint="A Gremlin query; the capture follows its answer."
       />
-      <TextField label="BPF filter" name="BPFFilter" hint="For example: tcp port 443" />
+      <TextField
+        label="BPF filter"
+        name="BPFFilter"
+        hint="For example: tcp port 443"
+        suggestions={bpfFavorites.value}
+      />
       <div class="fields">
         <TextField label="Name" name="Name" />
         <TextField label="Description" name="Description" />
@@ -62,11 +68,25 @@ export function CaptureDialog({ node, onClose }: Props) {
           hint="Bytes per packet, 14 to 4096; empty for all"
         />
         <NumberField label="Port" name="Port" max={65535} hint="For sFlow and NetFlow" />
+        <NumberField label="Sampling rate" name="SamplingRate" hint="sFlow: one packet in this many" />
+        <NumberField label="Polling interval" name="PollingInterval" hint="sFlow: seconds between counters" />
+        <TextField label="Target" name="Target" hint="host:port that receives packets or flows; empty for the table" />
+        <ChoiceField
+          label="Target type"
+          name="TargetType"
+          options={[
+            ["", "None"],
+            ["netflowv5", "NetFlow version 5"],
+            ["erspanv1", "ERSPAN type I"],
+          ]}
+        />
       </div>
       <div class="fields">
         <CheckField label="Extra TCP metrics" name="ExtraTCPMetric" />
         <CheckField label="Join fragments" name="IPDefrag" />
         <CheckField label="Reassemble TCP" name="ReassembleTCP" />
+        <CheckField label="Extra RTT metrics" name="ExtraRTTMetric" />
+        <CheckField label="End with the daemon" name="Ephemeral" />
         {LAYERS.map(([layer]) => (
           <CheckField key={layer} label={`Decode ${layer}`} name={`Layer${layer}`} />
         ))}
@@ -75,22 +95,35 @@ export function CaptureDialog({ node, onClose }: Props) {
   );
 }
 
+const TEXTS = [
+  "GremlinQuery",
+  "BPFFilter",
+  "Name",
+  "Description",
+  "Type",
+  "LayerKeyMode",
+  "Target",
+  "TargetType",
+] as const;
+const NUMBERS = ["RawPacketLimit", "HeaderSize", "Port", "SamplingRate", "PollingInterval"] as const;
+const FLAGS = ["ExtraTCPMetric", "IPDefrag", "ReassembleTCP", "ExtraRTTMetric", "Ephemeral"] as const;
+
 /** Returns the capture that a form describes; empty fields are left to the daemon. */
 function specOf(form: FormData): JsonObject {
   const spec: JsonObject = {};
-  for (const name of ["GremlinQuery", "BPFFilter", "Name", "Description", "Type", "LayerKeyMode"]) {
+  for (const name of TEXTS) {
     const text = formText(form, name);
     if (text !== "") {
       spec[name] = text;
     }
   }
-  for (const name of ["RawPacketLimit", "HeaderSize", "Port"]) {
+  for (const name of NUMBERS) {
     const number = formNumber(form, name);
     if (number !== undefined) {
       spec[name] = number;
     }
   }
-  for (const name of ["ExtraTCPMetric", "IPDefrag", "ReassembleTCP"]) {
+  for (const name of FLAGS) {
     spec[name] = form.has(name);
   }
   const layers = LAYERS.reduce((bits, [layer, bit]) => bits | (form.has(`Layer${layer}`) ? bit : 0), 0);

@@ -1,76 +1,42 @@
-// The list of captures: query, options, nodes, and a button that deletes each.
+// The list of captures: query, options, nodes with their states, and a button that deletes each.
 
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import { droppedBy } from "../graph/model.ts";
-import { useSignal, useSignalEffect } from "@preact/signals";
-import { errorText, json, send } from "../net/rest.ts";
-import { type Json, type JsonObject, isObject, listOf, member, numberOf, textOf } from "../parts/json.ts";
+import { errorText } from "../net/rest.ts";
+import { type Json, type JsonObject, listOf, member, numberOf, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
 import { refusal } from "../state/me.ts";
 import { notify } from "../state/notices.ts";
-import { contentVersion, model, structureVersion } from "../state/session.ts";
+import { Resources } from "../state/resources.ts";
+import { contentVersion, model } from "../state/session.ts";
 import { CaptureDialog } from "./capture_dialog.tsx";
 import { Grid } from "./details/tables.tsx";
 
 /** Members of a capture that are not options. */
 const NO_OPTIONS = ["UUID", "GremlinQuery", "BPFFilter", "Name", "Description", "Count", "Status"];
 
+const captures = new Resources("capture");
+
 export function Captures() {
-  const captures = useSignal<Json[]>([]);
   const isDialogOpen = useSignal(false);
-  const load = async () => {
-    const all = await json("GET", "/api/capture").catch((error: unknown) => (notify(errorText(error)), null));
-    captures.value = isObject(all) ? Object.values(all) : [];
-  };
-  useSignalEffect(() => {
-    structureVersion.value;
-    void load();
-  });
+  useEffect(() => captures.follow(), []);
   const reason = refusal("capture");
-  const repeat = async (capture: Json) => {
-    const members = Object.entries(capture as JsonObject).filter(([key]) => key !== "UUID" && key !== "Count");
-    await json("POST", "/api/capture", Object.fromEntries(members)).catch((error: unknown) => notify(errorText(error)));
-    await load();
-  };
-  const remove = async (capture: Json) => {
-    try {
-      await send("DELETE", `/api/capture/${encodeURIComponent(textOf(capture, "UUID"))}`);
-      notify("Deleted the capture.", {
-        name: "Undo",
-        run: () => void json("POST", "/api/capture", capture).then(load),
-      });
-    } catch (error) {
-      notify(errorText(error));
-    }
-    await load();
-  };
   contentVersion.value;
-  const rows = captures.value.map((capture) => [
-    label(textOf(capture, "Name") || textOf(capture, "UUID").slice(0, 8)),
-    <code>{label(textOf(capture, "GremlinQuery"), 200)}</code>,
-    <code>{label(textOf(capture, "BPFFilter"), 100)}</code>,
-    options(capture),
-    ...counters(textOf(capture, "UUID")),
-    <span class="row-actions">
-      <button
-        type="button"
-        disabled={reason !== undefined}
-        title={reason ?? "Starts another capture with the same nodes and options"}
-        aria-label={`Repeat capture ${label(textOf(capture, "Name") || textOf(capture, "GremlinQuery"), 60)}`}
-        onClick={() => void repeat(capture)}
-      >
-        Repeat
-      </button>
-      <button
-        type="button"
-        disabled={reason !== undefined}
-        title={reason}
-        aria-label={`Delete capture ${label(textOf(capture, "Name") || textOf(capture, "GremlinQuery"), 60)}`}
-        onClick={() => void remove(capture)}
-      >
-        Delete
-      </button>
-    </span>,
-  ]);
+  const counters = countersByCapture();
+  const rows = captures.list.value.map((capture) => {
+    const { received, dropped } = counters.get(textOf(capture, "UUID")) ?? { received: 0, dropped: 0 };
+    return [
+      label(textOf(capture, "Name") || textOf(capture, "UUID").slice(0, 8)),
+      <code>{label(textOf(capture, "GremlinQuery"), 200)}</code>,
+      <code>{label(textOf(capture, "BPFFilter"), 100)}</code>,
+      options(capture),
+      <Nodes status={member(capture, "Status")} />,
+      String(received),
+      dropped > 0 ? <strong class="problem">{dropped}</strong> : "0",
+      <Actions capture={capture} reason={reason} />,
+    ];
+  });
   return (
     <div class="list">
       <div class="toolbar">
@@ -92,32 +58,87 @@ export function Captures() {
           rows={rows}
         />
       )}
-      {isDialogOpen.value && <CaptureDialog onClose={() => ((isDialogOpen.value = false), void load())} />}
+      {isDialogOpen.value && <CaptureDialog onClose={() => ((isDialogOpen.value = false), void captures.load())} />}
     </div>
   );
 }
 
+/** Buttons that repeat and delete a capture. */
+function Actions({ capture, reason }: { capture: JsonObject; reason: string | undefined }) {
+  const name = label(textOf(capture, "Name") || textOf(capture, "GremlinQuery"), 60);
+  const repeat = () => {
+    const members = Object.entries(capture).filter(([key]) => !["UUID", "Count", "Status"].includes(key));
+    captures.create(Object.fromEntries(members)).catch((error: unknown) => notify(errorText(error)));
+  };
+  return (
+    <span class="row-actions">
+      <button
+        type="button"
+        disabled={reason !== undefined}
+        title={reason ?? "Starts another capture with the same nodes and options"}
+        aria-label={`Repeat capture ${name}`}
+        onClick={repeat}
+      >
+        Repeat
+      </button>
+      <button
+        type="button"
+        disabled={reason !== undefined}
+        title={reason}
+        aria-label={`Delete capture ${name}`}
+        onClick={() => void captures.remove(capture)}
+      >
+        Delete
+      </button>
+    </span>
+  );
+}
+
+/** Most nodes of a capture that are named. */
+const MAX_NODES = 8;
+
+/** The nodes of a capture, those with errors first, or the reason why there are none. */
+function Nodes({ status }: { status: Json | undefined }) {
+  const nodes = listOf(status, "Nodes");
+  const failed = nodes.filter((node) => textOf(node, "State") === "error");
+  const active = nodes.filter((node) => textOf(node, "State") !== "error");
+  const names = active.slice(0, MAX_NODES).map((node) => label(textOf(node, "Name"), 60));
+  const more = active.length > MAX_NODES ? `, and ${active.length - MAX_NODES} more` : "";
+  const problem = textOf(status, "Problem");
+  return (
+    <>
+      {problem !== "" && <div class="problem">{label(problem, 300)}</div>}
+      {failed.slice(0, MAX_NODES).map((node) => (
+        <div key={textOf(node, "ID")} class="problem">
+          {label(textOf(node, "Name"), 60)}: {label(textOf(node, "Error"), 200)}
+        </div>
+      ))}
+      {names.join(", ")}
+      {more}
+    </>
+  );
+}
+
 /** Returns the options that are set, as text. */
-function options(capture: Json): string {
-  const entries = Object.entries(capture as JsonObject).filter(
+function options(capture: JsonObject): string {
+  const entries = Object.entries(capture).filter(
     ([key, value]) => !NO_OPTIONS.includes(key) && value !== false && value !== 0 && value !== "",
   );
   return label(entries.map(([key, value]) => (value === true ? key : `${key} ${String(value)}`)).join(", "), 200);
 }
 
-/** Returns the names of the nodes of a capture, and the sums of its counters. */
-function counters(uuid: string): string[] {
-  const names: string[] = [];
-  let [received, dropped] = [0, 0];
+/** Returns the packets that each capture received and dropped, on all nodes. */
+function countersByCapture(): Map<string, { received: number; dropped: number }> {
+  const found = new Map<string, { received: number; dropped: number }>();
   for (const node of model.nodes.values()) {
-    const own = node.isCaptured
-      ? listOf(node.metadata, "Captures").find((capture) => member(capture, "ID") === uuid)
-      : undefined;
-    if (own !== undefined) {
-      names.push(node.name);
-      received += numberOf(own, "PacketsReceived");
-      dropped += droppedBy(own);
+    for (const capture of node.isCaptured ? listOf(node.metadata, "Captures") : []) {
+      const id = textOf(capture, "ID");
+      const sum = found.get(id) ?? { received: 0, dropped: 0 };
+      found.set(id, {
+        received: sum.received + numberOf(capture, "PacketsReceived"),
+        dropped: sum.dropped + droppedBy(capture),
+      });
     }
   }
-  return [label(names.slice(0, 8).join(", ") + (names.length > 8 ? ", …" : "")), String(received), String(dropped)];
+  return found;
 }

@@ -9,6 +9,7 @@ import { FavoritesDialog } from "./favorites_dialog.tsx";
 import { InjectionDialog } from "./injections.tsx";
 import { PathDialog } from "./path_dialog.tsx";
 import { Dialog } from "../parts/dialog.tsx";
+import { ratesInBits, setRatesInBits } from "../parts/rate_unit.ts";
 
 const close = () => {
   openDialog.value = null;
@@ -55,6 +56,16 @@ function KeysDialog() {
             onChange={(event) => setLetterKeys(event.currentTarget.checked)}
           />{" "}
           Single letters are shortcuts
+        </label>
+      </p>
+      <p class="field check">
+        <label>
+          <input
+            type="checkbox"
+            checked={ratesInBits.value}
+            onChange={(event) => setRatesInBits(event.currentTarget.checked)}
+          />{" "}
+          Rates are in bits per second
         </label>
       </p>
     </Dialog>

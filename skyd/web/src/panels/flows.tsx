@@ -1,6 +1,6 @@
 // The table of flows: live, with rates, a filter, and sorting by column.
 
-import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
+import { type Signal, useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { memo } from "preact/compat";
 import { useRef } from "preact/hooks";
 import { type FlowColumn, type FlowRow, arrangeFlows, flowRow } from "../flow/flow.ts";
@@ -16,18 +16,55 @@ import { MAX_FLOWS, watchFlows } from "../state/flow_table.ts";
 import { flowOf, selectFlow } from "../state/selected.ts";
 import { flowFilter, pastTime, selection } from "../state/view.ts";
 import { type Column, ColumnChoice, shownColumns } from "./flow_columns.tsx";
+import { FlowGroups, GroupChoice, shownGrouping } from "./flow_groups.tsx";
 
 const ROW_HEIGHT = 26;
-export function Flows({ source = "G" }: { source?: string }) {
+
+export function Flows() {
+  const rows = useSignal<FlowRow[]>([]);
+  const isPaused = useSignal(false);
+  const grouping = shownGrouping();
+  return (
+    <div class="flows">
+      <div class="toolbar">
+        <input
+          type="search"
+          aria-label="Filter flows"
+          placeholder="Filter: address, port, protocol, or G.V()…Flows()"
+          value={flowFilter.value}
+          onInput={(event) => (flowFilter.value = event.currentTarget.value)}
+        />
+        <GroupChoice />
+        {!grouping && (
+          <>
+            <button type="button" aria-pressed={isPaused.value} onClick={() => (isPaused.value = !isPaused.value)}>
+              Pause flows
+            </button>
+            <button type="button" onClick={() => saveFlows(rows.peek())}>
+              Save CSV
+            </button>
+            <ColumnChoice />
+            <p role="status" aria-label="Flow count">
+              {counted(rows.value.length, "flow")}
+            </p>
+          </>
+        )}
+      </div>
+      {grouping ? <FlowGroups key={grouping.id} grouping={grouping} /> : <FlowTable rows={rows} isPaused={isPaused} />}
+    </div>
+  );
+}
+
+/** The table of single flows; writes the shown rows to `rows`. */
+function FlowTable({ rows, isPaused }: { rows: Signal<FlowRow[]>; isPaused: Signal<boolean> }) {
   const flows = useSignal<Json[]>([]);
   const error = useSignal("");
-  const isPaused = useSignal(false);
   const sort = useSignal<{ column: FlowColumn; isDescending: boolean }>({ column: "rate", isDescending: true });
   const scroller = useRef<HTMLDivElement>(null);
 
   useSignalEffect(() => {
     const filter = flowFilter.value;
-    const gremlin = isGremlin(filter) ? filter : `${source}.Flows().Limit(${MAX_FLOWS})`;
+    const gremlin = isGremlin(filter) ? filter : `G.Flows().Limit(${MAX_FLOWS})`;
     return watchFlows(gremlin, pastTime.value, (items, text) => {
       error.value = text;
       if (!isPaused.peek()) {
@@ -35,11 +72,11 @@ export function Flows({ source = "G" }: { source?: string }) {
       }
     });
   });
-  const rows = useComputed(() => {
+  useSignalEffect(() => {
     const time = pastTime.value ?? Date.now();
     const filter = isGremlin(flowFilter.value) ? "" : flowFilter.value;
     const all = flows.value.map((flow) => flowRow(flow, time));
-    return arrangeFlows(all, filter, sort.value.column, sort.value.isDescending);
+    rows.value = arrangeFlows(all, filter, sort.value.column, sort.value.isDescending);
   });
 
   const columns = useComputed(shownColumns).value;
@@ -52,26 +89,7 @@ export function Flows({ source = "G" }: { source?: string }) {
   };
   const time = pastTime.value ?? now.value;
   return (
-    <div class="flows">
-      <div class="toolbar">
-        <input
-          type="search"
-          aria-label="Filter flows"
-          placeholder="Filter: address, port, protocol, or G.V()…Flows()"
-          value={flowFilter.value}
-          onInput={(event) => (flowFilter.value = event.currentTarget.value)}
-        />
-        <button type="button" aria-pressed={isPaused.value} onClick={() => (isPaused.value = !isPaused.value)}>
-          Pause flows
-        </button>
-        <button type="button" onClick={() => saveFlows(rows.value)}>
-          Save CSV
-        </button>
-        <ColumnChoice />
-        <p role="status" aria-label="Flow count">
-          {counted(list.length, "flow")}
-        </p>
-      </div>
+    <>
       {error.value !== "" && (
         <p class="error" role="alert">
           {error.value}
@@ -119,7 +137,7 @@ export function Flows({ source = "G" }: { source?: string }) {
           </p>
         )}
       </div>
-    </div>
+    </>
   );
 }
 

@@ -11,6 +11,7 @@ import { fold, setOpen, unfold } from "../state/branches.ts";
 import { layout, scene } from "../state/layout.ts";
 import { alertCounts } from "../state/marks.ts";
 import { openMenu } from "../state/menu.ts";
+import { moveBox, offsets, resetLayout, storeOffsets } from "../state/offsets.ts";
 import { model, structureVersion, syncCount } from "../state/session.ts";
 import { graphFilter, pastTime, savedGraph, select, selection } from "../state/view.ts";
 import { useCamera } from "./graph_camera.ts";
@@ -21,6 +22,10 @@ import { Legend } from "./legend.tsx";
 import { SaveMenu } from "./save_menu.tsx";
 
 const ARROWS: Record<string, Direction> = { ArrowUp: "up", ArrowDown: "down", ArrowLeft: "left", ArrowRight: "right" };
+
+const STEPS: Record<Direction, [number, number]> = { up: [0, -1], down: [0, 1], left: [-1, 0], right: [1, 0] };
+/** Layout units by which a key moves a box. */
+const MOVE_STEP = 20;
 
 export function Graph() {
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -53,7 +58,13 @@ export function Graph() {
     if (event.ctrlKey || event.altKey || event.metaKey) {
       return;
     }
-    if (direction) {
+    if (direction && event.shiftKey) {
+      if (box) {
+        const [dx, dy] = STEPS[direction];
+        moveBox(box, dx * MOVE_STEP, dy * MOVE_STEP);
+        storeOffsets();
+      }
+    } else if (direction) {
       const next = box ? neighbor(layout.value, scene.value.links, box, direction) : layout.value.roots[0];
       const key = keyOf(next);
       key !== null && select(key);
@@ -123,6 +134,11 @@ export function Graph() {
         <button type="button" title="Show everything (0)" aria-label="Show everything" onClick={fitAll}>
           ⤢
         </button>
+        {offsets.value.size > 0 && (
+          <button type="button" title="Move all boxes back" onClick={resetLayout}>
+            Reset layout
+          </button>
+        )}
         <SaveMenu canvas={canvas} camera={camera} size={size} />
       </div>
       <Legend />

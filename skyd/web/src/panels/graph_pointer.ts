@@ -1,11 +1,12 @@
-// Pointer control of the graph: drag pans, wheel and pinch zoom, click selects, double click opens, right
-// click and long press open the menu.
+// Pointer control of the graph: drag pans, Shift-drag moves a box, wheel and pinch zoom, click selects,
+// double click opens, right click and long press open the menu.
 
 import { useEffect } from "preact/hooks";
 import { type Camera, pan, zoomAt } from "../graph/camera.ts";
 import { boxAt } from "../graph/hit.ts";
 import type { Box, Layout } from "../graph/layout.ts";
 import { openMenu } from "../state/menu.ts";
+import { moveBox, storeOffsets } from "../state/offsets.ts";
 import { select } from "../state/view.ts";
 
 /** Pointer movement, in pixels, up to which a press is a click. */
@@ -47,6 +48,8 @@ function handlersOf(element: HTMLCanvasElement, { layout, camera, hovered, contr
   const pointers = new Map<number, { x: number; y: number }>();
   let moved = 0;
   let press: ReturnType<typeof setTimeout> | undefined;
+  /** Id of the box that is moved. */
+  let grabbed: string | undefined;
   const boxOf = (event: MouseEvent) => {
     const view = camera.value;
     return view && boxAt(layout.value, view.x + event.offsetX / view.zoom, view.y + event.offsetY / view.zoom);
@@ -63,6 +66,7 @@ function handlersOf(element: HTMLCanvasElement, { layout, camera, hovered, contr
     element.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
     moved = 0;
+    grabbed = event.shiftKey ? boxOf(event)?.item.id : undefined;
     clearTimeout(press);
     if (event.pointerType === "touch" && pointers.size === 1) {
       press = setTimeout(() => {
@@ -88,12 +92,19 @@ function handlersOf(element: HTMLCanvasElement, { layout, camera, hovered, contr
       const before = Math.hypot(last.x - other.x, last.y - other.y);
       const after = Math.hypot(event.offsetX - other.x, event.offsetY - other.y);
       control((view) => zoomAt(view, after / Math.max(before, 1), other.x, other.y));
+    } else if (moved > CLICK_DISTANCE && grabbed !== undefined) {
+      const [box, zoom] = [layout.value.boxes.get(grabbed), camera.value?.zoom ?? 1];
+      box && moveBox(box, dx / zoom, dy / zoom);
     } else if (moved > CLICK_DISTANCE) {
       control((view) => pan(view, dx, dy));
     }
   };
   const up = (event: PointerEvent) => {
     clearTimeout(press);
+    if (grabbed !== undefined) {
+      grabbed = undefined;
+      storeOffsets();
+    }
     const isClick = moved <= CLICK_DISTANCE && event.type === "pointerup" && event.button === 0;
     if (pointers.delete(event.pointerId) && isClick) {
       select(keyOf(boxOf(event)));

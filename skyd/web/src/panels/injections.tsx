@@ -11,7 +11,7 @@ import { Resources } from "../state/resources.ts";
 import { contentVersion, model } from "../state/session.ts";
 import { ResourceList } from "./resource_list.tsx";
 
-const injections = new Resources("injectpacket");
+const injections = new Resources("injectpacket", false);
 const TYPES = ["icmp4", "icmp6", "tcp4", "tcp6", "udp4", "udp6"].map((type): [string, string] => [type, type]);
 const MODES: [string, string][] = [
   ["unique", "One flow"],
@@ -27,13 +27,13 @@ export function Injections() {
       resources={injections}
       noun="injection"
       action="Inject"
-      columns={["Type", "From", "To", "Packets", "Progress"]}
+      columns={["Type", "From", "To", "Packets", "State"]}
       cells={(injection) => [
-        label(textOf(injection, "Type"), 20),
+        textOf(injection, "Pcap") === "" ? label(textOf(injection, "Type"), 20) : "capture file",
         <code>{label(textOf(injection, "Src") || textOf(injection, "SrcIP"), 120)}</code>,
         <code>{label(textOf(injection, "Dst") || textOf(injection, "DstIP"), 120)}</code>,
-        String(numberOf(injection, "Count")),
-        progress(textOf(injection, "UUID")),
+        String(numberOf(injection, "Count") || ""),
+        state(injection),
       ]}
       fields={() => <Fields />}
       read={read}
@@ -60,7 +60,7 @@ export function InjectionDialog({ node, onClose }: { node: GraphNode; onClose: (
 function Fields({ source = "" }: { source?: string }) {
   return (
     <>
-      <TextField label="From" name="Src" value={source} isRequired hint="A Gremlin query; its first node sends." />
+      <TextField label="From" name="Src" value={source} isRequired hint="A Gremlin query; each of its nodes sends." />
       <TextField
         label="To"
         name="Dst"
@@ -114,13 +114,20 @@ async function read(form: FormData): Promise<JsonObject> {
   return injection;
 }
 
-/** Returns the state of an injection from the metadata of its node. */
-function progress(uuid: string): string {
+/** Returns the state of an injection: from the interfaces that send, then from its error. */
+function state(injection: JsonObject): string {
+  const uuid = textOf(injection, "UUID");
+  const sending: string[] = [];
   for (const node of model.nodes.values()) {
     const own = listOf(node.metadata, "PacketInjections").find((entry) => textOf(entry, "ID") === uuid);
-    if (own !== undefined) {
-      return `${label(textOf(own, "State"), 40)}, ${numberOf(own, "PacketCount")} packets on ${label(node.name, 40)}`;
+    if (textOf(own, "State") === "active") {
+      sending.push(`${numberOf(own, "PacketCount")} on ${label(node.name, 40)}`);
     }
   }
-  return "not running";
+  if (sending.length > 0) {
+    const count = numberOf(injection, "Count");
+    return `sending: ${sending.slice(0, 4).join(", ")}${count > 0 ? ` of ${count} packets` : " packets"}`;
+  }
+  const error = textOf(injection, "Error");
+  return error === "" ? "finished" : `failed: ${label(error, 300)}`;
 }

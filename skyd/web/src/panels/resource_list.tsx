@@ -33,7 +33,7 @@ interface Props {
 export function ResourceList(props: Props) {
   const { resources, noun, columns, canEdit, help } = props;
   const edited = useSignal<JsonObject | "new" | undefined>(undefined);
-  useEffect(() => void resources.load(), [resources]);
+  useEffect(() => resources.follow(), [resources]);
   const reason = refusal(resources.kind);
   const nameOf = (resource: JsonObject) => label(textOf(resource, "Name") || textOf(resource, "UUID").slice(0, 8), 60);
   const rows = resources.list.value.map((resource) => [

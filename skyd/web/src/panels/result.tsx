@@ -5,9 +5,10 @@ import { treeName } from "../graph/search.ts";
 import type { LiveAnswer } from "../net/live.ts";
 import { type Json, isObject, member, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
+import { Notes } from "../parts/notes.tsx";
 import { Explain } from "./explain.tsx";
 import { Spacer, useSlice } from "../parts/virtual.tsx";
-import { answer } from "../state/query.ts";
+import { answer, answerNotes } from "../state/query.ts";
 import { contentVersion, model } from "../state/session.ts";
 import { graphFilter, queryText, select } from "../state/view.ts";
 import { flowName } from "../flow/flow.ts";
@@ -41,6 +42,7 @@ export function QueryResult() {
         )}
         <Explain />
       </div>
+      <Notes notes={answerNotes.value} />
       {!isSingle && (
         <div class="scroller" ref={scroller} tabIndex={0} role="group" aria-label="Results">
           <ul class="lines">

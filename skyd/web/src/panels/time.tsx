@@ -2,12 +2,14 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { errorText } from "../net/rest.ts";
+import { errorText, historyNote } from "../net/rest.ts";
 import { now } from "../parts/clock.ts";
+import { useRepeat } from "../parts/repeat.ts";
 import { clock, dateTime } from "../parts/units.ts";
-import { compareWithNow, endComparison } from "../state/comparison.ts";
+import { compareWith, endComparison } from "../state/comparison.ts";
 import { oldest } from "../state/health.ts";
 import { timeError } from "../state/session.ts";
+import { changeTimes, markHeights, readChangeTimes } from "../state/time_marks.ts";
 import { parseTime } from "../state/time_text.ts";
 import { pastTime, savedGraph } from "../state/view.ts";
 
@@ -33,6 +35,7 @@ export function Time() {
     const target = isPresent ? null : Math.max(time, oldest.value ?? time);
     dragged.value = target;
     timeError.value = "";
+    note.value = time !== null && time < (oldest.value ?? time) ? historyNote(oldest.value ?? time) : "";
     clearTimeout(timer.current);
     timer.current = setTimeout(() => {
       endComparison();
@@ -50,8 +53,8 @@ export function Time() {
       note.value = "Not a time: 13:05, 2026-11-29 13:05, -10m, or Unix milliseconds";
       return;
     }
-    note.value = `Understood as ${dateTime(time)}`;
     go(time);
+    note.value ||= `Understood as ${dateTime(time)}`;
   };
   const onKeyDown = (event: KeyboardEvent) => {
     const delta = {
@@ -73,38 +76,38 @@ export function Time() {
     }
     event.preventDefault();
   };
-  const minutes = (event: MouseEvent) => (event.shiftKey ? SECOND_MS : MINUTE_MS);
+  const held = useRepeat((direction, isShift) => {
+    step(direction * (isShift ? SECOND_MS : MINUTE_MS));
+    return direction < 0 || current !== null;
+  });
   const hasHistory = oldest.value !== undefined;
   return (
     <section class="time" aria-label="Time">
-      <button
-        type="button"
-        disabled={!hasHistory}
-        title="One minute back; with Shift one second"
-        onClick={(event) => step(-minutes(event))}
-      >
+      <button type="button" disabled={!hasHistory} title="One minute back; with Shift one second" {...held(-1)}>
         Back
       </button>
-      <button
-        type="button"
-        disabled={current === null}
-        title="One minute forward; with Shift one second"
-        onClick={(event) => step(minutes(event))}
-      >
+      <button type="button" disabled={current === null} title="One minute forward; with Shift one second" {...held(1)}>
         Forward
       </button>
-      <input
-        type="range"
-        aria-label="Time"
-        aria-valuetext={current === null ? "live" : dateTime(current)}
-        min={from}
-        max={to}
-        step={1}
-        value={shown}
-        disabled={!hasHistory}
-        onInput={(event) => go(Number(event.currentTarget.value))}
-        onKeyDown={onKeyDown}
-      />
+      <span
+        class="slider"
+        onPointerEnter={() => hasHistory && void readChangeTimes(from)}
+        onFocusIn={() => hasHistory && void readChangeTimes(from)}
+      >
+        <Marks from={from} to={to} />
+        <input
+          type="range"
+          aria-label="Time"
+          aria-valuetext={current === null ? "live" : dateTime(current)}
+          min={from}
+          max={to}
+          step={1}
+          value={shown}
+          disabled={!hasHistory}
+          onInput={(event) => go(Number(event.currentTarget.value))}
+          onKeyDown={onKeyDown}
+        />
+      </span>
       <span class="time-shown">{current === null ? clock(now.value) : dateTime(current)}</span>
       <form onSubmit={submit}>
         <input
@@ -122,7 +125,7 @@ export function Time() {
       {pastTime.value !== null && (
         <button
           type="button"
-          onClick={() => void compareWithNow().catch((error: unknown) => (note.value = errorText(error)))}
+          onClick={() => void compareWith(null).catch((error: unknown) => (note.value = errorText(error)))}
         >
           Compare with now
         </button>
@@ -131,5 +134,33 @@ export function Time() {
         {timeError.value || note.value || (hasHistory ? "" : "No history")}
       </span>
     </section>
+  );
+}
+
+/** Height of the marks above the slider, in pixels. */
+const MARK_HEIGHT = 8;
+
+/** Marks that show when how much changed. */
+function Marks({ from, to }: { from: number; to: number }) {
+  const times = changeTimes.value;
+  if (times.length === 0) {
+    return null;
+  }
+  const heights = markHeights(times, from, to);
+  const path = heights
+    .map((height, slot) =>
+      height > 0 ? `M${slot},${MARK_HEIGHT}V${MARK_HEIGHT * (1 - height)}h1V${MARK_HEIGHT}z` : "",
+    )
+    .join("");
+  return (
+    <svg
+      class="time-marks"
+      role="img"
+      aria-label={`${times.length} changes in the history`}
+      viewBox={`0 0 ${heights.length} ${MARK_HEIGHT}`}
+      preserveAspectRatio="none"
+    >
+      <path d={path} />
+    </svg>
   );
 }

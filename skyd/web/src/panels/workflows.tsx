@@ -2,21 +2,25 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { errorText, json } from "../net/rest.ts";
+import { now } from "../parts/clock.ts";
 import { CopyButton } from "../parts/copy.tsx";
 import { CheckField, ChoiceField, NumberField, TextField, formText } from "../parts/field.tsx";
 import { type Json, type JsonObject, listOf, member, textOf } from "../parts/json.ts";
-import { label } from "../parts/names.ts";
+import { label, multiline } from "../parts/names.ts";
 import { saveFile } from "../parts/save.ts";
+import { duration } from "../parts/units.ts";
 import { refusal } from "../state/me.ts";
 import { Resources } from "../state/resources.ts";
+import { model, structureVersion } from "../state/session.ts";
+import { selection } from "../state/view.ts";
+import { callWorkflow, calls } from "../state/workflow_calls.ts";
 import { Raw } from "./details/tables.tsx";
 
 const workflows = new Resources("workflow");
 
 export function Workflows() {
   const chosen = useSignal("");
-  useEffect(() => void workflows.load(), []);
+  useEffect(() => workflows.follow(), []);
   const list = workflows.list.value;
   const workflow = list.find((item) => textOf(item, "UUID") === chosen.value) ?? list[0];
   if (!workflow) {
@@ -53,58 +57,63 @@ export function Workflows() {
 
 /** The form of a workflow, and its answer. */
 function Run({ workflow }: { workflow: JsonObject }) {
-  const answer = useSignal<Json | undefined>(undefined);
-  const error = useSignal("");
-  const isRunning = useSignal(false);
+  const [uuid, name] = [textOf(workflow, "UUID"), label(textOf(workflow, "Name"), 80)];
+  const call = calls.value.get(uuid);
   const reason = refusal("workflow.call");
   const parameters = listOf(workflow, "Parameters");
-  const submit = async (event: Event) => {
+  const submit = (event: Event) => {
     event.preventDefault();
     const form = new FormData(event.target as HTMLFormElement);
-    error.value = "";
-    answer.value = undefined;
-    isRunning.value = true;
-    try {
-      const values = parameters.map((parameter, index) => valueOf(parameter, form, `parameter-${index}`));
-      answer.value = await json(
-        "POST",
-        `/api/workflow/${encodeURIComponent(textOf(workflow, "UUID"))}/call`,
-        { Params: values },
-        120_000,
-      );
-    } catch (failure) {
-      error.value = errorText(failure);
-    } finally {
-      isRunning.value = false;
-    }
+    void callWorkflow(
+      uuid,
+      parameters.map((parameter, index) => valueOf(parameter, form, `parameter-${index}`)),
+    );
   };
-  const text = JSON.stringify(answer.value ?? null, null, 2);
-  const save = () => saveFile(`${textOf(workflow, "Name")}.json`, new Blob([text], { type: "application/json" }));
   return (
     <div>
-      <form aria-label={label(textOf(workflow, "Name"), 80)} onSubmit={submit}>
+      <form aria-label={name} onSubmit={submit}>
         {parameters.map((parameter, index) => (
           <ParameterField key={index} parameter={parameter} name={`parameter-${index}`} />
         ))}
-        <button type="submit" class="primary" disabled={isRunning.value || reason !== undefined} title={reason}>
-          {isRunning.value ? "Running …" : "Run"}
+        <button type="submit" class="primary" disabled={call?.end !== undefined || reason !== undefined} title={reason}>
+          Run
         </button>
+        {call?.end && (
+          <>
+            {" "}
+            <button type="button" onClick={() => call.end?.abort()}>
+              Cancel
+            </button>{" "}
+            <span role="status" aria-label="Workflow progress">
+              Running for {duration(Math.max(now.value - call.since, 0))}
+            </span>
+          </>
+        )}
       </form>
-      {error.value !== "" && (
+      {call?.error !== undefined && (
         <p class="error" role="alert">
-          {error.value}
+          {call.error}
         </p>
       )}
-      {answer.value !== undefined && (
-        <section aria-label="Workflow result">
-          <button type="button" onClick={save}>
-            Save
-          </button>{" "}
-          <CopyButton name="result" text={text} label="Copy" />
-          <Raw value={answer.value} />
-        </section>
-      )}
+      {call?.answer !== undefined && <Answer name={name} answer={call.answer} />}
     </div>
+  );
+}
+
+/** What a workflow returned: a text as it is, for example a graph in the DOT format, else JSON. */
+function Answer({ name, answer }: { name: string; answer: Json }) {
+  const isText = typeof answer === "string";
+  const text = isText ? answer : JSON.stringify(answer, null, 2);
+  const type = isText ? "text/plain" : "application/json";
+  const save = () => saveFile(`${name}.${isText ? "txt" : "json"}`, new Blob([text], { type }));
+  return (
+    <section aria-label="Workflow result">
+      <button type="button" onClick={save}>
+        Save
+      </button>{" "}
+      <CopyButton name="result" text={text} label="Copy" />
+      {isText ? <pre class="raw">{multiline(answer)}</pre> : <Raw value={answer} />}
+    </section>
   );
 }
 
@@ -142,14 +151,7 @@ function ParameterField({ parameter, name }: { parameter: Json; name: string }) 
       );
     }
     case "node":
-      return (
-        <TextField
-          label={title}
-          name={name}
-          hint={hint || "The TID of a node."}
-          value={typeof initial === "string" ? initial : ""}
-        />
-      );
+      return <NodeField title={title} name={name} hint={hint} initial={typeof initial === "string" ? initial : ""} />;
     default:
       return (
         <TextField
@@ -160,6 +162,47 @@ function ParameterField({ parameter, name }: { parameter: Json; name: string }) 
         />
       );
   }
+}
+
+interface NodeFieldProps {
+  title: string;
+  name: string;
+  hint: string;
+  initial: string;
+}
+
+/** A field for the stable id of a node, which a button fills with that of the selected node. */
+function NodeField({ title, name, hint, initial }: NodeFieldProps) {
+  const text = useSignal(initial);
+  structureVersion.value;
+  const [node, selected] = [model.find(text.value), model.find(selection.value)];
+  const id = `field-${name}`;
+  return (
+    <p class="field">
+      <label for={id}>{title}</label>
+      <span class="row-actions">
+        <input
+          type="text"
+          id={id}
+          name={name}
+          value={text.value}
+          spellcheck={false}
+          autocomplete="off"
+          onInput={(event) => (text.value = event.currentTarget.value)}
+        />
+        <button
+          type="button"
+          disabled={!selected}
+          title="Select a node in the tree or the graph first"
+          aria-label={`Use the selected node as ${title}`}
+          onClick={() => selected && (text.value = selected.tid)}
+        >
+          Use {selected ? label(selected.name, 30) : "selected"}
+        </button>
+      </span>
+      <small>{node ? `${label(node.name, 60)}, ${label(node.type, 30)}` : hint || "The TID of a node."}</small>
+    </p>
+  );
 }
 
 /** Returns the value of a parameter in the type that the workflow expects. */

@@ -10,9 +10,12 @@ interface TextProps extends Common {
   value?: string;
   isRequired?: boolean;
   lines?: number;
+  /** Values that the browser offers, with their names. */
+  suggestions?: readonly [string, string][];
 }
 
-export function TextField({ label, name, hint, value = "", isRequired = false, lines = 1 }: TextProps) {
+export function TextField(props: TextProps) {
+  const { label, name, hint, value = "", isRequired = false, lines = 1, suggestions = [] } = props;
   const common = {
     id: `field-${name}`,
     name,
@@ -24,7 +27,18 @@ export function TextField({ label, name, hint, value = "", isRequired = false, l
   return (
     <p class="field">
       <label for={common.id}>{label}</label>
-      {lines > 1 ? <textarea {...common} rows={lines} /> : <input type="text" {...common} />}
+      {lines > 1 ? (
+        <textarea {...common} rows={lines} />
+      ) : (
+        <input type="text" {...common} list={suggestions.length > 0 ? `${common.id}-list` : undefined} />
+      )}
+      {suggestions.length > 0 && (
+        <datalist id={`${common.id}-list`}>
+          {suggestions.map(([text, title]) => (
+            <option key={title} value={text} label={title} />
+          ))}
+        </datalist>
+      )}
       {hint && <small>{hint}</small>}
     </p>
   );

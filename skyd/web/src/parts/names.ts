@@ -40,6 +40,14 @@ export function label(text: string, length = 120): string {
   return visible(cut(text, length));
 }
 
+/** Longest text that is shown as it is. */
+const MAX_TEXT = 200_000;
+
+/** Returns a visible text that may have several lines. */
+export function multiline(text: string): string {
+  return label(text, MAX_TEXT).replaceAll("␊", "\n");
+}
+
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
 /** Compares texts in natural order: `eth2` before `eth10`. */

@@ -1,5 +1,7 @@
 // Quantities as text: bytes, rates, counts, durations, times.
 
+import { ratesInBits } from "./rate_unit.ts";
+
 const PREFIXES = ["", "k", "M", "G", "T", "P"];
 
 /** Returns a number with a decimal prefix and three significant digits: `12.3 k`. */
@@ -19,9 +21,9 @@ export function bytes(value: number): string {
   return `${prefixed(value)}B`;
 }
 
-/** Returns a rate: `12.3 kB/s`. */
+/** Returns a rate of bytes: `12.3 kB/s`, or `98.4 kbit/s` if the user prefers bits. */
 export function byteRate(perSecond: number): string {
-  return `${bytes(perSecond)}/s`;
+  return ratesInBits.value ? `${prefixed(8 * perSecond)}bit/s` : `${bytes(perSecond)}/s`;
 }
 
 /** Returns a rate of packets or events: `120 /s`. */

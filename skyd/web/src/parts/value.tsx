@@ -3,19 +3,9 @@
 import { useSignal } from "@preact/signals";
 import type { Json } from "./json.ts";
 import { cut, visible } from "./names.ts";
+import { valueText } from "./value_text.ts";
 
 const MAX_LENGTH = 300;
-
-/** Returns a value as one line of text. */
-export function valueText(value: Json): string {
-  if (typeof value === "string") {
-    return value;
-  }
-  if (Array.isArray(value) && value.every((item) => typeof item !== "object")) {
-    return value.join(", ");
-  }
-  return JSON.stringify(value);
-}
 
 export function Value({ value }: { value: Json }) {
   const isLong = useSignal(false);

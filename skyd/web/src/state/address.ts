@@ -7,6 +7,7 @@ export const PANELS = [
   "Alerts",
   "Rules",
   "Workflows",
+  "Changes",
   "SPP captures",
   "Health",
 ] as const;
@@ -24,6 +25,8 @@ export interface View {
   only: string;
   /** Filter of the flow table. */
   filter: string;
+  /** Grouping of the flow table; empty for single flows. */
+  group: string;
   /** Time in the past, in Unix milliseconds; `null` for the present. */
   at: number | null;
   /** Hidden relation types and node types. */
@@ -46,6 +49,7 @@ export const DEFAULT_VIEW: View = {
   query: "",
   only: "",
   filter: "",
+  group: "",
   at: null,
   hide: [],
   zoom: null,
@@ -67,6 +71,7 @@ export function parseView(fragment: string): View {
     query: text("query"),
     only: text("only"),
     filter: text("filter"),
+    group: text("group"),
     at: Number.isFinite(at) && at > 0 ? at : null,
     hide: text("hide")
       .split(",")
@@ -96,6 +101,7 @@ export function formatView(view: View): string {
   add("query", view.query);
   add("only", view.only);
   add("filter", view.filter);
+  add("group", view.group);
   add("at", view.at === null ? null : String(view.at));
   add("hide", view.hide.join(","));
   add("zoom", view.zoom && formatZoom(view.zoom));

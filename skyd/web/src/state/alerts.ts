@@ -1,6 +1,7 @@
 // Alerts that were reported while the page is open.
 
 import { signal } from "@preact/signals";
+import { resultText } from "../graph/result_text.ts";
 import { json } from "../net/rest.ts";
 import { type Json, isObject, member, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
@@ -11,7 +12,7 @@ import { listen } from "./session.ts";
 export interface Firing {
   time: number;
   name: string;
-  /** Result of the expression, as JSON. */
+  /** Result of the expression: names of nodes, or JSON. */
   reason: string;
 }
 
@@ -27,7 +28,7 @@ export function followAlerts(): void {
     const uuid = textOf(object, "UUID");
     const alert = await json("GET", `/api/alert/${encodeURIComponent(uuid)}`).catch(() => undefined);
     const name = textOf(alert, "Name") || uuid.slice(0, 8);
-    const reason = JSON.stringify(member(object, "ReasonData") ?? null);
+    const reason = resultText(member(object, "ReasonData") ?? null);
     countAlert(member(object, "ReasonData"));
     firings.value = [{ time: Date.now(), name, reason }, ...firings.value].slice(0, MAX_FIRINGS);
     notify(`Alert: ${label(name, 80)}`);

@@ -8,6 +8,8 @@ export interface Favorite {
   view: string;
   /** Whether it is of the daemon's configuration, so that it cannot be deleted. */
   isShared?: boolean;
+  /** The query of a favorite of the configuration. */
+  query?: string;
 }
 
 export const MAX_FAVORITES = 200;

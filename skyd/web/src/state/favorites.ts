@@ -2,8 +2,6 @@
 // of the daemon's configuration (`ui.topology.favorites`) are queries.
 
 import { computed, signal } from "@preact/signals";
-import { json } from "../net/rest.ts";
-import { type Json, isObject } from "../parts/json.ts";
 import { readStored, store } from "../parts/storage.ts";
 import { DEFAULT_VIEW, formatView, parseView } from "./address.ts";
 import { type Favorite, MAX_FAVORITES, MAX_NAME, clean } from "./favorite_list.ts";
@@ -14,13 +12,14 @@ const shared = signal<Favorite[]>([]);
 
 export const favorites = computed<Favorite[]>(() => [...own.value, ...shared.value]);
 
-/** Reads the favorites of the configuration; a user without permission has none. */
-export async function readSharedFavorites(): Promise<void> {
-  const found = await json("GET", "/api/config/ui.topology.favorites").catch((): Json => null);
-  const entries = isObject(found) ? Object.entries(found) : [];
-  shared.value = entries.flatMap(([name, query]) =>
-    typeof query === "string" ? [{ name, view: formatView({ ...DEFAULT_VIEW, query }), isShared: true }] : [],
-  );
+/** Sets the favorites of the configuration: names of queries. */
+export function setSharedFavorites(queries: [string, string][]): void {
+  shared.value = queries.map(([name, query]) => ({
+    name,
+    view: formatView({ ...DEFAULT_VIEW, query }),
+    query,
+    isShared: true,
+  }));
 }
 
 /** Gives the current view a name; replaces the favorite of the same name. */

@@ -29,18 +29,28 @@ export function watchFlows(
   time: number | null,
   update: (flows: Json[], error: string) => void,
 ): () => void {
+  const isLive = time === null;
+  return watchAnswer(atTime(gremlin, time), isLive, (items, error) => {
+    isLive && remember(items);
+    update(items, error);
+  });
+}
+
+/** Calls `update` with the list that a query answers, and again with each change if the query is live.
+ * Returns a function that ends it. */
+export function watchAnswer(
+  gremlin: string,
+  isLive: boolean,
+  update: (items: Json[], error: string) => void,
+): () => void {
   if (!isGremlin(gremlin)) {
     return () => {};
   }
-  if (time === null) {
-    const show = ({ items, error }: LiveAnswer) => {
-      remember(items);
-      update(items, error);
-    };
-    return liveQueries.watch(gremlin, show, INTERVAL_MS);
+  if (isLive) {
+    return liveQueries.watch(gremlin, ({ items, error }: LiveAnswer) => update(items, error), INTERVAL_MS);
   }
   let isStopped = false;
-  query(atTime(gremlin, time))
+  query(gremlin)
     .then((answer) => isStopped || update(Array.isArray(answer) ? answer : [], ""))
     .catch((error: unknown) => isStopped || update([], errorText(error)));
   return () => {

@@ -2,7 +2,7 @@
 
 import { droppedBy } from "../graph/model.ts";
 import { computed, signal } from "@preact/signals";
-import { json, needsLogin } from "../net/rest.ts";
+import { RequestError, errorText, json, needsLogin } from "../net/rest.ts";
 import { type Json, isObject, listOf, member, numberOf, textOf, valueAt } from "../parts/json.ts";
 import { connection, contentVersion, dropConnection, eventsSkipped, model } from "./session.ts";
 
@@ -13,6 +13,9 @@ export const loadedVersion = signal("");
 export const version = signal("");
 /** Newest status; `null` before the first one. */
 export const status = signal<Json>(null);
+
+/** Why the newest status could not be read, although the daemon answers; empty if it was. */
+export const statusError = signal("");
 
 const INTERVAL_MS = 5000;
 const HIDDEN_INTERVAL_MS = 15_000;
@@ -39,8 +42,11 @@ export async function readStatus(): Promise<void> {
     version.value = textOf(root, "Version");
     loadedVersion.value ||= version.value;
     status.value = await json("GET", "/api/status", undefined, TIMEOUT_MS);
-  } catch {
-    if (!needsLogin.value && connection.value !== "connecting") {
+    statusError.value = "";
+  } catch (error) {
+    statusError.value = errorText(error);
+    const isUnreachable = error instanceof RequestError && error.status === 0;
+    if (isUnreachable && !needsLogin.value && connection.value !== "connecting") {
       dropConnection();
     }
   }
@@ -57,9 +63,21 @@ const LOSSES: [string, string][] = [
   ["Flow subscribers cut off", "Queues.FlowSubscribersCutOff"],
   ["Connections refused", "Queues.ConnectionsRefused"],
   ["Uploads refused", "Queues.UploadsRefused"],
-  ["Requests refused for memory", "Queues.IncomingRefused"],
+  ["Requests refused for memory", "Memory.Refused"],
   ["Live queries overrun", "Live.Overruns"],
+  ["Requests to agents dropped", "Queues.AgentRequestsDropped"],
+  ["Flow queries that agents did not answer", "Queues.AgentQueriesUnanswered"],
+  ["Invalid answers of agents", "Queues.AgentAnswersInvalid"],
+  ["Events lost by rules", "Automation.RuleOverruns"],
+  ["Rules suspended", "Automation.RuleSuspensions"],
+  ["Messages of alerts dropped", "Automation.ActionsDropped"],
+  ["Messages of alerts failed", "Automation.ActionsFailed"],
+  ["Damaged files of the history", "History.Flows.Damaged"],
+  ["Bytes of the history lost", "History.Flows.LostLogBytes"],
 ];
+
+/** Counters of a collector of flow exports that mean lost data. */
+const COLLECTOR_LOSSES = ["DroppedByKernel", "Cut", "Malformed", "Lost", "UnreadableSets", "FlowsEvicted"];
 
 /** Name and count of each kind of loss. */
 export const losses = computed<[string, number][]>(() => {
@@ -75,10 +93,17 @@ export const losses = computed<[string, number][]>(() => {
   return [
     ...counted,
     ["History evicted early", early],
+    ["Flow exports lost by collectors", collectorLosses()],
     ["Packets dropped by captures", capturedDrops()],
     ["Events skipped by this page", eventsSkipped.value],
   ];
 });
+
+function collectorLosses(): number {
+  const collectors = listOf(status.value ?? undefined, "Collectors");
+  const counts = collectors.flatMap((collector) => COLLECTOR_LOSSES.map((key) => numberOf(collector, key)));
+  return counts.reduce((sum, count) => sum + count, 0);
+}
 
 function capturedDrops(): number {
   let sum = 0;
@@ -109,10 +134,58 @@ export const probes = computed<Probe[]>(() => {
   }));
 });
 
-/** Number of problems: losses, and probes that do not run. */
+export interface Agent {
+  name: string;
+  address: string;
+  /** ISO 8601; empty if the daemon reports none. */
+  since: string;
+  isConnected: boolean;
+  /** Whether it did not answer its last flow query. */
+  isSilent: boolean;
+}
+
+/** Connected agents and other analyzers. */
+export const agents = computed<Agent[]>(() => {
+  const all = status.value ?? undefined;
+  const silent = listOf(all, "AgentsSilent");
+  const of = (path: string) => {
+    const found = valueAt(all, path);
+    return isObject(found) ? Object.entries(found) : [];
+  };
+  const clients = [...of("Agents"), ...of("Peers.Incomers"), ...of("Peers.Outgoers")];
+  return clients.map(([name, client]) => ({
+    name: textOf(client, "RemoteHost") || name,
+    address: `${textOf(client, "Addr")}:${numberOf(client, "Port")}`,
+    since: textOf(client, "ConnectTime"),
+    isConnected: member(client, "IsConnected") === true,
+    isSilent: silent.includes(name),
+  }));
+});
+
+/** Errors of stores and sockets, with what has them. */
+export const faults = computed<[string, string][]>(() => {
+  const all = status.value ?? undefined;
+  const found: [string, string][] = [
+    ["Status of the daemon", statusError.value],
+    ["Store of captures, alerts, and rules", textOf(member(all, "Store"), "Error")],
+    ["Flows of agents", textOf(member(all, "FlowIngestion"), "Error")],
+  ];
+  for (const collector of listOf(all, "Collectors")) {
+    found.push([`Collector on ${textOf(collector, "Listen")}`, textOf(collector, "Error")]);
+  }
+  const replaced = member(all, "BackendsReplacedByLocal");
+  for (const [key, wanted] of isObject(replaced) ? Object.entries(replaced) : []) {
+    found.push([key, `“${String(wanted)}” is not available; the history is on the local disk`]);
+  }
+  return found.filter(([, text]) => text !== "");
+});
+
+/** Number of problems: losses, probes that do not run, agents that do not answer, and errors. */
 export const problems = computed(() => {
   const lost = losses.value.filter(([, count]) => count > 0).length;
-  return lost + probes.value.filter((probe) => probe.state !== "running").length;
+  const stopped = probes.value.filter((probe) => probe.state !== "running").length;
+  const away = agents.value.filter((agent) => !agent.isConnected || agent.isSilent).length;
+  return lost + stopped + away + faults.value.length;
 });
 
 /** Oldest moment of the topology's history, in Unix milliseconds; `undefined` without history. */

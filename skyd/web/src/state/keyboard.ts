@@ -17,6 +17,7 @@ export const KEYS: [string, string][] = [
   ["F6", "Go to the next area"],
   ["Arrow keys", "In the tree: move, open, close; in the graph: go to a neighbor"],
   ["Enter", "Select in the tree; open or close in the graph"],
+  ["Shift-arrow keys, Shift-drag", "In the graph: move the selected box"],
   ["+  −  0", "In the graph: zoom in, zoom out, show everything"],
   ["C", "Start a capture on the selected node"],
   ["I", "Inject packets from the selected node"],

@@ -7,6 +7,7 @@ import { EMPTY_LAYOUT, type Layout, areEqual, layoutAt, shapesOf } from "../grap
 import { type Positions, type Shapes, positionsOf } from "../graph/positions.ts";
 import { type Scene, buildScene } from "../graph/scene.ts";
 import { isOpen, unfolded } from "./branches.ts";
+import { offsets } from "./offsets.ts";
 import { model, structureVersion } from "./session.ts";
 import { hidden } from "./view.ts";
 
@@ -26,7 +27,7 @@ const positioned = signal<{ scene: Scene; shapes: Shapes; positions: Positions }
 
 export const layout: ReadonlySignal<Layout> = computed(() => {
   const known = positioned.value;
-  return known ? layoutAt(known.scene, known.positions) : EMPTY_LAYOUT;
+  return known ? layoutAt(known.scene, known.positions, offsets.value) : EMPTY_LAYOUT;
 });
 
 let worker: Worker | undefined;

@@ -2,17 +2,15 @@
 
 import { computed, signal } from "@preact/signals";
 import { DEFAULT_THRESHOLDS, type LinkRate, type Thresholds, linkRates } from "../graph/rates.ts";
-import { json } from "../net/rest.ts";
 import { now } from "../parts/clock.ts";
-import { member, textOf } from "../parts/json.ts";
+import { type Json, member, textOf } from "../parts/json.ts";
 import { scene } from "./layout.ts";
 import { pastTime, savedGraph } from "./view.ts";
 
 const thresholds = signal<Thresholds>(DEFAULT_THRESHOLDS);
 
-/** Reads the limits of the steps from the configuration; without permission, the defaults remain. */
-export async function readThresholds(): Promise<void> {
-  const ui = await json("GET", "/api/config/ui").catch(() => null);
+/** Sets the limits of the steps from the configuration; without it, the defaults remain. */
+export function setThresholds(ui: Json): void {
   const kind = textOf(ui, "bandwidth_threshold") === "relative" ? "relative" : "absolute";
   const limit = (name: string, initial: number) => {
     const value = Number(member(ui, `bandwidth_${kind}_${name}`));

@@ -1,14 +1,24 @@
 // Marks on the graph: found nodes, a path, the result of a comparison. All by node id.
 
-import { signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
+import type { Difference } from "../graph/difference.ts";
 import { type GraphModel, shownFields } from "../graph/model.ts";
-
-export type Difference = "added" | "removed" | "changed";
+import type { Route } from "../graph/route.ts";
 
 /** Nodes that a query or a search has found. */
 export const found = signal<ReadonlySet<string>>(new Set());
 /** Nodes of the shown path, in order. */
 export const path = signal<readonly string[]>([]);
+/** The way of a packet to which the shown path belongs; `undefined` for another path. */
+export const route = signal<Route | undefined>(undefined);
+
+/** Shows a path on the graph and in its panel. */
+export function showPath(nodes: readonly string[], way?: Route): void {
+  batch(() => {
+    path.value = nodes;
+    route.value = way;
+  });
+}
 /** Result of a comparison of two times. */
 export const compared = signal<ReadonlyMap<string, Difference>>(new Map());
 

@@ -8,6 +8,7 @@ import { copyText } from "../parts/copy.tsx";
 import { type Json, isObject, listOf, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
 import { isOpen, setOpen } from "./branches.ts";
+import { changeFilter } from "./changes.ts";
 import { openDialog } from "./dialogs.ts";
 import { refusal } from "./me.ts";
 import { notify } from "./notices.ts";
@@ -33,6 +34,7 @@ export function nodeActions(node: GraphNode): NodeAction[] {
     canInject && { name: "Inject packets", key: "i", refusal: refusal("injectpacket"), run: dialog("inject") },
     { name: "Path to…", key: "p", run: dialog("path") },
     { name: "Show flows", key: "f", run: () => showFlows(node) },
+    { name: "Show changes", run: () => showChanges(node) },
     { name: "Copy Gremlin", key: "g", run: () => void copyQuery(node) },
     model.hasChildren(node) && {
       name: isOpen(node) ? "Close branch" : "Open branch",
@@ -48,6 +50,11 @@ function showFlows(node: GraphNode): void {
   } else {
     panel.value = "Flows";
   }
+}
+
+function showChanges(node: GraphNode): void {
+  changeFilter.value = node.name;
+  panel.value = "Changes";
 }
 
 async function copyQuery(node: GraphNode): Promise<void> {

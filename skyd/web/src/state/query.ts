@@ -3,7 +3,7 @@
 import { effect, signal } from "@preact/signals";
 import { atTime, errorOffset, isGremlin } from "../net/gremlin.ts";
 import { type LiveAnswer, answerOf, failureOf } from "../net/live.ts";
-import { query } from "../net/rest.ts";
+import { ask } from "../net/rest.ts";
 import { type Json, isObject, member, textOf } from "../parts/json.ts";
 import { openWayTo } from "./branches.ts";
 import { found } from "./marks.ts";
@@ -16,6 +16,9 @@ export const answer = signal<LiveAnswer | undefined>(undefined);
 /** Text of the daemon about a wrong query, and the byte position of the mistake. */
 export const queryError = signal<{ text: string; offset: number | undefined } | undefined>(undefined);
 
+/** Notes of the daemon about the answer, such as a key that no node has. */
+export const answerNotes = signal<readonly string[]>([]);
+
 /** Runs the query of the view, again whenever it or the time changes. In the present, the answer
  * follows the graph. */
 export function followQuery(): void {
@@ -25,22 +28,46 @@ export function followQuery(): void {
     stop = () => {};
     const [text, time] = [queryText.value, pastTime.value];
     queryError.value = undefined;
+    answerNotes.value = [];
     if (!isGremlin(text)) {
       answer.value = undefined;
       found.value = new Set();
       return;
     }
-    stop = time === null ? liveQueries.watch(text, show) : runOnce(atTime(text, time));
+    stop = time === null ? watch(text) : runOnce(atTime(text, time), show);
   });
 }
 
-/** Runs a query once and shows its answer unless it is stopped before. */
-function runOnce(gremlin: string): () => void {
+/** Shows the answer to a query and each change. Live answers have no notes, so a query that finds nothing
+ * at first also runs once: a key in it may be unknown. */
+function watch(gremlin: string): () => void {
+  let stopOnce = () => {};
+  let isFirst = true;
+  const stop = liveQueries.watch(gremlin, (next) => {
+    show(next);
+    if (isFirst && next.error === "" && next.items.length === 0) {
+      stopOnce = runOnce(gremlin, () => {});
+    }
+    isFirst = false;
+  });
+  return () => {
+    stop();
+    stopOnce();
+  };
+}
+
+/** Runs a query once. Uses its answer, and shows its notes, unless it is stopped before. */
+function runOnce(gremlin: string, use: (answer: LiveAnswer) => void): () => void {
   let isStopped = false;
-  query(gremlin)
-    .then(answerOf)
-    .catch(failureOf)
-    .then((result) => isStopped || show(result));
+  ask(gremlin)
+    .then(({ value, notes }) => ({ result: answerOf(value), notes }))
+    .catch((error: unknown) => ({ result: failureOf(error), notes: [] as string[] }))
+    .then(({ result, notes }) => {
+      if (!isStopped) {
+        answerNotes.value = notes;
+        use(result);
+      }
+    });
   return () => {
     isStopped = true;
   };

@@ -5,6 +5,15 @@ import { errorText, json, send } from "../net/rest.ts";
 import { type Json, type JsonObject, isObject, textOf } from "../parts/json.ts";
 import { compareNatural } from "../parts/names.ts";
 import { notify } from "./notices.ts";
+import { listen } from "./session.ts";
+
+/** Namespaces of the messages that announce new and deleted resources of a kind. */
+const NAMESPACES: Record<string, string> = {
+  capture: "OnDemandCaptureNotification",
+  injectpacket: "OnDemandPacketInjectionNotification",
+};
+/** Time between two readings of a list that is shown: other users and scripts change it too. */
+const INTERVAL_MS = 5000;
 
 export class Resources {
   /** The resources, sorted by name. */
@@ -13,16 +22,39 @@ export class Resources {
   constructor(
     /** Kind in paths, such as `alert`. */
     readonly kind: string,
+    /** Whether deleted resources can be created again; an injection would send its packets again. */
+    readonly canRestore = true,
   ) {}
 
   /** Reads the list. */
   async load(): Promise<void> {
     try {
-      const all = await json("GET", `/api/${this.kind}`);
-      const found = isObject(all) ? Object.values(all).filter(isObject) : [];
-      this.list.value = found.sort((a, b) => compareNatural(textOf(a, "Name"), textOf(b, "Name")));
+      await this.#read();
     } catch (error) {
       notify(errorText(error));
+    }
+  }
+
+  /** Reads the list, again whenever the daemon announces a change, and regularly. Returns a function that
+   * ends it. */
+  follow(): () => void {
+    void this.load();
+    const again = () => void this.#read().catch(() => undefined);
+    const timer = setInterval(again, INTERVAL_MS);
+    const stop = listen(NAMESPACES[this.kind] ?? "", again);
+    return () => {
+      clearInterval(timer);
+      stop();
+    };
+  }
+
+  async #read(): Promise<void> {
+    const all = await json("GET", `/api/${this.kind}`);
+    const found = isObject(all) ? Object.values(all).filter(isObject) : [];
+    const sorted = found.sort((a, b) => compareNatural(textOf(a, "Name"), textOf(b, "Name")));
+    // An equal list keeps its elements in the document.
+    if (JSON.stringify(sorted) !== JSON.stringify(this.list.peek())) {
+      this.list.value = sorted;
     }
   }
 
@@ -43,10 +75,8 @@ export class Resources {
   async remove(resource: JsonObject): Promise<void> {
     try {
       await send("DELETE", this.#path(resource));
-      notify("Deleted.", {
-        name: "Undo",
-        run: () => void this.create(resource).catch((error: unknown) => notify(errorText(error))),
-      });
+      const restore = () => void this.create(resource).catch((error: unknown) => notify(errorText(error)));
+      notify("Deleted.", this.canRestore ? { name: "Undo", run: restore } : undefined);
     } catch (error) {
       notify(errorText(error));
     }

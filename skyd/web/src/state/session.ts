@@ -31,7 +31,7 @@ export const timeError = signal("");
 export const eventsSkipped = signal(0);
 
 /** Handlers of messages of other namespaces. */
-const listeners = new Map<string, (message: Message) => void>();
+const listeners = new Map<string, Set<(message: Message) => void>>();
 
 const NAMESPACES = ["Graph", "Live", "Alert", "OnDemandCaptureNotification", "OnDemandPacketInjectionNotification"];
 const PATH = `/ws/subscriber?x-client-type=webui&x-update-policy=partial${NAMESPACES.map((name) => `&x-websocket-namespace=${name}`).join("")}`;
@@ -131,9 +131,11 @@ export function dropConnection(): void {
   }
 }
 
-/** Calls a function with each message of a namespace. */
-export function listen(namespace: string, use: (message: Message) => void): void {
-  listeners.set(namespace, use);
+/** Calls a function with each message of a namespace. Returns a function that ends it. */
+export function listen(namespace: string, use: (message: Message) => void): () => void {
+  const all = listeners.get(namespace) ?? new Set();
+  listeners.set(namespace, all.add(use));
+  return () => void all.delete(use);
 }
 
 /** Returns the query of the graph that the page shows. */
@@ -154,7 +156,7 @@ function receive(messages: Message[]): void {
   const changes = { structure: false, nodes: new Set<string>() };
   for (const message of messages) {
     if (message.namespace !== "Graph") {
-      listeners.get(message.namespace)?.(message);
+      listeners.get(message.namespace)?.forEach((use) => use(message));
     } else if (message.type === "SyncReply") {
       synchronize(message);
     } else if (isSynced && pastTime.value === null && savedGraph.value === null) {

@@ -12,6 +12,8 @@ export const queryText = signal(initial.query);
 /** Query of the nodes that the graph is limited to; empty for all. */
 export const graphFilter = signal(initial.only);
 export const flowFilter = signal(initial.filter);
+/** Grouping of the flow table; empty for single flows. */
+export const flowGroup = signal(initial.group);
 /** Time in the past, in Unix milliseconds; `null` for the present. */
 export const pastTime = signal<number | null>(initial.at);
 export const hidden = signal<string[]>(initial.hide);
@@ -30,11 +32,17 @@ export function currentView(): View {
     query: queryText.value,
     only: graphFilter.value,
     filter: flowFilter.value,
+    group: flowGroup.value,
     at: pastTime.value,
     hide: hidden.value,
     zoom: zoom.value,
     theme: theme.value,
   };
+}
+
+/** Returns whether the user has not chosen what the graph shows. */
+export function isDefaultView(): boolean {
+  return graphFilter.peek() === "" && queryText.peek() === "" && pastTime.peek() === null;
 }
 
 /** Sets all signals of the view. */
@@ -46,6 +54,7 @@ export function show(view: View): void {
     queryText.value = view.query;
     graphFilter.value = view.only;
     flowFilter.value = view.filter;
+    flowGroup.value = view.group;
     pastTime.value = view.at;
     hidden.value = view.hide;
     zoom.value = view.zoom;
@@ -71,9 +80,11 @@ const REPLACE_MS = 400;
 export function followAddress(): void {
   let written = currentView();
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let replacedAt = 0;
   const replace = () => {
     clearTimeout(timer);
     timer = undefined;
+    replacedAt = Date.now();
     history.replaceState(null, "", formatView(written) || location.pathname);
   };
   effect(() => {
@@ -88,8 +99,10 @@ export function followAddress(): void {
     written = view;
     if (step) {
       history.pushState(null, "", formatView(view) || location.pathname);
-    } else {
-      timer ??= setTimeout(replace, REPLACE_MS);
+    } else if (timer === undefined) {
+      // The first change is written at once, so that a copied address is that of the view.
+      const left = replacedAt + REPLACE_MS - Date.now();
+      left <= 0 ? replace() : (timer = setTimeout(replace, left));
     }
   });
   addEventListener("popstate", () => {

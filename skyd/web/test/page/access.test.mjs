@@ -98,10 +98,32 @@ for (const dark of [false, true]) {
       await page.js(AXE);
       const check = async (view) => assert.deepEqual(await page.js(RUN), [], view);
       await check("first view");
-      for (const name of ["Flows", "Captures", "Injections", "Alerts", "Rules", "Workflows", /^Health/]) {
-        await (await page.get("button", name)).click();
+      await daemon.request("POST", "/api/capture", { GremlinQuery: "G.V().Has('Name', 'v-blue')", Name: "blue" });
+      await daemon.request("POST", "/api/capture", { GremlinQuery: "G.V().Has('Name', 'nothing')", Name: "none" });
+      await item(page, "v-blue", "captured");
+      for (const name of ["Captures", "Injections", "Alerts", "Rules", "Workflows", "Changes", /^Health/, "Flows"]) {
+        await page.click("button", name);
+        await page.get("region", name instanceof RegExp ? "Health" : name);
         await check(`panel ${name}`);
       }
+      const grouping = await page.get("combobox", "Group flows by");
+      await grouping.js("this.value = 'pairs'; this.dispatchEvent(new Event('change', { bubbles: true }))");
+      await page.get("table", "Flow groups");
+      await check("groups of flows");
+      await selectNode(page, "blue");
+      await page.click("button", "Path to…");
+      await (await page.get("textbox", /^Destination/)).fill("192.0.2.2");
+      await page.click("button", "Find path");
+      await page.get("status", "Path state");
+      await check("path");
+      await (await page.get("textbox", "Go to time")).fill("-1s");
+      await page.press("Enter");
+      await connected(page, /^Past/);
+      await page.click("button", "Compare with now");
+      await page.get("region", "Comparison");
+      await check("comparison in the past");
+      await page.click("button", "Live");
+      await connected(page, "Live");
       await selectNode(page, "v-blue");
       for (const { name } of await page.all("tab")) {
         await page.click("tab", name);

@@ -27,6 +27,8 @@ const FLAGS = [
   "--remote-debugging-pipe",
   "--window-size=1440,900",
 ];
+/** Factor of all time limits, for machines that do other work too. */
+export const SLOWNESS = Number(process.env.PAGE_SLOWNESS ?? 1);
 /** Time between two looks at a page: each reads the whole accessibility tree. */
 const POLL_MS = 120;
 const KEY_CODES = {
@@ -162,13 +164,13 @@ class Page {
 
   /** Returns the first true result; fails with `what` after some seconds. */
   async until(condition, what, seconds = 20) {
-    const end = performance.now() + seconds * 1000;
+    const end = performance.now() + seconds * SLOWNESS * 1000;
     for (;;) {
       const found = await condition().catch(() => undefined);
       if (found) {
         return found;
       }
-      assert.ok(performance.now() < end, `not within ${seconds} s: ${what}`);
+      assert.ok(performance.now() < end, `not within ${seconds * SLOWNESS} s: ${what}`);
       await sleep(POLL_MS);
     }
   }
@@ -217,8 +219,15 @@ class Page {
     await this.until(async () => (await this.all(role, name)).length === 0, `no ${role} ${name ?? ""}`);
   }
 
+  /** Clicks the only element of a role and name; finds it again if it was replaced or covered meanwhile. */
   async click(role, name = undefined) {
-    await (await this.get(role, name)).click();
+    await this.until(
+      async () => {
+        await (await this.get(role, name)).click();
+        return true;
+      },
+      `a click on ${role} ${name ?? ""}`,
+    );
   }
 
   async press(key, modifiers = 0) {
@@ -272,6 +281,12 @@ class Element {
     await this.page.call("DOM.scrollIntoViewIfNeeded", { backendNodeId: this.node });
     const { quads } = await this.page.call("DOM.getContentQuads", { backendNodeId: this.node });
     const [x, y] = [0, 1].map((axis) => [0, 2, 4, 6].reduce((sum, corner) => sum + quads[0][corner + axis], 0) / 4);
+    const isHit = await this.js(
+      "const hit = document.elementFromPoint(...args); return Boolean(hit) && (this.contains(hit) || hit.contains(this))",
+      x,
+      y,
+    );
+    assert.ok(isHit, `${this.name} is covered by another element`);
     const event = { x, y, button, clickCount: 1 };
     await this.page.call("Input.dispatchMouseEvent", { ...event, type: "mousePressed" });
     await this.page.call("Input.dispatchMouseEvent", { ...event, type: "mouseReleased" });

@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { SLOWNESS } from "./browser.mjs";
 
 /** Runs a shell command. */
 export function shell(command) {
@@ -66,7 +67,7 @@ class Daemon {
     this.child = spawn(process.env.SKYD, [this.role, "-c", join(this.folder, "skyd.yml"), ...sets], {
       stdio: "ignore",
     });
-    for (let attempt = 0; attempt < 400; attempt += 1) {
+    for (let attempt = 0; attempt < 400 * SLOWNESS; attempt += 1) {
       const answer = await fetch(`${this.url}api`).catch(() => undefined);
       if (answer) {
         return;

@@ -119,6 +119,10 @@ pageTest("hostile names are text, cut, and visible", async ({ page, daemon }) =>
     const widths = await page.js("[document.documentElement.scrollWidth, innerWidth]");
     assert.ok(widths[0] <= widths[1], `${id} scrolls sideways: ${widths}`);
   }
+  await page.click("button", "Changes");
+  await page.until(async () => /<script>/.test(await textOf(page, "table", "Changes")), "hostile changes are text");
+  const wide = await page.js("[document.documentElement.scrollWidth, innerWidth]");
+  assert.ok(wide[0] <= wide[1], `changes scroll sideways: ${wide}`);
   assert.equal(await page.js("window.hacked"), undefined);
   assert.equal(await page.js("({}).polluted"), undefined);
   const title = await page.js("document.title");
@@ -136,25 +140,6 @@ pageTest("hostile names are text, cut, and visible", async ({ page, daemon }) =>
     names.every((name) => name.length < 400),
     "long names are cut",
   );
-});
-
-pageTest("alerts are announced and counted on their nodes", async ({ page, daemon }) => {
-  await page.hookSockets();
-  await page.open(daemon.url);
-  await connected(page, "Live");
-  await page.click("button", "Alerts");
-  const [node] = await daemon.query("G.V().Has('Name', 'br0')");
-  const alert = await daemon.request("POST", "/api/alert", { Name: "mine", Expression: "G.V().Has('Name', 'br0')" });
-  await page.deliver({
-    Namespace: "Alert",
-    Type: "Alert",
-    UUID: "u",
-    Status: 200,
-    Obj: { UUID: alert.UUID, Timestamp: Date.now(), ReasonData: [node] },
-  });
-  await item(page, "br0", "1 alert");
-  assert.match(await textOf(page, "table", "Reported alerts"), /mine/);
-  assert.match(await textOf(page, "log", "Notices"), /Alert: mine/);
 });
 
 pageTest("favorites are named, opened, exported, and imported", async ({ page, browser }) => {
@@ -191,12 +176,38 @@ pageTest("favorites are named, opened, exported, and imported", async ({ page, b
 });
 
 pageTest(
-  "the daemon's favorites are offered",
-  async ({ page }) => {
+  "the settings of the daemon's configuration are applied",
+  async ({ page, daemon }) => {
     await connected(page, "Live");
+    await page.until(() => page.js("document.documentElement.dataset.theme === 'dark'"), "the theme");
+    await page.until(
+      async () => /^2 nodes/.test(await textOf(page, "region", "Query result")),
+      "the highlight is a query",
+    );
+    await page.absent("treeitem", /^br0/);
+    await item(page, "blue");
+    await page.click("button", "Show all nodes");
+    await item(page, "br0");
+    await page.click("button", "Clear query");
     await page.click("button", "Favorites");
     await page.click("button", "all bridges");
     await page.until(async () => /1 node[^]*br0/.test(await textOf(page, "region", "Query result")), "the query runs");
+    await selectNode(page, "v-blue");
+    await page.click("button", "Start capture");
+    const filters = "[...document.querySelectorAll('datalist option')].map((option) => option.value)";
+    assert.deepEqual(await page.js(filters), ["udp port 53"]);
+    await page.open("about:blank");
+    await page.open(`${daemon.url}#query=G.V().Count()`);
+    await item(page, "br0");
+    assert.equal((await page.all("button", "Show all nodes")).length, 0, "an address with a query has no default");
   },
-  { settings: ["ui.topology.favorites={all bridges: \"G.V().Has('Type', 'bridge')\"}"] },
+  {
+    settings: [
+      "ui.theme=dark",
+      "ui.topology.favorites={all bridges: \"G.V().Has('Type', 'bridge')\", spaces: \"G.V().Has('Type', 'netns')\"}",
+      "ui.topology.default_filter=spaces",
+      "ui.topology.default_highlight=spaces",
+      "ui.bpf.favorites={dns: udp port 53}",
+    ],
+  },
 );

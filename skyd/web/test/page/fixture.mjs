@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { startBrowser } from "./browser.mjs";
+import { SLOWNESS, startBrowser } from "./browser.mjs";
 import { startDaemon } from "./daemon.mjs";
 
 let browser;
@@ -15,7 +15,7 @@ after(() => browser?.close());
 /** Defines a test with a fresh daemon and page. Afterwards, the page must have no errors and must not
  * have requested anything from another server. */
 export function pageTest(name, run, options = {}) {
-  test(name, { timeout: 180_000 }, async () => {
+  test(name, { timeout: 180_000 * SLOWNESS }, async () => {
     const { settings } = options;
     const daemon = await startDaemon(typeof settings === "function" ? settings() : settings, options.role);
     browser ??= await startBrowser();

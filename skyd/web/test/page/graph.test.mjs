@@ -15,7 +15,14 @@ pageTest("the menu of a node opens by key and by right click, and returns the fo
   await page.press("m");
   await page.get("menu", "Actions of v-blue");
   const names = (await page.all("menuitem")).map(({ name }) => name);
-  assert.deepEqual(names, ["Start capture", "Inject packets", "Path to…", "Show flows", "Copy Gremlin"]);
+  assert.deepEqual(names, [
+    "Start capture",
+    "Inject packets",
+    "Path to…",
+    "Show flows",
+    "Show changes",
+    "Copy Gremlin",
+  ]);
   await page.press("ArrowDown");
   assert.equal(await page.js("document.activeElement.firstChild.textContent"), "Inject packets");
   await page.press("Escape");

@@ -5,6 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { shell } from "./daemon.mjs";
 import { connected, item, pageTest, selectNode, textOf } from "./fixture.mjs";
 
+const SHIFT = 8;
+
 pageTest("the past shows what was there, without events and actions", async ({ page }) => {
   await selectNode(page, "br0");
   await sleep(1500);
@@ -48,6 +50,22 @@ pageTest("the slider and its buttons move in time", async ({ page }) => {
   await page.press("End");
   await connected(page, "Live");
   assert.equal((await page.get("button", "Live")).properties.pressed, "true");
+  await sleep(2500);
+  const [x, y] = await (
+    await page.get("button", "Back")
+  ).js(
+    "const { left, top, width, height } = this.getBoundingClientRect(); return [left + width / 2, top + height / 2]",
+  );
+  const press = (type) =>
+    page.call("Input.dispatchMouseEvent", { type, x, y, button: "left", clickCount: 1, modifiers: SHIFT });
+  await press("mousePressed");
+  await sleep(1500);
+  await press("mouseReleased");
+  await connected(page, /^Past: /);
+  const shown = Date.parse((await textOf(page, "status", "Connection")).slice("Past: ".length).replace(" ", "T"));
+  assert.ok(Date.now() - shown > 3000, "a held button steps back again and again");
+  await page.click("button", "Live");
+  await connected(page, "Live");
 });
 
 pageTest("a lost daemon is announced, and its return restores the view", async ({ page, daemon }) => {

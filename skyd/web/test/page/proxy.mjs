@@ -13,13 +13,15 @@ export async function startProxy(daemon) {
   const sockets = new Set();
   const server = http.createServer((request, response) => {
     const own = behavior.answer(request.method, request.url);
-    setTimeout(() => {
+    const timer = setTimeout(() => {
       if (own) {
         response.writeHead(own[0], { "Content-Type": "text/plain" }).end(own[1]);
       } else {
         forward(daemon, request, response);
       }
     }, behavior.delay);
+    // A response that is never sent does not delay the end of the tests.
+    timer.unref();
   });
   server.on("connection", (socket) => {
     sockets.add(socket);

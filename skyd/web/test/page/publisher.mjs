@@ -23,6 +23,7 @@ window.publish = (hosts) => new Promise((resolve) => {
   const socket = new WebSocket("ws://" + location.host + "/ws/publisher?x-client-type=page-test&x-host-id=page-test");
   const send = (Type, Obj) => socket.send(JSON.stringify({ Namespace: "Graph", Type, UUID: "u", Status: 200, Obj }));
   socket.onopen = () => { send("Sync", { Nodes, Edges }); resolve(Nodes.length); };
+  window.stateOf = (id) => Nodes.find((node) => node.ID === id).Metadata.State;
   window.change = (count) => {
     for (let k = 0; k < count; k += 1) {
       const node = Nodes[(window.changed = (window.changed ?? 0) + 1) % Nodes.length];
@@ -40,10 +41,11 @@ export async function publish(page, browser, daemon, hosts) {
   await publisher.js(PUBLISH);
   await page.open(daemon.url);
   const count = await publisher.js(`publish(${hosts})`);
+  // Without the accessibility tree, which takes long to read while the page is busy.
   await page.until(
-    async () => Number.parseInt(await (await page.get("status", "Graph size")).text(), 10) >= count,
+    () => page.js(`Number.parseInt(document.querySelector(".graph-size")?.textContent ?? "0", 10) >= ${count}`),
     `${count} nodes are shown`,
-    60,
+    120,
   );
   return { publisher, count };
 }

@@ -105,6 +105,47 @@ proxyTest("a slow server delays answers, not the page", async ({ page, proxy }) 
   await connected(page, "Live");
 });
 
+proxyTest("a status that is refused or not JSON is a problem, not the loss of the daemon", async ({ page, proxy }) => {
+  for (const answer of [
+    [403, "no permission to read the status"],
+    [200, "<html>another server</html>"],
+  ]) {
+    proxy.behavior.answer = (method, path) => (path === "/api/status" ? answer : undefined);
+    await page.click("button", /^Health: [1-9]/);
+    await page.until(async () => /Status of the daemon/.test(await textOf(page, "table", "Errors")), "the error");
+    await connected(page, "Live");
+    proxy.behavior.answer = () => undefined;
+    await page.absent("table", "Errors");
+    await page.click("button", /^Health/);
+  }
+});
+
+proxyTest("answers that are not JSON are errors beside what asked", async ({ page, proxy }) => {
+  proxy.behavior.answer = (method, path) =>
+    method === "GET" || path === "/api/topology" ? [200, "<html>busy</html>"] : undefined;
+  for (const panel of ["Captures", "Injections", "Alerts", "Rules", "Workflows"]) {
+    await page.click("button", panel);
+    await page.get("region", panel);
+  }
+  await page.until(async () => /JSON|token/.test(await textOf(page, "log", "Notices")), "a notice");
+  await (await page.get("textbox", "Go to time")).fill("-1s");
+  await page.press("Enter");
+  await connected(page, /^Past/);
+  await page.click("button", "Compare with now");
+  await page.until(async () => /JSON|token/.test(await textOf(page, "status", "Time note")), "why it is not compared");
+  await item(page, "br0");
+});
+
+proxyTest("a server that accepts and never answers is lost after some seconds", async ({ page, proxy }) => {
+  proxy.behavior.delay = 600_000;
+  proxy.behavior.refusesSockets = true;
+  await connected(page, "Reconnecting", 15);
+  await item(page, "br0");
+  proxy.behavior.delay = 0;
+  proxy.behavior.refusesSockets = false;
+  await connected(page, "Live", 15);
+});
+
 proxyTest("a daemon of another version offers a reload", async ({ page, proxy }) => {
   await page.click("button", /^Health/);
   await page.until(async () => /Version \d/.test(await textOf(page, "region", "Health")), "a version");

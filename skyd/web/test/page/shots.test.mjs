@@ -32,6 +32,24 @@ async function capture(page, daemon) {
   await item(page, "v-blue", "captured");
 }
 
+/** Creates an alert that fires, a rule, and injections. */
+async function automate(daemon) {
+  await daemon.request("POST", "/api/alert", { Name: "bridge seen", Expression: "G.V().Has('Type', 'bridge')" });
+  await daemon.request("POST", "/api/noderule", {
+    Name: "site",
+    Action: "update",
+    Query: "G.V().Has('Type', 'bridge')",
+    Metadata: { Site: "Berlin" },
+  });
+  const injection = {
+    Src: "G.V().Has('IPV4', '192.0.2.1')",
+    DstIP: "192.0.2.2",
+    DstMAC: "02:00:00:00:00:09",
+    Type: "icmp4",
+  };
+  await daemon.request("POST", "/api/injectpacket", { ...injection, Count: 400, Interval: 100 });
+}
+
 /** Views of a small network, in the order in which a user would see them. */
 async function networkViews({ page, daemon }, save) {
   const remove = addServices(["web"]);
@@ -40,12 +58,34 @@ async function networkViews({ page, daemon }, save) {
   await save("first");
   await capture(page, daemon);
   const stop = talk();
-  for (const panel of ["Flows", "Captures", "Injections", "Alerts", "Rules", "Workflows", "Health"]) {
+  await automate(daemon);
+  for (const panel of ["Flows", "Captures", "Injections", "Alerts", "Rules", "Workflows", "Changes", "Health"]) {
     await page.click("button", new RegExp(`^${panel}`));
-    await sleep(panel === "Flows" ? 5000 : 400);
+    await sleep(panel === "Flows" ? 5000 : 800);
     await save(panel.toLowerCase());
   }
-  await page.click("button", /^Health/);
+  await page.click("button", "Flows");
+  const grouping = await page.get("combobox", "Group flows by");
+  await grouping.js("this.value = 'pairs'; this.dispatchEvent(new Event('change', { bubbles: true }))");
+  await sleep(2000);
+  await save("groups");
+  await page.click("button", "Flows");
+  await selectNode(page, "blue");
+  await page.click("button", "Path to…");
+  await (await page.get("textbox", /^Destination/)).fill("192.0.2.2");
+  await page.click("button", "Find path");
+  await page.get("status", "Path state");
+  await page.press("Escape");
+  await save("path");
+  await page.click("button", "Close path");
+  await (await page.get("textbox", "Go to time")).fill("-5s");
+  await page.press("Enter");
+  await connected(page, /^Past/);
+  await page.click("button", "Compare with now");
+  await page.get("region", "Comparison");
+  await save("past");
+  await page.click("button", "Live");
+  await connected(page, "Live");
   await selectNode(page, "v-blue");
   await page.click("tab", "Metrics");
   await sleep(1500);
@@ -146,6 +186,6 @@ if (folder) {
         remove();
       }
     },
-    { width: 1440, height: 900 },
+    { width: 1440, height: 900, settings: ["agent.topology.probes=[]"] },
   );
 }

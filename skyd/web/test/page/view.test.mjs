@@ -137,8 +137,10 @@ pageTest("the details of an interface follow it without replacing controls", asy
     await page.click("tab", tab);
     await page.until(async () => expected.test(await textOf(page, "tabpanel", tab)), `${tab} has its rows`);
   }
-  const [owner] = await daemon.query("G.V().Has('RoutingTables.Routes.Prefix', '203.0.113.0/24')");
-  assert.ok(owner, "a node has the route");
+  await page.until(
+    async () => (await daemon.query("G.V().Has('RoutingTables.Routes.Prefix', '203.0.113.0/24')")).length > 0,
+    "a node has the route",
+  );
   await page.js("document.querySelector('[role=tab]').marked = 1; 0");
   shell("ip -n blue link set eth0 mtu 1300");
   try {

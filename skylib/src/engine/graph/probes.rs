@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use super::persistence::GraphPersister;
 use super::shared_graph::SharedGraph;
-use crate::engine::probe_options::{OptionalProbe, ProbeOptions};
+use crate::engine::probe_options::{AnalyzerProbeOptions, OptionalProbe, ProbeOptions};
 use crate::graph::{Node, NodeId, Origin};
+use crate::topology::blockdev::BlockDevProbe;
 use crate::topology::docker::DockerProbe;
 use crate::topology::host::{self, HostInfo};
+use crate::topology::k8s::KubernetesProbe;
 use crate::topology::known_tids::KnownTids;
+use crate::topology::libvirt::LibvirtProbe;
 use crate::topology::lldp::LldpProbe;
+use crate::topology::lxd::LxdProbe;
 use crate::topology::metadata_files::MetadataFilesProbe;
 use crate::topology::netlink::{Namespaces, NetlinkOptions, NetlinkProbe};
 use crate::topology::netns::NetnsProbe;
@@ -86,6 +90,10 @@ fn start_optional(
     options: &ProbeOptions,
 ) {
     match probe {
+        OptionalProbe::BlockDev => {
+            let interval = options.block_devices_interval;
+            start_probe(probes, BlockDevProbe::new(namespaces.target(), interval));
+        }
         OptionalProbe::Docker => {
             start_probe(
                 probes,
@@ -98,9 +106,18 @@ fn start_optional(
                 DockerProbe::podman(namespaces, options.podman.clone()),
             );
         }
+        OptionalProbe::Libvirt => {
+            start_probe(
+                probes,
+                LibvirtProbe::new(namespaces.target(), &options.libvirt),
+            );
+        }
         OptionalProbe::Lldp => {
             let interfaces = options.lldp_interfaces.iter().cloned();
             start_probe(probes, LldpProbe::new(namespaces, interfaces));
+        }
+        OptionalProbe::Lxd => {
+            start_probe(probes, LxdProbe::new(namespaces, options.lxd.clone()));
         }
         OptionalProbe::Ovsdb => {
             let probe = OvsdbProbe::new(namespaces, options.ovsdb.clone());
@@ -122,11 +139,33 @@ fn start_optional(
         }
         OptionalProbe::BuiltIn(_) => {}
         OptionalProbe::Unavailable(name) => {
-            let reason = "not part of this version; remove the name from agent.topology.probes";
-            if let Err(error) = probes.add_unavailable(name, reason) {
-                tracing::error!(probe = name, %error, "cannot show the state of the probe");
-            }
+            add_unavailable(probes, name, "agent.topology.probes");
         }
+    }
+}
+
+/// Starts the probes that run in an analyzer.
+pub(crate) fn start_analyzer_probes(
+    probes: &mut ProbeSet,
+    graph: &Arc<SharedGraph>,
+    origin: &Origin,
+    options: &AnalyzerProbeOptions,
+) {
+    if let Some(kubernetes) = &options.kubernetes {
+        let graph = Arc::clone(graph) as _;
+        let probe = KubernetesProbe::new(graph, origin.clone(), kubernetes.clone());
+        start_probe(probes, probe);
+    }
+    for name in &options.unavailable {
+        add_unavailable(probes, name, "analyzer.topology.probes");
+    }
+}
+
+/// Shows a requested probe that this version does not have; `key` is the setting that names it.
+fn add_unavailable(probes: &mut ProbeSet, name: &'static str, key: &str) {
+    let reason = format!("not part of this version; remove the name from {key}");
+    if let Err(error) = probes.add_unavailable(name, &reason) {
+        tracing::error!(probe = name, %error, "cannot show the state of the probe");
     }
 }
 

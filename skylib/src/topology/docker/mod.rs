@@ -6,13 +6,10 @@
 //! remain until the new list is complete.
 
 mod container;
-mod http;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,30 +18,18 @@ pub use container::{
 };
 
 use self::container::{ListedContainer, is_identifier};
+use super::container_set::{ContainerSet, MAX_CONTAINERS, RunningContainer};
+use super::http;
 use super::json_frames::JsonFrames;
 use super::netlink::Namespaces;
-use super::{Probe, ProbeContext, ProbeError, ServerAddress, Subgraph, SubgraphWriter};
-use crate::graph::{Metadata, NodeId};
+use super::{Probe, ProbeContext, ProbeError, ServerAddress};
 
 /// A probe of the containers of one engine.
 #[derive(Debug)]
 pub struct DockerProbe {
     name: &'static str,
     address: ServerAddress,
-    namespaces: Arc<Namespaces>,
-    writer: SubgraphWriter,
-    /// Running containers by their identifier.
-    containers: BTreeMap<String, Shown>,
-}
-
-/// A running container.
-#[derive(Debug)]
-struct Shown {
-    container: Container,
-    /// Node of the container's namespace, or of the host.
-    owner: NodeId,
-    /// Registered path of the namespace.
-    path: PathBuf,
+    containers: ContainerSet,
 }
 
 impl DockerProbe {
@@ -64,9 +49,7 @@ impl DockerProbe {
         Self {
             name,
             address,
-            namespaces: Arc::clone(namespaces),
-            writer: SubgraphWriter::new(namespaces.target().clone()),
-            containers: BTreeMap::new(),
+            containers: ContainerSet::new(name, namespaces),
         }
     }
 
@@ -93,7 +76,7 @@ impl DockerProbe {
                 }
             }
             if is_changed {
-                self.show();
+                self.containers.show();
             }
         }
     }
@@ -102,21 +85,14 @@ impl DockerProbe {
     fn read_all(&mut self, context: &ProbeContext) -> io::Result<()> {
         let body = self.get("/containers/json", MAX_LIST_BYTES, context)?;
         let listed: Vec<ListedContainer> = serde_json::from_slice(&body).map_err(invalid)?;
-        let known: Vec<String> = self.containers.keys().cloned().collect();
-        for id in known {
-            if !listed.iter().any(|container| container.id == id) {
-                self.remove(&id, context);
-            }
-        }
-        for ListedContainer { id } in listed.iter().take(MAX_CONTAINERS) {
+        let ids: Vec<String> = listed.into_iter().map(|container| container.id).collect();
+        self.containers.retain(&ids, context);
+        for id in ids.iter().take(MAX_CONTAINERS) {
             if is_identifier(id) {
                 self.read_one(id, context)?;
             }
         }
-        let omitted = listed.len().saturating_sub(MAX_CONTAINERS);
-        let text = format!("limit of {MAX_CONTAINERS} containers reached; {omitted} are omitted");
-        context.problem("containers", (omitted > 0).then_some(text));
-        self.show();
+        self.containers.show();
         Ok(())
     }
 
@@ -124,80 +100,25 @@ impl DockerProbe {
     fn read_one(&mut self, id: &str, context: &ProbeContext) -> io::Result<()> {
         let body = match self.get(&format!("/containers/{id}/json"), MAX_BYTES, context) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.remove(id, context);
+                self.containers.remove(id, context);
                 return Ok(());
             }
             body => body?,
         };
         let mut container = Container::parse(&body).map_err(invalid)?;
         if !container.is_running() {
-            self.remove(id, context);
+            self.containers.remove(id, context);
             return Ok(());
         }
         id.clone_into(&mut container.id);
-        let path = PathBuf::from(format!("/proc/{}/ns/net", container.state.pid));
-        if self
-            .containers
-            .get(id)
-            .is_some_and(|known| known.path != path)
-        {
-            self.remove(id, context);
-        }
-        if self.containers.len() >= MAX_CONTAINERS && !self.containers.contains_key(id) {
-            return Ok(());
-        }
-        let name = container.display_name();
-        match self.owner_of(&container, &path, context) {
-            Ok(owner) => {
-                context.problem(id, None);
-                let shown = Shown {
-                    container,
-                    owner,
-                    path,
-                };
-                self.containers.insert(id.to_owned(), shown);
-            }
-            // The container has ended since it was read; its event follows.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.remove(id, context),
-            Err(error) => {
-                let text = format!("cannot open the namespace of container {name}: {error}");
-                context.problem(id, Some(text));
-            }
-        }
+        let running = RunningContainer {
+            name: container.display_name().to_owned(),
+            pid: container.state.pid,
+            has_host_network: container.has_host_network(),
+            metadata: container.metadata(self.name),
+        };
+        self.containers.set(id, running, context);
         Ok(())
-    }
-
-    /// Returns the node that owns a container: the host, or the node of its namespace.
-    fn owner_of(
-        &self,
-        container: &Container,
-        path: &Path,
-        context: &ProbeContext,
-    ) -> io::Result<NodeId> {
-        if container.has_host_network() {
-            return Ok(self.writer.target().root.clone());
-        }
-        let extra = Metadata::from_iter([("Manager", self.name)]);
-        let name = container.display_name();
-        self.namespaces.register(path, name, &extra, context)
-    }
-
-    fn remove(&mut self, id: &str, context: &ProbeContext) {
-        context.problem(id, None);
-        if let Some(former) = self.containers.remove(id) {
-            self.namespaces.unregister(&former.path);
-        }
-    }
-
-    /// Writes the running containers to the graph.
-    fn show(&mut self) {
-        let mut wanted = Subgraph::new();
-        for (id, shown) in &self.containers {
-            let node = NodeId::derived(&format!("{}/{id}", self.name));
-            wanted.add_node(node.clone(), shown.container.metadata(self.name));
-            wanted.own(&shown.owner, &node);
-        }
-        self.writer.apply(wanted);
     }
 
     fn get(&self, path: &str, limit: u64, context: &ProbeContext) -> io::Result<Vec<u8>> {
@@ -238,9 +159,6 @@ const MAX_LIST_BYTES: u64 = 64 << 20;
 
 /// Maximum size of an event, in bytes.
 const MAX_EVENT_BYTES: usize = 1 << 20;
-
-/// Maximum number of containers; each has a thread for its namespace.
-const MAX_CONTAINERS: usize = 4096;
 
 /// Maximum time until the engine answers a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,8 +2,13 @@
 
 #[cfg(feature = "engine")]
 mod client;
+#[cfg(feature = "engine")]
+mod https;
 
 use std::path::PathBuf;
+
+#[cfg(feature = "engine")]
+pub(super) use https::{CertificateCheck, HttpsOptions};
 
 /// Files for TLS, in PEM format.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

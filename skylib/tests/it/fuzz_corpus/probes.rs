@@ -2,6 +2,10 @@
 
 use super::replay;
 
+#[cfg(feature = "engine")]
+#[path = "../../../../fuzz/checks/kubernetes.rs"]
+mod kubernetes;
+
 #[path = "../../../../fuzz/checks/lldp.rs"]
 mod lldp;
 
@@ -35,7 +39,11 @@ fn messages_of_services() {
     let rule = " cookie=0x1, table=2, priority=3,ip,nw_src=10.0.0.0/8 actions=ct(commit,nat(src=1.2.3.4)),set_field:02:00->eth_dst";
     let group =
         " group_id=7,type=select,bucket=bucket_id:0,weight:1,actions=output:1,bucket=actions=drop";
+    let lxd = r#"{"metadata":{"name":"web","type":"container","status":"Running","config":{"a":"b"},"devices":{"eth0":{"type":"nic"}}}}"#;
+    let machine = "<domain><devices><interface type='hostdev'><mac address='a'/><source><address bus='0x03'/></source></interface></devices></domain>";
     let seeds = [
+        ("lxd", seed(2, 0, lxd)),
+        ("machine", seed(3, 0, machine)),
         ("ovsdb_update", seed(0, 255, update)),
         ("ovsdb_schema", seed(0, 7, schema)),
         ("event", seed(1, 9, event)),
@@ -47,4 +55,60 @@ fn messages_of_services() {
         ("brackets", seed(0, 255, &"[{".repeat(300))),
     ];
     replay("service", service::check, &seeds);
+}
+
+#[cfg(feature = "engine")]
+#[test]
+fn messages_of_the_kubernetes_api() {
+    use skylib::topology::k8s::Kind;
+
+    let lines = |messages: &[(Kind, &str)]| {
+        let line = |(kind, text): &(Kind, &str)| {
+            let mut kinds = Kind::ALL.iter().filter(|kind| kind.path().is_some());
+            let number = kinds.position(|other| other == kind).unwrap();
+            [&[number as u8], text.as_bytes(), b"\n"].concat()
+        };
+        messages.iter().flat_map(line).collect::<Vec<u8>>()
+    };
+    let namespace = r#"{"metadata":{"uid":"n","name":"a","labels":{"team":"x"}}}"#;
+    let pod = r#"{"metadata":{"uid":"p","name":"web","namespace":"a","labels":{"app":"web"}},"spec":{"nodeName":"w1","containers":[{"name":"c","image":"i","envFrom":[{"secretRef":{"name":"s"}}]}],"volumes":[{"persistentVolumeClaim":{"claimName":"d"}}]},"status":{"phase":"Running","containerStatuses":[{"name":"c","containerID":"containerd://ab"}]}}"#;
+    let set = format!(r#"{{"type":"ADDED","object":{pod}}}"#);
+    let deleted = format!(r#"{{"type":"DELETED","object":{pod}}}"#);
+    let list = format!(r#"{{"metadata":{{"resourceVersion":"7"}},"items":[{pod},{{}}]}}"#);
+    let service = r#"{"metadata":{"uid":"s","name":"web","namespace":"a"},"spec":{"selector":{"app":"web"},"ports":[{"port":80,"targetPort":"http"}]}}"#;
+    let secret = r#"{"metadata":{"uid":"x","name":"s","namespace":"a","annotations":{"a":"b"}},"type":"Opaque","data":{"k":"dg=="},"stringData":{"k":"v"}}"#;
+    let policy = r#"{"metadata":{"uid":"np","name":"np","namespace":"b"},"spec":{"podSelector":{},"egress":[{"to":[{"namespaceSelector":{"matchExpressions":[{"key":"team","operator":"In","values":["x"]}]},"podSelector":{}}],"ports":[{"port":53,"protocol":"UDP"}]}]}}"#;
+    let gone = r#"{"type":"ERROR","object":{"code":410,"message":"too old"}}"#;
+    let seeds = [
+        ("object", lines(&[(Kind::Pod, pod)])),
+        (
+            "events",
+            lines(&[(Kind::Pod, &set), (Kind::Pod, &deleted), (Kind::Pod, gone)]),
+        ),
+        (
+            "list",
+            lines(&[
+                (Kind::Pod, &list),
+                (Kind::Pod, r#"{"metadata":{},"items":[]}"#),
+            ]),
+        ),
+        (
+            "relations",
+            lines(&[
+                (Kind::Service, service),
+                (Kind::Pod, pod),
+                (Kind::Namespace, namespace),
+                (Kind::NetworkPolicy, policy),
+                (Kind::Secret, secret),
+                (Kind::Node, r#"{"metadata":{"uid":"w","name":"w1"}}"#),
+            ]),
+        ),
+        // One identifier for objects of different kinds.
+        (
+            "identifiers",
+            lines(&[(Kind::Pod, pod), (Kind::Service, pod), (Kind::Node, pod)]),
+        ),
+        ("brackets", lines(&[(Kind::Pod, &"[{".repeat(300))])),
+    ];
+    replay("kubernetes", kubernetes::check, &seeds);
 }

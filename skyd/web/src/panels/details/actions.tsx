@@ -5,7 +5,7 @@ import { nodeActions } from "../../state/node_actions.ts";
 import { contentVersion } from "../../state/session.ts";
 
 /** Actions that only the menu has: their results are elsewhere in the details, or in the tree. */
-const ONLY_IN_MENU = ["Show flows", "Copy Gremlin", "Open branch", "Close branch"];
+const ONLY_IN_MENU = ["Show flows", "Show changes", "Copy Gremlin", "Open branch", "Close branch"];
 
 export function NodeActions({ node }: { node: GraphNode }) {
   contentVersion.value;

@@ -14,7 +14,7 @@ import { Tabs } from "../../parts/tabs.tsx";
 import { amount, byteRate, bytes, dateTime } from "../../parts/units.ts";
 import { watchFlows } from "../../state/flow_table.ts";
 import { selectedFlow } from "../../state/selected.ts";
-import { path } from "../../state/marks.ts";
+import { showPath } from "../../state/marks.ts";
 import { notify } from "../../state/notices.ts";
 import { pastTime, select, tab } from "../../state/view.ts";
 import { Grid, Raw, ValueTable, flatten } from "./tables.tsx";
@@ -35,15 +35,15 @@ export function FlowDetails({ uuid }: { uuid: string }) {
       }
     }),
   );
-  useEffect(() => () => void (path.value = []), []);
+  useEffect(() => () => showPath([]), []);
   const flow = selectedFlow.value;
   if (textOf(flow ?? undefined, "UUID") !== uuid || flow === null) {
     return <p class="note">The flow {label(uuid, 40)} is neither in a flow table nor in the history.</p>;
   }
-  const showPath = async () => {
+  const showHops = async () => {
     try {
       hops.value = await hopsOf(flow);
-      path.value = hops.value.map(({ id }) => id);
+      showPath(hops.value.map(({ id }) => id));
     } catch (error) {
       notify(errorText(error));
     }
@@ -62,7 +62,7 @@ export function FlowDetails({ uuid }: { uuid: string }) {
         )}
       </p>
       <div class="toolbar">
-        <button type="button" onClick={showPath}>
+        <button type="button" onClick={showHops}>
           Show path
         </button>
         {numberOf(flow, "RawPacketsCaptured") > 0 && (

@@ -5,9 +5,10 @@ import type { ComponentChildren } from "preact";
 import type { GraphNode } from "../../graph/model.ts";
 import { CopyButton } from "../../parts/copy.tsx";
 import { type Json, isObject, listOf, member, numberOf, textOf, textsOf } from "../../parts/json.ts";
-import { compareNatural, label } from "../../parts/names.ts";
+import { compareNatural, label, multiline } from "../../parts/names.ts";
 import { SaveTable } from "../../parts/table_csv.tsx";
-import { Value, valueText } from "../../parts/value.tsx";
+import { Value } from "../../parts/value.tsx";
+import { valueText } from "../../parts/value_text.ts";
 
 /** Most rows of a table; the rest is in the section `Raw`. */
 const MAX_ROWS = 500;
@@ -142,7 +143,7 @@ export function Raw({ value }: { value: Json }) {
   return (
     <>
       <CopyButton name="everything" text={text} label="Copy JSON" />
-      <pre class="raw">{label(text, 200_000).replaceAll("␊", "\n")}</pre>
+      <pre class="raw">{multiline(text)}</pre>
     </>
   );
 }

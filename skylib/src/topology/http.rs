@@ -1,5 +1,5 @@
-//! A minimal HTTP/1.1 client for container engines (RFC 9112): `GET` requests with one connection
-//! each, and responses that are read as a stream.
+//! A minimal HTTP/1.1 client for probes (RFC 9112): `GET` requests with one connection each, and
+//! responses that are read as a stream.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::topology::stream::{ServerAddress, Stream};
 
-/// Sends a `GET` request, and returns the body of the response.
+/// Sends a `GET` request to a service of the host, and returns the body of the response.
 ///
 /// # Errors
 /// Returns the error of the connection; `NotFound` if the response has the status 404, `Other` for
@@ -18,24 +18,87 @@ pub(super) fn get<'a>(
     stop: BorrowedFd<'a>,
     timeout: Option<Duration>,
 ) -> io::Result<Body<impl BufRead + use<'a>>> {
-    let mut stream = Stream::connect(address, stop, timeout)?;
-    let version = env!("CARGO_PKG_VERSION");
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: skydive-agent-{version}\r\n\
-         Accept: application/json\r\nConnection: close\r\n\r\n"
-    )?;
+    let stream = Stream::connect(address, stop, timeout)?;
+    let response = send(stream, "localhost", path, &[])?;
+    match response.status {
+        200 => Ok(response.body),
+        404 => Err(io::ErrorKind::NotFound.into()),
+        code => Err(io::Error::other(format!(
+            "the service answers with status {code}"
+        ))),
+    }
+}
+
+/// Sends a `GET` request with additional headers, and reads the head of the response. The texts
+/// must not contain line ends.
+///
+/// # Errors
+/// Returns the error of the connection, or `InvalidData` for a malformed response.
+pub(super) fn send<S: Read + Write>(
+    mut stream: S,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<Response<BufReader<S>>> {
+    write_request(&mut stream, host, path, "close", headers)?;
     response(BufReader::new(stream))
 }
 
+/// Sends a request for another protocol (RFC 9110, section 7.8); returns the status, and the
+/// connection after the head of the response.
+///
+/// # Errors
+/// Returns the error of the connection, or `InvalidData` for a malformed response.
+pub(super) fn upgrade<S: Read + Write>(
+    mut stream: S,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<(u16, S)> {
+    write_request(&mut stream, "localhost", path, "Upgrade", headers)?;
+    // Without a buffer, no byte of the new protocol is read together with the head.
+    let response = response(BufReader::with_capacity(1, stream))?;
+    Ok((response.status, response.body.reader.into_inner()))
+}
+
+fn write_request(
+    stream: &mut impl Write,
+    host: &str,
+    path: &str,
+    connection: &str,
+    headers: &[(&str, &str)],
+) -> io::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: skydive-agent-{version}\r\n\
+         Accept: application/json\r\nConnection: {connection}\r\n"
+    );
+    for (name, value) in headers {
+        request.push_str(name);
+        request.push_str(": ");
+        request.push_str(value);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes())?;
+    stream.flush()
+}
+
+/// A response whose body has not been read.
+#[derive(Debug)]
+pub(super) struct Response<R> {
+    pub(super) status: u16,
+    pub(super) body: Body<R>,
+}
+
 /// Reads the head of a response.
-fn response<R: BufRead>(mut reader: R) -> io::Result<Body<R>> {
+fn response<R: BufRead>(mut reader: R) -> io::Result<Response<R>> {
     let mut left = MAX_HEAD_BYTES;
     let status_line = line(&mut reader, &mut left)?;
     let status = status_line
         .split(' ')
         .nth(1)
-        .and_then(|code| code.parse::<u16>().ok());
+        .and_then(|code| code.parse::<u16>().ok())
+        .ok_or_else(|| malformed("the status line"))?;
     let mut length = BodyLength::UntilClose;
     loop {
         let header = line(&mut reader, &mut left)?;
@@ -54,14 +117,8 @@ fn response<R: BufRead>(mut reader: R) -> io::Result<Body<R>> {
             length = BodyLength::Bytes(bytes);
         }
     }
-    match status {
-        Some(200) => Ok(Body { reader, length }),
-        Some(404) => Err(io::ErrorKind::NotFound.into()),
-        Some(code) => Err(io::Error::other(format!(
-            "the engine answers with status {code}"
-        ))),
-        None => Err(malformed("the status line")),
-    }
+    let body = Body { reader, length };
+    Ok(Response { status, body })
 }
 
 /// The body of a response.
@@ -112,7 +169,8 @@ impl<R: BufRead> Read for Body<R> {
             };
         }
         match &mut self.length {
-            BodyLength::Ended => Ok(0),
+            // A read beyond the length would wait for the end of the connection, or fail there.
+            BodyLength::Ended | BodyLength::Bytes(0) => Ok(0),
             BodyLength::UntilClose => self.reader.read(buffer),
             BodyLength::Bytes(left) | BodyLength::Chunked { left, .. } => {
                 let most = usize::try_from(*left)
@@ -172,7 +230,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> io::Result<String> {
-        let body = response(text.as_bytes())?.read_all(20)?;
+        let body = response(text.as_bytes())?.body.read_all(20)?;
         Ok(String::from_utf8(body).unwrap())
     }
 
@@ -188,14 +246,65 @@ mod tests {
         assert_eq!(read(&format!("{head}\r\nall of it")).unwrap(), "all of it");
     }
 
+    /// The connection of a test: the recorded response, and the request that was sent.
+    struct Recorded {
+        response: io::Cursor<&'static str>,
+        request: Vec<u8>,
+    }
+
+    impl Read for Recorded {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.response.read(buffer)
+        }
+    }
+
+    impl Write for Recorded {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.request.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
-    fn other_responses_are_errors() {
-        let kind = |text: &str| read(text).unwrap_err().kind();
-        assert_eq!(
-            kind("HTTP/1.1 404 Not Found\r\n\r\n"),
-            io::ErrorKind::NotFound
+    fn a_request_has_its_headers_and_the_response_its_status() {
+        let stream = Recorded {
+            response: io::Cursor::new("HTTP/1.1 410 Gone\r\nContent-Length: 1\r\n\r\nx"),
+            request: Vec::new(),
+        };
+        let headers = [("Authorization", "Bearer t")];
+        let response = send(stream, "h:1", "/a?b", &headers).unwrap();
+        assert_eq!(response.status, 410);
+        let sent = &response.body.reader.get_ref().request;
+        let sent = std::str::from_utf8(sent).unwrap();
+        assert!(
+            sent.starts_with("GET /a?b HTTP/1.1\r\nHost: h:1\r\n"),
+            "{sent}"
         );
-        assert_eq!(kind("HTTP/1.1 500 Oops\r\n\r\n"), io::ErrorKind::Other);
+        assert!(
+            sent.ends_with("\r\nAuthorization: Bearer t\r\n\r\n"),
+            "{sent}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_read_beyond_the_length() {
+        struct Closed;
+        impl Read for Closed {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+        }
+        let head = &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..];
+        let body = response(head.chain(BufReader::new(Closed))).unwrap().body;
+        assert_eq!(body.read_all(20).unwrap(), b"ok");
+    }
+
+    #[test]
+    fn malformed_responses_are_errors() {
+        let kind = |text: &str| read(text).unwrap_err().kind();
         assert_eq!(kind("hello\r\n\r\n"), io::ErrorKind::InvalidData);
         assert_eq!(kind("HTTP/1.1 200 OK\r\n"), io::ErrorKind::UnexpectedEof);
         let head = "HTTP/1.1 200 OK\r\n";
