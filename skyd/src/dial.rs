@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use skylib::api::address::ServiceAddress;
+use skylib::proto::UpdatePolicy;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -24,6 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::config::Config;
 use crate::tls;
+use crate::ws::UPDATE_POLICY;
 
 /// Bidirectional byte stream, with or without TLS.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -52,6 +54,8 @@ pub(crate) struct Server {
     /// Role of the server: `analyzer` or `agent`.
     pub(crate) service: String,
     pub(crate) address: SocketAddr,
+    /// Form of the updates that the server accepts.
+    pub(crate) policy: UpdatePolicy,
 }
 
 impl Dialer {
@@ -137,6 +141,9 @@ impl Dialer {
             host,
             service,
             address: peer,
+            policy: header(UPDATE_POLICY.as_str())
+                .and_then(|policy| policy.parse().ok())
+                .unwrap_or_default(),
         };
         Ok((socket, server))
     }

@@ -8,7 +8,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use skylib::api::address::ServiceAddress;
 use skylib::engine::{BackOff, PeerConnection};
-use skylib::proto::Encoding;
+use skylib::proto::{Encoding, UpdatePolicy};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite;
@@ -90,6 +90,7 @@ async fn connect(
         ("x-client-type", "analyzer"),
         ("x-client-protocol", ""),
         ("x-websocket-namespace", "*"),
+        ("x-update-policy", "partial"),
     ];
     let opened = options.dialer.open(address, "/ws/replication", &headers);
     let (socket, server) = opened.await?;
@@ -106,7 +107,7 @@ async fn connect(
     let (sink, stream) = socket.split();
     let reason = tokio::select! {
         reason = read(app, options, &peer, stream) => reason,
-        reason = write(app, sink) => reason,
+        reason = write(app, sink, server.policy) => reason,
     };
     Ok(Ended::Connected(reason))
 }
@@ -156,9 +157,13 @@ async fn read(
 }
 
 /// Sends the own elements of this analyzer, then their changes.
-async fn write(app: &App, mut sink: SplitSink<Socket, tungstenite::Message>) -> String {
+async fn write(
+    app: &App,
+    mut sink: SplitSink<Socket, tungstenite::Message>,
+    policy: UpdatePolicy,
+) -> String {
     loop {
-        let (mut feed, sync) = match PeerFeed::begin(app, Encoding::Json) {
+        let (mut feed, sync) = match PeerFeed::begin(app, Encoding::Json, policy) {
             Ok(begun) => begun,
             Err(error) => return error.to_string(),
         };

@@ -56,6 +56,7 @@ pub(super) async fn run(
         analyzers,
         index,
         sink,
+        policy: server.policy,
         events: None,
         known_sequence: 0,
     };
@@ -136,6 +137,8 @@ struct Writer<'a> {
     analyzers: &'a Arc<Analyzers>,
     index: usize,
     sink: SplitSink<Socket, tungstenite::Message>,
+    /// Form of the updates that the analyzer accepts.
+    policy: UpdatePolicy,
     /// Changes of the graph; `None` while another analyzer is the master.
     events: Option<Subscription<BroadcastMessage>>,
     /// Sequence number of the last change that the analyzer has received.
@@ -222,7 +225,7 @@ impl Writer<'_> {
         let (mut next, mut count) = (Some(first), 0);
         while let Some(event) = next {
             if event.sequence() > self.known_sequence {
-                let bytes = event.encoded(Encoding::Protobuf, UpdatePolicy::Partial);
+                let bytes = event.encoded(Encoding::Protobuf, self.policy);
                 let message = tungstenite::Message::Binary(bytes);
                 match timeout(SEND_TIMEOUT, self.sink.feed(message)).await {
                     Ok(Ok(())) => {}
