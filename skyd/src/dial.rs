@@ -25,7 +25,6 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::config::Config;
 use crate::tls;
-use crate::ws::UPDATE_POLICY;
 
 /// Bidirectional byte stream, with or without TLS.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -34,6 +33,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
 
 /// WebSocket connection to a server.
 pub(crate) type Socket = WebSocketStream<Box<dyn ByteStream>>;
+
+/// Header with which a server announces the form of the updates that it accepts.
+pub(crate) const UPDATE_POLICY: HeaderName = HeaderName::from_static("x-update-policy");
 
 /// Opens WebSocket connections with the credentials of this daemon.
 pub(crate) struct Dialer {

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::compression;
 use super::connection::ConnectionEnd;
 use crate::clients::ClientIdentity;
+use crate::dial::UPDATE_POLICY;
 use crate::response::{self, Response};
 use crate::urlencoded;
 
@@ -233,9 +234,6 @@ pub(crate) fn accept_partial_updates(response: &mut Response) {
     let value = HeaderValue::from_static("partial");
     response.headers_mut().insert(UPDATE_POLICY, value);
 }
-
-/// Header with an update policy.
-pub(crate) const UPDATE_POLICY: HeaderName = HeaderName::from_static("x-update-policy");
 
 /// Inserts a header; an invalid value becomes `unknown`.
 fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {

@@ -32,8 +32,6 @@ use skylib::proto::{Encoding, UpdatePolicy};
 use skylib::time::{Clock, SystemClock};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-pub(crate) use self::handshake::UPDATE_POLICY;
-
 use self::client::Client;
 use self::connection::{Connection, ConnectionEnd, Traffic};
 use self::handshake::{Hello, Refusal};

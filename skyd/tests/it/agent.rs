@@ -182,9 +182,9 @@ fn messages_about_n1(headers: &[(&'static str, &'static str)]) -> Vec<String> {
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
     let mut socket = tungstenite::accept_hdr(stream, |_: &Request, mut response: Response| {
-        for (name, value) in headers {
+        for &(name, value) in headers {
             let value = HeaderValue::from_static(value);
-            response.headers_mut().insert(*name, value);
+            response.headers_mut().insert(name, value);
         }
         Ok(response)
     })
