@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use skylib::api::address::ServiceAddress;
+use skylib::proto::UpdatePolicy;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -33,6 +34,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
 /// WebSocket connection to a server.
 pub(crate) type Socket = WebSocketStream<Box<dyn ByteStream>>;
 
+/// Header with which a server announces the form of the updates that it accepts.
+pub(crate) const UPDATE_POLICY: HeaderName = HeaderName::from_static("x-update-policy");
+
 /// Opens WebSocket connections with the credentials of this daemon.
 pub(crate) struct Dialer {
     tls: Option<TlsConnector>,
@@ -52,6 +56,8 @@ pub(crate) struct Server {
     /// Role of the server: `analyzer` or `agent`.
     pub(crate) service: String,
     pub(crate) address: SocketAddr,
+    /// Form of the updates that the server accepts.
+    pub(crate) policy: UpdatePolicy,
 }
 
 impl Dialer {
@@ -137,6 +143,9 @@ impl Dialer {
             host,
             service,
             address: peer,
+            policy: header(UPDATE_POLICY.as_str())
+                .and_then(|policy| policy.parse().ok())
+                .unwrap_or_default(),
         };
         Ok((socket, server))
     }

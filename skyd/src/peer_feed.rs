@@ -20,6 +20,8 @@ pub(crate) struct PeerFeed {
     /// Sequence number of the last change that the peer has received.
     known_sequence: u64,
     encoding: Encoding,
+    /// Form of the updates that the peer accepts.
+    policy: UpdatePolicy,
 }
 
 impl PeerFeed {
@@ -27,7 +29,11 @@ impl PeerFeed {
     ///
     /// # Errors
     /// Returns an error if the graph changes too fast, or the memory budget is exhausted.
-    pub(crate) fn begin(app: &App, encoding: Encoding) -> Result<(Self, JsonStream), DumpError> {
+    pub(crate) fn begin(
+        app: &App,
+        encoding: Encoding,
+        policy: UpdatePolicy,
+    ) -> Result<(Self, JsonStream), DumpError> {
         let options = app.subscribe_options(Some(vec![GRAPH.to_owned()]));
         // Before the snapshot, so that no change is missed.
         let events = app.engine.subscribe_graph(options);
@@ -45,6 +51,7 @@ impl PeerFeed {
             events,
             known_sequence: graph.sequence,
             encoding,
+            policy,
         };
         Ok((feed, sync))
     }
@@ -57,7 +64,7 @@ impl PeerFeed {
             let mut messages = Vec::new();
             while let Some(event) = next {
                 if event.sequence() > self.known_sequence && Replication::is_own_change(&event) {
-                    messages.push(event.encoded(self.encoding, UpdatePolicy::Partial));
+                    messages.push(event.encoded(self.encoding, self.policy));
                 }
                 next = match messages.len() < BATCH {
                     true => self.events.try_next(),

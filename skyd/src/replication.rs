@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use skylib::api::address::ServiceAddress;
 use skylib::back_off::BackOff;
-use skylib::proto::Encoding;
+use skylib::proto::{Encoding, UpdatePolicy};
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 
@@ -85,6 +85,7 @@ async fn connect(
         ("x-client-type", "analyzer"),
         ("x-client-protocol", ""),
         ("x-websocket-namespace", "*"),
+        ("x-update-policy", "partial"),
     ];
     let opened = options.dialer.open(address, "/ws/replication", &headers);
     let (socket, server) = opened.await?;
@@ -102,7 +103,7 @@ async fn connect(
     let (intake, tasks) = PeerIntake::new(&peer);
     let reason = tokio::select! {
         reason = read(app, reader, intake) => reason,
-        Err(reason) = write(app, writer, tasks) => reason,
+        Err(reason) = write(app, writer, tasks, server.policy) => reason,
     };
     Ok(Ended::Connected(reason))
 }
@@ -142,9 +143,10 @@ async fn write(
     app: &App,
     mut writer: PeerWriter,
     mut tasks: mpsc::Receiver<PeerTask>,
+    policy: UpdatePolicy,
 ) -> Result<Infallible, String> {
     loop {
-        let begun = PeerFeed::begin(app, Encoding::Json);
+        let begun = PeerFeed::begin(app, Encoding::Json, policy);
         let (mut feed, sync) = begun.map_err(|error| error.to_string())?;
         // COMPAT: JSON in binary frames, as from Skydive's analyzers.
         writer.send_pieces(sync, Data::Binary).await?;

@@ -54,6 +54,7 @@ pub(super) async fn run(
         analyzers,
         index,
         sink,
+        policy: server.policy,
         events: None,
         known_sequence: 0,
         resync: None,
@@ -118,6 +119,8 @@ struct Writer<'a> {
     analyzers: &'a Arc<Analyzers>,
     index: usize,
     sink: PeerWriter,
+    /// Form of the updates that the analyzer accepts.
+    policy: UpdatePolicy,
     /// Changes of the graph; `None` while another analyzer is the master.
     events: Option<Subscription<BroadcastMessage>>,
     /// Sequence number of the last change that the analyzer has received.
@@ -203,7 +206,7 @@ impl Writer<'_> {
         let (mut next, mut count) = (Some(first), 0);
         while let Some(event) = next {
             if event.sequence() > self.known_sequence {
-                let bytes = event.encoded(Encoding::Protobuf, UpdatePolicy::Partial);
+                let bytes = event.encoded(Encoding::Protobuf, self.policy);
                 self.sink.feed(bytes).await?;
             }
             count += 1;

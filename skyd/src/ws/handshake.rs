@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::compression;
 use super::connection::ConnectionEnd;
 use crate::clients::ClientIdentity;
+use crate::dial::UPDATE_POLICY;
 use crate::response::{self, Response};
 use crate::urlencoded;
 
@@ -34,8 +35,9 @@ pub(crate) struct Hello {
     pub(crate) filter: String,
     /// Requested update policy, unparsed: `full` or `partial`.
     pub(crate) policy: String,
-    /// Whether the elements that the client publishes are deleted when it disconnects.
-    pub(crate) deletes_on_disconnect: bool,
+    /// What happens to the elements of the client when it disconnects, unparsed: `Persistent` or
+    /// `DeleteOnDisconnect`.
+    pub(crate) persistence: String,
     /// Whether messages may be compressed: the client offers it in a way that is supported.
     pub(crate) is_compressed: bool,
 }
@@ -86,9 +88,10 @@ impl Hello {
             chose_namespaces,
             filter: value("x-gremlin-filter"),
             policy: value("x-update-policy"),
-            deletes_on_disconnect: headers
+            persistence: headers
                 .get("x-persistence-policy")
-                .is_some_and(|policy| policy == "DeleteOnDisconnect"),
+                .map(text)
+                .unwrap_or_default(),
             is_compressed: compression::is_offered(headers),
         }
     }
@@ -225,6 +228,13 @@ pub(crate) fn switching(
     response
 }
 
+/// Announces to an agent or another analyzer that this analyzer accepts partial updates. Without
+/// the announcement, they send whole elements, because Skydive before v0.27 ignores partial updates.
+pub(crate) fn accept_partial_updates(response: &mut Response) {
+    let value = HeaderValue::from_static("partial");
+    response.headers_mut().insert(UPDATE_POLICY, value);
+}
+
 /// Inserts a header; an invalid value becomes `unknown`.
 fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     let value = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
@@ -282,7 +292,7 @@ mod tests {
         assert_eq!(hello.origin(), ".127.0.0.1:5000");
         let named = declared("/?x-host-id=mine", &[]);
         assert_eq!(named.encoding(), Err(Refusal::Type));
-        assert!(!hello.deletes_on_disconnect);
+        assert_eq!(hello.persistence, "");
     }
 
     #[test]
@@ -318,8 +328,7 @@ mod tests {
                 .update_policy()
                 .is_err()
         );
-        assert!(with("X-Persistence-Policy", "DeleteOnDisconnect").deletes_on_disconnect);
-        assert!(!with("X-Persistence-Policy", "deleteondisconnect").deletes_on_disconnect);
+        assert_eq!(with("X-Persistence-Policy", "any").persistence, "any");
     }
 
     #[test]

@@ -129,12 +129,15 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let packets_denial = user
         .as_ref()
         .and_then(|user| access::packets_denial(&app, user));
-    let response = handshake::switching(
+    let mut response = handshake::switching(
         &accept_key,
         app.engine.host(),
         service_type,
         hello.is_compressed,
     );
+    if matches!(endpoint, Endpoint::Agent | Endpoint::Replication) {
+        handshake::accept_partial_updates(&mut response);
+    }
     let upgrade = hyper::upgrade::on(request);
     let accepted = hello.encoding().and_then(|encoding| match endpoint {
         // Elements with the origin of probes determine where captures run, so clients must not
@@ -150,11 +153,11 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         }
         // Only these endpoints use the update policy.
         Endpoint::Subscriber | Endpoint::Pubsub => Ok((encoding, hello.update_policy()?)),
-        Endpoint::Publisher
-        | Endpoint::Flow
-        | Endpoint::Agent
-        | Endpoint::AgentFlow
-        | Endpoint::Replication => Ok((encoding, UpdatePolicy::Full)),
+        // Skydive's analyzers send no policy, and other values have no effect.
+        Endpoint::Replication => Ok((encoding, hello.update_policy().unwrap_or_default())),
+        Endpoint::Publisher | Endpoint::Flow | Endpoint::Agent | Endpoint::AgentFlow => {
+            Ok((encoding, UpdatePolicy::Full))
+        }
     });
     match accepted {
         Err(refusal) => {

@@ -244,7 +244,7 @@ impl<'a> Publisher<'a> {
                     .collect::<Vec<String>>()
             };
             let graph = engine.graph();
-            let errors = if self.client.hello.deletes_on_disconnect {
+            let errors = if self.deletes_on_disconnect() {
                 graph.update_as(author, work)
             } else {
                 graph.update_persistent(author, work)
@@ -300,9 +300,19 @@ impl<'a> Publisher<'a> {
         Ok(Decoded::Change(change))
     }
 
+    /// Returns whether the elements of the client are deleted when it disconnects.
+    fn deletes_on_disconnect(&self) -> bool {
+        match self.client.hello.persistence.as_str() {
+            "DeleteOnDisconnect" => true,
+            // COMPAT: agents before v0.27 send no policy and expect the deletion.
+            "" => self.write_origin == WriteOrigin::AsSent,
+            _ => false,
+        }
+    }
+
     /// Deletes the elements of a disconnected client if it requested that.
     fn delete_elements(&self) {
-        if self.is_author && self.client.hello.deletes_on_disconnect {
+        if self.is_author && self.deletes_on_disconnect() {
             block_in_place(|| {
                 self.client
                     .app

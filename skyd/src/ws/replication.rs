@@ -64,7 +64,7 @@ async fn write(
         return end;
     }
     loop {
-        let (mut feed, sync) = match PeerFeed::begin(&client.app, client.encoding) {
+        let (mut feed, sync) = match PeerFeed::begin(&client.app, client.encoding, client.policy) {
             Ok(begun) => begun,
             Err(error) => {
                 tracing::warn!(%error, "cannot send the graph to the other analyzer");

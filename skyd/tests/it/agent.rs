@@ -1,9 +1,14 @@
 //! Agents and the analyzer to which they report: real agents, and clients that pretend to be agents.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use hyper::header::HeaderValue;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use skylib::proto::{Encoding, Message};
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
 use crate::client::{Answer, WebSocket, get, post, query, request};
 use crate::daemon::{Daemon, Folder, command, until};
@@ -162,6 +167,82 @@ fn an_agent_logs_in_with_the_key_file_or_a_password() {
     until("the agent with the password", || {
         is_known(&analyzer, "with-password")
     });
+}
+
+/// Returns the types of the messages about the node `n1`, which is added and changed, that an agent
+/// sends to an analyzer whose handshake has these headers.
+fn messages_about_n1(headers: &[(&'static str, &'static str)]) -> Vec<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let analyzers = format!("analyzers={}", listener.local_addr().unwrap());
+    let folder = Folder::new();
+    let settings = ["host_id=ag-1", analyzers.as_str()];
+    let agent = Daemon::spawn(command("agent", &folder.0, &settings));
+    let (stream, _) = listener.accept().unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let mut socket = tungstenite::accept_hdr(stream, |_: &Request, mut response: Response| {
+        for &(name, value) in headers {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
+        }
+        Ok(response)
+    })
+    .unwrap();
+    let tool = [("X-Client-Type", "tool"), ("X-Host-ID", "t")];
+    let mut publisher = WebSocket::open(&agent, "/ws/publisher", &tool);
+    let mut changed = node("n1");
+    publisher.send_graph("NodeAdded", changed.clone());
+    changed["Revision"] = json!(5);
+    changed["Metadata"]["Changed"] = json!(true);
+    publisher.send_graph("NodeUpdated", changed);
+    let mut types: Vec<String> = Vec::new();
+    while types.len() < 2 {
+        let frame = socket.read().unwrap();
+        if !frame.is_binary() {
+            continue;
+        }
+        let message = Message::decode(&frame.into_data(), Encoding::Protobuf).unwrap();
+        let object = message.object.json().unwrap();
+        if message.kind != "Sync" && object.contains(r#""ID":"n1""#) {
+            types.push(message.kind);
+        }
+    }
+    types
+}
+
+/// Skydive before v0.27 ignores partial updates, and no release announces what it accepts.
+#[test]
+fn an_analyzer_without_an_update_policy_receives_whole_elements() {
+    let skydive = [("x-host-id", "an"), ("x-service-type", "analyzer")];
+    assert_eq!(messages_about_n1(&skydive), ["NodeAdded", "NodeUpdated"]);
+    let [host, service] = skydive;
+    let own = [host, service, ("x-update-policy", "partial")];
+    let partial = ["NodeAdded", "NodePartiallyUpdated"];
+    assert_eq!(messages_about_n1(&own), partial);
+}
+
+/// Agents before v0.27 send no persistence policy.
+#[test]
+fn the_elements_of_a_lost_agent_are_deleted_unless_it_declares_otherwise() {
+    let analyzer = Daemon::with(&["host_id=an"]);
+    for (policy, remaining) in [
+        (None, 0),
+        (Some("DeleteOnDisconnect"), 0),
+        (Some("Persistent"), 1),
+    ] {
+        let mut headers = vec![("X-Client-Type", "agent"), ("X-Host-ID", "old")];
+        headers.extend(policy.map(|policy| ("X-Persistence-Policy", policy)));
+        let mut socket = WebSocket::open(&analyzer, "/ws/agent/topology", &headers);
+        socket.send_graph("NodeAdded", interface("eth0", "old"));
+        socket.sync(json!({}));
+        assert_eq!(nodes_of(&analyzer, "old"), 1, "{policy:?}");
+        drop(socket);
+        until("the end of the connection", || {
+            get(&analyzer, "/api/status").json()["Agents"]["old"].is_null()
+        });
+        until("its elements", || nodes_of(&analyzer, "old") == remaining);
+    }
 }
 
 /// Opens the connection of an agent that uses JSON.

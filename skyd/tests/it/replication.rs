@@ -101,6 +101,33 @@ fn both_analyzers_have_the_elements_of_both() {
     assert_eq!(count(&first, "l1"), 1);
 }
 
+/// Skydive before v0.27 ignores partial updates, and no release announces what it accepts.
+#[test]
+fn a_peer_without_an_update_policy_receives_whole_elements() {
+    let analyzer = Daemon::with(&["host_id=an"]);
+    let mut writer = publisher(&analyzer, "w");
+    let open = |name: &str, policy: Option<&str>| {
+        let mut headers = vec![("X-Client-Type", "analyzer"), ("X-Host-ID", name)];
+        headers.extend(policy.map(|policy| ("X-Update-Policy", policy)));
+        let mut peer = WebSocket::open(&analyzer, "/ws/replication", &headers);
+        assert_eq!(peer.message()["Type"], "Sync");
+        peer
+    };
+    let peers = [
+        (open("skydive", None), "NodeUpdated"),
+        (open("skyd", Some("partial")), "NodePartiallyUpdated"),
+    ];
+    let mut changed = node("n1");
+    writer.send_graph("NodeAdded", changed.clone());
+    changed["Revision"] = json!(5);
+    changed["Metadata"]["Changed"] = json!(true);
+    writer.send_graph("NodeUpdated", changed);
+    for (mut peer, update) in peers {
+        assert_eq!(peer.message()["Type"], "NodeAdded");
+        assert_eq!(peer.message()["Type"], update);
+    }
+}
+
 #[test]
 fn what_was_deleted_during_an_outage_does_not_return() {
     let folder = Folder::new();

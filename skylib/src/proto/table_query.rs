@@ -50,7 +50,13 @@ pub fn is_exact(query: &FlowQuery) -> bool {
 /// # Errors
 /// Returns [`ProtoError`] if the object has another form, or the filter is invalid.
 pub fn decode_table_query(object: &Object) -> Result<Option<FlowQuery>, ProtoError> {
-    let query: TableQuery = decoded(object)?;
+    let query = match decoded::<TableQuery>(object) {
+        // COMPAT: analyzers before v0.27.
+        Err(_) if matches!(object, Object::Protobuf(_)) => {
+            decoded::<NamedOrderQuery>(object)?.into()
+        }
+        query => query?,
+    };
     match query.query {
         Some(search) if query.kind == SEARCH_QUERY => search.into_query().map(Some),
         _ => Ok(None),
@@ -163,6 +169,57 @@ struct SearchQuery {
     sort_order: i32,
 }
 
+/// `TableQuery` of Skydive before v0.27, in which the sort order is a name.
+#[derive(Clone, PartialEq, prost::Message, Deserialize)]
+#[serde(default)]
+struct NamedOrderQuery {
+    #[prost(string, tag = "1")]
+    kind: String,
+    #[prost(message, optional, tag = "2")]
+    query: Option<NamedOrderSearch>,
+}
+
+/// `SearchQuery` of Skydive before v0.27.
+#[derive(Clone, PartialEq, prost::Message, Deserialize)]
+#[serde(default)]
+struct NamedOrderSearch {
+    #[prost(message, optional, tag = "1")]
+    filter: Option<WireFilter>,
+    #[prost(message, optional, tag = "2")]
+    pagination_range: Option<Range>,
+    #[prost(bool, tag = "3")]
+    sort: bool,
+    #[prost(bool, tag = "4")]
+    dedup: bool,
+    #[prost(string, tag = "5")]
+    dedup_by: String,
+    #[prost(string, tag = "6")]
+    sort_by: String,
+    #[prost(string, tag = "7")]
+    sort_order: String,
+}
+
+impl From<NamedOrderQuery> for TableQuery {
+    fn from(old: NamedOrderQuery) -> Self {
+        let search = |old: NamedOrderSearch| SearchQuery {
+            filter: old.filter,
+            pagination_range: old.pagination_range,
+            sort: old.sort,
+            dedup: old.dedup,
+            dedup_by: old.dedup_by,
+            sort_by: old.sort_by,
+            sort_order: match old.sort_order.as_str() {
+                "DESC" => DESCENDING,
+                _ => ASCENDING,
+            },
+        };
+        Self {
+            kind: old.kind,
+            query: old.query.map(search),
+        }
+    }
+}
+
 /// Skydive's message `filters.Range`.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -179,27 +236,27 @@ const DESCENDING: i32 = 2;
 
 impl SearchQuery {
     /// Returns the wire form of a query. A query with a filter that cannot be expressed completely
-    /// has no range, because the receiver applies the filter before the range.
+    /// has no range, because the receiver applies the filter before the range. Only a query for a part
+    /// of the flows is sorted by the agent, because the analyzer sorts the flows of all agents anyway,
+    /// and agents before v0.27 reject the number of the order.
     fn of(query: &FlowQuery) -> Self {
         let nodes = query.node_tids.as_deref().map(WireFilter::of_nodes);
         let is_exact = is_exact(query);
         let number = |position| i64::try_from(position).unwrap_or(i64::MAX);
         let range = query.range.filter(|_| is_exact);
+        let dedup = query.dedup.filter(|_| is_exact);
+        let sort = query.sort.filter(|_| range.is_some() || dedup.is_some());
         Self {
             filter: WireFilter::all(nodes, WireFilter::weakened(&query.filter)),
             pagination_range: range.map(|(from, to)| Range {
                 from: number(from),
                 to: number(to),
             }),
-            sort: query.sort.is_some(),
-            dedup: query.dedup.is_some() && is_exact,
-            dedup_by: query
-                .dedup
-                .filter(|_| is_exact)
-                .map(name)
-                .unwrap_or_default(),
-            sort_by: query.sort.map(|(field, _)| name(field)).unwrap_or_default(),
-            sort_order: match query.sort {
+            sort: sort.is_some(),
+            dedup: dedup.is_some(),
+            dedup_by: dedup.map(name).unwrap_or_default(),
+            sort_by: sort.map(|(field, _)| name(field)).unwrap_or_default(),
+            sort_order: match sort {
                 None => 0,
                 Some((_, SortOrder::Ascending)) => ASCENDING,
                 Some((_, SortOrder::Descending)) => DESCENDING,
@@ -283,18 +340,76 @@ mod tests {
 
     #[test]
     fn a_query_has_the_bytes_of_the_original() {
-        let message = table_query(Encoding::Protobuf, "u", &sorted_icmp());
+        let first = sorted_icmp().with_range(0, 1);
+        let message = table_query(Encoding::Protobuf, "u", &first);
         let Object::Protobuf(bytes) = &message.object else {
             panic!("{message:?}")
         };
         assert_eq!(
             hex(bytes),
-            "0a0b536561726368517565727912290a1d421b080112170a150a0b4170706c69636174696f6e\
-             120649434d507634180132044c6173743801"
+            "0a0b5365617263685175657279122d0a1d421b080112170a150a0b4170706c69636174696f6e\
+             120649434d50763412021001180132044c6173743801"
         );
         let query = decode_table_query(&message.object).unwrap().unwrap();
-        assert_eq!(query.sort, sorted_icmp().sort);
-        assert_eq!(query.filter, sorted_icmp().filter);
+        assert_eq!(query.sort, first.sort);
+        assert_eq!(query.filter, first.filter);
+    }
+
+    fn bytes(hex: &str) -> Object {
+        let pairs = (0..hex.len()).step_by(2);
+        let bytes: Vec<u8> = pairs
+            .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
+            .collect();
+        Object::Protobuf(bytes.into())
+    }
+
+    /// The answer of an agent of v0.26.0: three pings, and errors from another host.
+    #[test]
+    fn an_answer_of_the_original_is_decoded() {
+        let text = include_str!("../../tests/data/table-result-v0.26.0.hex");
+        let Object::Protobuf(frame) = bytes(&text.replace('\n', "")) else {
+            panic!("{text}")
+        };
+        let message = Message::decode(&frame, Encoding::Protobuf).unwrap();
+        let sets = decode_table_result(&message.object).unwrap();
+        let flows: Vec<_> = sets.iter().flat_map(|set| &set.flows).collect();
+        assert_eq!(flows.len(), 2);
+        let ping = serde_json::to_value(flows[0]).unwrap();
+        assert_eq!(ping["LayersPath"], "Ethernet/IPv4/ICMPv4");
+        assert_eq!(ping["Network"]["A"], "10.88.0.11");
+        assert_eq!(ping["Network"]["B"], "10.88.0.12");
+        assert_eq!(ping["Metric"]["ABPackets"], 3);
+        assert_eq!(ping["Metric"]["BAPackets"], 3);
+        assert_eq!(ping["RawPacketsCaptured"], 1);
+    }
+
+    /// The agent returns all flows, so the analyzer sorts them; agents before v0.27 reject the number
+    /// of the order.
+    #[test]
+    fn a_query_for_all_flows_does_not_request_an_order() {
+        let message = table_query(Encoding::Protobuf, "u", &sorted_icmp());
+        let query = decode_table_query(&message.object).unwrap().unwrap();
+        assert_eq!((query.sort, query.filter), (None, sorted_icmp().filter));
+    }
+
+    /// `TableQuery` of `G.Flows().Has('Application', 'ICMPv4').Sort()` as an analyzer of v0.26.0 sends
+    /// it, and the same query with descending order.
+    #[test]
+    fn the_order_may_be_a_name() {
+        let ascending = "0a0b5365617263685175657279122c0a1d421b080112170a150a0b4170706c69636174696f6e\
+                         120649434d507634180132044c6173743a03415343";
+        let descending = "0a0b5365617263685175657279122d0a1d421b080112170a150a0b4170706c69636174696f6e\
+                          120649434d507634180132044c6173743a0444455343";
+        for (text, order) in [
+            (ascending, SortOrder::Ascending),
+            (descending, SortOrder::Descending),
+        ] {
+            let query = decode_table_query(&bytes(text)).unwrap().unwrap();
+            assert_eq!(query.sort, Some((FlowField::LAST, order)));
+            assert_eq!(query.filter, sorted_icmp().filter);
+        }
+        let garbage = Object::Protobuf(b"\x12\x02\x3d\x00".to_vec().into());
+        assert!(decode_table_query(&garbage).is_err());
     }
 
     #[test]
