@@ -14,6 +14,9 @@ use skylib::store::history::{
 use skylib::time::{TimeSlice, Timestamp, When};
 use skylib::value::Value;
 
+/// Function that runs a query and returns the number of elements that it found.
+pub(crate) type Count<'a> = Box<dyn Fn() -> usize + 'a>;
+
 /// Size of the simulated site.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site {
@@ -133,17 +136,19 @@ impl Day {
         flow.node_tid = format!("eth-{}", slot % self.site.interfaces)
             .as_str()
             .into();
-        let mut network = FlowLayer::default();
-        network.protocol = FlowProtocol::Ipv4;
-        network.a = format!("10.0.{}.{}", client >> 8, client & 255)
-            .as_str()
-            .into();
-        network.b = format!("10.128.0.{server}").as_str().into();
-        flow.network = Some(network);
-        let mut transport = TransportLayer::default();
-        transport.protocol = FlowProtocol::Tcp;
-        (transport.a, transport.b) = (i64::from(32_768 + slot % 20_000), 443);
-        flow.transport = Some(transport);
+        let client = format!("10.0.{}.{}", client >> 8, client & 255);
+        flow.network = Some(FlowLayer {
+            protocol: FlowProtocol::Ipv4,
+            a: client.as_str().into(),
+            b: format!("10.128.0.{server}").as_str().into(),
+            ..FlowLayer::default()
+        });
+        flow.transport = Some(TransportLayer {
+            protocol: FlowProtocol::Tcp,
+            a: i64::from(32_768 + slot % 20_000),
+            b: 443,
+            ..TransportLayer::default()
+        });
         (flow.start, flow.last) = (start, now);
         (flow.metric, flow.last_update_metric) = (Some(total), Some(counted));
         flow
@@ -225,7 +230,7 @@ impl Day {
     }
 
     /// Queries about the past, by name. Each returns the number of elements that it found.
-    pub(crate) fn queries(&self) -> Vec<(&'static str, Box<dyn Fn() -> usize + '_>)> {
+    pub(crate) fn queries(&self) -> Vec<(&'static str, Count<'_>)> {
         let now = self.now().as_ms();
         let ago = move |seconds: i64| Timestamp::from_ms((now - seconds * 1000).max(BEGIN * 1000));
         let slice = move |seconds| TimeSlice {
@@ -246,11 +251,11 @@ impl Day {
         vec![
             (
                 "flows of an address, 1 h",
-                Box::new(move || flows(text("Network.A", "10.0.3.7"), slice(3600))),
+                Box::new(move || flows(text("Network.A", "10.0.0.7"), slice(3600))),
             ),
             (
                 "flows of an address, 24 h",
-                Box::new(move || flows(text("Network.A", "10.0.3.7"), slice(86_400))),
+                Box::new(move || flows(text("Network.A", "10.0.0.7"), slice(86_400))),
             ),
             (
                 "flows of an absent address, 24 h",

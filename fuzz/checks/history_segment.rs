@@ -1,5 +1,6 @@
 //! Checks of the sealed files of the history.
 
+#[allow(clippy::duplicate_mod, reason = "each fuzz target is a separate crate")]
 #[path = "history_folder.rs"]
 mod history_folder;
 

@@ -13,7 +13,7 @@ pub(crate) fn retain_needed(role: Role, config: &Config) {
     let privileges = needed(role, config);
     match privileges.retain() {
         Ok(()) => {
-            tracing::debug!("retained the capabilities that are needed, if granted: {privileges}")
+            tracing::debug!("retained the capabilities that are needed, if granted: {privileges}");
         }
         Err(error) => tracing::warn!(%error, "cannot give up capabilities that are not needed"),
     }

@@ -40,9 +40,8 @@ pub(crate) async fn file(call: Call) -> Response {
         // Held until the server charges the response.
         Some((content_type(&path), length, content, memory))
     });
-    let (content_type, length, content, _memory) = match read.await {
-        Ok(Some(found)) => found,
-        Ok(None) | Err(_) => return response::not_found(),
+    let Ok(Some((content_type, length, content, _memory))) = read.await else {
+        return response::not_found();
     };
     let bytes = match content {
         Ok(bytes) => bytes,
@@ -96,7 +95,7 @@ fn find(folder: &Path, path: &str) -> Option<(PathBuf, u64)> {
     let file = folder.join(path).canonicalize().ok()?;
     let metadata = file.metadata().ok()?;
     let is_served = file.starts_with(&folder) && metadata.is_file() && metadata.len() <= MAX_BYTES;
-    is_served.then(|| (file, metadata.len()))
+    is_served.then_some((file, metadata.len()))
 }
 
 /// Returns the content type for the extension of a file.

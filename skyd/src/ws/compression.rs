@@ -142,7 +142,7 @@ impl Inflater {
         if !self.messages.take() {
             return Ok(message);
         }
-        let mut charge = self.memory.charge(MemoryUse::Requests);
+        let charge = self.memory.charge(MemoryUse::Requests);
         let mut decompress = Decompress::new(false);
         let mut content = Vec::with_capacity((4 * message.len()).min(self.limit).max(SPARE_BYTES));
         for mut input in [&message[..], &TAIL] {

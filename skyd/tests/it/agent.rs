@@ -171,6 +171,7 @@ fn an_agent_logs_in_with_the_key_file_or_a_password() {
 
 /// Returns the types of the messages about the node `n1`, which is added and changed, that an agent
 /// sends to an analyzer whose handshake has these headers.
+#[expect(clippy::result_large_err, reason = "signature required by tungstenite")]
 fn messages_about_n1(headers: &[(&'static str, &'static str)]) -> Vec<String> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let analyzers = format!("analyzers={}", listener.local_addr().unwrap());

@@ -182,7 +182,6 @@ fn merge_until_killed(folder: &Path, time: Duration) {
     drop(merge.wait());
 }
 
-#[expect(clippy::print_stderr, reason = "the figures of a long run")]
 #[test]
 fn kills_lose_no_acknowledged_record_and_repeat_none() {
     let rounds = std::env::var("HISTORY_KILL_ROUNDS");

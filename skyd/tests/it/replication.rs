@@ -15,6 +15,7 @@ use crate::http::node;
 type Accepted = tokio_tungstenite::tungstenite::WebSocket<TcpStream>;
 
 /// Accepts a connection for replication as the analyzer `fake`.
+#[expect(clippy::result_large_err, reason = "signature required by tungstenite")]
 fn accept(listener: &TcpListener) -> Accepted {
     let (stream, _) = listener.accept().unwrap();
     stream

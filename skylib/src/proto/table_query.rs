@@ -67,7 +67,7 @@ pub fn decode_table_query(object: &Object) -> Result<Option<FlowQuery>, ProtoErr
 #[must_use]
 pub fn table_result(encoding: Encoding, uuid: &str, sets: &[FlowSet]) -> Message {
     let sets = sets.iter().map(FlowSet::encode_to_vec).collect();
-    result_message(encoding, uuid, TableResult { status: OK, sets })
+    result_message(encoding, uuid, &TableResult { status: OK, sets })
 }
 
 /// Returns the answer to a `TableQuery` with this identifier that failed, so that the analyzer does
@@ -76,12 +76,12 @@ pub fn table_result(encoding: Encoding, uuid: &str, sets: &[FlowSet]) -> Message
 pub fn table_failure(encoding: Encoding, uuid: &str) -> Message {
     let sets = Vec::new();
     let status = FAILED;
-    result_message(encoding, uuid, TableResult { status, sets })
+    result_message(encoding, uuid, &TableResult { status, sets })
 }
 
-fn result_message(encoding: Encoding, uuid: &str, result: TableResult) -> Message {
+fn result_message(encoding: Encoding, uuid: &str, result: &TableResult) -> Message {
     let status = result.status.into();
-    let object = encoded(encoding, &result, result.encode_to_vec());
+    let object = encoded(encoding, result, result.encode_to_vec());
     Message::new(FLOW_TABLE, "TableResult", object)
         .with_uuid(uuid)
         .with_status(status)

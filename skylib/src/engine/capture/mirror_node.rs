@@ -13,7 +13,7 @@ pub(super) fn show(
     origin: &str,
     interface: &str,
     key: &NodeCaptureKey,
-    status: CaptureStatus<'_>,
+    status: &CaptureStatus<'_>,
     now: Timestamp,
 ) {
     let is_mirror = |node: &Node| {
@@ -29,7 +29,7 @@ pub(super) fn show(
     };
     let mirrored = key.node.to_string();
     let socket = Some(("MirrorOf", mirrored.as_str()));
-    let status = CaptureStatus { socket, ..status };
+    let status = CaptureStatus { socket, ..*status };
     status.show(graph, &mirror, now);
     if graph.find_edge(&key.node, &mirror, |_| true).is_none() {
         let metadata = Metadata::from_iter([("RelationType", "mirroring")]);
@@ -79,9 +79,9 @@ mod tests {
             error: None,
         };
         for _ in 0..2 {
-            show(&mut graph, "agent.h", "mir12345", &key, status.clone(), now);
+            show(&mut graph, "agent.h", "mir12345", &key, &status, now);
         }
-        show(&mut graph, "agent.h", "absent", &key, status, now);
+        show(&mut graph, "agent.h", "absent", &key, &status, now);
         assert_eq!(graph.edge_count(), 1);
         let node = graph.node(&"mirror".into()).unwrap();
         let shown = node.metadata.get_path("Captures.MirrorOf");

@@ -100,7 +100,10 @@ impl Opener {
                 (self.open_interface(spec, &target, program)?, None)
             }
             CaptureType::OvsMirror => (self.open_mirror(spec, &target, program, &owner)?, None),
-            CaptureType::OvsNetflow => (self.open_netflow(spec, &target, program, &owner)?, None),
+            CaptureType::OvsNetflow => (
+                self.open_netflow(spec, &target, program.as_ref(), &owner)?,
+                None,
+            ),
             CaptureType::OvsSflow => {
                 let opened = self.switch.open_sflow(spec, bridge_of(&target)?, &owner)?;
                 (opened, program)
@@ -114,7 +117,7 @@ impl Opener {
                 ));
             }
         };
-        self.start(spec, &target, filter, opened).map(Some)
+        self.start(spec, &target, filter.as_ref(), opened).map(Some)
     }
 
     fn open_interface(
@@ -151,16 +154,18 @@ impl Opener {
         &self,
         spec: &CaptureSpec,
         target: &CaptureTarget,
-        program: Option<BpfProgram>,
+        program: Option<&BpfProgram>,
         owner: &str,
     ) -> Result<OpenedSource, String> {
         let active_timeout = self.table.update_interval;
         let open = |address| {
-            let mut options = ExportTableOptions::default();
-            options.expiry = self.table.expiry_interval;
-            options.table = self.table_options(spec, target);
+            let options = ExportTableOptions {
+                expiry: self.table.expiry_interval,
+                table: self.table_options(spec, target),
+                ..ExportTableOptions::default()
+            };
             let mut table = ExportTable::new(options);
-            let filter = program.clone();
+            let filter = program.cloned();
             table.set_filter(filter.map(|filter| Box::new(filter) as Box<dyn PacketFilter>));
             RecordSource::open(address, table, &target.tid, &self.flows, &self.clock)
                 .map_err(|error| format!("cannot receive NetFlow at {address}: {error}"))
@@ -175,7 +180,7 @@ impl Opener {
         &self,
         spec: &CaptureSpec,
         target: &CaptureTarget,
-        filter: Option<BpfProgram>,
+        filter: Option<&BpfProgram>,
         opened: OpenedSource,
     ) -> Result<OpenedCapture, String> {
         let name = &target.interface;
@@ -184,7 +189,7 @@ impl Opener {
         options.max_entries = (options.max_entries / opened.sources.len().max(1)).max(1);
         for source in opened.sources {
             let mut table = FlowTable::new(options.clone());
-            let filter = filter.clone();
+            let filter = filter.cloned();
             table.set_filter(filter.map(|filter| Box::new(filter) as Box<dyn PacketFilter>));
             let clock = Arc::clone(&self.clock);
             let capture = if spec.target_type == sources::NETFLOW {

@@ -21,7 +21,7 @@ pub struct Activity {
     /// Time, in Unix milliseconds.
     #[serde(rename = "Time")]
     pub ms: i64,
-    /// What happened: `added`, `changed`, `removed`, `fired`.
+    /// Kind of the event: `added`, `changed`, `removed`, `fired`.
     pub change: Text,
     /// Kind of the resource, such as `capture`.
     pub kind: Text,

@@ -47,7 +47,7 @@ pub(super) struct FlowSegment {
     pub(super) metric: ParquetFile,
     pub(super) packet: Option<ParquetFile>,
     pub(super) span: FlowSpan,
-    /// Whether a flow may have several rows, of which the one with the highest number is the newest.
+    /// Whether a flow may have several rows, the newest of which has the highest number.
     pub(super) has_repeats: bool,
 }
 

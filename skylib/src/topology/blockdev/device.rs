@@ -346,8 +346,8 @@ fn transport(name: &str, udev: &Udev) -> String {
 /// Returns the name in brackets of a list such as `none [mq-deadline]`.
 fn scheduler(list: &str) -> String {
     let names = list.split_whitespace();
-    let active = names.filter_map(|name| name.strip_prefix('[')?.strip_suffix(']'));
-    active.last().unwrap_or_default().to_owned()
+    let mut active = names.filter_map(|name| name.strip_prefix('[')?.strip_suffix(']'));
+    active.next_back().unwrap_or_default().to_owned()
 }
 
 /// Returns the subsystems from the device to its bus, such as `block:scsi:pci`.

@@ -145,7 +145,7 @@ impl ClusterModel {
         if is_full || object.id == self.cluster {
             self.omitted.insert(object.id.clone(), object.kind);
             if let Some(former) = former {
-                self.forget(former);
+                self.forget(&former);
             }
             return;
         }
@@ -174,12 +174,12 @@ impl ClusterModel {
     pub fn remove(&mut self, id: &NodeId) {
         self.omitted.remove(id);
         if let Some(former) = self.objects.remove(id) {
-            self.forget(former);
+            self.forget(&former);
         }
     }
 
     /// Removes what is known about an object that has been removed from `objects`.
-    fn forget(&mut self, former: KubernetesObject) {
+    fn forget(&mut self, former: &KubernetesObject) {
         self.bytes -= former.bytes();
         self.across.remove(&former.id);
         if let Some(members) = self.namespaces.get_mut(&former.namespace) {
@@ -193,8 +193,8 @@ impl ClusterModel {
                 self.namespaces.remove(&former.namespace);
             }
         }
-        self.mark(&former);
-        self.note_nodes(Some(&former), None);
+        self.mark(former);
+        self.note_nodes(Some(former), None);
     }
 
     /// Marks the namespaces whose edges an object can change by appearing, by disappearing, or by a

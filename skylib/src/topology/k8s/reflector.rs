@@ -73,7 +73,7 @@ impl Reflector<'_> {
                     version = failed.version;
                     // That a version is too old is usual, unless it happens again and again.
                     let is_usual = matches!(failed.error, ApiError::Expired) && failures < 3;
-                    if !is_usual && !self.report(failed.error) {
+                    if !is_usual && !self.report(&failed.error) {
                         return;
                     }
                     failures + 1
@@ -95,7 +95,7 @@ impl Reflector<'_> {
     }
 
     /// Reports the reason of a failure; returns whether to continue.
-    fn report(&self, error: ApiError) -> bool {
+    fn report(&self, error: &ApiError) -> bool {
         let text = error.to_string();
         match error {
             ApiError::Stopped => false,

@@ -108,10 +108,6 @@ fn shows(g: &View<'_>, mtus: &BTreeMap<String, i64>) -> bool {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-#[expect(
-    clippy::print_stdout,
-    reason = "the figures are for the reader of the log"
-)]
 fn many_namespaces_are_watched_by_few_threads() {
     let count = std::env::var("SKYLIB_SCALE_NAMESPACES");
     let count: usize = count.map_or(50, |count| count.parse().unwrap());

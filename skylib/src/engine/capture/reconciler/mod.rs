@@ -518,7 +518,7 @@ impl Reconciler {
                 if let Some(mirror) = capture.mirror() {
                     let identity = self.opener.identity_of(&capture.spec);
                     let (origin, status) = (&self.opener.origin, capture.status(identity));
-                    mirror_node::show(graph, origin, mirror, key, status, now);
+                    mirror_node::show(graph, origin, mirror, key, &status, now);
                 }
                 if let Some(sflow) = capture.take_sflow(now) {
                     let op = MetadataOp::set(SFLOW, sflow);

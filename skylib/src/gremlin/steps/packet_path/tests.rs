@@ -320,7 +320,13 @@ fn a_packet_may_pass_several_tunnels_between_the_same_hosts() {
         }
         tables(&locals, &routes)
     };
-    let spaces: [(&str, &[(&str, &str)], &str); 4] = [
+    // Name, addresses with their networks, and gateway of each namespace.
+    type Space = (
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        &'static str,
+    );
+    let spaces: [Space; 4] = [
         ("a", &[("10.1.0.1", "10.1.0.0/24")], "10.1.0.2"),
         (
             "r",
