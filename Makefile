@@ -18,14 +18,15 @@ run: deps
 	cargo build --release -p skyd
 	@scripts/start $(TARGET)/release/skyd $(DATA)
 
+# Runs all tests. SKIP_PAGE=1 omits the tests of the page in a browser, about ten minutes.
 test:
 	@scripts/rust-version
-	@scripts/deps build test live page
+	@scripts/deps build test live $(if $(SKIP_PAGE),,page)
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
 	@examples/questions.sh $(TARGET)/debug/skyd
 	@scripts/web test
-	@PAGE_SLOWNESS=3 scripts/web browser
+	@$(if $(SKIP_PAGE),echo "web: browser tests SKIPPED: SKIP_PAGE is set",PAGE_SLOWNESS=3 scripts/web browser)
 	@$(MAKE) --no-print-directory python
 
 # Builds the web page with Node.js. Its result is committed, so that cargo alone builds the daemon.

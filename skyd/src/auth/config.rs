@@ -169,7 +169,7 @@ fn users_of(users: &Value) -> Result<Vec<(String, String)>, String> {
             Value::Number(number) if number.is_u64() => number.to_string(),
             _ => {
                 return Err(format!(
-                    "user {name}: the password must be a quoted, non-empty string"
+                    "user {name}: expected a quoted, non-empty string as password"
                 ));
             }
         };

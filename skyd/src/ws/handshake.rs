@@ -35,7 +35,7 @@ pub(crate) struct Hello {
     pub(crate) filter: String,
     /// Requested update policy, unparsed: `full` or `partial`.
     pub(crate) policy: String,
-    /// What happens to the elements of the client when it disconnects, unparsed: `Persistent` or
+    /// Fate of the client's elements when the client disconnects, unparsed: `Persistent` or
     /// `DeleteOnDisconnect`.
     pub(crate) persistence: String,
     /// Whether messages may be compressed: the client offers it in a way that is supported.

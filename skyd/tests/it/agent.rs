@@ -1,6 +1,6 @@
 //! Agents and the analyzer to which they report: real agents, and clients that pretend to be agents.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use hyper::header::HeaderValue;
@@ -190,6 +190,8 @@ fn messages_about_n1(headers: &[(&'static str, &'static str)]) -> Vec<String> {
         Ok(response)
     })
     .unwrap();
+    // Otherwise, the first graph that the agent sends may contain the node.
+    while next_message(&mut socket).kind != "Sync" {}
     let tool = [("X-Client-Type", "tool"), ("X-Host-ID", "t")];
     let mut publisher = WebSocket::open(&agent, "/ws/publisher", &tool);
     let mut changed = node("n1");
@@ -199,17 +201,23 @@ fn messages_about_n1(headers: &[(&'static str, &'static str)]) -> Vec<String> {
     publisher.send_graph("NodeUpdated", changed);
     let mut types: Vec<String> = Vec::new();
     while types.len() < 2 {
-        let frame = socket.read().unwrap();
-        if !frame.is_binary() {
-            continue;
-        }
-        let message = Message::decode(&frame.into_data(), Encoding::Protobuf).unwrap();
+        let message = next_message(&mut socket);
         let object = message.object.json().unwrap();
         if message.kind != "Sync" && object.contains(r#""ID":"n1""#) {
             types.push(message.kind);
         }
     }
     types
+}
+
+/// Returns the next message of an agent.
+fn next_message(socket: &mut tungstenite::WebSocket<TcpStream>) -> Message {
+    loop {
+        let frame = socket.read().unwrap();
+        if frame.is_binary() {
+            return Message::decode(&frame.into_data(), Encoding::Protobuf).unwrap();
+        }
+    }
 }
 
 /// Skydive before v0.27 ignores partial updates, and no release announces what it accepts.

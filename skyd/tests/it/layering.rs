@@ -32,7 +32,7 @@ const LAYERS: &[&[&str]] = &[
         "urlencoded",
         "web_origin",
     ],
-    &["dial", "http_client", "idle_connections"],
+    &["dial", "http_client", "idle_connections", "privileges"],
     &["peer_socket"],
     &["auth", "client_socket", "compress", "response", "webhooks"],
     &["cors", "queries", "upload"],

@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::thread::CapabilitySet;
 
-use super::Role;
+use super::options::Role;
 use crate::sys::capability::retain_only;
 
 /// Capabilities that a process retains (`capabilities(7)`).

@@ -63,6 +63,7 @@ const ENGINE: Rules = Rules {
         Layer::new(&["agent", "script"]),
         Layer::new(&["housekeeping"]),
         Layer::new(&["options", "status"]),
+        Layer::new(&["privileges"]),
         Layer::new(&["inner"]),
         // `engine/mod.rs` connects the parts; they do not import it.
         Layer::new(&["mod"]),

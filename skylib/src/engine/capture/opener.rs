@@ -56,7 +56,7 @@ pub(super) struct OpenedCapture {
     pub(super) socket: Option<(&'static str, String)>,
     /// Counters that sFlow agents have sent.
     pub(super) sflow: Option<Arc<Mutex<SflowMetric>>>,
-    /// What it has configured on the switch.
+    /// Settings of the switch that belong to the capture; removed with the capture.
     pub(super) claim: Option<SwitchClaim>,
     /// Interface to which the switch mirrors the packets.
     pub(super) mirror: Option<String>,

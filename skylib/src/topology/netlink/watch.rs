@@ -61,7 +61,7 @@ pub(super) struct Watch {
     nsids: NsidSearch,
 }
 
-/// What a turn of the watch has to do besides the work whose time has come.
+/// Work of one turn of the watch, in addition to the work that is due.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Work {
     /// Whether the event socket is readable.

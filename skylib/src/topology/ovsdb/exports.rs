@@ -17,7 +17,7 @@ use crate::topology::ServerAddress;
 #[derive(Clone, Debug)]
 pub(crate) struct SwitchExports(ServerAddress);
 
-/// What a bridge exports; it has at most one export of each kind.
+/// Kind of data that a bridge exports. A bridge has at most one export of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BridgeExport {
     /// Sampled packets.
