@@ -48,7 +48,7 @@ fn send_until(lab: &Lab, what: &str, query: &str, is_met: impl Fn(&str) -> bool)
 fn rows(switch: &Switch, table: &str) -> String {
     let folder = switch.0.display();
     let command = format!(
-        "cd {folder} && ovs-vsctl --db=unix:db.sock --timeout=20 --bare --columns=_uuid list {table}"
+        "ovs-vsctl --db=unix:{folder}/db.sock --timeout=20 --bare --columns=_uuid list {table}"
     );
     crate::support::sh(&command).trim().to_owned()
 }
