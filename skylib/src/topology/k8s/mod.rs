@@ -1,7 +1,7 @@
 //! Kubernetes: the objects of a cluster as nodes, with their owners and relations.
 //!
 //! The probe runs in an analyzer. It lists the objects of each kind and follows their changes
-//! ([`reflector`], one thread per kind), converts them to nodes and edges ([`ClusterModel`], which
+//! (`reflector`, one thread per kind), converts them to nodes and edges ([`ClusterModel`], which
 //! is pure), and writes the differences to the graph. [`ClusterLinks`] links them to what agents
 //! have found on the machines.
 //!
