@@ -62,7 +62,7 @@ proxyTest("a short interruption keeps the view and marks nothing that is the sam
   await page.get("region", "Flows");
 });
 
-proxyTest("while the server is gone, attempts are few, and everything known stays", async ({ page, proxy, daemon }) => {
+proxyTest("while the server is down, attempts are few, and everything known stays", async ({ page, proxy, daemon }) => {
   await selectNode(page, "br0");
   const sockets = () => page.sockets.length;
   await daemon.kill();

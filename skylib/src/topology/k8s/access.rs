@@ -370,9 +370,9 @@ mod tests {
         );
         let file = json!({"server": "https://a", "certificate-authority": "ca.pem"});
         assert!(error(file, json!({})).starts_with("/nowhere/ca.pem: "));
-        let other = json!({"current-context": "gone"});
+        let other = json!({"current-context": "absent"});
         let error = ClusterAccess::from_tree(&other, Path::new("/")).unwrap_err();
-        assert_eq!(error, "contexts has no entry \"gone\"");
+        assert_eq!(error, "contexts has no entry \"absent\"");
     }
 
     #[test]

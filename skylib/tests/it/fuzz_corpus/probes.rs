@@ -78,12 +78,16 @@ fn messages_of_the_kubernetes_api() {
     let service = r#"{"metadata":{"uid":"s","name":"web","namespace":"a"},"spec":{"selector":{"app":"web"},"ports":[{"port":80,"targetPort":"http"}]}}"#;
     let secret = r#"{"metadata":{"uid":"x","name":"s","namespace":"a","annotations":{"a":"b"}},"type":"Opaque","data":{"k":"dg=="},"stringData":{"k":"v"}}"#;
     let policy = r#"{"metadata":{"uid":"np","name":"np","namespace":"b"},"spec":{"podSelector":{},"egress":[{"to":[{"namespaceSelector":{"matchExpressions":[{"key":"team","operator":"In","values":["x"]}]},"podSelector":{}}],"ports":[{"port":53,"protocol":"UDP"}]}]}}"#;
-    let gone = r#"{"type":"ERROR","object":{"code":410,"message":"too old"}}"#;
+    let expired = r#"{"type":"ERROR","object":{"code":410,"message":"too old"}}"#;
     let seeds = [
         ("object", lines(&[(Kind::Pod, pod)])),
         (
             "events",
-            lines(&[(Kind::Pod, &set), (Kind::Pod, &deleted), (Kind::Pod, gone)]),
+            lines(&[
+                (Kind::Pod, &set),
+                (Kind::Pod, &deleted),
+                (Kind::Pod, expired),
+            ]),
         ),
         (
             "list",
