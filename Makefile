@@ -18,7 +18,7 @@ run: deps
 	cargo build --release -p skyd
 	@scripts/start $(TARGET)/release/skyd $(DATA)
 
-# Runs all tests. SKIP_PAGE=1 omits the tests of the page in a browser, about ten minutes.
+# Runs all tests. SKIP_PAGE=1 omits the tests of the page in browsers.
 test:
 	@scripts/rust-version
 	@scripts/deps build test live $(if $(SKIP_PAGE),,page)
@@ -33,7 +33,8 @@ test:
 web:
 	@scripts/web build
 
-# Tests the web page in a real Chromium; needs root and about five minutes.
+# Tests the web page in a real Chromium, and in Firefox if it is installed; needs root and at least five
+# minutes.
 test-page:
 	@scripts/deps build test page
 	cargo build -p skyd

@@ -1,5 +1,5 @@
-//! Benchmark of node and edge rules: the time from one change of a graph of 100 000 nodes until 10
-//! 000 rules have processed it.
+//! Benchmark of node and edge rules: the time from one change of a graph of 100 000 nodes until
+//! 10 000 rules have processed it.
 
 use std::time::{Duration, Instant};
 

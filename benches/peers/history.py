@@ -67,7 +67,7 @@ def batches(stream, kind, size=50_000):
 
 def arrow(batch, columns):
     import pyarrow
-    names = [name.split('"')[1] for name in columns.split(", ")]
+    names = [name.split('"')[1] for name in columns.split(",")]
     return pyarrow.Table.from_pydict(dict(zip(names, map(list, zip(*batch)))))
 
 
@@ -200,7 +200,7 @@ def nfdump_store(args, truth, work):
     capture = subprocess.Popen(["nfcapd", "-l", work, "-b", "127.0.0.1", "-p", str(port), "-t", "3600", "-y",
                                 "-B", str(8 << 20)], stderr=subprocess.DEVNULL)
     time.sleep(1)
-    names = [name.split('"')[1] for name in FLOW.split(", ")]
+    names = [name.split('"')[1] for name in FLOW.split(",")]
     count = sequence = 0
     some = b""
     for row in rows(args.stream, "flows"):

@@ -7,7 +7,7 @@ mod history_folder;
 use self::history_folder::{Folder, open, questions};
 
 /// Opens a history whose log has this content, after a byte that selects the table. Panics if a
-/// reader does, or if sealing the log changes what is found.
+/// reader panics, or if sealing the log changes what is found.
 pub(crate) fn check(input: &[u8]) {
     let Some((table, content)) = input.split_first() else {
         return;

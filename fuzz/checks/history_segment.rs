@@ -17,7 +17,7 @@ const FILES: [&str; 6] = [
 ];
 
 /// Opens a history in which a sealed file has this content, after a byte that selects the file.
-/// Panics if a reader does.
+/// Panics if a reader panics.
 pub(crate) fn check(input: &[u8]) {
     let Some((file, content)) = input.split_first() else {
         return;

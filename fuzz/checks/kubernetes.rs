@@ -9,7 +9,7 @@ use skylib::topology::k8s::{
     ClusterModel, Kind, Kinds, KubernetesObject, ListPage, Mapping, WatchEvent,
 };
 
-/// Panics if reading does, if the differences do not add up to the whole, or if a secret has values.
+/// Panics if reading panics, if the differences do not add up to the whole, or if a secret has values.
 pub(crate) fn check(input: &[u8]) {
     let mut model = ClusterModel::new(Mapping::new("lab", Kinds::ALL));
     let kinds: Vec<Kind> = Kind::ALL

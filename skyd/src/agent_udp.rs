@@ -89,7 +89,8 @@ async fn receive_all(
 
 /// Maximum size of a UDP datagram, in bytes.
 const MAX_DATAGRAM_BYTES: usize = 65_535;
-/// Time after the first error, and maximum time between two attempts to receive.
+/// Time after the first error, and maximum time between two attempts to receive; the pause is half of
+/// it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 

@@ -108,20 +108,35 @@ pub(crate) fn engine_options(
     Ok((options, local_store))
 }
 
-/// Returns the services whose packets captures exclude: the sockets on which this daemon listens, and
-/// the analyzers to which it connects.
-pub(crate) fn control_services(role: Role, config: &Config) -> Vec<SocketAddr> {
-    let listeners: &[&str] = match role {
+/// Returns the addresses on which this daemon listens, except for its collectors.
+fn listeners(role: Role, config: &Config) -> impl Iterator<Item = ServiceAddress> {
+    let keys: &[&str] = match role {
         Role::Agent => &["agent.listen"],
         _ => &["analyzer.listen", "agent.listen", "spp.listen"],
     };
-    let listeners = listeners.iter().filter_map(|key| config.address(key));
+    keys.iter().filter_map(|key| config.address(key))
+}
+
+/// Returns the ports on which this daemon listens.
+pub(crate) fn listen_ports(role: Role, config: &Config) -> Vec<u16> {
+    // An error is reported when the collectors are started.
+    let collectors = collectors(config).unwrap_or_default();
+    let ports = collectors.iter().map(|collector| collector.listen.port());
+    listeners(role, config)
+        .map(|address| address.port)
+        .chain(ports)
+        .collect()
+}
+
+/// Returns the services whose packets captures exclude: the sockets on which this daemon listens, and
+/// the analyzers to which it connects.
+fn control_services(role: Role, config: &Config) -> Vec<SocketAddr> {
     let analyzers = config.list("analyzers");
     let analyzers = analyzers.iter().filter_map(|text| text.parse().ok());
     // An error is reported when the collectors are started.
     let collectors = collectors(config).unwrap_or_default();
     let mut found: Vec<SocketAddr> = collectors.iter().map(|c| c.listen).collect();
-    for ServiceAddress { host, port } in listeners.chain(analyzers) {
+    for ServiceAddress { host, port } in listeners(role, config).chain(analyzers) {
         match (host.as_str(), port).to_socket_addrs() {
             Ok(addresses) => found.extend(addresses),
             Err(error) => {

@@ -6,7 +6,7 @@ use std::path::Path;
 use skylib::engine::{Privileges, Role};
 
 use crate::config::Config;
-use crate::engine_options::{control_services, data_folder};
+use crate::engine_options::{data_folder, listen_ports};
 
 /// Retains only the capabilities that the daemon needs; to be called before it has other threads.
 pub(crate) fn retain_needed(role: Role, config: &Config) {
@@ -28,11 +28,8 @@ fn needed(role: Role, config: &Config) -> Privileges {
     if role != Role::Agent && belongs_to_other(&data_folder(config)) {
         privileges = privileges.with_files_of_others();
     }
-    let services = control_services(role, config);
-    if services
-        .iter()
-        .any(|service| (1..FIRST_FREE_PORT).contains(&service.port()))
-    {
+    let ports = listen_ports(role, config);
+    if ports.iter().any(|port| (1..FIRST_FREE_PORT).contains(port)) {
         privileges = privileges.with_low_ports();
     }
     privileges

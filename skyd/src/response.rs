@@ -320,21 +320,6 @@ pub(crate) fn failed(what: &str, error: &dyn std::error::Error) -> Response {
     error_text(StatusCode::INTERNAL_SERVER_ERROR, &text)
 }
 
-/// Returns the configuration key that limits the number of resources of a kind.
-fn limit_key(kind: &str) -> &'static str {
-    match kind {
-        "alert" => "http.limits.alerts",
-        "capture" => "http.limits.captures",
-        "edge" => "http.limits.edges",
-        "edgerule" => "http.limits.edgerules",
-        "injectpacket" => "http.limits.injectpackets",
-        "node" => "http.limits.nodes",
-        "noderule" => "http.limits.noderules",
-        "workflow" => "http.limits.workflows",
-        _ => "http.limits",
-    }
-}
-
 /// Returns the response for a resource that could not be created, changed, or deleted.
 pub(crate) fn resource_error(error: &ResourceError) -> Response {
     match error {
@@ -347,7 +332,7 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
             response
         }
         ResourceError::Full { kind, .. } => {
-            let text = format!("{error} ({}); delete one first", limit_key(kind));
+            let text = format!("{error} (http.limits.{kind}s); delete one first");
             error_text(StatusCode::FORBIDDEN, &text)
         }
         ResourceError::TooLarge { .. } => {

@@ -114,7 +114,7 @@ pub(crate) enum Seconds {
 }
 
 impl Seconds {
-    /// Returns whether the duration is zero.
+    /// Returns whether the duration is the number 0.
     pub(crate) fn is_zero(&self) -> bool {
         matches!(self, Self::Number(seconds) if *seconds == 0.0)
     }

@@ -133,8 +133,8 @@ impl<'a> Batch<'a> {
         self.messages.front()
     }
 
-    fn concatenated(&self) -> Bytes {
-        self.messages.iter().flatten().copied().collect()
+    fn concatenated(&mut self) -> Bytes {
+        Bytes::from(self.messages.make_contiguous().concat())
     }
 
     /// Removes the first messages, up to `count`, which were sent.

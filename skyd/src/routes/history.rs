@@ -12,7 +12,8 @@ use tokio::task::spawn_blocking;
 use crate::handler::Call;
 use crate::response::{self, Response};
 
-/// Answers `GET /api/history`: the sealed files, which together have every sealed record once.
+/// Answers `GET /api/history`: the sealed files; those other than snapshots together have every
+/// sealed record once.
 pub(crate) async fn list(call: Call) -> Response {
     answer(call, |_| {}).await
 }

@@ -51,7 +51,7 @@ json_object! {
         /// Number of nodes on which the capture is active. Computed for each response; the server
         /// ignores the value that a client sends.
         pub count: i64 = "Count" via read_and_ignore;
-        /// UDP port of sFlow and NetFlow captures; 0 means the default, 6343 for sFlow.
+        /// UDP port of captures of the type sflow; 0 means 6343.
         #[serde(skip_serializing_if = "is_zero")]
         pub port: u16 = "Port", with_port;
         /// Sampling rate of sFlow: one packet in `sampling_rate` is sampled.

@@ -177,7 +177,7 @@ impl std::fmt::Debug for SflowSource {
 
 /// Returns whether receiving can continue after an error: a timeout, an interrupt, or an ICMP
 /// error.
-fn is_harmless(error: &io::Error) -> bool {
+pub(crate) fn is_harmless(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock

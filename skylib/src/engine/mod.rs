@@ -16,7 +16,7 @@
 //! | `alerts`, `alert-live` | evaluate the expressions of alerts |
 //! | `alert-actions`, `alert-script` | call webhooks and run scripts of alerts |
 //! | `workflow`, `alert-script-js` | run JavaScript |
-//! | `housekeeping` | deletes expired resources, enforces retention |
+//! | `housekeeping` | deletes expired resources, enforces retention, saves the activity log |
 //! | `graph-persister` | writes nodes and edges of clients to the store |
 //!
 //! In addition, each capture and each interface that sends packets of an injection has one thread,

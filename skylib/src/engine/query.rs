@@ -112,7 +112,7 @@ pub(crate) struct QueryRunner {
     pub(crate) time_zone: TimeZone,
     pub(crate) limits: Limits,
     pub(crate) filters: BpfCompiler,
-    /// Events of captures, alerts, and rules.
+    /// Events of resources, and of alerts that have fired.
     pub(crate) activities: Arc<ActivityLog>,
 }
 

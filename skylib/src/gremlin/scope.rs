@@ -527,10 +527,7 @@ pub(super) fn unread(error: &GraphError) -> QueryError {
         GraphError::Memory(exhausted) => QueryError::memory(*exhausted),
         GraphError::PastTooLarge { .. } => QueryError::limit(error.to_string())
             .help("use an instant or a shorter time slice, or steps that begin at a node"),
-        GraphError::ViewExpired => QueryError::limit(error.to_string()).help(
-            "the snapshot expired because the graph changed too much meanwhile; run the query \
-             again",
-        ),
+        GraphError::ViewExpired => QueryError::limit(error.to_string()),
         other => QueryError::execute(other.to_string()),
     }
 }

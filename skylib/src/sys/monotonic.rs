@@ -7,9 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// Returns the time since an arbitrary start, for deadlines only. The clock does not advance while
 /// the machine is suspended, and is never set.
 pub(crate) fn now() -> Duration {
-    let time = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+    Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -125,5 +125,5 @@ impl ContainerSet {
     }
 }
 
-/// Maximum number of containers; each has a thread for its namespace.
+/// Maximum number of containers; each may have a namespace of its own.
 pub(super) const MAX_CONTAINERS: usize = 4096;

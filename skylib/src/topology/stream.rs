@@ -1,4 +1,5 @@
-//! Connections of probes to services of the host, such as a container engine or a switch.
+//! Connections of probes to services, such as a container engine, a switch, or the API server of
+//! Kubernetes.
 //!
 //! A read waits for data, for the end of the probe, and at most for a timeout, so that a service that
 //! does not answer never blocks the end of the daemon.

@@ -45,7 +45,6 @@ impl<S: Read + Write> EventSocket<S> {
                 message: Vec::new(),
                 limit,
             }),
-            404 => Err(io::ErrorKind::NotFound.into()),
             code => Err(io::Error::other(format!(
                 "the service answers with status {code}"
             ))),

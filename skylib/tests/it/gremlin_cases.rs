@@ -137,7 +137,7 @@ impl FlowSource for Table {
 
 #[test]
 fn gremlin_cases() {
-    run_cases(|| Past::Memory(MemoryHistory::new(HistoryLimits::default())));
+    run_cases(|| Past::Memory(Box::new(MemoryHistory::new(HistoryLimits::default()))));
 }
 
 /// The same cases, with a history whose events have been moved to the disk.
@@ -149,10 +149,10 @@ fn gremlin_cases_on_the_disk() {
 
 /// History of a case.
 enum Past {
-    Memory(MemoryHistory),
+    Memory(Box<MemoryHistory>),
     /// The history and the folder that it is in.
     #[cfg(feature = "history")]
-    Disk(skylib::store::history::LocalHistory, PathBuf),
+    Disk(Box<skylib::store::history::LocalHistory>, PathBuf),
 }
 
 impl Past {
@@ -170,10 +170,10 @@ impl Past {
     }
 
     #[cfg(feature = "history")]
-    fn open(folder: &std::path::Path) -> skylib::store::history::LocalHistory {
+    fn open(folder: &std::path::Path) -> Box<skylib::store::history::LocalHistory> {
         use skylib::store::history::{HistoryFolder, HistoryOptions, LocalHistory};
         let folder = HistoryFolder::open(folder, HistoryOptions::default()).unwrap();
-        LocalHistory::open(folder, HistoryLimits::default()).unwrap()
+        Box::new(LocalHistory::open(folder, HistoryLimits::default()).unwrap())
     }
 
     /// Moves all events to the disk. The history in memory is empty afterwards.
@@ -190,9 +190,9 @@ impl Past {
 
     fn history(&self) -> &dyn History {
         match self {
-            Self::Memory(history) => history,
+            Self::Memory(history) => &**history,
             #[cfg(feature = "history")]
-            Self::Disk(history, _) => history,
+            Self::Disk(history, _) => &**history,
         }
     }
 
@@ -239,7 +239,7 @@ fn run_cases(past: impl Fn() -> Past) {
 fn the_comparison_refuses_what_it_should() {
     let answer = |case: &str| -> Result<Answer, QueryError> {
         let case: Case = serde_json::from_str(case).unwrap();
-        case.run_query(&|| Past::Memory(MemoryHistory::new(HistoryLimits::default())))
+        case.run_query(&|| Past::Memory(Box::new(MemoryHistory::new(HistoryLimits::default()))))
     };
     let nodes = r#""graph":{"nodes":[{"id":"a","metadata":{"K":1}},{"id":"b"}],"edges":[]}"#;
     let answer = |query: &str| {

@@ -54,7 +54,7 @@ impl Lab {
         String::from_utf8(json).unwrap()
     }
 
-    /// Starts a capture on `right` and returns the address that it shows under a key.
+    /// Starts a capture on `right` and returns the value that it shows under a key.
     pub(crate) fn capture(&self, spec: CaptureSpec, key: &str) -> String {
         self.capture_on("G.V().Has('Name', 'right')", spec, key)
     }

@@ -89,7 +89,7 @@ pub(crate) struct CreateArgs {
     )]
     capture_type: String,
 
-    /// UDP port of sFlow and NetFlow captures; 0 means the default, 6343 for sFlow.
+    /// UDP port of captures of the type sflow; 0 means 6343.
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
 

@@ -6,11 +6,13 @@ import { VOLATILE, changeText } from "./difference.ts";
 export interface ChangeRow {
   /** Unix milliseconds. */
   time: number;
-  /** `added`, `changed`, or `removed`. */
+  /** `added`, `changed`, `removed`, or, of an alert, `fired`. */
   change: string;
-  /** Id of the node or link. */
+  /** Id of the node, link, or resource. */
   id: string;
   isLink: boolean;
+  /** Whether the row is about a node or link, not about a capture, alert, or other resource. */
+  isElement: boolean;
   name: string;
   type: string;
   host: string;
@@ -24,7 +26,8 @@ export interface ChangeRow {
 export function changeRows(answer: Json[], nameOf: (id: string) => string): ChangeRow[] {
   const rows: ChangeRow[] = [];
   for (const item of answer) {
-    const isLink = textOf(item, "Kind") === "edge";
+    const kind = textOf(item, "Kind");
+    const isLink = kind === "edge";
     const id = textOf(item, "ID");
     const name = isLink ? `${nameOf(textOf(item, "Parent"))} – ${nameOf(textOf(item, "Child"))}` : textOf(item, "Name");
     const row = {
@@ -32,8 +35,9 @@ export function changeRows(answer: Json[], nameOf: (id: string) => string): Chan
       change: textOf(item, "Change"),
       id,
       isLink,
+      isElement: isLink || kind === "node",
       name: name || id,
-      type: isLink ? `${textOf(item, "RelationType")} link` : textOf(item, "Type"),
+      type: isLink ? `${textOf(item, "RelationType")} link` : kind === "node" ? textOf(item, "Type") : kind,
       host: textOf(item, "Host"),
     };
     const all = listOf(item, "Keys");

@@ -125,9 +125,11 @@ const FLOW_KEYS = [
 ];
 
 /** Keys of the step `GroupBy` that are no fields of flows. */
-const GROUP_KEYS = ["Network", "Port", "Node", "Namespace", "Container", "Host"].flatMap((key) =>
-  ["Network", "Port"].includes(key) ? [key] : [key, `${key}.A`, `${key}.B`],
-);
+const GROUP_KEYS = [
+  "Network",
+  "Port",
+  ...["Node", "Namespace", "Container", "Host"].flatMap((key) => [key, `${key}.A`, `${key}.B`]),
+];
 
 /** Source of the keys and values. */
 export interface Vocabulary {

@@ -26,7 +26,8 @@ export function Changes() {
   const rows = useComputed(() => filterChanges(shown.value.rows, changeFilter.value)).value;
   const slice = useSlice(scroller, rows.length, ROW_HEIGHT);
   const from = (pastTime.value ?? Date.now()) - seconds.value * 1000;
-  const isShort = oldest.value !== undefined && oldest.value > from;
+  // An answer about the past has a note about the beginning of the history.
+  const isShort = pastTime.value === null && oldest.value !== undefined && oldest.value > from;
   const { error, notes } = shown.value;
   return (
     <div class="flows">
@@ -101,9 +102,13 @@ function Row({ row, index }: { row: ChangeRow; index: number }) {
       <td>{dateTime(row.time)}</td>
       <td>{label(row.change, 20)}</td>
       <td>
-        <button type="button" class="link" onClick={() => select(key)}>
-          {label(row.name, 80)}
-        </button>
+        {row.isElement ? (
+          <button type="button" class="link" onClick={() => select(key)}>
+            {label(row.name, 80)}
+          </button>
+        ) : (
+          label(row.name, 80)
+        )}
       </td>
       <td>{label(row.type, 40)}</td>
       <td>{label(row.key, 60)}</td>

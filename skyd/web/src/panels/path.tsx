@@ -11,7 +11,10 @@ export function PathPanel() {
   structureVersion.value;
   const way = route.value;
   const element = useReveal<HTMLElement>(path.value);
-  const nodes = path.value.flatMap((id) => model.nodes.get(id) ?? []);
+  const nodes = path.value.flatMap((id, at) => {
+    const node = model.nodes.get(id);
+    return node ? [{ node, text: way?.hops[at]?.text ?? "" }] : [];
+  });
   // The details of a flow list its path themselves.
   if ((nodes.length === 0 && !way) || flowOf(selection.value) !== undefined) {
     return null;
@@ -31,21 +34,16 @@ export function PathPanel() {
         </p>
       )}
       <ol class="path across" aria-label="Path">
-        {nodes.map((node, index) => (
+        {nodes.map(({ node, text }, index) => (
           <li key={index}>
             <button type="button" class="link" onClick={() => select(node.tid)}>
               {label(node.name, 60)}
             </button>{" "}
             on {label(node.host, 60) || "this host"}
-            {hopText(node.id) !== "" && <small> {hopText(node.id)}</small>}
+            {text !== "" && <small> {text}</small>}
           </li>
         ))}
       </ol>
     </section>
   );
-}
-
-/** Returns what the way of a packet says about a node. */
-function hopText(id: string): string {
-  return route.value?.hops.find((hop) => hop.id === id)?.text ?? "";
 }

@@ -14,7 +14,7 @@ export const version = signal("");
 /** Newest status; `null` before the first one. */
 export const status = signal<Json>(null);
 
-/** Why the newest status could not be read, although the daemon answers; empty if it was. */
+/** Why the newest status could not be read; empty if it was. */
 export const statusError = signal("");
 
 const INTERVAL_MS = 5000;
@@ -73,7 +73,8 @@ const LOSSES: [string, string][] = [
   ["Messages of alerts dropped", "Automation.ActionsDropped"],
   ["Messages of alerts failed", "Automation.ActionsFailed"],
   ["Damaged files of the history", "History.Flows.Damaged"],
-  ["Bytes of the history lost", "History.Flows.LostLogBytes"],
+  ["Bytes of the flow history lost", "History.Flows.LostLogBytes"],
+  ["Bytes of the topology history lost", "History.Disk.Graph.LostLogBytes"],
 ];
 
 /** Counters of a collector of flow exports that mean lost data. */

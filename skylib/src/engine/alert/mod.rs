@@ -315,16 +315,19 @@ impl AlertHub {
         });
     }
 
-    /// Records the error of the last evaluation of an alert; `None` if it succeeded.
-    fn set_problem(&self, id: &str, problem: Option<&String>) {
+    /// Records the error of the last evaluation of an alert; `None` if it succeeded. Returns whether
+    /// the error differs from that of the evaluation before.
+    fn set_problem(&self, id: &str, problem: Option<&String>) -> bool {
         let mut problems = self.problems.lock();
         match problem {
-            Some(problem) if problems.get(id) == Some(problem) => {}
+            Some(problem) if problems.get(id) == Some(problem) => false,
             Some(problem) => {
                 problems.insert(id.to_owned(), problem.clone());
+                true
             }
             None => {
                 problems.remove(id);
+                false
             }
         }
     }
@@ -506,8 +509,11 @@ impl Alerts<'_> {
             Outcome::Failed(problem) => Some(problem.clone()),
             Outcome::Empty | Outcome::Value { .. } => None,
         };
-        hub.set_problem(&registration.spec.uuid, problem.as_ref());
-        registration.log_problem(problem);
+        let is_new = hub.set_problem(&registration.spec.uuid, problem.as_ref());
+        if let Some(problem) = problem.filter(|_| is_new) {
+            let (alert, name) = (&registration.spec.uuid, &registration.spec.name);
+            tracing::warn!(alert, name, problem, "the expression of an alert failed");
+        }
         match outcome {
             Outcome::Empty => registration.last = None,
             Outcome::Failed(_) => {

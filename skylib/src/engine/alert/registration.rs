@@ -28,8 +28,6 @@ pub(super) struct Registration {
     pub(super) cancel: Cancel,
     /// Hash of the result for which the alert last fired; `None` if the alert is armed.
     pub(super) last: Option<u64>,
-    /// Error message of the last evaluation; a repeated message is not logged.
-    problem: Option<String>,
     /// Pauses before the live query is opened again after it has ended.
     back_off: BackOff,
 }
@@ -87,7 +85,6 @@ impl Registration {
             is_running: false,
             cancel: Cancel::default(),
             last: None,
-            problem: None,
             back_off: BackOff::new(FIRST_PAUSE, MAX_PAUSE),
         }
     }
@@ -130,7 +127,7 @@ impl Registration {
         if let Watch::Live { replica, .. } = &mut self.watch {
             *replica = AnswerReplica::default();
         }
-        self.due = Some(monotonic::now() + self.back_off.next(self.number));
+        self.due = Some(monotonic::now() + self.back_off.next(0));
     }
 
     /// Applies an event of the live query. Returns the new outcome.
@@ -161,24 +158,14 @@ impl Registration {
             (Reason::Live, _) => String::new(),
         }
     }
-
-    /// Logs the error message of this evaluation, unless the last evaluation had the same message.
-    pub(super) fn log_problem(&mut self, problem: Option<String>) {
-        if self.problem != problem
-            && let Some(problem) = &problem
-        {
-            let (alert, name) = (&self.spec.uuid, &self.spec.name);
-            tracing::warn!(alert, name, problem, "the expression of an alert failed");
-        }
-        self.problem = problem;
-    }
 }
 
 /// Minimum time between two evaluations after changes of the graph.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Minimum period of an evaluation.
 const MIN_PERIOD: Duration = Duration::from_millis(10);
-/// Time until a live query that has ended is opened again, and its maximum after repeated failures.
+/// Time until a live query that has ended is opened again, and its maximum after repeated failures;
+/// the pause is half of it.
 const FIRST_PAUSE: Duration = if cfg!(test) {
     Duration::from_millis(20)
 } else {

@@ -105,7 +105,9 @@ impl Opener {
                 None,
             ),
             CaptureType::OvsSflow => {
-                let opened = self.switch.open_sflow(spec, bridge_of(&target)?, &owner)?;
+                let opened = self
+                    .switch
+                    .open_sflow(spec, switch_uuid(&target)?, &owner)?;
                 (opened, program)
             }
             CaptureType::PcapSocket => (sources::open_pcap_socket(&self.pcap_sockets)?, program),
@@ -138,7 +140,7 @@ impl Opener {
         program: Option<BpfProgram>,
         owner: &str,
     ) -> Result<OpenedSource, String> {
-        let (claim, interface) = self.switch.start_mirror(bridge_of(port)?, owner)?;
+        let (claim, interface) = self.switch.start_mirror(switch_uuid(port)?, owner)?;
         let target = CaptureTarget {
             interface: interface.clone(),
             encap_type: "ether".to_owned(),
@@ -170,7 +172,7 @@ impl Opener {
             RecordSource::open(address, table, &target.tid, &self.flows, &self.clock)
                 .map_err(|error| format!("cannot receive NetFlow at {address}: {error}"))
         };
-        let bridge = bridge_of(target)?;
+        let bridge = switch_uuid(target)?;
         self.switch
             .open_netflow(spec, bridge, owner, active_timeout, open)
     }
@@ -186,7 +188,9 @@ impl Opener {
         let name = &target.interface;
         let (mut threads, mut tables) = (Vec::new(), Vec::new());
         let mut options = self.table_options(spec, target);
-        options.max_entries = (options.max_entries / opened.sources.len().max(1)).max(1);
+        let shards = opened.sources.len().max(1);
+        options.max_entries = (options.max_entries / shards).max(1);
+        options.max_bytes = options.max_bytes.map(|bytes| bytes / shards);
         for source in opened.sources {
             let mut table = FlowTable::new(options.clone());
             let filter = filter.cloned();
@@ -289,7 +293,7 @@ impl Opener {
 }
 
 /// Returns the UUID of a bridge or port in the database of the switch.
-fn bridge_of(target: &CaptureTarget) -> Result<&str, String> {
+fn switch_uuid(target: &CaptureTarget) -> Result<&str, String> {
     match target.uuid.as_str() {
         "" => Err(format!("No UUID for node {}", target.interface)),
         uuid => Ok(uuid),

@@ -47,7 +47,7 @@ impl SwitchCaptures {
     /// Returns an error if the switch cannot be changed, for example because there is none.
     pub(super) fn remove_leftovers(&self) -> Result<(), String> {
         if !self.is_clean.load(Ordering::Relaxed) {
-            self.exports.remove(|_| true).map_err(unreachable)?;
+            self.exports.remove(|_| true).map_err(configuration_error)?;
             self.is_clean.store(true, Ordering::Relaxed);
         }
         Ok(())
@@ -126,7 +126,7 @@ impl SwitchCaptures {
         let name = self
             .exports
             .start_mirror(port, owner)
-            .map_err(unreachable)?;
+            .map_err(configuration_error)?;
         let claim = self.claim(owner);
         let up = set_link_up(&name, MIRROR_TIMEOUT);
         up.map_err(|error| format!("cannot set the mirror interface up: {error}"))?;
@@ -142,7 +142,7 @@ impl SwitchCaptures {
     ) -> Result<SwitchClaim, String> {
         let target = target.map(|target| target.to_string()).unwrap_or_default();
         let started = self.exports.start_export(bridge, export, &target, owner);
-        started.map_err(unreachable)?;
+        started.map_err(configuration_error)?;
         Ok(self.claim(owner))
     }
 
@@ -176,7 +176,7 @@ fn external_target(spec: &CaptureSpec) -> Result<Option<SocketAddr>, String> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
-fn unreachable(error: std::io::Error) -> String {
+fn configuration_error(error: std::io::Error) -> String {
     format!("cannot configure the switch (ovs.ovsdb): {error}")
 }
 

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::nodes::ExporterNodes;
 use super::options::CollectorOptions;
 use crate::back_off::BackOff;
+use crate::capture::is_harmless;
 use crate::engine::flow::{FlowHub, udp_receive_drops};
 use crate::engine::monotonic;
 use crate::engine::query::QueryRunner;
@@ -191,7 +192,7 @@ impl Reader<'_> {
                     back_off.reset();
                     self.datagram(&buffer[..length], from);
                 }
-                Err(error) if can_continue(&error) => {}
+                Err(error) if is_harmless(&error) => {}
                 Err(error) => return Err(error),
             }
             self.tick_if_due(Some(socket));
@@ -357,23 +358,12 @@ fn record_of(sample: &FlowSample<'_>) -> FlowRecord<'static> {
     }
 }
 
-/// Returns whether receiving can continue at once: nothing arrived in time, a signal interrupted the
-/// call, or an ICMP error arrived for a datagram of another socket on this port.
-fn can_continue(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock
-            | io::ErrorKind::TimedOut
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::ConnectionRefused
-    )
-}
-
 /// Maximum size of a datagram, in bytes: a jumbo frame.
 const MAX_DATAGRAM: usize = 9_216;
 /// Interval at which flows are sent and nodes are updated.
 const TICK: Duration = Duration::from_secs(1);
-/// Time after the first failure to receive, and maximum time between two attempts.
+/// Time after the first failure to receive, and maximum time between two attempts; the pause is half
+/// of it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Maximum time that the thread waits for a datagram.

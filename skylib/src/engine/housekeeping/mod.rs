@@ -1,5 +1,5 @@
-//! `Housekeeping`: one thread that deletes expired resources and enforces the retention of the
-//! history and of flows.
+//! `Housekeeping`: one thread that deletes expired resources, enforces the retention of the history
+//! and of flows, and saves the activity log.
 //!
 //! The thread sleeps until the next deadline. A new resource whose time to live ends earlier moves
 //! the deadline forward ([`Deadline`], an observer of all kinds of resources). The retention of

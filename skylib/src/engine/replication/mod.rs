@@ -352,9 +352,9 @@ impl Target<'_> {
         result.map_err(|error| error.to_string())
     }
 
-    /// Returns the reason why a peer may not make a change; `None` if it may. The elements of a
-    /// writer of this analyzer can only be deleted by that writer, and so can the metadata keys be
-    /// changed that captures read.
+    /// Returns the reason why a peer may not make a change; `None` if it may. Only a
+    /// writer of this analyzer may delete its elements, or change the metadata keys of them that captures
+    /// read.
     fn violation(&self, change: &GraphMessage) -> Option<String> {
         let origin = change.target_origin(self.graph)?;
         if !self.is_owner_here(&origin) {

@@ -149,7 +149,8 @@ pub(super) fn rule_name(uuid: &str, name: &str) -> String {
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Interval at which a query that reads flows or history runs again.
 const TIMED_INTERVAL: Duration = Duration::from_secs(5);
-/// Time until a failed run is repeated, and its maximum after repeated failures.
+/// Time until a failed run is repeated, and its maximum after repeated failures; the pause is half of
+/// it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Maximum duration of one run.

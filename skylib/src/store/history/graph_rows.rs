@@ -94,7 +94,8 @@ impl GraphSegment {
         files.collect()
     }
 
-    /// Calls `visit` with the searched columns of each event until it returns an error.
+    /// Calls `visit` with the searched columns of each event until `poll`, which is called for each
+    /// batch, returns an error.
     pub(super) fn visit_columns(
         &self,
         wanted: &[&str],

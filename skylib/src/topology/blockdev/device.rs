@@ -129,17 +129,14 @@ impl System {
     /// Returns the values that `lsblk` shows; texts that are empty are omitted.
     fn attributes(&self, folder: &Path, device: &Device, udev: &Udev) -> Map {
         let mut map = Map::new();
+        let own = fs::canonicalize(folder).unwrap_or_default();
         // Partitions have no queue of their own.
         let disk = match folder.join("queue").exists() {
-            true => folder.to_owned(),
-            false => fs::canonicalize(folder)
-                .ok()
-                .and_then(|path| Some(path.parent()?.to_owned()))
-                .unwrap_or_default(),
+            true => folder,
+            false => own.parent().unwrap_or(Path::new("")),
         };
         let bytes = number(folder, "size").map(|sectors| sectors.saturating_mul(512));
         let size = |bytes: Option<u64>| bytes.map(human_size).unwrap_or_default();
-        let parent = fs::canonicalize(folder).unwrap_or_default();
         let texts = [
             ("Name", device.name().to_owned()),
             ("Kname", format!("/dev/{}", device.kernel_name)),
@@ -174,16 +171,16 @@ impl System {
             ("State", text(folder, "device/state")),
             ("Hctl", hctl(folder)),
             ("Tran", transport(&device.kernel_name, udev)),
-            ("Sched", scheduler(&text(&disk, "queue/scheduler"))),
-            ("Subsystems", subsystems(&parent, &self.root)),
-            ("DiscGran", size(number(&disk, "queue/discard_granularity"))),
-            ("DiscMax", size(number(&disk, "queue/discard_max_bytes"))),
-            ("Wsame", size(number(&disk, "queue/write_same_max_bytes"))),
+            ("Sched", scheduler(&text(disk, "queue/scheduler"))),
+            ("Subsystems", subsystems(&own, &self.root)),
+            ("DiscGran", size(number(disk, "queue/discard_granularity"))),
+            ("DiscMax", size(number(disk, "queue/discard_max_bytes"))),
+            ("Wsame", size(number(disk, "queue/write_same_max_bytes"))),
         ];
         for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
             map.set(key, text);
         }
-        add_numbers(folder, &disk, &mut map);
+        add_numbers(folder, disk, &mut map);
         self.add_permissions(&device.path, &mut map);
         self.add_usage(&device.mountpoint, &mut map);
         map

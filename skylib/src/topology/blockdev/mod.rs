@@ -132,7 +132,7 @@ impl<'a> Tree<'a> {
         let all = self.add_group(ALL_DEVICES, "");
         self.subgraph
             .link(&self.host.clone(), &all, "connected", Metadata::new());
-        let mut by_index: BTreeMap<&str, Vec<NodeId>> = BTreeMap::new();
+        let mut by_wwn: BTreeMap<&str, Vec<NodeId>> = BTreeMap::new();
         for device in self.devices.values() {
             let node = self.node_of(device);
             self.subgraph.add_node(node.clone(), self.metadata(device));
@@ -153,7 +153,7 @@ impl<'a> Tree<'a> {
                     .link(&child, &node, "connected", Metadata::new());
             }
             if !device.wwn.is_empty() && device.kind != "part" {
-                let paths = by_index.entry(&device.wwn).or_default();
+                let paths = by_wwn.entry(&device.wwn).or_default();
                 for other in paths.iter() {
                     self.subgraph
                         .link(other, &node, "multipath", Metadata::new());

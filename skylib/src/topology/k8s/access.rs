@@ -78,7 +78,7 @@ impl ClusterAccess {
             Some(path) => Self::read(&path, parser),
             None => Err(format!(
                 "{} does not exist, this program does not run in a pod, and there is no other \
-                 configuration; set analyzer.topology.k8s.config_file",
+                 configuration",
                 config_file.display()
             )),
         }

@@ -6,7 +6,7 @@ use super::kind::Kind;
 use super::model::{ClusterModel, Members, Part};
 use super::network_policy::Direction;
 use super::object::{KubernetesObject, MANAGER};
-use crate::graph::{EdgeId, Metadata, NodeId};
+use crate::graph::{Edge, EdgeId, Metadata, NodeId};
 
 /// An edge between two nodes of a cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,12 +103,13 @@ impl<'a> Edges<'a> {
     /// Adds the edges of workloads and services to the objects that they select.
     fn add_selected(&mut self, members: &'a Members) {
         let pods = ByLabel::new(self.objects_of(members, Kind::Pod));
+        let sets = self.objects_of(members, Kind::ReplicaSet);
         for selecting in self.objects(members) {
             let Some(selector) = &selecting.relations.selector else {
                 continue;
             };
             if selecting.kind == Kind::Deployment {
-                for set in self.objects_of(members, Kind::ReplicaSet) {
+                for set in &sets {
                     if selector.matches(&set.relations.labels) {
                         self.add_association(selecting, set);
                     }
@@ -121,12 +122,12 @@ impl<'a> Edges<'a> {
                 }
             }
         }
+        let all_endpoints = self.objects_of(members, Kind::Endpoints);
         for service in self.objects_of(members, Kind::Service) {
-            for endpoints in self.objects_of(members, Kind::Endpoints) {
-                let selector = service.relations.selector.as_ref();
-                let is_selected =
-                    |s: &super::selector::Selector| s.matches(&endpoints.relations.labels);
-                if service.name == endpoints.name || selector.is_some_and(is_selected) {
+            let selector = service.relations.selector.as_ref();
+            for endpoints in &all_endpoints {
+                let labels = &endpoints.relations.labels;
+                if service.name == endpoints.name || selector.is_some_and(|s| s.matches(labels)) {
                     self.add_association(service, endpoints);
                 }
             }
@@ -182,7 +183,7 @@ impl<'a> Edges<'a> {
         let edge = ModelEdge {
             parent: owner.clone(),
             child: child.clone(),
-            metadata: Metadata::from_iter([("RelationType", "ownership")]),
+            metadata: Metadata::from_iter([("RelationType", Edge::OWNERSHIP)]),
         };
         self.found
             .insert(EdgeId::derived(&format!("{owner}/{child}")), edge);

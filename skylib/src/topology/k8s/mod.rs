@@ -80,7 +80,7 @@ pub struct KubernetesOptions {
     /// Name of the cluster; empty for the name in the configuration file.
     pub cluster_name: String,
     /// Time between two attempts to follow a kind of objects; doubled with each failure.
-    pub pace: Duration,
+    pace: Duration,
 }
 
 impl KubernetesOptions {
@@ -106,13 +106,6 @@ impl KubernetesOptions {
     #[must_use]
     pub fn with_cluster_name(mut self, name: impl Into<String>) -> Self {
         self.cluster_name = name.into();
-        self
-    }
-
-    /// Sets the time between two attempts to follow a kind of objects.
-    #[must_use]
-    pub const fn with_pace(mut self, pace: Duration) -> Self {
-        self.pace = pace;
         self
     }
 }

@@ -317,12 +317,6 @@ impl ClusterModel {
         self.omitted_edges.values().sum()
     }
 
-    /// Returns the number of objects without `K8s.Extra`.
-    #[must_use]
-    pub fn cut(&self) -> usize {
-        self.objects.values().filter(|object| object.is_cut).count()
-    }
-
     pub(super) const fn cluster(&self) -> &NodeId {
         &self.cluster
     }

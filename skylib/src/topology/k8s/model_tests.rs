@@ -27,7 +27,7 @@ impl Lab {
         }
     }
 
-    /// Adds an object whose identifier is its name with a letter for its kind.
+    /// Adds an object whose identifier is its kind and its name, such as `pod-web`.
     fn set(&mut self, kind: Kind, namespace: &str, name: &str, object: Json) {
         let mut object = object;
         object["metadata"]["uid"] = json!(format!("{kind}-{name}"));

@@ -55,8 +55,6 @@ pub struct KubernetesObject {
     /// Nodes of the containers of a pod.
     pub(super) containers: Vec<(NodeId, Metadata)>,
     pub(super) relations: Relations,
-    /// Whether `K8s.Extra` was omitted because of its size.
-    pub(super) is_cut: bool,
 }
 
 /// The parts of an object that determine its edges. While they do not change, no edge does.
@@ -134,7 +132,6 @@ impl KubernetesObject {
             metadata,
             containers,
             relations,
-            is_cut,
         })
     }
 
@@ -470,7 +467,6 @@ mod tests {
         let map =
             json!({"metadata": {"uid": "c", "name": "big"}, "data": {"k": "x".repeat(200_000)}});
         let object = parse(Kind::ConfigMap, &map).unwrap();
-        assert!(object.is_cut);
         assert!(nodes(&object).to_string().len() < 1000);
     }
 

@@ -45,7 +45,7 @@ pub(super) struct Reflector<'a> {
     /// Raised when the reflector has to end.
     pub(super) stop: &'a EventFd,
     pub(super) updates: Sender<(Kind, Update)>,
-    /// Multiple of the usual times between attempts, for tests.
+    /// Pause after the first failure; doubled with each further one.
     pub(super) pace: Duration,
 }
 

@@ -44,9 +44,8 @@ impl Lab {
         let graph = Arc::new(Mutex::new(Graph::new()));
         let parse = |text: &str| serde_json::from_str(text).map_err(|error| error.to_string());
         let (kinds, _) = Kinds::from_names(["pod", "secret", "namespace"]);
-        let options = KubernetesOptions::new(&file, parse)
-            .with_kinds(kinds)
-            .with_pace(Duration::from_millis(5));
+        let mut options = KubernetesOptions::new(&file, parse).with_kinds(kinds);
+        options.pace = Duration::from_millis(5);
         let origin = Origin::new("analyzer", "ctl-1");
         let mut probes = ProbeSet::new();
         let probe = KubernetesProbe::new(graph.clone(), origin, options);

@@ -61,7 +61,7 @@ impl LxdProbe {
     /// Reads all running containers.
     fn read_all(&mut self, context: &ProbeContext) -> io::Result<()> {
         let body = self.get("/1.0/instances?recursion=1", MAX_LIST_BYTES, context)?;
-        let listed = Instance::parse_list(&body).map_err(invalid)?;
+        let listed = Instance::parse_list(&body)?;
         let running = listed
             .into_iter()
             .filter(|instance| instance.is_running_container() && is_name(&instance.name));
@@ -87,7 +87,7 @@ impl LxdProbe {
             }
             body => body?,
         };
-        let mut instance = Instance::parse(&body).map_err(invalid)?;
+        let mut instance = Instance::parse(&body)?;
         name.clone_into(&mut instance.name);
         if instance.is_running_container() {
             return self.set(&instance, context);
@@ -101,7 +101,7 @@ impl LxdProbe {
         let name = &instance.name;
         let pid = match self.get(&format!("/1.0/instances/{name}/state"), MAX_BYTES, context) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            body => parse_pid(&body?).map_err(invalid)?,
+            body => parse_pid(&body?)?,
         };
         if pid <= 0 {
             self.containers.remove(name, context);
@@ -140,11 +140,6 @@ impl Probe for LxdProbe {
             _ => Ok(()),
         }
     }
-}
-
-/// Returns the error of a malformed response.
-fn invalid(error: serde_json::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 /// Maximum size of the description of an instance, in bytes.

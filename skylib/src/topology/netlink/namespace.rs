@@ -516,8 +516,8 @@ fn netns_metadata(path: &Path, name: &str, id: NetnsId, extra: &Metadata) -> Met
     metadata
 }
 
-/// Locks a mutex, even if it is poisoned: each change to the maps is a single call, so a panic
-/// leaves them consistent.
+/// Locks a mutex, even if it is poisoned: each change to what it contains is a single call, so a
+/// panic leaves it consistent.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -101,14 +101,15 @@ impl Poller {
 
     /// Waits until a namespace has events, the inbox is not empty, or a deadline has passed.
     fn wait(&self, due: Option<Duration>) -> io::Result<BTreeMap<NamespaceKey, Work>> {
-        let timeout = due.map(|due| timespec(due.saturating_sub(monotonic::now())));
+        let wait = due.map(|due| due.saturating_sub(monotonic::now()).min(MAX_WAIT));
+        let timeout = wait.and_then(|wait| Timespec::try_from(wait).ok());
         let mut buffer = [MaybeUninit::uninit(); EVENTS_AT_ONCE];
         let ready = match epoll::wait(&self.epoll, &mut buffer[..], timeout.as_ref()) {
             Ok((ready, _)) => ready,
             Err(Errno::INTR) => return Ok(BTreeMap::new()),
             Err(error) => return Err(error.into()),
         };
-        let mut work = BTreeMap::new();
+        let mut work: BTreeMap<NamespaceKey, Work> = BTreeMap::new();
         for event in ready {
             match event.data.u64() {
                 WAKE => {
@@ -116,14 +117,7 @@ impl Poller {
                 }
                 number => {
                     if let Some(key) = NamespaceKey::from_number(number) {
-                        let events = true;
-                        work.insert(
-                            key,
-                            Work {
-                                events,
-                                ..Work::default()
-                            },
-                        );
+                        work.entry(key).or_default().events = true;
                     }
                 }
             }
@@ -272,14 +266,6 @@ impl Slot {
         } else {
             SlotState::Waiting(monotonic::now() + RETRY_INTERVAL)
         }
-    }
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    let duration = duration.min(MAX_WAIT);
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: duration.subsec_nanos().into(),
     }
 }
 

@@ -15,8 +15,8 @@ use crate::topology::stream::Stream;
 /// Runs a transaction on a connection of its own, and returns the result of each operation.
 ///
 /// # Errors
-/// Returns an error if the server does not answer within [`TIMEOUT`] or rejects an operation; nothing
-/// has changed then.
+/// Returns an error if the server does not answer within [`TIMEOUT`], or rejects an operation: then
+/// nothing has changed.
 pub(super) fn transact(address: &ServerAddress, operations: &[Json]) -> io::Result<Vec<Json>> {
     let never = EventFd::new()?;
     let mut stream = Stream::connect(address, never.as_fd(), Some(TIMEOUT))?;

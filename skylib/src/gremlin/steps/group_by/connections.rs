@@ -1,7 +1,8 @@
 //! Counting of connections: each connection counts once, however often it was captured.
 //!
-//! Flows with the same `L3TrackingID` whose times overlap are captures of the same traffic. Their
-//! ends are compared without their order, because the identifier depends on the order of the MAC
+//! Flows with the same protocol, addresses, and ports (without ports: the same `L3TrackingID`) whose
+//! times overlap are captures of the same traffic. The ends are compared without their order, and not
+//! by the identifier if there are ports, because the identifier depends on the order of the MAC
 //! addresses, which differs on the two sides of a router. The capture point that counted most of
 //! the packets represents the traffic; its flows are the connections. Flows of one capture point
 //! never represent each other: they are successive connections between the same ports.

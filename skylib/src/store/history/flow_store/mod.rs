@@ -354,11 +354,7 @@ impl FlowStore for LocalFlowStore {
 
     fn sync(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
-        let has_unlogged = writer.has_unlogged || {
-            let state = self.state.read();
-            state.frozen.iter().any(|frozen| frozen.has_unlogged)
-        };
-        let synced = match has_unlogged {
+        let synced = match self.has_unlogged(&writer) {
             true => Err(unlogged()),
             false => writer.log.as_mut().map_or(Ok(false), Log::sync),
         };

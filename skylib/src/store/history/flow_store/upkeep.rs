@@ -273,11 +273,8 @@ impl LocalFlowStore {
 
 impl Maintain for LocalFlowStore {
     fn write(&self, now: Timestamp) {
-        match self.sync_log(now) {
-            Ok(()) => self.folder.flow_counters.set_synced(now),
-            Err(error) => {
-                tracing::warn!(error = %Chain(&error), "cannot make the history of flows durable");
-            }
+        if let Err(error) = self.sync_log(now) {
+            tracing::warn!(error = %Chain(&error), "cannot make the history of flows durable");
         }
     }
 

@@ -16,10 +16,23 @@ use crate::store::history::names::Name;
 use crate::time::Timestamp;
 
 impl LocalFlowStore {
+    /// Returns whether records exist only in memory, because a log could not be written.
+    pub(super) fn has_unlogged(&self, writer: &Writer) -> bool {
+        writer.has_unlogged || {
+            let state = self.state.read();
+            state.frozen.iter().any(|frozen| frozen.has_unlogged)
+        }
+    }
+
     pub(super) fn sync_log(&self, now: Timestamp) -> io::Result<()> {
         let mut writer = self.writer.lock();
         match writer.log.as_mut().map_or(Ok(false), Log::sync) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                if !self.has_unlogged(&writer) {
+                    self.folder.flow_counters.set_synced(now);
+                }
+                Ok(())
+            }
             Err(error) => {
                 writer.fail(now);
                 Err(error)

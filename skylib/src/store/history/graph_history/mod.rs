@@ -2,8 +2,9 @@
 //!
 //! The newest part of the past is in memory and answers queries about its time. Every event is also
 //! appended to a log and, later, sealed in segments; snapshots of all elements are written when the
-//! events since the last one have grown. A query about an earlier time restores the revisions of its
-//! time: the newest snapshot before it, and the events after that.
+//! events since the last one have grown. A query about an earlier time reads the newest
+//! snapshot before that time and the events after the snapshot: the rows of a few elements, or, if the
+//! query needs more, all rows, which restores the whole time.
 
 mod file_log;
 mod open;
@@ -45,7 +46,7 @@ use crate::time::{Timestamp, When};
 pub struct LocalHistory {
     folder: Arc<HistoryFolder>,
     path: PathBuf,
-    memory: Arc<MemoryHistory>,
+    memory: MemoryHistory,
     /// Events that are not yet in the log, in their order, with their recorder's times.
     pending: Mutex<Pending>,
     writer: Mutex<Writer>,
@@ -214,10 +215,7 @@ impl History for LocalHistory {
     fn sync(&self) -> io::Result<()> {
         self.flush(None);
         let mut writer = self.writer.lock();
-        let state = self.state.read();
-        let is_frozen_unlogged = state.frozen.iter().any(|frozen| frozen.has_unlogged);
-        drop(state);
-        if writer.has_unlogged || is_frozen_unlogged {
+        if self.has_unlogged(&writer) {
             return Err(unlogged());
         }
         // Of several threads that wait, the first one makes the records of all durable.

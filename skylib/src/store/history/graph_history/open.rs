@@ -44,7 +44,7 @@ impl LocalHistory {
                 retry_at: None,
                 has_unlogged: false,
             }),
-            memory: Arc::new(MemoryHistory::new(memory)),
+            memory: MemoryHistory::new(memory),
             pending: Mutex::default(),
             state: RwLock::new(state),
             sealing: Mutex::default(),

@@ -31,8 +31,9 @@ pub(super) struct DiskReader<'a> {
     /// Elements that were read on their own; `None` for those that do not exist.
     single: RefCell<HashMap<ElementId, Option<Arc<PastElement>>>>,
     single_bytes: Cell<usize>,
-    /// Memory of the elements that this reader has parsed, in bytes, and how many.
+    /// Memory of the parsed elements that are stored while the whole time is not restored.
     parsed: ParsedBytes,
+    /// Memory of the elements that this reader has parsed, in bytes, and their number.
     parsed_bytes: Cell<usize>,
     parsed_count: Cell<usize>,
     /// Cost of further single reads after which the whole time is restored.
@@ -40,7 +41,7 @@ pub(super) struct DiskReader<'a> {
     whole: OnceCell<Whole>,
 }
 
-/// Element with the events that ended it after it was restored.
+/// Element, with the time at which it was deleted after it was restored.
 type Found = (Arc<PastElement>, Option<i64>);
 
 impl<'a> DiskReader<'a> {
@@ -117,7 +118,7 @@ impl<'a> DiskReader<'a> {
         if let Some(known) = self.single.borrow().get(id) {
             return Ok(known.clone().map(|element| (element, None)));
         }
-        if self.whole.get().is_none() && self.pays(1) {
+        if self.pays(1) {
             let found = self.read(&HashSet::from_iter([id.clone()]))?;
             return Ok(found.into_iter().next());
         }

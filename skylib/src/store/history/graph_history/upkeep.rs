@@ -347,7 +347,9 @@ impl Maintain for LocalHistory {
     fn write(&self, now: Timestamp) {
         self.flush(Some(now));
         let mut writer = self.writer.lock();
-        match writer.log.as_mut().map_or(Ok(false), Log::sync) {
+        let synced = writer.log.as_mut().map_or(Ok(false), Log::sync);
+        match synced {
+            Ok(_) if self.has_unlogged(&writer) => {}
             Ok(_) => self.folder.graph_counters.set_synced(now),
             Err(error) => tracing::warn!(
                 error = %Chain(&error),

@@ -12,6 +12,14 @@ use crate::store::history::names::Name;
 use crate::time::Timestamp;
 
 impl LocalHistory {
+    /// Returns whether records exist only in memory, because a log could not be written.
+    pub(super) fn has_unlogged(&self, writer: &Writer) -> bool {
+        writer.has_unlogged || {
+            let state = self.state.read();
+            state.frozen.iter().any(|frozen| frozen.has_unlogged)
+        }
+    }
+
     /// Writes pending events to the log and to the recent rows. `now` decides about retries after a
     /// failure of the disk; without it, an attempt is made at once.
     pub(super) fn flush(&self, now: Option<Timestamp>) {
