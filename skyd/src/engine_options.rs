@@ -385,7 +385,8 @@ fn probes(config: &Config) -> anyhow::Result<ProbeOptions> {
         .with_ovsdb(
             address("ovs.ovsdb")?.with_tls(tls),
             config.flag("ovs.enable_stats"),
-        ))
+        )
+        .with_optional_ovs(!config.is_set(key) && !config.is_set("ovs.ovsdb")))
 }
 
 /// Returns the probes of an analyzer and their settings.

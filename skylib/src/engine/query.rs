@@ -13,7 +13,9 @@ use crate::api::NodeFinder;
 use crate::capture::BpfCompiler;
 use crate::graph::{GraphView, Node};
 use crate::gremlin::live::{LiveQuery, Update};
-use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError, Traversal};
+use crate::gremlin::{
+    Answer, Context, Explanation, Limits, Query, QueryError, QueryErrorKind, Traversal,
+};
 use crate::memory::MemoryCharge;
 use crate::store::ActivityLog;
 use crate::time::{Clock, Timestamp};
@@ -195,33 +197,41 @@ impl QueryRunner {
 }
 
 impl QueryRunner {
-    /// Returns the nodes that a query finds, for a thread or a client that waits for them; `None`
-    /// if the query is invalid, fails, takes longer than [`NODES_TIMEOUT`], or returns no nodes.
-    pub(super) fn nodes(&self, query: &Query) -> Option<Vec<Arc<Node>>> {
+    /// Returns the nodes that a query finds, for a thread or a client that waits for them.
+    ///
+    /// # Errors
+    /// Returns the reason if the query fails, takes longer than [`NODES_TIMEOUT`], or does not
+    /// return nodes.
+    pub(super) fn nodes(&self, query: &Query) -> Result<Vec<Arc<Node>>, String> {
         match self.answer(query)? {
-            Answer::Nodes(nodes) if !nodes.is_empty() => Some(nodes),
-            _ => None,
+            Answer::Nodes(nodes) => Ok(nodes),
+            _ => Err("the query does not return nodes".to_owned()),
         }
     }
 
-    fn answer(&self, query: &Query) -> Option<Answer> {
+    fn answer(&self, query: &Query) -> Result<Answer, String> {
         let started = self.clock.now();
         let is_late = || self.clock.now().duration_since(started) >= NODES_TIMEOUT;
         let options = QueryOptions::default().with_interrupt(&is_late);
-        self.run(&self.graph.view(), query, options).ok()
+        let answer = self.run(&self.graph.view(), query, options);
+        answer.map_err(|error| match error.kind() {
+            QueryErrorKind::Interrupted => format!("the query takes longer than {NODES_TIMEOUT:?}"),
+            _ => error.to_string(),
+        })
     }
 }
 
 impl NodeFinder for QueryRunner {
-    fn first_node(&self, query: &str) -> Option<Arc<Node>> {
-        self.nodes(&Query::parse(query).ok()?)?.into_iter().next()
+    fn first_node(&self, query: &str) -> Result<Option<Arc<Node>>, String> {
+        let query = Query::parse(query).map_err(|error| error.to_string())?;
+        Ok(self.nodes(&query)?.into_iter().next())
     }
 
     /// Applies the routing rules of the namespace, as the step `NextHop` does.
     fn next_hop_mac(&self, node: &Node, destination: IpAddr) -> Option<String> {
         let traversal = Traversal::new().v_id(node.id.to_string().as_str());
         let query = traversal.next_hop(destination).query().ok()?;
-        let Answer::NextHops(hops) = self.answer(&query)? else {
+        let Answer::NextHops(hops) = self.answer(&query).ok()? else {
             return None;
         };
         let (_, hop) = hops.into_iter().next()?;
