@@ -197,34 +197,43 @@ impl QueryRunner {
 }
 
 impl QueryRunner {
-    /// Returns the nodes that a query finds, for a thread or a client that waits for them.
+    /// Returns the nodes that a query finds, for a thread or a client that waits for them; none if it
+    /// returns something else.
     ///
     /// # Errors
-    /// Returns the reason if the query fails, takes longer than [`NODES_TIMEOUT`], or does not
-    /// return nodes.
-    pub(super) fn nodes(&self, query: &Query) -> Result<Vec<Arc<Node>>, String> {
+    /// Returns an error if the query fails or takes longer than [`NODES_TIMEOUT`].
+    pub(super) fn nodes(&self, query: &Query) -> Result<Vec<Arc<Node>>, QueryError> {
         match self.answer(query)? {
             Answer::Nodes(nodes) => Ok(nodes),
-            _ => Err("the query does not return nodes".to_owned()),
+            _ => Ok(Vec::new()),
         }
     }
 
-    fn answer(&self, query: &Query) -> Result<Answer, String> {
+    fn answer(&self, query: &Query) -> Result<Answer, QueryError> {
         let started = self.clock.now();
         let is_late = || self.clock.now().duration_since(started) >= NODES_TIMEOUT;
         let options = QueryOptions::default().with_interrupt(&is_late);
-        let answer = self.run(&self.graph.view(), query, options);
-        answer.map_err(|error| match error.kind() {
-            QueryErrorKind::Interrupted => format!("the query takes longer than {NODES_TIMEOUT:?}"),
-            _ => error.to_string(),
-        })
+        self.run(&self.graph.view(), query, options)
+    }
+}
+
+/// Returns the reason why [`QueryRunner::nodes`] has failed.
+pub(super) fn reason_of(error: &QueryError) -> String {
+    match error.kind() {
+        QueryErrorKind::Interrupted => format!("the query takes longer than {NODES_TIMEOUT:?}"),
+        _ => error.to_string(),
     }
 }
 
 impl NodeFinder for QueryRunner {
     fn first_node(&self, query: &str) -> Result<Option<Arc<Node>>, String> {
-        let query = Query::parse(query).map_err(|error| error.to_string())?;
-        Ok(self.nodes(&query)?.into_iter().next())
+        let found = Query::parse(query).and_then(|query| self.nodes(&query));
+        match found {
+            Ok(nodes) => Ok(nodes.into_iter().next()),
+            // COMPAT: Python client; a node that does not exist is reported like an empty result.
+            Err(error) if error.kind() == QueryErrorKind::Execute => Ok(None),
+            Err(error) => Err(reason_of(&error)),
+        }
     }
 
     /// Applies the routing rules of the namespace, as the step `NextHop` does.
