@@ -100,7 +100,10 @@ impl RemoteCaptures {
             // COMPAT: Skydive agents answer 500 if the capture is already running.
             (_, State::Started(_) | State::Active) => {}
             (_, State::Requested(_) | State::Failed) => {
-                capture.fail(format!("the agent {host} answers with the status {status}"));
+                capture.state = State::Failed;
+                // The error that the node shows is more precise, and remains.
+                let answer = || format!("the agent {host} answers with the status {status}");
+                capture.error.get_or_insert_with(answer);
             }
         }
         Some(Arc::clone(&capture.spec))
@@ -131,11 +134,8 @@ impl RemoteCaptures {
                 State::Active if is_shown => {}
                 State::Active => {
                     let shown = node_status::error_of(node, &key.capture);
-                    capture.fail(
-                        shown
-                            .unwrap_or("the agent has ended the capture")
-                            .to_owned(),
-                    );
+                    let error = shown.unwrap_or("the agent has ended the capture");
+                    capture.fail(error.to_owned());
                     has_failed = true;
                 }
                 _ if is_shown => {
@@ -372,6 +372,8 @@ mod tests {
         assert!(!captures.confirm(&graph, START).1, "the same again");
         assert_eq!(error(&captures), "no such device");
         assert!(prepare(&mut captures, &graph, 1), "the next round");
+        captures.started("a", &key(), 500, START);
+        assert!(prepare(&mut captures, &graph, 2));
         assert_eq!(error(&captures), "no such device");
         show(&mut graph, r#"[{"ID":"c","State":"active"}]"#);
         captures.confirm(&graph, START);

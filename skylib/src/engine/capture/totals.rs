@@ -17,7 +17,7 @@ pub struct CaptureTotals {
     /// Counters of the flow tables; the numbers of flows and bytes are those of the active
     /// captures.
     pub flows: FlowTableStats,
-    /// What could not be sent to the targets of captures.
+    /// Counters of datagrams and flows that could not be sent to the targets of captures.
     pub target: TargetStats,
 }
 
