@@ -509,7 +509,9 @@ mod tests {
             probes(&config).unwrap().is_ovs_optional
         };
         assert!(is_optional(""));
-        assert!(is_optional("agent: {topology: {lldp: {interfaces: [eth0]}}}"));
+        assert!(is_optional(
+            "agent: {topology: {lldp: {interfaces: [eth0]}}}"
+        ));
         assert!(!is_optional("agent: {topology: {probes: [ovsdb]}}"));
         assert!(!is_optional("ovs: {ovsdb: 'unix:/run/ovs.sock'}"));
     }

@@ -143,6 +143,9 @@ fn print_version() -> anyhow::Result<()> {
 
 #[expect(clippy::print_stderr, reason = "the log may not have been started")]
 fn fail(error: &anyhow::Error) -> ExitCode {
+    if commands::is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
     eprintln!("skyd: {error:#}");
     ExitCode::FAILURE
 }

@@ -119,6 +119,11 @@ impl HttpClient {
             let warning = String::from_utf8_lossy(warning.as_bytes());
             writeln!(io::stderr(), "Warning: {}", printable(&warning)).ok();
         }
+        if let Some(begins) = head.headers.get("x-history-begins") {
+            let begins = String::from_utf8_lossy(begins.as_bytes());
+            let begins = printable(&begins);
+            writeln!(io::stderr(), "Warning: the history begins at {begins}").ok();
+        }
         let is_compressed = head
             .headers
             .get(CONTENT_ENCODING)

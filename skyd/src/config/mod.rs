@@ -371,6 +371,17 @@ impl Loader {
         let mut names = keys::variable_names().iter();
         if let Some((_, key)) = names.find(|(spelling, _)| spelling == rest) {
             self.add_text(name, key, text);
+            return;
+        }
+        // Other programs may have variables with these prefixes: only likely misspellings are named.
+        let spellings = keys::variable_names()
+            .iter()
+            .map(|(spelling, _)| &**spelling);
+        if let Some(near) = nearest(rest, spellings) {
+            let prefix = name.strip_suffix(rest).unwrap_or_default();
+            self.warn(format!(
+                "unknown environment variable {name}; did you mean {prefix}{near}?"
+            ));
         }
     }
 
@@ -495,7 +506,7 @@ pub enum ConfigError {
         key: String,
     },
     /// `--set` has no equals sign.
-    #[error("--set {0}: expected key=value")]
+    #[error("--set {0}: expected key=value, such as flow.update=30s")]
     NoValue(String),
     /// A key that only groups other keys has a value.
     #[error("{location}: {key}: expected keys below it, not a value")]
@@ -524,7 +535,7 @@ fn unknown(name: &str) -> String {
     let known = keys().map(|key| key.name);
     match nearest(&name.to_ascii_lowercase(), known) {
         Some(near) => format!("unknown key {name}; did you mean {near}?"),
-        None => format!("unknown key {name}"),
+        None => format!("unknown key {name}; `skyd config keys` lists all keys"),
     }
 }
 

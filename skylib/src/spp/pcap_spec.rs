@@ -192,9 +192,8 @@ impl PcapSpec {
         }
         let mut sorted = self.cores.clone();
         sorted.sort_unstable();
-        sorted.dedup();
-        if sorted.len() != self.cores.len() {
-            return wrong("a core is listed twice".to_owned());
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return wrong(format!("cores: core {} is listed twice", pair[0]));
         }
         if self.fsize < MIN_FILE {
             let bytes = self.fsize;

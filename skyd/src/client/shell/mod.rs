@@ -95,6 +95,7 @@ impl Shell {
         let mut editor = LineEditor::new(self, history)?;
         loop {
             match editor.read()? {
+                Entered::Line(line) if is_exit(&line) => break,
                 Entered::Line(line) => self.execute(&line)?,
                 Entered::Interrupted => print("(^D to quit)")?,
                 Entered::End => break,
@@ -107,7 +108,11 @@ impl Shell {
     /// Reads lines from a pipe or a file.
     fn read_lines(&self) -> anyhow::Result<()> {
         for line in io::stdin().lock().lines() {
-            self.execute(&line?)?;
+            let line = line?;
+            if is_exit(&line) {
+                break;
+            }
+            self.execute(&line)?;
         }
         Ok(())
     }
@@ -131,9 +136,17 @@ impl Shell {
             Ok(None) => Ok(()),
             Ok(Some(json)) => printer().print_text(&json, Document::Result),
             // COMPAT: the message of Skydive, on standard output.
-            Err(error) => print(&format!(
-                "Error while executing Javascript '{line}': {error}"
-            )),
+            Err(error) => {
+                print(&format!(
+                    "Error while executing Javascript '{line}': {error}"
+                ))?;
+                if line.starts_with("G.")
+                    && let Err(error) = Query::parse(line)
+                {
+                    failure::print(&anyhow!("as a Gremlin query: {error}"));
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -153,6 +166,11 @@ impl Names for Shell {
         });
         keys
     }
+}
+
+/// Returns whether a line ends the shell.
+fn is_exit(line: &str) -> bool {
+    matches!(line.trim(), "exit" | "quit")
 }
 
 fn printer() -> Printer {

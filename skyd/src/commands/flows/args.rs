@@ -248,7 +248,9 @@ Exit codes:
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => go_duration::parse(text).map_err(|error| error.to_string())?,
+        Err(_) => go_duration::parse(text).map_err(|error| {
+            format!("{error}; expected seconds, or units such as 90s, 5m, or 1h")
+        })?,
     };
     match duration.is_zero() {
         true => Err("expected a duration greater than zero, such as 90s or 5m".to_owned()),

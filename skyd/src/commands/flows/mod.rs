@@ -28,6 +28,7 @@ pub(crate) use self::args::FlowsArgs;
 use self::args::Format;
 use self::output::FlowPrinter;
 use self::progress::Progress;
+use super::is_broken_pipe;
 
 /// Runs the command on the standard streams.
 pub(crate) fn run(args: &FlowsArgs) -> ExitCode {
@@ -302,12 +303,4 @@ fn with_causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Returns whether an error means that the reader closed the output.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let cause = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
