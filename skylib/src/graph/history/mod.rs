@@ -61,8 +61,15 @@ pub trait History: Send + Sync {
     /// Records events in their order, each at most once.
     ///
     /// `now` is the time of the recorder's clock: retention depends on it, not on the times of the
-    /// elements.
+    /// elements. Returns at once, without any wait for a disk: the caller holds the lock of the
+    /// graph. After the caller has released that lock, it must call [`History::make_room`].
     fn record(&self, events: &[GraphEvent], now: Timestamp);
+
+    /// Waits until the recorded events fit into the memory of the history again, or a bounded time
+    /// (back-pressure). Events that still do not fit are dropped and counted.
+    ///
+    /// A history without a disk has nothing to wait for.
+    fn make_room(&self) {}
 
     /// Returns once all events recorded before survive a power failure, if the history has a disk.
     ///

@@ -59,6 +59,11 @@ impl TableCounters {
         self.dropped[reason as usize].fetch_add(rows as u64, Ordering::Relaxed);
     }
 
+    /// Returns the rows dropped for one reason.
+    pub(super) fn dropped_for(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].load(Ordering::Relaxed)
+    }
+
     /// Returns the rows dropped for each reason.
     pub(super) fn dropped(&self) -> [u64; DropReason::ALL.len()] {
         std::array::from_fn(|reason| self.dropped[reason].load(Ordering::Relaxed))

@@ -33,7 +33,7 @@ use super::log::{Log, unlogged};
 use super::names::{Generation, Name};
 use super::recent_flows::RecentFlows;
 use super::recorder_clock::RecorderClock;
-use super::worker::Maintain;
+use super::worker::{Maintain, Signals};
 use crate::file_use::FileUse;
 use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow, RawPacket};
 use crate::store::stored_flow::has;
@@ -69,12 +69,15 @@ pub struct LocalFlowStore {
     path: PathBuf,
     writer: Mutex<Writer>,
     state: RwLock<State>,
-    /// Held while segments are sealed, merged, checked, or removed.
+    /// Held while tables are sealed.
     sealing: Mutex<()>,
+    /// Held while segments are merged, checked, or removed.
+    tidying: Mutex<()>,
     /// Segments whose content was not compared with their sums since the store was opened.
     unchecked: Mutex<Vec<Weak<FlowSegment>>>,
     /// Whether another thread seals tables, so that `put` may wait for it.
     has_worker: AtomicBool,
+    signals: Signals,
     /// Whether the last attempt to seal a table failed, so that writers do not wait for it.
     is_failing: AtomicBool,
     /// Wakes writers that wait for another thread to seal tables.
@@ -142,6 +145,7 @@ impl LocalFlowStore {
     /// Makes records durable, seals and merges tables that are due, and enforces the limits.
     pub fn maintain(&self, now: Timestamp) {
         self.write(now);
+        Maintain::seal(self, now);
         self.tidy(now);
     }
 

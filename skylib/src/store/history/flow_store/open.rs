@@ -16,6 +16,7 @@ use crate::store::history::frame::{FrameBuilder, LogContent};
 use crate::store::history::names::{Catalog, Generation, Name};
 use crate::store::history::recent_flows::RecentFlows;
 use crate::store::history::recorder_clock::RecorderClock;
+use crate::store::history::worker::Signals;
 use crate::time::Timestamp;
 
 impl LocalFlowStore {
@@ -44,7 +45,9 @@ impl LocalFlowStore {
             }),
             state: RwLock::new(state),
             sealing: Mutex::default(),
+            tidying: Mutex::default(),
             has_worker: false.into(),
+            signals: Signals::default(),
             is_failing: false.into(),
             sealed: Condvar::new(),
             waiting: Mutex::default(),

@@ -12,7 +12,7 @@ use crate::store::history::log::Log;
 use crate::store::history::names::Name;
 use crate::store::history::parquet_file::is_damage;
 use crate::store::history::retention::Part;
-use crate::store::history::worker::Maintain;
+use crate::store::history::worker::{Maintain, Signals};
 use crate::store::history::{flow_merge, flow_segment, segment_folder};
 use crate::time::Timestamp;
 
@@ -84,7 +84,7 @@ impl LocalFlowStore {
 
     /// Replaces consecutive segments by one.
     pub(super) fn merge(&self, segments: &[Arc<FlowSegment>], now: Timestamp) -> io::Result<()> {
-        let _sealing = self.sealing.lock();
+        let _tidying = self.tidying.lock();
         let Some(name) = flow_merge::merged_name(segments) else {
             return Ok(());
         };
@@ -158,7 +158,7 @@ impl LocalFlowStore {
 
     /// Checks the content of one segment that has not been checked since the store was opened.
     pub(super) fn check_next(&self) {
-        let _sealing = self.sealing.lock();
+        let _tidying = self.tidying.lock();
         let next = self.unchecked.lock().pop();
         if let Some(segment) = next.and_then(|segment| segment.upgrade()) {
             self.check_content(&segment);
@@ -172,7 +172,7 @@ impl LocalFlowStore {
 
     /// Removes what is too old, and the oldest of what is too large.
     pub(super) fn enforce_limits(&self, now: Timestamp) {
-        let _sealing = self.sealing.lock();
+        let _tidying = self.tidying.lock();
         let too_old = now.saturating_sub(self.folder.options.max_age).as_ms();
         loop {
             let oldest = self.state.read().segments.first().cloned();
@@ -278,7 +278,7 @@ impl Maintain for LocalFlowStore {
         }
     }
 
-    fn tidy(&self, now: Timestamp) {
+    fn seal(&self, now: Timestamp) {
         let is_due = {
             let state = self.state.read();
             let since = state.recent.since();
@@ -288,6 +288,9 @@ impl Maintain for LocalFlowStore {
             self.freeze();
         }
         self.seal_frozen();
+    }
+
+    fn tidy(&self, now: Timestamp) {
         self.merge_hours(now);
         self.check_next();
         self.enforce_limits(now);
@@ -296,6 +299,10 @@ impl Maintain for LocalFlowStore {
 
     fn set_background(&self) {
         self.has_worker.store(true, Ordering::Relaxed);
+    }
+
+    fn signals(&self) -> &Signals {
+        &self.signals
     }
 }
 

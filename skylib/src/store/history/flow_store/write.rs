@@ -134,7 +134,7 @@ impl LocalFlowStore {
         if !self.has_worker.load(Ordering::Relaxed) {
             self.seal_frozen();
         } else {
-            self.folder.signals.tidy.set();
+            self.signals.seal.set();
             let mut waiting = self.waiting.lock();
             for _ in 0..ROOM_WAITS {
                 if self.state.read().frozen.len() < MAX_FROZEN {

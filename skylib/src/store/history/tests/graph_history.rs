@@ -160,7 +160,7 @@ impl Recorded {
 }
 
 /// The past as it is read from the disk, even if it is in memory.
-struct OnDisk<'a>(&'a LocalHistory);
+pub(super) struct OnDisk<'a>(pub(super) &'a LocalHistory);
 
 impl History for OnDisk<'_> {
     fn record(&self, events: &[GraphEvent], now: Timestamp) {

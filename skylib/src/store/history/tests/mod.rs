@@ -4,6 +4,7 @@ mod faults;
 mod faulty_disk;
 mod flow_store;
 mod graph_history;
+mod graph_room;
 
 use std::fs;
 use std::path::{Path, PathBuf};
