@@ -432,13 +432,18 @@ mod tests {
         let writer = Arc::clone(&graph);
         let thread = std::thread::spawn(move || {
             writer.update_as(None, |graph, now| {
-                graph.add_node(Node::new("n", Metadata::new(), now)).unwrap();
+                graph
+                    .add_node(Node::new("n", Metadata::new(), now))
+                    .unwrap();
             });
         });
         waiting.recv().unwrap();
         assert_eq!(graph.view().node_count(), 1, "a query reads the graph");
         assert_eq!(graph.log_len(), 1, "the dispatcher has the event");
-        assert!(graph.graph.try_write().is_some(), "another writer gets the graph");
+        assert!(
+            graph.graph.try_write().is_some(),
+            "another writer gets the graph"
+        );
         release.send(()).unwrap();
         thread.join().unwrap();
     }

@@ -63,7 +63,8 @@ impl Outage {
         self.state.lock().is_none_or(|state| {
             let is_failing = state.failing & operation.bit() != 0;
             // A clock that was set back must not extend the pause.
-            let is_waiting = now < state.retry_at && state.retry_at <= now.saturating_add(MAX_PAUSE);
+            let is_waiting =
+                now < state.retry_at && state.retry_at <= now.saturating_add(MAX_PAUSE);
             !(is_failing && is_waiting)
         })
     }
@@ -86,8 +87,8 @@ impl Outage {
         match &mut *state {
             Some(state) => {
                 state.failing |= operation.bit();
-                let is_over = now >= state.retry_at
-                    || state.retry_at > now.saturating_add(MAX_PAUSE);
+                let is_over =
+                    now >= state.retry_at || state.retry_at > now.saturating_add(MAX_PAUSE);
                 if is_over {
                     state.pause = (state.pause * 2).min(MAX_PAUSE);
                     state.retry_at = now.saturating_add(state.pause);
@@ -188,12 +189,18 @@ mod tests {
         fail(&outage, Operation::Log, 0);
         outage.succeed(Operation::Log, 0);
         assert!(may_try(&outage, Operation::Log, 1));
-        assert!(!may_try(&outage, Operation::Seal, 1), "a log does not end the pause of seals");
+        assert!(
+            !may_try(&outage, Operation::Seal, 1),
+            "a log does not end the pause of seals"
+        );
         assert!(outage.is_failing(Operation::Seal));
         outage.succeed(Operation::Seal, 5);
         assert!(outage.state.lock().is_none());
         fail(&outage, Operation::Seal, 10_000);
-        assert!(may_try(&outage, Operation::Seal, 11_000), "the pause begins anew");
+        assert!(
+            may_try(&outage, Operation::Seal, 11_000),
+            "the pause begins anew"
+        );
     }
 
     #[test]

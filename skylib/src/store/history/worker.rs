@@ -57,15 +57,36 @@ pub(super) fn maintain_in_background(
             continue;
         };
         let signals = opened.signals();
-        run("history", &store, clock, &signals.write, pause, |store, now| {
-            store.write(now);
-        })?;
-        run("history-seal", &store, clock, &signals.seal, pause, |store, now| {
-            store.seal(now);
-        })?;
-        run("history-tidy", &store, clock, &signals.tidy, pause, |store, now| {
-            store.tidy(now);
-        })?;
+        run(
+            "history",
+            &store,
+            clock,
+            &signals.write,
+            pause,
+            |store, now| {
+                store.write(now);
+            },
+        )?;
+        run(
+            "history-seal",
+            &store,
+            clock,
+            &signals.seal,
+            pause,
+            |store, now| {
+                store.seal(now);
+            },
+        )?;
+        run(
+            "history-tidy",
+            &store,
+            clock,
+            &signals.tidy,
+            pause,
+            |store, now| {
+                store.tidy(now);
+            },
+        )?;
         opened.set_background();
     }
     Ok(())

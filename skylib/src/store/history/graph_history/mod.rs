@@ -248,7 +248,10 @@ impl History for LocalHistory {
             .segments
             .first()
             .map(|segment| segment.span.recorded.0);
-        let frozen = state.frozen.iter().filter_map(|frozen| frozen.events.first());
+        let frozen = state
+            .frozen
+            .iter()
+            .filter_map(|frozen| frozen.events.first());
         let unsealed = frozen.chain(state.recent.front());
         let first = first.or_else(|| unsealed.map(UnsealedEvent::recorded).min());
         let oldest = state.complete_since.or(first).map(Timestamp::from_ms);

@@ -35,7 +35,9 @@ impl LocalHistory {
         let newest = numbers.chain(unsealed().map(UnsealedEvent::seq)).max();
         let newest = newest.unwrap_or(0);
         let recorded = files().map(|segment| segment.span.recorded.1);
-        let ended_at = recorded.chain(unsealed().map(UnsealedEvent::recorded)).max();
+        let ended_at = recorded
+            .chain(unsealed().map(UnsealedEvent::recorded))
+            .max();
         let unsealed_bytes = state.frozen.iter().map(|frozen| frozen.bytes).sum();
         let is_new = files().next().is_none() && state.frozen.is_empty();
         let unchecked = files().map(Arc::downgrade).collect();
@@ -109,9 +111,7 @@ fn replay(generation: Generation, content: &LogContent, log_bytes: u64) -> Froze
     let rows = content
         .records()
         .filter_map(|record| serde_json::from_slice::<EventRow>(record).ok());
-    let events: Vec<_> = rows
-        .map(|row| UnsealedEvent::Row(Arc::new(row)))
-        .collect();
+    let events: Vec<_> = rows.map(|row| UnsealedEvent::Row(Arc::new(row))).collect();
     Frozen {
         generation,
         bytes: events.iter().map(UnsealedEvent::bytes).sum(),

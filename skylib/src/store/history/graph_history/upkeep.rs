@@ -331,9 +331,7 @@ impl LocalHistory {
             .any(|base| base.name.last() >= oldest.name.last());
         drop(state);
         let now = self.now();
-        if !has_base
-            && !(self.outage.may_try(Operation::Snapshot, now) && self.try_snapshot())
-        {
+        if !has_base && !(self.outage.may_try(Operation::Snapshot, now) && self.try_snapshot()) {
             return false;
         }
         let removed = match replaced_at {
@@ -369,7 +367,8 @@ impl LocalHistory {
         let state = self.state.read();
         let files = state.segments.iter().chain(&state.snapshots);
         let bytes: u64 = files.map(|segment| segment.bytes()).sum();
-        self.folder.set_usage(Part::Graph, bytes + state.log_bytes());
+        self.folder
+            .set_usage(Part::Graph, bytes + state.log_bytes());
     }
 }
 
@@ -382,7 +381,8 @@ impl Maintain for LocalHistory {
 
     fn seal(&self, now: Timestamp) {
         let since = self.state.read().since;
-        let is_old = since.is_some_and(|since| since.saturating_add(self.folder.options.seal) <= now);
+        let is_old =
+            since.is_some_and(|since| since.saturating_add(self.folder.options.seal) <= now);
         if is_old || self.is_crowded() {
             self.freeze();
         }

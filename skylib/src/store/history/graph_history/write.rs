@@ -83,7 +83,10 @@ impl LocalHistory {
         let is_due = writer
             .synced_at
             .is_none_or(|at| now < at || at.saturating_add(interval) <= now);
-        let is_behind = writer.log.as_ref().is_some_and(|log| log.is_behind(SYNC_BYTES));
+        let is_behind = writer
+            .log
+            .as_ref()
+            .is_some_and(|log| log.is_behind(SYNC_BYTES));
         if !is_due && !is_behind {
             return;
         }

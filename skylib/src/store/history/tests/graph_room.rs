@@ -32,8 +32,7 @@ impl Recorder {
     fn new(options: HistoryOptions) -> Self {
         let folder = TestFolder::new();
         let disk = FaultyDisk::default();
-        let shared =
-            HistoryFolder::open_on(Arc::new(disk.clone()), &folder.0, options).unwrap();
+        let shared = HistoryFolder::open_on(Arc::new(disk.clone()), &folder.0, options).unwrap();
         let opened = LocalHistory::open(Arc::clone(&shared), HistoryLimits::default()).unwrap();
         let history = Arc::new(opened);
         let store = LocalStore::new(shared, None, Some(Arc::clone(&history)));
@@ -74,7 +73,9 @@ impl Recorder {
 
     fn dropped(&self) -> u64 {
         let dropped = self.status().dropped;
-        let disk = dropped.iter().find(|(reason, _)| *reason == DropReason::Disk);
+        let disk = dropped
+            .iter()
+            .find(|(reason, _)| *reason == DropReason::Disk);
         disk.unwrap().1
     }
 
@@ -156,7 +157,10 @@ fn memory_stays_bounded_while_the_disk_fails_and_recovers_afterwards() {
     assert!(dropped > 0);
     let failures = recorder.status().failures;
     assert!(failures <= 7, "pauses of 1, 2, 4 … s: {failures} failures");
-    assert!(recorder.history.sync().is_err(), "not everything is on the disk");
+    assert!(
+        recorder.history.sync().is_err(),
+        "not everything is on the disk"
+    );
     recorder.disk.fail_every(0, ENOSPC);
     recorder.clock.advance(Duration::from_secs(100));
     recorder.history.maintain(recorder.clock.now());
@@ -188,7 +192,11 @@ fn the_events_in_memory_share_their_elements_with_the_graph() {
     let bytes = recorder.status().memory_bytes;
     assert!(bytes > 100 * 1000, "elements count as if owned: {bytes}");
     recorder.history.sync().unwrap();
-    assert_eq!(recorder.status().memory_bytes, bytes, "the log adds nothing");
+    assert_eq!(
+        recorder.status().memory_bytes,
+        bytes,
+        "the log adds nothing"
+    );
     recorder.history.seal();
     assert_eq!(recorder.status().memory_bytes, 0);
 }
