@@ -116,7 +116,7 @@ impl Daemon {
         let webhooks = Webhooks::new(Handle::current(), tls::configured_roots(config)?);
         let folder = engine_options::data_folder(config);
         let is_new = !folder.exists();
-        let (options, local_store) = engine_options::engine_options(role, config)?;
+        let (options, history_files) = engine_options::engine_options(role, config)?;
         let engine = Engine::start(options.with_webhooks(Arc::new(webhooks)))?;
         announce_start(&engine, &folder, is_new);
         let address = local_address(&listener)?;
@@ -129,7 +129,7 @@ impl Daemon {
             false => spp_setup::start(config, &engine, !auth.is_open()).await?,
         };
         let mut app = App::new(engine, config, auth, tls, flow_transport, replaced_backends);
-        app.local_store = local_store;
+        app.history_files = history_files;
         app.spp = spp.as_ref().map(|spp| Arc::clone(&spp.ctl));
         let app = Arc::new(app);
         let (stop, stopping) = watch::channel(false);

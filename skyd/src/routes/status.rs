@@ -17,6 +17,7 @@ use skylib::time::Timestamp;
 use crate::clients::{ClientStatus, Endpoint};
 use crate::handler::Call;
 use crate::outgoing::OutgoingStatus;
+use crate::past_stores::HistoryFiles;
 use crate::response::{self, Response};
 use crate::routes::history::Disk;
 use crate::routes::{agent_status, resource};
@@ -107,9 +108,13 @@ pub(crate) async fn show(call: Call) -> Response {
             topology: engine.history.as_ref().map(TopologyHistory::of),
             flows: engine.flow_store.as_ref().map(FlowHistory::of),
             disk: app
-                .local_store
-                .as_ref()
+                .history_files
+                .open()
                 .map(|store| Disk::of(store.status())),
+            error: match &app.history_files {
+                HistoryFiles::Unavailable(reason) => Some(reason.as_str()),
+                HistoryFiles::Disabled | HistoryFiles::Open(_) => None,
+            },
         },
         spp: app.spp.as_ref().map(|ctl| {
             let statuses = ctl.instances().into_iter().map(|process| process.status());
@@ -147,7 +152,7 @@ struct Status<'a> {
     flow_ingestion: Ingestion,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     collectors: Vec<Collector>,
-    history: History,
+    history: History<'a>,
     /// SPP processes by client id, as the SPP API shows them.
     #[serde(rename = "SPP", skip_serializing_if = "Option::is_none")]
     spp: Option<BTreeMap<u8, PcapStatus>>,
@@ -396,12 +401,15 @@ impl Automation {
 /// Size of the topology history and the flow store; `null` for a disabled store.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct History {
+struct History<'a> {
     topology: Option<TopologyHistory>,
     flows: Option<FlowHistory>,
     /// Files of both; absent for a history in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     disk: Option<Disk>,
+    /// Reason why the files could not be opened at the start, so that the past is in memory only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
 #[derive(Serialize)]
