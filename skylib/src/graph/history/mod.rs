@@ -54,7 +54,7 @@ use std::sync::Arc;
 use super::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, IndexUse, Node, NodeId};
 use crate::file_use::FileUse;
 use crate::filter::Filter;
-use crate::time::{Timestamp, When};
+use crate::time::{TimeSlice, Timestamp, When};
 
 /// Store of the past of a graph, shared by the owner of the graph and its readers.
 pub trait History: Send + Sync {
@@ -81,6 +81,13 @@ pub trait History: Send + Sync {
 
     /// Drops revisions older than the retention; must be called regularly even if nothing changes.
     fn expire(&self, now: Timestamp);
+
+    /// Returns the times whose changes are missing in answers about `time`, because their files were
+    /// found damaged.
+    fn damaged(&self, time: TimeSlice) -> Vec<TimeSlice> {
+        let _ = time;
+        Vec::new()
+    }
 
     /// Returns the amount of the past that is stored.
     fn status(&self) -> HistoryStatus;

@@ -115,6 +115,22 @@ impl HistoryFolder {
         Ok(catalog)
     }
 
+    /// Creates the folder of a table again if it was removed while the process runs. Returns whether
+    /// it was.
+    pub(super) fn restore_table(&self, path: &Path) -> bool {
+        let entry = std::fs::symlink_metadata(path);
+        if !entry.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return false;
+        }
+        tracing::error!(
+            folder = %path.display(),
+            "a folder of the history was removed; the history begins anew"
+        );
+        // If this fails, the next log or segment tries again.
+        drop(self.disk.create_folder(path));
+        true
+    }
+
     /// Reads a log of a table, and reports what is incomplete in it.
     pub(super) fn read_log(
         &self,

@@ -24,7 +24,7 @@
 //! | flows | `recent_flows` `flow_scan` `flow_store` |
 //! | graph | `event_row` `unsealed_event` `graph_fold` `past_graph` (pure) `graph_segment` `graph_rows` `graph_history` |
 //! | threads, counters, report | `worker` `local_store` `counters` `report` |
-//! | limits (pure) | `retention` `recorder_clock` `options` `outage` |
+//! | limits (pure) | `retention` `recorder_clock` `options` `outage` `lost_times` |
 
 mod counters;
 mod disk;
@@ -43,6 +43,7 @@ mod graph_rows;
 mod graph_segment;
 mod local_store;
 mod log;
+mod lost_times;
 mod names;
 mod options;
 mod outage;

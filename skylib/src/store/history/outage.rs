@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// It is reported once at each end, whatever fails in between.
 #[derive(Debug)]
 pub(super) struct Outage {
-    /// What the table contains, for the reports.
+    /// Content of the table, for the reports.
     table: &'static str,
     state: Mutex<Option<State>>,
 }
@@ -24,7 +24,7 @@ struct State {
     failing: u8,
     retry_at: Timestamp,
     pause: Duration,
-    /// Rows that had been dropped for lack of a disk when the outage began.
+    /// Rows that had been dropped because of the disk when the outage began.
     dropped_before: u64,
 }
 
@@ -39,6 +39,8 @@ pub(super) enum Operation {
     Merge,
     /// Writing a snapshot.
     Snapshot,
+    /// Removing raw packets from a segment.
+    Packets,
     /// Sealing as fast as records arrive.
     KeepUp,
 }
@@ -75,7 +77,7 @@ impl Outage {
         state.is_some_and(|state| state.failing & operation.bit() != 0)
     }
 
-    /// Notes a failed attempt. `dropped` is the number of rows dropped so far for lack of a disk.
+    /// Notes a failed attempt. `dropped` is the number of rows dropped so far because of the disk.
     pub(super) fn fail(
         &self,
         operation: Operation,
@@ -136,7 +138,7 @@ impl Outage {
 
 /// Pause after the first failure of an outage; doubled by each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause.
+/// Maximum pause.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

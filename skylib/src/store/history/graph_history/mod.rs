@@ -33,6 +33,7 @@ use super::frame::FrameBuilder;
 use super::graph_segment::GraphSegment;
 use super::local_store::{StoredFile, TableStatus};
 use super::log::Log;
+use super::lost_times::LostTimes;
 use super::names::Generation;
 use super::outage::Outage;
 use super::unsealed_event::UnsealedEvent;
@@ -40,7 +41,7 @@ use super::worker::{Maintain, Signals};
 use crate::graph::GraphEvent;
 use crate::graph::history::{History, HistoryStatus, MemoryHistory, PastReader, ReadBudget};
 use crate::store::StoreError;
-use crate::time::{Timestamp, When};
+use crate::time::{TimeSlice, Timestamp, When};
 
 /// The past of the graph on the local disk, with its newest part in memory.
 ///
@@ -79,6 +80,8 @@ pub struct LocalHistory {
     orphans: Mutex<Orphans>,
     /// Recorder's time of the last event before the start, in Unix milliseconds.
     ended_at: i64,
+    /// Times of the elements in damaged segments.
+    lost: Mutex<LostTimes>,
     /// The times restored last. Locked while a time is restored: the memory of one is large.
     restored: Mutex<Vec<Restored>>,
 }
@@ -241,6 +244,18 @@ impl History for LocalHistory {
         self.memory.expire(now);
     }
 
+    fn damaged(&self, time: TimeSlice) -> Vec<TimeSlice> {
+        if self.is_in_memory(time.start) {
+            return Vec::new();
+        }
+        // The state at a time follows from all events before it.
+        let before = TimeSlice {
+            start: Timestamp::from_ms(i64::MIN),
+            ..time
+        };
+        self.lost.lock().within(before)
+    }
+
     fn status(&self) -> HistoryStatus {
         let memory = self.memory.status();
         let state = self.state.read();
@@ -263,17 +278,22 @@ impl History for LocalHistory {
     }
 
     fn open<'a>(&'a self, when: When, budget: &'a dyn ReadBudget) -> Box<dyn PastReader + 'a> {
-        let start = when.slice().start;
-        // The memory is complete from its beginning on, but a revision that ended at that very
-        // millisecond may be missing.
-        match self.memory.status().oldest {
-            Some(oldest) if oldest < start => self.memory.open(when, budget),
-            _ => self.open_disk(when, budget),
+        match self.is_in_memory(when.slice().start) {
+            true => self.memory.open(when, budget),
+            false => self.open_disk(when, budget),
         }
     }
 }
 
 impl LocalHistory {
+    /// Returns whether everything since a time is in memory.
+    fn is_in_memory(&self, start: Timestamp) -> bool {
+        // The memory is complete from its beginning on, but a revision that ended at that very
+        // millisecond may be missing.
+        let oldest = self.memory.status().oldest;
+        oldest.is_some_and(|oldest| oldest < start)
+    }
+
     /// Opens a time on the disk, even if it is in memory.
     pub(in crate::store::history) fn open_disk<'a>(
         &'a self,

@@ -71,6 +71,7 @@ impl LocalHistory {
                 Orphans::Unknown(HashSet::new())
             }),
             ended_at: ended_at.unwrap_or_default(),
+            lost: Mutex::default(),
             restored: Mutex::default(),
             path,
             folder,

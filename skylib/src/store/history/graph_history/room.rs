@@ -54,7 +54,10 @@ impl LocalHistory {
     fn enforce_memory(&self) {
         let memory = self.folder.options.memory;
         let is_failing = self.outage.is_failing(Operation::Seal);
-        let most = if is_failing { memory } else { 2 * memory };
+        let (most, reason) = match is_failing {
+            true => (memory, DropReason::Disk),
+            false => (2 * memory, DropReason::Slow),
+        };
         if self.unsealed() <= most {
             return;
         }
@@ -64,12 +67,12 @@ impl LocalHistory {
         }
         self.collect();
         let mut state = self.state.write();
-        while self.unsealed() > memory && self.drop_oldest(&mut state) {}
+        while self.unsealed() > memory && self.drop_oldest(&mut state, reason) {}
     }
 
     /// Drops the oldest frozen events that are not being sealed, or the oldest recent event. Returns
     /// whether there were any.
-    fn drop_oldest(&self, state: &mut State) -> bool {
+    fn drop_oldest(&self, state: &mut State, reason: DropReason) -> bool {
         let being_sealed = state.being_sealed;
         let droppable = |generation| being_sealed != Some(generation);
         let frozen = state.frozen.iter();
@@ -90,7 +93,7 @@ impl LocalHistory {
         state.complete_since = state.complete_since.max(newest);
         self.unsealed_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let counters = &self.folder.graph_counters;
-        counters.drop_rows(DropReason::Disk, rows);
+        counters.drop_rows(reason, rows);
         true
     }
 

@@ -258,15 +258,25 @@ impl LocalHistory {
         Ok(())
     }
 
-    pub(super) fn drop_segment(&self, segment: &Arc<GraphSegment>) {
+    /// Removes a segment or a snapshot from the answers. Returns whether it was there.
+    fn drop_segment(&self, segment: &Arc<GraphSegment>) -> bool {
         let mut state = self.state.write();
+        let before = state.segments.len() + state.snapshots.len();
         state.segments.retain(|other| !Arc::ptr_eq(other, segment));
         state.snapshots.retain(|other| !Arc::ptr_eq(other, segment));
+        state.segments.len() + state.snapshots.len() < before
     }
 
     /// Removes a damaged segment from the answers and from its folder.
     pub(super) fn set_aside(&self, segment: &Arc<GraphSegment>, damage: &io::Error) {
-        self.drop_segment(segment);
+        if !self.drop_segment(segment) {
+            // Another thread has found the damage, too.
+            return;
+        }
+        if matches!(segment.name, Name::Segment(..)) {
+            let (start, last) = segment.span.time;
+            self.lost.lock().add(start, last);
+        }
         let counters = &self.folder.graph_counters;
         counters.drop_rows(DropReason::Damage, segment.rows());
         self.folder.report_damage(&segment.folder, TABLE, damage);
@@ -363,6 +373,27 @@ impl LocalHistory {
         true
     }
 
+    /// Begins anew if the folder was removed: what was in its files is lost.
+    fn check_folder(&self, now: Timestamp) {
+        if !self.folder.restore_table(&self.path) {
+            return;
+        }
+        {
+            let mut state = self.state.write();
+            state.snapshots.clear();
+            for segment in std::mem::take(&mut state.segments) {
+                state.evicted += segment.rows() as u64;
+                state.complete_since = state.complete_since.max(Some(segment.span.recorded.1));
+                let counters = &self.folder.graph_counters;
+                counters.drop_rows(DropReason::Damage, segment.rows());
+            }
+        }
+        // The logs were removed, too: what is in memory is written at once.
+        self.freeze();
+        self.seal_frozen(Some(now));
+    }
+
+    /// Updates the size that the limits apply to.
     pub(super) fn measure(&self) {
         let state = self.state.read();
         let files = state.segments.iter().chain(&state.snapshots);
@@ -390,6 +421,7 @@ impl Maintain for LocalHistory {
     }
 
     fn tidy(&self, now: Timestamp) {
+        self.check_folder(now);
         self.close_orphans(now);
         self.update_snapshot(Some(now));
         self.merge_hours(now);

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use super::{Frozen, LocalHistory, Pending, State, Writer};
 use crate::graph::GraphEvent;
-use crate::store::history::counters::DropReason;
 use crate::store::history::log::{Log, unlogged};
 use crate::store::history::names::Name;
 use crate::store::history::outage::Operation;
@@ -183,13 +182,13 @@ impl LocalHistory {
 
     /// Notes a failure of the disk.
     pub(super) fn fail(&self, operation: Operation, error: &io::Error) {
-        let dropped = self.folder.graph_counters.dropped_for(DropReason::Disk);
+        let dropped = self.folder.graph_counters.dropped_for_disk();
         self.outage.fail(operation, self.now(), error, dropped);
     }
 
     /// Notes that an operation succeeded, or has nothing to do.
     pub(super) fn succeed(&self, operation: Operation) {
-        let dropped = self.folder.graph_counters.dropped_for(DropReason::Disk);
+        let dropped = self.folder.graph_counters.dropped_for_disk();
         self.outage.succeed(operation, dropped);
     }
 }

@@ -200,3 +200,19 @@ fn the_events_in_memory_share_their_elements_with_the_graph() {
     recorder.history.seal();
     assert_eq!(recorder.status().memory_bytes, 0);
 }
+
+#[test]
+fn a_folder_that_was_removed_is_created_again_and_memory_goes_there() {
+    let mut recorder = Recorder::new(options());
+    recorder.record(2);
+    recorder.history.seal();
+    recorder.record(3);
+    recorder.history.sync().unwrap();
+    std::fs::remove_dir_all(recorder.folder.0.join("graph")).unwrap();
+    recorder.history.maintain(recorder.clock.now());
+    assert_eq!(recorder.status().segments, 0);
+    recorder.record(1);
+    recorder.history.seal();
+    assert_eq!(recorder.stored(), 4, "what was in memory");
+    assert!(recorder.folder.files("graph", "log-").is_empty());
+}

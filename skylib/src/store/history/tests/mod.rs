@@ -2,6 +2,7 @@
 
 mod faults;
 mod faulty_disk;
+mod flow_room;
 mod flow_store;
 mod graph_history;
 mod graph_room;
