@@ -384,7 +384,8 @@ fn probes(config: &Config) -> anyhow::Result<ProbeOptions> {
         .with_ovsdb(
             address("ovs.ovsdb")?.with_tls(tls),
             config.flag("ovs.enable_stats"),
-        ))
+        )
+        .with_optional_ovs(!config.is_set(key) && !config.is_set("ovs.ovsdb")))
 }
 
 /// Returns the probes of an analyzer and their settings.
@@ -495,4 +496,21 @@ fn startup_capture(config: &Config) -> anyhow::Result<Option<CaptureSpec>> {
         .with_capture_type(capture_type)
         .with_layer_key_mode(layer_key_mode(config));
     Ok(Some(spec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_vswitch_is_required_only_if_it_is_configured() {
+        let is_optional = |yaml: &str| {
+            let config = Config::parse("skyd.yml", yaml).unwrap();
+            probes(&config).unwrap().is_ovs_optional
+        };
+        assert!(is_optional(""));
+        assert!(is_optional("agent: {topology: {lldp: {interfaces: [eth0]}}}"));
+        assert!(!is_optional("agent: {topology: {probes: [ovsdb]}}"));
+        assert!(!is_optional("ovs: {ovsdb: 'unix:/run/ovs.sock'}"));
+    }
 }

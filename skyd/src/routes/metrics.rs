@@ -106,7 +106,12 @@ fn process(page: &mut MetricsPage, stats: &ProcessStats) {
 
 /// Writes the totals of all captures and their flow tables.
 fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
-    let CaptureTotals { packets, flows, .. } = totals;
+    let CaptureTotals {
+        packets,
+        flows,
+        target,
+        ..
+    } = totals;
     page.family(
         MetricKind::Gauge,
         "skyd_captures",
@@ -126,6 +131,11 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     )
     .sample(&[("reason", "ring")], packets.dropped)
     .sample(&[("reason", "interface")], packets.if_dropped);
+    let help = "Datagrams with flows that could not be sent to the targets of captures.";
+    page.counter("skyd_capture_target_errors_total", help, target.errors);
+    let help = "Flow records that the protocols of the targets of captures cannot express, such as \
+                IPv6 flows in NetFlow 5.";
+    page.counter("skyd_capture_target_skipped_total", help, target.skipped);
     let help = "Packets that flow tables have processed.";
     page.counter("skyd_flow_table_packets_total", help, flows.packets);
     let stopped = &flows.stopped;

@@ -112,9 +112,13 @@ impl Resource for Injection {
     }
 
     fn check_nodes(&self, nodes: &dyn NodeFinder) -> Result<(), ResourceError> {
-        let Some(source) = nodes.first_node(&self.src) else {
-            let text = format!("Not able to find a source node for '{}'", self.src);
-            return Err(ValidationError::of_resource(text).into());
+        let missing = format!("Not able to find a source node for '{}'", self.src);
+        let source = match nodes.first_node(&self.src) {
+            Ok(Some(source)) => source,
+            Ok(None) => return Err(ValidationError::of_resource(missing).into()),
+            Err(reason) => {
+                return Err(ValidationError::of_resource(format!("{missing}: {reason}")).into());
+            }
         };
         self.request_for(&source, 0, nodes)?;
         Ok(())
@@ -179,11 +183,12 @@ mod tests {
     struct Nodes(Vec<Arc<Node>>);
 
     impl NodeFinder for Nodes {
-        fn first_node(&self, query: &str) -> Option<Arc<Node>> {
-            self.0
-                .iter()
-                .find(|node| node.id.to_string() == query)
-                .cloned()
+        fn first_node(&self, query: &str) -> Result<Option<Arc<Node>>, String> {
+            if query == "slow" {
+                return Err("the query takes longer than 5s".to_owned());
+            }
+            let mut nodes = self.0.iter();
+            Ok(nodes.find(|node| node.id.to_string() == query).cloned())
         }
     }
 

@@ -67,7 +67,12 @@ impl Injection {
         let destination = if self.dst.is_empty() {
             None
         } else {
-            nodes.first_node(&self.dst)
+            nodes.first_node(&self.dst).map_err(|reason| {
+                refusal(&format!(
+                    "No destination node: query {:?}: {reason}",
+                    self.dst
+                ))
+            })?
         };
         if self.dst_ip.is_empty() && destination.is_none() {
             return Err(refusal("No destination node and IP"));
@@ -190,9 +195,12 @@ mod tests {
     struct Hop(Option<&'static str>);
 
     impl NodeFinder for Hop {
-        fn first_node(&self, _: &str) -> Option<Arc<Node>> {
+        fn first_node(&self, query: &str) -> Result<Option<Arc<Node>>, String> {
+            if query == "slow" {
+                return Err("the query takes longer than 5s".to_owned());
+            }
             let destination = r#"{"IPV4":["10.0.0.2/24"],"MAC":"02:00:00:00:00:02"}"#;
-            Some(Arc::new(node(destination)))
+            Ok(Some(Arc::new(node(destination))))
         }
 
         fn next_hop_mac(&self, _: &Node, _: IpAddr) -> Option<String> {
@@ -214,6 +222,14 @@ mod tests {
 
     fn ping() -> Injection {
         Injection::new("src", "icmp4").with_dst("dst")
+    }
+
+    #[test]
+    fn a_destination_query_that_fails_is_the_reason() {
+        let injection = Injection::new("src", "icmp4").with_dst("slow");
+        let error = injection.request_for(&source(), 0, &Hop(None)).unwrap_err();
+        let text = r#"No destination node: query "slow": the query takes longer than 5s"#;
+        assert!(error.to_string().contains(text), "{error}");
     }
 
     #[test]

@@ -158,8 +158,11 @@ pub trait ExpressionChecker {
 
 /// Access to the nodes of the graph by query; implemented by the engine.
 pub trait NodeFinder {
-    /// Returns the first node of a query; `None` if the query fails, or returns no nodes.
-    fn first_node(&self, query: &str) -> Option<Arc<Node>>;
+    /// Returns the first node of a query; `None` if it finds none.
+    ///
+    /// # Errors
+    /// Returns the reason if the query is invalid or fails, for example because it takes too long.
+    fn first_node(&self, query: &str) -> Result<Option<Arc<Node>>, String>;
 
     /// Returns the MAC address of the next hop of a node for a destination address; `None` if it is
     /// unknown. By default, only the routing tables of the node itself are considered.

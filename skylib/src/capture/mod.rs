@@ -49,4 +49,4 @@ pub use sflow_source::{CounterHandler, SflowSource};
 pub use source::{Batch, CaptureStats, PacketSource, Waker};
 #[cfg(feature = "afpacket")]
 pub use target::ErspanForwarder;
-pub use target::{NetFlow5Encoder, NetFlow5Sink};
+pub use target::{NetFlow5Encoder, NetFlow5Sink, TargetCounters, TargetStats};

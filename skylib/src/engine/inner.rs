@@ -12,7 +12,7 @@ use super::alert::{ActionQueue, AlertHub, AlertParts, Evaluator};
 use super::bus::Bus;
 use super::capture::{
     ControlTraffic, ListenAddresses, Mailbox, Opener, Reconciler, ReconcilerOptions, RingMemory,
-    SwitchCaptures,
+    SwitchCaptures, TargetAddresses,
 };
 use super::collector::{Collector, CollectorOptions};
 use super::fleet::AgentLinks;
@@ -140,7 +140,10 @@ impl Inner {
         if options.local_captures {
             targets.push(Arc::new(local));
         }
-        targets.push(Arc::new(AgentInjections::new(Arc::clone(&agents))));
+        let remote = AgentInjections::new(Arc::clone(&agents), Arc::clone(&problems));
+        let remote = Arc::new(remote);
+        agents.observe(Arc::clone(&remote) as _);
+        targets.push(remote);
         let (injected, bus) = (queries.clone(), Arc::clone(&graph_bus));
         let injections = Arc::new(InjectionHub::new(injected, bus, problems, targets));
         registry.injections.observe(Arc::clone(&injections) as _);
@@ -255,6 +258,7 @@ impl Inner {
                     ports: options.netflow_ports.clone(),
                 },
             ),
+            targets: TargetAddresses::default(),
             control: ControlTraffic::new(options.control_services.clone()),
         };
         let options = ReconcilerOptions {

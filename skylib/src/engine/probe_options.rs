@@ -39,6 +39,8 @@ pub struct ProbeOptions {
     pub ovsdb: ServerAddress,
     /// Whether the counters of the interfaces of Open vSwitch are shown.
     pub ovs_metrics: bool,
+    /// Whether a host without Open vSwitch is no problem, although the probe is started.
+    pub is_ovs_optional: bool,
     /// Settings of the connections to bridges whose OpenFlow rules are shown; `None` to show no
     /// rules.
     pub openflow: Option<OpenFlowOptions>,
@@ -66,6 +68,7 @@ impl Default for ProbeOptions {
             lldp_interfaces: Vec::new(),
             ovsdb: unix("/var/run/openvswitch/db.sock"),
             ovs_metrics: false,
+            is_ovs_optional: true,
             openflow: None,
             runc_paths: ["/run/containerd/runc", "/run/runc", "/run/runc-ctrs"]
                 .map(PathBuf::from)
@@ -126,6 +129,13 @@ impl ProbeOptions {
     pub fn with_ovsdb(mut self, ovsdb: ServerAddress, metrics: bool) -> Self {
         self.ovsdb = ovsdb;
         self.ovs_metrics = metrics;
+        self
+    }
+
+    /// Sets whether a host without Open vSwitch is no problem, although the probe is started.
+    #[must_use]
+    pub const fn with_optional_ovs(mut self, is_optional: bool) -> Self {
+        self.is_ovs_optional = is_optional;
         self
     }
 

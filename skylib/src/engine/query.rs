@@ -13,7 +13,9 @@ use crate::api::NodeFinder;
 use crate::capture::BpfCompiler;
 use crate::graph::{GraphView, Node};
 use crate::gremlin::live::{LiveQuery, Update};
-use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError, Traversal};
+use crate::gremlin::{
+    Answer, Context, Explanation, Limits, Query, QueryError, QueryErrorKind, Traversal,
+};
 use crate::memory::MemoryCharge;
 use crate::store::ActivityLog;
 use crate::time::{Clock, TimeSlice, Timestamp};
@@ -218,33 +220,50 @@ impl QueryRunner {
 }
 
 impl QueryRunner {
-    /// Returns the nodes that a query finds, for a thread or a client that waits for them; `None`
-    /// if the query is invalid, fails, takes longer than [`NODES_TIMEOUT`], or returns no nodes.
-    pub(super) fn nodes(&self, query: &Query) -> Option<Vec<Arc<Node>>> {
+    /// Returns the nodes that a query finds, for a thread or a client that waits for them; none if it
+    /// returns something else.
+    ///
+    /// # Errors
+    /// Returns an error if the query fails or takes longer than [`NODES_TIMEOUT`].
+    pub(super) fn nodes(&self, query: &Query) -> Result<Vec<Arc<Node>>, QueryError> {
         match self.answer(query)? {
-            Answer::Nodes(nodes) if !nodes.is_empty() => Some(nodes),
-            _ => None,
+            Answer::Nodes(nodes) => Ok(nodes),
+            _ => Ok(Vec::new()),
         }
     }
 
-    fn answer(&self, query: &Query) -> Option<Answer> {
+    fn answer(&self, query: &Query) -> Result<Answer, QueryError> {
         let started = self.clock.now();
         let is_late = || self.clock.now().duration_since(started) >= NODES_TIMEOUT;
         let options = QueryOptions::default().with_interrupt(&is_late);
-        self.run(&self.graph.view(), query, options).ok()
+        self.run(&self.graph.view(), query, options)
+    }
+}
+
+/// Returns the reason why [`QueryRunner::nodes`] has failed.
+pub(super) fn reason_of(error: &QueryError) -> String {
+    match error.kind() {
+        QueryErrorKind::Interrupted => format!("the query takes longer than {NODES_TIMEOUT:?}"),
+        _ => error.to_string(),
     }
 }
 
 impl NodeFinder for QueryRunner {
-    fn first_node(&self, query: &str) -> Option<Arc<Node>> {
-        self.nodes(&Query::parse(query).ok()?)?.into_iter().next()
+    fn first_node(&self, query: &str) -> Result<Option<Arc<Node>>, String> {
+        let found = Query::parse(query).and_then(|query| self.nodes(&query));
+        match found {
+            Ok(nodes) => Ok(nodes.into_iter().next()),
+            // COMPAT: Python client; a node that does not exist is reported like an empty result.
+            Err(error) if error.kind() == QueryErrorKind::Execute => Ok(None),
+            Err(error) => Err(reason_of(&error)),
+        }
     }
 
     /// Applies the routing rules of the namespace, as the step `NextHop` does.
     fn next_hop_mac(&self, node: &Node, destination: IpAddr) -> Option<String> {
         let traversal = Traversal::new().v_id(node.id.to_string().as_str());
         let query = traversal.next_hop(destination).query().ok()?;
-        let Answer::NextHops(hops) = self.answer(&query)? else {
+        let Answer::NextHops(hops) = self.answer(&query).ok()? else {
             return None;
         };
         let (_, hop) = hops.into_iter().next()?;

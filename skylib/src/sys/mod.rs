@@ -14,6 +14,7 @@ pub(crate) mod eventfd;
 pub(crate) mod memory;
 #[cfg(feature = "netlink")]
 pub(crate) mod monotonic;
+pub(crate) mod name_lookup;
 pub(crate) mod netns;
 #[cfg(feature = "netlink")]
 pub(crate) mod pci;

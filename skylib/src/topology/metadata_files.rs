@@ -167,17 +167,19 @@ impl MetadataFilesProbe {
             if state.is_some() && state == watched.state {
                 continue;
             }
-            watched.state = state;
             let result = watched.file.read();
+            // A file that cannot be read, for example because of its permissions, is read again even
+            // if its time and size remain the same.
+            watched.state = state.filter(|_| result.is_ok());
             let problem = match result {
-                // A file that cannot be read, for example while it is being written, changes nothing.
                 Ok(value) => {
                     has_changed |= value != watched.value;
                     watched.value = value;
                     None
                 }
                 Err(error) => Some(format!(
-                    "agent.metadata_config.files: cannot read {}: {error}",
+                    "agent.metadata_config.files: cannot read {}: {error}; its last content stays \
+                     in use",
                     path.display()
                 )),
             };
@@ -232,6 +234,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -295,6 +298,42 @@ mod tests {
         fs::write(&path, "{}").unwrap();
         wait(Json::Null);
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// A parser that fails until this is set, as a file that may not be read.
+    static IS_READABLE: AtomicBool = AtomicBool::new(false);
+
+    #[test]
+    fn a_file_that_failed_is_read_again_although_it_has_not_changed() {
+        let parse: FileParser = |text| match IS_READABLE.load(Ordering::Relaxed) {
+            true => json(text),
+            false => Err("permission denied".to_owned()),
+        };
+        let path = std::env::temp_dir().join(format!("skylib-reread-{}", std::process::id()));
+        fs::write(&path, r#"{"a":"1"}"#).unwrap();
+        let graph = Arc::new(Mutex::new(Graph::new()));
+        let target = ProbeTarget::for_host(graph.clone(), "edge-01").unwrap();
+        let file = MetadataFile::new(&path, "a", "a", parse);
+        let mut probes = ProbeSet::new();
+        let probe = MetadataFilesProbe::new(&target, vec![file]);
+        probes.start(probe).unwrap();
+        let wait_for_error = |wanted: bool| {
+            while probes.status()[0].error.is_some() != wanted {
+                std::thread::yield_now();
+            }
+        };
+        wait_for_error(true);
+        IS_READABLE.store(true, Ordering::Relaxed);
+        wait_for_error(false);
+        let config = || {
+            let graph = graph.lock().unwrap();
+            let host = graph.node(&target.root).unwrap();
+            host.metadata.get_path("Config.a").cloned()
+        };
+        while config() != Some(Value::from("1")) {
+            std::thread::yield_now();
+        }
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -27,6 +27,8 @@
 #[cfg(feature = "netlink")]
 pub mod blockdev;
 #[cfg(feature = "netlink")]
+mod connect;
+#[cfg(feature = "netlink")]
 mod container_set;
 #[cfg(feature = "netlink")]
 pub mod docker;
@@ -73,6 +75,8 @@ mod subgraph;
 pub mod tid;
 #[cfg(feature = "netlink")]
 mod tls;
+#[cfg(feature = "netlink")]
+mod tool;
 #[cfg(feature = "netlink")]
 mod websocket;
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::TlsFiles;
+use super::connect::{Attempt, stopped};
 
 /// Address of a service: a Unix socket, or a TCP port with or without TLS.
 ///
@@ -124,7 +125,8 @@ enum Socket {
 }
 
 impl<'a> Stream<'a> {
-    /// Connects to a service. `stop` becomes readable when the probe has to end.
+    /// Connects to a service. `stop` becomes readable when the probe has to end, which also ends the
+    /// attempt to connect.
     ///
     /// # Errors
     /// Returns the system error, or `NotFound` if a host name has no address.
@@ -133,12 +135,17 @@ impl<'a> Stream<'a> {
         stop: BorrowedFd<'a>,
         timeout: Option<Duration>,
     ) -> io::Result<Self> {
+        let attempt = Attempt::start(stop)?;
         let socket = match address {
-            ServerAddress::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
-            ServerAddress::Tcp(service) => Socket::Tcp(connect_tcp(service)?),
-            ServerAddress::Tls { service, files } => connect_tls(service, files)?,
+            ServerAddress::Unix(path) => Socket::Unix(attempt.unix(path)?),
+            ServerAddress::Tcp(service) => Socket::Tcp(attempt.tcp(service)?),
+            ServerAddress::Tls { service, files } => connect_tls(&attempt, service, files)?,
         };
-        Self::new(socket, stop, timeout)
+        Ok(Self {
+            socket,
+            stop,
+            timeout,
+        })
     }
 
     /// Connects to a service with TLS. The certificate of the service must be valid for a name.
@@ -156,20 +163,10 @@ impl<'a> Stream<'a> {
         let name = name.map_err(io::Error::other)?;
         let connection = rustls::ClientConnection::new(config, name);
         let connection = connection.map_err(io::Error::other)?;
-        let socket = connect_tcp(service)?;
-        let stream = rustls::StreamOwned::new(connection, socket);
-        Self::new(finish_handshake(stream)?, stop, timeout)
-    }
-
-    fn new(socket: Socket, stop: BorrowedFd<'a>, timeout: Option<Duration>) -> io::Result<Self> {
-        match &socket {
-            Socket::Unix(socket) => socket.set_nonblocking(true)?,
-            Socket::Tcp(socket) => socket.set_nonblocking(true)?,
-            #[cfg(feature = "engine")]
-            Socket::Tls(stream) => stream.sock.set_nonblocking(true)?,
-        }
+        let attempt = Attempt::start(stop)?;
+        let stream = rustls::StreamOwned::new(connection, attempt.tcp(service)?);
         Ok(Self {
-            socket,
+            socket: finish_handshake(&attempt, stream)?,
             stop,
             timeout,
         })
@@ -207,41 +204,35 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Returns the error of a read that was interrupted because the probe has to end.
-fn stopped() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the probe has to stop")
-}
-
-fn connect_tcp(service: &str) -> io::Result<TcpStream> {
-    let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "no address"));
-    for address in service.to_socket_addrs()? {
-        result = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT);
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
-}
-
 #[cfg(feature = "engine")]
-fn connect_tls(service: &str, files: &TlsFiles) -> io::Result<Socket> {
+fn connect_tls(attempt: &Attempt<'_>, service: &str, files: &TlsFiles) -> io::Result<Socket> {
     let (host, _) = service.rsplit_once(':').unwrap_or((service, ""));
-    finish_handshake(files.start(host, connect_tcp(service)?)?)
+    finish_handshake(attempt, files.start(host, attempt.tcp(service)?)?)
 }
 
 #[cfg(feature = "engine")]
 fn finish_handshake(
+    attempt: &Attempt<'_>,
     mut stream: rustls::StreamOwned<rustls::ClientConnection, TcpStream>,
 ) -> io::Result<Socket> {
-    stream.sock.set_read_timeout(Some(CONNECT_TIMEOUT))?;
     while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
+        match stream.conn.complete_io(&mut stream.sock) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let flags = match stream.conn.wants_write() {
+                    true => PollFlags::OUT,
+                    false => PollFlags::IN,
+                };
+                attempt.wait(stream.sock.as_fd(), flags)?;
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(Socket::Tls(Box::new(stream)))
 }
 
 #[cfg(not(feature = "engine"))]
-fn connect_tls(_service: &str, _files: &TlsFiles) -> io::Result<Socket> {
+fn connect_tls(_: &Attempt<'_>, _service: &str, _files: &TlsFiles) -> io::Result<Socket> {
     let text = "this program is built without TLS";
     Err(io::Error::new(io::ErrorKind::Unsupported, text))
 }
@@ -301,9 +292,6 @@ impl Write for Stream<'_> {
     }
 }
 
-/// Maximum time of a connection attempt.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
@@ -348,5 +336,32 @@ mod tests {
         let error = stream.read(&mut [0; 8]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[cfg(feature = "engine")]
+    #[test]
+    fn a_silent_handshake_ends_with_the_probe() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let service = listener.local_addr().unwrap().to_string();
+        let roots = rustls::RootCertStore::empty();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stop = EventFd::new().unwrap();
+        let ended = std::thread::scope(|scope| {
+            let connecting = scope.spawn(|| {
+                let config = (Arc::new(config), "server.example");
+                Stream::connect_https(&service, config, stop.as_fd(), None).err()
+            });
+            // The first bytes of the handshake have arrived, and nothing answers.
+            let (mut accepted, _) = listener.accept().unwrap();
+            accepted.read_exact(&mut [0; 8]).unwrap();
+            stop.raise();
+            connecting.join().unwrap().unwrap()
+        });
+        assert_eq!(ended.kind(), io::ErrorKind::ConnectionAborted);
     }
 }

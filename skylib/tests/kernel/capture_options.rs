@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use skylib::api::{CaptureSpec, CaptureType};
-use skylib::flow::LayerKeyMode;
+use skylib::flow::{ExtraLayers, LayerKeyMode};
 
 use crate::engine_lab::{Lab, wait};
 use crate::support::frames::{frame, udp};
@@ -69,6 +69,84 @@ fn the_layer_key_mode_decides_whether_addresses_of_the_link_distinguish_flows() 
     assert_eq!(capture(CaptureSpec::default(), &frames, &count), "2");
     let spec = CaptureSpec::default().with_layer_key_mode(LayerKeyMode::L3);
     assert_eq!(capture(spec, &frames, &count), "1");
+}
+
+/// Returns a frame with a TCP segment from port 7001 to 7002.
+fn tcp(sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(40 + payload.len()).unwrap();
+    let mut packet = vec![0x45, 0];
+    packet.extend(length.to_be_bytes());
+    packet.extend([0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    packet.extend(7_001_u16.to_be_bytes());
+    packet.extend(7_002_u16.to_be_bytes());
+    packet.extend(sequence.to_be_bytes());
+    packet.extend([0, 0, 0, 0, 0x50, flags, 0x20, 0, 0, 0, 0, 0]);
+    packet.extend(payload);
+    frame(0x0800, &packet)
+}
+
+/// A SYN, a segment with 10 bytes, and the same segment again.
+fn connection() -> [Vec<u8>; 3] {
+    const SYN: u8 = 2;
+    const ACK: u8 = 16;
+    let data = tcp(1_001, ACK, &[7; 10]);
+    [tcp(1_000, SYN, &[]), data.clone(), data]
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn the_times_of_a_handshake_need_the_extra_metric_of_tcp() {
+    let count = format!("{FLOWS}.Has('TCPMetric.ABSynStart', GT(0)).Count()");
+    let spec = CaptureSpec::default();
+    assert_eq!(capture(spec.clone(), &connection(), &count), "0");
+    let spec = spec.with_extra_tcp_metric(true);
+    assert_eq!(capture(spec, &connection(), &count), "1");
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn the_bytes_of_a_stream_are_counted_once_if_it_is_reassembled() {
+    let count = format!("{FLOWS}.Has('TCPMetric.ABBytes', 10).Count()");
+    let spec = CaptureSpec::default();
+    assert_eq!(capture(spec.clone(), &connection(), &count), "0");
+    let spec = spec.with_reassemble_tcp(true);
+    assert_eq!(capture(spec, &connection(), &count), "1");
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn fragments_are_one_packet_if_they_are_reassembled() {
+    // The second fragment begins after 32 bytes, and has no ports.
+    let whole = udp(7_001, 7_002, 40);
+    let fragment = |start: usize, end: usize, offset: [u8; 2]| {
+        let mut packet = whole[..20].to_vec();
+        packet[2..4].copy_from_slice(&u16::try_from(20 + end - start).unwrap().to_be_bytes());
+        packet[4..6].copy_from_slice(&[0, 9]);
+        packet[6..8].copy_from_slice(&offset);
+        packet.extend(&whole[20 + start..20 + end]);
+        frame(0x0800, &packet)
+    };
+    let frames = [fragment(0, 32, [0x20, 0]), fragment(32, 48, [0, 4])];
+    let joined = format!("{FLOWS}.Has('LayersPath', 'Ethernet/IPv4/Fragment/UDP').Count()");
+    let spec = CaptureSpec::default();
+    assert_eq!(capture(spec.clone(), &frames, &joined), "0");
+    let spec = spec.with_ip_defrag(true);
+    assert_eq!(capture(spec, &frames, &joined), "1");
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn the_content_of_dns_needs_its_extra_layer() {
+    // A query for the address of `a.b`.
+    let mut query = udp(7_001, 53, 21);
+    let header = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    query[28..40].copy_from_slice(&header);
+    query[40..49].copy_from_slice(&[1, b'a', 1, b'b', 0, 0, 1, 0, 1]);
+    let frames = [frame(0x0800, &query)];
+    let has_content = |spec| capture(spec, &frames, FLOWS).contains("\"DNS\":{");
+    let spec = CaptureSpec::default();
+    assert!(!has_content(spec.clone()));
+    assert!(has_content(spec.with_extra_layers(ExtraLayers::DNS.bits())));
 }
 
 #[test]

@@ -125,6 +125,40 @@ fn netflow_targets_receive_flows_and_queries_do_not() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
+fn a_target_can_be_a_name_and_what_it_does_not_receive_is_counted() {
+    in_new_namespace(|| {
+        let lab = Lab::new();
+        let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = collector.local_addr().unwrap().port();
+        let spec = CaptureSpec::default()
+            .with_target(format!("localhost:{port}"))
+            .with_target_type("netflowv5");
+        lab.capture(spec, "State");
+        let send = || {
+            lab.left.send(&frame(0x0806, &[0; 28])).unwrap();
+            let packet = udp(7_001, 7_002, 20);
+            lab.left.send(&frame(0x0800, &packet)).unwrap();
+        };
+        let shown = |key: &str| {
+            let query = format!("G.V().Has('Captures.{key}', GT(0)).Count()");
+            lab.ask(&query) == "1"
+        };
+        send();
+        wait("the skipped flow", || shown("TargetSkipped"));
+        assert!(!shown("TargetErrors"));
+        drop(collector);
+        wait("the failed datagrams", || {
+            send();
+            std::thread::sleep(Duration::from_millis(100));
+            shown("TargetErrors")
+        });
+        let totals = lab.engine.status().capture_totals.target;
+        assert!(totals.errors > 0 && totals.skipped > 0, "{totals:?}");
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
 fn erspan_targets_receive_packets() {
     use skylib::capture::{AfPacket, Batch, CaptureOptions, PacketSource};
 

@@ -377,7 +377,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         List,
         "ovsdb",
         "Optional probes to start: blockdev, docker, libvirt, lldp, lxd, ovsdb, podman, runc, socketinfo. The \
-         probes hardware, netlink, and netns always run. Other probes of Skydive are accepted, but have no effect.",
+         probes hardware, netlink, and netns always run. Other probes of Skydive are accepted, but have no effect. \
+         Unless this key or ovs.ovsdb is set, a host without Open vSwitch is no problem.",
     ),
     key(
         "agent.topology.runc.run_path",

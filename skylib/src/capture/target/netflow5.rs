@@ -3,14 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
+use super::TargetCounters;
 use crate::capture::CaptureError;
-use crate::flow::{Flow, FlowMetric, FlowSink};
+use crate::flow::{Flow, FlowSink};
 use crate::time::{Clock, Timestamp};
 
 /// Writer of NetFlow 5 datagrams.
 ///
 /// Each direction of a flow that has packets since the last update is one record, because NetFlow 5
-/// has no bidirectional records. Flows that are not IPv4 are skipped.
+/// has no bidirectional records. Flows that are not IPv4 are skipped and counted.
 ///
 /// ```
 /// use skylib::capture::NetFlow5Encoder;
@@ -26,6 +27,8 @@ pub struct NetFlow5Encoder {
     started_at: Timestamp,
     /// Number of records sent so far.
     sequence: u32,
+    /// Number of flows that were skipped so far.
+    skipped: u64,
 }
 
 /// Flow sink that sends the flows of a capture to a collector as NetFlow 5 datagrams.
@@ -33,6 +36,7 @@ pub struct NetFlow5Sink {
     socket: UdpSocket,
     encoder: NetFlow5Encoder,
     clock: Arc<dyn Clock>,
+    counters: Arc<TargetCounters>,
 }
 
 /// One direction of a flow.
@@ -53,14 +57,24 @@ impl NetFlow5Encoder {
         Self {
             started_at,
             sequence: 0,
+            skipped: 0,
         }
+    }
+
+    /// Returns the number of flows skipped so far: those without IPv4 addresses.
+    #[must_use]
+    pub const fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     /// Returns the datagrams with the records of flows, at most 20 in each.
     pub fn encode(&mut self, flows: &[Flow], now: Timestamp) -> Vec<Vec<u8>> {
         let mut records = Vec::new();
         for flow in flows {
-            self.add_flow(flow, now, &mut records);
+            match ends_of(flow) {
+                Some(ends) => self.add_flow(flow, ends, now, &mut records),
+                None => self.skipped += 1,
+            }
         }
         let mut datagrams = Vec::new();
         for chunk in records.chunks(MAX_RECORDS) {
@@ -92,40 +106,23 @@ impl NetFlow5Encoder {
         time.duration_since(self.started_at).as_millis() as u32
     }
 
-    /// Adds the records of both directions of a flow.
-    fn add_flow(&self, flow: &Flow, now: Timestamp, records: &mut Vec<[u8; RECORD]>) {
-        let Some(network) = &flow.network else {
-            return;
-        };
-        let (Ok(IpAddr::V4(a)), Ok(IpAddr::V4(b))) = (network.a.parse(), network.b.parse()) else {
-            return;
-        };
+    /// Adds the records of both directions of a flow between two ends.
+    fn add_flow(
+        &self,
+        flow: &Flow,
+        (a, b): (Ipv4Addr, Ipv4Addr),
+        now: Timestamp,
+        records: &mut Vec<[u8; RECORD]>,
+    ) {
         let metric = flow.last_update_metric.or(flow.metric).unwrap_or_default();
         let port = |port: i64| u16::try_from(port).unwrap_or(0);
         let transport = flow.transport.as_ref();
         let (a_port, b_port) = transport.map_or((0, 0), |t| (port(t.a), port(t.b)));
         let flags = |syn, fin, rst| tcp_flags(syn, fin, rst);
         let tcp = flow.tcp_metric.as_ref();
-        let link = u64::from(flow.link.is_some());
-        let counters = |metric: &FlowMetric| {
-            let bytes = |packets: i64, bytes: i64| {
-                let all = u64::try_from(bytes).unwrap_or(0);
-                let headers = link * ETHERNET * u64::try_from(packets).unwrap_or(0);
-                u32::try_from(all.saturating_sub(headers)).unwrap_or(u32::MAX)
-            };
-            let packets = |packets: i64| u32::try_from(packets).unwrap_or(u32::MAX);
-            (
-                (
-                    packets(metric.ab_packets),
-                    bytes(metric.ab_packets, metric.ab_bytes),
-                ),
-                (
-                    packets(metric.ba_packets),
-                    bytes(metric.ba_packets, metric.ba_bytes),
-                ),
-            )
-        };
-        let (ab, ba) = counters(&metric);
+        let header = if flow.link.is_some() { ETHERNET } else { 0 };
+        let ab = counters(metric.ab_packets, metric.ab_bytes, header);
+        let ba = counters(metric.ba_packets, metric.ba_bytes, header);
         let directions = [
             Direction {
                 src: a,
@@ -180,6 +177,20 @@ impl NetFlow5Encoder {
         put(&[0, direction.tcp_flags, protocol, 0]);
         record
     }
+}
+
+/// Returns the ends of a flow; `None` unless both are IPv4 addresses.
+fn ends_of(flow: &Flow) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let network = flow.network.as_ref()?;
+    Some((network.a.parse().ok()?, network.b.parse().ok()?))
+}
+
+/// Returns the packets and bytes of a direction, without the link header of each packet.
+fn counters(packets: i64, bytes: i64, header: u64) -> (u32, u32) {
+    let headers = header * u64::try_from(packets).unwrap_or(0);
+    let bytes = u64::try_from(bytes).unwrap_or(0).saturating_sub(headers);
+    let limited = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    (u32::try_from(packets).unwrap_or(u32::MAX), limited(bytes))
 }
 
 /// Returns the TCP flags of which a flow has recorded the time.
@@ -242,7 +253,14 @@ impl NetFlow5Sink {
             socket,
             encoder: NetFlow5Encoder::new(clock.now()),
             clock,
+            counters: Arc::default(),
         })
+    }
+
+    /// Returns the counters of datagrams that could not be sent, and of flows that were skipped.
+    #[must_use]
+    pub fn counters(&self) -> Arc<TargetCounters> {
+        Arc::clone(&self.counters)
     }
 }
 
@@ -257,10 +275,14 @@ impl std::fmt::Debug for NetFlow5Sink {
 
 impl FlowSink for NetFlow5Sink {
     fn flows(&mut self, flows: Vec<Flow>) {
+        let skipped = self.encoder.skipped();
         for datagram in self.encoder.encode(&flows, self.clock.now()) {
             // An absent collector must not end the capture.
-            self.socket.send(&datagram).ok();
+            if self.socket.send(&datagram).is_err() {
+                self.counters.add_error();
+            }
         }
+        self.counters.add_skipped(self.encoder.skipped() - skipped);
     }
 }
 
@@ -352,5 +374,24 @@ mod tests {
         flow.network = Some(network);
         let mut encoder = NetFlow5Encoder::new(START);
         assert!(encoder.encode(&[flow, Flow::default()], START).is_empty());
+        assert_eq!(encoder.skipped(), 2);
+    }
+
+    #[test]
+    fn what_is_not_sent_is_counted() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let clock = Arc::new(crate::time::SystemClock);
+        let mut sink = NetFlow5Sink::open(receiver.local_addr().unwrap(), clock).unwrap();
+        let counters = sink.counters();
+        sink.flows(flows(17, 1));
+        sink.flows(vec![Flow::default()]);
+        let stats = counters.stats();
+        assert_eq!((stats.errors, stats.skipped), (0, 1));
+        drop(receiver);
+        // The answer of the kernel to the first datagram, that there is no receiver, fails the next.
+        for _ in 0..3 {
+            sink.flows(flows(17, 1));
+        }
+        assert!(counters.stats().errors > 0);
     }
 }

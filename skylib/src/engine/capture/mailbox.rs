@@ -80,7 +80,7 @@ struct Shown {
 pub(super) struct ShownCapture {
     /// Number of nodes on which the capture is active.
     pub(super) active: i64,
-    /// Nodes with the capture, at most [`MAX_SHOWN_NODES`](super::reconciler::MAX_SHOWN_NODES).
+    /// Nodes with the capture, at most [`MAX_SHOWN_NODES`](super::reconciler::report::MAX_SHOWN_NODES).
     pub(super) nodes: Vec<ShownNode>,
     /// Reason why the query selects no nodes, or not all of them.
     pub(super) problem: Option<String>,

@@ -73,6 +73,7 @@ mod tests {
         let status = CaptureStatus {
             spec: &spec,
             stats: CaptureStats::default(),
+            target: None,
             socket: None,
             recorded: false,
             key_ignore: KeyIgnore::NONE,

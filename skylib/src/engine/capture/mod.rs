@@ -24,8 +24,10 @@ mod shards;
 mod sources;
 #[cfg(feature = "spp")]
 mod spp_tap;
+mod stop_reason;
 mod switch;
 mod target;
+mod target_addresses;
 mod totals;
 
 pub use totals::CaptureTotals;
@@ -40,3 +42,4 @@ pub(super) use sources::ListenAddresses;
 #[cfg(feature = "spp")]
 pub(super) use spp_tap::SppTap;
 pub(super) use switch::SwitchCaptures;
+pub(super) use target_addresses::TargetAddresses;

@@ -10,7 +10,7 @@ use super::ring_memory::RingClaim;
 use super::shards::Shards;
 use super::switch::SwitchClaim;
 use crate::api::CaptureSpec;
-use crate::capture::{CaptureReport, CaptureStats};
+use crate::capture::{CaptureReport, CaptureStats, TargetCounters, TargetStats};
 use crate::engine::collector::SflowMetric;
 use crate::engine::flow::TableId;
 use crate::flow::{FlowStats, KeyIgnore};
@@ -49,6 +49,10 @@ pub(super) struct ActiveCapture {
     pub(super) tables: Vec<TableId>,
     /// Newest report of the capture's counters.
     pub(super) report: CaptureReport,
+    /// Senders to its target; none without a target for flows.
+    pub(super) target: TargetSenders,
+    /// Newest counters of `target`.
+    pub(super) target_stats: Option<TargetStats>,
     /// Report from which statistics were last sent; its counters are at most those of `report`.
     sent: CaptureReport,
     /// Address on which it receives, with the key of the status that shows it.
@@ -70,6 +74,8 @@ impl NodeCapture {
             threads: opened.threads,
             tables: opened.tables,
             report,
+            target_stats: opened.target.stats(),
+            target: opened.target,
             sent: report,
             socket: opened.socket,
             sflow: opened.sflow,
@@ -130,18 +136,36 @@ impl NodeCapture {
     /// Returns the entry of the node's `Captures` metadata; `identity` is the result of
     /// [`Opener::identity_of`](super::opener::Opener::identity_of).
     pub(super) fn status(&self, identity: (bool, KeyIgnore)) -> CaptureStatus<'_> {
-        let (stats, socket) = match &self.state {
-            NodeCaptureState::Active(active) => (active.report.packets, active.socket.as_ref()),
-            NodeCaptureState::Failed { .. } => (CaptureStats::default(), None),
+        let (stats, target, socket) = match &self.state {
+            NodeCaptureState::Active(active) => (
+                active.report.packets,
+                active.target_stats,
+                active.socket.as_ref(),
+            ),
+            NodeCaptureState::Failed { .. } => (CaptureStats::default(), None, None),
         };
         CaptureStatus {
             spec: &self.spec,
             stats,
+            target,
             socket: socket.map(|(key, address)| (*key, address.as_str())),
             recorded: identity.0,
             key_ignore: identity.1,
             error: self.error(),
         }
+    }
+}
+
+/// The senders of the flows of a capture to its target, one for each thread.
+#[derive(Debug, Default)]
+pub(super) struct TargetSenders(pub(super) Vec<Arc<TargetCounters>>);
+
+impl TargetSenders {
+    /// Returns the sum of the counters; `None` without senders.
+    pub(super) fn stats(&self) -> Option<TargetStats> {
+        let mut sum = TargetStats::default();
+        self.0.iter().for_each(|counters| sum += counters.stats());
+        (!self.0.is_empty()).then_some(sum)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The `Captures` list in a node's metadata: state and counters of the captures on the node.
 
 use crate::api::CaptureSpec;
-use crate::capture::CaptureStats;
+use crate::capture::{CaptureStats, TargetStats};
 use crate::engine::graph::{StatusList, id_of};
 use crate::flow::KeyIgnore;
 use crate::graph::{Graph, Node, NodeId};
@@ -13,6 +13,8 @@ use crate::value::{Map, Value};
 pub(super) struct CaptureStatus<'a> {
     pub(super) spec: &'a CaptureSpec,
     pub(super) stats: CaptureStats,
+    /// Counters of the sender to its target; `None` without a target for flows.
+    pub(super) target: Option<TargetStats>,
     /// Address on which it receives, with its key.
     pub(super) socket: Option<(&'static str, &'a str)>,
     /// Whether its flow table reproduces the values of Skydive.
@@ -52,6 +54,10 @@ impl CaptureStatus<'_> {
         if let Some((key, address)) = self.socket {
             map.set(key, address);
         }
+        if let Some(target) = self.target {
+            map.set("TargetErrors", Value::from(target.errors));
+            map.set("TargetSkipped", Value::from(target.skipped));
+        }
         if self.recorded {
             map.set("Recorded", true);
         }
@@ -76,12 +82,25 @@ pub(super) fn remove(graph: &mut Graph, node: &NodeId, capture: &str, now: Times
 
 /// Returns whether a node shows a capture as active.
 pub(super) fn is_active(node: &Node, capture: &str) -> bool {
+    text_of(node, capture, "State") == Some("active")
+}
+
+/// Returns the error that a node shows for a capture.
+pub(super) fn error_of<'a>(node: &'a Node, capture: &str) -> Option<&'a str> {
+    text_of(node, capture, "Error")
+}
+
+/// Returns a text of the entry of a capture.
+fn text_of<'a>(node: &'a Node, capture: &str, key: &str) -> Option<&'a str> {
     let mut entries = CAPTURES.entries(node).iter();
-    let entry = entries.find(|entry| id_of(entry) == capture);
-    let state = entry
-        .and_then(Value::as_map)
-        .and_then(|map| map.get("State"));
-    state.and_then(Value::as_text) == Some("active")
+    let entry = entries.find(|entry| id_of(entry) == capture)?;
+    entry.as_map()?.get(key)?.as_text()
+}
+
+/// Returns the name of a node; empty if it has none.
+pub(super) fn name_of(node: &Node) -> &str {
+    let name = node.metadata.get("Name").and_then(Value::as_text);
+    name.unwrap_or_default()
 }
 
 /// Iterates over the ids of the captures that a node shows.
@@ -107,6 +126,25 @@ mod tests {
     }
 
     #[test]
+    fn a_capture_with_a_target_shows_what_was_not_sent() {
+        let mut target = TargetStats::default();
+        (target.errors, target.skipped) = (3, 7);
+        let spec = spec("a");
+        let status = CaptureStatus {
+            spec: &spec,
+            stats: CaptureStats::default(),
+            target: Some(target),
+            socket: None,
+            recorded: false,
+            key_ignore: KeyIgnore::NONE,
+            error: None,
+        };
+        let map = status.to_map();
+        assert_eq!(map.get("TargetErrors"), Some(&Value::from(3_u64)));
+        assert_eq!(map.get("TargetSkipped"), Some(&Value::from(7_u64)));
+    }
+
+    #[test]
     fn entries_are_added_replaced_and_removed() {
         let mut graph = Graph::new();
         let id = NodeId::from("n");
@@ -121,6 +159,7 @@ mod tests {
             CaptureStatus {
                 spec,
                 stats: CaptureStats::default(),
+                target: None,
                 socket: None,
                 recorded: false,
                 key_ignore: KeyIgnore::NONE,

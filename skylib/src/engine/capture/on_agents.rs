@@ -1,12 +1,13 @@
 //! The part of the reconciler that starts and stops captures on the nodes of agents.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::mailbox::StartReply;
 use super::node_capture::NodeCaptureKey;
 use super::reconciler::Reconciler;
-use super::remote_captures::{self, RemoteCaptures};
+use super::remote_captures::{RemoteCaptures, shown_captures};
+use super::stop_reason::StopReason;
 use crate::api::CaptureSpec;
 use crate::engine::fleet::AgentLinks;
 use crate::engine::resource::notify;
@@ -17,6 +18,8 @@ use crate::proto::{ON_DEMAND_CAPTURE, OnDemandTask};
 pub(super) struct AgentCaptures {
     pub(super) links: Arc<AgentLinks>,
     pub(super) captures: RemoteCaptures,
+    /// Connected agents whose queues were full when a capture had to be stopped.
+    pub(super) unstopped: HashSet<String>,
 }
 
 impl Reconciler {
@@ -37,7 +40,8 @@ impl Reconciler {
         let must_start = self.agents.captures.prepare(key, spec, node, host, now);
         self.changed |= must_start || self.agents.captures.len() != before;
         if must_start && !self.send(host, "Start", key, spec) {
-            self.agents.captures.take(|known| known == key);
+            let error = format!("the agent {host} does not accept requests");
+            self.agents.captures.fail(key, error);
         }
     }
 
@@ -74,10 +78,10 @@ impl Reconciler {
         }
         let now = self.clock.now();
         let captures = &mut self.agents.captures;
-        let (before, mut confirmed) = (captures.len(), Vec::new());
+        let (mut confirmed, mut has_failed) = (Vec::new(), false);
         self.graph
-            .read(&mut |graph| confirmed = captures.confirm(graph, now));
-        if confirmed.is_empty() && captures.len() == before {
+            .read(&mut |graph| (confirmed, has_failed) = captures.confirm(graph, now));
+        if confirmed.is_empty() && !has_failed {
             return;
         }
         // First, so that a client that receives the notification reads the new count.
@@ -99,42 +103,91 @@ impl Reconciler {
         if self.changed {
             self.publish();
         }
-        for (key, _, spec) in ended {
+        for (key, capture) in ended {
             if self.selectors.contains_key(&key.capture) {
-                notify(&self.graph_bus, "NodeUpdated", &*spec);
+                notify(&self.graph_bus, "NodeUpdated", &*capture.spec);
             }
         }
     }
 
-    /// Stops deleted captures on agents.
-    pub(super) fn stop_on_agents(&mut self, captures: &HashSet<String>) {
-        let stopped = self
+    /// Stops deleted captures on agents: on each node on which they were started, and on each node
+    /// that shows them, because a former run of this analyzer may have started them.
+    pub(super) fn stop_on_agents(&mut self, deleted: &HashSet<String>) {
+        if deleted.is_empty() {
+            return;
+        }
+        let started = self
             .agents
             .captures
-            .take(|key| captures.contains(&key.capture));
-        self.changed |= !stopped.is_empty();
-        for (key, host, spec) in stopped {
-            self.send(&host, "Stop", &key, &spec);
+            .take(|key| deleted.contains(&key.capture));
+        self.changed |= !started.is_empty();
+        let mut stopped: HashMap<(String, NodeCaptureKey), Arc<CaptureSpec>> = started
+            .into_iter()
+            .map(|(key, known)| ((known.host, key), known.spec))
+            .collect();
+        for shown in self.shown_on_agents(|_| true, |id| deleted.contains(id)) {
+            stopped
+                .entry(shown)
+                .or_insert_with_key(|(_, key)| without_settings(key));
+        }
+        for ((host, key), spec) in stopped {
+            self.stop_on_agent(host, &key, &spec);
         }
     }
 
     /// Stops the captures that agents show after their `Sync` and that no resource describes.
-    pub(super) fn stop_leftovers(&self, synced: &HashSet<String>) {
-        let host_of = |node: &Node| {
-            let host = self.agents.links.host_of_origin(&node.origin)?;
-            synced.contains(host).then(|| host.to_owned())
-        };
-        let is_known = |id: &str| self.selectors.contains_key(id);
-        let mut found = Vec::new();
-        self.graph
-            .read(&mut |graph| found = remote_captures::leftovers(graph, host_of, is_known));
-        for (host, node, id) in found {
-            tracing::info!(agent = host, %node, capture = id, "stops a capture that was deleted");
-            let spec = CaptureSpec {
-                uuid: id.clone(),
-                ..CaptureSpec::default()
-            };
-            self.send(&host, "Stop", &NodeCaptureKey { capture: id, node }, &spec);
+    pub(super) fn stop_leftovers(&mut self, synced: &HashSet<String>) {
+        let selectors = &self.selectors;
+        let is_unknown = |id: &str| !selectors.contains_key(id);
+        let found = self.shown_on_agents(|host| synced.contains(host), is_unknown);
+        for (host, key) in found {
+            self.stop_on_agent(host, &key, &without_settings(&key));
         }
     }
+
+    /// Sends the `Stop` requests again that agents could not receive because their queues were full.
+    pub(super) fn stop_again(&mut self) {
+        let hosts = std::mem::take(&mut self.agents.unstopped);
+        if !hosts.is_empty() {
+            self.stop_leftovers(&hosts);
+        }
+    }
+
+    /// Returns the selected captures that nodes of selected connected agents show.
+    fn shown_on_agents(
+        &self,
+        is_host: impl Fn(&str) -> bool,
+        is_selected: impl Fn(&str) -> bool,
+    ) -> Vec<(String, NodeCaptureKey)> {
+        let links = &self.agents.links;
+        if links.is_empty() {
+            return Vec::new();
+        }
+        let host_of = |node: &Node| {
+            let host = links.host_of_origin(&node.origin)?;
+            is_host(host).then(|| host.to_owned())
+        };
+        let mut found = Vec::new();
+        self.graph
+            .read(&mut |graph| found = shown_captures(graph, host_of, &is_selected));
+        found
+    }
+
+    fn stop_on_agent(&mut self, host: String, key: &NodeCaptureKey, spec: &CaptureSpec) {
+        let (agent, node, capture, reason) = (&host, &key.node, &key.capture, StopReason::Deleted);
+        tracing::info!(agent, %node, capture, %reason, "stops the capture of an agent");
+        // The `Sync` of an agent that is not connected leads to another `Stop`.
+        if !self.send(&host, "Stop", key, spec) && self.agents.links.is_connected(&host) {
+            self.agents.unstopped.insert(host);
+            self.mailbox.request_round();
+        }
+    }
+}
+
+/// Returns a capture of which only the UUID is known.
+fn without_settings(key: &NodeCaptureKey) -> Arc<CaptureSpec> {
+    Arc::new(CaptureSpec {
+        uuid: key.capture.clone(),
+        ..CaptureSpec::default()
+    })
 }

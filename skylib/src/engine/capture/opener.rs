@@ -1,16 +1,19 @@
 //! `Opener`: opens a capture on a node: packet rings, flow tables, and worker threads.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::control_traffic::ControlTraffic;
+use super::node_capture::TargetSenders;
 use super::record_source::RecordSource;
 use super::ring_memory::{RingClaim, RingMemory};
 use super::shards::Shards;
 use super::sources::{self, ListenAddresses, OpenedSource};
-use super::switch::{SwitchCaptures, SwitchClaim};
+use super::switch::{SwitchCaptures, SwitchClaim, netflow_export, sflow_export};
 use super::target::{CaptureTarget, capture_type_on};
+use super::target_addresses::TargetAddresses;
 use crate::api::{CaptureSpec, CaptureType};
 use crate::capture::{BpfCompiler, BpfProgram, Capture, DEFAULT_HEADER_SIZE, NetFlow5Sink};
 use crate::engine::collector::SflowMetric;
@@ -42,6 +45,8 @@ pub(crate) struct Opener {
     /// Addresses on which PCAP sockets listen.
     pub(crate) pcap_sockets: ListenAddresses,
     pub(crate) switch: SwitchCaptures,
+    /// Addresses of the targets of captures.
+    pub(crate) targets: TargetAddresses,
     /// Messages of this program, which captures on interfaces exclude.
     pub(crate) control: ControlTraffic,
 }
@@ -51,6 +56,8 @@ pub(super) struct OpenedCapture {
     pub(super) threads: Shards,
     /// Flow tables in the hub; none if its flows are sent to a target.
     pub(super) tables: Vec<TableId>,
+    /// Senders to its target; none without a target for flows.
+    pub(super) target: TargetSenders,
     pub(super) rings: Vec<RingClaim>,
     /// Address on which it receives, with the key of the status that shows it.
     pub(super) socket: Option<(&'static str, String)>,
@@ -64,7 +71,8 @@ pub(super) struct OpenedCapture {
 
 impl Opener {
     /// Opens a capture on a node and adds its flow tables to the tables that queries read. Returns
-    /// `None` if the filter of the capture is not compiled yet, and calls `compiled` once it is.
+    /// `None` if the address of its target is not known, or its filter is not compiled yet, and
+    /// calls `is_ready` once this has changed.
     ///
     /// # Errors
     /// Returns the reason as a message for the node's `Captures` metadata.
@@ -72,7 +80,7 @@ impl Opener {
         &self,
         spec: &CaptureSpec,
         node: &Node,
-        compiled: impl Fn() + Send + 'static,
+        is_ready: impl Fn() + Clone + Send + 'static,
     ) -> Result<Option<OpenedCapture>, String> {
         let capture_type = capture_type_on(spec.capture_type, node)?;
         let is_interface = matches!(capture_type, CaptureType::AfPacket | CaptureType::Pcap);
@@ -91,23 +99,32 @@ impl Opener {
             };
         });
         let target = target?;
-        let Some(program) = self.program(spec, &target, capture_type, compiled)? else {
+        let Some(receiver) = self.receiver(spec, capture_type, is_ready.clone())? else {
+            return Ok(None);
+        };
+        let Some(program) = self.program(spec, &target, capture_type, receiver, is_ready)? else {
             return Ok(None);
         };
         let owner = format!("{}/{}", spec.uuid, node.id);
         let (opened, filter) = match capture_type {
             CaptureType::AfPacket | CaptureType::Pcap => {
-                (self.open_interface(spec, &target, program)?, None)
+                (self.open_interface(spec, &target, receiver, program)?, None)
             }
-            CaptureType::OvsMirror => (self.open_mirror(spec, &target, program, &owner)?, None),
-            CaptureType::OvsNetflow => (
-                self.open_netflow(spec, &target, program.as_ref(), &owner)?,
-                None,
-            ),
+            CaptureType::OvsMirror => {
+                let opened = self.open_mirror(spec, &target, receiver, program, &owner)?;
+                (opened, None)
+            }
+            CaptureType::OvsNetflow => {
+                let program = program.as_ref();
+                let opened = self.open_netflow(spec, &target, receiver, program, &owner)?;
+                (opened, None)
+            }
             CaptureType::OvsSflow => {
+                let bridge = switch_uuid(&target)?;
+                let (export, open) = (sflow_export(spec), |at| sources::open_sflow_at(at, None));
                 let opened = self
                     .switch
-                    .open_sflow(spec, switch_uuid(&target)?, &owner)?;
+                    .open_export(bridge, &owner, receiver, export, open)?;
                 (opened, program)
             }
             CaptureType::PcapSocket => (sources::open_pcap_socket(&self.pcap_sockets)?, program),
@@ -119,16 +136,38 @@ impl Opener {
                 ));
             }
         };
-        self.start(spec, &target, filter.as_ref(), opened).map(Some)
+        self.start(spec, &target, receiver, filter.as_ref(), opened)
+            .map(Some)
+    }
+
+    /// Returns the address of the target of a capture; the inner value is `None` if the capture has
+    /// no target, or ignores it. Returns `None` if the address is being looked up.
+    fn receiver(
+        &self,
+        spec: &CaptureSpec,
+        capture_type: CaptureType,
+        found: impl FnOnce() + Send + 'static,
+    ) -> Result<Option<Option<SocketAddr>>, String> {
+        if spec.target.is_empty() || !sees_own(capture_type) {
+            return Ok(Some(None));
+        }
+        let now = self.clock.now();
+        let address = self.targets.address(&spec.uuid, &spec.target, now, found);
+        address.map(|address| address.map(Some)).transpose()
     }
 
     fn open_interface(
         &self,
         spec: &CaptureSpec,
         target: &CaptureTarget,
+        receiver: Option<SocketAddr>,
         program: Option<BpfProgram>,
     ) -> Result<OpenedSource, String> {
-        sources::open_interface(spec, target, program, &self.rings, self.shards)
+        let receiver = match &*spec.target_type {
+            sources::ERSPAN => Some(sources::erspan_receiver(spec, receiver)?),
+            _ => None,
+        };
+        sources::open_interface(spec, target, receiver, program, &self.rings, self.shards)
     }
 
     /// Mirrors a port of the switch, and captures on the mirror interface. The flows belong to the
@@ -137,6 +176,7 @@ impl Opener {
         &self,
         spec: &CaptureSpec,
         port: &CaptureTarget,
+        receiver: Option<SocketAddr>,
         program: Option<BpfProgram>,
         owner: &str,
     ) -> Result<OpenedSource, String> {
@@ -147,7 +187,7 @@ impl Opener {
             netns: None,
             ..port.clone()
         };
-        let mut opened = self.open_interface(spec, &target, program)?;
+        let mut opened = self.open_interface(spec, &target, receiver, program)?;
         (opened.claim, opened.mirror) = (Some(claim), Some(interface));
         Ok(opened)
     }
@@ -156,10 +196,10 @@ impl Opener {
         &self,
         spec: &CaptureSpec,
         target: &CaptureTarget,
+        receiver: Option<SocketAddr>,
         program: Option<&BpfProgram>,
         owner: &str,
     ) -> Result<OpenedSource, String> {
-        let active_timeout = self.table.update_interval;
         let open = |address| {
             let options = ExportTableOptions {
                 expiry: self.table.expiry_interval,
@@ -169,12 +209,18 @@ impl Opener {
             let mut table = ExportTable::new(options);
             let filter = program.cloned();
             table.set_filter(filter.map(|filter| Box::new(filter) as Box<dyn PacketFilter>));
-            RecordSource::open(address, table, &target.tid, &self.flows, &self.clock)
-                .map_err(|error| format!("cannot receive NetFlow at {address}: {error}"))
+            let source = RecordSource::open(address, table, &target.tid, &self.flows, &self.clock);
+            let failed = |error| format!("cannot receive NetFlow at {address}: {error}");
+            let source = source.map_err(failed)?;
+            let shown = source.address().map_err(failed)?;
+            let mut opened = OpenedSource::new(source);
+            opened.socket = Some(("NetFlowSocket", shown.to_string()));
+            Ok(opened)
         };
         let bridge = switch_uuid(target)?;
+        let export = netflow_export(self.table.update_interval);
         self.switch
-            .open_netflow(spec, bridge, owner, active_timeout, open)
+            .open_export(bridge, owner, receiver, export, open)
     }
 
     /// Starts the threads of a capture.
@@ -182,10 +228,18 @@ impl Opener {
         &self,
         spec: &CaptureSpec,
         target: &CaptureTarget,
+        receiver: Option<SocketAddr>,
         filter: Option<&BpfProgram>,
         opened: OpenedSource,
     ) -> Result<OpenedCapture, String> {
         let name = &target.interface;
+        // The flows are for the target only: neither subscribers nor queries see them.
+        let collector = match (&*spec.target_type, receiver) {
+            (sources::NETFLOW, None) => return Err("Target: no address".to_owned()),
+            (sources::NETFLOW, receiver) => receiver,
+            _ => None,
+        };
+        let mut senders = TargetSenders::default();
         let (mut threads, mut tables) = (Vec::new(), Vec::new());
         let mut options = self.table_options(spec, target);
         let shards = opened.sources.len().max(1);
@@ -196,24 +250,24 @@ impl Opener {
             let filter = filter.cloned();
             table.set_filter(filter.map(|filter| Box::new(filter) as Box<dyn PacketFilter>));
             let clock = Arc::clone(&self.clock);
-            let capture = if spec.target_type == sources::NETFLOW {
-                // The flows are for the target only: neither subscribers nor queries see them.
-                let receiver = sources::resolve(&spec.target)?;
-                let sink = NetFlow5Sink::open(receiver, Arc::clone(&clock));
+            let capture = if let Some(collector) = collector {
+                let sink = NetFlow5Sink::open(collector, Arc::clone(&clock));
                 let sink = sink.map_err(|error| Chain(&error).to_string())?;
+                senders.0.push(sink.counters());
                 Capture::start(name, source, table, sink, clock)
             } else {
                 Capture::start(name, source, table, HubSink::new(&self.flows), clock)
             };
             threads.push(capture.map_err(|error| Chain(&error).to_string())?);
         }
-        if spec.target_type != sources::NETFLOW {
+        if collector.is_none() {
             let handles = threads.iter().map(|capture| capture.handle().clone());
             tables.extend(handles.map(|handle| self.flows.add_table(handle)));
         }
         Ok(OpenedCapture {
             threads: Shards(threads),
             tables,
+            target: senders,
             rings: opened.rings,
             socket: opened.socket,
             sflow: opened.sflow,
@@ -229,6 +283,7 @@ impl Opener {
         spec: &CaptureSpec,
         target: &CaptureTarget,
         capture_type: CaptureType,
+        receiver: Option<SocketAddr>,
         compiled: impl Fn() + Send + 'static,
     ) -> Result<Option<Option<BpfProgram>>, String> {
         let link_type = match capture_type {
@@ -237,16 +292,14 @@ impl Opener {
             CaptureType::OvsNetflow => LinkType::RAW,
             _ => LinkType::ETHERNET,
         };
-        // Packets that others have sampled or stored are not those of this program.
-        let sees_own = !matches!(capture_type, CaptureType::PcapSocket | CaptureType::Sflow);
         let has_addresses = [LinkType::ETHERNET, LinkType::RAW].contains(&link_type);
-        let control = if sees_own && has_addresses {
+        let control = if sees_own(capture_type) && has_addresses {
             let now = self.clock.now();
             self.control.expression(&self.graph, &self.origin, now)
         } else {
             String::new()
         };
-        let text = filter_of(spec, sees_own, &control)?;
+        let text = filter_of(spec, receiver, &control);
         if text.is_empty() {
             return Ok(Some(None));
         }
@@ -300,31 +353,35 @@ fn switch_uuid(target: &CaptureTarget) -> Result<&str, String> {
     }
 }
 
-/// Returns the filter of a capture. A capture that sees the packets of this program (`sees_own`)
-/// excludes those that the expression `control` matches, and those to its target: each such packet
-/// could cause another one.
-fn filter_of(spec: &CaptureSpec, sees_own: bool, control: &str) -> Result<String, String> {
+/// Returns whether a capture sees the packets of this program: others have sampled or stored the
+/// packets of some types.
+const fn sees_own(capture_type: CaptureType) -> bool {
+    !matches!(capture_type, CaptureType::PcapSocket | CaptureType::Sflow)
+}
+
+/// Returns the filter of a capture. It excludes the packets that the expression `control` matches,
+/// and those to its target (`receiver`): each such packet could cause another one.
+fn filter_of(spec: &CaptureSpec, receiver: Option<SocketAddr>, control: &str) -> String {
     let mut parts = Vec::new();
-    if sees_own && !spec.target.is_empty() {
-        let target = sources::resolve(&spec.target)?;
-        let (host, port) = (target.ip(), target.port());
+    if let Some(receiver) = receiver {
+        let (host, port) = (receiver.ip(), receiver.port());
         parts.push(if port == 0 || spec.target_type == sources::ERSPAN {
             format!("not host {host}")
         } else {
             format!("not (host {host} and port {port})")
         });
     }
-    if sees_own && !control.is_empty() {
+    if !control.is_empty() {
         parts.push(format!("not ({control})"));
     }
     let wanted = &spec.bpf_filter;
     if parts.is_empty() {
-        return Ok(wanted.clone());
+        return wanted.clone();
     }
     if !wanted.is_empty() {
         parts.insert(0, format!("({wanted})"));
     }
-    Ok(parts.join(" and "))
+    parts.join(" and ")
 }
 
 #[cfg(test)]
@@ -336,9 +393,8 @@ mod tests {
         let filter = |bpf: &str, target: &str, kind: &str| {
             let spec = CaptureSpec::new("G")
                 .with_bpf_filter(bpf)
-                .with_target(target)
                 .with_target_type(kind);
-            filter_of(&spec, true, "").unwrap()
+            filter_of(&spec, target.parse().ok(), "")
         };
         assert_eq!(filter("tcp", "", ""), "tcp");
         assert_eq!(
@@ -350,16 +406,10 @@ mod tests {
             "(tcp or udp) and not (host 192.0.2.1 and port 2055)"
         );
         assert_eq!(filter("", "192.0.2.1:0", "erspanv1"), "not host 192.0.2.1");
+        let spec = CaptureSpec::new("G").with_bpf_filter("tcp or udp");
         assert_eq!(
-            filter("", "2055", "netflowv5"),
-            "not (host 127.0.0.1 and port 2055)"
+            filter_of(&spec, None, "port 8082 and (host 10.0.0.1)"),
+            "(tcp or udp) and not (port 8082 and (host 10.0.0.1))"
         );
-        let control = |sees_own| {
-            let spec = CaptureSpec::new("G").with_bpf_filter("tcp or udp");
-            filter_of(&spec, sees_own, "port 8082 and (host 10.0.0.1)").unwrap()
-        };
-        let wanted = "(tcp or udp) and not (port 8082 and (host 10.0.0.1))";
-        assert_eq!(control(true), wanted);
-        assert_eq!(control(false), "tcp or udp");
     }
 }

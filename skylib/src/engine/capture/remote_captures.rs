@@ -2,45 +2,53 @@
 //! shows.
 //!
 //! ```text
-//! selected ─ Start ─ Asked ─ StartReply 200 ─ Started ─ the node shows it as active ─ Active
-//!                     │ other status, no reply within REPLY_TIMEOUT              │
-//!                     └─ forgotten: the next round starts it again ◀── not shown any more
+//! selected ─ Start ─ Requested ─ StartReply 200 ─ Started ─ the node shows it as active ─ Active
+//!              ▲        │ other status, no reply within REPLY_TIMEOUT                        │
+//!              └─ next round ─ Failed ◀──────────── the node does not show it as active ─────┘
 //! ```
 //!
-//! The agent owns the `Captures` metadata of its nodes, so the graph tells which captures run; the
-//! states here prevent a second `Start` while the first is under way.
+//! The agent owns the `Captures` metadata of its nodes, so the graph contains the captures that run;
+//! the states here prevent a second `Start` while the first is under way. A failed capture remains
+//! known until it is deleted, because its agent shows it until it receives a `Stop`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::mailbox::ShownNode;
 use super::node_capture::NodeCaptureKey;
 use super::node_status;
 use crate::api::CaptureSpec;
-use crate::graph::{Graph, Node, NodeId};
+use crate::graph::{Graph, Node};
 use crate::time::Timestamp;
 
-/// Captures that were started on agents.
+/// Captures that were started on agents, and not stopped there.
 #[derive(Default)]
 pub(super) struct RemoteCaptures {
     captures: HashMap<NodeCaptureKey, RemoteCapture>,
 }
 
 /// A capture on a node of an agent.
-struct RemoteCapture {
-    host: String,
-    spec: Arc<CaptureSpec>,
+pub(super) struct RemoteCapture {
+    pub(super) host: String,
+    pub(super) spec: Arc<CaptureSpec>,
+    /// Name of the node when the capture was last started.
+    name: String,
     state: State,
+    /// Error of the last start; `None` before the first failure and while the capture is active.
+    error: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// `Start` was sent at this time, and no reply has arrived.
-    Asked(Timestamp),
+    Requested(Timestamp),
     /// The agent has confirmed the start at this time.
     Started(Timestamp),
     /// The node shows the capture as active.
     Active,
+    /// The agent could not start the capture, or the capture has ended.
+    Failed,
 }
 
 impl RemoteCaptures {
@@ -55,19 +63,21 @@ impl RemoteCaptures {
         host: &str,
         now: Timestamp,
     ) -> bool {
-        if let Some(known) = self.captures.get(key)
-            && !known.state.is_over(now)
-        {
+        let known = self.captures.get(key);
+        if known.is_some_and(|known| !known.state.must_start(now)) {
             return false;
         }
         let is_active = node_status::is_active(node, &key.capture);
+        let error = known.and_then(|known| known.error.clone());
         let capture = RemoteCapture {
             host: host.to_owned(),
             spec: Arc::clone(spec),
+            name: node_status::name_of(node).to_owned(),
             state: match is_active {
                 true => State::Active,
-                false => State::Asked(now),
+                false => State::Requested(now),
             },
+            error: error.filter(|_| !is_active),
         };
         self.captures.insert(key.clone(), capture);
         !is_active
@@ -85,52 +95,80 @@ impl RemoteCaptures {
             .captures
             .get_mut(key)
             .filter(|known| known.host == host)?;
-        let spec = Arc::clone(&capture.spec);
         match (status, capture.state) {
-            (200, State::Asked(_)) => capture.state = State::Started(now),
+            (200, State::Requested(_) | State::Failed) => capture.state = State::Started(now),
             // COMPAT: Skydive agents answer 500 if the capture is already running.
             (_, State::Started(_) | State::Active) => {}
-            (_, State::Asked(_)) => drop(self.captures.remove(key)),
+            (_, State::Requested(_) | State::Failed) => {
+                capture.state = State::Failed;
+                // The error that the node shows is more precise, and remains.
+                let answer = || format!("the agent {host} answers with the status {status}");
+                capture.error.get_or_insert_with(answer);
+            }
         }
-        Some(spec)
+        Some(Arc::clone(&capture.spec))
+    }
+
+    /// Records the reason why a `Start` could not be sent.
+    pub(super) fn fail(&mut self, key: &NodeCaptureKey, error: String) {
+        if let Some(capture) = self.captures.get_mut(key) {
+            capture.fail(error);
+        }
     }
 
     /// Compares the states with what the nodes show. Returns the captures that became active, one
-    /// entry for each node.
-    pub(super) fn confirm(&mut self, graph: &Graph, now: Timestamp) -> Vec<Arc<CaptureSpec>> {
-        let mut confirmed = Vec::new();
-        self.captures.retain(|key, capture| {
+    /// entry for each node, and whether any other state has changed.
+    pub(super) fn confirm(
+        &mut self,
+        graph: &Graph,
+        now: Timestamp,
+    ) -> (Vec<Arc<CaptureSpec>>, bool) {
+        let (mut confirmed, mut has_failed) = (Vec::new(), false);
+        for (key, capture) in &mut self.captures {
             let Some(node) = graph.node(&key.node) else {
                 // The event of the deletion follows.
-                return true;
+                continue;
             };
             let is_shown = node_status::is_active(node, &key.capture);
             match capture.state {
-                State::Active => return is_shown,
+                State::Active if is_shown => {}
+                State::Active => {
+                    let shown = node_status::error_of(node, &key.capture);
+                    let error = shown.unwrap_or("the agent has ended the capture");
+                    capture.fail(error.to_owned());
+                    has_failed = true;
+                }
                 _ if is_shown => {
-                    capture.state = State::Active;
+                    let (agent, node, capture_id) = (&capture.host, &key.node, &key.capture);
+                    tracing::info!(agent, %node, capture = capture_id, "the agent captures");
+                    (capture.state, capture.error) = (State::Active, None);
                     confirmed.push(Arc::clone(&capture.spec));
                 }
-                state if state.is_over(now) => {
-                let (agent, node) = (&capture.host, &key.node);
-                tracing::warn!(agent, %node, capture = key.capture, "the agent does not start the capture");
-                return false;
+                State::Failed => {
+                    if let Some(shown) = node_status::error_of(node, &key.capture) {
+                        has_failed |= capture.error.as_deref() != Some(shown);
+                        capture.error = Some(shown.to_owned());
+                    }
+                }
+                state if state.has_timed_out(now) => {
+                    let (agent, node, capture_id) = (&capture.host, &key.node, &key.capture);
+                    tracing::warn!(agent, %node, capture = capture_id, "the agent does not start it");
+                    capture.fail(format!("the agent {agent} does not start the capture"));
+                    has_failed = true;
                 }
                 _ => {}
             }
-            true
-        });
-        confirmed
+        }
+        (confirmed, has_failed)
     }
 
-    /// Forgets the captures with selected keys; returns each with the agent that runs it.
+    /// Forgets the captures with selected keys; returns them.
     pub(super) fn take(
         &mut self,
         is_selected: impl Fn(&NodeCaptureKey) -> bool,
-    ) -> Vec<(NodeCaptureKey, String, Arc<CaptureSpec>)> {
-        let taken = self.captures.extract_if(|key, _| is_selected(key));
-        taken
-            .map(|(key, capture)| (key, capture.host, capture.spec))
+    ) -> Vec<(NodeCaptureKey, RemoteCapture)> {
+        self.captures
+            .extract_if(|key, _| is_selected(key))
             .collect()
     }
 
@@ -142,11 +180,22 @@ impl RemoteCaptures {
         self.captures.len() < before
     }
 
-    /// Calls `visit` for each capture, with its state.
-    pub(super) fn for_each(&self, mut visit: impl FnMut(&NodeCaptureKey, bool)) {
+    /// Calls `visit` for each capture, with its node if the capture is active or has failed.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(&NodeCaptureKey, Option<ShownNode>)) {
         for (key, capture) in &self.captures {
-            visit(key, capture.state == State::Active);
+            let is_shown = capture.state == State::Active || capture.error.is_some();
+            let node = is_shown.then(|| ShownNode {
+                id: key.node.clone(),
+                name: capture.name.clone(),
+                error: capture.error.clone(),
+            });
+            visit(key, node);
         }
+    }
+
+    /// Returns whether a capture was started on a node, successfully or not.
+    pub(super) fn contains(&self, key: &NodeCaptureKey) -> bool {
+        self.captures.contains_key(key)
     }
 
     /// Returns the number of captures.
@@ -155,33 +204,48 @@ impl RemoteCaptures {
     }
 }
 
+impl RemoteCapture {
+    fn fail(&mut self, error: String) {
+        (self.state, self.error) = (State::Failed, Some(error));
+    }
+}
+
 impl State {
-    /// Returns whether the capture has to be started again, because the reply or the confirmation
-    /// on the node is missing.
-    fn is_over(self, now: Timestamp) -> bool {
+    /// Returns whether the capture has to be started again.
+    fn must_start(self, now: Timestamp) -> bool {
+        self == Self::Failed || self.has_timed_out(now)
+    }
+
+    /// Returns whether the reply, or the confirmation on the node, is missing for too long.
+    fn has_timed_out(self, now: Timestamp) -> bool {
         match self {
-            Self::Asked(since) => now.duration_since(since) >= REPLY_TIMEOUT,
+            Self::Requested(since) => now.duration_since(since) >= REPLY_TIMEOUT,
             Self::Started(since) => now.duration_since(since) >= SHOW_TIMEOUT,
-            Self::Active => false,
+            Self::Active | Self::Failed => false,
         }
     }
 }
 
-/// Returns the captures that the nodes of some agents show and that no resource describes: they
-/// were deleted while the agent was away.
-pub(super) fn leftovers(
+/// Returns the selected captures that the nodes of some agents show, each with its agent.
+pub(super) fn shown_captures(
     graph: &Graph,
     host_of: impl Fn(&Node) -> Option<String>,
-    is_known: impl Fn(&str) -> bool,
-) -> Vec<(String, NodeId, String)> {
+    is_selected: impl Fn(&str) -> bool,
+) -> Vec<(String, NodeCaptureKey)> {
     let mut found = Vec::new();
     for node in graph.nodes() {
-        let mut unknown = node_status::ids(node).filter(|id| !is_known(id)).peekable();
-        if unknown.peek().is_none() {
+        let mut selected = node_status::ids(node)
+            .filter(|id| is_selected(id))
+            .peekable();
+        if selected.peek().is_none() {
             continue;
         }
         if let Some(host) = host_of(node) {
-            found.extend(unknown.map(|id| (host.clone(), node.id.clone(), id.to_owned())));
+            let key = |capture: &str| NodeCaptureKey {
+                capture: capture.to_owned(),
+                node: node.id.clone(),
+            };
+            found.extend(selected.map(|id| (host.clone(), key(id))));
         }
     }
     found
@@ -229,9 +293,9 @@ mod tests {
 
     fn count(captures: &RemoteCaptures) -> (usize, usize) {
         let (mut all, mut active) = (0, 0);
-        captures.for_each(|_, is_active| {
+        captures.for_each(|_, node| {
             all += 1;
-            active += usize::from(is_active);
+            active += usize::from(node.is_some_and(|node| node.error.is_none()));
         });
         (all, active)
     }
@@ -250,17 +314,17 @@ mod tests {
             captures.started("a", &key(), 500, START).is_some(),
             "it runs already"
         );
-        assert!(captures.confirm(&graph, START).is_empty());
+        assert!(captures.confirm(&graph, START).0.is_empty());
         show(
             &mut graph,
             r#"[{"ID":"other","State":"active"},{"ID":"c","State":"active"}]"#,
         );
-        assert_eq!(captures.confirm(&graph, START).len(), 1);
+        assert_eq!(captures.confirm(&graph, START).0.len(), 1);
         assert_eq!(count(&captures), (1, 1));
-        assert!(captures.confirm(&graph, START).is_empty(), "once");
+        assert!(captures.confirm(&graph, START).0.is_empty(), "once");
         show(&mut graph, r#"[{"ID":"other","State":"active"}]"#);
-        captures.confirm(&graph, START);
-        assert_eq!(count(&captures), (0, 0), "the agent has restarted");
+        assert!(captures.confirm(&graph, START).1);
+        assert_eq!(count(&captures), (1, 0), "the agent has restarted");
         assert!(prepare(&mut captures, &graph, 2));
     }
 
@@ -286,7 +350,45 @@ mod tests {
         assert!(!prepare(&mut captures, &graph, 0));
         assert_eq!(count(&captures), (1, 1));
         let taken = captures.take(|key| key.capture == "c");
-        assert_eq!((taken.len(), &*taken[0].1), (1, "a"));
+        assert_eq!((taken.len(), &*taken[0].1.host), (1, "a"));
+    }
+
+    #[test]
+    fn a_failed_capture_shows_its_error_until_it_is_active() {
+        let (mut captures, mut graph) = (RemoteCaptures::default(), graph());
+        let error = |captures: &RemoteCaptures| {
+            let mut error = None;
+            captures.for_each(|_, node| error = node.and_then(|node| node.error));
+            error.unwrap_or_default()
+        };
+        assert!(prepare(&mut captures, &graph, 0));
+        captures.started("a", &key(), 500, START);
+        assert_eq!(error(&captures), "the agent a answers with the status 500");
+        show(
+            &mut graph,
+            r#"[{"ID":"c","State":"error","Error":"no such device"}]"#,
+        );
+        assert!(captures.confirm(&graph, START).1);
+        assert!(!captures.confirm(&graph, START).1, "the same again");
+        assert_eq!(error(&captures), "no such device");
+        assert!(prepare(&mut captures, &graph, 1), "the next round");
+        captures.started("a", &key(), 500, START);
+        assert!(prepare(&mut captures, &graph, 2));
+        assert_eq!(error(&captures), "no such device");
+        show(&mut graph, r#"[{"ID":"c","State":"active"}]"#);
+        captures.confirm(&graph, START);
+        assert_eq!((error(&captures).as_str(), count(&captures)), ("", (1, 1)));
+    }
+
+    #[test]
+    fn a_capture_without_a_reply_remains_known() {
+        let (mut captures, graph) = (RemoteCaptures::default(), graph());
+        assert!(prepare(&mut captures, &graph, 0));
+        let late = START.saturating_add(REPLY_TIMEOUT);
+        assert!(captures.confirm(&graph, late).1);
+        assert!(captures.contains(&key()), "its agent may have started it");
+        assert!(captures.started("a", &key(), 200, late).is_some());
+        assert!(!prepare(&mut captures, &graph, 11), "the reply is late");
     }
 
     #[test]
@@ -297,8 +399,12 @@ mod tests {
             r#"[{"ID":"c","State":"active"},{"ID":"old","State":"error"}]"#,
         );
         let host = |node: &Node| node.origin.strip_prefix("agent.").map(str::to_owned);
-        let found = leftovers(&graph, host, |id| id == "c");
-        assert_eq!(found, [("a".to_owned(), "n".into(), "old".to_owned())]);
-        assert!(leftovers(&graph, |_| None, |_| false).is_empty());
+        let found = shown_captures(&graph, host, |id| id != "c");
+        let old = NodeCaptureKey {
+            capture: "old".to_owned(),
+            node: "n".into(),
+        };
+        assert_eq!(found, [("a".to_owned(), old)]);
+        assert!(shown_captures(&graph, |_| None, |_| true).is_empty());
     }
 }

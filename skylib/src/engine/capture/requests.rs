@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::node_capture::{NodeCapture, NodeCaptureKey};
-use super::reconciler::Reconciler;
+use super::reconciler::{MAX_NODE_CAPTURES, Reconciler};
+use super::stop_reason::StopReason;
 use super::target::is_capturable;
 use crate::api::CaptureSpec;
 use crate::graph::{GraphAccess, Node, NodeId};
@@ -64,6 +65,11 @@ impl Reconciler {
         if !is_capturable(&node) {
             return Some(FAILED);
         }
+        if !self.has_slot(&key) {
+            let (capture, node) = (&key.capture, &key.node);
+            tracing::warn!(%capture, %node, limit = MAX_NODE_CAPTURES, "rejected a capture: the limit of captures on nodes is reached");
+            return Some(FAILED);
+        }
         self.start(key.clone(), spec, &node);
         let capture = self.node_captures.get(&key)?;
         Some(if capture.is_active() { OK } else { FAILED })
@@ -71,6 +77,7 @@ impl Reconciler {
 
     fn serve_stop(&mut self, node: &NodeId, spec: &CaptureSpec) -> i64 {
         let key = key_of(node, spec);
+        self.opener.targets.remove([&key.capture]);
         let waiting = self.waiting.extract_if(.., |request| {
             request.node == key.node && request.spec.uuid == key.capture
         });
@@ -82,7 +89,7 @@ impl Reconciler {
         if !was_waiting && !self.node_captures.contains_key(&key) {
             return NOT_FOUND;
         }
-        self.stop_where(|known| *known == key);
+        self.stop_where(|known| (*known == key).then_some(StopReason::Requested));
         OK
     }
 

@@ -1,7 +1,7 @@
 //! Packet sources of the capture types.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use super::ring_memory::{BLOCK_BYTES, RingClaim, RingMemory};
 use super::switch::SwitchClaim;
 use super::target::CaptureTarget;
 use crate::api::CaptureSpec;
-use crate::api::address::ServiceAddress;
 use crate::capture::{
     AfPacket, BpfProgram, CaptureOptions, ErspanForwarder, Fanout, PacketSource, PcapSocket,
     SflowSource, link_type_of_encap,
@@ -87,18 +86,18 @@ impl ListenAddresses {
     }
 }
 
-/// Opens the rings of an interface, which share its packets by flow. With the target type
-/// `erspanv1`, its packets are sent to the target.
+/// Opens the rings of an interface, which share its packets by flow. With a receiver of ERSPAN, its
+/// packets are sent there.
 pub(super) fn open_interface(
     spec: &CaptureSpec,
     target: &CaptureTarget,
+    receiver: Option<Ipv4Addr>,
     program: Option<BpfProgram>,
     rings: &RingMemory,
     shards: usize,
 ) -> Result<OpenedSource, String> {
-    let is_forwarded = spec.target_type == ERSPAN;
     // The sequence numbers of ERSPAN need one sender.
-    let shards = if is_forwarded { 1 } else { shards.max(1) };
+    let shards = if receiver.is_some() { 1 } else { shards.max(1) };
     let mut options = interface_options(spec, target);
     if let Some(program) = program {
         options = options.with_filter(program);
@@ -115,13 +114,10 @@ pub(super) fn open_interface(
         claims.push(ring);
     }
     let boxed = |source: AfPacket| -> Result<Box<dyn PacketSource>, String> {
-        if !is_forwarded {
+        let Some(receiver) = receiver else {
             return Ok(Box::new(source));
-        }
-        let SocketAddr::V4(receiver) = resolve(&spec.target)? else {
-            return Err(format!("Target: {} is not an IPv4 address", spec.target));
         };
-        let forwarder = ErspanForwarder::open(source, *receiver.ip(), target.index);
+        let forwarder = ErspanForwarder::open(source, receiver, target.index);
         Ok(Box::new(
             forwarder.map_err(|error| Chain(&error).to_string())?,
         ))
@@ -216,20 +212,15 @@ fn interface_options(spec: &CaptureSpec, target: &CaptureTarget) -> CaptureOptio
     options
 }
 
-/// Returns the address of a target.
-pub(super) fn resolve(target: &str) -> Result<SocketAddr, String> {
-    let failed = |reason: String| format!("Target: cannot resolve {target}: {reason}");
-    let address: ServiceAddress = target
-        .parse()
-        .map_err(|_| failed("no address".to_owned()))?;
-    let found = (address.host.as_str(), address.port).to_socket_addrs();
-    let mut found: Vec<SocketAddr> = found.map_err(|error| failed(error.to_string()))?.collect();
-    // Both protocols of targets carry IPv4.
-    found.sort_by_key(SocketAddr::is_ipv6);
-    found
-        .first()
-        .copied()
-        .ok_or_else(|| failed("no address".to_owned()))
+/// Returns the receiver of ERSPAN: the target of a capture, which must have an IPv4 address.
+pub(super) fn erspan_receiver(
+    spec: &CaptureSpec,
+    receiver: Option<SocketAddr>,
+) -> Result<Ipv4Addr, String> {
+    match receiver {
+        Some(SocketAddr::V4(receiver)) => Ok(*receiver.ip()),
+        _ => Err(format!("Target: {} is not an IPv4 address", spec.target)),
+    }
 }
 
 /// Target type of captures that send packets.

@@ -1,11 +1,10 @@
 //! Captures on a switch (Open vSwitch): what they configure there, and what receives its exports.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::record_source::RecordSource;
-use super::sources::{self, ListenAddresses, OpenedSource};
+use super::sources::{ListenAddresses, OpenedSource};
 use crate::api::CaptureSpec;
 use crate::topology::netlink::set_link_up;
 use crate::topology::ovsdb::{BridgeExport, SwitchExports};
@@ -53,65 +52,27 @@ impl SwitchCaptures {
         Ok(())
     }
 
-    /// Makes a bridge export sFlow to a socket of this process, or to the target of the capture.
-    pub(super) fn open_sflow(
+    /// Makes a bridge export samples or flows to a socket of this process, or to the receiver that
+    /// the capture names. `open` opens the socket.
+    pub(super) fn open_export(
         &self,
-        spec: &CaptureSpec,
         bridge: &str,
         owner: &str,
+        receiver: Option<SocketAddr>,
+        export: BridgeExport,
+        open: impl FnMut(SocketAddr) -> Result<OpenedSource, String>,
     ) -> Result<OpenedSource, String> {
         self.remove_leftovers()?;
-        let target = external_target(spec)?;
-        let listen = match target {
-            None => self.sflow.clone(),
-            // Samples go to another collector; this socket receives nothing.
-            Some(_) => ListenAddresses::local(0..=0),
+        let listen = match (receiver, &export) {
+            // The exports go to another collector; this socket receives nothing.
+            (Some(_), _) => ListenAddresses::local(0..=0),
+            (None, BridgeExport::Sflow { .. }) => self.sflow.clone(),
+            (None, BridgeExport::NetFlow { .. }) => self.netflow.clone(),
         };
-        let mut opened = listen.first_free(|address| sources::open_sflow_at(address, None))?;
-        let target = target.or_else(|| opened.socket.as_ref()?.1.parse().ok());
-        let export = BridgeExport::Sflow {
-            header: if spec.header_size == 0 {
-                DEFAULT_SAMPLE_BYTES
-            } else {
-                spec.header_size
-            },
-            // COMPAT: with 0, Skydive samples practically nothing but the counters.
-            sampling: match spec.sampling_rate {
-                0 => u32::MAX.into(),
-                rate => rate.into(),
-            },
-            polling: spec.polling_interval.into(),
-        };
-        opened.claim = Some(self.start(bridge, export, target, owner)?);
-        Ok(opened)
-    }
-
-    /// Makes a bridge export NetFlow to a socket of this process, or to the target of the capture.
-    pub(super) fn open_netflow(
-        &self,
-        spec: &CaptureSpec,
-        bridge: &str,
-        owner: &str,
-        active_timeout: Duration,
-        open: impl Fn(SocketAddr) -> Result<RecordSource, String>,
-    ) -> Result<OpenedSource, String> {
-        self.remove_leftovers()?;
-        let target = external_target(spec)?;
-        let listen = match target {
-            None => self.netflow.clone(),
-            Some(_) => ListenAddresses::local(0..=0),
-        };
-        let mut opened = listen.first_free(|address| {
-            let source = open(address)?;
-            let address = source.address().map_err(|error| error.to_string())?;
-            let mut opened = OpenedSource::new(source);
-            opened.socket = Some(("NetFlowSocket", address.to_string()));
-            Ok(opened)
-        })?;
-        let target = target.or_else(|| opened.socket.as_ref()?.1.parse().ok());
-        let export = BridgeExport::NetFlow {
-            active_timeout: i64::try_from(active_timeout.as_secs()).unwrap_or(1).max(1),
-        };
+        let mut opened = listen.first_free(open)?;
+        let external =
+            receiver.map(|receiver| SocketAddr::new(receiver.ip().to_canonical(), receiver.port()));
+        let target = external.or_else(|| opened.socket.as_ref()?.1.parse().ok());
         opened.claim = Some(self.start(bridge, export, target, owner)?);
         Ok(opened)
     }
@@ -163,16 +124,28 @@ impl Drop for SwitchClaim {
     }
 }
 
-/// Returns the collector that the capture names; `None` if it names none.
-fn external_target(spec: &CaptureSpec) -> Result<Option<SocketAddr>, String> {
-    if spec.target.is_empty() {
-        return Ok(None);
+/// Returns the settings of the sFlow of a bridge.
+pub(super) fn sflow_export(spec: &CaptureSpec) -> BridgeExport {
+    BridgeExport::Sflow {
+        header: if spec.header_size == 0 {
+            DEFAULT_SAMPLE_BYTES
+        } else {
+            spec.header_size
+        },
+        // COMPAT: with 0, Skydive samples practically nothing but the counters.
+        sampling: match spec.sampling_rate {
+            0 => u32::MAX.into(),
+            rate => rate.into(),
+        },
+        polling: spec.polling_interval.into(),
     }
-    let mut target = sources::resolve(&spec.target)?;
-    if let IpAddr::V6(address) = target.ip() {
-        target.set_ip(address.to_canonical());
+}
+
+/// Returns the settings of the NetFlow of a bridge.
+pub(super) fn netflow_export(active_timeout: Duration) -> BridgeExport {
+    BridgeExport::NetFlow {
+        active_timeout: i64::try_from(active_timeout.as_secs()).unwrap_or(1).max(1),
     }
-    Ok(Some(target))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]

@@ -1,6 +1,6 @@
 //! `CaptureTotals`: sums of the counters of all captures.
 
-use crate::capture::{CaptureReport, CaptureStats};
+use crate::capture::{CaptureReport, CaptureStats, TargetStats};
 use crate::flow::FlowTableStats;
 
 /// Sums of the counters of all captures since the engine started, including captures that have
@@ -17,23 +17,26 @@ pub struct CaptureTotals {
     /// Counters of the flow tables; the numbers of flows and bytes are those of the active
     /// captures.
     pub flows: FlowTableStats,
+    /// Counters of datagrams and flows that could not be sent to the targets of captures.
+    pub target: TargetStats,
 }
 
 impl CaptureTotals {
     /// Adds the counters of an active capture.
-    pub(super) fn add_active(&mut self, report: &CaptureReport) {
+    pub(super) fn add_active(&mut self, report: &CaptureReport, target: Option<TargetStats>) {
         self.active += 1;
-        self.add(report);
+        self.add(report, target);
     }
 
     /// Adds the counters of a capture that has ended, except the flows and bytes that it held.
-    pub(super) fn add_ended(&mut self, report: &CaptureReport) {
+    pub(super) fn add_ended(&mut self, report: &CaptureReport, target: Option<TargetStats>) {
         let mut report = *report;
         (report.flows.flows, report.flows.bytes) = (0, 0);
-        self.add(&report);
+        self.add(&report, target);
     }
 
-    fn add(&mut self, report: &CaptureReport) {
+    fn add(&mut self, report: &CaptureReport, target: Option<TargetStats>) {
+        self.target += target.unwrap_or_default();
         self.packets.received += report.packets.received;
         self.packets.dropped += report.packets.dropped;
         self.packets.if_dropped += report.packets.if_dropped;
@@ -50,13 +53,17 @@ mod tests {
         let mut report = CaptureReport::default();
         (report.packets.received, report.packets.dropped) = (10, 1);
         (report.flows.flows, report.flows.evicted) = (5, 2);
+        let mut target = TargetStats::default();
+        (target.errors, target.skipped) = (1, 4);
         let mut totals = CaptureTotals::default();
-        totals.add_ended(&report);
-        totals.add_active(&report);
+        totals.add_ended(&report, Some(target));
+        totals.add_active(&report, Some(target));
+        totals.add_active(&CaptureReport::default(), None);
+        assert_eq!((totals.target.errors, totals.target.skipped), (2, 8));
         assert_eq!((totals.packets.received, totals.packets.dropped), (20, 2));
         assert_eq!(
             (totals.active, totals.flows.flows, totals.flows.evicted),
-            (1, 5, 4)
+            (2, 5, 4)
         );
     }
 }

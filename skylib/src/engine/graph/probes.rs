@@ -120,8 +120,10 @@ fn start_optional(
             start_probe(probes, LxdProbe::new(namespaces, options.lxd.clone()));
         }
         OptionalProbe::Ovsdb => {
-            let probe = OvsdbProbe::new(namespaces, options.ovsdb.clone());
-            start_probe(probes, probe.with_metrics(options.ovs_metrics));
+            let probe = OvsdbProbe::new(namespaces, options.ovsdb.clone())
+                .with_metrics(options.ovs_metrics)
+                .with_optional(options.is_ovs_optional);
+            start_probe(probes, probe);
             if let Some(openflow) = &options.openflow {
                 let target = namespaces.target();
                 start_probe(probes, OpenFlowProbe::new(target, openflow.clone()));

@@ -9,7 +9,7 @@ use super::Problems;
 use crate::api::Injection;
 use crate::engine::bus::Bus;
 use crate::engine::fleet::TaskServer;
-use crate::engine::query::QueryRunner;
+use crate::engine::query::{QueryRunner, reason_of};
 use crate::engine::resource::{Observer, notify};
 use crate::graph::{GraphAccess, Node, NodeId};
 use crate::gremlin::Query;
@@ -128,11 +128,20 @@ impl InjectionHub {
     /// Starts an injection on the nodes that its query selects.
     fn start(&self, injection: &Injection) -> Started {
         let mut started = Vec::new();
-        let nodes = self.sources(injection);
-        if nodes.is_empty() {
-            let problem = format!("no node matches the source query {:?}", injection.src);
-            self.problems.add(&injection.uuid, problem);
-        }
+        let src = &injection.src;
+        let nodes = match self.sources(src) {
+            Ok(nodes) if nodes.is_empty() => {
+                let problem = format!("no node matches the source query {src:?}");
+                self.problems.add(&injection.uuid, problem);
+                nodes
+            }
+            Ok(nodes) => nodes,
+            Err(reason) => {
+                let problem = format!("the source query {src:?} fails: {reason}");
+                self.problems.add(&injection.uuid, problem);
+                Vec::new()
+            }
+        };
         for (number, node) in nodes.iter().enumerate() {
             match self.start_on(injection, node, number) {
                 Ok(target) => started.push((node.id.clone(), target)),
@@ -198,18 +207,19 @@ impl InjectionHub {
         self.wake.notify_one();
     }
 
-    /// Returns the source nodes. Of nodes with the same TID, only the first is a source.
-    fn sources(&self, injection: &Injection) -> Vec<Arc<Node>> {
-        let query = Query::parse(&injection.src).ok();
-        let mut nodes = query
-            .and_then(|query| self.queries.nodes(&query))
-            .unwrap_or_default();
+    /// Returns the nodes of a source query. Of nodes with the same TID, only the first is a source.
+    ///
+    /// # Errors
+    /// Returns the reason if the query is invalid or fails.
+    fn sources(&self, query: &str) -> Result<Vec<Arc<Node>>, String> {
+        let found = Query::parse(query).and_then(|query| self.queries.nodes(&query));
+        let mut nodes = found.map_err(|error| reason_of(&error))?;
         let mut seen = HashSet::new();
         nodes.retain(|node| {
             let tid = node.metadata.get("TID").and_then(Value::as_text);
             seen.insert(tid.map_or_else(|| node.id.to_string(), str::to_owned))
         });
-        nodes
+        Ok(nodes)
     }
 }
 
@@ -283,5 +293,63 @@ impl Observer<Injection> for InjectionHub {
             None => injection,
         };
         injections.into_iter().map(with_problem).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::BpfCompiler;
+    use crate::engine::flow::{FlowHub, FlowOptions};
+    use crate::engine::graph::SharedGraph;
+    use crate::graph::Graph;
+    use crate::gremlin::Limits;
+    use crate::time::{Clock, SystemClock};
+
+    fn hub(limits: Limits) -> InjectionHub {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), Vec::new());
+        graph.update_as(None, |graph, now| {
+            for id in ["a", "b"] {
+                let origin = crate::graph::Origin::new("agent", "h");
+                let node = Node::new(id, crate::graph::Metadata::new(), now).with_origin(origin);
+                graph.add_node(node).unwrap();
+            }
+        });
+        let queries = QueryRunner {
+            graph: Arc::new(graph),
+            flows: Arc::new(FlowHub::new(FlowOptions::default())),
+            clock,
+            time_zone: jiff::tz::TimeZone::UTC,
+            limits,
+            filters: BpfCompiler::default(),
+            activities: Arc::default(),
+        };
+        InjectionHub::new(queries, Arc::default(), Arc::default(), Vec::new())
+    }
+
+    #[test]
+    fn the_problem_of_an_injection_is_the_reason_why_its_query_fails() {
+        let limited = hub(Limits::default().with_max_elements(1));
+        let problem = |hub: &InjectionHub, src: &str| {
+            let mut injection = Injection::new(src, "icmp4");
+            injection.uuid = src.to_owned();
+            assert!(hub.start(&injection).is_empty());
+            hub.problems.get(src).unwrap()
+        };
+        let hub = hub(Limits::default());
+        let none = problem(&hub, "G.V().Has('Name', 'x')");
+        let text = r#"no node matches the source query "G.V().Has('Name', 'x')""#;
+        assert_eq!(none, text);
+        let invalid = problem(&hub, "G.V(");
+        let text = r#"the source query "G.V(" fails: "#;
+        assert!(invalid.starts_with(text), "{invalid}");
+        let absent = problem(&hub, "G.V('absent')");
+        assert!(
+            absent.contains("fails: Node 'absent' does not exist"),
+            "{absent}"
+        );
+        let large = problem(&limited, "G.V()");
+        assert!(large.contains("fails: "), "{large}");
     }
 }

@@ -1,19 +1,19 @@
 //! `LocalInjections`: sends packets on the interfaces of this host.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 
 use super::Problems;
 use super::hub::InjectionTarget;
 use super::run::{PACKET_INJECTIONS, Run};
+use super::runs::{RunKey, RunThread, Runs};
 use crate::capture::link_type_of_encap;
 use crate::engine::graph::{SharedGraph, namespace_of};
+use crate::engine::monotonic;
 use crate::error_chain::Chain;
 use crate::graph::{GraphAccess, Node, NodeId};
 use crate::inject::{PacketRequest, PacketSender, Packets};
@@ -26,15 +26,7 @@ pub(crate) struct LocalInjections {
     /// Origin of the elements that this engine's probes create.
     origin: String,
     problems: Arc<Problems>,
-    /// Injections that were started and not stopped, including those that have ended.
-    runs: Mutex<HashMap<(NodeId, String), Thread>>,
-}
-
-/// The thread of an injection.
-struct Thread {
-    /// The thread ends when this is dropped.
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    runs: Mutex<Runs>,
 }
 
 impl LocalInjections {
@@ -45,6 +37,18 @@ impl LocalInjections {
             problems,
             runs: Mutex::default(),
         }
+    }
+
+    /// Removes injections from their nodes.
+    fn hide(&self, injections: &[RunKey]) {
+        if injections.is_empty() {
+            return;
+        }
+        self.graph.update_as(None, |graph, now| {
+            for (node, injection) in injections {
+                PACKET_INJECTIONS.remove(graph, node, injection, now);
+            }
+        });
     }
 
     /// Opens the interface of a node and prepares the packets.
@@ -104,22 +108,14 @@ impl InjectionTarget for LocalInjections {
         let node = &node.id;
         let key = (node.clone(), request.uuid.clone());
         let mut runs = self.runs.lock();
-        if runs.contains_key(&key) {
+        self.hide(&runs.sweep(monotonic::now()));
+        if runs.contains(&key) {
             return Ok(());
         }
-        if runs.len() >= MAX_STARTED {
+        if runs.running() >= MAX_RUNS {
             return Err(format!(
-                "limit of {MAX_STARTED} nodes with an injection reached"
-            ));
-        }
-        if runs
-            .values()
-            .filter(|run| !run.thread.is_finished())
-            .count()
-            >= MAX_RUNS
-        {
-            return Err(format!(
-                "limit of {MAX_RUNS} nodes that send packets reached"
+                "limit of {MAX_RUNS} nodes that send packets reached; try again when an injection \
+                 has ended"
             ));
         }
         let run = self.prepare(node, request)?;
@@ -129,25 +125,19 @@ impl InjectionTarget for LocalInjections {
             .stack_size(256 * 1024)
             .spawn(move || run.send_all(&stopped))
             .map_err(|error| format!("cannot start a thread: {error}"))?;
-        runs.insert(key, Thread { stop, thread });
+        runs.add(key, RunThread { stop, thread });
         Ok(())
     }
 
     fn stop(&self, node: &NodeId, injection: &str) -> bool {
-        let run = self
-            .runs
-            .lock()
-            .remove(&(node.clone(), injection.to_owned()));
-        let Some(Thread { stop, thread }) = run else {
+        let key = (node.clone(), injection.to_owned());
+        let Some(run) = self.runs.lock().remove(&key) else {
             return false;
         };
-        drop(stop);
-        if thread.join().is_err() {
-            tracing::error!(injection, "a thread that sends packets panicked");
+        if let Some(thread) = run {
+            thread.join(injection);
         }
-        self.graph.update_as(None, |graph, now| {
-            PACKET_INJECTIONS.remove(graph, node, injection, now);
-        });
+        self.hide(&[key]);
         true
     }
 }
@@ -157,7 +147,5 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     Chain(error).to_string()
 }
 
-/// Maximum number of injections on nodes, including those that have ended and whose resource exists.
-const MAX_STARTED: usize = 10_000;
 /// Maximum number of nodes that send at the same time.
 const MAX_RUNS: usize = 256;

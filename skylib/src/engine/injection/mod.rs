@@ -15,6 +15,7 @@ mod local;
 mod on_agents;
 mod problems;
 mod run;
+mod runs;
 
 pub(super) use hub::{InjectionHub, InjectionTarget};
 pub(super) use local::LocalInjections;

@@ -8,9 +8,10 @@
 mod rule;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,6 +19,7 @@ use rustix::io::Errno;
 
 pub use rule::{Action, Bucket, Filter, Group, Rule};
 
+use super::tool::{self, Process, ToolLimits, ToolOutput};
 use super::{Probe, ProbeContext, ProbeError, ProbeTarget, Subgraph, SubgraphWriter};
 use crate::graph::{Graph, NodeId};
 use crate::id::Id;
@@ -53,6 +55,8 @@ impl OpenFlowOptions {
 #[derive(Debug)]
 pub struct OpenFlowProbe {
     options: OpenFlowOptions,
+    /// Name or path of `ovs-ofctl`.
+    program: OsString,
     writer: SubgraphWriter,
     /// Bridges by name.
     bridges: BTreeMap<String, Bridge>,
@@ -72,8 +76,8 @@ struct Bridge {
 /// A running `ovs-ofctl monitor`; ended on drop.
 #[derive(Debug)]
 struct Monitor {
-    process: Child,
     output: ChildStdout,
+    _process: Process,
 }
 
 impl OpenFlowProbe {
@@ -82,6 +86,7 @@ impl OpenFlowProbe {
     pub fn new(target: &ProbeTarget, options: OpenFlowOptions) -> Self {
         Self {
             options,
+            program: "ovs-ofctl".into(),
             writer: SubgraphWriter::new(target.clone()),
             bridges: BTreeMap::new(),
         }
@@ -122,7 +127,7 @@ impl OpenFlowProbe {
             if bridge.monitor.is_some() {
                 continue;
             }
-            let mut command = tool(&self.options, "monitor", name);
+            let mut command = tool(&self.program, &self.options, "monitor", name);
             let started = Monitor::start(command.arg("watch:"));
             // Rules may have changed while no monitor ran.
             bridge.is_stale = true;
@@ -137,20 +142,21 @@ impl OpenFlowProbe {
     fn list_rules(&mut self, context: &ProbeContext) -> bool {
         let mut has_changed = false;
         for (name, bridge) in &mut self.bridges {
+            if context.is_stopping() {
+                break;
+            }
             if !std::mem::take(&mut bridge.is_stale) {
                 continue;
             }
-            match run(tool(&self.options, "dump-flows", name)) {
-                Ok(text) => {
-                    bridge.rules = text
-                        .lines()
-                        .filter_map(Rule::parse)
-                        .take(MAX_RULES)
-                        .collect();
+            let command = tool(&self.program, &self.options, "dump-flows", name);
+            match tool::run(command, LIMITS, context.stop()) {
+                Ok(output) => {
+                    let (rules, is_complete) = parse(&output, Rule::parse);
+                    bridge.rules = rules;
                     has_changed = true;
-                    let text = format!("limit of {MAX_RULES} rules of bridge {name} reached");
-                    context.problem(name, (bridge.rules.len() == MAX_RULES).then_some(text));
+                    context.problem(name, (!is_complete).then(|| limit_reached(name)));
                 }
+                Err(_) if context.is_stopping() => {}
                 Err(error) => context.problem(name, Some(cannot_run(name, &error))),
             }
         }
@@ -158,20 +164,23 @@ impl OpenFlowProbe {
     }
 
     /// Lists the groups of all bridges; returns whether any differs.
-    fn list_groups(&mut self) -> bool {
+    fn list_groups(&mut self, context: &ProbeContext) -> bool {
         let mut differs = false;
+        let options = OpenFlowOptions {
+            versions: vec!["OpenFlow15".to_owned()],
+            addresses: self.options.addresses.clone(),
+        };
         for (name, bridge) in &mut self.bridges {
-            let groups = OpenFlowOptions {
-                versions: vec!["OpenFlow15".to_owned()],
-                addresses: self.options.addresses.clone(),
-            };
+            if context.is_stopping() {
+                break;
+            }
+            let command = tool(&self.program, &options, "dump-groups", name);
             // A bridge may not offer this version, and then its groups are unknown.
-            let text = run(tool(&groups, "dump-groups", name)).unwrap_or_default();
-            let groups: Vec<Group> = text
-                .lines()
-                .filter_map(Group::parse)
-                .take(MAX_RULES)
-                .collect();
+            let output = tool::run(command, LIMITS, context.stop()).ok();
+            let groups = output.map(|output| parse(&output, Group::parse));
+            let (groups, is_complete) = groups.unwrap_or((Vec::new(), true));
+            let part = format!("{name} groups");
+            context.problem(&part, (!is_complete).then(|| limit_reached(name)));
             differs |= groups != bridge.groups;
             bridge.groups = groups;
         }
@@ -255,7 +264,11 @@ impl Probe for OpenFlowProbe {
             let has_changed = self.list_rules(context);
             differs |= has_changed;
             if has_changed || rounds.is_multiple_of(GROUP_ROUNDS) {
-                differs |= self.list_groups();
+                differs |= self.list_groups(context);
+            }
+            if context.is_stopping() {
+                self.bridges.clear();
+                return Ok(());
             }
             if differs {
                 self.show();
@@ -276,14 +289,18 @@ impl Probe for OpenFlowProbe {
 
 impl Monitor {
     fn start(command: &mut Command) -> io::Result<Self> {
-        let mut process = command
+        let process = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let output = process.stdout.take();
+        let mut process = Process(process);
+        let output = process.0.stdout.take();
         let output = output.ok_or_else(|| io::Error::other("the process has no output"))?;
-        Ok(Self { process, output })
+        Ok(Self {
+            output,
+            _process: process,
+        })
     }
 
     /// Discards a part of the output, which `poll` has reported; returns whether the process runs.
@@ -293,17 +310,9 @@ impl Monitor {
     }
 }
 
-impl Drop for Monitor {
-    fn drop(&mut self) {
-        // Fails if the process has ended.
-        let _killed = self.process.kill();
-        let _ended = self.process.wait();
-    }
-}
-
 /// Returns a call of `ovs-ofctl` for a bridge.
-fn tool(options: &OpenFlowOptions, action: &str, bridge: &str) -> Command {
-    let mut command = Command::new("ovs-ofctl");
+fn tool(program: &OsString, options: &OpenFlowOptions, action: &str, bridge: &str) -> Command {
+    let mut command = Command::new(program);
     if action != "monitor" {
         command.arg("--timeout=5");
     }
@@ -316,14 +325,24 @@ fn tool(options: &OpenFlowOptions, action: &str, bridge: &str) -> Command {
     command
 }
 
-/// Runs a command, and returns what it prints.
-fn run(mut command: Command) -> io::Result<String> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        return Err(io::Error::other(text.trim().to_owned()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+/// Parses the lines of an output; returns at most [`MAX_RULES`] elements, and whether they are all.
+fn parse<T>(output: &ToolOutput, parse: impl Fn(&str) -> Option<T>) -> (Vec<T>, bool) {
+    let text = match output.is_cut {
+        // The last line may be incomplete.
+        true => output.text.rsplit_once('\n').map_or("", |(lines, _)| lines),
+        false => &output.text,
+    };
+    let mut all = text.lines().filter_map(parse);
+    let found: Vec<T> = all.by_ref().take(MAX_RULES).collect();
+    let is_complete = !output.is_cut && all.next().is_none();
+    (found, is_complete)
+}
+
+fn limit_reached(bridge: &str) -> String {
+    format!(
+        "limit of {MAX_RULES} rules or groups, or of {MAX_OUTPUT_BYTES} bytes that ovs-ofctl \
+         prints, reached for bridge {bridge}; the rest is not shown"
+    )
 }
 
 fn cannot_run(bridge: &str, error: &io::Error) -> String {
@@ -344,3 +363,87 @@ const MAX_BRIDGES: usize = 64;
 
 /// Maximum number of rules, and of groups, of a bridge.
 const MAX_RULES: usize = 20_000;
+
+/// Maximum size of a list of rules or groups, in bytes.
+const MAX_OUTPUT_BYTES: usize = 16 << 20;
+
+/// Limits of a list. The tool ends after five seconds itself, with a better error.
+const LIMITS: ToolLimits = ToolLimits {
+    timeout: Duration::from_secs(7),
+    output_bytes: MAX_OUTPUT_BYTES,
+};
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::graph::{Metadata, Node};
+    use crate::time::Timestamp;
+    use crate::topology::ProbeSet;
+
+    #[test]
+    fn a_cut_list_is_incomplete_and_lacks_its_last_line() {
+        let output = |text: &str, is_cut| ToolOutput {
+            text: text.to_owned(),
+            is_cut,
+        };
+        let number = |line: &str| line.parse::<u32>().ok();
+        assert_eq!(
+            parse(&output("1\nx\n23", false), number),
+            (vec![1, 23], true)
+        );
+        assert_eq!(parse(&output("1\nx\n23", true), number), (vec![1], false));
+        let long = "7\n".repeat(MAX_RULES);
+        assert!(
+            parse(&output(&long, false), number).1,
+            "exactly at the limit"
+        );
+        let (found, is_complete) = parse(&output(&(long + "7"), false), number);
+        assert_eq!((found.len(), is_complete), (MAX_RULES, false));
+    }
+
+    #[test]
+    fn a_probe_whose_tool_hangs_stops_at_once() {
+        let path = std::env::temp_dir().join(format!("skylib-ofctl-{}", std::process::id()));
+        let log = path.with_extension("log");
+        // A shell writes the script: a file that this process has open for writing cannot be run.
+        let script = format!(
+            "#!/bin/sh\necho started >> {}\nexec sleep 600\n",
+            log.display()
+        );
+        let write = "printf '%s' \"$1\" > \"$0\"; chmod +x \"$0\"";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", write]).arg(&path).arg(script);
+        assert!(shell.status().unwrap().success());
+        let graph = Arc::new(Mutex::new(Graph::new()));
+        let target = ProbeTarget::for_host(graph.clone(), "edge-01").unwrap();
+        for name in ["br0", "br1", "br2"] {
+            let metadata = Metadata::from_iter([("Type", "ovsbridge"), ("Name", name)]);
+            let node = Node::new(name, metadata, Timestamp::from_ms(1));
+            let node = node.with_origin(target.origin.clone());
+            graph.lock().unwrap().add_node(node).unwrap();
+        }
+        let mut probe = OpenFlowProbe::new(&target, OpenFlowOptions::default());
+        probe.program = path.clone().into();
+        let mut probes = ProbeSet::new();
+        probes.start(probe).unwrap();
+        // Three monitors, and the list of the first bridge.
+        let started = || {
+            std::fs::read_to_string(&log)
+                .unwrap_or_default()
+                .lines()
+                .count()
+        };
+        while started() < 4 {
+            std::thread::yield_now();
+        }
+        let before = crate::sys::monotonic::now();
+        probes.stop();
+        let took = crate::sys::monotonic::now() - before;
+        assert!(took < LIMITS.timeout / 2, "{took:?}");
+        assert_eq!(started(), 4, "no further bridge was listed");
+        std::fs::remove_file(path).unwrap();
+        std::fs::remove_file(log).unwrap();
+    }
+}

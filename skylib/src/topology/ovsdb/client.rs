@@ -1,13 +1,13 @@
 //! Transactions on an OVSDB server (RFC 7047 section 4.1.3).
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::tables::DATABASE;
-use crate::sys::eventfd::EventFd;
+use crate::sys::timerfd::TimerFd;
 use crate::topology::ServerAddress;
 use crate::topology::json_frames::JsonFrames;
 use crate::topology::stream::Stream;
@@ -18,8 +18,24 @@ use crate::topology::stream::Stream;
 /// Returns an error if the server does not answer within [`TIMEOUT`], or rejects an operation: then
 /// nothing has changed.
 pub(super) fn transact(address: &ServerAddress, operations: &[Json]) -> io::Result<Vec<Json>> {
-    let never = EventFd::new()?;
-    let mut stream = Stream::connect(address, never.as_fd(), Some(TIMEOUT))?;
+    let deadline = TimerFd::new()?;
+    deadline.once(TIMEOUT)?;
+    exchange(address, operations, deadline.as_fd()).map_err(|error| match deadline.clear() {
+        true => {
+            let text = format!("the OVSDB server does not answer within {TIMEOUT:?}");
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        }
+        false => error,
+    })
+}
+
+/// Sends a transaction, and receives its result until `deadline` becomes readable.
+fn exchange(
+    address: &ServerAddress,
+    operations: &[Json],
+    deadline: BorrowedFd<'_>,
+) -> io::Result<Vec<Json>> {
+    let mut stream = Stream::connect(address, deadline, None)?;
     let mut params = vec![Json::from(DATABASE)];
     params.extend_from_slice(operations);
     let request = json!({"method": "transact", "params": params, "id": TRANSACTION});
@@ -80,6 +96,24 @@ const MAX_REPLY: usize = 16 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_answers_too_slowly_ends_the_transaction() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+        std::thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                // Each byte arrives in time, but the reply never ends.
+                while stream.write_all(b" ").is_ok() {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+            let error = transact(&address, &[]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+            server.join().unwrap();
+        });
+    }
 
     #[test]
     fn errors_of_operations_are_errors() {

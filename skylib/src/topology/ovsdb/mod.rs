@@ -41,6 +41,8 @@ pub struct OvsdbProbe {
     writer: SubgraphWriter,
     /// Whether the counters of the interfaces are shown.
     has_metrics: bool,
+    /// Whether a host without the switch is no problem.
+    is_optional: bool,
     metrics: InterfaceMetrics,
     /// Types that OVSDB has given to links of the kernel, whose TIDs depend on them.
     typed_links: BTreeMap<String, String>,
@@ -55,6 +57,7 @@ impl OvsdbProbe {
             namespaces: Arc::clone(namespaces),
             writer: SubgraphWriter::new(namespaces.target().clone()),
             has_metrics: false,
+            is_optional: false,
             metrics: InterfaceMetrics::default(),
             typed_links: BTreeMap::new(),
         }
@@ -65,6 +68,30 @@ impl OvsdbProbe {
     pub const fn with_metrics(mut self, has_metrics: bool) -> Self {
         self.has_metrics = has_metrics;
         self
+    }
+
+    /// Sets whether the probe waits for the socket of the server without reporting a problem, for
+    /// hosts that may not have the switch.
+    #[must_use]
+    pub const fn with_optional(mut self, is_optional: bool) -> Self {
+        self.is_optional = is_optional;
+        self
+    }
+
+    /// Waits until this host has the switch, unless it must have one; returns whether to stop.
+    fn wait_for_switch(&self, context: &ProbeContext) -> bool {
+        let is_missing = || match &self.address {
+            ServerAddress::Unix(path) => self.is_optional && !path.exists(),
+            ServerAddress::Tcp(_) | ServerAddress::Tls { .. } => false,
+        };
+        while is_missing() {
+            // Without the switch, the graph is complete.
+            context.running();
+            if context.wait(MISSING_PAUSE) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Writes the nodes of the switch to the graph.
@@ -118,6 +145,9 @@ impl Probe for OvsdbProbe {
     }
 
     fn run(&mut self, context: &ProbeContext) -> Result<(), ProbeError> {
+        if self.wait_for_switch(context) {
+            return Ok(());
+        }
         let result = Session::open(self, context).and_then(|mut session| session.run());
         match result {
             Err(error) if !context.is_stopping() => Err(ProbeError::Failed(format!(
@@ -251,6 +281,9 @@ const MAX_MESSAGE: usize = 128 << 20;
 
 /// Time from a change to the update of the graph: a burst of changes costs one update.
 const DELAY: Duration = Duration::from_millis(30);
+
+/// Interval between two checks whether the host has the switch.
+const MISSING_PAUSE: Duration = Duration::from_secs(2);
 
 /// Maximum time of a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use super::*;
 use crate::graph::{Direction, Metadata, Node, NodeId};
 use crate::time::Timestamp;
 use crate::topology::netlink::NetlinkOptions;
-use crate::topology::{ProbeSet, ProbeTarget};
+use crate::topology::{ProbeSet, ProbeState, ProbeStatus, ProbeTarget};
 
 const TID: &str = "276ec92a-884b-5251-af04-080c9c22b304";
 
@@ -343,6 +343,33 @@ fn the_probe_follows_a_server_and_returns_with_it() {
     wait("again");
     assert!(probes.status()[0].restarts > 0);
     drop(stream);
+    probes.stop();
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_missing_switch_is_a_problem_only_if_it_is_required() {
+    let path = std::env::temp_dir().join(format!("skylib-no-ovsdb-{}", std::process::id()));
+    drop(std::fs::remove_file(&path));
+    let graph = Arc::new(Mutex::new(Graph::new()));
+    let target = ProbeTarget::for_host(graph, "edge-01").unwrap();
+    let namespaces = Namespaces::new(target, NetlinkOptions::default());
+    let mut probes = ProbeSet::new();
+    let probe = || OvsdbProbe::new(&namespaces, ServerAddress::Unix(path.clone()));
+    probes.start(probe()).unwrap();
+    probes.start(probe().with_optional(true)).unwrap();
+    let wait = |number: usize, is_done: &dyn Fn(&ProbeStatus) -> bool| {
+        while !is_done(&probes.status()[number]) {
+            thread::yield_now();
+        }
+    };
+    wait(0, &|probe| probe.error.is_some());
+    wait(1, &|probe| probe.state == ProbeState::Running);
+    let optional = probes.status().swap_remove(1);
+    assert_eq!((optional.error, optional.restarts), (None, 0));
+    // The socket of a switch that does not run is a problem in any case.
+    drop(UnixListener::bind(&path).unwrap());
+    wait(1, &|probe| probe.error.is_some());
     probes.stop();
     std::fs::remove_file(&path).unwrap();
 }

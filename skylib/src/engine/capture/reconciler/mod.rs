@@ -11,19 +11,21 @@
 //! The thread also owns the counters of the captures: it shows them in the metadata and sends them
 //! to the flow subscribers.
 
+pub(super) mod report;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::mailbox::{Mailbox, Pause, ShownCapture, ShownNode};
-use super::mirror_node;
+use super::mailbox::{Mailbox, Pause, Pending};
 use super::node_capture::{NodeCapture, NodeCaptureKey, NodeCaptureState};
-use super::node_status;
+use super::node_status::{self, name_of};
 use super::on_agents::AgentCaptures;
 use super::opener::Opener;
 use super::remote_captures::RemoteCaptures;
 use super::requests::CaptureRequest;
 use super::selector::Selector;
+use super::stop_reason::StopReason;
 use super::target::capture_type_on;
 use super::totals::CaptureTotals;
 use crate::api::{CaptureSpec, ResourceStore};
@@ -37,7 +39,6 @@ use crate::error_chain::Chain;
 use crate::graph::{GraphAccess, MetadataOp, Node, NodeId};
 use crate::proto::BroadcastMessage;
 use crate::time::{Clock, Timestamp};
-use crate::value::Value;
 
 /// Minimum time between two rounds of queries while the graph is changing.
 const ROUND_PERIOD: Duration = Duration::from_secs(1);
@@ -45,21 +46,14 @@ const ROUND_PERIOD: Duration = Duration::from_secs(1);
 /// Interval at which statistics of captures are sent to the flow subscribers.
 const STATS_MESSAGE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Maximum time in which all captures together report their counters. A late capture is skipped
-/// until the next interval.
-const REPORT_TIMEOUT: Duration = Duration::from_millis(200);
-
 /// Key of the counters of sFlow in the metadata of a node.
 const SFLOW: &str = "SFlow";
 
 /// Problem of a capture whose query selects nothing to capture on.
 const NO_NODES: &str = "the query selects no interface on which packets can be captured";
 
-/// Maximum number of nodes in the status of a capture.
-pub(super) const MAX_SHOWN_NODES: usize = 100;
-
 /// Maximum number of captures on nodes, active and failed.
-const MAX_NODE_CAPTURES: usize = 10_000;
+pub(super) const MAX_NODE_CAPTURES: usize = 10_000;
 
 /// Settings of the reconciler.
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +130,7 @@ impl Reconciler {
             agents: AgentCaptures {
                 links,
                 captures: RemoteCaptures::default(),
+                unstopped: HashSet::new(),
             },
             waiting: Vec::new(),
             node_captures: HashMap::new(),
@@ -161,29 +156,18 @@ impl Reconciler {
         }
         loop {
             let pending = if self.queue.is_empty() {
-                let until = (!self.node_captures.is_empty()).then_some(self.next_stats);
-                self.mailbox.wait(&*self.clock, self.pause, until)
+                self.mailbox
+                    .wait(&*self.clock, self.pause, self.next_wake())
             } else {
                 self.mailbox.take_urgent()
             };
             if pending.stop {
                 break;
             }
-            if !pending.deleted_nodes.is_empty() || !pending.deleted.is_empty() {
-                self.end(pending.deleted_nodes, pending.deleted);
+            if self.opener.targets.take_wake(self.clock.now()) {
+                self.mailbox.request_round();
             }
-            self.forget_agents(&pending.lost_agents);
-            self.handle_replies(pending.replies);
-            self.serve(pending.requests);
-            if pending.graph_changed {
-                self.start_round();
-            }
-            if !pending.synced_agents.is_empty() {
-                self.stop_leftovers(&pending.synced_agents);
-            }
-            if pending.created {
-                self.add_new_captures();
-            }
+            self.handle(pending);
             if let Some(id) = self.queue.pop() {
                 self.evaluate(&id);
             }
@@ -202,19 +186,35 @@ impl Reconciler {
                 self.publish();
             }
         }
-        self.stop_where(|_| true);
+        self.stop_where(|_| Some(StopReason::Shutdown));
     }
 
-    /// Refreshes and sends the counters that are due.
-    fn report_stats(&mut self) {
-        let now = self.clock.now();
-        if self.next_stats <= now {
-            self.next_stats = now.saturating_add(self.options.stats_interval);
-            self.refresh_stats();
+    /// Returns the time at which the loop has work even if nothing happens.
+    fn next_wake(&self) -> Option<Timestamp> {
+        let stats = (!self.node_captures.is_empty()).then_some(self.next_stats);
+        stats
+            .into_iter()
+            .chain(self.opener.targets.next_wake())
+            .min()
+    }
+
+    /// Does the work that other threads have posted.
+    fn handle(&mut self, pending: Pending) {
+        if !pending.deleted_nodes.is_empty() || !pending.deleted.is_empty() {
+            self.end(pending.deleted_nodes, pending.deleted);
         }
-        if self.next_stats_message <= now {
-            self.next_stats_message = now.saturating_add(STATS_MESSAGE_INTERVAL);
-            self.send_stats();
+        self.forget_agents(&pending.lost_agents);
+        self.handle_replies(pending.replies);
+        self.serve(pending.requests);
+        if pending.graph_changed {
+            self.start_round();
+        }
+        // Before captures without a resource are stopped: a new resource may describe them.
+        if pending.created {
+            self.add_new_captures();
+        }
+        if !pending.synced_agents.is_empty() {
+            self.stop_leftovers(&pending.synced_agents);
         }
     }
 
@@ -223,9 +223,16 @@ impl Reconciler {
         let nodes: HashSet<NodeId> = nodes.into_iter().collect();
         let captures: HashSet<String> = captures.into_iter().collect();
         self.selectors.retain(|id, _| !captures.contains(id));
+        self.opener.targets.remove(&captures);
         self.stop_on_agents(&captures);
         self.end_on_deleted_nodes(&nodes);
-        self.stop_where(|key| nodes.contains(&key.node) || captures.contains(&key.capture));
+        self.stop_where(|key| {
+            if captures.contains(&key.capture) {
+                return Some(StopReason::Deleted);
+            }
+            let is_missing = nodes.contains(&key.node);
+            is_missing.then_some(StopReason::NodeDisappeared)
+        });
         if self.active < self.node_captures.len() {
             // A capture that failed because of the limit may start now.
             self.mailbox.request_round();
@@ -246,6 +253,7 @@ impl Reconciler {
     /// Starts a round: queues all queries, the cheapest first.
     fn start_round(&mut self) {
         self.stop_on_missing_nodes();
+        self.stop_again();
         self.confirm_on_agents();
         self.serve_waiting();
         self.round_start = Some(self.clock.now());
@@ -266,7 +274,10 @@ impl Reconciler {
                 .collect();
         });
         if !missing.is_empty() {
-            self.stop_where(|key| missing.contains(key));
+            self.stop_where(|key| {
+                let is_missing = missing.contains(key);
+                is_missing.then_some(StopReason::NodeDisappeared)
+            });
         }
     }
 
@@ -300,12 +311,16 @@ impl Reconciler {
                 node: node.id.clone(),
             };
             let is_here = self.options.is_local && *node.origin == *self.opener.origin;
-            let count = self.node_captures.len() + self.agents.captures.len();
-            match self.node_captures.get(&key) {
-                Some(capture) if capture.is_active() => {}
-                None if count >= MAX_NODE_CAPTURES => is_full = true,
-                _ if is_here => self.start(key, &spec, &node),
-                _ => self.start_on_agent(&key, &spec, &node),
+            let known = self.node_captures.get(&key);
+            if known.is_some_and(NodeCapture::is_active) {
+                continue;
+            }
+            if !self.has_slot(&key) {
+                is_full = true;
+            } else if is_here {
+                self.start(key, &spec, &node);
+            } else {
+                self.start_on_agent(&key, &spec, &node);
             }
         }
         if is_full {
@@ -318,6 +333,15 @@ impl Reconciler {
         }
     }
 
+    /// Returns whether a capture on a node is known, or another one can be added.
+    pub(super) fn has_slot(&self, key: &NodeCaptureKey) -> bool {
+        let count = self.node_captures.len() + self.agents.captures.len();
+        count < MAX_NODE_CAPTURES
+            || self.node_captures.contains_key(key)
+            || self.agents.captures.contains(key)
+    }
+
+    /// Opens a capture on a node of this host; a failure is shown on the node.
     pub(super) fn start(&mut self, key: NodeCaptureKey, spec: &Arc<CaptureSpec>, node: &Node) {
         let max_active = self.options.max_active;
         let opened = if let Some(error) = self.exclusion(&key, spec, node) {
@@ -332,7 +356,7 @@ impl Reconciler {
             ))
         };
         let capture = match opened {
-            // A later round starts the capture; the filter is still being compiled.
+            // A later round starts the capture: its filter is being compiled, or its target looked up.
             Ok(None) => return,
             Ok(Some(opened)) => {
                 let (name, interface) = (spec.name.as_str(), name_of(node));
@@ -417,20 +441,24 @@ impl Reconciler {
         self.insert(key, NodeCapture::failed(spec, &name, error));
     }
 
-    /// Stops the captures with selected keys. All are signaled before the first is joined, so that
-    /// they flush their last packets in parallel.
-    pub(super) fn stop_where(&mut self, is_selected: impl Fn(&NodeCaptureKey) -> bool) {
+    /// Stops the captures for which there is a reason. All are signaled before the first is joined,
+    /// so that they flush their last packets in parallel.
+    pub(super) fn stop_where(&mut self, reason_of: impl Fn(&NodeCaptureKey) -> Option<StopReason>) {
         let stopped: Vec<(NodeCaptureKey, NodeCapture)> = self
             .node_captures
-            .extract_if(|key, _| is_selected(key))
+            .extract_if(|key, _| reason_of(key).is_some())
             .collect();
         if stopped.is_empty() {
             return;
         }
         self.changed = true;
-        for (_, capture) in &stopped {
-            if let NodeCaptureState::Active(active) = &capture.state {
+        for (key, capture) in &stopped {
+            if let (NodeCaptureState::Active(active), Some(reason)) =
+                (&capture.state, reason_of(key))
+            {
                 active.threads.request_stop();
+                let (name, interface) = (&capture.spec.name, &capture.name);
+                tracing::info!(capture = %key.capture, name, node = %key.node, interface, %reason, "stops the capture");
             }
         }
         let mut keys = Vec::with_capacity(stopped.len());
@@ -461,149 +489,12 @@ impl Reconciler {
         for table in active.tables {
             self.flows.remove_table(table);
         }
-        match active.threads.stop() {
-            Ok(report) => {
-                self.ended_totals.add_ended(&report);
-                None
-            }
-            Err(error) => {
-                self.ended_totals.add_ended(&active.report);
-                Some(Chain(&error).to_string())
-            }
-        }
+        let stopped = active.threads.stop();
+        let report = stopped.as_ref().unwrap_or(&active.report);
+        // The last flows were sent when the threads ended.
+        self.ended_totals.add_ended(report, active.target.stats());
+        stopped.err().map(|error| Chain(&error).to_string())
     }
-
-    /// Shows counters that have changed, and captures that have ended unexpectedly.
-    fn refresh_stats(&mut self) {
-        let (mut ended, mut requested) = (Vec::new(), Vec::new());
-        for (key, capture) in &mut self.node_captures {
-            let NodeCaptureState::Active(active) = &mut capture.state else {
-                continue;
-            };
-            if active.threads.is_finished() {
-                ended.push(key.clone());
-            } else if let Some(report) = active.threads.start_report() {
-                requested.push((key.clone(), report));
-            }
-        }
-        let deadline = self.clock.now().saturating_add(REPORT_TIMEOUT);
-        let mut changed = Vec::new();
-        for (key, report) in requested {
-            let timeout = deadline.duration_since(self.clock.now());
-            if let Some(report) = report.wait(timeout)
-                && let Some(NodeCapture {
-                    state: NodeCaptureState::Active(active),
-                    ..
-                }) = self.node_captures.get_mut(&key)
-            {
-                if report.flows.clock_steps != active.report.flows.clock_steps {
-                    let step_ms = report.flows.clock_step_ms;
-                    let capture = &key.capture;
-                    tracing::info!(%capture, step_ms, "the system clock was stepped; flows continue");
-                }
-                if report.packets != active.report.packets {
-                    changed.push(key);
-                }
-                active.report = report;
-            }
-        }
-        self.graph.update_as(None, |graph, now| {
-            for key in changed {
-                if let Some(capture) = self.node_captures.get(&key) {
-                    let identity = self.opener.identity_of(&capture.spec);
-                    capture.status(identity).show(graph, &key.node, now);
-                }
-            }
-            for (key, capture) in &self.node_captures {
-                if let Some(mirror) = capture.mirror() {
-                    let identity = self.opener.identity_of(&capture.spec);
-                    let (origin, status) = (&self.opener.origin, capture.status(identity));
-                    mirror_node::show(graph, origin, mirror, key, &status, now);
-                }
-                if let Some(sflow) = capture.take_sflow(now) {
-                    let op = MetadataOp::set(SFLOW, sflow);
-                    // The node may have been deleted.
-                    graph.patch_node(&key.node, &[op], now).ok();
-                }
-            }
-        });
-        ended.into_iter().for_each(|key| self.fail_ended(key));
-        self.publish_totals();
-    }
-
-    /// Sends the flow subscribers the counts of each capture since the last message.
-    fn send_stats(&mut self) {
-        for (key, capture) in &mut self.node_captures {
-            if let NodeCaptureState::Active(active) = &mut capture.state {
-                self.flows.send_stats(&active.take_stats(&key.capture));
-            }
-        }
-    }
-
-    /// Publishes the running captures and the nodes that have captures.
-    pub(super) fn publish(&self) {
-        let mut captures: HashMap<String, ShownCapture> = self
-            .selectors
-            .iter()
-            .map(|(id, selector)| {
-                let problem = selector.problem().map(str::to_owned);
-                let shown = ShownCapture {
-                    problem,
-                    ..ShownCapture::default()
-                };
-                (id.clone(), shown)
-            })
-            .collect();
-        let mut nodes = HashSet::new();
-        for (key, capture) in &self.node_captures {
-            nodes.insert(key.node.clone());
-            let shown = captures.entry(key.capture.clone()).or_default();
-            shown.active += i64::from(capture.is_active());
-            if shown.nodes.len() < MAX_SHOWN_NODES {
-                shown.nodes.push(ShownNode {
-                    id: key.node.clone(),
-                    name: capture.name.clone(),
-                    error: capture.error().map(str::to_owned),
-                });
-            }
-        }
-        self.agents.captures.for_each(|key, is_active| {
-            nodes.insert(key.node.clone());
-            let shown = captures.entry(key.capture.clone()).or_default();
-            shown.active += i64::from(is_active);
-            if is_active && shown.nodes.len() < MAX_SHOWN_NODES {
-                shown.nodes.push(ShownNode {
-                    id: key.node.clone(),
-                    name: String::new(),
-                    error: None,
-                });
-            }
-        });
-        for shown in captures.values_mut() {
-            shown
-                .nodes
-                .sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
-        }
-        self.mailbox.show(captures, nodes);
-        self.publish_totals();
-    }
-
-    fn publish_totals(&self) {
-        let mut totals = self.ended_totals;
-        for capture in self.node_captures.values() {
-            match &capture.state {
-                NodeCaptureState::Active(active) => totals.add_active(&active.report),
-                NodeCaptureState::Failed { .. } => totals.failed += 1,
-            }
-        }
-        self.mailbox.show_totals(totals);
-    }
-}
-
-/// Returns the name of a node, for the log.
-fn name_of(node: &Node) -> &str {
-    let name = node.metadata.get("Name").and_then(Value::as_text);
-    name.unwrap_or_default()
 }
 
 #[cfg(test)]

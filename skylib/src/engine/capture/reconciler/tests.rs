@@ -4,7 +4,9 @@ use super::*;
 use crate::capture::BpfCompiler;
 use crate::engine::capture::mailbox::StartReply;
 use crate::engine::capture::requests::CaptureAction;
-use crate::engine::capture::{ControlTraffic, ListenAddresses, RingMemory, SwitchCaptures};
+use crate::engine::capture::{
+    ControlTraffic, ListenAddresses, RingMemory, SwitchCaptures, TargetAddresses,
+};
 use crate::engine::fleet::AgentConnection;
 use crate::engine::flow::FlowOptions;
 use crate::flow::FlowTableOptions;
@@ -44,6 +46,7 @@ fn reconciler(max_active: usize) -> Reconciler {
             ListenAddresses::local(0..=0),
             ListenAddresses::local(0..=0),
         ),
+        targets: TargetAddresses::default(),
         control: ControlTraffic::default(),
     };
     let options = ReconcilerOptions {
@@ -133,7 +136,7 @@ fn a_capture_beyond_the_limit_is_shown_on_its_node_and_starts_when_another_ends(
         "{}",
         shown(&reconciler)
     );
-    reconciler.stop_where(|_| true);
+    reconciler.stop_where(|_| Some(StopReason::Shutdown));
     assert_eq!(
         (reconciler.active, shown(&reconciler).as_str()),
         (0, "null")
@@ -194,11 +197,159 @@ fn a_capture_is_started_once_on_the_node_of_an_agent_and_stopped_with_its_resour
     reconciler.handle_replies(vec![reply(200), reply(500)]);
     reconciler.evaluate("c");
     assert!(sent(&agent).is_empty(), "it runs");
-    reconciler.stop_where(|_| true);
+    reconciler.stop_where(|_| Some(StopReason::Shutdown));
     assert!(sent(&agent).is_empty(), "captures survive the analyzer");
     reconciler.end(Vec::new(), vec!["c".to_owned()]);
     assert_eq!(sent(&agent), ["Stop"]);
     assert_eq!(reconciler.agents.captures.len(), 0);
+}
+
+fn key_on(capture: &str, node: &str) -> NodeCaptureKey {
+    NodeCaptureKey {
+        capture: capture.to_owned(),
+        node: node.into(),
+    }
+}
+
+fn reply(key: &NodeCaptureKey, status: i64) -> StartReply {
+    StartReply {
+        host: "a".to_owned(),
+        key: key.clone(),
+        status,
+    }
+}
+
+/// Shows a capture on the interface of the agent.
+fn show_on_agent(reconciler: &Reconciler, capture: &str, state: &str) {
+    let json = format!(r#"[{{"ID":"{capture}","State":"{state}"}}]"#);
+    let captures: crate::value::Value = serde_json::from_str(&json).unwrap();
+    reconciler.graph.update_as(None, |graph, now| {
+        let op = MetadataOp::set("Captures", captures);
+        graph.patch_node(&"if1".into(), &[op], now).unwrap();
+    });
+}
+
+/// Returns a reconciler with the connected agent `a`.
+fn with_agent() -> (Reconciler, AgentConnection) {
+    let reconciler = reconciler(8);
+    let agent = reconciler.agents.links.connect("a", Encoding::Json);
+    let graph = &reconciler.graph;
+    graph.update_as(None, |graph, _| graph.add_node(interface_of("a")).unwrap());
+    (reconciler, agent)
+}
+
+#[test]
+fn a_deleted_capture_is_stopped_on_every_node_that_a_start_was_sent_to() {
+    let (mut reconciler, agent) = with_agent();
+    let (key, node) = (key_on("c", "if1"), interface_of("a"));
+    let start = |reconciler: &mut Reconciler| {
+        reconciler.start_on_agent(&key, &spec("c"), &node);
+        assert_eq!(sent(&agent), ["Start"]);
+    };
+    let delete = |reconciler: &mut Reconciler| {
+        reconciler.end(Vec::new(), vec!["c".to_owned()]);
+        sent(&agent)
+    };
+    start(&mut reconciler);
+    assert_eq!(delete(&mut reconciler), ["Stop"], "no reply");
+    start(&mut reconciler);
+    reconciler.handle_replies(vec![reply(&key, 500)]);
+    assert_eq!(delete(&mut reconciler), ["Stop"], "failed");
+    start(&mut reconciler);
+    reconciler.handle_replies(vec![reply(&key, 200)]);
+    show_on_agent(&reconciler, "c", "active");
+    reconciler.confirm_on_agents();
+    show_on_agent(&reconciler, "c", "error");
+    reconciler.confirm_on_agents();
+    assert_eq!(delete(&mut reconciler), ["Stop"], "ended with an error");
+    show_on_agent(&reconciler, "c", "active");
+    assert_eq!(delete(&mut reconciler), ["Stop"], "started by a former run");
+    assert!(delete(&mut reconciler).contains(&"Stop".to_owned()));
+    reconciler.graph.update_as(None, |graph, now| {
+        let op = MetadataOp::delete("Captures");
+        graph.patch_node(&"if1".into(), &[op], now).unwrap();
+    });
+    assert!(delete(&mut reconciler).is_empty(), "nothing runs");
+}
+
+#[test]
+fn a_capture_that_is_created_while_its_agent_connects_is_not_stopped() {
+    let (mut reconciler, agent) = with_agent();
+    let now = reconciler.clock.now();
+    let created = reconciler
+        .resources
+        .create(CaptureSpec::default(), None, now);
+    show_on_agent(&reconciler, &created.unwrap().uuid, "active");
+    reconciler.handle(Pending {
+        created: true,
+        synced_agents: HashSet::from(["a".to_owned()]),
+        ..Pending::default()
+    });
+    assert!(sent(&agent).is_empty());
+    reconciler.selectors.clear();
+    reconciler.handle(Pending {
+        synced_agents: HashSet::from(["a".to_owned()]),
+        ..Pending::default()
+    });
+    assert_eq!(sent(&agent), ["Stop"], "no resource describes it");
+}
+
+/// Fills all slots with failed captures.
+fn fill(reconciler: &mut Reconciler) {
+    for number in 0..MAX_NODE_CAPTURES {
+        let capture = NodeCapture::failed(spec("x"), "x", "x".to_owned());
+        let key = key_on(&format!("x{number}"), "x");
+        reconciler.node_captures.insert(key, capture);
+    }
+}
+
+#[test]
+fn a_requested_capture_beyond_the_limit_is_rejected() {
+    let mut reconciler = reconciler(8);
+    let graph = Arc::clone(&reconciler.graph);
+    graph.update_as(None, |graph, _| graph.add_node(loopback()).unwrap());
+    fill(&mut reconciler);
+    assert_eq!(served(&mut reconciler, CaptureAction::Start, "lo"), 500);
+    assert_eq!(reconciler.node_captures.len(), MAX_NODE_CAPTURES);
+    assert_eq!(shown(&reconciler), "null");
+}
+
+#[test]
+fn a_running_capture_of_an_agent_is_not_beyond_the_limit() {
+    let (mut reconciler, agent) = with_agent();
+    let query = CaptureSpec {
+        gremlin_query: "G.V('if1')".to_owned(),
+        ..CaptureSpec::clone(&spec("c"))
+    };
+    let selector = Selector::new(Arc::new(query));
+    reconciler.selectors.insert("c".to_owned(), selector);
+    reconciler.evaluate("c");
+    fill(&mut reconciler);
+    reconciler.evaluate("c");
+    let problem = |reconciler: &Reconciler| {
+        let problem = reconciler.selectors["c"].problem();
+        problem.map(str::to_owned)
+    };
+    assert_eq!(problem(&reconciler), None);
+    assert_eq!(sent(&agent), ["Start"]);
+    reconciler.agents.captures.take(|_| true);
+    reconciler.evaluate("c");
+    assert!(problem(&reconciler).unwrap().contains("limit of 10000"));
+}
+
+#[test]
+fn the_status_names_the_nodes_of_agents() {
+    let (mut reconciler, _agent) = with_agent();
+    reconciler.start_on_agent(&key_on("c", "if1"), &spec("c"), &interface_of("a"));
+    show_on_agent(&reconciler, "c", "active");
+    reconciler.confirm_on_agents();
+    let captures = crate::engine::resource::Observer::decorate(
+        &*reconciler.mailbox,
+        vec![Arc::new(CaptureSpec::clone(&spec("c")))],
+    );
+    let nodes = &captures[0].status["Nodes"];
+    let wanted = serde_json::json!([{"ID": "if1", "Name": "eth0", "State": "active"}]);
+    assert_eq!((captures[0].count, nodes), (1, &wanted));
 }
 
 /// Serves a request of an analyzer; returns the status of the reply, or 0 if it is missing.

@@ -135,6 +135,7 @@ impl ExporterNodes {
         options: &CollectorOptions,
         now: Timestamp,
     ) {
+        self.restore(options, now);
         let mut changes: Vec<(NodeId, Vec<MetadataOp>)> = Vec::new();
         for (address, exporter) in &mut self.exporters {
             if exporter.is_due(now) {
@@ -175,6 +176,53 @@ impl ExporterNodes {
                 exporter.delete(graph, now);
             }
         });
+    }
+
+    /// Adds the nodes of active exporters again that have been deleted, for example by another
+    /// collector that receives datagrams of the same exporter.
+    fn restore(&mut self, options: &CollectorOptions, now: Timestamp) {
+        let mut missing = Vec::new();
+        let due = self.exporters.iter().filter(|(_, known)| known.is_due(now));
+        let due: Vec<(IpAddr, &KnownExporter)> = due.map(|(ip, known)| (*ip, known)).collect();
+        self.graph.read(&mut |graph| {
+            for (address, exporter) in &due {
+                let interfaces = exporter.interfaces.iter();
+                let nodes = interfaces.map(|(index, interface)| (Some(*index), &interface.node));
+                let nodes = [(None, &exporter.node)].into_iter().chain(nodes);
+                let absent = nodes.filter(|(_, node)| graph.node(node).is_none());
+                missing.extend(absent.map(|(index, _)| (*address, index)));
+            }
+        });
+        for (address, index) in missing {
+            self.restore_node(address, index, options);
+        }
+    }
+
+    /// Adds the node of an exporter, or of its interface with an index, again. The nodes of a host
+    /// are those of its probes; they are looked up again for the next record.
+    fn restore_node(&mut self, address: IpAddr, index: Option<u32>, options: &CollectorOptions) {
+        let Some(exporter) = self.exporters.get(&address) else {
+            return;
+        };
+        match (exporter.is_host, index) {
+            (true, None) => {
+                self.exporters.remove(&address);
+            }
+            (false, None) => self.add_exporter(address, options),
+            (true, Some(index)) => {
+                if let Some(exporter) = self.exporters.get_mut(&address) {
+                    exporter.interfaces.remove(&index);
+                }
+            }
+            (false, Some(index)) => {
+                self.add_interface(&exporter.node, address, index, options);
+                let exporter = self.exporters.get_mut(&address);
+                let interface = exporter.and_then(|known| known.interfaces.get_mut(&index));
+                if let Some(interface) = interface {
+                    interface.is_changed = true;
+                }
+            }
+        }
     }
 
     /// Deletes all nodes that this collector has added.
@@ -218,14 +266,9 @@ impl ExporterNodes {
         let host = self.host_with(address);
         let is_host = host.is_some();
         let (node, tid) = host.unwrap_or_else(|| {
-            let tid = Id::derived(&format!("exporter/{address}")).to_string();
-            let name = options.names.get(&address).cloned();
-            let mut metadata = Metadata::from_iter([("Type", "exporter")]);
-            metadata.set("Name", name.unwrap_or_else(|| address.to_string()));
-            metadata.set("TID", tid.as_str());
-            let id = NodeId::derived(&tid);
-            self.add_node(id.clone(), metadata, None);
-            (id, tid.into())
+            self.add_exporter(address, options);
+            let tid = exporter_tid(address);
+            (NodeId::derived(&tid), tid.into())
         });
         KnownExporter {
             node,
@@ -248,7 +291,7 @@ impl ExporterNodes {
         }
         let key = if address.is_ipv4() { "IPV4" } else { "IPV6" };
         let query = Query::parse(&format!("G.V().Has('{key}', '{address}')")).ok()?;
-        let nodes = self.queries.nodes(&query)?;
+        let nodes = self.queries.nodes(&query).ok()?;
         let interface = nodes
             .iter()
             .find(|node| node.metadata.get("IfIndex").is_some())?;
@@ -293,16 +336,11 @@ impl ExporterNodes {
         {
             return Interface::new(node, tid, None);
         }
-        let tid = Id::derived(&format!("exporter/{address}/{index}")).to_string();
-        let name = options.interface_names.get(&(address, index)).cloned();
-        let shown = name.clone().unwrap_or_else(|| format!("if{index}"));
-        let mut metadata = Metadata::from_iter([("Type", "exporterport")]);
-        metadata.set("Name", shown);
-        metadata.set("IfIndex", i64::from(index));
-        metadata.set("TID", tid.as_str());
-        let id = NodeId::derived(&tid);
-        self.add_node(id.clone(), metadata, Some(&exporter.node));
-        Interface::new(id, tid.into(), name.map(Text::from))
+        self.add_interface(&exporter.node, address, index, options);
+        let tid = interface_tid(address, index);
+        let name = options.interface_names.get(&(address, index));
+        let name = name.map(|name| name.as_str().into());
+        Interface::new(NodeId::derived(&tid), tid.into(), name)
     }
 
     /// Returns the node and the TID of an interface that a host owns.
@@ -319,6 +357,33 @@ impl ExporterNodes {
                 .and_then(|(_, node)| Some((node.id.clone(), tid_of(node)?)));
         });
         found
+    }
+
+    /// Adds the node of an exporter that is no host of the graph.
+    fn add_exporter(&self, address: IpAddr, options: &CollectorOptions) {
+        let tid = exporter_tid(address);
+        let name = options.names.get(&address).cloned();
+        let mut metadata = Metadata::from_iter([("Type", "exporter")]);
+        metadata.set("Name", name.unwrap_or_else(|| address.to_string()));
+        metadata.set("TID", tid.as_str());
+        self.add_node(NodeId::derived(&tid), metadata, None);
+    }
+
+    /// Adds the node of an interface below the node of its exporter.
+    fn add_interface(
+        &self,
+        exporter: &NodeId,
+        address: IpAddr,
+        index: u32,
+        options: &CollectorOptions,
+    ) {
+        let tid = interface_tid(address, index);
+        let name = options.interface_names.get(&(address, index)).cloned();
+        let mut metadata = Metadata::from_iter([("Type", "exporterport")]);
+        metadata.set("Name", name.unwrap_or_else(|| format!("if{index}")));
+        metadata.set("IfIndex", i64::from(index));
+        metadata.set("TID", tid.as_str());
+        self.add_node(NodeId::derived(&tid), metadata, Some(exporter));
     }
 
     /// Adds a node, below an owner, unless another collector has added it.
@@ -424,6 +489,14 @@ impl Interface {
     }
 }
 
+fn exporter_tid(address: IpAddr) -> String {
+    Id::derived(&format!("exporter/{address}")).to_string()
+}
+
+fn interface_tid(address: IpAddr, index: u32) -> String {
+    Id::derived(&format!("exporter/{address}/{index}")).to_string()
+}
+
 /// Returns the owner of a node.
 fn owner_of(graph: &Graph, node: &NodeId) -> Option<NodeId> {
     let mut edges = graph.edges_of(node, Direction::In);
@@ -454,3 +527,6 @@ const PUBLISH_INTERVAL: Duration = Duration::from_secs(10);
 const MAX_EXPORTERS: usize = 1_024;
 /// Maximum number of interfaces of one exporter.
 const MAX_INTERFACES: usize = 4_096;
+
+#[cfg(test)]
+mod tests;
