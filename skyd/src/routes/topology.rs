@@ -119,8 +119,8 @@ pub(crate) async fn query(call: Call) -> Response {
 }
 
 /// Adds warning headers, because the body of an answer contains only its result. `X-Warning` has
-/// the text of each warning; `Warning` has the text of the warnings about agents whose flows are
-/// missing in the answer.
+/// the text of each warning; `Warning` has the text of the warnings about data that is missing in
+/// the answer: of agents that did not reply, and of damaged files.
 fn add_warnings(response: &mut Response, missing: &[String], unknown_keys: &[String]) {
     let headers = response.headers_mut();
     for warning in missing {

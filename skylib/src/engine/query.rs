@@ -18,7 +18,7 @@ use crate::gremlin::{
 };
 use crate::memory::MemoryCharge;
 use crate::store::ActivityLog;
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, TimeSlice, Timestamp};
 
 /// Options of one query: cancellation and limits.
 ///
@@ -127,7 +127,30 @@ impl QueryRunner {
         query: &Query,
         options: QueryOptions<'_>,
     ) -> Result<Answer, QueryError> {
-        self.with_context(view, options, |context| query.run(context))
+        let warnings = options.warnings;
+        let answer = self.with_context(view, options, |context| query.run(context));
+        if let Some(warnings) = warnings {
+            warnings.add(self.damage_warnings(query));
+        }
+        answer
+    }
+
+    /// Returns a warning for each time that is missing in the answer to a query of the past, because
+    /// its file was found damaged.
+    fn damage_warnings(&self, query: &Query) -> Vec<String> {
+        let history = self.graph.history();
+        let flows = self.flows.store().filter(|_| query.reads_flows());
+        let times = query.past_times(self.clock.now(), &self.time_zone);
+        let damaged = times.into_iter().flat_map(|time| {
+            let of_graph = history.map_or_else(Vec::new, |history| history.damaged(time));
+            let of_flows = flows.map_or_else(Vec::new, |flows| flows.damaged(time));
+            of_graph.into_iter().chain(of_flows)
+        });
+        let warning = |damaged: TimeSlice| {
+            let (start, last) = (damaged.start.to_rfc3339(), damaged.last.to_rfc3339());
+            format!("history: {start} to {last} is damaged; the answer is without its records")
+        };
+        damaged.map(warning).collect()
     }
 
     /// Runs a query, and returns how it was executed.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::element::size;
 use super::{Edge, MetadataOp, Node};
 
 /// One change to a graph; corresponds to one message of the wire format.
@@ -46,6 +47,19 @@ impl GraphEvent {
             }
             Self::EdgeAdded(edge) | Self::EdgeUpdated { edge, .. } | Self::EdgeDeleted(edge) => {
                 edge.metadata.heap_bytes()
+            }
+        }
+    }
+
+    /// Returns the size of the element in bytes, approximately; parts that it shares with other
+    /// revisions count as if owned.
+    pub(crate) fn element_bytes(&self) -> usize {
+        match self {
+            Self::NodeAdded(node) | Self::NodeUpdated { node, .. } | Self::NodeDeleted(node) => {
+                size(&**node)
+            }
+            Self::EdgeAdded(edge) | Self::EdgeUpdated { edge, .. } | Self::EdgeDeleted(edge) => {
+                size(&**edge)
             }
         }
     }

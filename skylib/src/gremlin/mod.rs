@@ -89,7 +89,7 @@ use crate::flow::{FlowSource, PacketFilterCompiler};
 use crate::graph::history::{ActivitySource, History};
 use crate::graph::{GraphAccess, GraphView};
 use crate::memory::MemoryCharge;
-use crate::time::Timestamp;
+use crate::time::{TimeSlice, Timestamp};
 
 /// A parsed and planned query: immutable, and can run any number of times, also concurrently.
 ///
@@ -195,15 +195,20 @@ impl Query {
     /// [`Context`].
     #[must_use]
     pub fn earliest_time(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let times = self
-            .plan
-            .operations
-            .iter()
-            .filter_map(|(operation, _)| match operation {
-                Operation::Time(time) => Some(time.resolve(now, zone).slice().start),
-                _ => None,
-            });
-        times.min()
+        let times = self.past_times(now, zone);
+        times.iter().map(|time| time.start).min()
+    }
+
+    /// Returns the times in the past that the query reads, with the arguments of
+    /// [`Query::earliest_time`].
+    #[must_use]
+    pub fn past_times(&self, now: Timestamp, zone: &TimeZone) -> Vec<TimeSlice> {
+        let operations = self.plan.operations.iter();
+        let times = operations.filter_map(|(operation, _)| match operation {
+            Operation::Time(time) => Some(time.resolve(now, zone).slice()),
+            _ => None,
+        });
+        times.collect()
     }
 
     /// Returns whether the query reads flows.

@@ -106,6 +106,13 @@ pub trait FlowStore: Send + Sync {
         Vec::new()
     }
 
+    /// Returns the times whose flows are missing in answers about `time`, because their files were
+    /// found damaged.
+    fn damaged(&self, time: TimeSlice) -> Vec<TimeSlice> {
+        let _ = time;
+        Vec::new()
+    }
+
     /// Returns the raw packets of these flows, ordered by index. Flows without packets are omitted.
     fn raw_packets(&self, uuids: &[Text]) -> PacketsByFlow;
 

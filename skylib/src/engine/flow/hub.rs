@@ -321,15 +321,15 @@ impl FlowHub {
             let received = self.queue.receive(POLL_INTERVAL);
             let now = clock.now();
             self.remote.expire(now);
+            let mut stored = Vec::new();
             if let Some(batch) = received {
                 if let Some(stats) = &batch.stats {
                     self.send_stats(stats);
                 }
-                let flows = self.store_batch(batch, now);
-                if !flows.is_empty() {
-                    pending.extend(flows);
-                    due.get_or_insert(now.saturating_add(self.options.batch_delay));
-                }
+                stored = self.accept(batch, now, &mut pending);
+            }
+            if !pending.is_empty() {
+                due.get_or_insert(now.saturating_add(self.options.batch_delay));
             }
             let mut stop = stopped();
             if stop {
@@ -346,15 +346,21 @@ impl FlowHub {
                 pending.clear();
                 due = None;
             }
+            // After the subscribers: the store may wait for its disk.
+            if let Some(store) = &self.store
+                && !stored.is_empty()
+            {
+                store.put(stored, now);
+            }
             if stop {
                 return;
             }
         }
     }
 
-    /// Stores the flows of a batch for queries. Returns the flows for the subscribers, which are
-    /// cloned only if there are subscribers.
-    fn store_batch(&self, batch: FlowBatch, now: Timestamp) -> Vec<Flow> {
+    /// Passes the flows of a batch to other analyzers and to live queries, and adds those for the
+    /// subscribers to `pending`. Returns the flows for the store.
+    fn accept(&self, batch: FlowBatch, now: Timestamp, pending: &mut Vec<Flow>) -> Vec<Flow> {
         let FlowBatch {
             flows, is_remote, ..
         } = batch;
@@ -364,17 +370,14 @@ impl FlowHub {
         if is_remote && !flows.is_empty() {
             self.cache(flows.clone(), now);
         }
-        match &self.store {
-            Some(store) if self.bus.is_empty() => {
-                store.put(flows, now);
-                Vec::new()
-            }
-            Some(store) => {
-                store.put(flows.clone(), now);
-                flows
-            }
-            None => flows,
+        if self.store.is_none() {
+            pending.extend(flows);
+            return Vec::new();
         }
+        if !self.bus.is_empty() {
+            pending.extend_from_slice(&flows);
+        }
+        flows
     }
 
     /// Caches flows that no flow table returns, for live queries.
@@ -508,9 +511,16 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc;
+
+    use parking_lot::Mutex;
+
     use super::*;
     use crate::engine::SubscribeOptions;
     use crate::memory::MemoryUse;
+    use crate::store::FlowStoreStatus;
+    use crate::time::ManualClock;
 
     #[test]
     fn messages_in_the_queues_of_subscribers_count_until_they_are_sent() {
@@ -530,5 +540,68 @@ mod tests {
         );
         while second.try_next().is_some() {}
         assert_eq!(memory.used_for(MemoryUse::Queues), 0);
+    }
+
+    /// Store whose disk blocks until it is released.
+    struct SlowStore {
+        began: Mutex<mpsc::Sender<usize>>,
+        released: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl FlowStore for SlowStore {
+        fn put(&self, flows: Vec<Flow>, _: Timestamp) {
+            self.began.lock().send(flows.len()).unwrap();
+            self.released.lock().recv().unwrap();
+        }
+
+        fn query(&self, _: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+            Ok(FlowSet::default())
+        }
+
+        fn metrics_while(
+            &self,
+            _: &[Text],
+            _: TimeSlice,
+            _: &dyn Fn() -> bool,
+        ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError> {
+            Ok(Vec::new())
+        }
+
+        fn raw_packets(&self, _: &[Text]) -> PacketsByFlow {
+            Vec::new()
+        }
+
+        fn expire(&self, _: Timestamp) {}
+
+        fn status(&self) -> FlowStoreStatus {
+            FlowStoreStatus::default()
+        }
+    }
+
+    #[test]
+    fn subscribers_receive_flows_before_the_store_waits_for_its_disk() {
+        let (began, begins) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let store: Arc<dyn FlowStore> = Arc::new(SlowStore {
+            began: Mutex::new(began),
+            released: Mutex::new(released),
+        });
+        let options = FlowOptions::default().with_batch_delay(Duration::ZERO);
+        let hub = Arc::new(FlowHub::new(options).with_store(Some(store)));
+        let mut subscriber = hub.bus().subscribe(SubscribeOptions::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let batcher = {
+            let (hub, stop) = (Arc::clone(&hub), Arc::clone(&stop));
+            let clock = ManualClock::new(Timestamp::from_ms(1));
+            std::thread::spawn(move || {
+                hub.run_batcher(&clock, &|| stop.load(Ordering::Relaxed));
+            })
+        };
+        hub.push(vec![Flow::default().with_uuid("f")]);
+        assert_eq!(begins.recv(), Ok(1));
+        assert!(subscriber.try_next().is_some());
+        stop.store(true, Ordering::Relaxed);
+        release.send(()).unwrap();
+        batcher.join().unwrap();
     }
 }

@@ -28,7 +28,7 @@ const MAX_WARNINGS: usize = 16;
 
 impl QueryWarnings {
     /// Adds warnings.
-    pub(super) fn add(&self, warnings: Vec<String>) {
+    pub(in crate::engine) fn add(&self, warnings: Vec<String>) {
         let mut received = self.0.lock();
         for warning in warnings {
             if received.warnings.contains(&warning) {

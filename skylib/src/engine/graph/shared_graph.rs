@@ -3,8 +3,9 @@
 //! A writer runs its transaction under the write lock. The events are recorded in the history and
 //! appended to the log before the lock is released, so the order of the log is that of the changes.
 //! Nothing is sent while the lock is held: the dispatcher thread takes events from the log and
-//! sends them to the subscribers. While the log is full, writers wait *after* they have released the
-//! lock (back-pressure), so that a slow subscriber never delays readers and queries.
+//! sends them to the subscribers. While the log is full, or the history has no room, writers wait
+//! *after* they have released the lock (back-pressure), so that a slow subscriber or a slow disk
+//! never delays readers and queries.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -138,7 +139,7 @@ impl SharedGraph {
     /// changes, and returns the result of `work`.
     ///
     /// After the transaction, blocks while more than [`LOG_LIMIT`] events or [`LOG_BYTES`] of
-    /// events wait for the dispatcher.
+    /// events wait for the dispatcher, and for a bounded time while the history has no room.
     pub fn update_as<R>(
         &self,
         author: Option<u64>,
@@ -200,6 +201,10 @@ impl SharedGraph {
         self.written.notify_one();
         while log.is_full() && !log.closed {
             self.drained.wait(&mut log);
+        }
+        drop(log);
+        if let Some(history) = &self.history {
+            history.make_room();
         }
         result
     }
@@ -345,8 +350,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::graph::history::{HistoryStatus, MemoryHistory, PastReader, ReadBudget};
     use crate::graph::{Metadata, Node};
-    use crate::time::ManualClock;
+    use crate::time::{ManualClock, When};
 
     fn shared() -> Arc<SharedGraph> {
         let clock = Arc::new(ManualClock::new(Timestamp::from_ms(1)));
@@ -378,6 +384,67 @@ mod tests {
         while seen < 20 {
             seen += graph.take_log().unwrap().len();
         }
+        thread.join().unwrap();
+    }
+
+    /// History whose disk has no room until it is released.
+    struct FullHistory {
+        memory: MemoryHistory,
+        waits: Mutex<mpsc::Sender<()>>,
+        released: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl History for FullHistory {
+        fn record(&self, events: &[GraphEvent], now: Timestamp) {
+            self.memory.record(events, now);
+        }
+
+        fn make_room(&self) {
+            self.waits.lock().send(()).unwrap();
+            self.released.lock().recv().unwrap();
+        }
+
+        fn expire(&self, now: Timestamp) {
+            self.memory.expire(now);
+        }
+
+        fn status(&self) -> HistoryStatus {
+            self.memory.status()
+        }
+
+        fn open<'a>(&'a self, when: When, budget: &'a dyn ReadBudget) -> Box<dyn PastReader + 'a> {
+            self.memory.open(when, budget)
+        }
+    }
+
+    #[test]
+    fn a_writer_that_waits_for_the_history_does_not_hold_the_graph() {
+        let (waits, waiting) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let history: Arc<dyn History> = Arc::new(FullHistory {
+            memory: MemoryHistory::new(crate::graph::history::HistoryLimits::default()),
+            waits: Mutex::new(waits),
+            released: Mutex::new(released),
+        });
+        let clock = Arc::new(ManualClock::new(Timestamp::from_ms(1)));
+        let graph = SharedGraph::new(Graph::new(), clock, Vec::new()).with_history(Some(history));
+        let graph = Arc::new(graph);
+        let writer = Arc::clone(&graph);
+        let thread = std::thread::spawn(move || {
+            writer.update_as(None, |graph, now| {
+                graph
+                    .add_node(Node::new("n", Metadata::new(), now))
+                    .unwrap();
+            });
+        });
+        waiting.recv().unwrap();
+        assert_eq!(graph.view().node_count(), 1, "a query reads the graph");
+        assert_eq!(graph.log_len(), 1, "the dispatcher has the event");
+        assert!(
+            graph.graph.try_write().is_some(),
+            "another writer gets the graph"
+        );
+        release.send(()).unwrap();
         thread.join().unwrap();
     }
 }

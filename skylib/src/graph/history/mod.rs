@@ -54,15 +54,22 @@ use std::sync::Arc;
 use super::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, IndexUse, Node, NodeId};
 use crate::file_use::FileUse;
 use crate::filter::Filter;
-use crate::time::{Timestamp, When};
+use crate::time::{TimeSlice, Timestamp, When};
 
 /// Store of the past of a graph, shared by the owner of the graph and its readers.
 pub trait History: Send + Sync {
     /// Records events in their order, each at most once.
     ///
     /// `now` is the time of the recorder's clock: retention depends on it, not on the times of the
-    /// elements.
+    /// elements. Returns at once, without any wait for a disk: the caller holds the lock of the
+    /// graph. After the caller has released that lock, it must call [`History::make_room`].
     fn record(&self, events: &[GraphEvent], now: Timestamp);
+
+    /// Waits until the recorded events fit into the memory of the history again, or a bounded time
+    /// (back-pressure). Events that still do not fit are dropped and counted.
+    ///
+    /// A history without a disk has nothing to wait for.
+    fn make_room(&self) {}
 
     /// Returns once all events recorded before survive a power failure, if the history has a disk.
     ///
@@ -74,6 +81,13 @@ pub trait History: Send + Sync {
 
     /// Drops revisions older than the retention; must be called regularly even if nothing changes.
     fn expire(&self, now: Timestamp);
+
+    /// Returns the times whose changes are missing in answers about `time`, because their files were
+    /// found damaged.
+    fn damaged(&self, time: TimeSlice) -> Vec<TimeSlice> {
+        let _ = time;
+        Vec::new()
+    }
 
     /// Returns the amount of the past that is stored.
     fn status(&self) -> HistoryStatus;

@@ -28,13 +28,15 @@ pub enum DropReason {
     Size,
     /// The disk could not be written, and the memory was full.
     Disk,
+    /// Records arrived faster than the disk could take them, and the memory was full.
+    Slow,
     /// The file was damaged.
     Damage,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 4] = [Self::Age, Self::Size, Self::Disk, Self::Damage];
+    pub const ALL: [Self; 5] = [Self::Age, Self::Size, Self::Disk, Self::Slow, Self::Damage];
 
     /// Returns the name in metrics and the status.
     #[must_use]
@@ -43,6 +45,7 @@ impl DropReason {
             Self::Age => "age",
             Self::Size => "size",
             Self::Disk => "disk",
+            Self::Slow => "slow",
             Self::Damage => "damage",
         }
     }
@@ -57,6 +60,13 @@ impl TableCounters {
     /// Adds dropped rows.
     pub(super) fn drop_rows(&self, reason: DropReason, rows: usize) {
         self.dropped[reason as usize].fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// Returns the rows dropped because the disk failed or was too slow.
+    pub(super) fn dropped_for_disk(&self) -> u64 {
+        let reasons = [DropReason::Disk, DropReason::Slow];
+        let dropped = reasons.map(|reason| self.dropped[reason as usize].load(Ordering::Relaxed));
+        dropped.iter().sum()
     }
 
     /// Returns the rows dropped for each reason.

@@ -161,9 +161,15 @@ impl EventRow {
         GraphEvent::NodeAdded(Arc::new(node))
     }
 
-    /// Returns the approximate memory in bytes.
+    /// Returns the memory in bytes, approximately; text that it shares with other rows counts as if
+    /// owned.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.id.heap_bytes() + self.body.as_ref().map_or(0, |body| body.len())
+        let ends = self.ends.iter().flat_map(|(parent, child)| [parent, child]);
+        let texts = [&self.id, &self.host, &self.origin].into_iter().chain(ends);
+        let texts: usize = texts.map(Text::heap_bytes).sum();
+        let counts = 2 * size_of::<usize>();
+        let body = self.body.as_ref().map_or(0, |body| body.len() + counts);
+        size_of::<Self>() + texts + body
     }
 }
 
@@ -203,14 +209,7 @@ pub(super) fn set_counters(metadata: &mut Metadata, counters: &str) {
 /// Returns `Metric` and `LastUpdateMetric` as JSON if operations change nothing else, and both have
 /// only known counters, which fit into columns.
 fn counters(ops: &[MetadataOp], metadata: &Metadata) -> Option<String> {
-    let is_counter = |op: &MetadataOp| {
-        let MetadataOp::Set { key, .. } = op else {
-            return false;
-        };
-        let root = key.split('.').next().unwrap_or_default();
-        COUNTER_KEYS.contains(&root)
-    };
-    if ops.is_empty() || !ops.iter().all(is_counter) {
+    if !sets_counters_only(ops) {
         return None;
     }
     let mut found = Metadata::new();
@@ -230,6 +229,18 @@ fn counters(ops: &[MetadataOp], metadata: &Metadata) -> Option<String> {
         found.set(key, value.clone());
     }
     serde_json::to_string(&found).ok()
+}
+
+/// Returns whether operations set `Metric` or `LastUpdateMetric`, and change nothing else.
+pub(super) fn sets_counters_only(ops: &[MetadataOp]) -> bool {
+    let is_counter = |op: &MetadataOp| {
+        let MetadataOp::Set { key, .. } = op else {
+            return false;
+        };
+        let root = key.split('.').next().unwrap_or_default();
+        COUNTER_KEYS.contains(&root)
+    };
+    !ops.is_empty() && ops.iter().all(is_counter)
 }
 
 fn time(event: EventKind, updated_at: Timestamp, deleted_at: Option<Timestamp>) -> i64 {

@@ -16,7 +16,6 @@ use super::names::{Catalog, Generation, Name};
 use super::options::HistoryOptions;
 use super::parquet_file::is_damage;
 use super::retention::{Part, Usage, space_limit};
-use super::worker::Signals;
 use crate::error_chain::Chain;
 use crate::store::StoreError;
 use crate::time::Timestamp;
@@ -34,7 +33,6 @@ pub struct HistoryFolder {
     replaced: Mutex<Vec<(PathBuf, Timestamp, u64)>>,
     damaged: Mutex<Vec<String>>,
     damaged_bytes: AtomicU64,
-    pub(super) signals: Signals,
     pub(super) flow_counters: TableCounters,
     pub(super) graph_counters: TableCounters,
     /// Lock on the folder, released with the file.
@@ -76,7 +74,6 @@ impl HistoryFolder {
             replaced: Mutex::default(),
             damaged_bytes: AtomicU64::new(0),
             damaged: Mutex::new(damaged),
-            signals: Signals::default(),
             flow_counters: TableCounters::default(),
             graph_counters: TableCounters::default(),
             disk,
@@ -118,6 +115,22 @@ impl HistoryFolder {
         Ok(catalog)
     }
 
+    /// Creates the folder of a table again if it was removed while the process runs. Returns whether
+    /// it was.
+    pub(super) fn restore_table(&self, path: &Path) -> bool {
+        let entry = std::fs::symlink_metadata(path);
+        if !entry.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return false;
+        }
+        tracing::error!(
+            folder = %path.display(),
+            "a folder of the history was removed; the history begins anew"
+        );
+        // If this fails, the next log or segment tries again.
+        drop(self.disk.create_folder(path));
+        true
+    }
+
     /// Reads a log of a table, and reports what is incomplete in it.
     pub(super) fn read_log(
         &self,
@@ -138,7 +151,12 @@ impl HistoryFolder {
         Ok(content)
     }
 
-    /// Removes a log that has no record.
+    /// Returns the size of a log in bytes; 0 if it cannot be read.
+    pub(super) fn log_bytes(&self, table: &Path, generation: Generation) -> u64 {
+        bytes_below(&table.join(Name::Log(generation).to_string()))
+    }
+
+    /// Removes a log whose records are not needed.
     pub(super) fn remove_log(
         &self,
         table: &Path,

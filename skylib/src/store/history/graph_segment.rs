@@ -139,11 +139,12 @@ impl GraphSpan {
         seq: 0,
     };
 
-    pub(super) fn of(row: &EventRow) -> Self {
+    /// Returns the span of one event.
+    pub(super) const fn of(time: i64, recorded: i64, seq: i64) -> Self {
         Self {
-            time: (row.time, row.time),
-            recorded: (row.recorded, row.recorded),
-            seq: row.seq,
+            time: (time, time),
+            recorded: (recorded, recorded),
+            seq,
         }
     }
 

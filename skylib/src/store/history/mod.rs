@@ -22,9 +22,9 @@
 //! | formats (pure) | `frame` `names` `sums` `flow_columns` |
 //! | Parquet | `parquet_file` `sorted_merge` `flow_segment` `flow_batches` `flow_merge` |
 //! | flows | `recent_flows` `flow_scan` `flow_store` |
-//! | graph | `event_row` `graph_fold` `past_graph` (pure) `graph_segment` `graph_rows` `graph_history` |
+//! | graph | `event_row` `unsealed_event` `graph_fold` `past_graph` (pure) `graph_segment` `graph_rows` `graph_history` |
 //! | threads, counters, report | `worker` `local_store` `counters` `report` |
-//! | limits (pure) | `retention` `recorder_clock` `options` |
+//! | limits (pure) | `retention` `recorder_clock` `options` `outage` `lost_times` |
 
 mod counters;
 mod disk;
@@ -43,8 +43,10 @@ mod graph_rows;
 mod graph_segment;
 mod local_store;
 mod log;
+mod lost_times;
 mod names;
 mod options;
+mod outage;
 mod parquet_file;
 mod past_graph;
 mod recent_flows;
@@ -56,6 +58,7 @@ mod sorted_merge;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod unsealed_event;
 mod uuid_set;
 mod worker;
 

@@ -14,10 +14,12 @@ use crate::value::Text;
 #[derive(Default)]
 pub(super) struct RecentFlows {
     flows: HashMap<Text, RecentFlow>,
-    /// Approximate memory of `flows` in bytes.
+    /// Approximate memory of `flows` and `counted` in bytes.
     bytes: usize,
     /// Time of the first record; `None` while empty.
     since: Option<Timestamp>,
+    /// Time of the last record; `None` while empty.
+    newest: Option<Timestamp>,
     /// End of the newest metric of each flow in the table before this one. A flow that ends repeats
     /// its last metric, which must not be counted again.
     counted: HashMap<Text, i64>,
@@ -40,8 +42,11 @@ impl RecentFlows {
             let newest = recent.stored.metrics.last()?;
             Some((uuid.clone(), newest.last))
         });
+        let counted: HashMap<Text, i64> = ends.collect();
+        let texts: usize = counted.keys().map(Text::heap_bytes).sum();
         Self {
-            counted: ends.collect(),
+            bytes: counted.capacity() * size_of::<(Text, i64)>() + texts,
+            counted,
             ..Self::default()
         }
     }
@@ -49,6 +54,7 @@ impl RecentFlows {
     /// Applies a record with its number in the store.
     pub(super) fn put(&mut self, mut flow: Flow, number: i64, now: Timestamp) {
         self.since.get_or_insert(now);
+        self.newest = self.newest.max(Some(now));
         let packets = std::mem::take(&mut flow.last_raw_packets);
         let entry = self.flows.entry(flow.uuid.clone());
         let recent = entry.or_insert_with(|| RecentFlow {
@@ -99,6 +105,11 @@ impl RecentFlows {
     /// Returns the approximate memory in bytes.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Returns the time of the last record.
+    pub(super) const fn newest(&self) -> Option<Timestamp> {
+        self.newest
     }
 
     /// Returns the time of the first record.

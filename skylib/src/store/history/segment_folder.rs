@@ -22,6 +22,10 @@ pub(super) fn commit(
     let written = write(unfinished).and_then(|sums| {
         write_sums(disk, unfinished, &sums)?;
         disk.sync_folder(unfinished)?;
+        // The folder of the table may have been removed while the process runs.
+        if let Some(table) = path.parent() {
+            disk.create_folder(table)?;
+        }
         // A folder that is left from an attempt whose commit was reported as failed.
         disk.remove(path)?;
         disk.rename(unfinished, path)?;
@@ -36,8 +40,25 @@ pub(super) fn commit(
 }
 
 /// Writes the file of checksums.
-pub(super) fn write_sums(disk: &dyn Disk, folder: &Path, sums: &[Sum]) -> io::Result<()> {
-    let mut file = disk.create(&folder.join(SUMS))?;
+fn write_sums(disk: &dyn Disk, folder: &Path, sums: &[Sum]) -> io::Result<()> {
+    write_file(disk, &folder.join(SUMS), sums)
+}
+
+/// Replaces the file of checksums of a committed folder. A crash at any time leaves the old or the
+/// new file.
+pub(super) fn replace_sums(disk: &dyn Disk, folder: &Path, sums: &[Sum]) -> io::Result<()> {
+    let new = folder.join(NEW_SUMS);
+    let written = write_file(disk, &new, sums)
+        .and_then(|()| disk.rename(&new, &folder.join(SUMS)))
+        .and_then(|()| disk.sync_folder(folder));
+    if written.is_err() {
+        drop(disk.remove(&new));
+    }
+    written
+}
+
+fn write_file(disk: &dyn Disk, path: &Path, sums: &[Sum]) -> io::Result<()> {
+    let mut file = disk.create(path)?;
     file.write_all(sums::format(sums).as_bytes())?;
     file.sync()
 }
@@ -83,5 +104,7 @@ pub(super) fn check(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// File of checksums that is not yet in use.
+const NEW_SUMS: &str = "sums.new";
 /// Maximum size of the file of checksums, in bytes.
 const MAX_SUMS_BYTES: u64 = 64 << 10;

@@ -1,7 +1,11 @@
-//! Threads of the history: one makes records durable, one seals, merges, and removes files.
+//! Threads of a store of the history: one writes the log, one seals, one merges and removes files.
+//!
+//! Each store has its own threads, and sealing does not wait for merging: a store that waits for the
+//! disk delays neither the other store nor the recorders.
 
 use std::io;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -15,11 +19,17 @@ pub(super) trait Maintain: Send + Sync {
     /// Writes records that wait to the log and makes the log durable.
     fn write(&self, now: Timestamp);
 
-    /// Seals what is due, merges and checks segments, and enforces the limits.
+    /// Seals what is due.
+    fn seal(&self, now: Timestamp);
+
+    /// Merges and checks segments, and enforces the limits.
     fn tidy(&self, now: Timestamp);
 
     /// Declares that the threads run, so that writers wait for them instead of sealing themselves.
     fn set_background(&self);
+
+    /// Returns the signals that wake the threads.
+    fn signals(&self) -> &Signals;
 }
 
 /// Starts the threads that maintain the stores of a folder. They end when the stores are dropped.
@@ -41,54 +51,66 @@ pub(super) fn maintain_in_background(
         let graph: Arc<dyn Maintain> = Arc::clone(graph) as Arc<dyn Maintain>;
         stores.push(Arc::downgrade(&graph));
     }
-    let sync = folder.options.sync;
-    let signals = &folder.signals;
-    run(
-        "history",
-        &stores,
-        clock,
-        &signals.write,
-        sync,
-        |store, now| store.write(now),
-    )?;
-    run(
-        "history-seal",
-        &stores,
-        clock,
-        &signals.tidy,
-        sync,
-        |store, now| {
-            store.tidy(now);
-        },
-    )?;
+    let pause = folder.options.sync;
     for store in stores {
-        if let Some(store) = store.upgrade() {
-            store.set_background();
-        }
+        let Some(opened) = store.upgrade() else {
+            continue;
+        };
+        let signals = opened.signals();
+        run(
+            "history",
+            &store,
+            clock,
+            &signals.write,
+            pause,
+            |store, now| {
+                store.write(now);
+            },
+        )?;
+        run(
+            "history-seal",
+            &store,
+            clock,
+            &signals.seal,
+            pause,
+            |store, now| {
+                store.seal(now);
+            },
+        )?;
+        run(
+            "history-tidy",
+            &store,
+            clock,
+            &signals.tidy,
+            pause,
+            |store, now| {
+                store.tidy(now);
+            },
+        )?;
+        opened.set_background();
     }
     Ok(())
 }
 
 fn run(
     name: &str,
-    stores: &[Weak<dyn Maintain>],
+    store: &Weak<dyn Maintain>,
     clock: &Arc<dyn Clock>,
     signal: &Arc<Signal>,
-    pause: std::time::Duration,
+    pause: Duration,
     work: fn(&dyn Maintain, Timestamp),
 ) -> io::Result<()> {
-    let (stores, clock, signal) = (stores.to_vec(), Arc::clone(clock), Arc::clone(signal));
+    let (store, clock, signal) = (Weak::clone(store), Arc::clone(clock), Arc::clone(signal));
     let run = move || {
         loop {
-            signal.wait(pause);
-            let mut is_needed = false;
-            for store in stores.iter().filter_map(Weak::upgrade) {
-                is_needed = true;
-                work(&*store, clock.now());
+            if signal.wait(pause) {
+                // More records arrive meanwhile and are written together.
+                std::thread::sleep(GATHER);
             }
-            if !is_needed {
+            let Some(store) = store.upgrade() else {
                 return;
-            }
+            };
+            work(&*store, clock.now());
         }
     };
     std::thread::Builder::new()
@@ -97,12 +119,14 @@ fn run(
         .map(drop)
 }
 
-/// Wakes the threads of a folder.
+/// Wakes the threads of a store.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
     /// Records wait to be written.
     pub(super) write: Arc<Signal>,
     /// A table waits to be sealed.
+    pub(super) seal: Arc<Signal>,
+    /// Never set: files are tidied at regular times.
     pub(super) tidy: Arc<Signal>,
 }
 
@@ -116,16 +140,21 @@ pub(super) struct Signal {
 impl Signal {
     /// Ends the wait of the thread, or its next wait.
     pub(super) fn set(&self) {
-        *self.is_set.lock() = true;
-        self.changed.notify_one();
+        let was_set = std::mem::replace(&mut *self.is_set.lock(), true);
+        if !was_set {
+            self.changed.notify_one();
+        }
     }
 
-    /// Waits until the signal is set, at most for a time.
-    fn wait(&self, timeout: std::time::Duration) {
+    /// Waits until the signal is set, at most for a time. Returns whether it was set.
+    fn wait(&self, timeout: Duration) -> bool {
         let mut is_set = self.is_set.lock();
         if !*is_set {
             self.changed.wait_for(&mut is_set, timeout);
         }
-        *is_set = false;
+        std::mem::replace(&mut *is_set, false)
     }
 }
+
+/// Time for which records are gathered before they are written.
+const GATHER: Duration = Duration::from_millis(5);

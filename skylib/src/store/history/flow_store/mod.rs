@@ -11,6 +11,7 @@
 //! A query reads the table, the frozen tables, and the segments, the newest first: the newest record
 //! of a flow hides the older ones.
 
+mod inbox;
 mod open;
 mod read;
 mod upkeep;
@@ -18,22 +19,22 @@ mod write;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
+use self::inbox::Inbox;
 use self::read::in_order;
 use super::disk::Disk;
 use super::flow_scan::FlowScan;
 use super::flow_segment::FlowSegment;
 use super::folder::HistoryFolder;
-use super::frame::FrameBuilder;
 use super::local_store::{StoredFile, TableStatus};
-use super::log::{Log, unlogged};
+use super::log::Log;
+use super::lost_times::LostTimes;
 use super::names::{Generation, Name};
+use super::outage::Outage;
 use super::recent_flows::RecentFlows;
-use super::recorder_clock::RecorderClock;
-use super::worker::Maintain;
+use super::worker::{Maintain, Signals};
 use crate::file_use::FileUse;
 use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow, RawPacket};
 use crate::store::stored_flow::has;
@@ -64,45 +65,40 @@ use parking_lot::{Condvar, Mutex, RwLock};
 /// # std::fs::remove_dir_all(&path).unwrap();
 /// # Ok::<(), skylib::store::StoreError>(())
 /// ```
+///
+/// Locks are acquired in this order: `writer`, `inbox`, `state`. Only `writer`, `sealing`, and
+/// `tidying` are held during I/O; with threads, `put` acquires none of these three.
 pub struct LocalFlowStore {
     folder: Arc<HistoryFolder>,
     path: PathBuf,
+    inbox: Mutex<Inbox>,
     writer: Mutex<Writer>,
     state: RwLock<State>,
-    /// Held while segments are sealed, merged, checked, or removed.
+    /// Held while tables are sealed.
     sealing: Mutex<()>,
+    /// Held while segments are merged, checked, or removed.
+    tidying: Mutex<()>,
     /// Segments whose content was not compared with their sums since the store was opened.
     unchecked: Mutex<Vec<Weak<FlowSegment>>>,
-    /// Whether another thread seals tables, so that `put` may wait for it.
+    /// Whether threads write the log and seal tables, so that `put` may wait for them.
     has_worker: AtomicBool,
-    /// Whether the last attempt to seal a table failed, so that writers do not wait for it.
-    is_failing: AtomicBool,
+    signals: Signals,
+    outage: Outage,
     /// Wakes writers that wait for another thread to seal tables.
     sealed: Condvar,
     waiting: Mutex<()>,
+    /// Times of the flows in damaged segments.
+    lost: Mutex<LostTimes>,
+    /// Newest time of the recorder's clock, in Unix milliseconds.
+    now: AtomicI64,
 }
 
-/// State of the writer: the log, and numbers of records.
+/// State of the thread that writes the log.
 struct Writer {
-    /// `None` after a failure, until a log can be created.
-    log: Option<Log>,
-    generation: Generation,
-    /// Number of the next record.
-    next_number: i64,
-    clock: RecorderClock,
-    frame: FrameBuilder,
-    /// Encoded frames that are being written; empty between calls.
-    frames: Vec<u8>,
-    trouble: Option<Trouble>,
-    /// Whether records of the table are in memory only, because the log could not be written.
-    has_unlogged: bool,
-}
-
-/// Failure of the disk that has not ended.
-#[derive(Clone, Copy)]
-struct Trouble {
-    retry_at: Timestamp,
-    pause: Duration,
+    /// Log with its generation; `None` after a failure, until a log can be created.
+    log: Option<(Generation, Log)>,
+    /// Time of the last attempt to make the log durable.
+    synced_at: Option<Timestamp>,
 }
 
 /// Data that queries read.
@@ -111,6 +107,10 @@ struct State {
     recent: RecentFlows,
     /// Tables that are being sealed, oldest first.
     frozen: Vec<Arc<Frozen>>,
+    /// Generation of the table that is being sealed.
+    being_sealed: Option<Generation>,
+    /// Generations of logs whose tables were dropped.
+    stale_logs: Vec<Generation>,
     /// Segments, oldest first.
     segments: Vec<Arc<FlowSegment>>,
     counts: Counts,
@@ -132,23 +132,24 @@ struct Counts {
 struct Frozen {
     generation: Generation,
     flows: RecentFlows,
+    /// Size of the log, in bytes.
+    log_bytes: u64,
     /// Whether the log is damaged, so that it is set aside after the seal instead of being removed.
     is_log_damaged: bool,
-    /// Whether the log lacks some of it, because the disk failed.
-    has_unlogged: bool,
 }
 
 impl LocalFlowStore {
     /// Makes records durable, seals and merges tables that are due, and enforces the limits.
     pub fn maintain(&self, now: Timestamp) {
         self.write(now);
+        Maintain::seal(self, now);
         self.tidy(now);
     }
 
     /// Seals all records now. Used before the folder is copied, and by tests.
     pub fn seal(&self) {
         self.freeze();
-        self.seal_frozen();
+        self.seal_frozen(None);
     }
 
     /// Merges all segments into one.
@@ -186,7 +187,10 @@ impl LocalFlowStore {
 
     /// Returns the sizes and the counters of the table.
     pub(super) fn table_status(&self) -> TableStatus {
-        let log_bytes = self.writer.lock().log.as_ref().map_or(0, Log::length);
+        let (log_bytes, unwritten) = {
+            let inbox = self.inbox.lock();
+            (inbox.log_bytes, inbox.unwritten_bytes())
+        };
         let status = self.status();
         let state = self.state.read();
         let tables = || state.frozen.iter().map(|f| &f.flows).chain([&state.recent]);
@@ -196,9 +200,9 @@ impl LocalFlowStore {
             segments: state.segments.len(),
             rows: files().map(|(_, file)| file.rows()).sum(),
             bytes: files().map(|(_, file)| file.bytes()).sum(),
-            log_bytes,
+            log_bytes: log_bytes + state.frozen_log_bytes(),
             memory_rows: tables().map(RecentFlows::len).sum(),
-            memory_bytes: tables().map(RecentFlows::bytes).sum(),
+            memory_bytes: tables().map(RecentFlows::bytes).sum::<usize>() + unwritten,
             oldest: status.oldest,
             ..TableStatus::default()
         }
@@ -214,30 +218,24 @@ impl LocalFlowStore {
     }
 }
 
+impl State {
+    /// Returns the size of the logs of frozen tables, in bytes.
+    fn frozen_log_bytes(&self) -> u64 {
+        self.frozen.iter().map(|frozen| frozen.log_bytes).sum()
+    }
+}
+
 impl FlowStore for LocalFlowStore {
     fn put(&self, flows: Vec<Flow>, now: Timestamp) {
         if flows.is_empty() {
             return;
         }
-        let mut writer = self.writer.lock();
-        let (now, is_new_time) = writer.clock.tick(now);
-        if is_new_time {
-            self.freeze_locked(&mut writer);
+        let is_full = self.add(flows, now);
+        if self.has_worker.load(Ordering::Relaxed) {
+            self.signals.write.set();
+        } else {
+            self.flush();
         }
-        self.log_records(&mut writer, &flows, now);
-        let log_bytes = writer.log.as_ref().map_or(0, Log::length);
-        let is_full = {
-            let mut state = self.state.write();
-            for flow in flows {
-                state.recent.put(flow, writer.next_number, now);
-                writer.next_number += 1;
-            }
-            state.recent.bytes() >= self.folder.options.memory || log_bytes >= MAX_LOG_BYTES
-        };
-        if is_full {
-            self.freeze_locked(&mut writer);
-        }
-        drop(writer);
         if is_full {
             self.wait_for_room();
         }
@@ -325,6 +323,10 @@ impl FlowStore for LocalFlowStore {
             .collect()
     }
 
+    fn damaged(&self, time: TimeSlice) -> Vec<TimeSlice> {
+        self.lost.lock().within(time)
+    }
+
     fn raw_packets(&self, uuids: &[Text]) -> PacketsByFlow {
         let segments = self.state.read().segments.clone();
         let mut lists = vec![Vec::new(); uuids.len()];
@@ -353,12 +355,7 @@ impl FlowStore for LocalFlowStore {
     fn expire(&self, _: Timestamp) {}
 
     fn sync(&self) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock();
-        let synced = match self.has_unlogged(&writer) {
-            true => Err(unlogged()),
-            false => writer.log.as_mut().map_or(Ok(false), Log::sync),
-        };
-        synced.map(drop).map_err(|source| StoreError::File {
+        self.sync_all().map_err(|source| StoreError::File {
             action: "write a log in",
             path: self.path.clone(),
             source,
@@ -416,5 +413,3 @@ impl fmt::Debug for LocalFlowStore {
 
 /// Name of the folder of flows.
 const TABLE: &str = "flow";
-/// Size of a log in bytes at which the table is frozen.
-const MAX_LOG_BYTES: u64 = 128 << 20;

@@ -2,20 +2,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use prost::Message as _;
 
+use super::inbox::Inbox;
 use super::{Counts, Frozen, LocalFlowStore, State, TABLE, Writer};
 use crate::flow::Flow;
 use crate::store::StoreError;
 use crate::store::history::flow_segment::FlowSegment;
 use crate::store::history::folder::HistoryFolder;
-use crate::store::history::frame::{FrameBuilder, LogContent};
+use crate::store::history::frame::LogContent;
 use crate::store::history::names::{Catalog, Generation, Name};
+use crate::store::history::outage::Outage;
 use crate::store::history::recent_flows::RecentFlows;
-use crate::store::history::recorder_clock::RecorderClock;
+use crate::store::history::worker::Signals;
 use crate::time::Timestamp;
 
 impl LocalFlowStore {
@@ -29,25 +31,26 @@ impl LocalFlowStore {
         let catalog = folder.read_table(&path)?;
         let mut next_number = 1;
         let state = read_state(&folder, &path, &catalog, &mut next_number)?;
+        let newest = state.frozen.iter().map(|frozen| frozen.flows.newest());
+        let newest = newest.max().flatten();
         let unchecked = state.segments.iter().map(Arc::downgrade).collect();
         let store = Self {
             unchecked: Mutex::new(unchecked),
             writer: Mutex::new(Writer {
                 log: None,
-                generation: catalog.next(),
-                next_number,
-                clock: RecorderClock::default(),
-                frame: FrameBuilder::default(),
-                frames: Vec::new(),
-                trouble: None,
-                has_unlogged: false,
+                synced_at: None,
             }),
+            inbox: Mutex::new(Inbox::new(catalog.next(), next_number)),
+            now: AtomicI64::new(newest.map_or(0, Timestamp::as_ms)),
             state: RwLock::new(state),
             sealing: Mutex::default(),
+            tidying: Mutex::default(),
             has_worker: false.into(),
-            is_failing: false.into(),
+            signals: Signals::default(),
+            outage: Outage::new("flows"),
             sealed: Condvar::new(),
             waiting: Mutex::default(),
+            lost: Mutex::default(),
             path,
             folder,
         };
@@ -75,7 +78,10 @@ fn read_state(
     }
     for generation in &catalog.logs {
         let content = folder.read_log(path, *generation)?;
-        let frozen = replay(*generation, &content, next_number, &mut state.counts);
+        let frozen = Frozen {
+            log_bytes: folder.log_bytes(path, *generation),
+            ..replay(*generation, &content, next_number, &mut state.counts)
+        };
         if frozen.flows.is_empty() && !content.is_damaged {
             folder.remove_log(path, *generation)?;
         } else {
@@ -113,8 +119,8 @@ fn replay(
     Frozen {
         generation,
         flows,
+        log_bytes: 0,
         is_log_damaged: content.is_damaged,
-        has_unlogged: false,
     }
 }
 

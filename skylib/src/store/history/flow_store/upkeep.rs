@@ -5,39 +5,65 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Frozen, LocalFlowStore, TABLE};
-use crate::error_chain::Chain;
 use crate::store::history::counters::{DropReason, TableCounters};
 use crate::store::history::flow_segment::FlowSegment;
-use crate::store::history::log::Log;
 use crate::store::history::names::Name;
+use crate::store::history::outage::Operation;
 use crate::store::history::parquet_file::is_damage;
 use crate::store::history::retention::Part;
-use crate::store::history::worker::Maintain;
+use crate::store::history::worker::{Maintain, Signals};
 use crate::store::history::{flow_merge, flow_segment, segment_folder};
 use crate::time::Timestamp;
 
 impl LocalFlowStore {
-    /// Writes frozen tables as segments, oldest first, until one fails.
-    pub(super) fn seal_frozen(&self) {
+    /// Writes frozen tables as segments, oldest first, until one fails. `now` decides about retries
+    /// after a failure of the disk; without it, an attempt is made at once.
+    pub(super) fn seal_frozen(&self, now: Option<Timestamp>) {
         let _sealing = self.sealing.lock();
-        loop {
-            let Some(frozen) = self.state.read().frozen.first().cloned() else {
+        while now.is_none_or(|now| self.outage.may_try(Operation::Seal, now)) {
+            let frozen = {
+                let mut state = self.state.write();
+                let first = state.frozen.first().cloned();
+                state.being_sealed = first.as_ref().map(|first| first.generation);
+                first
+            };
+            let Some(frozen) = frozen else {
+                self.succeed(Operation::Seal);
+                self.succeed(Operation::KeepUp);
                 break;
             };
             let sealed = self.seal_one(&frozen);
-            self.is_failing.store(sealed.is_err(), Ordering::Relaxed);
             let counters = &self.folder.flow_counters;
             TableCounters::count(match &sealed {
                 Ok(()) => &counters.seals,
                 Err(_) => &counters.failures,
             });
+            self.wake_writers();
             if let Err(error) = sealed {
-                tracing::warn!(error = %Chain(&error), "cannot seal the history of flows");
+                self.state.write().being_sealed = None;
+                self.fail(Operation::Seal, &error);
                 break;
             }
         }
+        self.remove_stale_logs();
         self.measure();
+        self.wake_writers();
+    }
+
+    fn wake_writers(&self) {
+        let _waiting = self.waiting.lock();
         self.sealed.notify_all();
+    }
+
+    /// Removes the logs of tables that were dropped.
+    fn remove_stale_logs(&self) {
+        let stale = std::mem::take(&mut self.state.write().stale_logs);
+        for generation in stale {
+            let path = self.path.join(Name::Log(generation).to_string());
+            if self.disk().remove(&path).is_err() {
+                self.state.write().stale_logs.push(generation);
+            }
+        }
     }
 
     pub(super) fn seal_one(&self, frozen: &Arc<Frozen>) -> io::Result<()> {
@@ -59,6 +85,7 @@ impl LocalFlowStore {
             let mut state = self.state.write();
             state.frozen.retain(|other| !Arc::ptr_eq(other, frozen));
         }
+        self.inbox.lock().forget(generation);
         if frozen.is_log_damaged {
             self.folder.set_aside(&log, TABLE)?;
             return Ok(());
@@ -70,13 +97,14 @@ impl LocalFlowStore {
 
     /// Merges the segments of every hour that has ended.
     pub(super) fn merge_hours(&self, now: Timestamp) {
-        loop {
-            let segments = self.state.read().segments.clone();
-            let Some(segments) = segments_of_an_hour(&segments, now) else {
+        while self.outage.may_try(Operation::Merge, now) {
+            let due = segments_of_an_hour(&self.state.read().segments, now);
+            let Some(segments) = due else {
+                self.succeed(Operation::Merge);
                 return;
             };
             if let Err(error) = self.merge(&segments, now) {
-                tracing::warn!(error = %Chain(&error), "cannot merge segments of flows");
+                self.fail(Operation::Merge, &error);
                 return;
             }
         }
@@ -84,7 +112,7 @@ impl LocalFlowStore {
 
     /// Replaces consecutive segments by one.
     pub(super) fn merge(&self, segments: &[Arc<FlowSegment>], now: Timestamp) -> io::Result<()> {
-        let _sealing = self.sealing.lock();
+        let _tidying = self.tidying.lock();
         let Some(name) = flow_merge::merged_name(segments) else {
             return Ok(());
         };
@@ -150,7 +178,12 @@ impl LocalFlowStore {
 
     /// Removes a damaged segment from the answers and from its folder.
     pub(super) fn set_aside(&self, segment: &Arc<FlowSegment>, damage: &io::Error) {
-        self.drop_segment(segment);
+        if !self.drop_segment(segment) {
+            // Another thread has found the damage, too.
+            return;
+        }
+        let (start, last) = (segment.span.start, segment.span.last);
+        self.lost.lock().add(start, last);
         let counters = &self.folder.flow_counters;
         counters.drop_rows(DropReason::Damage, segment.flow.rows());
         self.folder.report_damage(&segment.folder, TABLE, damage);
@@ -158,21 +191,24 @@ impl LocalFlowStore {
 
     /// Checks the content of one segment that has not been checked since the store was opened.
     pub(super) fn check_next(&self) {
-        let _sealing = self.sealing.lock();
+        let _tidying = self.tidying.lock();
         let next = self.unchecked.lock().pop();
         if let Some(segment) = next.and_then(|segment| segment.upgrade()) {
             self.check_content(&segment);
         }
     }
 
-    pub(super) fn drop_segment(&self, segment: &Arc<FlowSegment>) {
+    /// Removes a segment from the answers. Returns whether it was there.
+    pub(super) fn drop_segment(&self, segment: &Arc<FlowSegment>) -> bool {
         let mut state = self.state.write();
+        let before = state.segments.len();
         state.segments.retain(|other| !Arc::ptr_eq(other, segment));
+        state.segments.len() < before
     }
 
     /// Removes what is too old, and the oldest of what is too large.
     pub(super) fn enforce_limits(&self, now: Timestamp) {
-        let _sealing = self.sealing.lock();
+        let _tidying = self.tidying.lock();
         let too_old = now.saturating_sub(self.folder.options.max_age).as_ms();
         loop {
             let oldest = self.state.read().segments.first().cloned();
@@ -221,16 +257,22 @@ impl LocalFlowStore {
     }
 
     /// Removes the raw packets of the oldest segment that has any.
-    pub(super) fn remove_oldest_packets(&self) -> bool {
+    pub(in crate::store::history) fn remove_oldest_packets(&self) -> bool {
         let segments = self.state.read().segments.clone();
         let Some(oldest) = segments.iter().find(|segment| segment.packet.is_some()) else {
             return false;
         };
-        let removed = self.remove_packets(oldest);
-        if let Err(error) = &removed {
-            tracing::warn!(error = %Chain(error), "cannot remove old raw packets");
+        if !self.outage.may_try(Operation::Packets, self.now()) {
+            return false;
         }
-        removed.is_ok()
+        match self.remove_packets(oldest) {
+            Ok(()) => self.succeed(Operation::Packets),
+            Err(error) => {
+                self.fail(Operation::Packets, &error);
+                return false;
+            }
+        }
+        true
     }
 
     pub(super) fn remove_packets(&self, segment: &Arc<FlowSegment>) -> io::Result<()> {
@@ -238,7 +280,7 @@ impl LocalFlowStore {
         let mut sums = segment_folder::read_sums(self.disk(), folder)?;
         sums.retain(|sum| sum.name != flow_segment::PACKET_FILE);
         // A crash in between leaves a file that is not in the sums, which nothing reads.
-        segment_folder::write_sums(self.disk(), folder, &sums)?;
+        segment_folder::replace_sums(self.disk(), folder, &sums)?;
         self.disk()
             .remove(&folder.join(flow_segment::PACKET_FILE))?;
         let without = FlowSegment::open(self.disk(), folder, segment.name)?;
@@ -252,10 +294,25 @@ impl LocalFlowStore {
         Ok(())
     }
 
+    /// Begins anew if the folder was removed: what was in its files is lost.
+    pub(super) fn check_folder(&self, now: Timestamp) {
+        if !self.folder.restore_table(&self.path) {
+            return;
+        }
+        let segments = self.state.read().segments.clone();
+        for segment in &segments {
+            self.evicted(segment, DropReason::Damage);
+        }
+        // The logs were removed, too: what is in memory is written at once.
+        self.freeze();
+        self.seal_frozen(Some(now));
+    }
+
     /// Updates the sizes that the limits apply to.
     pub(super) fn measure(&self) {
-        let log = self.writer.lock().log.as_ref().map_or(0, Log::length);
+        let log = self.inbox.lock().log_bytes;
         let state = self.state.read();
+        let log = log + state.frozen_log_bytes();
         let flows: u64 = state
             .segments
             .iter()
@@ -273,12 +330,12 @@ impl LocalFlowStore {
 
 impl Maintain for LocalFlowStore {
     fn write(&self, now: Timestamp) {
-        if let Err(error) = self.sync_log(now) {
-            tracing::warn!(error = %Chain(&error), "cannot make the history of flows durable");
-        }
+        self.now.store(now.as_ms(), Ordering::Relaxed);
+        self.flush();
+        self.sync_when_due(now);
     }
 
-    fn tidy(&self, now: Timestamp) {
+    fn seal(&self, now: Timestamp) {
         let is_due = {
             let state = self.state.read();
             let since = state.recent.since();
@@ -287,7 +344,11 @@ impl Maintain for LocalFlowStore {
         if is_due {
             self.freeze();
         }
-        self.seal_frozen();
+        self.seal_frozen(Some(now));
+    }
+
+    fn tidy(&self, now: Timestamp) {
+        self.check_folder(now);
         self.merge_hours(now);
         self.check_next();
         self.enforce_limits(now);
@@ -296,6 +357,10 @@ impl Maintain for LocalFlowStore {
 
     fn set_background(&self) {
         self.has_worker.store(true, Ordering::Relaxed);
+    }
+
+    fn signals(&self) -> &Signals {
+        &self.signals
     }
 }
 

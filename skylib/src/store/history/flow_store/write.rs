@@ -1,52 +1,54 @@
-//! Writing of records: the log, the table, and back-pressure.
+//! Writing of records: the table and the log, and back-pressure.
+//!
+//! `put` changes memory only; the frames of its records are written to the log by a thread, or by
+//! `put` itself if there is none. While the disk is slow, `put` waits for at most a second.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use prost::Message as _;
-
-use super::{Frozen, LocalFlowStore, Trouble, Writer};
-use crate::error_chain::Chain;
+use super::inbox::{Frames, Inbox};
+use super::{Frozen, LocalFlowStore, State, Writer};
 use crate::flow::Flow;
 use crate::store::history::counters::DropReason;
-use crate::store::history::log::Log;
-use crate::store::history::names::Name;
+use crate::store::history::log::{Log, unlogged};
+use crate::store::history::names::{Generation, Name};
+use crate::store::history::outage::Operation;
 use crate::time::Timestamp;
 
 impl LocalFlowStore {
-    /// Returns whether records exist only in memory, because a log could not be written.
-    pub(super) fn has_unlogged(&self, writer: &Writer) -> bool {
-        writer.has_unlogged || {
-            let state = self.state.read();
-            state.frozen.iter().any(|frozen| frozen.has_unlogged)
+    /// Adds records to the table and to the frames for the log. Returns whether the table was full
+    /// and has been frozen.
+    pub(super) fn add(&self, flows: Vec<Flow>, now: Timestamp) -> bool {
+        let mut inbox = self.inbox.lock();
+        let (now, is_new_time) = inbox.clock.tick(now);
+        self.now.store(now.as_ms(), Ordering::Relaxed);
+        if is_new_time {
+            self.freeze_locked(&mut inbox);
         }
-    }
-
-    pub(super) fn sync_log(&self, now: Timestamp) -> io::Result<()> {
-        let mut writer = self.writer.lock();
-        match writer.log.as_mut().map_or(Ok(false), Log::sync) {
-            Ok(_) => {
-                if !self.has_unlogged(&writer) {
-                    self.folder.flow_counters.set_synced(now);
-                }
-                Ok(())
+        let memory = self.folder.options.memory;
+        inbox.add(&flows, now, memory / 2);
+        let is_full = {
+            let mut state = self.state.write();
+            for flow in flows {
+                state.recent.put(flow, inbox.next_number, now);
+                inbox.next_number += 1;
             }
-            Err(error) => {
-                writer.fail(now);
-                Err(error)
-            }
+            state.recent.bytes() >= memory || inbox.log_bytes >= MAX_LOG_BYTES
+        };
+        if is_full {
+            self.freeze_locked(&mut inbox);
         }
+        is_full
     }
 
     /// Begins a new log and a new table, and leaves the old table to be sealed.
     pub(super) fn freeze(&self) {
-        let mut writer = self.writer.lock();
-        self.freeze_locked(&mut writer);
+        self.freeze_locked(&mut self.inbox.lock());
     }
 
-    pub(super) fn freeze_locked(&self, writer: &mut Writer) {
+    fn freeze_locked(&self, inbox: &mut Inbox) {
         let mut state = self.state.write();
         if state.recent.is_empty() {
             return;
@@ -54,139 +56,200 @@ impl LocalFlowStore {
         let next = state.recent.next();
         let flows = std::mem::replace(&mut state.recent, next);
         state.frozen.push(Arc::new(Frozen {
-            generation: writer.generation,
+            generation: inbox.generation,
             flows,
+            log_bytes: inbox.log_bytes,
             is_log_damaged: false,
-            has_unlogged: writer.has_unlogged,
         }));
-        writer.log = None;
-        writer.has_unlogged = false;
-        writer.generation += 1;
+        inbox.begin_next();
     }
 
-    /// Appends records to the log. A failure is reported once and retried later; the records are
-    /// in memory in any case.
-    pub(super) fn log_records(&self, writer: &mut Writer, flows: &[Flow], now: Timestamp) {
-        for flow in flows {
-            let length = size_of::<i64>() + flow.encoded_len();
-            writer.frame.push(length, |out| {
-                out.extend_from_slice(&now.as_ms().to_le_bytes());
-                // Cannot fail: the buffer grows.
-                let _ = flow.encode(out);
-            });
-            if writer.frame.is_full() {
-                writer.frame.finish(&mut writer.frames);
+    /// Writes the frames that are in no log, unless a failure of the disk makes them wait.
+    pub(super) fn flush(&self) {
+        self.write_log(&mut self.writer.lock());
+    }
+
+    fn write_log(&self, writer: &mut Writer) {
+        while self.outage.may_try(Operation::Log, self.now()) {
+            let Some(frames) = self.inbox.lock().oldest() else {
+                return;
+            };
+            if let Err(error) = self.append(writer, &frames) {
+                self.fail(Operation::Log, &error);
+                return;
             }
-        }
-        if !writer.frame.is_empty() {
-            writer.frame.finish(&mut writer.frames);
-        }
-        let frames = std::mem::take(&mut writer.frames);
-        let written = self.append(writer, &frames, now);
-        writer.frames = frames;
-        writer.frames.clear();
-        match written {
-            Ok(()) => {
-                if writer.trouble.take().is_some() {
-                    tracing::info!("the history of flows is written to the disk again");
-                }
-            }
-            Err(error) => {
-                if writer.trouble.is_none() {
-                    tracing::warn!(
-                        error = %Chain(&error),
-                        "cannot write the history of flows; flows are stored in memory only"
-                    );
-                }
-                writer.has_unlogged = true;
-                writer.fail(now);
-            }
+            self.inbox.lock().written(&frames);
+            self.succeed(Operation::Log);
         }
     }
 
-    pub(super) fn append(
-        &self,
-        writer: &mut Writer,
-        frames: &[u8],
-        now: Timestamp,
-    ) -> io::Result<()> {
-        if writer.trouble.is_some_and(|trouble| now < trouble.retry_at) {
-            return Err(io::Error::other("the disk failed a short time ago"));
+    fn append(&self, writer: &mut Writer, frames: &Frames) -> io::Result<()> {
+        let is_open = matches!(&writer.log, Some((open, _)) if *open == frames.generation);
+        if !is_open {
+            self.close_log(writer)?;
+            let name = Name::Log(frames.generation);
+            let log = Log::create(self.disk(), &self.path.join(name.to_string()))?;
+            writer.log = Some((frames.generation, log));
         }
-        let log = match &mut writer.log {
-            Some(log) => log,
-            None => {
-                let path = self.path.join(Name::Log(writer.generation).to_string());
-                writer.log.insert(Log::create(self.disk(), &path)?)
-            }
+        let Some((_, log)) = &mut writer.log else {
+            return Ok(());
         };
-        log.append(frames)?;
-        if log.is_behind(SYNC_BYTES) {
-            log.sync()?;
+        log.append(&frames.bytes)?;
+        match log.is_behind(SYNC_BYTES) {
+            true => log.sync().map(drop),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes the log durable that is no longer the newest one, and closes it.
+    fn close_log(&self, writer: &mut Writer) -> io::Result<()> {
+        if let Some((generation, log)) = &mut writer.log {
+            let generation = *generation;
+            // Its records may be in a segment already.
+            if self.is_needed(generation) {
+                log.sync()?;
+            }
+            writer.log = None;
         }
         Ok(())
     }
 
-    /// Waits until the table of a new freeze fits into the bound of memory. Meanwhile, the queue
-    /// before the store drops and counts what does not fit. While the disk fails, the oldest table
-    /// is dropped instead.
+    /// Returns whether a log has records that are in no segment.
+    fn is_needed(&self, generation: Generation) -> bool {
+        let is_current = self.inbox.lock().generation == generation;
+        let state = self.state.read();
+        let mut frozen = state.frozen.iter();
+        is_current || frozen.any(|frozen| frozen.generation == generation)
+    }
+
+    /// Makes all records durable.
+    ///
+    /// # Errors
+    /// Returns an error if records are in memory only, or the log cannot be made durable.
+    pub(super) fn sync_all(&self) -> io::Result<()> {
+        let mut writer = self.writer.lock();
+        self.write_log(&mut writer);
+        if self.inbox.lock().has_unlogged() {
+            return Err(unlogged());
+        }
+        self.sync_log(&mut writer)
+    }
+
+    /// Makes the log durable, if it was not for the time of the option `sync`.
+    pub(super) fn sync_when_due(&self, now: Timestamp) {
+        let mut writer = self.writer.lock();
+        let interval = self.folder.options.sync;
+        let is_early = |at: Timestamp| at <= now && now < at.saturating_add(interval);
+        if writer.synced_at.is_some_and(is_early) {
+            return;
+        }
+        writer.synced_at = Some(now);
+        if self.sync_log(&mut writer).is_ok() && !self.inbox.lock().has_unlogged() {
+            self.folder.flow_counters.set_synced(now);
+        }
+    }
+
+    fn sync_log(&self, writer: &mut Writer) -> io::Result<()> {
+        let Some((_, log)) = &mut writer.log else {
+            return Ok(());
+        };
+        match log.sync() {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.fail(Operation::Log, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until the table of a new freeze fits into the bound of memory, at most for a second.
+    /// While the disk fails, and if it is much too slow, the oldest table is dropped instead.
     pub(super) fn wait_for_room(&self) {
-        if !self.has_worker.load(Ordering::Relaxed) {
-            self.seal_frozen();
-        } else {
-            self.folder.signals.tidy.set();
+        if self.has_worker.load(Ordering::Relaxed) {
+            self.signals.seal.set();
             let mut waiting = self.waiting.lock();
             for _ in 0..ROOM_WAITS {
-                if self.state.read().frozen.len() < MAX_FROZEN {
-                    return;
-                }
-                if self.is_failing.load(Ordering::Relaxed) {
+                let is_full = self.state.read().frozen.len() >= MAX_FROZEN;
+                if !is_full || self.outage.is_failing(Operation::Seal) {
                     break;
                 }
                 self.sealed.wait_for(&mut waiting, ROOM_WAIT);
             }
+        } else {
+            self.seal_frozen(Some(self.now()));
         }
-        let mut state = self.state.write();
-        while state.frozen.len() > MAX_FROZEN {
-            let dropped = state.frozen.remove(0);
-            let records: i64 = dropped
-                .flows
-                .iter()
-                .map(|recent| i64::from(recent.updates))
-                .sum();
-            state.counts.lost += records.unsigned_abs();
-            let rows = usize::try_from(records).unwrap_or_default();
-            self.folder.flow_counters.drop_rows(DropReason::Disk, rows);
-            tracing::warn!(
-                records,
-                "dropped flows of the history: the disk cannot be written"
-            );
-        }
+        self.enforce_memory();
     }
-}
 
-impl Writer {
-    /// Notes a failure of the disk; the pause until the next attempt doubles up to a minute.
-    fn fail(&mut self, now: Timestamp) {
-        let pause = self.trouble.map_or(Duration::from_secs(1), |trouble| {
-            if now < trouble.retry_at {
-                trouble.pause
-            } else {
-                (trouble.pause * 2).min(Duration::from_secs(60))
+    fn enforce_memory(&self) {
+        let is_failing = self.outage.is_failing(Operation::Seal);
+        let (most, reason) = match is_failing {
+            true => (MAX_FROZEN, DropReason::Disk),
+            false => (2 * MAX_FROZEN, DropReason::Slow),
+        };
+        let mut dropped = Vec::new();
+        {
+            let mut state = self.state.write();
+            while state.frozen.len() > most {
+                match self.drop_oldest(&mut state, reason) {
+                    Some(generation) => dropped.push(generation),
+                    None => break,
+                }
             }
-        });
-        let waiting = self.trouble.filter(|trouble| now < trouble.retry_at);
-        self.trouble = Some(waiting.unwrap_or(Trouble {
-            retry_at: now.saturating_add(pause),
-            pause,
-        }));
+        }
+        if dropped.is_empty() {
+            return;
+        }
+        if !is_failing {
+            self.fail(Operation::KeepUp, &io::Error::other("the disk is too slow"));
+        }
+        let mut inbox = self.inbox.lock();
+        dropped
+            .iter()
+            .for_each(|generation| inbox.forget(*generation));
+    }
+
+    /// Drops the oldest table that is not being sealed. Returns its generation.
+    fn drop_oldest(&self, state: &mut State, reason: DropReason) -> Option<Generation> {
+        let being_sealed = state.being_sealed;
+        let is_idle = |frozen: &Arc<Frozen>| Some(frozen.generation) != being_sealed;
+        let position = state.frozen.iter().position(is_idle)?;
+        let dropped = state.frozen.remove(position);
+        let flows = dropped.flows.iter();
+        let records: i64 = flows.map(|recent| i64::from(recent.updates)).sum();
+        state.counts.lost += records.unsigned_abs();
+        let newest = dropped.flows.newest();
+        state.counts.complete_since = state.counts.complete_since.max(newest);
+        state.stale_logs.push(dropped.generation);
+        let rows = usize::try_from(records).unwrap_or_default();
+        self.folder.flow_counters.drop_rows(reason, rows);
+        Some(dropped.generation)
+    }
+
+    /// Returns the newest time of the recorder's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_ms(self.now.load(Ordering::Relaxed))
+    }
+
+    /// Notes a failure of the disk.
+    pub(super) fn fail(&self, operation: Operation, error: &io::Error) {
+        let dropped = self.folder.flow_counters.dropped_for_disk();
+        self.outage.fail(operation, self.now(), error, dropped);
+    }
+
+    /// Notes that an operation succeeded, or has nothing to do.
+    pub(super) fn succeed(&self, operation: Operation) {
+        let dropped = self.folder.flow_counters.dropped_for_disk();
+        self.outage.succeed(operation, dropped);
     }
 }
 
+/// Size of a log at which its table is frozen, in bytes.
+const MAX_LOG_BYTES: u64 = 128 << 20;
 /// Bytes after which a log is made durable by the writer.
 const SYNC_BYTES: u64 = 1 << 20;
-/// Maximum number of tables that wait to be sealed.
+/// Number of tables that wait to be sealed above which `put` waits.
 const MAX_FROZEN: usize = 2;
-/// Number of periods of [`ROOM_WAIT`] for which a writer waits for the worker.
-const ROOM_WAITS: usize = 6000;
+/// Maximum number of waits of `put`: one second in all.
+const ROOM_WAITS: usize = 10;
 const ROOM_WAIT: Duration = Duration::from_millis(100);

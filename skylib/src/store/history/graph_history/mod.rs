@@ -11,54 +11,77 @@ mod open;
 mod orphans;
 mod reader;
 mod restore;
+mod room;
 mod upkeep;
 mod write;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use self::orphans::Orphans;
 use self::reader::DiskReader;
 use self::restore::Restored;
 use super::disk::Disk;
-use super::event_row::EventRow;
 use super::folder::HistoryFolder;
 use super::frame::FrameBuilder;
 use super::graph_segment::GraphSegment;
 use super::local_store::{StoredFile, TableStatus};
-use super::log::{Log, unlogged};
+use super::log::Log;
+use super::lost_times::LostTimes;
 use super::names::Generation;
-use super::worker::Maintain;
+use super::outage::Outage;
+use super::unsealed_event::UnsealedEvent;
+use super::worker::{Maintain, Signals};
 use crate::graph::GraphEvent;
 use crate::graph::history::{History, HistoryStatus, MemoryHistory, PastReader, ReadBudget};
 use crate::store::StoreError;
-use crate::time::{Timestamp, When};
+use crate::time::{TimeSlice, Timestamp, When};
 
 /// The past of the graph on the local disk, with its newest part in memory.
 ///
 /// [`LocalHistory::maintain`] must be called about once per second, or by the threads of
 /// [`LocalStore::maintain_in_background`](super::LocalStore::maintain_in_background).
+///
+/// Locks are acquired in this order: `writer`, `next_seq`, `pending`, `state`. Only `writer`,
+/// `sealing`, and `tidying` are held during I/O; [`History::record`] acquires none of these three.
 pub struct LocalHistory {
     folder: Arc<HistoryFolder>,
     path: PathBuf,
     memory: MemoryHistory,
-    /// Events that are not yet in the log, in their order, with their recorder's times.
+    /// Events that have no number yet, in their order.
     pending: Mutex<Pending>,
+    /// Number of the next event. Locked while events move from `pending` to the recent ones, so
+    /// that their order remains.
+    next_seq: Mutex<i64>,
     writer: Mutex<Writer>,
     state: RwLock<State>,
-    /// Held while segments are sealed, merged, checked, or removed.
+    /// Memory of all events that are not in a segment, in bytes: pending, recent, and frozen.
+    unsealed_bytes: AtomicUsize,
+    /// Held while frozen events are sealed.
     sealing: Mutex<()>,
+    /// Held while segments are merged, checked, or removed, or a snapshot is written.
+    tidying: Mutex<()>,
     unchecked: Mutex<Vec<Weak<GraphSegment>>>,
     has_worker: AtomicBool,
+    signals: Signals,
+    outage: Outage,
+    /// Wakes recorders that wait for room in memory.
+    room: Condvar,
+    waiting: Mutex<()>,
+    /// Newest time of the recorder's clock, in Unix milliseconds.
+    now: AtomicI64,
     /// Elements of the past that have not been recorded again since the start.
     orphans: Mutex<Orphans>,
     /// Recorder's time of the last event before the start, in Unix milliseconds.
     ended_at: i64,
+    /// Times of the elements in damaged segments.
+    lost: Mutex<LostTimes>,
     /// The times restored last. Locked while a time is restored: the memory of one is large.
     restored: Mutex<Vec<Restored>>,
 }
@@ -66,49 +89,49 @@ pub struct LocalHistory {
 #[derive(Default)]
 struct Pending {
     events: Vec<(GraphEvent, Timestamp)>,
-    /// Size of the metadata of the events, in bytes.
+    /// Memory of the events in bytes, part of `unsealed_bytes`.
     bytes: usize,
-}
-
-impl Pending {
-    /// Adds events. Returns whether so many wait that the recorder should write them.
-    fn add(&mut self, events: &[GraphEvent], now: Timestamp) -> bool {
-        self.bytes += events.iter().map(GraphEvent::metadata_bytes).sum::<usize>();
-        let timed = events.iter().map(|event| (event.clone(), now));
-        self.events.extend(timed);
-        self.events.len() >= MAX_PENDING || self.bytes >= MAX_PENDING_BYTES
-    }
 }
 
 struct Writer {
     log: Option<Log>,
     generation: Generation,
-    next_seq: i64,
     frame: FrameBuilder,
-    retry_at: Option<Timestamp>,
-    /// Whether recent rows are in memory only, because the log could not be written.
-    has_unlogged: bool,
+    /// Time of the last attempt to make the log durable.
+    synced_at: Option<Timestamp>,
 }
 
 /// Data that queries read, besides the memory.
 #[derive(Default)]
 struct State {
-    /// Rows since the last seal, in the order of their numbers.
-    recent: Vec<Arc<EventRow>>,
+    /// Events since the last freeze, in the order of their numbers, which are consecutive.
+    recent: VecDeque<UnsealedEvent>,
     recent_bytes: usize,
-    /// Time of the first row in `recent`, by the recorder's clock.
+    /// Time of the first event in `recent`, by the recorder's clock.
     since: Option<Timestamp>,
+    /// Number of the newest event in the log.
+    logged: i64,
+    /// Size of the current log, in bytes.
+    log_bytes: u64,
     frozen: Vec<Arc<Frozen>>,
+    /// Generation of the frozen events that are being sealed.
+    being_sealed: Option<Generation>,
+    /// Generations of logs whose events were dropped from memory.
+    stale_logs: Vec<Generation>,
     segments: Vec<Arc<GraphSegment>>,
     snapshots: Vec<Arc<GraphSegment>>,
     evicted: u64,
     complete_since: Option<i64>,
 }
 
-/// Rows that wait to be sealed, and their log.
+/// Events that wait to be sealed, and their log.
 struct Frozen {
     generation: Generation,
-    rows: Vec<Arc<EventRow>>,
+    events: Vec<UnsealedEvent>,
+    /// Memory of the events in bytes, part of `unsealed_bytes`.
+    bytes: usize,
+    /// Size of the log, in bytes.
+    log_bytes: u64,
     is_log_damaged: bool,
     /// Whether the log lacks some of it, because the disk failed.
     has_unlogged: bool,
@@ -118,14 +141,16 @@ impl LocalHistory {
     /// Makes events durable, seals and merges what is due, and enforces the limits.
     pub fn maintain(&self, now: Timestamp) {
         self.write(now);
+        Maintain::seal(self, now);
         self.tidy(now);
     }
 
     /// Seals all events now.
     pub fn seal(&self) {
-        self.flush(None);
+        self.flush();
         self.freeze();
-        self.seal_frozen();
+        self.seal_frozen(None);
+        self.update_snapshot(None);
     }
 
     /// Merges all segments into one.
@@ -164,22 +189,22 @@ impl LocalHistory {
 
     /// Returns the sizes and the counters of the table.
     pub(super) fn table_status(&self) -> TableStatus {
-        let log_bytes = self.writer.lock().log.as_ref().map_or(0, Log::length);
         let oldest = self.status().oldest;
+        let pending = self.pending.lock().events.len();
         let state = self.state.read();
         let files = || {
             let segments = state.segments.iter().chain(&state.snapshots);
             segments.flat_map(|segment| segment.files())
         };
-        let frozen = || state.frozen.iter().flat_map(|frozen| &frozen.rows);
+        let frozen: usize = state.frozen.iter().map(|frozen| frozen.events.len()).sum();
         TableStatus {
             name: TABLE,
             segments: state.segments.len(),
             rows: files().map(|(_, file)| file.rows()).sum(),
             bytes: files().map(|(_, file)| file.bytes()).sum(),
-            log_bytes,
-            memory_rows: frozen().count() + state.recent.len(),
-            memory_bytes: frozen().map(|row| row.bytes()).sum::<usize>() + state.recent_bytes,
+            log_bytes: state.log_bytes(),
+            memory_rows: frozen + state.recent.len() + pending,
+            memory_bytes: self.unsealed_bytes.load(Ordering::Relaxed),
             oldest,
             ..TableStatus::default()
         }
@@ -191,39 +216,44 @@ impl LocalHistory {
     }
 }
 
+impl State {
+    /// Returns the size of all logs in bytes.
+    fn log_bytes(&self) -> u64 {
+        let frozen: u64 = self.frozen.iter().map(|frozen| frozen.log_bytes).sum();
+        self.log_bytes + frozen
+    }
+}
+
 impl History for LocalHistory {
     fn record(&self, events: &[GraphEvent], now: Timestamp) {
         self.memory.record(events, now);
         self.adopt(events);
-        let is_full = self.pending.lock().add(events, now);
-        let has_worker = self.has_worker.load(Ordering::Relaxed);
-        if has_worker {
-            self.folder.signals.write.set();
-        }
-        if is_full {
-            // Back-pressure: the recorder writes the events itself, or waits for the thread that does.
-            self.flush(Some(now));
-            let limit = self.folder.options.memory;
-            let limit = if has_worker { 2 * limit } else { limit };
-            if self.state.read().recent_bytes >= limit {
-                self.freeze();
-                self.seal_frozen();
-            }
-        }
+        self.now.store(now.as_ms(), Ordering::Relaxed);
+        self.add_pending(events, now);
+    }
+
+    fn make_room(&self) {
+        self.wait_for_room();
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.flush(None);
-        let mut writer = self.writer.lock();
-        if self.has_unlogged(&writer) {
-            return Err(unlogged());
-        }
-        // Of several threads that wait, the first one makes the records of all durable.
-        writer.log.as_mut().map_or(Ok(false), Log::sync).map(drop)
+        self.sync_all()
     }
 
     fn expire(&self, now: Timestamp) {
         self.memory.expire(now);
+    }
+
+    fn damaged(&self, time: TimeSlice) -> Vec<TimeSlice> {
+        if self.is_in_memory(time.start) {
+            return Vec::new();
+        }
+        // The state at a time follows from all events before it.
+        let before = TimeSlice {
+            start: Timestamp::from_ms(i64::MIN),
+            ..time
+        };
+        self.lost.lock().within(before)
     }
 
     fn status(&self) -> HistoryStatus {
@@ -233,12 +263,12 @@ impl History for LocalHistory {
             .segments
             .first()
             .map(|segment| segment.span.recorded.0);
-        let rows = state.frozen.iter().flat_map(|frozen| frozen.rows.first());
-        let first = first.or_else(|| {
-            rows.chain(state.recent.first())
-                .map(|row| row.recorded)
-                .min()
-        });
+        let frozen = state
+            .frozen
+            .iter()
+            .filter_map(|frozen| frozen.events.first());
+        let unsealed = frozen.chain(state.recent.front());
+        let first = first.or_else(|| unsealed.map(UnsealedEvent::recorded).min());
         let oldest = state.complete_since.or(first).map(Timestamp::from_ms);
         HistoryStatus {
             oldest: oldest.or(memory.oldest),
@@ -248,17 +278,22 @@ impl History for LocalHistory {
     }
 
     fn open<'a>(&'a self, when: When, budget: &'a dyn ReadBudget) -> Box<dyn PastReader + 'a> {
-        let start = when.slice().start;
-        // The memory is complete from its beginning on, but a revision that ended at that very
-        // millisecond may be missing.
-        match self.memory.status().oldest {
-            Some(oldest) if oldest < start => self.memory.open(when, budget),
-            _ => self.open_disk(when, budget),
+        match self.is_in_memory(when.slice().start) {
+            true => self.memory.open(when, budget),
+            false => self.open_disk(when, budget),
         }
     }
 }
 
 impl LocalHistory {
+    /// Returns whether everything since a time is in memory.
+    fn is_in_memory(&self, start: Timestamp) -> bool {
+        // The memory is complete from its beginning on, but a revision that ended at that very
+        // millisecond may be missing.
+        let oldest = self.memory.status().oldest;
+        oldest.is_some_and(|oldest| oldest < start)
+    }
+
     /// Opens a time on the disk, even if it is in memory.
     pub(in crate::store::history) fn open_disk<'a>(
         &'a self,
@@ -287,7 +322,3 @@ impl fmt::Debug for LocalHistory {
 
 /// Name of the folder of the graph.
 const TABLE: &str = "graph";
-/// Number of waiting events from which the recorder writes them itself.
-const MAX_PENDING: usize = 10_000;
-/// Size of waiting events from which the recorder writes them itself, in bytes.
-const MAX_PENDING_BYTES: usize = 16 << 20;

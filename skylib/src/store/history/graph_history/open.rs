@@ -2,10 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use hashbrown::HashSet;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::orphans::Orphans;
 use super::{Frozen, LocalHistory, State, TABLE, Writer};
@@ -16,6 +16,9 @@ use crate::store::history::folder::HistoryFolder;
 use crate::store::history::frame::{FrameBuilder, LogContent};
 use crate::store::history::graph_segment::GraphSegment;
 use crate::store::history::names::{Catalog, Generation, Name};
+use crate::store::history::outage::Outage;
+use crate::store::history::unsealed_event::UnsealedEvent;
+use crate::store::history::worker::Signals;
 
 impl LocalHistory {
     /// Opens the past of the graph in a folder. `memory` limits its newest part in memory.
@@ -27,11 +30,15 @@ impl LocalHistory {
         let catalog = folder.read_table(&path)?;
         let state = read_state(&folder, &path, &catalog)?;
         let files = || state.segments.iter().chain(&state.snapshots);
-        let rows = || state.frozen.iter().flat_map(|frozen| &frozen.rows);
+        let unsealed = || state.frozen.iter().flat_map(|frozen| &frozen.events);
         let numbers = files().map(|segment| segment.span.seq);
-        let newest = numbers.chain(rows().map(|row| row.seq)).max();
+        let newest = numbers.chain(unsealed().map(UnsealedEvent::seq)).max();
+        let newest = newest.unwrap_or(0);
         let recorded = files().map(|segment| segment.span.recorded.1);
-        let ended_at = recorded.chain(rows().map(|row| row.recorded)).max();
+        let ended_at = recorded
+            .chain(unsealed().map(UnsealedEvent::recorded))
+            .max();
+        let unsealed_bytes = state.frozen.iter().map(|frozen| frozen.bytes).sum();
         let is_new = files().next().is_none() && state.frozen.is_empty();
         let unchecked = files().map(Arc::downgrade).collect();
         let history = Self {
@@ -39,22 +46,32 @@ impl LocalHistory {
             writer: Mutex::new(Writer {
                 log: None,
                 generation: catalog.next(),
-                next_seq: newest.unwrap_or(0) + 1,
                 frame: FrameBuilder::default(),
-                retry_at: None,
-                has_unlogged: false,
+                synced_at: None,
             }),
             memory: MemoryHistory::new(memory),
             pending: Mutex::default(),
-            state: RwLock::new(state),
+            next_seq: Mutex::new(newest + 1),
+            state: RwLock::new(State {
+                logged: newest,
+                ..state
+            }),
+            unsealed_bytes: AtomicUsize::new(unsealed_bytes),
             sealing: Mutex::default(),
+            tidying: Mutex::default(),
             has_worker: AtomicBool::new(false),
+            signals: Signals::default(),
+            outage: Outage::new("topology"),
+            room: Condvar::new(),
+            waiting: Mutex::default(),
+            now: AtomicI64::new(ended_at.unwrap_or_default()),
             orphans: Mutex::new(if is_new {
                 Orphans::Settled
             } else {
                 Orphans::Unknown(HashSet::new())
             }),
             ended_at: ended_at.unwrap_or_default(),
+            lost: Mutex::default(),
             restored: Mutex::default(),
             path,
             folder,
@@ -79,8 +96,9 @@ fn read_state(folder: &HistoryFolder, path: &Path, catalog: &Catalog) -> Result<
         let lost = content.lost_bytes as u64;
         let counters = &folder.graph_counters;
         counters.lost_log_bytes.fetch_add(lost, Ordering::Relaxed);
-        let frozen = replay(*generation, &content);
-        if frozen.rows.is_empty() && !content.is_damaged {
+        let log_bytes = folder.log_bytes(path, *generation);
+        let frozen = replay(*generation, &content, log_bytes);
+        if frozen.events.is_empty() && !content.is_damaged {
             folder.remove_log(path, *generation)?;
         } else {
             state.frozen.push(Arc::new(frozen));
@@ -89,14 +107,17 @@ fn read_state(folder: &HistoryFolder, path: &Path, catalog: &Catalog) -> Result<
     Ok(state)
 }
 
-/// Returns the rows of a log.
-fn replay(generation: Generation, content: &LogContent) -> Frozen {
+/// Returns the events of a log.
+fn replay(generation: Generation, content: &LogContent, log_bytes: u64) -> Frozen {
     let rows = content
         .records()
         .filter_map(|record| serde_json::from_slice::<EventRow>(record).ok());
+    let events: Vec<_> = rows.map(|row| UnsealedEvent::Row(Arc::new(row))).collect();
     Frozen {
         generation,
-        rows: rows.map(Arc::new).collect(),
+        bytes: events.iter().map(UnsealedEvent::bytes).sum(),
+        events,
+        log_bytes,
         is_log_damaged: content.is_damaged,
         has_unlogged: false,
     }

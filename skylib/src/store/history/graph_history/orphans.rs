@@ -13,6 +13,7 @@ use crate::store::history::event_row::{EventRow, closing};
 use crate::store::history::graph_fold::ElementId;
 use crate::store::history::names::Name;
 use crate::store::history::sorted_merge::merge;
+use crate::store::history::unsealed_event::UnsealedEvent;
 use crate::time::Timestamp;
 
 impl LocalHistory {
@@ -50,19 +51,18 @@ impl LocalHistory {
     }
 
     pub(super) fn close(&self, waiting: &HashMap<ElementId, EventRow>, now: Timestamp) {
-        let mut writer = self.writer.lock();
+        let mut next_seq = self.next_seq.lock();
         let mut rows: Vec<&EventRow> = waiting.values().collect();
         // Edges before their nodes.
         rows.sort_by_key(|row| (!row.event.is_edge(), row.seq));
         let closed = rows.into_iter().map(|row| {
-            let seq = writer.next_seq;
-            writer.next_seq += 1;
-            Arc::new(closing(row, seq, self.ended_at.max(row.time), now.as_ms()))
+            let seq = *next_seq;
+            *next_seq += 1;
+            let row = closing(row, seq, self.ended_at.max(row.time), now.as_ms());
+            UnsealedEvent::Row(Arc::new(row))
         });
-        let closed: Vec<_> = closed.collect();
-        if !closed.is_empty() {
-            self.append(&mut writer, closed, Some(now));
-        }
+        let closed = closed.collect();
+        self.add_recent(closed, 0);
     }
 
     /// Returns the newest rows of the elements that were alive at the end of the files.
@@ -100,8 +100,8 @@ impl LocalHistory {
                 Ok(())
             })?;
         }
-        for row in frozen.iter().flat_map(|frozen| &frozen.rows) {
-            apply(EventRow::clone(row));
+        for event in frozen.iter().flat_map(|frozen| &frozen.events) {
+            apply(event.row());
         }
         Ok(alive)
     }

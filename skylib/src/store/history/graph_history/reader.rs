@@ -152,8 +152,8 @@ impl<'a> DiskReader<'a> {
         }
         // The body of an event in memory is not searched: all elements of its time are read.
         let recent = self.plan.memory.iter();
-        let recent = recent.filter(|row| row.event.is_edge() == is_edge && row.time <= last);
-        found.extend(recent.map(|row| (is_edge, row.id.clone())));
+        let recent = recent.filter(|event| event.is_edge() == is_edge && event.time() <= last);
+        found.extend(recent.map(|event| (is_edge, event.id())));
         Ok((found.len() <= MAX_SINGLE).then_some(found))
     }
 

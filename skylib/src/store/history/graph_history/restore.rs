@@ -19,6 +19,7 @@ use crate::store::history::names::Name;
 use crate::store::history::parquet_file::is_damage;
 use crate::store::history::past_graph::PastGraph;
 use crate::store::history::sorted_merge::merge;
+use crate::store::history::unsealed_event::UnsealedEvent;
 use crate::time::When;
 
 /// Files and rows in memory from which a time is read.
@@ -31,7 +32,7 @@ pub(super) struct Plan {
     /// Segments after the time: only the next change of each element matters.
     pub(super) later: Vec<Arc<GraphSegment>>,
     /// Events that are not in a segment, oldest first.
-    pub(super) memory: Vec<Arc<EventRow>>,
+    pub(super) memory: Vec<UnsealedEvent>,
     /// Number of the newest event in a segment.
     sealed: i64,
     /// Reads of files.
@@ -65,7 +66,7 @@ pub(super) struct Whole {
 impl Plan {
     /// Returns the memory of the plan, in bytes, approximately.
     pub(super) const fn bytes(&self) -> usize {
-        self.memory.len() * size_of::<Arc<EventRow>>()
+        self.memory.len() * size_of::<UnsealedEvent>()
     }
 
     /// Returns the snapshot and the segments, oldest first, each with the columns that are needed.
@@ -81,7 +82,7 @@ impl Plan {
 
     /// Returns the number of the newest event.
     fn newest(&self) -> i64 {
-        self.memory.last().map_or(self.sealed, |row| row.seq)
+        self.memory.last().map_or(self.sealed, UnsealedEvent::seq)
     }
 
     /// Returns the deletions since a time was restored; `None` if it must be restored again, because
@@ -91,16 +92,17 @@ impl Plan {
             return None;
         }
         let last = self.when.slice().last.as_ms();
-        let first = self.memory.partition_point(|row| row.seq <= restored.seq);
+        let is_read = |event: &UnsealedEvent| event.seq() <= restored.seq;
+        let first = self.memory.partition_point(is_read);
         let mut deleted = HashMap::new();
         let mut changed = HashSet::new();
-        for row in &self.memory[first..] {
-            if row.time <= last {
+        for event in &self.memory[first..] {
+            if event.time() <= last {
                 return None;
             }
-            let id = (row.event.is_edge(), row.id.clone());
-            if changed.insert(id.clone()) && row.event.is_deletion() {
-                deleted.insert(id, row.time);
+            let id = (event.is_edge(), event.id());
+            if changed.insert(id.clone()) && event.is_deletion() {
+                deleted.insert(id, event.time());
             }
         }
         Some(deleted)
@@ -110,7 +112,7 @@ impl Plan {
 impl LocalHistory {
     /// Returns what has to be read for a time.
     pub(super) fn plan(&self, when: When) -> Plan {
-        self.flush(None);
+        self.collect();
         let slice = when.slice();
         let (from, to) = (slice.start.as_ms(), slice.last.as_ms());
         let state = self.state.read();
@@ -140,7 +142,7 @@ impl LocalHistory {
             skipped,
             &format!("before the snapshot {}", Name::Snapshot(after)),
         );
-        let frozen = state.frozen.iter().flat_map(|frozen| &frozen.rows);
+        let frozen = state.frozen.iter().flat_map(|frozen| &frozen.events);
         let sealed = state.segments.iter().map(|segment| segment.span.seq);
         Plan {
             when,
@@ -218,14 +220,17 @@ impl LocalHistory {
             let read = apply_segment(plan, segment, detail, wanted, fold);
             self.check_read(segment, read)?;
         }
-        let is_wanted = |row: &&Arc<EventRow>| {
+        let is_wanted = |event: &&UnsealedEvent| {
             let ids = wanted.ids;
-            ids.is_none_or(|ids| ids.binary_search(&row.id.as_str()).is_ok())
+            ids.is_none_or(|ids| event.with_id(|id| ids.binary_search(&id).is_ok()))
         };
-        let mut rows = 0;
-        for row in plan.memory.iter().filter(is_wanted) {
-            fold.apply(EventRow::clone(row));
+        let mut rows = 0_usize;
+        for event in plan.memory.iter().filter(is_wanted) {
+            fold.apply(event.row());
             rows += 1;
+            if rows.is_multiple_of(POLL_ROWS) {
+                wanted.check(fold)?;
+            }
         }
         plan.files
             .add_memory(rows, "events that are not in a segment");

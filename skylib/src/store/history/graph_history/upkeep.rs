@@ -5,26 +5,36 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Frozen, LocalHistory, TABLE};
-use crate::error_chain::Chain;
 use crate::store::history::counters::{DropReason, TableCounters};
 use crate::store::history::event_row::EventRow;
 use crate::store::history::graph_fold::ElementState;
 use crate::store::history::graph_segment::{GraphSegment, GraphSpan, GraphWriter};
-use crate::store::history::log::Log;
 use crate::store::history::names::Name;
+use crate::store::history::outage::Operation;
 use crate::store::history::parquet_file::is_damage;
 use crate::store::history::retention::Part;
 use crate::store::history::sorted_merge::{Rows, merge};
-use crate::store::history::worker::Maintain;
+use crate::store::history::unsealed_event::UnsealedEvent;
+use crate::store::history::worker::{Maintain, Signals};
 use crate::store::history::{graph_segment, segment_folder};
 use crate::time::Timestamp;
 use crate::value::Text;
 
 impl LocalHistory {
-    pub(super) fn seal_frozen(&self) {
+    /// Writes frozen events as segments, oldest first, until one fails. `now` decides about retries
+    /// after a failure of the disk; without it, an attempt is made at once.
+    pub(super) fn seal_frozen(&self, now: Option<Timestamp>) {
         let _sealing = self.sealing.lock();
-        loop {
-            let Some(frozen) = self.state.read().frozen.first().cloned() else {
+        while now.is_none_or(|now| self.outage.may_try(Operation::Seal, now)) {
+            let frozen = {
+                let mut state = self.state.write();
+                let first = state.frozen.first().cloned();
+                state.being_sealed = first.as_ref().map(|first| first.generation);
+                first
+            };
+            let Some(frozen) = frozen else {
+                self.succeed(Operation::Seal);
+                self.succeed(Operation::KeepUp);
                 break;
             };
             let sealed = self.seal_one(&frozen);
@@ -34,58 +44,29 @@ impl LocalHistory {
                 Err(_) => &counters.failures,
             });
             if let Err(error) = sealed {
-                tracing::warn!(error = %Chain(&error), "cannot seal the history of the topology");
-                self.bound_frozen();
+                self.state.write().being_sealed = None;
+                self.fail(Operation::Seal, &error);
                 break;
             }
         }
+        self.remove_stale_logs();
         self.measure();
-        if self.needs_snapshot()
-            && let Err(error) = self.write_snapshot()
-        {
-            tracing::warn!(error = %Chain(&error), "cannot write a snapshot of the topology");
-        }
+        self.wake_recorders();
     }
 
-    /// Drops the oldest frozen rows while the disk fails and they exceed the memory.
-    pub(super) fn bound_frozen(&self) {
-        let mut state = self.state.write();
-        let bytes = |frozen: &Arc<Frozen>| frozen.rows.iter().map(|row| row.bytes()).sum::<usize>();
-        while state.frozen.len() > 1
-            && state.frozen.iter().map(bytes).sum::<usize>() > self.folder.options.memory
-        {
-            let dropped = state.frozen.remove(0);
-            state.evicted += dropped.rows.len() as u64;
-            let counters = &self.folder.graph_counters;
-            counters.drop_rows(DropReason::Disk, dropped.rows.len());
-            tracing::warn!(
-                events = dropped.rows.len(),
-                "dropped events of the history: the disk cannot be written"
-            );
-        }
-    }
-
-    pub(super) fn seal_one(&self, frozen: &Arc<Frozen>) -> io::Result<()> {
+    fn seal_one(&self, frozen: &Arc<Frozen>) -> io::Result<()> {
         let generation = frozen.generation;
         let name = Name::Segment(generation, generation);
-        if frozen.rows.is_empty() {
-            self.state
-                .write()
-                .frozen
-                .retain(|other| !Arc::ptr_eq(other, frozen));
-        } else {
-            let mut rows = frozen.rows.clone();
-            rows.sort_by(|a, b| (&a.id, a.seq).cmp(&(&b.id, b.seq)));
-            let span = rows.iter().map(|row| GraphSpan::of(row));
-            let span = span.fold(GraphSpan::EMPTY, GraphSpan::join);
-            let segment = self.commit(name, span, |writer| {
-                rows.iter()
-                    .try_for_each(|row| writer.push(EventRow::clone(row)))
-            })?;
+        let segment = match frozen.events.is_empty() {
+            true => None,
+            false => Some(self.write_segment(name, &frozen.events)?),
+        };
+        {
             let mut state = self.state.write();
             state.frozen.retain(|other| !Arc::ptr_eq(other, frozen));
-            state.segments.push(segment);
+            state.segments.extend(segment);
         }
+        self.release(frozen.bytes);
         let log = self.path.join(Name::Log(generation).to_string());
         if frozen.is_log_damaged {
             self.folder.set_aside(&log, TABLE)?;
@@ -94,6 +75,30 @@ impl LocalHistory {
         // If this fails, the next start finds a log that the segment replaces.
         drop(self.disk().remove(&log));
         Ok(())
+    }
+
+    fn write_segment(&self, name: Name, events: &[UnsealedEvent]) -> io::Result<Arc<GraphSegment>> {
+        let mut order: Vec<(Text, &UnsealedEvent)> =
+            events.iter().map(|event| (event.id(), event)).collect();
+        // Stable: the events of an element remain in the order of their numbers.
+        order.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let spans = events.iter().map(UnsealedEvent::span);
+        let span = spans.fold(GraphSpan::EMPTY, GraphSpan::join);
+        self.commit(name, span, |writer| {
+            let mut rows = order.iter().map(|(_, event)| event.row());
+            rows.try_for_each(|row| writer.push(row))
+        })
+    }
+
+    /// Removes the logs of events that were dropped from memory.
+    fn remove_stale_logs(&self) {
+        let stale = std::mem::take(&mut self.state.write().stale_logs);
+        for generation in stale {
+            let path = self.path.join(Name::Log(generation).to_string());
+            if self.disk().remove(&path).is_err() {
+                self.state.write().stale_logs.push(generation);
+            }
+        }
     }
 
     /// Writes and opens a segment or a snapshot.
@@ -110,6 +115,29 @@ impl LocalHistory {
             graph_segment::write(self.disk(), folder, name, host, span, rows)
         })?;
         GraphSegment::open(self.disk(), &path, name).map(Arc::new)
+    }
+
+    /// Writes a snapshot if one is due. `now` decides about retries after a failure of the disk;
+    /// without it, an attempt is made at once.
+    pub(super) fn update_snapshot(&self, now: Option<Timestamp>) {
+        let _tidying = self.tidying.lock();
+        if !self.needs_snapshot() {
+            self.succeed(Operation::Snapshot);
+        } else if now.is_none_or(|now| self.outage.may_try(Operation::Snapshot, now)) {
+            self.try_snapshot();
+        }
+    }
+
+    /// Writes a snapshot. Returns whether that succeeded.
+    fn try_snapshot(&self) -> bool {
+        match self.write_snapshot() {
+            Ok(()) => self.succeed(Operation::Snapshot),
+            Err(error) => {
+                self.fail(Operation::Snapshot, &error);
+                return false;
+            }
+        }
+        true
     }
 
     /// Returns whether the events since the last snapshot are larger than twice its size.
@@ -162,27 +190,28 @@ impl LocalHistory {
         Ok(())
     }
 
+    /// Merges the segments of every hour that has ended.
     pub(super) fn merge_hours(&self, now: Timestamp) {
-        loop {
-            let segments = self.state.read().segments.clone();
-            let snapshot = self
-                .state
-                .read()
-                .snapshots
-                .last()
-                .map_or(0, |snapshot| snapshot.bytes());
-            let Some(segments) = segments_of_an_hour(&segments, 4 * snapshot, now) else {
+        while self.outage.may_try(Operation::Merge, now) {
+            let due = {
+                let state = self.state.read();
+                let snapshot = state.snapshots.last();
+                let max_bytes = snapshot.map_or(0, |snapshot| 4 * snapshot.bytes());
+                segments_of_an_hour(&state.segments, max_bytes, now)
+            };
+            let Some(segments) = due else {
+                self.succeed(Operation::Merge);
                 return;
             };
             if let Err(error) = self.merge(&segments, now) {
-                tracing::warn!(error = %Chain(&error), "cannot merge segments of the topology");
+                self.fail(Operation::Merge, &error);
                 return;
             }
         }
     }
 
     pub(super) fn merge(&self, segments: &[Arc<GraphSegment>], now: Timestamp) -> io::Result<()> {
-        let _sealing = self.sealing.lock();
+        let _tidying = self.tidying.lock();
         let (Some(Name::Segment(first, _)), Some(last)) = (
             segments.first().map(|segment| segment.name),
             segments.last(),
@@ -229,15 +258,25 @@ impl LocalHistory {
         Ok(())
     }
 
-    pub(super) fn drop_segment(&self, segment: &Arc<GraphSegment>) {
+    /// Removes a segment or a snapshot from the answers. Returns whether it was there.
+    fn drop_segment(&self, segment: &Arc<GraphSegment>) -> bool {
         let mut state = self.state.write();
+        let before = state.segments.len() + state.snapshots.len();
         state.segments.retain(|other| !Arc::ptr_eq(other, segment));
         state.snapshots.retain(|other| !Arc::ptr_eq(other, segment));
+        state.segments.len() + state.snapshots.len() < before
     }
 
     /// Removes a damaged segment from the answers and from its folder.
     pub(super) fn set_aside(&self, segment: &Arc<GraphSegment>, damage: &io::Error) {
-        self.drop_segment(segment);
+        if !self.drop_segment(segment) {
+            // Another thread has found the damage, too.
+            return;
+        }
+        if matches!(segment.name, Name::Segment(..)) {
+            let (start, last) = segment.span.time;
+            self.lost.lock().add(start, last);
+        }
         let counters = &self.folder.graph_counters;
         counters.drop_rows(DropReason::Damage, segment.rows());
         self.folder.report_damage(&segment.folder, TABLE, damage);
@@ -266,7 +305,7 @@ impl LocalHistory {
     }
 
     pub(super) fn check_next(&self) {
-        let _sealing = self.sealing.lock();
+        let _tidying = self.tidying.lock();
         let next = self.unchecked.lock().pop();
         if let Some(segment) = next.and_then(|segment| segment.upgrade()) {
             self.check_content(&segment);
@@ -274,7 +313,7 @@ impl LocalHistory {
     }
 
     pub(super) fn enforce_limits(&self, now: Timestamp) {
-        let _sealing = self.sealing.lock();
+        let _tidying = self.tidying.lock();
         let too_old = now.saturating_sub(self.folder.options.max_age).as_ms();
         loop {
             let oldest = self.state.read().segments.first().cloned();
@@ -301,8 +340,8 @@ impl LocalHistory {
             .iter()
             .any(|base| base.name.last() >= oldest.name.last());
         drop(state);
-        if !has_base && let Err(error) = self.write_snapshot() {
-            tracing::warn!(error = %Chain(&error), "cannot write a snapshot of the topology");
+        let now = self.now();
+        if !has_base && !(self.outage.may_try(Operation::Snapshot, now) && self.try_snapshot()) {
             return false;
         }
         let removed = match replaced_at {
@@ -334,42 +373,57 @@ impl LocalHistory {
         true
     }
 
+    /// Begins anew if the folder was removed: what was in its files is lost.
+    fn check_folder(&self, now: Timestamp) {
+        if !self.folder.restore_table(&self.path) {
+            return;
+        }
+        {
+            let mut state = self.state.write();
+            state.snapshots.clear();
+            for segment in std::mem::take(&mut state.segments) {
+                state.evicted += segment.rows() as u64;
+                state.complete_since = state.complete_since.max(Some(segment.span.recorded.1));
+                let counters = &self.folder.graph_counters;
+                counters.drop_rows(DropReason::Damage, segment.rows());
+            }
+        }
+        // The logs were removed, too: what is in memory is written at once.
+        self.freeze();
+        self.seal_frozen(Some(now));
+    }
+
+    /// Updates the size that the limits apply to.
     pub(super) fn measure(&self) {
-        let log = self.writer.lock().log.as_ref().map_or(0, Log::length);
         let state = self.state.read();
         let files = state.segments.iter().chain(&state.snapshots);
         let bytes: u64 = files.map(|segment| segment.bytes()).sum();
-        self.folder.set_usage(Part::Graph, bytes + log);
+        self.folder
+            .set_usage(Part::Graph, bytes + state.log_bytes());
     }
 }
 
 impl Maintain for LocalHistory {
     fn write(&self, now: Timestamp) {
-        self.flush(Some(now));
-        let mut writer = self.writer.lock();
-        let synced = writer.log.as_mut().map_or(Ok(false), Log::sync);
-        match synced {
-            Ok(_) if self.has_unlogged(&writer) => {}
-            Ok(_) => self.folder.graph_counters.set_synced(now),
-            Err(error) => tracing::warn!(
-                error = %Chain(&error),
-                "cannot make the history of the topology durable"
-            ),
+        self.now.store(now.as_ms(), Ordering::Relaxed);
+        self.flush();
+        self.sync_when_due(now);
+    }
+
+    fn seal(&self, now: Timestamp) {
+        let since = self.state.read().since;
+        let is_old =
+            since.is_some_and(|since| since.saturating_add(self.folder.options.seal) <= now);
+        if is_old || self.is_crowded() {
+            self.freeze();
         }
+        self.seal_frozen(Some(now));
     }
 
     fn tidy(&self, now: Timestamp) {
-        let options = &self.folder.options;
-        let is_due = {
-            let state = self.state.read();
-            let is_old = |since: Timestamp| since.saturating_add(options.seal) <= now;
-            state.since.is_some_and(is_old) || state.recent_bytes >= options.memory
-        };
+        self.check_folder(now);
         self.close_orphans(now);
-        if is_due {
-            self.freeze();
-        }
-        self.seal_frozen();
+        self.update_snapshot(Some(now));
         self.merge_hours(now);
         self.check_next();
         self.enforce_limits(now);
@@ -378,6 +432,10 @@ impl Maintain for LocalHistory {
 
     fn set_background(&self) {
         self.has_worker.store(true, Ordering::Relaxed);
+    }
+
+    fn signals(&self) -> &Signals {
+        &self.signals
     }
 }
 

@@ -1,87 +1,140 @@
-//! Writing of events: the log and the recent rows.
+//! Writing of events: from the recorder to the recent events, and from there to the log.
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
-use super::{Frozen, LocalHistory, Pending, Writer};
-use crate::error_chain::Chain;
-use crate::store::history::event_row::EventRow;
-use crate::store::history::log::Log;
+use super::{Frozen, LocalHistory, Pending, State, Writer};
+use crate::graph::GraphEvent;
+use crate::store::history::log::{Log, unlogged};
 use crate::store::history::names::Name;
+use crate::store::history::outage::Operation;
+use crate::store::history::unsealed_event::UnsealedEvent;
 use crate::time::Timestamp;
 
 impl LocalHistory {
-    /// Returns whether records exist only in memory, because a log could not be written.
-    pub(super) fn has_unlogged(&self, writer: &Writer) -> bool {
-        writer.has_unlogged || {
-            let state = self.state.read();
-            state.frozen.iter().any(|frozen| frozen.has_unlogged)
-        }
+    /// Appends events to the pending ones. The recorder holds the lock of the graph, so this waits
+    /// for nothing but other appends.
+    pub(super) fn add_pending(&self, events: &[GraphEvent], now: Timestamp) {
+        let bytes = |event: &GraphEvent| size_of::<UnsealedEvent>() + event.element_bytes();
+        let bytes = events.iter().map(bytes).sum();
+        self.unsealed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let mut pending = self.pending.lock();
+        pending.bytes += bytes;
+        let timed = events.iter().map(|event| (event.clone(), now));
+        pending.events.extend(timed);
     }
 
-    /// Writes pending events to the log and to the recent rows. `now` decides about retries after a
-    /// failure of the disk; without it, an attempt is made at once.
-    pub(super) fn flush(&self, now: Option<Timestamp>) {
+    /// Numbers the pending events and adds them to the recent ones, where queries find them. Does
+    /// not wait for the disk.
+    pub(super) fn collect(&self) {
+        let mut next_seq = self.next_seq.lock();
+        let Pending { events, bytes } = std::mem::take(&mut *self.pending.lock());
+        let events = events.into_iter().map(|(event, recorded)| {
+            let seq = *next_seq;
+            *next_seq += 1;
+            UnsealedEvent::new(event, seq, recorded)
+        });
+        let events = events.collect();
+        self.add_recent(events, bytes);
+    }
+
+    /// Adds events to the recent ones, with `next_seq` locked. `counted` is the part of their memory
+    /// that is in the total already, in bytes.
+    pub(super) fn add_recent(&self, events: Vec<UnsealedEvent>, counted: usize) {
+        let Some(first) = events.first() else {
+            return;
+        };
+        let since = Timestamp::from_ms(first.recorded());
+        let bytes = events.iter().map(UnsealedEvent::bytes).sum();
+        self.unsealed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.unsealed_bytes.fetch_sub(counted, Ordering::Relaxed);
+        let mut state = self.state.write();
+        state.recent_bytes += bytes;
+        state.since.get_or_insert(since);
+        state.recent.extend(events);
+    }
+
+    /// Writes all events to the log, unless a failure of the disk makes it wait.
+    pub(super) fn flush(&self) {
         let mut writer = self.writer.lock();
-        let Pending { events, .. } = std::mem::take(&mut *self.pending.lock());
-        if events.is_empty() {
+        self.write_log(&mut writer);
+    }
+
+    /// Makes all events durable.
+    ///
+    /// # Errors
+    /// Returns an error if events are in memory only, or the log cannot be made durable.
+    pub(super) fn sync_all(&self) -> io::Result<()> {
+        let mut writer = self.writer.lock();
+        self.write_log(&mut writer);
+        if self.has_unlogged() {
+            return Err(unlogged());
+        }
+        // Of several threads that wait, the first one makes the events of all durable.
+        self.sync_log(&mut writer)
+    }
+
+    /// Makes the log durable, if it was not for the time of the option `sync`, or is far behind.
+    pub(super) fn sync_when_due(&self, now: Timestamp) {
+        let mut writer = self.writer.lock();
+        let interval = self.folder.options.sync;
+        let is_due = writer
+            .synced_at
+            .is_none_or(|at| now < at || at.saturating_add(interval) <= now);
+        let is_behind = writer
+            .log
+            .as_ref()
+            .is_some_and(|log| log.is_behind(SYNC_BYTES));
+        if !is_due && !is_behind {
             return;
         }
-        let mut rows = Vec::with_capacity(events.len());
-        for (event, recorded) in &events {
-            rows.push(Arc::new(EventRow::of(event, writer.next_seq, *recorded)));
-            writer.next_seq += 1;
+        writer.synced_at = Some(now);
+        if self.sync_log(&mut writer).is_ok() && !self.has_unlogged() {
+            self.folder.graph_counters.set_synced(now);
         }
-        self.append(&mut writer, rows, now);
     }
 
-    /// Appends rows to the log and to the recent rows. After a failure of the disk, the rows are in
-    /// memory only, until they are sealed.
-    pub(super) fn append(
-        &self,
-        writer: &mut Writer,
-        rows: Vec<Arc<EventRow>>,
-        now: Option<Timestamp>,
-    ) {
-        let mut frames = Vec::new();
-        for row in &rows {
-            // Cannot fail: all keys are text.
-            let json = serde_json::to_vec(&**row).unwrap_or_default();
-            writer
-                .frame
-                .push(json.len(), |out| out.extend_from_slice(&json));
-            if writer.frame.is_full() {
-                writer.frame.finish(&mut frames);
+    fn sync_log(&self, writer: &mut Writer) -> io::Result<()> {
+        let synced = writer.log.as_mut().map_or(Ok(false), Log::sync);
+        match synced {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.fail(Operation::Log, &error);
+                Err(error)
             }
         }
-        if !writer.frame.is_empty() {
-            writer.frame.finish(&mut frames);
-        }
-        let may_try = match (writer.retry_at, now) {
-            (Some(retry_at), Some(now)) => now >= retry_at,
-            _ => true,
-        };
-        if !may_try {
-            writer.has_unlogged = true;
-        } else {
-            match self.write_frames(writer, &frames) {
-                Ok(()) => writer.retry_at = None,
-                Err(error) => {
-                    writer.has_unlogged = true;
-                    tracing::warn!(error = %Chain(&error), "cannot write the history of the topology");
-                    writer.retry_at = now.map(|now| now.saturating_add(RETRY));
-                }
-            }
-        }
-        let first = rows.first().map(|row| Timestamp::from_ms(row.recorded));
-        let mut state = self.state.write();
-        state.recent_bytes += rows.iter().map(|row| row.bytes()).sum::<usize>();
-        state.since = state.since.or(first);
-        state.recent.extend(rows);
     }
 
-    pub(super) fn write_frames(&self, writer: &mut Writer, frames: &[u8]) -> io::Result<()> {
+    /// Returns whether events exist only in memory, because a log could not be written.
+    fn has_unlogged(&self) -> bool {
+        let state = self.state.read();
+        let is_unlogged = |event: &UnsealedEvent| event.seq() > state.logged;
+        state.recent.back().is_some_and(is_unlogged)
+            || state.frozen.iter().any(|frozen| frozen.has_unlogged)
+    }
+
+    /// Appends the recent events that are not in the log to it, batch by batch.
+    fn write_log(&self, writer: &mut Writer) {
+        self.collect();
+        while self.outage.may_try(Operation::Log, self.now()) {
+            let batch = next_batch(&self.state.read());
+            let Some(last) = batch.last().map(UnsealedEvent::seq) else {
+                return;
+            };
+            let frames = frames_of(&batch, writer);
+            if let Err(error) = self.append(writer, &frames) {
+                self.fail(Operation::Log, &error);
+                return;
+            }
+            self.succeed(Operation::Log);
+            let mut state = self.state.write();
+            state.logged = last;
+            state.log_bytes = writer.log.as_ref().map_or(0, Log::length);
+        }
+    }
+
+    fn append(&self, writer: &mut Writer, frames: &[u8]) -> io::Result<()> {
         let log = match &mut writer.log {
             Some(log) => log,
             None => {
@@ -92,26 +145,84 @@ impl LocalHistory {
         log.append(frames)
     }
 
+    /// Leaves the recent events to be sealed, and begins a new log.
     pub(super) fn freeze(&self) {
         let mut writer = self.writer.lock();
-        let mut state = self.state.write();
-        if state.recent.is_empty() {
+        self.collect();
+        if self.state.read().recent.is_empty() {
             return;
         }
-        let rows = std::mem::take(&mut state.recent);
-        state.recent_bytes = 0;
+        // Without this, nothing would make the end of the log durable until the seal.
+        let is_synced = self.sync_log(&mut writer).is_ok();
+        let mut guard = self.state.write();
+        let state = &mut *guard;
+        // All of them may have been dropped meanwhile.
+        let Some(last) = state.recent.back().map(UnsealedEvent::seq) else {
+            return;
+        };
+        let events = std::mem::take(&mut state.recent);
         state.since = None;
         state.frozen.push(Arc::new(Frozen {
             generation: writer.generation,
-            rows,
+            events: events.into(),
+            bytes: std::mem::take(&mut state.recent_bytes),
+            log_bytes: std::mem::take(&mut state.log_bytes),
             is_log_damaged: false,
-            has_unlogged: writer.has_unlogged,
+            has_unlogged: !is_synced || last > state.logged,
         }));
+        drop(guard);
         writer.log = None;
-        writer.has_unlogged = false;
         writer.generation += 1;
+    }
+
+    /// Returns the newest time of the recorder's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_ms(self.now.load(Ordering::Relaxed))
+    }
+
+    /// Notes a failure of the disk.
+    pub(super) fn fail(&self, operation: Operation, error: &io::Error) {
+        let dropped = self.folder.graph_counters.dropped_for_disk();
+        self.outage.fail(operation, self.now(), error, dropped);
+    }
+
+    /// Notes that an operation succeeded, or has nothing to do.
+    pub(super) fn succeed(&self, operation: Operation) {
+        let dropped = self.folder.graph_counters.dropped_for_disk();
+        self.outage.succeed(operation, dropped);
     }
 }
 
-/// Pause after a failure of the disk.
-const RETRY: Duration = Duration::from_secs(5);
+/// Returns the oldest recent events that are not in the log.
+fn next_batch(state: &State) -> Vec<UnsealedEvent> {
+    let is_logged = |event: &UnsealedEvent| event.seq() <= state.logged;
+    let first = state.recent.partition_point(is_logged);
+    let last = state.recent.len().min(first + BATCH_EVENTS);
+    state.recent.range(first..last).cloned().collect()
+}
+
+/// Returns the frames of events.
+fn frames_of(events: &[UnsealedEvent], writer: &mut Writer) -> Vec<u8> {
+    let mut frames = Vec::new();
+    let mut json = Vec::new();
+    for event in events {
+        json.clear();
+        // Cannot fail: all keys are text, and the buffer grows.
+        drop(serde_json::to_writer(&mut json, &event.row()));
+        writer
+            .frame
+            .push(json.len(), |out| out.extend_from_slice(&json));
+        if writer.frame.is_full() {
+            writer.frame.finish(&mut frames);
+        }
+    }
+    if !writer.frame.is_empty() {
+        writer.frame.finish(&mut frames);
+    }
+    frames
+}
+
+/// Maximum number of events that are written to the log at once.
+const BATCH_EVENTS: usize = 1024;
+/// Bytes after which a log is made durable before its time.
+const SYNC_BYTES: u64 = 1 << 20;

@@ -1,10 +1,12 @@
-//! `FaultyDisk`: a disk that fails a number of calls.
+//! `FaultyDisk`: a disk that fails a number of calls, or blocks them.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::store::history::disk::{Disk, DiskFile, OsDisk, Space};
 
@@ -24,9 +26,31 @@ struct Faults {
     every: AtomicU64,
     /// Error number of the operating system.
     error: AtomicU64,
+    /// Number of calls that wait until the disk is released; `None` while it does not block.
+    blocked: Mutex<Option<usize>>,
+    changed: Condvar,
 }
 
 impl FaultyDisk {
+    /// Lets all calls block until [`FaultyDisk::release`].
+    pub(super) fn block(&self) {
+        *self.faults.blocked.lock() = Some(0);
+    }
+
+    /// Lets blocked calls go on.
+    pub(super) fn release(&self) {
+        *self.faults.blocked.lock() = None;
+        self.faults.changed.notify_all();
+    }
+
+    /// Waits until a call is blocked.
+    pub(super) fn wait_until_blocked(&self) {
+        let mut blocked = self.faults.blocked.lock();
+        while *blocked == Some(0) {
+            self.faults.changed.wait(&mut blocked);
+        }
+    }
+
     /// Lets the calls of a range fail; the next call has the number 0.
     pub(super) fn fail(&self, from: u64, until: u64, error: i32) {
         self.faults.calls.store(0, Ordering::Relaxed);
@@ -51,6 +75,15 @@ impl FaultyDisk {
 
 impl Faults {
     fn check(&self) -> io::Result<()> {
+        let mut blocked = self.blocked.lock();
+        if let Some(calls) = &mut *blocked {
+            *calls += 1;
+            self.changed.notify_all();
+            while blocked.is_some() {
+                self.changed.wait(&mut blocked);
+            }
+        }
+        drop(blocked);
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let range = self.from.load(Ordering::Relaxed)..self.until.load(Ordering::Relaxed);
         let every = self.every.load(Ordering::Relaxed);

@@ -162,7 +162,7 @@ impl Recorded {
 }
 
 /// The past as it is read from the disk, even if it is in memory.
-struct OnDisk<'a>(&'a LocalHistory);
+pub(super) struct OnDisk<'a>(pub(super) &'a LocalHistory);
 
 impl History for OnDisk<'_> {
     fn record(&self, events: &[GraphEvent], now: Timestamp) {
@@ -525,4 +525,34 @@ proptest! {
         prop_assert_eq!(shared.damaged(), [format!("graph-{folder}")]);
         prop_assert!(names_at(&history, 5001).len() >= 2);
     }
+}
+
+#[test]
+fn answers_about_a_damaged_time_can_be_recognized() {
+    let mut recorded = Recorded::new();
+    for number in 1..=3_u8 {
+        recorded.now = i64::from(number) * 1000;
+        recorded.apply(&Step::Node(number, 0));
+        recorded.apply(&Step::Seal);
+    }
+    recorded.disk = None;
+    let file = &recorded.folder.files("graph", "event.parquet")[1];
+    let mut content = std::fs::read(file).unwrap();
+    content[8] ^= 0x10;
+    std::fs::write(file, content).unwrap();
+    let shared = HistoryFolder::open(&recorded.folder.0, options()).unwrap();
+    let history =
+        LocalHistory::open(std::sync::Arc::clone(&shared), HistoryLimits::default()).unwrap();
+    assert!(history.damaged(slice(0, 9000)).is_empty());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| history.check());
+        }
+    });
+    assert_eq!(shared.damaged().len(), 1, "set aside once");
+    let damaged = [slice(2000, 2000)];
+    assert_eq!(history.damaged(slice(0, 9000)), damaged);
+    let later = history.damaged(slice(2500, 2500));
+    assert_eq!(later, damaged, "the state follows from all earlier events");
+    assert!(history.damaged(slice(1500, 1999)).is_empty());
 }
