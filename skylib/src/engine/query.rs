@@ -248,13 +248,22 @@ pub(super) fn reason_of(error: &QueryError) -> String {
     }
 }
 
+/// Returns whether a query can never succeed on this graph, regardless of time and memory.
+fn is_permanent(error: &QueryError) -> bool {
+    matches!(
+        error.kind(),
+        QueryErrorKind::Parse | QueryErrorKind::Execute
+    )
+}
+
 impl NodeFinder for QueryRunner {
     fn first_node(&self, query: &str) -> Result<Option<Arc<Node>>, String> {
         let found = Query::parse(query).and_then(|query| self.nodes(&query));
         match found {
             Ok(nodes) => Ok(nodes.into_iter().next()),
-            // COMPAT: Python client; a node that does not exist is reported like an empty result.
-            Err(error) if error.kind() == QueryErrorKind::Execute => Ok(None),
+            // COMPAT: Python client, JavaScript; the API reports an invalid query, and a node that
+            // does not exist, like an empty result.
+            Err(error) if is_permanent(&error) => Ok(None),
             Err(error) => Err(reason_of(&error)),
         }
     }

@@ -33,6 +33,8 @@ pub struct RuncProbe {
 /// A container whose state has been read.
 #[derive(Debug)]
 struct Container {
+    /// Time of modification of the state; `None` if it has to be read again, because a file to
+    /// which it refers could not be read.
     modified: Option<SystemTime>,
     state: RuncState,
     referred: Referred,
@@ -107,9 +109,9 @@ impl RuncProbe {
     /// Reads a state. The namespace remains registered while the first process is the same.
     fn read(&mut self, path: &Path, modified: Option<SystemTime>) -> io::Result<()> {
         let state = RuncState::parse(&read_limited(path)?).map_err(invalid)?;
-        let referred = referred(&state);
+        let (referred, is_complete) = referred(&state);
         let mut container = Container {
-            modified,
+            modified: modified.filter(|_| is_complete),
             state,
             referred,
             running: None,
@@ -260,21 +262,30 @@ fn process_state(stat: &str) -> Option<(char, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
-/// Reads the files that a state refers to; files that cannot be read count as empty.
-fn referred(state: &RuncState) -> Referred {
-    let read = |path: &Path| read_limited(path).unwrap_or_default();
+/// Reads the files that a state refers to; files that cannot be read count as empty. Also returns
+/// whether all files that exist were read.
+fn referred(state: &RuncState) -> (Referred, bool) {
+    let mut is_complete = true;
+    let mut read = |path: &Path| match read_limited(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            is_complete &= error.kind() == io::ErrorKind::NotFound;
+            Vec::new()
+        }
+    };
     let config = state
         .label("bundle")
         .map(|bundle| read(&Path::new(bundle).join("artifacts/create-config")));
     let hosts = state
         .mounted("/etc/hosts")
         .map(|path| read(Path::new(path)));
-    Referred {
+    let referred = Referred {
         image: config
             .and_then(|json| serde_json::from_slice(&json).ok())
             .unwrap_or_default(),
         hosts: String::from_utf8_lossy(&hosts.unwrap_or_default()).into_owned(),
-    }
+    };
+    (referred, is_complete)
 }
 
 /// Reads a regular file of at most [`MAX_BYTES`]: opening a file of another kind can block.
@@ -403,6 +414,32 @@ mod tests {
         assert!(status.error.unwrap().contains("broken/state.json"));
         fs::remove_dir_all(lab.folder.join("c1")).unwrap();
         lab.wait(|graph| names(graph) == ["c2"]);
+    }
+
+    #[test]
+    fn a_file_of_a_container_that_cannot_be_read_is_read_again() {
+        let lab = Lab::new("hosts");
+        let hosts = lab.folder.join("hosts");
+        // A folder cannot be read as a file.
+        fs::create_dir_all(&hosts).unwrap();
+        let mount = format!(
+            r#"{{"source":"{}","destination":"/etc/hosts"}}"#,
+            hosts.display()
+        );
+        let config = format!(r#","config":{{"mounts":[{mount}]}}}}"#);
+        let state = own_state("c1");
+        lab.write("c1", &(state.trim_end_matches('}').to_owned() + &config));
+        let has_hosts = |graph: &Graph, wanted: bool| {
+            let mut nodes = graph.find_nodes("Type", &"container".into());
+            nodes.next().is_some_and(|node| {
+                let hosts = node.metadata.get_path("Container.Hosts");
+                hosts.is_some() == wanted
+            })
+        };
+        lab.wait(|graph| has_hosts(graph, false));
+        fs::remove_dir(&hosts).unwrap();
+        fs::write(&hosts, "10.0.0.9 db\n").unwrap();
+        lab.wait(|graph| has_hosts(graph, true));
     }
 
     #[test]
