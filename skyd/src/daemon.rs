@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use skylib::api::address::ServiceAddress;
 use skylib::engine::{Engine, Role};
 use skylib::spp::SppCtl;
+use skylib::store::history::LocalStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -95,10 +96,9 @@ impl Daemon {
     /// opened.
     pub(crate) async fn build(role: Role, config: &Config) -> anyhow::Result<Self> {
         let is_agent = role == Role::Agent;
-        let listen_key = if is_agent {
-            AGENT_LISTEN
-        } else {
-            ANALYZER_LISTEN
+        let (listen_key, kind) = match is_agent {
+            true => (AGENT_LISTEN, ListenerKind::Agent),
+            false => (ANALYZER_LISTEN, ListenerKind::Main),
         };
         let Some(address) = config.address(listen_key) else {
             bail!("{listen_key}: no address is configured; expected host:port");
@@ -113,12 +113,7 @@ impl Daemon {
         };
         let tls = Tls::from_config(config, is_agent)?;
         let listener = server::listen(listen_key, &address).await?;
-        let webhooks = Webhooks::new(Handle::current(), tls::configured_roots(config)?);
-        let folder = engine_options::data_folder(config);
-        let is_new = !folder.exists();
-        let (options, local_store) = engine_options::engine_options(role, config)?;
-        let engine = Engine::start(options.with_webhooks(Arc::new(webhooks)))?;
-        announce_start(&engine, &folder, is_new);
+        let (engine, local_store) = start_engine(role, config)?;
         let address = local_address(&listener)?;
         let flow_transport = match is_agent {
             true => FlowTransport::WebSocket,
@@ -143,11 +138,6 @@ impl Daemon {
             tokio::spawn(spp.serve(Arc::clone(&app), stopping.clone()));
         }
         connect(role, config, &app, &stopping).await?;
-        let kind = if is_agent {
-            ListenerKind::Agent
-        } else {
-            ListenerKind::Main
-        };
         let main = server::serve(listener, kind, Arc::clone(&app), stopping);
         Ok(Self {
             app,
@@ -216,6 +206,17 @@ impl Daemon {
             tracing::debug!("aborting the connections that are still open");
         }
     }
+}
+
+/// Starts the engine. Also returns the history if it is on the disk.
+fn start_engine(role: Role, config: &Config) -> anyhow::Result<(Engine, Option<Arc<LocalStore>>)> {
+    let webhooks = Webhooks::new(Handle::current(), tls::configured_roots(config)?);
+    let folder = engine_options::data_folder(config);
+    let is_new = !folder.exists();
+    let (options, local_store) = engine_options::engine_options(role, config)?;
+    let engine = Engine::start(options.with_webhooks(Arc::new(webhooks)))?;
+    announce_start(&engine, &folder, is_new);
+    Ok((engine, local_store))
 }
 
 /// Opens the parts that depend on the role: the connections of an agent to its analyzers, or the
