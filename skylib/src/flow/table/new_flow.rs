@@ -203,7 +203,7 @@ impl FlowTable {
     }
 }
 
-/// What a flow takes from its first packet.
+/// Part of a flow that its first packet determines.
 struct FirstPacket {
     /// Encapsulation of the flow.
     part: Encapsulation,
