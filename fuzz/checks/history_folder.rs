@@ -47,11 +47,9 @@ impl Folder {
         for line in sums.lines().filter(|line| !line.ends_with(" sums")) {
             let name = line.rsplit(' ').next().unwrap_or_default();
             if path.ends_with(name) {
-                text += &format!(
-                    "{:08x} {} {name}\n",
-                    crc32fast::hash(content),
-                    content.len()
-                );
+                let sum = format!("{:08x} {}", crc32fast::hash(content), content.len());
+                // The whole content serves as the footer, too.
+                text += &format!("{sum} {sum} {name}\n");
             } else {
                 text += &format!("{line}\n");
             }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use skylib::engine::{Engine, SubscribeOptions};
 use skylib::memory::MemoryBudget;
 use skylib::spp::SppCtl;
-use skylib::store::history::LocalStore;
 use tokio::sync::Semaphore;
 
 use crate::auth::Auth;
@@ -17,6 +16,7 @@ use crate::fair_slots::ClientKey;
 use crate::flow_transport::FlowTransport;
 use crate::limits::Limits;
 use crate::outgoing::Outgoing;
+use crate::past_stores::HistoryFiles;
 use crate::process_tuning;
 use crate::queries::{Interrupt, QueryFailure, QuerySlots, SUBSCRIPTIONS};
 use crate::request_counters::RequestCounters;
@@ -44,8 +44,7 @@ pub(crate) struct App {
     pub(crate) flow_transport: FlowTransport,
     /// SPP processes; `None` if SPP is not configured.
     pub(crate) spp: Option<Arc<SppCtl>>,
-    /// Files of the history; `None` for a history in memory, and for an agent.
-    pub(crate) local_store: Option<Arc<LocalStore>>,
+    pub(crate) history_files: HistoryFiles,
     /// Configured store backends that are not supported, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     pub(crate) queries: QuerySlots,
@@ -88,7 +87,7 @@ impl App {
             outgoing: Outgoing::default(),
             flow_transport,
             spp: None,
-            local_store: None,
+            history_files: HistoryFiles::Disabled,
             replaced_backends,
             selections: Selections::default(),
             patch_slots: Arc::new(Semaphore::new(PATCHES)),

@@ -9,7 +9,6 @@ use anyhow::{Context, bail};
 use skylib::api::address::ServiceAddress;
 use skylib::engine::{Engine, Role};
 use skylib::spp::SppCtl;
-use skylib::store::history::LocalStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -22,6 +21,7 @@ use crate::cli::DaemonArgs;
 use crate::config::{self, Config, Sources};
 use crate::dial::Dialer;
 use crate::flow_transport::FlowTransport;
+use crate::past_stores::HistoryFiles;
 use crate::replication::{self, PeerOptions};
 use crate::server::ListenerKind;
 use crate::signal::{Request, Signals};
@@ -113,7 +113,7 @@ impl Daemon {
         };
         let tls = Tls::from_config(config, is_agent)?;
         let listener = server::listen(listen_key, &address).await?;
-        let (engine, local_store) = start_engine(role, config)?;
+        let (engine, history_files) = start_engine(role, config)?;
         let address = local_address(&listener)?;
         let flow_transport = match is_agent {
             true => FlowTransport::WebSocket,
@@ -124,7 +124,7 @@ impl Daemon {
             false => spp_setup::start(config, &engine, !auth.is_open()).await?,
         };
         let mut app = App::new(engine, config, auth, tls, flow_transport, replaced_backends);
-        app.local_store = local_store;
+        app.history_files = history_files;
         app.spp = spp.as_ref().map(|spp| Arc::clone(&spp.ctl));
         let app = Arc::new(app);
         let (stop, stopping) = watch::channel(false);
@@ -208,15 +208,15 @@ impl Daemon {
     }
 }
 
-/// Starts the engine. Also returns the history if it is on the disk.
-fn start_engine(role: Role, config: &Config) -> anyhow::Result<(Engine, Option<Arc<LocalStore>>)> {
+/// Starts the engine. Also returns the files of the history.
+fn start_engine(role: Role, config: &Config) -> anyhow::Result<(Engine, HistoryFiles)> {
     let webhooks = Webhooks::new(Handle::current(), tls::configured_roots(config)?);
     let folder = engine_options::data_folder(config);
     let is_new = !folder.exists();
-    let (options, local_store) = engine_options::engine_options(role, config)?;
+    let (options, history_files) = engine_options::engine_options(role, config)?;
     let engine = Engine::start(options.with_webhooks(Arc::new(webhooks)))?;
     announce_start(&engine, &folder, is_new);
-    Ok((engine, local_store))
+    Ok((engine, history_files))
 }
 
 /// Opens the parts that depend on the role: the connections of an agent to its analyzers, or the

@@ -14,7 +14,6 @@ use skylib::engine::{
 };
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::memory::MemoryBudget;
-use skylib::store::history::LocalStore;
 use skylib::store::{DocStore, RedbStore};
 use skylib::topology::k8s::{Kinds, KubernetesOptions};
 use skylib::topology::metadata_files::MetadataFile;
@@ -26,19 +25,19 @@ use crate::collectors::collectors;
 use crate::config::{self, Config};
 use crate::machine_memory;
 use crate::metadata_format;
-use crate::past_stores::{FLOW_BACKEND, PastStores, TOPOLOGY_BACKEND, driver};
+use crate::past_stores::{FLOW_BACKEND, HistoryFiles, PastStores, TOPOLOGY_BACKEND, driver};
 
-/// Builds the options of the engine, and opens the resource store and the history, which is also
-/// returned if it is on the disk.
+/// Builds the options of the engine, opens the resource store and the history, and returns the
+/// options and the files of the history.
 ///
 /// # Errors
 /// Returns an error if a setting is invalid, or a store cannot be opened.
 pub(crate) fn engine_options(
     role: Role,
     config: &Config,
-) -> anyhow::Result<(EngineOptions, Option<Arc<LocalStore>>)> {
+) -> anyhow::Result<(EngineOptions, HistoryFiles)> {
     let mut options = EngineOptions::new(host_id(config));
-    let mut local_store = None;
+    let mut history_files = HistoryFiles::Disabled;
     options.role = role;
     options.table = flow_table(config)?;
     // An agent stores nothing: its analyzers do, and several agents may share a machine.
@@ -46,10 +45,10 @@ pub(crate) fn engine_options(
         let folder = data_folder(config);
         options.documents = Arc::new(open_store(&folder, "meta.redb")?);
         options.elements = elements(config, &folder)?;
-        let history = PastStores::open(config, &folder, &options)?;
+        let history = PastStores::open(config, &folder, &options);
         options.history = history.topology;
         options.flow_store = history.flows;
-        local_store = history.local;
+        history_files = history.files;
         options.startup_capture = startup_capture(config)?;
     }
     let ping = config.duration("http.ws.ping_delay") + config.duration("http.ws.pong_timeout");
@@ -63,7 +62,7 @@ pub(crate) fn engine_options(
     set_memory(&mut options, config);
     set_live_queries(&mut options, config);
     set_scripts(&mut options, config);
-    Ok((options, local_store))
+    Ok((options, history_files))
 }
 
 /// Sets the options of probes and of the metadata that they write.

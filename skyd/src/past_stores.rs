@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use skylib::engine::EngineOptions;
-use skylib::graph::history::{History, HistoryLimits};
-use skylib::store::FlowStore;
+use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
 use skylib::store::history::{
     HistoryFolder, HistoryOptions, LocalFlowStore, LocalHistory, LocalStore,
 };
+use skylib::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 
 use crate::config::Config;
 
@@ -23,50 +22,114 @@ pub(crate) struct PastStores {
     /// Store of past flows.
     pub(crate) flows: Option<Arc<dyn FlowStore>>,
     /// Files of both.
-    pub(crate) local: Option<Arc<LocalStore>>,
+    pub(crate) files: HistoryFiles,
+}
+
+/// Files of the stores of the past.
+#[derive(Default)]
+pub(crate) enum HistoryFiles {
+    /// The configured backends have no files, or the process is an agent.
+    #[default]
+    Disabled,
+    Open(Arc<LocalStore>),
+    /// The files could not be opened for this reason; the past is in memory.
+    Unavailable(String),
+}
+
+impl HistoryFiles {
+    /// Returns the files if they are open.
+    pub(crate) fn open(&self) -> Option<&Arc<LocalStore>> {
+        match self {
+            Self::Open(store) => Some(store),
+            Self::Disabled | Self::Unavailable(_) => None,
+        }
+    }
 }
 
 impl PastStores {
     /// Opens the configured stores in the data folder, and starts the threads that maintain them.
     ///
-    /// # Errors
-    /// Returns an error if the folder cannot be written, or another process uses it.
-    pub(crate) fn open(
-        config: &Config,
-        data_folder: &Path,
-        options: &EngineOptions,
-    ) -> anyhow::Result<Self> {
-        let is_stored = |key| driver(config, key) != "memory";
-        if !is_stored(TOPOLOGY_BACKEND) && !is_stored(FLOW_BACKEND) {
-            return Ok(Self::default());
+    /// A folder that cannot be opened does not stop the daemon: the error is logged and shown in the
+    /// status, and the past is in memory until the next start.
+    pub(crate) fn open(config: &Config, data_folder: &Path, options: &EngineOptions) -> Self {
+        let backends = Backends {
+            topology: driver(config, TOPOLOGY_BACKEND) != "memory",
+            flows: driver(config, FLOW_BACKEND) != "memory",
+        };
+        if !backends.topology && !backends.flows {
+            return Self::default();
         }
         let path = data_folder.join("history");
-        let limits = history_options(config, options);
-        let context = || {
-            let path = path.display();
-            format!("storage.local.path: cannot open the history in {path}")
-        };
-        let folder = HistoryFolder::open(&path, limits).with_context(context)?;
+        Self::on_disk(&backends, config, &path, options).unwrap_or_else(|error| {
+            let reason = format!("{error:#}");
+            tracing::error!(
+                "storage.local.path: cannot open the history in {}: {reason}; the past is in memory \
+                 only until the daemon is started again",
+                path.display()
+            );
+            Self::in_memory(&backends, config, options, reason)
+        })
+    }
+
+    fn on_disk(
+        backends: &Backends,
+        config: &Config,
+        path: &Path,
+        options: &EngineOptions,
+    ) -> anyhow::Result<Self> {
+        let folder = HistoryFolder::open(path, history_options(config, options))?;
         let mut stores = Self::default();
         let (mut topology, mut flows) = (None, None);
-        if is_stored(TOPOLOGY_BACKEND) {
-            let newest = HistoryLimits::default()
-                .with_max_age(config.duration("storage.local.max_age"))
-                .with_max_bytes(topology_memory(config));
-            let opened = LocalHistory::open(Arc::clone(&folder), newest).with_context(context)?;
+        if backends.topology {
+            let opened = LocalHistory::open(Arc::clone(&folder), topology_limits(config))?;
             let opened = topology.insert(Arc::new(opened));
             stores.topology = Some(Arc::clone(opened) as Arc<dyn History>);
         }
-        if is_stored(FLOW_BACKEND) {
-            let opened = LocalFlowStore::open(Arc::clone(&folder)).with_context(context)?;
+        if backends.flows {
+            let opened = LocalFlowStore::open(Arc::clone(&folder))?;
             let opened = flows.insert(Arc::new(opened));
             stores.flows = Some(Arc::clone(opened) as Arc<dyn FlowStore>);
         }
         let local = LocalStore::new(folder, flows, topology);
         local.maintain_in_background(&options.clock)?;
-        stores.local = Some(Arc::new(local));
+        stores.files = HistoryFiles::Open(Arc::new(local));
         Ok(stores)
     }
+
+    fn in_memory(
+        backends: &Backends,
+        config: &Config,
+        options: &EngineOptions,
+        reason: String,
+    ) -> Self {
+        let topology = || Arc::new(MemoryHistory::new(topology_limits(config)));
+        let flows = || {
+            let limits = FlowStoreLimits::default()
+                .with_max_age(config.duration("storage.local.max_age"))
+                .with_max_bytes(config.bytes("storage.local.memory"))
+                .with_grace(options.table.expiry_interval);
+            Arc::new(MemoryFlowStore::new(limits))
+        };
+        Self {
+            topology: backends.topology.then(|| topology() as Arc<dyn History>),
+            flows: backends.flows.then(|| flows() as Arc<dyn FlowStore>),
+            files: HistoryFiles::Unavailable(reason),
+        }
+    }
+}
+
+/// Whether the configured backends store the past.
+struct Backends {
+    topology: bool,
+    flows: bool,
+}
+
+/// Returns the limits of the newest part of the topology history, which is in memory.
+fn topology_limits(config: &Config) -> HistoryLimits {
+    let memory = config.bytes("storage.local.memory");
+    HistoryLimits::default()
+        .with_max_age(config.duration("storage.local.max_age"))
+        .with_max_bytes(memory.min(config.bytes("storage.local.max_bytes")))
 }
 
 fn history_options(config: &Config, options: &EngineOptions) -> HistoryOptions {
@@ -79,12 +142,6 @@ fn history_options(config: &Config, options: &EngineOptions) -> HistoryOptions {
         .with_sync(config.duration("storage.local.sync"))
         .with_grace(options.table.expiry_interval)
         .with_host(options.host.clone())
-}
-
-/// Returns the maximum memory of the newest part of the topology history, in bytes.
-fn topology_memory(config: &Config) -> usize {
-    let memory = config.bytes("storage.local.memory");
-    memory.min(config.bytes("storage.local.max_bytes"))
 }
 
 /// Returns the driver of the backend that a key names.

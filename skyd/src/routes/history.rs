@@ -10,6 +10,7 @@ use skylib::time::Timestamp;
 use tokio::task::spawn_blocking;
 
 use crate::handler::Call;
+use crate::past_stores::HistoryFiles;
 use crate::response::{self, Response};
 
 /// Answers `GET /api/history`: the sealed files; those other than snapshots together have every
@@ -24,10 +25,17 @@ pub(crate) async fn seal(call: Call) -> Response {
 }
 
 async fn answer(call: Call, before: fn(&LocalStore)) -> Response {
-    let Some(store) = call.app.local_store.clone() else {
-        let reason = "the history is not on the local disk; use the backend \"local\" \
-                      (analyzer.flow.backend, analyzer.topology.backend)";
-        return response::error_text(StatusCode::NOT_FOUND, reason);
+    let store = match &call.app.history_files {
+        HistoryFiles::Open(store) => Arc::clone(store),
+        HistoryFiles::Disabled => {
+            let reason = "the history is not on the local disk; use the backend \"local\" \
+                          (analyzer.flow.backend, analyzer.topology.backend)";
+            return response::error_text(StatusCode::NOT_FOUND, reason);
+        }
+        HistoryFiles::Unavailable(reason) => {
+            let reason = format!("the history could not be opened at the start: {reason}");
+            return response::error_text(StatusCode::SERVICE_UNAVAILABLE, &reason);
+        }
     };
     let listed = spawn_blocking(move || {
         before(&store);

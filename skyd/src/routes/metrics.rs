@@ -36,7 +36,7 @@ pub(crate) async fn show(call: Call) -> Response {
     flow_tables(&mut page, &engine);
     flows(&mut page, &engine, app);
     topology(&mut page, &engine);
-    if let Some(store) = &app.local_store {
+    if let Some(store) = app.history_files.open() {
         history_metrics::write(&mut page, &store.status(), SystemClock.now());
     }
     automation(&mut page, &engine);

@@ -19,6 +19,7 @@ use crate::clients::{ClientStatus, Endpoint};
 use crate::flow_transport::FlowTransport;
 use crate::handler::Call;
 use crate::outgoing::OutgoingStatus;
+use crate::past_stores::HistoryFiles;
 use crate::response::{self, Response};
 use crate::routes::history::Disk;
 use crate::routes::{agent_status, resource};
@@ -93,7 +94,7 @@ struct Status<'a> {
     flow_ingestion: Ingestion,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     collectors: Vec<Collector>,
-    history: History,
+    history: History<'a>,
     /// SPP processes by client id, as the SPP API shows them.
     #[serde(rename = "SPP", skip_serializing_if = "Option::is_none")]
     spp: Option<BTreeMap<u8, PcapStatus>>,
@@ -369,21 +370,28 @@ impl Automation {
 /// Size of the topology history and the flow store; `null` for a disabled store.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct History {
+struct History<'a> {
     topology: Option<TopologyHistory>,
     flows: Option<FlowHistory>,
     /// Files of both; absent for a history in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     disk: Option<Disk>,
+    /// Reason why the files could not be opened at the start, so that the past is in memory only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
-impl History {
-    fn of(app: &App, engine: &EngineStatus) -> Self {
-        let disk = app.local_store.as_ref();
+impl<'a> History<'a> {
+    fn of(app: &'a App, engine: &EngineStatus) -> Self {
+        let files = &app.history_files;
         Self {
             topology: engine.history.as_ref().map(TopologyHistory::of),
             flows: engine.flow_store.as_ref().map(FlowHistory::of),
-            disk: disk.map(|store| Disk::of(store.status())),
+            disk: files.open().map(|store| Disk::of(store.status())),
+            error: match files {
+                HistoryFiles::Unavailable(reason) => Some(reason.as_str()),
+                HistoryFiles::Disabled | HistoryFiles::Open(_) => None,
+            },
         }
     }
 }

@@ -74,6 +74,27 @@ fn queries_and_requests_with_a_time_return_the_graph_at_that_time() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_opened_does_not_stop_the_daemon() {
+    let folder = Folder::new();
+    let store = folder.0.join("store");
+    std::fs::create_dir(&store).unwrap();
+    std::fs::write(store.join("history"), "a file where the folder should be").unwrap();
+    let daemon = Daemon::in_folder(&folder.0, &[]);
+    let mut publisher = client(&daemon, "/ws/publisher");
+    publisher.send_graph("NodeAdded", node("a", 1, 0));
+    publisher.sync(json!({}));
+    assert_eq!(query(&daemon, "G.At(1700000005).V().Count()"), 1);
+    let status = get(&daemon, "/api/status").json();
+    let error = status["History"]["Error"].as_str().unwrap();
+    assert!(error.contains("/history"), "{error}");
+    assert!(status["History"]["Disk"].is_null(), "{status}");
+    let log = daemon.log();
+    let logged = "storage.local.path: cannot open the history in ";
+    assert!(log.contains(logged), "{log}");
+    assert_eq!(get(&daemon, "/api/history").status, 503);
+}
+
+#[test]
 fn the_memory_backend_has_no_history() {
     let daemon = Daemon::with(&["analyzer.topology.backend=memory"]);
     let body = json!({"GremlinQuery": "G.At(NOW).V()"}).to_string();

@@ -170,6 +170,7 @@ export const faults = computed<[string, string][]>(() => {
     ["Status of the daemon", statusError.value],
     ["Store of captures, alerts, and rules", textOf(member(all, "Store"), "Error")],
     ["Flows of agents", textOf(member(all, "FlowIngestion"), "Error")],
+    ["History on the local disk", textOf(member(all, "History"), "Error")],
   ];
   for (const collector of listOf(all, "Collectors")) {
     found.push([`Collector on ${textOf(collector, "Listen")}`, textOf(collector, "Error")]);

@@ -5,6 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::sums::{Checked, Sum};
+
 /// File system, or a test double that fails on purpose.
 pub(super) trait Disk: fmt::Debug + Send + Sync {
     /// Creates a folder and its parents; an existing folder is not an error.
@@ -141,8 +143,29 @@ impl DiskFile for OsFile {
 /// Writer that computes the CRC-32 and the length of what passes through it.
 pub(super) struct SummedFile {
     file: Box<dyn DiskFile>,
-    crc: crc32fast::Hasher,
+    whole: Crc,
+    footer: Option<Crc>,
+}
+
+/// CRC-32 and length of bytes that are being written.
+#[derive(Default)]
+struct Crc {
+    hasher: crc32fast::Hasher,
     length: u64,
+}
+
+impl Crc {
+    fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+
+    fn finish(self) -> Checked {
+        Checked {
+            crc: self.hasher.finalize(),
+            length: self.length,
+        }
+    }
 }
 
 impl SummedFile {
@@ -150,23 +173,34 @@ impl SummedFile {
     pub(super) fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
         Ok(Self {
             file: disk.create(path)?,
-            crc: crc32fast::Hasher::new(),
-            length: 0,
+            whole: Crc::default(),
+            footer: None,
         })
     }
 
-    /// Makes the content durable and returns its CRC-32 and its length in bytes.
-    pub(super) fn finish(mut self) -> io::Result<(u32, u64)> {
+    /// Begins the footer, which has a sum of its own.
+    pub(super) fn begin_footer(&mut self) {
+        self.footer = Some(Crc::default());
+    }
+
+    /// Makes the content durable and returns its sums.
+    pub(super) fn finish(mut self, name: &str) -> io::Result<Sum> {
         self.file.sync()?;
-        Ok((self.crc.finalize(), self.length))
+        Ok(Sum {
+            name: name.to_owned(),
+            whole: self.whole.finish(),
+            footer: self.footer.unwrap_or_default().finish(),
+        })
     }
 }
 
 impl Write for SummedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
-        self.crc.update(&bytes[..written]);
-        self.length += written as u64;
+        self.whole.update(&bytes[..written]);
+        if let Some(footer) = &mut self.footer {
+            footer.update(&bytes[..written]);
+        }
         Ok(written)
     }
 

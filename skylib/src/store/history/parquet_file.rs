@@ -28,7 +28,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
 
 use super::disk::{Disk, SummedFile};
-use super::sums::Sum;
+use super::sums::{Checked, Sum};
 use crate::file_use::FileUse;
 
 /// Column of a file.
@@ -139,15 +139,14 @@ impl ParquetWriter {
             .append_key_value_metadata(KeyValue::new(key.to_owned(), value));
     }
 
-    /// Writes the footer and makes the file durable. Returns its checksum.
-    pub(super) fn finish(self) -> io::Result<Sum> {
+    /// Writes the page indexes and the footer, and makes the file durable. Returns its sums.
+    pub(super) fn finish(mut self) -> io::Result<Sum> {
+        self.writer.flush().map_err(into_io)?;
+        // Empties the buffer of the writer, so that the sum of the footer begins with the indexes.
+        self.writer.sync()?;
+        self.writer.inner_mut().begin_footer();
         let file = self.writer.into_inner().map_err(into_io)?;
-        let (crc, length) = file.finish()?;
-        Ok(Sum {
-            name: self.name.to_owned(),
-            crc,
-            length,
-        })
+        file.finish(self.name)
     }
 }
 
@@ -205,14 +204,19 @@ pub(super) struct ParquetFile {
 }
 
 impl ParquetFile {
-    /// Opens a file and reads its footer.
+    /// Opens a file of a folder and reads its footer.
+    ///
+    /// The page indexes and the footer are compared with `sum`, because damage there would hide
+    /// rows. Pages of columns are not: a damaged page usually cannot be decompressed, and all of the
+    /// content is checked in the background.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, is not a Parquet file, or has more rows than
-    /// this version writes.
-    pub(super) fn open(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
-        let file = SharedFile(Arc::new(disk.open(path)?));
+    /// Returns an error if the file cannot be read, differs from `sum`, is not a Parquet file, or
+    /// has more rows than this version writes.
+    pub(super) fn open(disk: &dyn Disk, folder: &Path, sum: &Sum) -> io::Result<Self> {
+        let file = SharedFile(Arc::new(disk.open(&folder.join(&sum.name))?));
         let bytes = file.0.metadata()?.len();
+        check_footer(&file, bytes, sum)?;
         let options = ArrowReaderOptions::new()
             .with_page_index_policy(PageIndexPolicy::Optional)
             .with_skip_arrow_metadata(true);
@@ -340,6 +344,27 @@ impl ParquetFile {
     fn column(&self, name: &str) -> Option<usize> {
         let mut fields = self.metadata.schema().fields().iter();
         fields.position(|field| field.name() == name)
+    }
+}
+
+/// Compares the length of a file, its page indexes, and its footer with its sums.
+fn check_footer(file: &SharedFile, bytes: u64, sum: &Sum) -> io::Result<()> {
+    let name = &sum.name;
+    if bytes != sum.whole.length {
+        let wanted = sum.whole.length;
+        return Err(invalid(format!(
+            "{name} has {bytes} bytes instead of {wanted}"
+        )));
+    }
+    let start = bytes.checked_sub(sum.footer.length);
+    let start = start.ok_or_else(|| invalid(format!("{name} is shorter than its footer")))?;
+    let mut footer = PositionedReader {
+        file: Arc::clone(&file.0),
+        at: start,
+    };
+    match Checked::of(&mut footer)? == sum.footer {
+        true => Ok(()),
+        false => Err(invalid(format!("the footer of {name} has changed"))),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::disk::Disk;
 use super::parquet_file::{ParquetFile, invalid};
-use super::sums::{self, SUMS, Sum};
+use super::sums::{self, Checked, SUMS, Sum};
 
 /// Writes a folder of files and moves it to its final path: the rename commits it.
 ///
@@ -51,7 +51,7 @@ pub(super) fn read_sums(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Sum>> 
     sums::parse(&text).ok_or_else(|| invalid("the file of sums is invalid".to_owned()))
 }
 
-/// Opens a file of a folder and compares its length with its sum.
+/// Opens a file of a folder, and compares its length and its footer with its sums.
 pub(super) fn open_file(
     disk: &dyn Disk,
     folder: &Path,
@@ -60,15 +60,7 @@ pub(super) fn open_file(
 ) -> io::Result<ParquetFile> {
     let sum = sums.iter().find(|sum| sum.name == file);
     let sum = sum.ok_or_else(|| invalid(format!("{file} is missing in the sums")))?;
-    let opened = ParquetFile::open(disk, &folder.join(file))?;
-    if opened.bytes() != sum.length {
-        return Err(invalid(format!(
-            "{file} has {} bytes instead of {}",
-            opened.bytes(),
-            sum.length
-        )));
-    }
-    Ok(opened)
+    ParquetFile::open(disk, folder, sum)
 }
 
 /// Checks the content of all files of a folder against their sums.
@@ -77,25 +69,14 @@ pub(super) fn open_file(
 /// Returns an error that names the first file that differs or cannot be read.
 pub(super) fn check(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
     for sum in read_sums(disk, folder)? {
-        let mut file = disk.open(&folder.join(&sum.name))?;
-        let mut crc = crc32fast::Hasher::new();
-        let mut length = 0;
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let read = file.read(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            crc.update(&buffer[..read]);
-            length += read as u64;
-        }
-        if length != sum.length {
-            let (name, wanted) = (&sum.name, sum.length);
+        let found = Checked::of(&mut disk.open(&folder.join(&sum.name))?)?;
+        if found.length != sum.whole.length {
             return Err(invalid(format!(
-                "{name} has {length} bytes instead of {wanted}"
+                "{} has {} bytes instead of {}",
+                sum.name, found.length, sum.whole.length
             )));
         }
-        if crc.finalize() != sum.crc {
+        if found.crc != sum.whole.crc {
             return Err(invalid(format!("the content of {} has changed", sum.name)));
         }
     }

@@ -1,29 +1,71 @@
-//! `sums`: the CRC-32 and the length of each file of a segment, as text; the last line has those of
-//! the lines before it. Pure.
+//! `sums`: the CRC-32 and the length of each file of a segment, and of its footer, as text; the last
+//! line has those of the lines before it. Pure.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::io::{self, Read};
 
 /// Name of the file of checksums in a segment.
 pub(super) const SUMS: &str = "sums";
 
-/// Checksum and length of one file.
+/// Checksums of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sum {
     /// Name of the file in its segment.
     pub(super) name: String,
-    /// CRC-32 of the content.
+    /// Sum of the whole content.
+    pub(super) whole: Checked,
+    /// Sum of the end of the file: the page indexes and the footer.
+    pub(super) footer: Checked,
+}
+
+/// CRC-32 and length of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Checked {
     pub(super) crc: u32,
     /// Length in bytes.
     pub(super) length: u64,
 }
 
-/// Returns the text of a list of sums: one line of checksum, length, and name for each file, and one
-/// for these lines.
+impl Checked {
+    /// Reads to the end and returns the sum of what was read.
+    pub(super) fn of(reader: &mut dyn Read) -> io::Result<Self> {
+        let mut crc = crc32fast::Hasher::new();
+        let mut length = 0;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let read = reader.read(&mut buffer)?;
+            if read == 0 {
+                let crc = crc.finalize();
+                return Ok(Self { crc, length });
+            }
+            crc.update(&buffer[..read]);
+            length += read as u64;
+        }
+    }
+
+    /// Parses `CRC LENGTH` and returns the rest of the line.
+    fn parse(line: &str) -> Option<(Self, &str)> {
+        let (crc, rest) = line.split_once(' ')?;
+        let (length, rest) = rest.split_once(' ')?;
+        let crc = u32::from_str_radix(crc, 16).ok()?;
+        let length = length.parse().ok()?;
+        Some((Self { crc, length }, rest))
+    }
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x} {}", self.crc, self.length)
+    }
+}
+
+/// Returns the text of a list of sums: for each file one line with the checksum and the length of the
+/// file, those of its footer, and its name, and one line for these lines.
 pub(super) fn format(sums: &[Sum]) -> String {
     let mut text = String::new();
     for sum in sums {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:08x} {} {}", sum.crc, sum.length, sum.name);
+        let _ = writeln!(text, "{} {} {}", sum.whole, sum.footer, sum.name);
     }
     let own = own_line(&text);
     text.push_str(&own);
@@ -45,16 +87,16 @@ pub(super) fn parse(text: &str) -> Option<Vec<Sum>> {
     }
     let mut sums = Vec::new();
     for line in lines.lines() {
-        let (crc, rest) = line.split_once(' ')?;
-        let (length, name) = rest.split_once(' ')?;
+        let (whole, rest) = Checked::parse(line)?;
+        let (footer, name) = Checked::parse(rest)?;
         let is_plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
         if !is_plain || sums.len() == MAX_FILES {
             return None;
         }
         sums.push(Sum {
             name: name.to_owned(),
-            crc: u32::from_str_radix(crc, 16).ok()?,
-            length: length.parse().ok()?,
+            whole,
+            footer,
         });
     }
     (!sums.is_empty()).then_some(sums)
@@ -71,14 +113,15 @@ mod tests {
     fn sums_are_text() {
         let sum = |name: &str, crc, length| Sum {
             name: name.to_owned(),
-            crc,
-            length,
+            whole: Checked { crc, length },
+            footer: Checked { crc: 7, length: 1 },
         };
         let sums = [sum("flow.parquet", 0xab, 12), sum("metric.parquet", 1, 0)];
         let text = format(&sums);
         assert_eq!(
             text,
-            "000000ab 12 flow.parquet\n00000001 0 metric.parquet\nc967e429 51 sums\n"
+            "000000ab 12 00000007 1 flow.parquet\n00000001 0 00000007 1 metric.parquet\n\
+             12d8d7f2 73 sums\n"
         );
         assert_eq!(parse(&text).as_deref(), Some(&sums[..]));
         for cut in 0..text.len() {
@@ -87,10 +130,12 @@ mod tests {
         for wrong in [
             "",
             "x\n",
-            "zz 1 a\n",
-            "00 1 ../a\n",
-            "00 -1 a\n",
-            "00 1 .a\n",
+            "00 1 a\n",
+            "zz 1 00 1 a\n",
+            "00 1 zz 1 a\n",
+            "00 1 00 1 ../a\n",
+            "00 -1 00 1 a\n",
+            "00 1 00 1 .a\n",
         ] {
             assert_eq!(parse(wrong), None, "{wrong}");
             assert_eq!(

@@ -13,7 +13,9 @@ use crate::graph::{
     Direction, Edge, EdgeId, ElementKey, Graph, GraphError, GraphEvent, GraphReader, Metadata,
     MetadataOp, Node, NodeId,
 };
-use crate::store::history::{HistoryFolder, LocalHistory};
+use crate::store::history::disk::OsDisk;
+use crate::store::history::parquet_file::is_damage;
+use crate::store::history::{HistoryFolder, LocalHistory, segment_folder};
 use crate::time::{Timestamp, When};
 use crate::value::Value;
 
@@ -458,6 +460,31 @@ fn a_stored_past_learns_of_later_deletions() {
     recorded.apply(&Step::Seal);
     recorded.check(then);
     recorded.check(When::During(slice(1000, 2500)));
+}
+
+#[test]
+fn a_change_of_any_byte_of_a_footer_is_found_before_the_first_read() {
+    let mut recorded = Recorded::new();
+    recorded.apply(&Step::Node(1, 0));
+    recorded.apply(&Step::Seal);
+    recorded.disk = None;
+    for file in recorded.folder.files("graph", "element.parquet") {
+        let folder = file.parent().unwrap();
+        let sums = segment_folder::read_sums(&OsDisk, folder).unwrap();
+        let open = || segment_folder::open_file(&OsDisk, folder, &sums, "element.parquet");
+        let content = std::fs::read(&file).unwrap();
+        let footer = content.len() - usize::try_from(sums[0].footer.length).unwrap();
+        assert!(footer > 0 && footer < content.len(), "{footer}");
+        for at in footer..content.len() {
+            let mut changed = content.clone();
+            changed[at] ^= 0x10;
+            std::fs::write(&file, changed).unwrap();
+            let error = open().unwrap_err();
+            assert!(is_damage(&error), "{at}: {error}");
+        }
+        std::fs::write(&file, content).unwrap();
+        open().unwrap();
+    }
 }
 
 proptest! {
