@@ -229,7 +229,7 @@ fn recordings(page: &mut MetricsPage, app: &App) {
     };
     let help = "1 if an SPP process is recording, 0 otherwise.";
     family(MetricKind::Gauge, "skyd_spp_running", help, |status| {
-        u64::from(status.status == "running")
+        u64::from(status.is_running())
     });
     let counter = MetricKind::Counter;
     let help = "Packets that an SPP process received, including dropped packets.";

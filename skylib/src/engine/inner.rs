@@ -79,7 +79,6 @@ impl Inner {
     /// Connects the parts, without starting threads.
     pub(super) fn new(options: &EngineOptions) -> Result<Self, StoreError> {
         let origin = format!("agent.{}", options.host);
-        let clock = Arc::clone(&options.clock);
         let persister = options.elements.clone();
         let persister = persister.map(|store| Arc::new(GraphPersister::new(store)));
         let graph = Arc::new(shared_graph(options, &origin, persister.as_ref()));
@@ -87,17 +86,12 @@ impl Inner {
         let flows = Arc::new(flow_hub(options, &graph, &agents));
         let graph_bus = Arc::new(Bus::default());
         let queries = query_runner(options, &graph, &flows)?;
-        let mut registry = registry(options, &queries, &graph_bus)?;
         let (mailbox, deadline) = (Arc::<Mailbox>::default(), Arc::<Deadline>::default());
-        registry.captures.observe(Arc::clone(&mailbox) as _);
+        let mut registry = registry(options, &queries, &graph_bus, &mailbox, &deadline)?;
         agents.observe(Arc::clone(&mailbox) as _);
-        registry.observe(&deadline);
-        registry.observe(&Arc::new(ActivityRecorder::new(&queries)));
         let injections = injections(options, &origin, &queries, &agents, &graph_bus);
         registry.injections.observe(Arc::clone(&injections) as _);
-        let rules = rules(&queries, &registry, &options.host);
-        registry.node_rules.observe(Arc::clone(&rules) as _);
-        registry.edge_rules.observe(Arc::clone(&rules) as _);
+        let rules = rules(&queries, &mut registry, &options.host);
         #[cfg(feature = "scripting")]
         let scripts = Arc::new(ScriptEngine::new(options.scripts));
         #[cfg(feature = "scripting")]
@@ -105,29 +99,16 @@ impl Inner {
         #[cfg(not(feature = "scripting"))]
         let evaluator: Option<Arc<dyn Evaluator>> = None;
         let actions = Arc::new(ActionQueue::new(options.webhooks.clone()));
-        let alerts = Arc::new(AlertHub::new(AlertParts {
-            queries: queries.clone(),
-            store: Arc::clone(registry.alerts.store()),
-            bus: Arc::clone(&graph_bus),
-            actions: Arc::clone(&actions),
-            evaluator,
-        }));
-        registry.alerts.observe(Arc::clone(&alerts) as _);
+        let alerts = alerts(&queries, &mut registry, &graph_bus, &actions, evaluator);
         #[cfg(feature = "scripting")]
         connect_scripts(&scripts, options, &queries, &mut registry);
         Ok(Self {
             role: options.role,
             host: options.host.clone(),
             origin,
-            replication: Arc::new(Replication::new(
-                &options.host,
-                Arc::clone(&graph),
-                Arc::clone(&agents),
-                Arc::clone(&clock),
-                options.ghost_timeout,
-            )),
+            replication: Arc::new(replication(options, &graph, &agents)),
+            importer: importer(options, &flows),
             graph,
-            importer: Importer::new(options.table.clone(), Arc::clone(&flows), clock),
             flows,
             agents,
             tasks: Arc::new(TaskServers {
@@ -315,11 +296,14 @@ fn query_runner(
     })
 }
 
-/// Opens the collections of stored resources.
+/// Opens the collections of stored resources, which captures, housekeeping, and the activity log
+/// observe.
 fn registry(
     options: &EngineOptions,
     queries: &QueryRunner,
     bus: &Arc<Bus<BroadcastMessage>>,
+    mailbox: &Arc<Mailbox>,
+    deadline: &Arc<Deadline>,
 ) -> Result<Registry, StoreError> {
     let context = ResourceContext {
         queries: queries.clone(),
@@ -330,7 +314,11 @@ fn registry(
         local_captures: options.local_captures,
     };
     let (documents, limits) = (&options.documents, options.resources);
-    Registry::open(documents, limits, &options.host, context)
+    let mut registry = Registry::open(documents, limits, &options.host, context)?;
+    registry.captures.observe(Arc::clone(mailbox) as _);
+    registry.observe(deadline);
+    registry.observe(&Arc::new(ActivityRecorder::new(queries)));
+    Ok(registry)
 }
 
 /// Returns the hub of packet injections on this host and on agents.
@@ -362,11 +350,54 @@ fn collectors(options: &EngineOptions, queries: &QueryRunner) -> Vec<Arc<Collect
     options.collectors.iter().map(collector).collect()
 }
 
-/// Returns the hub of node and edge rules.
-fn rules(queries: &QueryRunner, registry: &Registry, host: &str) -> Arc<RuleHub> {
+/// Returns the hub of node and edge rules, which observes both.
+fn rules(queries: &QueryRunner, registry: &mut Registry, host: &str) -> Arc<RuleHub> {
     let node_rules = Arc::clone(registry.node_rules.store());
     let edge_rules = Arc::clone(registry.edge_rules.store());
-    Arc::new(RuleHub::new(queries.clone(), node_rules, edge_rules, host))
+    let rules = Arc::new(RuleHub::new(queries.clone(), node_rules, edge_rules, host));
+    registry.node_rules.observe(Arc::clone(&rules) as _);
+    registry.edge_rules.observe(Arc::clone(&rules) as _);
+    rules
+}
+
+/// Returns the hub of alerts, which observes them.
+fn alerts(
+    queries: &QueryRunner,
+    registry: &mut Registry,
+    bus: &Arc<Bus<BroadcastMessage>>,
+    actions: &Arc<ActionQueue>,
+    evaluator: Option<Arc<dyn Evaluator>>,
+) -> Arc<AlertHub> {
+    let alerts = Arc::new(AlertHub::new(AlertParts {
+        queries: queries.clone(),
+        store: Arc::clone(registry.alerts.store()),
+        bus: Arc::clone(bus),
+        actions: Arc::clone(actions),
+        evaluator,
+    }));
+    registry.alerts.observe(Arc::clone(&alerts) as _);
+    alerts
+}
+
+/// Returns the replication between this analyzer and others.
+fn replication(
+    options: &EngineOptions,
+    graph: &Arc<SharedGraph>,
+    agents: &Arc<AgentLinks>,
+) -> Replication {
+    Replication::new(
+        &options.host,
+        Arc::clone(graph),
+        Arc::clone(agents),
+        Arc::clone(&options.clock),
+        options.ghost_timeout,
+    )
+}
+
+/// Returns the importer of capture files.
+fn importer(options: &EngineOptions, flows: &Arc<FlowHub>) -> Importer {
+    let (table, clock) = (options.table.clone(), Arc::clone(&options.clock));
+    Importer::new(table, Arc::clone(flows), clock)
 }
 
 /// Connects the JavaScript engine to queries and resources, whose observers are all registered.

@@ -110,10 +110,10 @@ pub struct Engine(Arc<Inner>);
 #[non_exhaustive]
 pub enum EngineError {
     /// The stored resources or elements cannot be read.
-    #[error("cannot read the stored resources")]
+    #[error("cannot read the stored resources and elements (storage.local.path)")]
     Store(#[from] StoreError),
     /// A thread cannot be started.
-    #[error("cannot start a thread")]
+    #[error("cannot start a thread of the engine")]
     Thread(#[from] std::io::Error),
 }
 
@@ -166,6 +166,15 @@ impl Engine {
 
     /// Parses and runs a query on a snapshot of the graph. Blocks until the answer is complete.
     ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions};
+    /// use skylib::gremlin::Answer;
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// assert_eq!(engine.query("G.V().Count()")?, Answer::Number(0));
+    /// # Ok::<(), skylib::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the query is invalid, fails, or exceeds a limit.
     pub fn query(&self, text: &str) -> Result<Answer, QueryError> {
@@ -190,6 +199,18 @@ impl Engine {
 
     /// Runs a parsed query on a view of the graph, so that several queries can share a snapshot.
     ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions, QueryOptions};
+    /// use skylib::gremlin::Query;
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let view = engine.graph().view();
+    /// let nodes = engine.run_on(&view, &Query::parse("G.V().Count()")?, QueryOptions::default())?;
+    /// let edges = engine.run_on(&view, &Query::parse("G.E().Count()")?, QueryOptions::default())?;
+    /// assert_eq!(nodes, edges, "an empty graph");
+    /// # Ok::<(), skylib::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the query fails, exceeds a limit, or is canceled.
     pub fn run_on(
@@ -210,6 +231,15 @@ impl Engine {
 
     /// Parses and runs a query, and returns how it was executed; see [`Query::explain_timed`].
     ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions, QueryOptions};
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let explanation = engine.explain("G.V().Has('Type', 'bridge')", QueryOptions::default())?;
+    /// assert_eq!(explanation.error, None);
+    /// # Ok::<(), skylib::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the query is invalid. A query that fails later is explained up to the
     /// failure.
@@ -223,6 +253,19 @@ impl Engine {
     }
 
     /// Returns a client for up to `max_queries` live queries.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use skylib::engine::{Engine, EngineOptions, LiveEvent};
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let client = engine.live_client(1);
+    /// client.open("bridges", "G.V().Has('Type', 'bridge')")?;
+    /// let (name, event) = client.recv_timeout(Duration::from_secs(5)).ok_or("no answer")?;
+    /// assert_eq!(name, "bridges");
+    /// assert!(matches!(event, LiveEvent::Update(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn live_client(&self, max_queries: usize) -> LiveClient {
         LiveClient::new(&self.0.live, max_queries)
@@ -325,6 +368,16 @@ impl Engine {
     }
 
     /// Returns the captures.
+    ///
+    /// ```
+    /// use skylib::api::CaptureSpec;
+    /// use skylib::engine::{Engine, EngineOptions};
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let capture = engine.captures().add(CaptureSpec::new("G.V().Has('Name', 'eth0')"), None)?;
+    /// assert!(engine.captures().get(&capture.uuid).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn captures(&self) -> &Resources<CaptureSpec> {
         &self.0.registry.captures
@@ -386,6 +439,15 @@ impl Engine {
     }
 
     /// Returns a snapshot of the engine's counters and of the state of its parts.
+    ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions};
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let status = engine.status();
+    /// assert_eq!((status.nodes, status.flows_dropped), (0, 0));
+    /// # Ok::<(), skylib::Error>(())
+    /// ```
     #[must_use]
     pub fn status(&self) -> Status {
         let inner = &self.0;

@@ -21,7 +21,7 @@ fn edge(id: &str, parent: &str, child: &str) -> Edge {
     Edge::new(id, parent, child, Metadata::new(), at(1)).with_origin(Origin::new("test", "h"))
 }
 
-/// a → b twice, b → c, c → c.
+/// Returns a graph with the edges a → b (twice), b → c, and c → c.
 fn small() -> Graph {
     let mut graph = Graph::new().with_journal();
     for id in ["a", "b", "c"] {

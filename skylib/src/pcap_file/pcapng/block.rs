@@ -119,7 +119,7 @@ pub(super) struct PacketBlock {
     /// Index of the packet's interface in the capture points.
     pub(super) point: u32,
     pub(super) timestamp: Timestamp,
-    /// Start of the packet data in the block.
+    /// Byte offset of the packet data in the block.
     pub(super) data_offset: usize,
     pub(super) captured_len: u32,
     pub(super) wire_len: u32,

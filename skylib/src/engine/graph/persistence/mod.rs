@@ -317,23 +317,26 @@ impl State {
                 }
                 was_known
             }
-            GraphEvent::EdgeDeleted(edge) => {
-                let was_known = self.edges.contains(&edge.id);
-                let lost_its_end =
-                    discovered.contains(&edge.parent) || discovered.contains(&edge.child);
-                if was_known && lost_its_end && self.orphans.len() < MAX_WAITING {
-                    self.orphans.add(Edge {
-                        deleted_at: None,
-                        ..Edge::clone(edge)
-                    });
-                    return false;
-                }
-                if was_known {
-                    self.forget_edge(edge.id.clone());
-                }
-                was_known
-            }
+            GraphEvent::EdgeDeleted(edge) => self.delete_edge(edge, discovered),
         }
+    }
+
+    /// Marks a deleted edge, unless it waits for one of the nodes `discovered`. Returns whether it
+    /// has to be written.
+    fn delete_edge(&mut self, edge: &Edge, discovered: &HashSet<NodeId>) -> bool {
+        let was_known = self.edges.contains(&edge.id);
+        let lost_its_end = discovered.contains(&edge.parent) || discovered.contains(&edge.child);
+        if was_known && lost_its_end && self.orphans.len() < MAX_WAITING {
+            self.orphans.add(Edge {
+                deleted_at: None,
+                ..edge.clone()
+            });
+            return false;
+        }
+        if was_known {
+            self.forget_edge(edge.id.clone());
+        }
+        was_known
     }
 
     /// Handles a failed write: its changes are pending again.
