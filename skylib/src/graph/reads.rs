@@ -156,7 +156,7 @@ impl Graph {
 
 /// Returns the predicate that tests for equality with a value; `None` for values that equal
 /// nothing.
-fn equality(value: &Value) -> Option<Predicate> {
+pub(super) fn equality(value: &Value) -> Option<Predicate> {
     match value {
         Value::Text(text) => Some(Predicate::Text(text.clone())),
         Value::Bool(bool) => Some(Predicate::Bool(*bool)),

@@ -4,6 +4,7 @@ mod model;
 pub(super) mod proptests;
 
 use super::*;
+use crate::value::Value;
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_ms(ms)
