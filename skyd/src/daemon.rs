@@ -21,6 +21,7 @@ use crate::cli::DaemonArgs;
 use crate::config::{self, Config, Sources};
 use crate::dial::Dialer;
 use crate::flow_transport::FlowTransport;
+use crate::past_stores::HistoryFiles;
 use crate::replication::{self, PeerOptions};
 use crate::server::ListenerKind;
 use crate::signal::{Request, Signals};
@@ -95,10 +96,9 @@ impl Daemon {
     /// opened.
     pub(crate) async fn build(role: Role, config: &Config) -> anyhow::Result<Self> {
         let is_agent = role == Role::Agent;
-        let listen_key = if is_agent {
-            AGENT_LISTEN
-        } else {
-            ANALYZER_LISTEN
+        let (listen_key, kind) = match is_agent {
+            true => (AGENT_LISTEN, ListenerKind::Agent),
+            false => (ANALYZER_LISTEN, ListenerKind::Main),
         };
         let Some(address) = config.address(listen_key) else {
             bail!("{listen_key}: no address is configured; expected host:port");
@@ -113,12 +113,7 @@ impl Daemon {
         };
         let tls = Tls::from_config(config, is_agent)?;
         let listener = server::listen(listen_key, &address).await?;
-        let webhooks = Webhooks::new(Handle::current(), tls::configured_roots(config)?);
-        let folder = engine_options::data_folder(config);
-        let is_new = !folder.exists();
-        let (options, history_files) = engine_options::engine_options(role, config)?;
-        let engine = Engine::start(options.with_webhooks(Arc::new(webhooks)))?;
-        announce_start(&engine, &folder, is_new);
+        let (engine, history_files) = start_engine(role, config)?;
         let address = local_address(&listener)?;
         let flow_transport = match is_agent {
             true => FlowTransport::WebSocket,
@@ -143,11 +138,6 @@ impl Daemon {
             tokio::spawn(spp.serve(Arc::clone(&app), stopping.clone()));
         }
         connect(role, config, &app, &stopping).await?;
-        let kind = if is_agent {
-            ListenerKind::Agent
-        } else {
-            ListenerKind::Main
-        };
         let main = server::serve(listener, kind, Arc::clone(&app), stopping);
         Ok(Self {
             app,
@@ -216,6 +206,17 @@ impl Daemon {
             tracing::debug!("aborting the connections that are still open");
         }
     }
+}
+
+/// Starts the engine. Also returns the files of the history.
+fn start_engine(role: Role, config: &Config) -> anyhow::Result<(Engine, HistoryFiles)> {
+    let webhooks = Webhooks::new(Handle::current(), tls::configured_roots(config)?);
+    let folder = engine_options::data_folder(config);
+    let is_new = !folder.exists();
+    let (options, history_files) = engine_options::engine_options(role, config)?;
+    let engine = Engine::start(options.with_webhooks(Arc::new(webhooks)))?;
+    announce_start(&engine, &folder, is_new);
+    Ok((engine, history_files))
 }
 
 /// Opens the parts that depend on the role: the connections of an agent to its analyzers, or the

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,10 +53,20 @@ pub(crate) fn engine_options(
     }
     let ping = config.duration("http.ws.ping_delay") + config.duration("http.ws.pong_timeout");
     options.ghost_timeout = ping * GHOST_PINGS;
-    options.max_uplink_bytes = config.bytes("agent.flow.queue_bytes");
-    options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
-    options.flows.remote_max_age = options.table.expiry_interval + options.table.update_interval;
-    options.capture_stats_interval = config.duration("agent.capture.stats_update");
+    options.control_services = control_services(role, config);
+    options.local_captures = role != Role::Analyzer;
+    options.collectors = collectors(config)?;
+    options.resources = resource_limits(config);
+    set_topology(&mut options, config)?;
+    set_captures(&mut options, config)?;
+    set_memory(&mut options, config);
+    set_live_queries(&mut options, config);
+    set_scripts(&mut options, config);
+    Ok((options, history_files))
+}
+
+/// Sets the options of probes and of the metadata that they write.
+fn set_topology(options: &mut EngineOptions, config: &Config) -> anyhow::Result<()> {
     options.metrics_interval = config.duration("agent.topology.netlink.metrics_update");
     let netns = config.text("agent.topology.netns.run_path");
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
@@ -65,46 +76,73 @@ pub(crate) fn engine_options(
     options.fabric =
         Fabric::parse(fabric.iter().map(String::as_str)).context("analyzer.topology.fabric")?;
     options.host_metadata = host_metadata(config)?;
+    Ok(())
+}
+
+/// Sets the options of captures and of the flows that they send.
+fn set_captures(options: &mut EngineOptions, config: &Config) -> anyhow::Result<()> {
+    options.layer_key_mode = layer_key_mode(config);
+    options.max_uplink_bytes = config.bytes("agent.flow.queue_bytes");
+    options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
+    options.flows.remote_max_age = options.table.expiry_interval + options.table.update_interval;
+    options.capture_stats_interval = config.duration("agent.capture.stats_update");
+    options.max_active_captures = config.count("agent.capture.max_active");
+    options.capture_shards = config.count("agent.capture.shards");
+    options.ring_bytes = config.bytes("agent.capture.ring_bytes") as u64;
+    options.ring_bytes_total = config.bytes("agent.capture.ring_bytes_total") as u64;
+    (options.pcap_socket_address, options.pcap_socket_ports) =
+        listen_range(config, "pcapsocket", ["min_port", "max_port"])?;
+    (options.sflow_address, options.sflow_ports) =
+        listen_range(config, "sflow", ["port_min", "port_max"])?;
+    (options.netflow_address, options.netflow_ports) =
+        listen_range(config, "netflow", ["port_min", "port_max"])?;
+    Ok(())
+}
+
+/// Returns the address and the ports on which captures of a type (`agent.flow.<kind>`) listen;
+/// `ends` are the names of the keys of the first and the last port.
+fn listen_range(
+    config: &Config,
+    kind: &str,
+    ends: [&str; 2],
+) -> anyhow::Result<(IpAddr, RangeInclusive<u16>)> {
+    let key = format!("agent.flow.{kind}.bind_address");
+    let address = config.text(&key).parse::<IpAddr>();
+    let address = address.with_context(|| format!("{key}: expected an IP address"))?;
+    let [first, last] = ends.map(|name| {
+        let port = config.count(&format!("agent.flow.{kind}.{name}"));
+        u16::try_from(port).unwrap_or(0)
+    });
+    Ok((address, first..=last))
+}
+
+/// Sets the limits of the memory of the graph, of clients, and of queries.
+fn set_memory(options: &mut EngineOptions, config: &Config) {
     options.memory = MemoryBudget::new(share_of_machine(config, "http.limits.memory"));
     options.max_graph_bytes = share_of_machine(config, "graph.max_bytes");
     options.max_element_bytes = config.bytes("graph.max_element_bytes");
     let share = options.memory.limit() / QUERY_SHARE;
     options.limits.max_bytes = options.limits.max_bytes.min(share);
-    options.live.interval = config.duration("live.interval");
-    options.live.timed_interval = config.duration("live.timed_interval");
-    options.live.max_time = config.duration("live.max_time");
-    options.live.max_queries = config.count("live.max_queries");
-    options.live.max_items = config.count("live.max_items");
-    options.live.max_bytes = config.bytes("live.max_bytes");
-    options.layer_key_mode = layer_key_mode(config);
-    options.resources = resource_limits(config);
-    options.max_active_captures = config.count("agent.capture.max_active");
-    options.ring_bytes = config.bytes("agent.capture.ring_bytes") as u64;
-    options.ring_bytes_total = config.bytes("agent.capture.ring_bytes_total") as u64;
-    options.collectors = collectors(config)?;
-    let listen = |kind: &str, first: &str, last: &str| {
-        let key = format!("agent.flow.{kind}.bind_address");
-        let address = config.text(&key);
-        let address = address.parse::<IpAddr>();
-        let port = |name: &str| {
-            u16::try_from(config.count(&format!("agent.flow.{kind}.{name}"))).unwrap_or(0)
-        };
-        let address = address.with_context(|| format!("{key}: expected an IP address"))?;
-        anyhow::Ok((address, port(first)..=port(last)))
-    };
-    (options.pcap_socket_address, options.pcap_socket_ports) =
-        listen("pcapsocket", "min_port", "max_port")?;
-    (options.sflow_address, options.sflow_ports) = listen("sflow", "port_min", "port_max")?;
-    (options.netflow_address, options.netflow_ports) = listen("netflow", "port_min", "port_max")?;
-    options.capture_shards = config.count("agent.capture.shards");
-    options.control_services = control_services(role, config);
-    options.local_captures = role != Role::Analyzer;
+}
+
+/// Sets the options of live queries.
+fn set_live_queries(options: &mut EngineOptions, config: &Config) {
+    let live = &mut options.live;
+    live.interval = config.duration("live.interval");
+    live.timed_interval = config.duration("live.timed_interval");
+    live.max_time = config.duration("live.max_time");
+    live.max_queries = config.count("live.max_queries");
+    live.max_items = config.count("live.max_items");
+    live.max_bytes = config.bytes("live.max_bytes");
+}
+
+/// Sets the options of the scripts of alerts and of workflows.
+fn set_scripts(options: &mut EngineOptions, config: &Config) {
     options.alert_scripts = config.flag("analyzer.alert.scripts");
     options.scripts.max_time = config.duration("workflow.max_time");
     options.scripts.max_memory = config.bytes("workflow.max_memory");
     options.scripts.max_running = config.count("workflow.max_running");
     options.scripts.can_write = config.flag("workflow.can_write");
-    Ok((options, history_files))
 }
 
 /// Returns the addresses on which this daemon listens, except for its collectors.

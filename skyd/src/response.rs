@@ -331,18 +331,12 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
             }
             response
         }
-        ResourceError::Full { kind, .. } => {
-            let text = format!("{error} (http.limits.{kind}s); delete one first");
-            error_text(StatusCode::FORBIDDEN, &text)
-        }
-        ResourceError::TooLarge { .. } => {
-            let text = format!("{error} (http.limits.resource_bytes); delete one first");
-            error_text(StatusCode::FORBIDDEN, &text)
-        }
         ResourceError::Graph(limit) if limit.is_limit() => {
             error_text(StatusCode::FORBIDDEN, &limit.to_string())
         }
-        ResourceError::OfProbes { .. } => error_text(StatusCode::FORBIDDEN, &error.to_string()),
+        ResourceError::Full { .. }
+        | ResourceError::TooLarge { .. }
+        | ResourceError::OfProbes { .. } => error_text(StatusCode::FORBIDDEN, &error.to_string()),
         ResourceError::Store(_) | ResourceError::NotStored(_) => {
             failed("cannot write a resource to the store", error)
         }

@@ -148,21 +148,8 @@ async fn connection(
     app: Arc<App>,
     mut stop: watch::Receiver<bool>,
 ) {
-    // Clients of SPP do not support TLS.
-    let tls = app
-        .tls
-        .as_ref()
-        .filter(|_| listener_kind != ListenerKind::Spp);
-    let transport = match tls {
-        None => Transport::Plain(stream),
-        Some(tls) => {
-            let handshake = handshake(stream, tls.acceptor());
-            match tokio::time::timeout(app.limits.header_timeout, handshake).await {
-                Ok(Ok(transport)) => transport,
-                Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
-                Err(_) => return tracing::debug!(%peer, "TLS handshake timed out"),
-            }
-        }
+    let Some(transport) = transport(stream, peer, listener_kind, &app).await else {
+        return;
     };
     let linger = Linger::default();
     let limits = &app.limits;
@@ -202,6 +189,33 @@ async fn connection(
     };
     if let Err(error) = result {
         tracing::debug!(%peer, error = response::with_causes(&error), "connection ended");
+    }
+}
+
+/// Returns the transport of a connection, after its TLS handshake if the listener uses TLS; `None`
+/// if the handshake fails.
+async fn transport(
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener_kind: ListenerKind,
+    app: &App,
+) -> Option<Transport> {
+    // Clients of SPP do not support TLS.
+    let tls = app.tls.as_ref();
+    let Some(tls) = tls.filter(|_| listener_kind != ListenerKind::Spp) else {
+        return Some(Transport::Plain(stream));
+    };
+    let handshake = handshake(stream, tls.acceptor());
+    match tokio::time::timeout(app.limits.header_timeout, handshake).await {
+        Ok(Ok(transport)) => Some(transport),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%peer, "TLS handshake timed out");
+            None
+        }
     }
 }
 

@@ -50,68 +50,86 @@ pub(super) fn import(
     graph: &dyn History,
     now: Timestamp,
 ) -> std::io::Result<Imported> {
-    let mut imported = Imported::default();
-    let mut events: Vec<(i64, GraphEvent)> = Vec::new();
-    let mut batch = Vec::new();
+    let mut documents = Documents::default();
     for line in input.lines() {
         let line = line?;
         if line.trim().is_empty() {
             continue;
         }
-        match parse(&line, now) {
+        documents.add(parse(&line, now));
+        if documents.flows.len() == BATCH {
+            flows.put(std::mem::take(&mut documents.flows), now);
+        }
+    }
+    flows.put(std::mem::take(&mut documents.flows), now);
+    for batch in documents.events_in_order().chunks(BATCH) {
+        graph.record(batch, now);
+    }
+    Ok(documents.imported)
+}
+
+/// Documents that have been read and not yet stored.
+#[derive(Default)]
+struct Documents {
+    imported: Imported,
+    /// Changes of the graph with their times, in Unix milliseconds.
+    events: Vec<(i64, GraphEvent)>,
+    flows: Vec<Flow>,
+}
+
+impl Documents {
+    /// Counts and adds the content of a document.
+    fn add(&mut self, content: Option<Content>) {
+        match content {
             Some(Content::Node(node)) => {
-                imported.nodes += 1;
-                events.push((
-                    node.updated_at.as_ms(),
-                    GraphEvent::NodeAdded(Arc::clone(&node)),
-                ));
+                self.imported.nodes += 1;
+                let added = GraphEvent::NodeAdded(Arc::clone(&node));
+                self.events.push((node.updated_at.as_ms(), added));
                 if let Some(deleted) = node.deleted_at {
-                    events.push((deleted.as_ms(), GraphEvent::NodeDeleted(node)));
+                    let event = GraphEvent::NodeDeleted(node);
+                    self.events.push((deleted.as_ms(), event));
                 }
             }
             Some(Content::Edge(edge)) => {
-                imported.edges += 1;
-                events.push((
-                    edge.updated_at.as_ms(),
-                    GraphEvent::EdgeAdded(Arc::clone(&edge)),
-                ));
+                self.imported.edges += 1;
+                let added = GraphEvent::EdgeAdded(Arc::clone(&edge));
+                self.events.push((edge.updated_at.as_ms(), added));
                 if let Some(deleted) = edge.deleted_at {
-                    events.push((deleted.as_ms(), GraphEvent::EdgeDeleted(edge)));
+                    let event = GraphEvent::EdgeDeleted(edge);
+                    self.events.push((deleted.as_ms(), event));
                 }
             }
             Some(Content::Flow(flow)) => {
-                imported.flows += 1;
-                batch.push(*flow);
-                if batch.len() == BATCH {
-                    flows.put(std::mem::take(&mut batch), now);
-                }
+                self.imported.flows += 1;
+                self.flows.push(*flow);
             }
-            None => imported.skipped += 1,
+            None => self.imported.skipped += 1,
         }
     }
-    flows.put(batch, now);
-    // At equal times, additions precede deletions: a revision includes its first and its last
-    // instant.
-    events.sort_by_key(|(time, event)| {
-        let is_deletion = matches!(
-            event,
-            GraphEvent::NodeDeleted(_) | GraphEvent::EdgeDeleted(_)
-        );
-        (*time, is_deletion)
-    });
-    let events: Vec<GraphEvent> = events.into_iter().map(|(_, event)| event).collect();
-    for batch in events.chunks(BATCH) {
-        graph.record(batch, now);
+
+    /// Returns the changes of the graph in the order of their times. At equal times, additions
+    /// precede deletions: a revision includes its first and its last instant.
+    fn events_in_order(&mut self) -> Vec<GraphEvent> {
+        let mut events = std::mem::take(&mut self.events);
+        events.sort_by_key(|(time, event)| {
+            let is_deletion = matches!(
+                event,
+                GraphEvent::NodeDeleted(_) | GraphEvent::EdgeDeleted(_)
+            );
+            (*time, is_deletion)
+        });
+        events.into_iter().map(|(_, event)| event).collect()
     }
-    Ok(imported)
 }
 
+/// Content of a document.
 enum Content {
     Node(Arc<Node>),
     Edge(Arc<Edge>),
     Flow(Box<Flow>),
 }
 
+/// Returns the content of a document; `None` if its kind is unknown or it is invalid.
 fn parse(line: &str, now: Timestamp) -> Option<Content> {
     let document: Document<'_> = serde_json::from_str(line).ok()?;
     if let Some(source) = document.source {

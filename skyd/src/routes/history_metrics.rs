@@ -14,6 +14,12 @@ pub(super) fn write(page: &mut MetricsPage, store: &LocalStoreStatus, now: Times
     );
     let help = "Number of files of the history that were set aside because of damage.";
     page.gauge("skyd_history_damaged_files", help, store.damaged.len());
+    table_gauges(page, store, now);
+    table_counters(page, store);
+}
+
+/// Writes the gauges of each table.
+fn table_gauges(page: &mut MetricsPage, store: &LocalStoreStatus, now: Timestamp) {
     table_gauge(
         page,
         store,
@@ -60,6 +66,10 @@ pub(super) fn write(page: &mut MetricsPage, store: &LocalStoreStatus, now: Times
         "Time since all records of a history table were durable, in seconds.",
         |table| age(table.synced),
     );
+}
+
+/// Writes the counters of each table.
+fn table_counters(page: &mut MetricsPage, store: &LocalStoreStatus) {
     let help = "Rows dropped from a history table, by reason.";
     let mut dropped = page.family(MetricKind::Counter, "skyd_history_rows_dropped_total", help);
     for table in &store.tables {

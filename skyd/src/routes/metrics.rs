@@ -5,13 +5,14 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
-use skylib::engine::{CaptureTotals, CollectorStatus, Status};
+use skylib::engine::{CaptureTotals, Status};
+use skylib::flow::FlowTableStats;
 use skylib::memory::{MemoryBudget, MemoryUse};
 use skylib::spp::PcapStatus;
 use skylib::time::{Clock, SystemClock};
 use skylib::topology::ProbeState;
 
-use super::{history_metrics, interface_metrics};
+use super::{export_metrics, history_metrics, interface_metrics};
 use crate::app::App;
 use crate::clients::Endpoint;
 use crate::handler::Call;
@@ -107,10 +108,7 @@ fn process(page: &mut MetricsPage, stats: &ProcessStats) {
 /// Writes the totals of all captures and their flow tables.
 fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     let CaptureTotals {
-        packets,
-        flows,
-        target,
-        ..
+        packets, target, ..
     } = totals;
     page.family(
         MetricKind::Gauge,
@@ -136,6 +134,12 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     let help = "Flow records that the protocols of the targets of captures cannot express, such as \
                 IPv6 flows in NetFlow 5.";
     page.counter("skyd_capture_target_skipped_total", help, target.skipped);
+    captured_packets(page, &totals.flows);
+    captured_flows(page, &totals.flows);
+}
+
+/// Writes the counters of packets in the flow tables of captures.
+fn captured_packets(page: &mut MetricsPage, flows: &FlowTableStats) {
     let help = "Packets that flow tables have processed.";
     page.counter("skyd_flow_table_packets_total", help, flows.packets);
     let stopped = &flows.stopped;
@@ -161,6 +165,10 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
         .sample(&[("outcome", "joined")], flows.fragments.joined)
         .sample(&[("outcome", "refused")], flows.fragments.refused)
         .sample(&[("outcome", "lost")], flows.fragments.lost);
+}
+
+/// Writes the numbers of flows in the flow tables of captures.
+fn captured_flows(page: &mut MetricsPage, flows: &FlowTableStats) {
     page.gauge(
         "skyd_flow_table_flows",
         "Number of flows in all flow tables.",
@@ -228,7 +236,7 @@ fn recordings(page: &mut MetricsPage, app: &App) {
     };
     let help = "1 if an SPP process is recording, 0 otherwise.";
     family(MetricKind::Gauge, "skyd_spp_running", help, |status| {
-        u64::from(status.status == "running")
+        u64::from(status.is_running())
     });
     let counter = MetricKind::Counter;
     let help = "Packets that an SPP process received, including dropped packets.";
@@ -244,86 +252,6 @@ fn recordings(page: &mut MetricsPage, app: &App) {
     let help = "Capture files that an SPP process has completed.";
     family(counter, "skyd_spp_files_total", help, |s| s.totals.files);
 }
-
-/// Writes the totals of the sockets that receive flow exports.
-fn exports(page: &mut MetricsPage, engine: &Status) {
-    if engine.collectors.is_empty() {
-        return;
-    }
-    let mut family = |kind, name, help, figures: &dyn Fn(&CollectorStatus) -> Labeled| {
-        let mut family = page.family(kind, name, help);
-        for collector in &engine.collectors {
-            for (label, value) in figures(collector) {
-                let mut labels = vec![("listener", collector.listen.as_str())];
-                labels.extend(label);
-                family.sample(&labels, value);
-            }
-        }
-    };
-    let counter = MetricKind::Counter;
-    let help = "Datagrams with flow exports that were received.";
-    family(counter, "skyd_pipes_in_datagrams_total", help, &|status| {
-        vec![(None, status.intake.datagrams)]
-    });
-    let help = "Records of flow exports that were read, by kind.";
-    family(counter, "skyd_pipes_in_records_total", help, &|status| {
-        let intake = &status.intake;
-        let kind = |name, value| (Some(("kind", name)), value);
-        vec![
-            kind("flow", intake.flow_records),
-            kind("option", intake.option_records),
-            kind("sample", intake.flow_samples),
-            kind("counter", intake.counter_samples),
-            kind("drop", intake.discard_samples),
-        ]
-    });
-    let help = "Datagrams or records of flow exports lost before reception, by sequence number.";
-    family(counter, "skyd_pipes_in_lost_total", help, &|status| {
-        vec![(None, status.intake.lost)]
-    });
-    let help = "Datagrams with flow exports that the kernel dropped.";
-    family(
-        counter,
-        "skyd_pipes_in_kernel_drops_total",
-        help,
-        &|status| vec![(None, status.kernel_dropped)],
-    );
-    let help = "Datagrams or parts of flow exports that were rejected, by reason.";
-    family(counter, "skyd_pipes_in_refused_total", help, &|status| {
-        let reason = |name, value| (Some(("reason", name)), value);
-        vec![
-            reason("not_allowed", status.not_allowed),
-            reason("version", status.intake.unknown_format),
-            reason("too_long", status.cut),
-            reason("malformed", status.intake.malformed),
-            reason("limit", status.intake.evicted),
-        ]
-    });
-    let help = "Data sets of flow exports that wait for a template.";
-    family(
-        MetricKind::Gauge,
-        "skyd_pipes_in_waiting_sets",
-        help,
-        &|status| vec![(None, status.waiting_sets)],
-    );
-    let help = "Data sets of flow exports whose template did not arrive.";
-    family(
-        counter,
-        "skyd_pipes_in_unreadable_sets_total",
-        help,
-        &|status| vec![(None, status.intake.sets_without_template)],
-    );
-    let help = "Templates of flow exports redefined with a different layout.";
-    family(
-        counter,
-        "skyd_pipes_in_template_changes_total",
-        help,
-        &|status| vec![(None, status.intake.template_changes)],
-    );
-}
-
-/// Values of a metric, each with an additional label.
-type Labeled = Vec<(Option<(&'static str, &'static str)>, u64)>;
 
 /// Writes the totals of flows that are delivered to subscribers and the store.
 fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
@@ -357,7 +285,7 @@ fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
         "Number of active flows reported by agents.",
         ingestion.live_flows,
     );
-    exports(page, engine);
+    export_metrics::write(page, &engine.collectors);
     let Some(store) = &engine.flow_store else {
         return;
     };

@@ -3,6 +3,7 @@
 mod agent_status;
 pub(crate) mod api;
 pub(crate) mod config;
+mod export_metrics;
 pub(crate) mod history;
 mod history_metrics;
 mod interface_metrics;

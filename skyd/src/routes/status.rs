@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use serde::Serialize;
-use skylib::engine::CollectorStatus;
+use skylib::engine::{CollectorStatus, IngestionStatus, LiveStatus, Status as EngineStatus};
 use skylib::flow::FlowTableStats;
 use skylib::graph::history::HistoryStatus;
-use skylib::memory::MemoryUse;
+use skylib::memory::{MemoryBudget, MemoryUse};
 use skylib::spp::PcapStatus;
 use skylib::store::FlowStoreStatus;
 use skylib::time::Timestamp;
 
+use crate::app::App;
 use crate::clients::{ClientStatus, Endpoint};
+use crate::flow_transport::FlowTransport;
 use crate::handler::Call;
 use crate::outgoing::OutgoingStatus;
 use crate::past_stores::HistoryFiles;
@@ -31,7 +33,6 @@ pub(crate) async fn show(call: Call) -> Response {
     let engine = app.engine.status();
     let clients = |endpoint| app.clients.status(endpoint);
     let master = Election { is_master: true };
-    let automation = Automation::of(&engine);
     let status = Status {
         agents: clients(Endpoint::Agent),
         peers: Peers {
@@ -43,79 +44,19 @@ pub(crate) async fn show(call: Call) -> Response {
         alerts: master,
         captures: master,
         probes: probes(&engine),
-        store: Store {
-            resources: engine
-                .resources
-                .iter()
-                .map(|(kind, count)| (resource::plural(kind), *count))
-                .collect(),
-            waiting: engine.edges_waiting,
-            error: engine.store_problem,
-        },
-        queues: Queues {
-            connections: app.connections.open(),
-            connections_refused: app.connections.refused(),
-            connections_closed_idle: app.connections.idle().closed(),
-            queries_running: app.queries.running(),
-            uploads: app.uploads.running(),
-            uploads_refused: app.uploads.refused(),
-            events_waiting: engine.events_waiting,
-            graph_subscribers_cut_off: engine.graph_subscribers_cut_off,
-            flow_subscribers_cut_off: engine.flow_subscribers_cut_off,
-            flows_dropped: engine.flows_dropped,
-            flow_tables_silent: engine.flow_table_timeouts,
-            messages_dropped: app.clients.messages_dropped(),
-            agent_requests_dropped: engine.agents.requests_dropped,
-            agent_queries_unanswered: engine.agents.queries_unanswered,
-            agent_answers_invalid: engine.agents.answers_invalid,
-        },
-        agents_silent: engine.agents.silent,
-        memory: Memory {
-            limit: app.memory.limit(),
-            used: app.memory.used(),
-            uses: MemoryUse::ALL
-                .iter()
-                .map(|purpose| (purpose.name(), app.memory.used_for(*purpose)))
-                .collect(),
-            refused: MemoryUse::ALL.map(|p| app.memory.refused(p)).iter().sum(),
-        },
-        live: Live {
-            queries: engine.live.queries,
-            items: engine.live.items,
-            bytes: engine.live.bytes,
-            runs: engine.live.runs,
-            overruns: engine.live.overruns,
-            ended: engine.live.ended,
-        },
-        automation,
+        store: Store::of(&engine),
+        queues: Queues::of(app, &engine),
+        memory: Memory::of(&app.memory),
+        live: Live::of(engine.live),
+        automation: Automation::of(&engine),
         flow_rules: FlowRules {
             recorded: engine.recorded,
             key_ignore: engine.key_ignore.names().collect(),
         },
         flow_tables: FlowTables::of(engine.capture_totals.flows, engine.import_totals),
-        flow_ingestion: Ingestion {
-            transport: app.flow_transport.name(),
-            error: app.flow_transport.problem(),
-            messages: engine.ingestion.messages,
-            flows: engine.ingestion.flows,
-            refused: engine.ingestion.refused,
-            dropped_by_kernel: app.flow_transport.dropped_by_kernel(),
-            live_flows: engine.ingestion.live_flows,
-            live_bytes: engine.ingestion.live_bytes,
-        },
+        flow_ingestion: Ingestion::of(&app.flow_transport, engine.ingestion),
         collectors: engine.collectors.iter().map(Collector::of).collect(),
-        history: History {
-            topology: engine.history.as_ref().map(TopologyHistory::of),
-            flows: engine.flow_store.as_ref().map(FlowHistory::of),
-            disk: app
-                .history_files
-                .open()
-                .map(|store| Disk::of(store.status())),
-            error: match &app.history_files {
-                HistoryFiles::Unavailable(reason) => Some(reason.as_str()),
-                HistoryFiles::Disabled | HistoryFiles::Open(_) => None,
-            },
-        },
+        history: History::of(app, &engine),
         spp: app.spp.as_ref().map(|ctl| {
             let statuses = ctl.instances().into_iter().map(|process| process.status());
             statuses.map(|status| (status.client_id, status)).collect()
@@ -125,6 +66,7 @@ pub(crate) async fn show(call: Call) -> Response {
             .iter()
             .map(|backend| (backend.key, backend.wanted.as_str()))
             .collect(),
+        agents_silent: engine.agents.silent,
     };
     response::json(StatusCode::OK, &status)
 }
@@ -272,7 +214,7 @@ impl FlowTables {
 }
 
 /// Returns the states of the topology probes.
-pub(super) fn probes(engine: &skylib::engine::Status) -> BTreeMap<&'static str, Probe> {
+pub(super) fn probes(engine: &EngineStatus) -> BTreeMap<&'static str, Probe> {
     let probes = engine.probes.iter();
     probes.map(|probe| (probe.name, Probe::of(probe))).collect()
 }
@@ -334,6 +276,20 @@ struct Memory {
     refused: u64,
 }
 
+impl Memory {
+    fn of(budget: &MemoryBudget) -> Self {
+        let uses = MemoryUse::ALL.iter();
+        Self {
+            limit: budget.limit(),
+            used: budget.used(),
+            uses: uses
+                .map(|purpose| (purpose.name(), budget.used_for(*purpose)))
+                .collect(),
+            refused: MemoryUse::ALL.map(|p| budget.refused(p)).iter().sum(),
+        }
+    }
+}
+
 /// Counters of live queries.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -345,6 +301,19 @@ struct Live {
     /// Number of times that the event queue overflowed and all queries ran again.
     overruns: u64,
     ended: u64,
+}
+
+impl Live {
+    fn of(status: LiveStatus) -> Self {
+        Self {
+            queries: status.queries,
+            items: status.items,
+            bytes: status.bytes,
+            runs: status.runs,
+            overruns: status.overruns,
+            ended: status.ended,
+        }
+    }
 }
 
 /// Counters of rules, alerts, and workflows.
@@ -374,7 +343,7 @@ struct Automation {
 }
 
 impl Automation {
-    fn of(engine: &skylib::engine::Status) -> Self {
+    fn of(engine: &EngineStatus) -> Self {
         let (rules, alerts, scripts) = (&engine.rules, &engine.alerts, &engine.scripts);
         Self {
             rule_changes: rules.changes,
@@ -410,6 +379,21 @@ struct History<'a> {
     /// Reason why the files could not be opened at the start, so that the past is in memory only.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
+}
+
+impl<'a> History<'a> {
+    fn of(app: &'a App, engine: &EngineStatus) -> Self {
+        let files = &app.history_files;
+        Self {
+            topology: engine.history.as_ref().map(TopologyHistory::of),
+            flows: engine.flow_store.as_ref().map(FlowHistory::of),
+            disk: files.open().map(|store| Disk::of(store.status())),
+            error: match files {
+                HistoryFiles::Unavailable(reason) => Some(reason.as_str()),
+                HistoryFiles::Disabled | HistoryFiles::Open(_) => None,
+            },
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -481,6 +465,19 @@ struct Store {
     error: Option<String>,
 }
 
+impl Store {
+    fn of(engine: &EngineStatus) -> Self {
+        let resources = engine.resources.iter();
+        Self {
+            resources: resources
+                .map(|(kind, count)| (resource::plural(kind), *count))
+                .collect(),
+            waiting: engine.edges_waiting,
+            error: engine.store_problem.clone(),
+        }
+    }
+}
+
 /// Flows received from agents. Flows that are dropped later are counted in `Queues.FlowsDropped`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -500,6 +497,21 @@ struct Ingestion {
     /// Number of flows that queries about the present can return.
     live_flows: usize,
     live_bytes: usize,
+}
+
+impl Ingestion {
+    fn of(transport: &FlowTransport, status: IngestionStatus) -> Self {
+        Self {
+            transport: transport.name(),
+            error: transport.problem(),
+            messages: status.messages,
+            flows: status.flows,
+            refused: status.refused,
+            dropped_by_kernel: transport.dropped_by_kernel(),
+            live_flows: status.live_flows,
+            live_bytes: status.live_bytes,
+        }
+    }
 }
 
 /// Fill levels of queues, and losses at full queues.
@@ -524,4 +536,26 @@ struct Queues {
     agent_queries_unanswered: u64,
     /// Number of invalid answers of agents to flow queries.
     agent_answers_invalid: u64,
+}
+
+impl Queues {
+    fn of(app: &App, engine: &EngineStatus) -> Self {
+        Self {
+            connections: app.connections.open(),
+            connections_refused: app.connections.refused(),
+            connections_closed_idle: app.connections.idle().closed(),
+            queries_running: app.queries.running(),
+            uploads: app.uploads.running(),
+            uploads_refused: app.uploads.refused(),
+            events_waiting: engine.events_waiting,
+            graph_subscribers_cut_off: engine.graph_subscribers_cut_off,
+            flow_subscribers_cut_off: engine.flow_subscribers_cut_off,
+            flows_dropped: engine.flows_dropped,
+            flow_tables_silent: engine.flow_table_timeouts,
+            messages_dropped: app.clients.messages_dropped(),
+            agent_requests_dropped: engine.agents.requests_dropped,
+            agent_queries_unanswered: engine.agents.queries_unanswered,
+            agent_answers_invalid: engine.agents.answers_invalid,
+        }
+    }
 }

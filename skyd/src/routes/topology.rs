@@ -10,6 +10,7 @@ use skylib::engine::{Engine, QueryOptions, QueryWarnings};
 use skylib::gremlin::{Answer, ColumnFormat, DotStream, Query, QueryError, QueryErrorKind};
 use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::JsonStream;
+use skylib::time::Timestamp;
 
 use crate::access;
 use crate::app::App;
@@ -59,10 +60,8 @@ pub(crate) async fn query(call: Call) -> Response {
     };
     if let Some(missing) = user.and_then(|user| access::packets_denial(&app, &user)) {
         let text = query.clone();
-        match app
-            .run_request(&client, move |_, _| reads_packets(&text))
-            .await
-        {
+        let reads = app.run_request(&client, move |_, _| reads_packets(&text));
+        match reads.await {
             Ok(false) => {}
             Ok(true) => return access::no_permission(&missing, true),
             Err(error) => return query_stopped(error),
@@ -72,40 +71,16 @@ pub(crate) async fn query(call: Call) -> Response {
         return explain(&app, &client, query).await;
     }
     let format = Format::of(head.headers.get(ACCEPT).map(|value| value.as_bytes()));
-    let name = Arc::clone(&client);
     let warnings = Arc::<QueryWarnings>::default();
-    let received = Arc::clone(&warnings);
-    let answered = app
-        .run_request(&client, move |engine, interrupt| {
-            let memory = engine.memory().charge(MemoryUse::Queries);
-            let interrupt = || interrupt.is_set();
-            let options = QueryOptions::default()
-                .with_interrupt(&interrupt)
-                .with_memory(&memory)
-                .with_client(&name)
-                .with_warnings(&received);
-            let query = Query::parse(&query)?;
-            let view = engine.graph().view();
-            let pin = view.pin(engine.memory());
-            let answer = engine.run_on(&view, &query, options)?;
-            let warnings = query.warnings(&view, &interrupt);
-            let begins = engine.history_begins(&query);
-            Ok(format.body(answer, memory).map(|mut body| {
-                body.hold_pin(pin);
-                (body, begins, warnings)
-            }))
-        })
-        .await;
-    match answered {
-        Ok(Ok(Ok((body, begins, unknown_keys)))) => {
-            let mut response = response::with_body(StatusCode::OK, format.content_type(), body);
-            let begins = begins.and_then(|begins| begins.to_rfc3339().try_into().ok());
-            if let Some(begins) = begins {
-                response.headers_mut().insert(HISTORY_BEGINS, begins);
-            }
-            add_warnings(&mut response, &warnings.take(), &unknown_keys);
-            response
-        }
+    let request = AnswerRequest {
+        query,
+        format,
+        client: Arc::clone(&client),
+        warnings: Arc::clone(&warnings),
+    };
+    let work = move |engine: &Engine, stop: &Interrupt| request.run(engine, stop);
+    match app.run_request(&client, work).await {
+        Ok(Ok(Ok(answered))) => answered.respond(format, &warnings.take()),
         Ok(Ok(Err(error)) | Err(error)) if error.kind() == QueryErrorKind::Memory => {
             response::try_later(&error.to_string())
         }
@@ -115,6 +90,67 @@ pub(crate) async fn query(call: Call) -> Response {
         }
         Ok(Err(error)) => response::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(error) => query_stopped(error),
+    }
+}
+
+/// Query to run, and the format of its answer.
+struct AnswerRequest {
+    query: String,
+    format: Format,
+    client: ClientKey,
+    warnings: Arc<QueryWarnings>,
+}
+
+impl AnswerRequest {
+    /// Runs the query. The inner error means that the answer has no such format.
+    fn run(
+        &self,
+        engine: &Engine,
+        stop: &Interrupt,
+    ) -> Result<Result<Answered, QueryError>, QueryError> {
+        let memory = engine.memory().charge(MemoryUse::Queries);
+        let interrupt = || stop.is_set();
+        let options = QueryOptions::default()
+            .with_interrupt(&interrupt)
+            .with_memory(&memory)
+            .with_client(&self.client)
+            .with_warnings(&self.warnings);
+        let query = Query::parse(&self.query)?;
+        let view = engine.graph().view();
+        let pin = view.pin(engine.memory());
+        let answer = engine.run_on(&view, &query, options)?;
+        let unknown_keys = query.warnings(&view, &interrupt);
+        let history_begins = engine.history_begins(&query);
+        Ok(self.format.body(answer, memory).map(|mut body| {
+            body.hold_pin(pin);
+            Answered {
+                body,
+                history_begins,
+                unknown_keys,
+            }
+        }))
+    }
+}
+
+/// Answer of a query, with what its headers state.
+struct Answered {
+    body: Body,
+    /// Time since which the history is complete, if the query reads an earlier time.
+    history_begins: Option<Timestamp>,
+    /// Warnings about keys that no element has.
+    unknown_keys: Vec<String>,
+}
+
+impl Answered {
+    /// Returns the response; `missing` are the warnings about agents whose flows are missing.
+    fn respond(self, format: Format, missing: &[String]) -> Response {
+        let mut response = response::with_body(StatusCode::OK, format.content_type(), self.body);
+        let begins = self.history_begins;
+        if let Some(begins) = begins.and_then(|begins| begins.to_rfc3339().try_into().ok()) {
+            response.headers_mut().insert(HISTORY_BEGINS, begins);
+        }
+        add_warnings(&mut response, missing, &self.unknown_keys);
+        response
     }
 }
 

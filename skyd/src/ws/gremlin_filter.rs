@@ -217,7 +217,7 @@ pub(crate) enum FilterError {
     #[error("the query did not return a graph")]
     NoGraph,
     /// The daemon does not record a topology history.
-    #[error("the topology history is disabled")]
+    #[error("the topology history is disabled (analyzer.topology.backend: memory)")]
     NoHistory,
     /// The graph changes faster than it can be read, or the memory budget is exhausted.
     #[error(transparent)]

@@ -54,6 +54,23 @@ enum FramePosition {
     Payload(u64),
 }
 
+impl FramePosition {
+    /// Returns the position after the byte with the mask bit and the length.
+    fn after_length(byte: u8) -> Self {
+        let mask = if byte & MASKED == 0 { 0 } else { MASK_BYTES };
+        let extended = |bytes_left| Self::ExtendedLength {
+            bytes_left,
+            so_far: 0,
+            mask,
+        };
+        match byte & !MASKED {
+            126 => extended(2),
+            127 => extended(8),
+            length => Self::Payload(u64::from(length) + mask),
+        }
+    }
+}
+
 impl<S> LenientFrames<S> {
     /// Wraps a stream of frames.
     pub(super) const fn new(
@@ -84,35 +101,8 @@ impl<S> LenientFrames<S> {
     pub(crate) fn rewrite(&mut self, mut bytes: &mut [u8]) {
         while let Some((first, rest)) = std::mem::take(&mut bytes).split_first_mut() {
             let next = match self.position {
-                FramePosition::Opcode => {
-                    self.is_data = *first & CONTROL == 0;
-                    self.is_last = self.is_data && *first & FIN != 0;
-                    if self.is_data && *first & OPCODE != CONTINUATION && self.compressed.is_some()
-                    {
-                        self.is_compressed = *first & RSV1 != 0;
-                        *first &= !RSV1;
-                    }
-                    if *first & OPCODE == TEXT {
-                        *first = (*first & !OPCODE) | BINARY;
-                    }
-                    FramePosition::Length
-                }
-                FramePosition::Length => {
-                    let mask = if *first & 0x80 == 0 { 0 } else { 4 };
-                    match *first & 0x7f {
-                        126 => FramePosition::ExtendedLength {
-                            bytes_left: 2,
-                            so_far: 0,
-                            mask,
-                        },
-                        127 => FramePosition::ExtendedLength {
-                            bytes_left: 8,
-                            so_far: 0,
-                            mask,
-                        },
-                        length => FramePosition::Payload(u64::from(length) + mask),
-                    }
-                }
+                FramePosition::Opcode => self.opcode(first),
+                FramePosition::Length => FramePosition::after_length(*first),
                 FramePosition::ExtendedLength {
                     bytes_left,
                     so_far,
@@ -155,6 +145,20 @@ impl<S> LenientFrames<S> {
 }
 
 impl<S> LenientFrames<S> {
+    /// Reads the first byte of a frame and rewrites its opcode; returns the next position.
+    fn opcode(&mut self, first: &mut u8) -> FramePosition {
+        self.is_data = *first & CONTROL == 0;
+        self.is_last = self.is_data && *first & FIN != 0;
+        if self.is_data && *first & OPCODE != CONTINUATION && self.compressed.is_some() {
+            self.is_compressed = *first & RSV1 != 0;
+            *first &= !RSV1;
+        }
+        if *first & OPCODE == TEXT {
+            *first = (*first & !OPCODE) | BINARY;
+        }
+        FramePosition::Length
+    }
+
     /// Accounts for the end of a frame; returns the position of the next one.
     fn end_frame(&mut self) -> FramePosition {
         if self.is_last {
@@ -222,6 +226,10 @@ const OPCODE: u8 = 0x0f;
 const CONTROL: u8 = 0x08;
 /// Bit of the first frame of a compressed message (RFC 7692, 6).
 const RSV1: u8 = 0x40;
+/// Bit of frames whose payload is masked.
+const MASKED: u8 = 0x80;
+/// Length of the masking key, in bytes.
+const MASK_BYTES: u64 = 4;
 const CONTINUATION: u8 = 0x0;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;

@@ -26,7 +26,7 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use skylib::engine::Role;
+use skylib::engine::{Engine, Role};
 use skylib::memory::MemoryUse;
 use skylib::proto::{Encoding, UpdatePolicy};
 use skylib::time::{Clock, SystemClock};
@@ -95,40 +95,16 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let mut hello = Hello::of(&request, peer);
     // Data of publishers and agents is accounted for as it arrives, before it could be decompressed.
     hello.is_compressed &= matches!(endpoint, Endpoint::Subscriber | Endpoint::Flow);
-    if hello.identity.longest() > MAX_IDENTITY_BYTES {
-        let text = format!(
-            "X-Host-ID, X-Client-Type, and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
-        );
-        let mut refusal = response::error_text(StatusCode::BAD_REQUEST, &text);
-        response::close(refusal.headers_mut());
+    if let Err(refusal) = check_identity(&app, &hello, endpoint) {
         return refusal;
-    }
-    let host = &hello.identity.host_id;
-    // A connection of an analyzer to itself is accepted first, so that it recognizes itself.
-    let is_peer = endpoint == Endpoint::Replication
-        && host != app.engine.host()
-        && app.engine.replication().is_connected(host);
-    if is_peer || app.clients.is_taken(endpoint, host) {
-        return response::bare_and_close(StatusCode::CONFLICT);
     }
     let Some(accept_key) = handshake::accept_key(&request) else {
         return no_upgrade();
     };
-    let denial = |object, action| {
-        let user = user.as_ref()?;
-        app.auth.policy.missing(user, object, action)
-    };
     let Some(permit) = app.connections.admit_websocket() else {
         let text = "too many WebSocket connections (http.limits.connections); try again later";
-        let mut refusal = response::error_text(StatusCode::SERVICE_UNAVAILABLE, text);
-        response::close(refusal.headers_mut());
-        return refusal;
+        return refuse_request(StatusCode::SERVICE_UNAVAILABLE, text);
     };
-    // Live queries return the same data as `POST /api/topology`, flows included.
-    let query_denial = denial("topology", "read");
-    let packets_denial = user
-        .as_ref()
-        .and_then(|user| access::packets_denial(&app, user));
     let mut response = handshake::switching(
         &accept_key,
         app.engine.host(),
@@ -139,16 +115,75 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         handshake::accept_partial_updates(&mut response);
     }
     let upgrade = hyper::upgrade::on(request);
-    let accepted = hello.encoding().and_then(|encoding| match endpoint {
+    let (encoding, policy) = match accept(&app.engine, &hello, endpoint) {
+        Ok(accepted) => accepted,
+        Err(refusal) => {
+            tokio::spawn(refuse(app, upgrade, hello, refusal));
+            return response;
+        }
+    };
+    let now = SystemClock.now();
+    let Some(registration) = app.clients.reserve(endpoint, &hello.identity, peer, now) else {
+        return response::bare_and_close(StatusCode::CONFLICT);
+    };
+    let user = user.as_ref();
+    let client = Client {
+        // Live queries return the same data as `POST /api/topology`, flows included.
+        query_denial: user.and_then(|user| app.auth.policy.missing(user, "topology", "read")),
+        packets_denial: user.and_then(|user| access::packets_denial(&app, user)),
+        app,
+        hello,
+        encoding,
+        policy,
+        registration,
+        key,
+        _permit: permit,
+        next_log: Mutex::default(),
+    };
+    tokio::spawn(session(upgrade, client, endpoint));
+    response
+}
+
+/// Checks the identity of a client before the upgrade.
+///
+/// # Errors
+/// Returns the response if the identity is too long or already connected.
+fn check_identity(app: &App, hello: &Hello, endpoint: Endpoint) -> Result<(), Response> {
+    if hello.identity.longest() > MAX_IDENTITY_BYTES {
+        let text = format!(
+            "X-Host-ID, X-Client-Type, and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
+        );
+        return Err(refuse_request(StatusCode::BAD_REQUEST, &text));
+    }
+    let host = &hello.identity.host_id;
+    // A connection of an analyzer to itself is accepted first, so that it recognizes itself.
+    let is_peer = endpoint == Endpoint::Replication
+        && host != app.engine.host()
+        && app.engine.replication().is_connected(host);
+    if is_peer || app.clients.is_taken(endpoint, host) {
+        return Err(response::bare_and_close(StatusCode::CONFLICT));
+    }
+    Ok(())
+}
+
+/// Returns the encoding and the update policy of a client.
+///
+/// # Errors
+/// Returns the reason why the client is rejected after the upgrade.
+fn accept(
+    engine: &Engine,
+    hello: &Hello,
+    endpoint: Endpoint,
+) -> Result<(Encoding, UpdatePolicy), Refusal> {
+    let encoding = hello.encoding()?;
+    match endpoint {
         // Elements with the origin of probes determine where captures run, so clients must not
         // write them.
         Endpoint::Publisher | Endpoint::Pubsub if hello.origin().starts_with("agent.") => {
             Err(Refusal::Origin(hello.origin()))
         }
         // An agent with the origin of this host would conflict with the probes of an all-in-one daemon.
-        Endpoint::Agent
-            if hello.origin() == app.engine.origin() && app.engine.role() == Role::AllInOne =>
-        {
+        Endpoint::Agent if hello.origin() == engine.origin() && engine.role() == Role::AllInOne => {
             Err(Refusal::Origin(hello.origin()))
         }
         // Only these endpoints use the update policy.
@@ -158,33 +193,14 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         Endpoint::Publisher | Endpoint::Flow | Endpoint::Agent | Endpoint::AgentFlow => {
             Ok((encoding, UpdatePolicy::Full))
         }
-    });
-    match accepted {
-        Err(refusal) => {
-            tokio::spawn(refuse(app, upgrade, hello, refusal));
-        }
-        Ok((encoding, policy)) => {
-            let now = SystemClock.now();
-            let Some(registration) = app.clients.reserve(endpoint, &hello.identity, peer, now)
-            else {
-                return response::bare_and_close(StatusCode::CONFLICT);
-            };
-            let client = Client {
-                app,
-                hello,
-                encoding,
-                policy,
-                registration,
-                query_denial,
-                packets_denial,
-                key,
-                _permit: permit,
-                next_log: Mutex::default(),
-            };
-            tokio::spawn(session(upgrade, client, endpoint));
-        }
     }
-    response
+}
+
+/// Returns an error response after which the connection is closed.
+fn refuse_request(status: StatusCode, text: &str) -> Response {
+    let mut refusal = response::error_text(status, text);
+    response::close(refusal.headers_mut());
+    refusal
 }
 
 /// Maximum length of each string with which a client identifies itself, in bytes: `/api/status`

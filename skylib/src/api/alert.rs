@@ -80,6 +80,10 @@ impl Resource for AlertSpec {
 
     uuid_is_id!();
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn initial(defaults: &Defaults) -> Self {
         Self::default().with_create_time(defaults.now)
     }

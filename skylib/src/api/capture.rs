@@ -250,6 +250,10 @@ impl Resource for CaptureSpec {
 
     uuid_is_id!();
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn initial(defaults: &Defaults) -> Self {
         Self::default().with_layer_key_mode(defaults.layer_key_mode)
     }

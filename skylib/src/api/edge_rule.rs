@@ -54,6 +54,10 @@ impl Resource for EdgeRule {
 
     uuid_is_id!();
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError> {
         expressions.check_query("Src", &self.src)?;
         expressions.check_query("Dst", &self.dst)?;

@@ -63,7 +63,7 @@ pub enum ResourceError {
     #[error("resource not updatable")]
     NotUpdatable,
     /// The number of resources of this kind has reached its limit.
-    #[error("limit of {limit} {kind} resources reached")]
+    #[error("limit of {limit} {kind} resources reached (http.limits.{kind}s); delete one first")]
     Full {
         /// Kind of the resource.
         kind: &'static str,
@@ -71,7 +71,10 @@ pub enum ResourceError {
         limit: usize,
     },
     /// The documents of this kind would exceed the limit on their total size.
-    #[error("limit of {limit} bytes for {kind} resources reached")]
+    #[error(
+        "limit of {limit} bytes for {kind} resources reached (http.limits.resource_bytes); \
+             delete one first"
+    )]
     TooLarge {
         /// Kind of the resource.
         kind: &'static str,

@@ -62,6 +62,10 @@ impl Resource for NodeRule {
 
     uuid_is_id!();
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError> {
         if !matches!(self.action.as_str(), "create" | "update") {
             return Err(ValidationError::of_field("Action", MISMATCH).into());

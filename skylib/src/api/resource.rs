@@ -37,6 +37,11 @@ pub trait Resource: Clone + Default + PartialEq + JsonObject + Send + Sync + 'st
     /// Sets the identifier.
     fn set_id(&mut self, id: String);
 
+    /// Returns the name shown to users; empty if the resource has none.
+    fn name(&self) -> &str {
+        ""
+    }
+
     /// Returns the resource whose fields are the defaults for absent members.
     #[must_use]
     fn initial(_defaults: &Defaults) -> Self {

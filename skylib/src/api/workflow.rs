@@ -83,6 +83,10 @@ impl Resource for Workflow {
 
     uuid_is_id!();
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn validate(&self, _: &dyn ExpressionChecker) -> Result<(), ResourceError> {
         if self.name.is_empty() {
             return Err(ValidationError::of_field("Name", "zero value").into());

@@ -132,6 +132,25 @@ impl PcapFile {
 
     /// Sets the link type of all packets, for files with a wrong or private link type. Must be
     /// called before [`with_filter`](Self::with_filter).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use skylib::capture::{Batch, PacketSource, PcapFile};
+    /// # use skylib::packet::{LinkType, PacketRef};
+    /// # use skylib::pcap_file::{PcapWriter, Resolution};
+    /// # let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Nanoseconds)?;
+    /// # let (timestamp, data) = (Timestamp::from_ms(1), &[0xff; 60]);
+    /// # writer.write(&PacketRef { link_type: LinkType::ETHERNET, timestamp, data, wire_len: 60 })?;
+    /// # let file = std::io::Cursor::new(writer.into_inner());
+    /// # use skylib::time::Timestamp;
+    ///
+    /// let mut source = PcapFile::from_reader("trace.pcap", file)?.with_link_type(LinkType::RAW);
+    /// let Batch::Packets(batch) = source.next_batch(Duration::ZERO)? else {
+    ///     return Err("no packet".into());
+    /// };
+    /// assert_eq!(batch.link_type, LinkType::RAW);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn with_link_type(mut self, link_type: LinkType) -> Self {
         self.link_type = Some(link_type);
@@ -141,6 +160,24 @@ impl PcapFile {
     /// Sets an interface; only packets captured on it are returned. In a pcapng file, it is the
     /// interface with this name, or, if that has no name, with this number. In a Linux cooked
     /// capture of version 2, it is the interface with this index.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use skylib::capture::{Batch, PacketSource, PcapFile};
+    /// # use skylib::packet::{LinkType, PacketRef};
+    /// # use skylib::pcap_file::PcapNgWriter;
+    /// # use skylib::time::Timestamp;
+    /// # let mut writer = PcapNgWriter::new(Vec::new())?;
+    /// # let (timestamp, data) = (Timestamp::from_ms(1), &[0xff; 60]);
+    /// # writer.write(&PacketRef { link_type: LinkType::ETHERNET, timestamp, data, wire_len: 60 })?;
+    /// # let file = std::io::Cursor::new(writer.into_inner());
+    ///
+    /// // The only interface of this file has no name, but the number 0.
+    /// let mut source = PcapFile::from_reader("trace.pcapng", file)?.with_interface("0");
+    /// assert!(matches!(source.next_batch(Duration::ZERO)?, Batch::Packets(_)));
+    /// assert_eq!(source.filtered(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_interface(mut self, name: impl Into<Text>) -> Self {
         self.interface = Some(InterfaceFilter::new(name.into()));

@@ -41,7 +41,7 @@ pub(super) struct Cursor<'a, 'p> {
     pub(super) reassembled_at: Option<usize>,
     /// Whether an IPv4 header was found.
     pub(super) has_ipv4: bool,
-    /// Start of the innermost IPv6 header; `None` if none was found.
+    /// Byte offset of the innermost IPv6 header in the packet; `None` if none was found.
     pub(super) ipv6_offset: Option<usize>,
 }
 

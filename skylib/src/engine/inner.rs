@@ -79,136 +79,41 @@ impl Inner {
     /// Connects the parts, without starting threads.
     pub(super) fn new(options: &EngineOptions) -> Result<Self, StoreError> {
         let origin = format!("agent.{}", options.host);
-        let clock = Arc::clone(&options.clock);
         let persister = options.elements.clone();
         let persister = persister.map(|store| Arc::new(GraphPersister::new(store)));
-        let mut processors: Vec<Box<dyn Processor>> =
-            vec![Box::new(TidProcessor::new(origin.as_str()))];
-        if options.role != Role::Agent {
-            let analyzer = Origin::new("analyzer", options.host.as_str());
-            processors.push(Box::new(PeeringProcessor::new(analyzer.clone())));
-            if options.analyzer_probes.kubernetes.is_some() {
-                processors.push(Box::new(ClusterLinks::new(analyzer.clone())));
-            }
-            let fabric = options.fabric.clone();
-            processors.push(Box::new(FabricProcessor::new(fabric, analyzer)));
-        }
-        if let Some(persister) = &persister {
-            processors.push(Box::new(OrphanEdgeProcessor(Arc::clone(persister))));
-        }
-        let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), processors)
-            .with_history(options.history.clone())
-            .with_persister(persister.clone());
-        let graph = Arc::new(graph);
+        let graph = Arc::new(shared_graph(options, &origin, persister.as_ref()));
         let agents = Arc::<AgentLinks>::default();
-        let uplink = (options.role == Role::Agent)
-            .then(|| Arc::new(FlowUplink::new(options.max_uplink_bytes)));
-        let flows = FlowHub::new(options.flows)
-            .with_agents(AgentTables::new(Arc::clone(&agents), Arc::clone(&graph)))
-            .with_uplink(uplink)
-            .with_store(options.flow_store.clone())
-            .with_memory(options.memory.clone());
-        let flows = Arc::new(flows);
+        let flows = Arc::new(flow_hub(options, &graph, &agents));
         let graph_bus = Arc::new(Bus::default());
-        let queries = QueryRunner {
-            graph: Arc::clone(&graph),
-            flows: Arc::clone(&flows),
-            clock: Arc::clone(&clock),
-            time_zone: options.time_zone.clone(),
-            limits: options.limits,
-            filters: BpfCompiler::default(),
-            activities: Arc::new(ActivityLog::open(Arc::clone(&options.documents))?),
-        };
-        let context = ResourceContext {
-            queries: queries.clone(),
-            bus: Arc::clone(&graph_bus),
-            layer_key_mode: options.layer_key_mode,
-            memory: options.memory.clone(),
-            alert_scripts: options.alert_scripts,
-            local_captures: options.local_captures,
-        };
-        let (documents, limits) = (&options.documents, options.resources);
-        let mut registry = Registry::open(documents, limits, &options.host, context)?;
+        let queries = query_runner(options, &graph, &flows)?;
         let (mailbox, deadline) = (Arc::<Mailbox>::default(), Arc::<Deadline>::default());
-        registry.captures.observe(Arc::clone(&mailbox) as _);
+        let mut registry = registry(options, &queries, &graph_bus, &mailbox, &deadline)?;
         agents.observe(Arc::clone(&mailbox) as _);
-        registry.observe(&deadline);
-        registry.observe(&Arc::new(ActivityRecorder::new(&queries)));
-        let problems = Arc::<Problems>::default();
-        let local = LocalInjections::new(Arc::clone(&graph), origin.clone(), Arc::clone(&problems));
-        let mut targets: Vec<Arc<dyn InjectionTarget>> = Vec::new();
-        if options.local_captures {
-            targets.push(Arc::new(local));
-        }
-        let remote = AgentInjections::new(Arc::clone(&agents), Arc::clone(&problems));
-        let remote = Arc::new(remote);
-        agents.observe(Arc::clone(&remote) as _);
-        targets.push(remote);
-        let (injected, bus) = (queries.clone(), Arc::clone(&graph_bus));
-        let injections = Arc::new(InjectionHub::new(injected, bus, problems, targets));
+        let injections = injections(options, &origin, &queries, &agents, &graph_bus);
         registry.injections.observe(Arc::clone(&injections) as _);
-        let collector = |collector: &CollectorOptions| {
-            let (collector, table) = (collector.clone(), options.table.clone());
-            Arc::new(Collector::new(collector, table, &queries, &options.host))
-        };
-        let collectors = options.collectors.iter().map(collector).collect();
-        let rules = RuleHub::new(
-            queries.clone(),
-            Arc::clone(registry.node_rules.store()),
-            Arc::clone(registry.edge_rules.store()),
-            &options.host,
-        );
-        let rules = Arc::new(rules);
-        registry.node_rules.observe(Arc::clone(&rules) as _);
-        registry.edge_rules.observe(Arc::clone(&rules) as _);
+        let rules = rules(&queries, &mut registry, &options.host);
         #[cfg(feature = "scripting")]
-        let (scripts, evaluator) = {
-            registry.workflows.set_built_in(built_in_workflows());
-            let scripts = Arc::new(ScriptEngine::new(options.scripts));
-            let evaluator: Arc<dyn Evaluator> = Arc::clone(&scripts) as _;
-            (scripts, Some(evaluator))
-        };
+        let scripts = Arc::new(ScriptEngine::new(options.scripts));
+        #[cfg(feature = "scripting")]
+        let evaluator: Option<Arc<dyn Evaluator>> = Some(Arc::clone(&scripts) as _);
         #[cfg(not(feature = "scripting"))]
         let evaluator: Option<Arc<dyn Evaluator>> = None;
-        // The live query of a changed alert ends only after the new live query has begun.
-        let max_queries = options.resources.alerts.saturating_mul(2);
-        let live = options.live.with_max_queries(max_queries);
-        let alert_live = Arc::new(LiveHub::new(live, queries.clone(), &options.memory));
         let actions = Arc::new(ActionQueue::new(options.webhooks.clone()));
-        let alerts = Arc::new(AlertHub::new(AlertParts {
-            queries: queries.clone(),
-            store: Arc::clone(registry.alerts.store()),
-            bus: Arc::clone(&graph_bus),
-            actions: Arc::clone(&actions),
-            evaluator,
-        }));
-        registry.alerts.observe(Arc::clone(&alerts) as _);
+        let alerts = alerts(&queries, &mut registry, &graph_bus, &actions, evaluator);
         #[cfg(feature = "scripting")]
-        scripts.connect(Bridge::new(
-            queries.clone(),
-            &registry,
-            options.memory.clone(),
-            options.scripts,
-        ));
-        let replication = Replication::new(
-            &options.host,
-            Arc::clone(&graph),
-            Arc::clone(&agents),
-            Arc::clone(&clock),
-            options.ghost_timeout,
-        );
+        connect_scripts(&scripts, options, &queries, &mut registry);
         Ok(Self {
             role: options.role,
             host: options.host.clone(),
             origin,
+            replication: Arc::new(replication(options, &graph, &agents)),
+            importer: importer(options, &flows),
             graph,
-            importer: Importer::new(options.table.clone(), Arc::clone(&flows), clock),
             flows,
             agents,
             tasks: Arc::new(TaskServers {
                 injections: Some(Arc::clone(&injections) as _),
             }),
-            replication: Arc::new(replication),
             graph_bus,
             registry,
             persister,
@@ -218,9 +123,9 @@ impl Inner {
             live: Arc::new(LiveHub::new(options.live, queries.clone(), &options.memory)),
             rules,
             injections,
-            collectors,
+            collectors: collectors(options, &queries),
             alerts,
-            alert_live,
+            alert_live: alert_live(options, &queries),
             actions,
             #[cfg(feature = "scripting")]
             scripts,
@@ -334,6 +239,192 @@ impl Drop for Inner {
         // Also stops an engine whose last handle is dropped; a second stop does nothing.
         self.stop();
     }
+}
+
+/// Returns the graph with the processors of the engine's role, its history, and its persistence.
+fn shared_graph(
+    options: &EngineOptions,
+    origin: &str,
+    persister: Option<&Arc<GraphPersister>>,
+) -> SharedGraph {
+    let mut processors: Vec<Box<dyn Processor>> = vec![Box::new(TidProcessor::new(origin))];
+    if options.role != Role::Agent {
+        let analyzer = Origin::new("analyzer", options.host.as_str());
+        processors.push(Box::new(PeeringProcessor::new(analyzer.clone())));
+        if options.analyzer_probes.kubernetes.is_some() {
+            processors.push(Box::new(ClusterLinks::new(analyzer.clone())));
+        }
+        let fabric = options.fabric.clone();
+        processors.push(Box::new(FabricProcessor::new(fabric, analyzer)));
+    }
+    if let Some(persister) = persister {
+        processors.push(Box::new(OrphanEdgeProcessor(Arc::clone(persister))));
+    }
+    SharedGraph::new(Graph::new(), Arc::clone(&options.clock), processors)
+        .with_history(options.history.clone())
+        .with_persister(persister.cloned())
+}
+
+/// Returns the hub of the flows of this host and its agents.
+fn flow_hub(
+    options: &EngineOptions,
+    graph: &Arc<SharedGraph>,
+    agents: &Arc<AgentLinks>,
+) -> FlowHub {
+    let is_agent = options.role == Role::Agent;
+    let uplink = is_agent.then(|| Arc::new(FlowUplink::new(options.max_uplink_bytes)));
+    FlowHub::new(options.flows)
+        .with_agents(AgentTables::new(Arc::clone(agents), Arc::clone(graph)))
+        .with_uplink(uplink)
+        .with_store(options.flow_store.clone())
+        .with_memory(options.memory.clone())
+}
+
+/// Returns the runner of queries on the graph and the flows.
+fn query_runner(
+    options: &EngineOptions,
+    graph: &Arc<SharedGraph>,
+    flows: &Arc<FlowHub>,
+) -> Result<QueryRunner, StoreError> {
+    Ok(QueryRunner {
+        graph: Arc::clone(graph),
+        flows: Arc::clone(flows),
+        clock: Arc::clone(&options.clock),
+        time_zone: options.time_zone.clone(),
+        limits: options.limits,
+        filters: BpfCompiler::default(),
+        activities: Arc::new(ActivityLog::open(Arc::clone(&options.documents))?),
+    })
+}
+
+/// Opens the collections of stored resources, which captures, housekeeping, and the activity log
+/// observe.
+fn registry(
+    options: &EngineOptions,
+    queries: &QueryRunner,
+    bus: &Arc<Bus<BroadcastMessage>>,
+    mailbox: &Arc<Mailbox>,
+    deadline: &Arc<Deadline>,
+) -> Result<Registry, StoreError> {
+    let context = ResourceContext {
+        queries: queries.clone(),
+        bus: Arc::clone(bus),
+        layer_key_mode: options.layer_key_mode,
+        memory: options.memory.clone(),
+        alert_scripts: options.alert_scripts,
+        local_captures: options.local_captures,
+    };
+    let (documents, limits) = (&options.documents, options.resources);
+    let mut registry = Registry::open(documents, limits, &options.host, context)?;
+    registry.captures.observe(Arc::clone(mailbox) as _);
+    registry.observe(deadline);
+    registry.observe(&Arc::new(ActivityRecorder::new(queries)));
+    Ok(registry)
+}
+
+/// Returns the hub of packet injections on this host and on agents.
+fn injections(
+    options: &EngineOptions,
+    origin: &str,
+    queries: &QueryRunner,
+    agents: &Arc<AgentLinks>,
+    bus: &Arc<Bus<BroadcastMessage>>,
+) -> Arc<InjectionHub> {
+    let problems = Arc::<Problems>::default();
+    let mut targets: Vec<Arc<dyn InjectionTarget>> = Vec::new();
+    if options.local_captures {
+        let graph = Arc::clone(&queries.graph);
+        let local = LocalInjections::new(graph, origin.to_owned(), Arc::clone(&problems));
+        targets.push(Arc::new(local));
+    }
+    let remote = Arc::new(AgentInjections::new(
+        Arc::clone(agents),
+        Arc::clone(&problems),
+    ));
+    agents.observe(Arc::clone(&remote) as _);
+    targets.push(remote);
+    let hub = InjectionHub::new(queries.clone(), Arc::clone(bus), problems, targets);
+    Arc::new(hub)
+}
+
+/// Returns the collectors of flow exports.
+fn collectors(options: &EngineOptions, queries: &QueryRunner) -> Vec<Arc<Collector>> {
+    let collector = |collector: &CollectorOptions| {
+        let (collector, table) = (collector.clone(), options.table.clone());
+        Arc::new(Collector::new(collector, table, queries, &options.host))
+    };
+    options.collectors.iter().map(collector).collect()
+}
+
+/// Returns the hub of node and edge rules, which observes both.
+fn rules(queries: &QueryRunner, registry: &mut Registry, host: &str) -> Arc<RuleHub> {
+    let node_rules = Arc::clone(registry.node_rules.store());
+    let edge_rules = Arc::clone(registry.edge_rules.store());
+    let rules = Arc::new(RuleHub::new(queries.clone(), node_rules, edge_rules, host));
+    registry.node_rules.observe(Arc::clone(&rules) as _);
+    registry.edge_rules.observe(Arc::clone(&rules) as _);
+    rules
+}
+
+/// Returns the hub of alerts, which observes them.
+fn alerts(
+    queries: &QueryRunner,
+    registry: &mut Registry,
+    bus: &Arc<Bus<BroadcastMessage>>,
+    actions: &Arc<ActionQueue>,
+    evaluator: Option<Arc<dyn Evaluator>>,
+) -> Arc<AlertHub> {
+    let alerts = Arc::new(AlertHub::new(AlertParts {
+        queries: queries.clone(),
+        store: Arc::clone(registry.alerts.store()),
+        bus: Arc::clone(bus),
+        actions: Arc::clone(actions),
+        evaluator,
+    }));
+    registry.alerts.observe(Arc::clone(&alerts) as _);
+    alerts
+}
+
+/// Returns the replication between this analyzer and others.
+fn replication(
+    options: &EngineOptions,
+    graph: &Arc<SharedGraph>,
+    agents: &Arc<AgentLinks>,
+) -> Replication {
+    Replication::new(
+        &options.host,
+        Arc::clone(graph),
+        Arc::clone(agents),
+        Arc::clone(&options.clock),
+        options.ghost_timeout,
+    )
+}
+
+/// Returns the importer of capture files.
+fn importer(options: &EngineOptions, flows: &Arc<FlowHub>) -> Importer {
+    let (table, clock) = (options.table.clone(), Arc::clone(&options.clock));
+    Importer::new(table, Arc::clone(flows), clock)
+}
+
+/// Connects the JavaScript engine to queries and resources, whose observers are all registered.
+#[cfg(feature = "scripting")]
+fn connect_scripts(
+    scripts: &ScriptEngine,
+    options: &EngineOptions,
+    queries: &QueryRunner,
+    registry: &mut Registry,
+) {
+    registry.workflows.set_built_in(built_in_workflows());
+    let (memory, limits) = (options.memory.clone(), options.scripts);
+    scripts.connect(Bridge::new(queries.clone(), registry, memory, limits));
+}
+
+/// Returns the hub of the live queries of alerts.
+fn alert_live(options: &EngineOptions, queries: &QueryRunner) -> Arc<LiveHub> {
+    // The live query of a changed alert ends only after the new live query has begun.
+    let max_queries = options.resources.alerts.saturating_mul(2);
+    let live = options.live.with_max_queries(max_queries);
+    Arc::new(LiveHub::new(live, queries.clone(), &options.memory))
 }
 
 fn join(threads: Vec<JoinHandle<()>>) {

@@ -56,6 +56,7 @@ mod resource;
 mod rule;
 #[cfg(feature = "scripting")]
 mod script;
+mod startup;
 mod status;
 
 pub use agent::{AgentService, Mastership};
@@ -84,20 +85,16 @@ pub use status::Status;
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use self::graph::HostOptions;
-use self::housekeeping::Housekeeping;
-use self::inner::{COLLECTOR, Inner, RECONCILER};
+use self::inner::Inner;
 use crate::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, ResourceError, Workflow};
 use crate::capture::CaptureError;
 use crate::graph::history::History;
-use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Origin, WriteLimits};
+use crate::graph::{Edge, GraphAccess, GraphView, Node};
 use crate::gremlin::{Answer, Explanation, Query, QueryError};
 use crate::memory::MemoryBudget;
 use crate::proto::BroadcastMessage;
 use crate::store::{FlowStore, StoreError};
-use crate::sys::capability::Capability;
 use crate::time::Timestamp;
 use crate::topology::ProbeSet;
 
@@ -113,10 +110,10 @@ pub struct Engine(Arc<Inner>);
 #[non_exhaustive]
 pub enum EngineError {
     /// The stored resources or elements cannot be read.
-    #[error("cannot read the stored resources")]
+    #[error("cannot read the stored resources and elements (storage.local.path)")]
     Store(#[from] StoreError),
     /// A thread cannot be started.
-    #[error("cannot start a thread")]
+    #[error("cannot start a thread of the engine")]
     Thread(#[from] std::io::Error),
 }
 
@@ -140,122 +137,6 @@ impl Engine {
             }
         }
         Ok(engine)
-    }
-
-    fn start_threads(&self, options: &EngineOptions) -> Result<(), EngineError> {
-        let inner = &self.0;
-        let clock = &options.clock;
-        let (graph, bus) = (Arc::clone(&inner.graph), Arc::clone(&inner.graph_bus));
-        let (mailbox, live) = (Arc::clone(&inner.mailbox), Arc::clone(&inner.live));
-        let (rules, alerts) = (Arc::clone(&inner.rules), Arc::clone(&inner.alerts));
-        let (alert_live, memory) = (Arc::clone(&inner.alert_live), inner.memory.clone());
-        let replication = Arc::clone(&inner.replication);
-        self.spawn("dispatch", move || {
-            let observe = |logged: &LoggedEvent| {
-                mailbox.graph_event(&logged.event);
-                live.graph_event(logged);
-                alert_live.graph_event(logged);
-                alerts.graph_event();
-                rules.graph_event(logged);
-                replication.graph_event(logged);
-            };
-            dispatch(&graph, &bus, &memory, observe);
-        })?;
-        let live = Arc::clone(&inner.live);
-        self.spawn("live", move || live.run())?;
-        let (flows, stopping) = (Arc::clone(&inner.flows), Arc::clone(&inner.stopping));
-        let batch_clock = Arc::clone(clock);
-        self.spawn("flow-batch", move || {
-            flows.run_batcher(&*batch_clock, &|| stopping.load(Ordering::Relaxed));
-        })?;
-        let reconciler = inner.reconciler(options);
-        self.spawn(RECONCILER, move || reconciler.run())?;
-        let housekeeping = Housekeeping::new(
-            Arc::clone(&inner.deadline),
-            inner.registry.all(),
-            Arc::clone(&inner.graph),
-            Arc::clone(&inner.flows),
-            Arc::clone(&inner.replication),
-            Arc::clone(&inner.queries.activities),
-            Arc::clone(clock),
-        );
-        self.spawn("housekeeping", move || housekeeping.run())?;
-        if let Some(persister) = &inner.persister {
-            let load = |graph: &mut Graph, _| persister.load(graph, &inner.origin);
-            inner.graph.update_as(None, load)?;
-            let persister = Arc::clone(persister);
-            self.spawn("graph-persister", move || persister.run())?;
-        }
-        // Set after the stored elements have been loaded, so that a lowered limit does not reject
-        // them.
-        let limits = WriteLimits::new(inner.origin.as_str())
-            .with_max_bytes(options.max_graph_bytes)
-            .with_max_element_bytes(options.max_element_bytes)
-            .with_max_nodes(options.resources.nodes)
-            .with_max_edges(options.resources.edges);
-        let limit = |graph: &mut Graph, _| graph.set_write_limits(limits);
-        inner.graph.update_as(None, limit);
-        if options.role != Role::Agent {
-            let analyzer = Origin::new("analyzer", options.host.as_str());
-            let add = |graph: &mut Graph, now| options.fabric.write_to(graph, &analyzer, now);
-            inner.graph.update_as(None, add);
-        }
-        let rules = Arc::clone(&inner.rules);
-        self.spawn("rules", move || rules.run())?;
-        for collector in &inner.collectors {
-            let collector = Arc::clone(collector);
-            self.spawn(COLLECTOR, move || collector.run())?;
-        }
-        let injections = Arc::clone(&inner.injections);
-        self.spawn("injections", move || injections.run())?;
-        self.start_alerts()
-    }
-
-    fn start_alerts(&self) -> Result<(), EngineError> {
-        let inner = &self.0;
-        let live = Arc::clone(&inner.alert_live);
-        self.spawn("alert-live", move || live.run())?;
-        let actions = Arc::clone(&inner.actions);
-        self.spawn("alert-actions", move || actions.run())?;
-        let client = LiveClient::new(&inner.alert_live, usize::MAX);
-        let alerts = Arc::clone(&inner.alerts);
-        self.spawn("alerts", move || alerts.run(&client))
-    }
-
-    fn start_probes(&self, options: &EngineOptions) {
-        let mut probes = match options.role {
-            Role::Analyzer => ProbeSet::new(),
-            Role::AllInOne | Role::Agent => self.start_host_probes(options),
-        };
-        if options.role != Role::Agent {
-            let analyzer = Origin::new("analyzer", options.host.as_str());
-            let settings = &options.analyzer_probes;
-            graph::start_analyzer_probes(&mut probes, &self.0.graph, &analyzer, settings);
-        }
-        *self.0.probes.lock() = Some(probes);
-    }
-
-    fn start_host_probes(&self, options: &EngineOptions) -> ProbeSet {
-        if let Some(missing) = Capability::missing() {
-            tracing::warn!("{missing}; everything else works");
-        }
-        let host = HostOptions {
-            origin: Origin::new("agent", options.host.as_str()),
-            metadata: &options.host_metadata,
-            netns_path: options.netns_path.as_deref(),
-            metrics_interval: options.metrics_interval,
-            persister: self.0.persister.as_ref(),
-            probes: &options.probes,
-        };
-        graph::start_probes(&self.0.graph, &host)
-    }
-
-    fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(body)?;
-        self.0.threads.lock().push(thread);
-        Ok(())
     }
 
     /// Returns the identity of this host.
@@ -285,6 +166,15 @@ impl Engine {
 
     /// Parses and runs a query on a snapshot of the graph. Blocks until the answer is complete.
     ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions};
+    /// use skylib::gremlin::Answer;
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// assert_eq!(engine.query("G.V().Count()")?, Answer::Number(0));
+    /// # Ok::<(), skylib::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the query is invalid, fails, or exceeds a limit.
     pub fn query(&self, text: &str) -> Result<Answer, QueryError> {
@@ -309,6 +199,18 @@ impl Engine {
 
     /// Runs a parsed query on a view of the graph, so that several queries can share a snapshot.
     ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions, QueryOptions};
+    /// use skylib::gremlin::Query;
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let view = engine.graph().view();
+    /// let nodes = engine.run_on(&view, &Query::parse("G.V().Count()")?, QueryOptions::default())?;
+    /// let edges = engine.run_on(&view, &Query::parse("G.E().Count()")?, QueryOptions::default())?;
+    /// assert_eq!(nodes, edges, "an empty graph");
+    /// # Ok::<(), skylib::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the query fails, exceeds a limit, or is canceled.
     pub fn run_on(
@@ -329,6 +231,15 @@ impl Engine {
 
     /// Parses and runs a query, and returns how it was executed; see [`Query::explain_timed`].
     ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions, QueryOptions};
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let explanation = engine.explain("G.V().Has('Type', 'bridge')", QueryOptions::default())?;
+    /// assert_eq!(explanation.error, None);
+    /// # Ok::<(), skylib::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the query is invalid. A query that fails later is explained up to the
     /// failure.
@@ -342,6 +253,19 @@ impl Engine {
     }
 
     /// Returns a client for up to `max_queries` live queries.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use skylib::engine::{Engine, EngineOptions, LiveEvent};
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let client = engine.live_client(1);
+    /// client.open("bridges", "G.V().Has('Type', 'bridge')")?;
+    /// let (name, event) = client.recv_timeout(Duration::from_secs(5)).ok_or("no answer")?;
+    /// assert_eq!(name, "bridges");
+    /// assert!(matches!(event, LiveEvent::Update(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn live_client(&self, max_queries: usize) -> LiveClient {
         LiveClient::new(&self.0.live, max_queries)
@@ -444,6 +368,16 @@ impl Engine {
     }
 
     /// Returns the captures.
+    ///
+    /// ```
+    /// use skylib::api::CaptureSpec;
+    /// use skylib::engine::{Engine, EngineOptions};
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let capture = engine.captures().add(CaptureSpec::new("G.V().Has('Name', 'eth0')"), None)?;
+    /// assert!(engine.captures().get(&capture.uuid).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn captures(&self) -> &Resources<CaptureSpec> {
         &self.0.registry.captures
@@ -505,6 +439,15 @@ impl Engine {
     }
 
     /// Returns a snapshot of the engine's counters and of the state of its parts.
+    ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions};
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let status = engine.status();
+    /// assert_eq!((status.nodes, status.flows_dropped), (0, 0));
+    /// # Ok::<(), skylib::Error>(())
+    /// ```
     #[must_use]
     pub fn status(&self) -> Status {
         let inner = &self.0;
@@ -597,28 +540,6 @@ impl fmt::Debug for Engine {
             .field("role", &self.0.role)
             .field("host", &self.0.host)
             .finish_non_exhaustive()
-    }
-}
-
-/// Passes the events of the graph to the observing parts of the engine and sends them to the
-/// subscribers; the body of the dispatcher thread.
-fn dispatch(
-    graph: &SharedGraph,
-    bus: &Bus<BroadcastMessage>,
-    memory: &MemoryBudget,
-    observe: impl Fn(&LoggedEvent),
-) {
-    while let Some(events) = graph.take_log() {
-        for logged in events {
-            observe(&logged);
-            if bus.is_wanted(crate::proto::GRAPH) {
-                let message = BroadcastMessage::graph_event(logged.event)
-                    .with_memory(memory)
-                    .with_sequence(logged.sequence)
-                    .with_author(logged.author);
-                bus.send(&Arc::new(message));
-            }
-        }
     }
 }
 

@@ -338,7 +338,7 @@ fn deleted_nodes_and_ended_flows_are_found_in_the_past() {
     engine.stop();
 }
 
-/// Capture file of UDP packets to port 53, one per second, starting in 2016.
+/// Returns a capture file of UDP packets to port 53, one per second, starting in 2016.
 fn trace(packets: u8) -> Vec<u8> {
     use crate::packet::{LinkType, PacketRef};
     use crate::pcap_file::{PcapWriter, Resolution};

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::definers::Definers;
-use super::element::Clocks;
 use super::exporter::{Exporter, ExporterFigures};
 use super::netflow5;
 use super::process::{Defined, Process, ProcessKey, TemplateLimits, WaitingSet};
 use super::reader::Reader;
 use super::record::{ExportFormat, FlowRecord, OptionRecord, RecordOrigin};
+use super::record_builder::Clocks;
 use super::sets::{
     self, Definition, InvalidDefinition, Set, SetFormat, next_options_template, next_set,
     next_template,

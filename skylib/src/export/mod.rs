@@ -26,6 +26,7 @@
 //! | `netflow5` | NetFlow 5 and 7 |
 //! | `sets` | NetFlow 9 and IPFIX: messages, sets, templates, options |
 //! | `template`, `element` | compiled templates; meaning of the information elements |
+//! | `record_builder` | values of the elements to a record |
 //! | `process` | templates and waiting data of one exporting process |
 //! | `definers` | templates that are used from another port of the exporter |
 //! | `exporter` | sampling rates and start times of one exporter |
@@ -39,6 +40,7 @@ mod netflow5;
 mod process;
 mod reader;
 mod record;
+mod record_builder;
 mod section;
 mod sequence;
 mod sets;

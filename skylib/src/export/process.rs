@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::element::Clocks;
+use super::record_builder::Clocks;
 use super::sequence::Sequence;
 use super::template::Template;
 use crate::time::Timestamp;

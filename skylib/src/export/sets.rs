@@ -1,10 +1,10 @@
 //! Sets of NetFlow 9 (RFC 3954) and IPFIX (RFC 7011): templates, options, and data.
 
-use super::element::{Clocks, RecordBuilder, rate_of_interval, rate_of_size};
 use super::reader::{Reader, number};
 use super::record::{
     ApplicationOption, FlowRecord, InterfaceOption, OptionRecord, SamplingOption, before_nul,
 };
+use super::record_builder::{Clocks, RecordBuilder, rate_of_interval, rate_of_size};
 use super::template::{Field, Positions, Template, TemplateKind, read_fields};
 use crate::time::Timestamp;
 

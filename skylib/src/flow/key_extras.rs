@@ -9,7 +9,7 @@
 
 use super::key::HashSeed;
 use super::key_ignore::KeyIgnore;
-use crate::decode::Encapsulation;
+use crate::decode::{Encapsulation, Marks};
 
 /// Key input of the flows inside an encapsulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,72 +30,89 @@ pub(super) fn extras(
     ignore: KeyIgnore,
     seed: HashSeed,
 ) -> u64 {
-    let mut hash = 0;
-    let mut add = |kind: u64, value: u64| {
-        hash = seed.mix(seed.mix(hash, kind << 56 | 1), value);
-    };
-    if !ignore.contains(KeyIgnore::VLAN)
-        && let Some(link) = &part.link
-    {
-        vlan_ids(link.vlan_id).for_each(|id| add(1, id.into()));
-    }
-    let marks = &part.marks;
+    let mut extras = Extras { hash: 0, seed };
     let direction = u64::from(is_swapped) << 32;
-    if !ignore.contains(KeyIgnore::MPLS) && !marks.labels().is_empty() {
-        marks
-            .labels()
-            .iter()
-            .for_each(|label| add(2, u64::from(*label)));
-        // A label is assigned by the receiver (RFC 3031, 3.1).
-        add(2, 1 << 40 | direction);
+    extras.add_link(part, direction, ignore);
+    extras.add_network(&part.marks, direction);
+    extras.hash
+}
+
+/// Hash of the extras so far. The order in which they are added is part of the hash.
+struct Extras {
+    hash: u64,
+    seed: HashSeed,
+}
+
+impl Extras {
+    /// Adds a value; its kind distinguishes it from equal values of other kinds.
+    #[inline]
+    fn add(&mut self, kind: u64, value: u64) {
+        let start = self.seed.mix(self.hash, kind << 56 | 1);
+        self.hash = self.seed.mix(start, value);
     }
-    if let Some(session) = marks.pppoe() {
-        add(3, session.into());
+
+    /// Adds what identifies the link: VLANs, MPLS labels, PPPoE session, and capture point.
+    #[inline]
+    fn add_link(&mut self, part: &Encapsulation, direction: u64, ignore: KeyIgnore) {
+        if !ignore.contains(KeyIgnore::VLAN)
+            && let Some(link) = &part.link
+        {
+            vlan_ids(link.vlan_id).for_each(|id| self.add(1, id.into()));
+        }
+        let marks = &part.marks;
+        let labels = marks.labels();
+        if !ignore.contains(KeyIgnore::MPLS) && !labels.is_empty() {
+            labels.iter().for_each(|label| self.add(2, (*label).into()));
+            // A label is assigned by the receiver (RFC 3031, 3.1).
+            self.add(2, 1 << 40 | direction);
+        }
+        if let Some(session) = marks.pppoe() {
+            self.add(3, session.into());
+        }
+        if ignore.contains(KeyIgnore::INTERFACE) {
+            return;
+        }
+        if let Some(index) = marks.if_index() {
+            self.add(4, index.into());
+        }
+        // The first capture point of a source adds nothing, so that its flows have the same key
+        // before and after other capture points are found.
+        if let Some(point) = marks.point().filter(|point| point.index() > 0) {
+            self.add(15, point.index().into());
+        }
     }
-    if let Some(index) = marks
-        .if_index()
-        .filter(|_| !ignore.contains(KeyIgnore::INTERFACE))
-    {
-        add(4, index.into());
+
+    /// Adds what identifies the network layer and the tunnel around it.
+    #[inline]
+    fn add_network(&mut self, marks: &Marks, direction: u64) {
+        if let Some(protocol) = marks.ip_protocol() {
+            self.add(5, protocol.into());
+        }
+        if let Some(spi) = marks.spi() {
+            // A security association is one-way (RFC 4301, 4.1).
+            self.add(6, u64::from(spi) | direction);
+        }
+        if let Some(key) = marks.gre_key() {
+            self.add(7, key.into());
+        }
+        if let Some(tag) = marks.link_tag() {
+            self.add(8, tag);
+        }
+        if let Some(arp) = marks.arp() {
+            let [sender, target] = [arp.sender, arp.target].map(u32::from_be_bytes);
+            let (low, high) = (sender.min(target), sender.max(target));
+            self.add(9, u64::from(low) << 32 | u64::from(high));
+        }
+        if let Some(id) = marks.teid().or(marks.session()) {
+            self.add(10, u64::from(id) | direction);
+        }
+        if let Some(instance) = marks.service_instance() {
+            self.add(13, instance.into());
+        }
+        if let Some(path) = marks.service_path() {
+            self.add(14, path.into());
+        }
     }
-    // The first capture point of a source adds nothing, so that its flows have the same key before
-    // and after other capture points are found.
-    if let Some(point) = marks
-        .point()
-        .filter(|point| point.index() > 0 && !ignore.contains(KeyIgnore::INTERFACE))
-    {
-        add(15, point.index().into());
-    }
-    if let Some(protocol) = marks.ip_protocol() {
-        add(5, protocol.into());
-    }
-    if let Some(spi) = marks.spi() {
-        // A security association is one-way (RFC 4301, 4.1).
-        add(6, u64::from(spi) | direction);
-    }
-    if let Some(key) = marks.gre_key() {
-        add(7, key.into());
-    }
-    if let Some(tag) = marks.link_tag() {
-        add(8, tag);
-    }
-    if let Some(arp) = marks.arp() {
-        let ends = [arp.sender, arp.target].map(u32::from_be_bytes);
-        add(
-            9,
-            u64::from(ends[0].min(ends[1])) << 32 | u64::from(ends[0].max(ends[1])),
-        );
-    }
-    if let Some(id) = marks.teid().or(marks.session()) {
-        add(10, u64::from(id) | direction);
-    }
-    if let Some(instance) = marks.service_instance() {
-        add(13, instance.into());
-    }
-    if let Some(path) = marks.service_path() {
-        add(14, path.into());
-    }
-    hash
 }
 
 /// Returns the key input of the flows inside an encapsulation; `None` unless its identifier is

@@ -46,6 +46,8 @@ pub struct Edge {
 impl Edge {
     /// Relation between a node and its owner, of which a node has one.
     pub const OWNERSHIP: &str = "ownership";
+    /// Relation between two nodes that are connected at layer 2.
+    pub const LAYER2: &str = "layer2";
 
     /// Returns the relation, the value of `RelationType`, such as `layer2`; `None` if there is none.
     ///

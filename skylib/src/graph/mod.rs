@@ -36,6 +36,7 @@
 
 mod access;
 mod adjacency;
+mod change;
 mod edge;
 mod element;
 mod error;
@@ -55,6 +56,7 @@ mod origin;
 mod pins;
 mod posting_list;
 mod reader;
+mod reads;
 mod scan;
 pub mod schema;
 mod storage;
@@ -84,14 +86,13 @@ pub use write_limits::WriteLimits;
 use std::fmt;
 use std::sync::Arc;
 
-use self::element::Element;
+use self::change::{Change, patched, replaced, revised};
+use self::element::Element as _;
 use self::index::DEFAULT_KEYS;
 use self::interning::Interner;
 use self::storage::{EdgeIndex, NodeIndex, PastLimits, Storage};
 use self::write_limits::Written;
-use crate::filter::{Fields as _, Predicate};
 use crate::time::Timestamp;
-use crate::value::{Text, Value};
 
 /// Direction in which the edges of a node are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -240,6 +241,19 @@ impl Graph {
     /// Replaces the metadata of a node; returns `false` and adds no revision if the metadata is
     /// already equal.
     ///
+    /// ```
+    /// use skylib::graph::{Graph, Metadata, Node, NodeId};
+    /// use skylib::time::Timestamp;
+    ///
+    /// let up = Metadata::from_iter([("State", "UP")]);
+    /// let mut graph = Graph::new();
+    /// graph.add_node(Node::new("eth0", Metadata::new(), Timestamp::ZERO))?;
+    /// let id = NodeId::from("eth0");
+    /// assert!(graph.set_node_metadata(&id, up.clone(), Timestamp::from_ms(1))?);
+    /// assert!(!graph.set_node_metadata(&id, up, Timestamp::from_ms(2))?, "equal metadata");
+    /// # Ok::<(), skylib::graph::GraphError>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns [`GraphError::NodeNotFound`] if no node has this id, and the errors of
     /// [`WriteLimits`].
@@ -292,6 +306,19 @@ impl Graph {
     /// Replaces a node with a revision from another graph: metadata, revision, and update time.
     ///
     /// Returns `false` and changes nothing unless the revision is greater than the current one.
+    ///
+    /// ```
+    /// use skylib::graph::{Graph, Metadata, Node};
+    /// use skylib::time::Timestamp;
+    ///
+    /// let mut node = Node::new("eth0", Metadata::new(), Timestamp::ZERO);
+    /// let mut replica = Graph::new();
+    /// replica.add_node(node.clone())?;
+    /// node.revision = 3;
+    /// assert!(replica.sync_node(&node)?);
+    /// assert!(!replica.sync_node(&node)?, "the replica has this revision");
+    /// # Ok::<(), skylib::graph::GraphError>(())
+    /// ```
     ///
     /// # Errors
     /// Returns [`GraphError::NodeNotFound`] if no node has this id, and the errors of
@@ -401,6 +428,20 @@ impl Graph {
 
     /// Deletes a node and its edges; the events of the edges precede that of the node.
     ///
+    /// ```
+    /// use skylib::graph::{Edge, Graph, Metadata, Node, NodeId};
+    /// use skylib::time::Timestamp;
+    ///
+    /// let now = Timestamp::ZERO;
+    /// let mut graph = Graph::new();
+    /// graph.add_node(Node::new("a", Metadata::new(), now))?;
+    /// graph.add_node(Node::new("b", Metadata::new(), now))?;
+    /// graph.add_edge(Edge::between("a", "b", Metadata::new(), now))?;
+    /// graph.delete_node(&NodeId::from("a"), now)?;
+    /// assert_eq!((graph.node_count(), graph.edge_count()), (1, 0));
+    /// # Ok::<(), skylib::graph::GraphError>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns [`GraphError::NodeNotFound`] if no node has this id.
     pub fn delete_node(&mut self, id: &NodeId, now: Timestamp) -> Result<(), GraphError> {
@@ -457,108 +498,6 @@ impl Graph {
     }
 }
 
-/// Reads.
-impl Graph {
-    /// Returns the node with this id; `None` if there is none.
-    #[must_use]
-    pub fn node(&self, id: &NodeId) -> Option<&Arc<Node>> {
-        self.storage.find_node(id).ok().map(|(_, node)| node)
-    }
-
-    /// Returns the edge with this id; `None` if there is none.
-    #[must_use]
-    pub fn edge(&self, id: &EdgeId) -> Option<&Arc<Edge>> {
-        self.storage.find_edge(id).ok().map(|(_, edge)| edge)
-    }
-
-    /// Iterates over all nodes, in insertion order.
-    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
-        self.storage.nodes()
-    }
-
-    /// Iterates over all edges, in insertion order.
-    pub fn edges(&self) -> impl Iterator<Item = &Arc<Edge>> {
-        self.storage.edges()
-    }
-
-    /// Returns the number of nodes.
-    #[must_use]
-    pub fn node_count(&self) -> usize {
-        self.storage.node_count()
-    }
-
-    /// Returns the number of edges.
-    #[must_use]
-    pub fn edge_count(&self) -> usize {
-        self.storage.edge_count()
-    }
-
-    /// Iterates over the edges of a node, each with the node at its other end: first the outgoing,
-    /// then the incoming edges, both in insertion order; a loop is returned once. Empty for an
-    /// unknown node.
-    pub fn edges_of<'a>(
-        &'a self,
-        id: &NodeId,
-        direction: Direction,
-    ) -> impl Iterator<Item = (&'a Arc<Edge>, &'a Arc<Node>)> + use<'a> {
-        let start = self.storage.find_node(id).ok().map(|(index, _)| index);
-        start
-            .into_iter()
-            .flat_map(move |index| self.storage.edges_of(index, direction))
-    }
-
-    /// Iterates over the nodes that have a value at a metadata key, in insertion order.
-    ///
-    /// Values are compared as in filters: a string equals only a string, and an array equals a
-    /// value if one of its elements does. An indexed key costs a lookup, any other key a scan of
-    /// all nodes.
-    pub fn find_nodes<'a>(
-        &'a self,
-        key: &str,
-        value: &Value,
-    ) -> Box<dyn Iterator<Item = &'a Arc<Node>> + 'a> {
-        let Some(wanted) = equality(value) else {
-            return Box::new(std::iter::empty());
-        };
-        if let Some(posting) = self.storage.posting(key, &wanted) {
-            let found = posting
-                .into_iter()
-                .flat_map(|posting| self.storage.posted(posting, 0));
-            return Box::new(found.filter_map(|(_, i)| self.storage.node_at(i, self.sequence())));
-        }
-        let key = ElementKey::parse(key);
-        Box::new(self.nodes().filter(move |node| node.test(&key, &wanted)))
-    }
-
-    /// Returns the first edge from a parent to a child for which `accept` returns true.
-    #[must_use]
-    pub fn find_edge(
-        &self,
-        parent: &NodeId,
-        child: &NodeId,
-        mut accept: impl FnMut(&Edge) -> bool,
-    ) -> Option<&Arc<Edge>> {
-        self.edges_of(parent, Direction::Out)
-            .map(|(edge, _)| edge)
-            .find(|edge| edge.child == *child && accept(edge))
-    }
-
-    /// Returns the sequence number of the last change; each change increments it.
-    #[must_use]
-    pub const fn sequence(&self) -> u64 {
-        self.storage.sequence()
-    }
-
-    /// Iterates over the indexed metadata keys.
-    pub fn indexed_keys(&self) -> impl Iterator<Item = &str> {
-        self.storage.indexed_keys().map(Text::as_str)
-    }
-
-    pub(in crate::graph) const fn storage(&self) -> &Storage {
-        &self.storage
-    }
-}
-
 impl Graph {
     fn record(&mut self, event: impl FnOnce() -> GraphEvent) {
         if let Some(journal) = &mut self.journal {
@@ -609,59 +548,5 @@ impl fmt::Debug for Graph {
             self.node_count(),
             self.edge_count()
         )
-    }
-}
-
-/// New revision of an element, with its difference from the previous revision.
-struct Change<E> {
-    element: E,
-    ops: Option<Arc<[MetadataOp]>>,
-}
-
-impl<E> Change<E> {
-    fn is_idle(&self) -> bool {
-        self.ops.as_ref().is_some_and(|ops| ops.is_empty())
-    }
-}
-
-fn revised<E: Element>(old: &E, metadata: Metadata, revision: i64, at: Timestamp) -> Change<E> {
-    let ops = metadata::difference(old.metadata(), &metadata).map(Arc::from);
-    Change {
-        element: old.revised(metadata, revision, at),
-        ops,
-    }
-}
-
-fn replaced<E: Element>(
-    old: &E,
-    metadata: Metadata,
-    revision: i64,
-    at: Timestamp,
-) -> Option<Change<E>> {
-    (*old.metadata() != metadata).then(|| revised(old, metadata, revision, at))
-}
-
-fn patched<E: Element>(
-    old: &E,
-    ops: &[MetadataOp],
-    revision: i64,
-    at: Timestamp,
-) -> Option<Change<E>> {
-    let mut metadata = old.metadata().clone();
-    let done = metadata::apply_all(ops, &mut metadata);
-    Some(Change {
-        element: old.revised(metadata, revision, at),
-        ops: Some(done.into()),
-    })
-}
-
-/// Returns the predicate that tests for equality with a value; `None` for values that equal
-/// nothing.
-fn equality(value: &Value) -> Option<Predicate> {
-    match value {
-        Value::Text(text) => Some(Predicate::Text(text.clone())),
-        Value::Bool(bool) => Some(Predicate::Bool(*bool)),
-        Value::Int(_) | Value::Float(_) | Value::Null => value.to_int().map(Predicate::Int),
-        Value::List(_) | Value::Map(_) => None,
     }
 }

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Insertion order that differs from the order of the numbers.
+    /// Returns an insertion order that differs from the order of the numbers.
     fn born(index: u32) -> u64 {
         u64::from(index.wrapping_mul(0x9e37_79b1))
     }

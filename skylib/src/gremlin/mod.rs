@@ -119,6 +119,15 @@ pub struct Query {
 impl Query {
     /// Parses and plans a query.
     ///
+    /// ```
+    /// use skylib::gremlin::Query;
+    ///
+    /// assert_eq!(Query::parse("G.V().Has('Name', 'eth0').Out()")?.steps().len(), 3);
+    /// let error = Query::parse("G.V().Hass('Name')").unwrap_err();
+    /// assert!(error.to_string().contains("Hass"), "{error}");
+    /// # Ok::<(), skylib::gremlin::QueryError>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the string is not a query. Some wrong parameters are reported only when
     /// the query runs.
@@ -193,6 +202,17 @@ impl Query {
     /// Returns the earliest time in the past that the query reads; `None` if it reads only the
     /// present. The arguments have the same meaning as the fields `now` and `time_zone` of
     /// [`Context`].
+    ///
+    /// ```
+    /// use skylib::gremlin::Query;
+    /// use skylib::time::Timestamp;
+    ///
+    /// let (now, zone) = (Timestamp::from_ms(100_000), jiff::tz::TimeZone::UTC);
+    /// let past = Query::parse("G.At('-30s').V()")?;
+    /// assert_eq!(past.earliest_time(now, &zone), Some(Timestamp::from_ms(70_000)));
+    /// assert_eq!(Query::parse("G.V()")?.earliest_time(now, &zone), None);
+    /// # Ok::<(), skylib::gremlin::QueryError>(())
+    /// ```
     #[must_use]
     pub fn earliest_time(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let times = self.past_times(now, zone);
@@ -385,6 +405,22 @@ impl<'a> Context<'a> {
     }
 
     /// Sets the limits of one run.
+    ///
+    /// ```
+    /// use skylib::flow::FlowSet;
+    /// use skylib::graph::{Graph, GraphView, Metadata, Node};
+    /// use skylib::gremlin::{Context, Limits, Query};
+    /// use skylib::time::Timestamp;
+    ///
+    /// let mut graph = Graph::new();
+    /// graph.add_node(Node::new("eth0", Metadata::new(), Timestamp::ZERO))?;
+    /// let (view, flows) = (GraphView::open(&graph), FlowSet::default());
+    /// let mut limits = Limits::default();
+    /// limits.max_bytes = 1;
+    /// let context = Context::new(&view, &flows, Timestamp::ZERO).with_limits(limits);
+    /// assert!(Query::parse("G.V()")?.run(&context).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }

@@ -70,7 +70,7 @@ pub enum InjectError {
         interface: LinkType,
     },
     /// The interface is down.
-    #[error("interface {0:?} is down")]
+    #[error("interface {0:?} is down (bring it up: ip link set {0} up)")]
     InterfaceDown(String),
     /// A system call failed.
     #[error("cannot {action}")]

@@ -22,7 +22,7 @@ pub(super) struct Buffer<R> {
     pub(super) start: usize,
     /// End of the unparsed bytes in `bytes`.
     pub(super) end: usize,
-    /// Offset of `start` in the file.
+    /// Byte offset of `start` in the file.
     pub(super) offset: u64,
     /// Whether the source has reached its end.
     pub(super) is_drained: bool,

@@ -138,6 +138,18 @@ impl<R: Read> CaptureReader<R> {
     }
 
     /// Returns the format of the decompressed file: pcap or pcapng.
+    ///
+    /// ```
+    /// use skylib::packet::LinkType;
+    /// use skylib::pcap_file::{CaptureReader, FileFormat, PcapWriter, Resolution};
+    ///
+    /// let writer = PcapWriter::new(Vec::new(), LinkType::RAW, Resolution::Microseconds)?;
+    /// let file = writer.into_inner();
+    /// let reader = CaptureReader::new(file.as_slice())?;
+    /// assert_eq!(reader.format(), FileFormat::Pcap);
+    /// assert_eq!(reader.compression(), None);
+    /// # Ok::<(), skylib::pcap_file::PcapFileError>(())
+    /// ```
     pub const fn format(&self) -> FileFormat {
         match &self.reader {
             FormatReader::Pcap(_) => FileFormat::Pcap,

@@ -187,39 +187,19 @@ impl<R: Read> PcapReader<R> {
                 available: bytes.len() as u64,
             });
         };
-        let [
-            _,
-            _,
-            _,
-            _,
-            v0,
-            v1,
-            v2,
-            v3,
-            ..,
-            n0,
-            n1,
-            n2,
-            n3,
-            l0,
-            l1,
-            l2,
-            l3,
-        ] = *header;
-        let word = |bytes| word(bytes, is_big_endian);
-        let (first, second) = (word([v0, v1, 0, 0]), word([0, 0, v2, v3]));
-        // Two numbers of 16 bits, read as words of 32 bits: one half of each word is zero.
+        let fields = words::<6>(header, is_big_endian);
+        let [_, version, _, _, snap_len, link_type] = fields;
+        // Two numbers of 16 bits, of which the first is in the upper half of a big-endian word.
         let (major, minor) = if is_big_endian {
-            ((first >> 16) as u16, second as u16)
+            ((version >> 16) as u16, version as u16)
         } else {
-            (first as u16, (second >> 16) as u16)
+            (version as u16, (version >> 16) as u16)
         };
         if (major, minor) != VERSION {
             return Err(PcapFileError::Version { major, minor });
         }
         // The upper half contains the length of frame check sequences, which is not needed.
-        let link_type = LinkType(word([l0, l1, l2, l3]) as u16);
-        let snap_len = word([n0, n1, n2, n3]);
+        let link_type = LinkType(link_type as u16);
         self.buffer.advance(FILE_HEADER_LEN);
         Ok(FileHeader {
             is_big_endian,
@@ -247,7 +227,7 @@ impl<R: Read> PcapReader<R> {
                 .get(at..)
                 .and_then(|rest| rest.split_first_chunk::<RECORD_HEADER_LEN>())
         {
-            let fields = header_words(header, is_big_endian);
+            let fields = words::<4>(header, is_big_endian);
             let [seconds, fraction, captured_len, wire_len] = fields;
             if captured_len > MAX_RECORD_LEN {
                 damage = Some(PcapFileError::LongRecord {
@@ -315,33 +295,15 @@ const fn byte_order_and_resolution(magic: u32) -> Option<(bool, Resolution)> {
     })
 }
 
-/// Returns the four numbers of the header of a record.
+/// Returns the numbers of a header in the byte order of the file. `N` is the number of words in the
+/// header.
 #[inline(always)]
-const fn header_words(header: &[u8; RECORD_HEADER_LEN], is_big_endian: bool) -> [u32; 4] {
-    let [
-        s0,
-        s1,
-        s2,
-        s3,
-        f0,
-        f1,
-        f2,
-        f3,
-        c0,
-        c1,
-        c2,
-        c3,
-        w0,
-        w1,
-        w2,
-        w3,
-    ] = *header;
-    [
-        word([s0, s1, s2, s3], is_big_endian),
-        word([f0, f1, f2, f3], is_big_endian),
-        word([c0, c1, c2, c3], is_big_endian),
-        word([w0, w1, w2, w3], is_big_endian),
-    ]
+pub(super) fn words<const N: usize>(header: &[u8], is_big_endian: bool) -> [u32; N] {
+    let mut numbers = [0; N];
+    for (number, bytes) in numbers.iter_mut().zip(header.as_chunks::<4>().0) {
+        *number = word(*bytes, is_big_endian);
+    }
+    numbers
 }
 
 /// Returns a number of the file in its byte order.

@@ -75,6 +75,25 @@ impl<W: Write> PcapWriter<W> {
 
     /// Writes the packets of a batch.
     ///
+    /// ```
+    /// use skylib::packet::LinkType;
+    /// use skylib::pcap_file::{PcapReader, PcapWriter, Resolution};
+    /// # use skylib::packet::PacketRef;
+    /// # use skylib::time::Timestamp;
+    /// # let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Nanoseconds)?;
+    /// # let (timestamp, data) = (Timestamp::from_ms(1), &[0xff; 60]);
+    /// # writer.write(&PacketRef { link_type: LinkType::ETHERNET, timestamp, data, wire_len: 60 })?;
+    /// # let file = writer.into_inner();
+    ///
+    /// let mut copy = PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Nanoseconds)?;
+    /// let mut reader = PcapReader::new(file.as_slice())?;
+    /// while let Some(batch) = reader.next_batch()? {
+    ///     copy.write_batch(&batch)?;
+    /// }
+    /// assert_eq!(copy.into_inner(), file);
+    /// # Ok::<(), skylib::pcap_file::PcapFileError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns the errors of [`PcapWriter::write`]; the packets before the failure have been

@@ -71,7 +71,7 @@ pub enum SppError {
     #[error(transparent)]
     Capture(CaptureError),
     /// The operating system cannot create a thread.
-    #[error("cannot start a thread")]
+    #[error("cannot start a thread of the recording")]
     Thread(io::Error),
     /// The thread of a writer ended although no stop was requested.
     #[error("a writer thread of the recording ended unexpectedly; the log gives the reason")]

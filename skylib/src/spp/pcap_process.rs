@@ -194,7 +194,7 @@ impl PcapProcess {
         });
         PcapStatus {
             client_id: self.spec.client_id,
-            status: if running.is_some() { "running" } else { "idle" },
+            status: if running.is_some() { RUNNING } else { IDLE },
             master_lcore,
             core: receiver.into_iter().chain(writers).collect(),
             stats: RunStats {
@@ -279,6 +279,14 @@ pub struct PcapStatus {
     pub interface: Option<String>,
 }
 
+impl PcapStatus {
+    /// Returns whether the instance is recording.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.status == RUNNING
+    }
+}
+
 /// Role of a core.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -315,6 +323,10 @@ pub struct RxPort {
     pub port: String,
 }
 
+/// Status of an instance that is recording.
+const RUNNING: &str = "running";
+/// Status of an instance that is not recording.
+const IDLE: &str = "idle";
 /// Maximum number of seconds in the future that are tried for unused file names.
 const MAX_SECONDS_AHEAD: i64 = 10_000;
 

@@ -1,5 +1,6 @@
 //! `Recording`: a recording from start to stop, with its writer threads and their supervisor.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,7 +50,6 @@ impl Recording {
         let (events, received_events) = unbounded();
         let (received, all_received) = bounded(0);
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
         let mut threads = Vec::new();
         let mut new_sources = Vec::new();
         for (index, (source, recorder)) in sources.into_iter().zip(recorders).enumerate() {
@@ -64,14 +64,7 @@ impl Recording {
                 core: spec.cores.get(2 + index).copied().filter(|_| spec.pinned),
             };
             let writer = Writer::new(source, recorder, context);
-            let tap = tap.filter(|_| spec.flows).cloned();
-            let (interface, netns) = (interface.to_owned(), spec.netns.clone());
-            let work = move || match tap {
-                None => writer.run(),
-                Some(tap) => tap.drive(&interface, netns.as_deref(), Box::new(writer)),
-            };
-            let name = format!("spp-write {}.{}", spec.client_id, index + 1);
-            threads.push(thread::Builder::new().name(name).spawn(work));
+            threads.push(spawn_writer(spec, interface, tap, index, writer));
             new_sources.push(new_source);
         }
         let error = Arc::new(Mutex::new(None));
@@ -82,35 +75,24 @@ impl Recording {
             writers: writers.clone(),
             new_sources,
             received_events,
-            stop,
+            stop: Arc::clone(&stop),
             error: Arc::clone(&error),
             _alive: alive,
         };
-        let threads: Result<Vec<JoinHandle<()>>, _> = threads.into_iter().collect();
-        let started = threads.and_then(|threads| {
-            let name = format!("spp {}", spec.client_id);
-            thread::Builder::new()
-                .name(name)
-                .spawn(move || supervisor.run(threads))
-        });
-        let run = Self {
+        let threads: io::Result<Vec<JoinHandle<()>>> = threads.into_iter().collect();
+        if let Err(error) = threads.and_then(|threads| supervisor.spawn(threads)) {
+            // If there is no supervisor, the writers that have started must be stopped here.
+            stop.store(true, Ordering::Relaxed);
+            writers.iter().for_each(|writer| writer.wake());
+            return Err(SppError::Thread(error));
+        }
+        Ok(Self {
             writers,
             events,
             over,
             error,
             stopping: AtomicBool::new(false),
-        };
-        match started {
-            Ok(_) => Ok(run),
-            Err(error) => {
-                // If there is no supervisor, the writers that have started must be stopped here.
-                stopped.store(true, Ordering::Relaxed);
-                for writer in &run.writers {
-                    writer.wake();
-                }
-                Err(SppError::Thread(error))
-            }
-        }
+        })
     }
 
     /// Requests the end of the recording without waiting for it.
@@ -166,6 +148,13 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    /// Starts the thread of the supervisor; `threads` are those of the writers.
+    fn spawn(self, threads: Vec<JoinHandle<()>>) -> io::Result<JoinHandle<()>> {
+        let name = format!("spp {}", self.spec.client_id);
+        let thread = thread::Builder::new().name(name);
+        thread.spawn(move || self.run(threads))
+    }
+
     fn run(mut self, threads: Vec<JoinHandle<()>>) {
         let core = self.spec.cores.get(1).copied().filter(|_| self.spec.pinned);
         if let Some(core) = core
@@ -248,6 +237,23 @@ impl Supervisor {
             self.error.lock().get_or_insert(reason);
         }
     }
+}
+
+/// Starts the thread of a writer, whose packets also become flows if the recording has them.
+fn spawn_writer(
+    spec: &PcapSpec,
+    interface: &str,
+    tap: Option<&Arc<dyn FlowTap>>,
+    index: usize,
+    writer: Writer,
+) -> io::Result<JoinHandle<()>> {
+    let tap = tap.filter(|_| spec.flows).cloned();
+    let (interface, netns) = (interface.to_owned(), spec.netns.clone());
+    let name = format!("spp-write {}.{}", spec.client_id, index + 1);
+    thread::Builder::new().name(name).spawn(move || match tap {
+        None => writer.run(),
+        Some(tap) => tap.drive(&interface, netns.as_deref(), Box::new(writer)),
+    })
 }
 
 /// Opens a paused source for each writer, all in one fanout group.

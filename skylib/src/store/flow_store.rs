@@ -188,7 +188,7 @@ impl FlowStoreLimits {
 pub struct FlowStoreStatus {
     /// Number of stored flows.
     pub flows: usize,
-    /// Memory used by the stored flows, in bytes, approximately.
+    /// Approximate size of the stored flows in memory and on disk, in bytes.
     pub bytes: usize,
     /// Time since which the store is complete: every flow updated later is stored. `None` before
     /// the first flow.

@@ -125,7 +125,7 @@ pub enum StoreError {
     },
     /// The database reported an error.
     #[cfg(feature = "store-local")]
-    #[error("database error")]
+    #[error("the database of stored documents failed")]
     Database(#[source] Box<redb::Error>),
 }
 

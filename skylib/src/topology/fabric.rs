@@ -248,7 +248,7 @@ fn link_metadata(attributes: &Attributes) -> Metadata {
     for (key, value) in attributes {
         metadata.set(key, value.clone());
     }
-    metadata.set("RelationType", "layer2");
+    metadata.set("RelationType", Edge::LAYER2);
     metadata
 }
 

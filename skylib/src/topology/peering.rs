@@ -126,7 +126,7 @@ impl PeeringProcessor {
         if parent == child || graph.edge(&id).is_some() {
             return;
         }
-        let metadata = Metadata::from_iter([("RelationType", "layer2")]);
+        let metadata = Metadata::from_iter([("RelationType", Edge::LAYER2)]);
         let edge = Edge::new(id, parent.clone(), child.clone(), metadata, now);
         // Both nodes exist, so only a limit on the graph can reject the edge.
         let _added = graph.add_edge(edge.with_origin(self.origin.clone()));

@@ -32,7 +32,7 @@ impl Trace {
         Self(folder)
     }
 
-    /// Standard output and standard error of the command for this file with further arguments.
+    /// Returns the standard output and standard error of the command for this file with further arguments.
     fn run(&self, arguments: &[&str]) -> (String, Report, Option<String>) {
         let path = self.0.join("trace.pcap");
         let line = [&["flows", path.to_str().unwrap()], arguments].concat();
@@ -51,7 +51,7 @@ impl Drop for Trace {
     }
 }
 
-/// Three UDP packets of two flows, an ARP request, and one frame that belongs to no flow.
+/// Returns three UDP packets of two flows, an ARP request, and one frame that belongs to no flow.
 fn trace() -> Vec<u8> {
     let mut file = Vec::new();
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
@@ -252,7 +252,7 @@ fn flows_before_the_damage_are_printed_and_its_place_is_told() {
     assert_eq!((out.as_str(), error.is_some()), ("3\n", true));
 }
 
-/// The same packets as pcapng, from two interfaces: the first with, the second without Ethernet
+/// Returns the same packets as pcapng, from two interfaces: the first with, the second without Ethernet
 /// headers.
 fn pcapng_trace() -> Vec<u8> {
     let mut reader = CaptureReader::new(Cursor::new(trace())).unwrap();

@@ -70,7 +70,10 @@ fn one_too_many_is_refused_until_another_is_deleted() {
     let first = captures.create(capture("a"), None, NOW).unwrap();
     captures.create(capture("b"), None, NOW).unwrap();
     let error = captures.create(capture("c"), None, NOW).unwrap_err();
-    assert_eq!(error.to_string(), "limit of 2 capture resources reached");
+    assert_eq!(
+        error.to_string(),
+        "limit of 2 capture resources reached (http.limits.captures); delete one first"
+    );
     captures.delete(&first.uuid).unwrap();
     captures.create(capture("c"), None, NOW).unwrap();
 }

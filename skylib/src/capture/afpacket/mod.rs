@@ -92,16 +92,11 @@ impl AfPacket {
         let link_type = options
             .link_type
             .unwrap_or_else(|| link_type_of(info.hardware));
-        let limit = if options.header_size == 0 {
-            MAX_PACKET
-        } else {
-            options.header_size
+        let limit = match options.header_size {
+            0 => MAX_PACKET,
+            header_size => header_size,
         };
-        let program = match &options.filter {
-            Some(filter) => filter.program(link_type, options.header_size)?,
-            None => BpfProgram::everything(link_type, options.header_size),
-        };
-        let filter = LiveFilter::new(program);
+        let filter = live_filter(options, link_type)?;
         let first = if options.paused {
             NOTHING
         } else {
@@ -114,19 +109,7 @@ impl AfPacket {
             socket.ignore_outgoing().map_err(fail)?;
             FanoutFrames::Incoming
         };
-        let shape = RingShape {
-            block_size: options.block_size,
-            block_count: options.block_count,
-            retire_ms: u32::try_from(options.block_timeout.as_millis().max(1)).unwrap_or(u32::MAX),
-            headroom: TAG_LEN as u32,
-        };
-        let ring = Ring::new(&socket, shape).map_err(|error| {
-            let bytes = options.ring_bytes();
-            CaptureError::io(
-                format!("allocate a capture ring of {bytes} bytes for {interface}"),
-                error,
-            )
-        })?;
+        let ring = open_ring(&socket, options)?;
         let wake = EventFd::new().map_err(fail)?;
         let fanout_group = start(&socket, info, options, frames).map_err(fail)?;
         Ok(Self {
@@ -374,6 +357,32 @@ fn open_socket(options: &CaptureOptions) -> Result<PacketSocket, CaptureError> {
         })?,
     };
     opened.map_err(|error| on_open(options, error))
+}
+
+/// Returns the filter of the options, or a filter that every packet passes.
+fn live_filter(options: &CaptureOptions, link_type: LinkType) -> Result<LiveFilter, CaptureError> {
+    let program = match &options.filter {
+        Some(filter) => filter.program(link_type, options.header_size)?,
+        None => BpfProgram::everything(link_type, options.header_size),
+    };
+    Ok(LiveFilter::new(program))
+}
+
+/// Allocates the ring of a socket.
+fn open_ring(socket: &PacketSocket, options: &CaptureOptions) -> Result<Ring, CaptureError> {
+    let shape = RingShape {
+        block_size: options.block_size,
+        block_count: options.block_count,
+        retire_ms: u32::try_from(options.block_timeout.as_millis().max(1)).unwrap_or(u32::MAX),
+        headroom: TAG_LEN as u32,
+    };
+    Ring::new(socket, shape).map_err(|error| {
+        let (bytes, interface) = (options.ring_bytes(), &options.interface);
+        CaptureError::io(
+            format!("allocate a capture ring of {bytes} bytes for {interface}"),
+            error,
+        )
+    })
 }
 
 /// Binds the socket. Frames arrive from then on, so that everything else must be ready. Returns the

@@ -210,7 +210,7 @@ impl Head {
 }
 
 impl Ord for Head {
-    /// The earliest is the greatest, because [`BinaryHeap`] is a max-heap.
+    /// Orders later packets first, because [`BinaryHeap`] is a max-heap.
     fn cmp(&self, other: &Self) -> Ordering {
         other.key().cmp(&self.key())
     }

@@ -9,94 +9,19 @@
 //! an insertion. The order of eviction is a queue, from which completed datagrams are removed
 //! lazily.
 
+mod datagram;
+mod fragment;
+mod options;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::IpAddress;
-use crate::packet::{CapturePoint, PacketRef};
+use self::datagram::IncompleteDatagram;
+pub use self::fragment::Fragment;
+use self::fragment::{FragmentKey, UNIT};
+pub use self::options::DefragOptions;
+use crate::packet::PacketRef;
 use crate::time::Timestamp;
-
-/// Limits of a [`Defragmenter`].
-///
-/// ```
-/// let options = skylib::decode::DefragOptions::default().with_max_datagrams(100);
-/// assert_eq!(options.timeout.as_secs(), 30);
-/// ```
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct DefragOptions {
-    /// Maximum number of incomplete datagrams. Default 4096.
-    pub max_datagrams: usize,
-    /// Maximum memory of incomplete datagrams, in bytes. Default 8 MiB.
-    pub max_bytes: usize,
-    /// Time after the first fragment of an IPv4 datagram at which the datagram is dropped, in
-    /// packet time. Default 30 s. For IPv6, always 60 s (RFC 8200, section 4.5).
-    pub timeout: Duration,
-    /// Minimum payload of the last fragment of a datagram, in bytes. Default 1. For other
-    /// fragments, always 8.
-    pub min_last_fragment_len: u16,
-}
-
-impl Default for DefragOptions {
-    fn default() -> Self {
-        Self {
-            max_datagrams: 4096,
-            max_bytes: 8 << 20,
-            timeout: Duration::from_secs(30),
-            min_last_fragment_len: 1,
-        }
-    }
-}
-
-impl DefragOptions {
-    /// Sets [`max_datagrams`](Self::max_datagrams).
-    #[must_use]
-    pub const fn with_max_datagrams(mut self, datagrams: usize) -> Self {
-        self.max_datagrams = datagrams;
-        self
-    }
-
-    /// Sets [`max_bytes`](Self::max_bytes).
-    #[must_use]
-    pub const fn with_max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// Sets [`timeout`](Self::timeout).
-    #[must_use]
-    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Sets [`min_last_fragment_len`](Self::min_last_fragment_len).
-    #[must_use]
-    pub const fn with_min_last_fragment_len(mut self, bytes: u16) -> Self {
-        self.min_last_fragment_len = bytes;
-        self
-    }
-}
-
-/// Position of the header of a fragment in a packet; see
-/// [`Encapsulations::fragment`](super::Encapsulations::fragment). Offsets are in bytes from the
-/// first captured byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fragment {
-    /// Addresses of the first IP header of the packet, which may be an IPv6 header that encloses
-    /// the fragment.
-    pub(super) outermost: (IpAddress, IpAddress),
-    /// Start of the IP header.
-    pub(super) header: u32,
-    /// Start of the fragment header of IPv6; 0 for IPv4.
-    pub(super) extension: u32,
-    /// Start of the payload of the fragment.
-    pub(super) payload: u32,
-    /// End of the payload.
-    pub(super) end: u32,
-    /// Capture point of the packet.
-    pub(crate) point: CapturePoint,
-}
 
 /// Result of adding a fragment to a [`Defragmenter`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,62 +106,6 @@ pub struct Defragmenter {
     spare: Vec<IncompleteDatagram>,
 }
 
-/// Fields shared by all fragments of a datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct FragmentKey {
-    /// Addresses of the outermost IP header: fragments of different tunnels are unrelated.
-    outermost: (IpAddress, IpAddress),
-    /// Index of the capture point: copies captured at several points are separate datagrams.
-    point: u32,
-    /// Source and destination address; an IPv4 address is followed by zeros.
-    addresses: [u8; 32],
-    /// Identification field; for IPv4, followed by zeros.
-    id: [u8; 4],
-    /// Protocol of IPv4; `None` for IPv6, where it does not identify a datagram.
-    protocol: Option<u8>,
-}
-
-/// Fragments of one datagram received so far.
-#[derive(Clone, Debug, Default)]
-struct IncompleteDatagram {
-    /// Number of the datagram, in the order of creation.
-    number: u64,
-    /// Time of the first fragment.
-    begun: Timestamp,
-    /// Pieces of the payload, sorted by offset and disjoint.
-    pieces: Vec<Piece>,
-    /// Captured bytes of all pieces.
-    bytes: Vec<u8>,
-    /// Number of payload bytes that the pieces cover.
-    filled: u32,
-    /// Length of the payload; `None` until the last fragment is received.
-    total: Option<u32>,
-    /// End of the fragment with the highest offset.
-    high: u32,
-    /// Whether IPv6 fragments overlapped: all fragments are rejected until the timeout.
-    is_refused: bool,
-    stats: Reassembled,
-}
-
-/// Payload of the datagram from `start` to `end`.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    start: u32,
-    end: u32,
-    /// Start of the captured bytes in [`IncompleteDatagram::bytes`].
-    at: u32,
-    /// Number of captured bytes; `len <= end - start`.
-    len: u32,
-}
-
-/// Payload range of a fragment in its datagram.
-struct FragmentRange {
-    start: u32,
-    end: u32,
-    header_len: u32,
-    is_last: bool,
-}
-
 impl Defragmenter {
     /// Returns a defragmenter without fragments.
     #[must_use]
@@ -262,7 +131,7 @@ impl Defragmenter {
         fragment: Fragment,
         frame: &mut Vec<u8>,
     ) -> Reassembly {
-        let Some((key, range)) = parse(packet.data, fragment) else {
+        let Some((key, range)) = fragment.parse(packet.data) else {
             return Reassembly::Rejected;
         };
         self.expire(packet.timestamp);
@@ -422,210 +291,15 @@ impl Defragmenter {
 
     /// Removes a datagram and saves its buffers for reuse, unless they are large.
     fn remove(&mut self, key: &FragmentKey) {
-        let Some(mut datagram) = self.datagrams.remove(key) else {
+        let Some(datagram) = self.datagrams.remove(key) else {
             return;
         };
         if self.spare.len() < MAX_SPARE && datagram.heap_size() < MAX_SPARE_BYTES {
-            datagram.pieces.clear();
-            datagram.bytes.clear();
-            self.spare.push(IncompleteDatagram {
-                pieces: datagram.pieces,
-                bytes: datagram.bytes,
-                ..IncompleteDatagram::default()
-            });
+            self.spare.push(datagram.emptied());
         }
     }
 }
 
-impl IncompleteDatagram {
-    /// Returns whether a fragment is consistent with the known end of the datagram.
-    fn fits(&self, range: &FragmentRange) -> bool {
-        match self.total {
-            Some(total) if range.is_last => range.end == total,
-            Some(total) => range.end <= total,
-            None => !range.is_last || range.end >= self.high,
-        }
-    }
-
-    /// Returns whether the timeout has expired before `now`.
-    fn is_expired(&self, timeout: Duration, now: Timestamp) -> bool {
-        self.begun.saturating_add(timeout) < now
-    }
-
-    /// Returns whether a fragment overlaps other fragments without being a repetition of one.
-    fn overlaps(&self, range: &FragmentRange) -> bool {
-        let at = self
-            .pieces
-            .partition_point(|piece| piece.end <= range.start);
-        match self.pieces.get(at) {
-            Some(piece) if piece.start < range.end => {
-                (piece.start, piece.end) != (range.start, range.end)
-            }
-            _ => false,
-        }
-    }
-
-    /// Stores the bytes that no piece covers yet.
-    fn insert(&mut self, range: &FragmentRange, data: &[u8]) {
-        if range.is_last {
-            self.total = Some(range.end);
-        }
-        self.high = self.high.max(range.end);
-        let mut at = self
-            .pieces
-            .partition_point(|piece| piece.end <= range.start);
-        let mut start = range.start;
-        while start < range.end {
-            let next = self.pieces.get(at).copied();
-            if let Some(piece) = next.filter(|piece| piece.start <= start) {
-                start = start.max(piece.end);
-                at += 1;
-                continue;
-            }
-            let end = next.map_or(range.end, |piece| piece.start.min(range.end));
-            let captured = data
-                .get((start - range.start) as usize..)
-                .unwrap_or_default();
-            let captured = captured.get(..(end - start) as usize).unwrap_or(captured);
-            let piece = Piece {
-                start,
-                end,
-                at: self.bytes.len() as u32,
-                len: captured.len() as u32,
-            };
-            self.bytes.extend_from_slice(captured);
-            self.pieces.insert(at, piece);
-            self.filled += end - start;
-            start = end;
-            at += 1;
-        }
-    }
-
-    /// Builds the reassembled packet from all pieces.
-    fn build(
-        &mut self,
-        data: &[u8],
-        fragment: Fragment,
-        range: &FragmentRange,
-        frame: &mut Vec<u8>,
-    ) {
-        frame.clear();
-        frame.extend_from_slice(data.get(..fragment.payload as usize).unwrap_or_default());
-        for piece in &self.pieces {
-            let (at, len) = (piece.at as usize, piece.len as usize);
-            frame.extend_from_slice(self.bytes.get(at..at + len).unwrap_or_default());
-            // The capture truncated the piece; bytes after the gap would be at wrong offsets.
-            if piece.len < piece.end - piece.start {
-                break;
-            }
-        }
-        let total_len = range.header_len + self.filled;
-        let header = frame.get_mut(fragment.header as usize..);
-        if fragment.extension == 0 {
-            if let Some([_, _, l0, l1, _, _, f0, f1, ..]) = header {
-                [*l0, *l1] = u16::try_from(total_len).unwrap_or(u16::MAX).to_be_bytes();
-                [*f0, *f1] = [0; 2];
-            }
-        } else {
-            if let Some([_, _, _, _, l0, l1, ..]) = header {
-                let payload_len = total_len.saturating_sub(40);
-                [*l0, *l1] = u16::try_from(payload_len).unwrap_or(u16::MAX).to_be_bytes();
-            }
-            // A fragment header without offset and further fragments marks a complete datagram.
-            if let Some([_, _, f0, f1, ..]) = frame.get_mut(fragment.extension as usize..) {
-                [*f0, *f1] = [0; 2];
-            }
-        }
-        self.stats.wire_len = fragment.payload + self.filled;
-        self.stats.at = fragment.extension.max(fragment.header);
-    }
-
-    /// Returns the memory of the datagram and of its map entry, in bytes.
-    const fn heap_size(&self) -> usize {
-        // A hash map allocates up to twice the size of its content.
-        2 * size_of::<(FragmentKey, Self)>()
-            + self.pieces.capacity() * size_of::<Piece>()
-            + self.bytes.capacity()
-    }
-}
-
-/// Parses the headers of a fragment; returns `None` if `fragment` is not from this packet.
-fn parse(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentRange)> {
-    if fragment.extension == 0 {
-        parse_ipv4(data, fragment)
-    } else {
-        parse_ipv6(data, fragment)
-    }
-}
-
-/// Parses the IPv6 header and the fragment header of a fragment.
-fn parse_ipv6(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentRange)> {
-    let header = data.get(fragment.header as usize..)?.first_chunk::<40>()?;
-    let [_, _, _, _, l0, l1, _, _, addresses @ ..] = *header;
-    let [_, _, o0, o1, id @ ..] = *data
-        .get(fragment.extension as usize..)?
-        .first_chunk::<8>()?;
-    let header_len = fragment.payload.checked_sub(fragment.header)?;
-    let length = match u16::from_be_bytes([l0, l1]) {
-        0 => fragment.end.checked_sub(fragment.payload)?,
-        payload_len => (u32::from(payload_len) + 40).checked_sub(header_len)?,
-    };
-    let field = u16::from_be_bytes([o0, o1]);
-    // The offset is in units of eight bytes, in the upper bits.
-    let start = u32::from(field & OFFSET_IPV6);
-    let key = FragmentKey {
-        outermost: fragment.outermost,
-        point: fragment.point.index(),
-        addresses,
-        id,
-        protocol: None,
-    };
-    let range = FragmentRange {
-        start,
-        end: start + length,
-        header_len,
-        is_last: field & MORE_FRAGMENTS_IPV6 == 0,
-    };
-    Some((key, range))
-}
-
-/// Parses the IPv4 header of a fragment.
-fn parse_ipv4(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentRange)> {
-    let header = data.get(fragment.header as usize..)?.first_chunk::<20>()?;
-    let [_, _, l0, l1, i0, i1, f0, f1, _, protocol, _, _, ends @ ..] = *header;
-    let ends: [u8; 8] = ends;
-    let mut addresses = [0; 32];
-    addresses[..8].copy_from_slice(&ends);
-    let header_len = fragment.payload.checked_sub(fragment.header)?;
-    // With segmentation offload, the length is 0; all captured bytes then belong to the fragment.
-    let length = match u16::from_be_bytes([l0, l1]) {
-        0 => fragment.end.checked_sub(fragment.payload)?,
-        total_len => u32::from(total_len).checked_sub(header_len)?,
-    };
-    let flags = u16::from_be_bytes([f0, f1]);
-    let start = u32::from(flags & OFFSET) * UNIT;
-    let key = FragmentKey {
-        outermost: fragment.outermost,
-        point: fragment.point.index(),
-        addresses,
-        id: [i0, i1, 0, 0],
-        protocol: Some(protocol),
-    };
-    let range = FragmentRange {
-        start,
-        end: start + length,
-        header_len,
-        is_last: flags & MORE_FRAGMENTS == 0,
-    };
-    Some((key, range))
-}
-
-/// Unit of fragment offsets, in bytes (RFC 791, section 3.1).
-const UNIT: u32 = 8;
-const MORE_FRAGMENTS: u16 = 0x2000;
-const OFFSET: u16 = 0x1fff;
-const MORE_FRAGMENTS_IPV6: u16 = 0x0001;
-const OFFSET_IPV6: u16 = 0xfff8;
 /// Time after the first fragment of an IPv6 datagram at which the datagram is dropped.
 const TIMEOUT_IPV6: Duration = Duration::from_secs(60);
 /// Maximum length of a datagram with its header, in bytes.

@@ -10,7 +10,7 @@ use super::hub::FlowHub;
 use crate::capture::{CaptureError, PcapFile, Replay};
 use crate::error_chain::Chain;
 use crate::flow::{Flow, FlowSink, FlowTableOptions, FlowTableStats};
-use crate::memory::MemoryCharge;
+use crate::memory::{MemoryCharge, MemoryExhausted};
 use crate::pcap_file::PcapFileError;
 use crate::store::FlowStore;
 use crate::time::Clock;
@@ -106,13 +106,9 @@ impl Importer {
         let mut table = self.table.clone();
         let mut magic = Vec::new();
         if let Some(memory) = options.memory {
-            let share = memory.budget().limit() / TABLE_SHARE;
-            let table_bytes = table.max_bytes.unwrap_or(TABLE_BYTES).min(share);
-            table.max_bytes = Some(table_bytes);
             // If the source fails here, the reader of the file gets the same error again.
             drop((&mut file).take(MAGIC_LEN).read_to_end(&mut magic));
-            let window = window_bytes(&magic);
-            memory.grow_to(table_bytes.saturating_add(BUFFER_BYTES + window))?;
+            reserve(memory, &mut table, &magic)?;
         }
         let file = Cursor::new(magic).chain(file);
         let mut source = PcapFile::from_reader(name, file)?;
@@ -159,6 +155,19 @@ impl Importer {
             truncated,
         })
     }
+}
+
+/// Limits the flow table of an import to its share of the memory, and charges the memory for the
+/// table and the buffers of a file that begins with `magic`.
+fn reserve(
+    memory: &MemoryCharge,
+    table: &mut FlowTableOptions,
+    magic: &[u8],
+) -> Result<(), MemoryExhausted> {
+    let share = memory.budget().limit() / TABLE_SHARE;
+    let table_bytes = table.max_bytes.unwrap_or(TABLE_BYTES).min(share);
+    table.max_bytes = Some(table_bytes);
+    memory.grow_to(table_bytes.saturating_add(BUFFER_BYTES + window_bytes(magic)))
 }
 
 /// Sink that stores flows when they leave the table. A slow store slows down the reading of the

@@ -26,7 +26,7 @@ impl ActivityRecorder {
 
     fn record<R: Resource>(&self, change: &str, resource: &R) {
         let activity = Activity::new(self.clock.now(), change, R::KIND, resource.id());
-        self.log.record(activity.with_name(name(resource)));
+        self.log.record(activity.with_name(resource.name()));
     }
 }
 
@@ -42,10 +42,4 @@ impl<R: Resource> Observer<R> for ActivityRecorder {
     fn deleted(&self, resource: &R) {
         self.record("removed", resource);
     }
-}
-
-/// Returns the name of a resource; empty if it has none.
-fn name<R: Resource>(resource: &R) -> String {
-    let json = serde_json::to_value(resource).unwrap_or_default();
-    json["Name"].as_str().unwrap_or_default().to_owned()
 }

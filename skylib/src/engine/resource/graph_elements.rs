@@ -108,7 +108,7 @@ impl<E: GraphResource> Collection for GraphElements<E> {
 
     const KIND: &'static str = E::KIND;
 
-    /// The time to live is ignored, because elements do not expire.
+    /// Adds the element. The time to live is ignored, because elements do not expire.
     fn create(&self, json: &str, _ttl: Option<&str>) -> Result<Arc<E>, ResourceError> {
         let mut element = E::read(json, self.clock.now())?;
         if element.origin().is_empty() {

@@ -87,7 +87,7 @@ impl LinkRule {
     }
 
     fn name(&self) -> String {
-        rule_name(&self.rule.uuid, &self.rule.name)
+        rule_name(&*self.rule)
     }
 }
 
@@ -427,7 +427,7 @@ fn is_made(graph: &Graph, id: &EdgeId, wanted: Option<(&NodeId, &NodeId)>) -> bo
 fn is_linked(graph: &Graph, relation: &str, src: &NodeId, dst: &NodeId) -> bool {
     let has_relation = |edge: &Edge| edge.relation_type() == Some(relation);
     graph.find_edge(src, dst, has_relation).is_some()
-        || (relation == "layer2" && graph.find_edge(dst, src, has_relation).is_some())
+        || (relation == Edge::LAYER2 && graph.find_edge(dst, src, has_relation).is_some())
 }
 
 /// Returns the ID of the edge of a rule.

@@ -127,7 +127,7 @@ impl NodeRules {
     ) {
         let now = monotonic::now();
         for mut update in std::mem::take(&mut self.stripping) {
-            let name = name(&update.rule);
+            let name = rule_name(&*update.rule);
             let nodes = match update.query.is_due(now) {
                 true => update.query.run(&context.queries, &name, is_stopping),
                 false => None,
@@ -179,7 +179,7 @@ impl NodeRules {
                 _ => Ok(false),
             }
         };
-        count(counters, &name(&create.rule), context.update(work));
+        count(counters, &rule_name(&*create.rule), context.update(work));
     }
 
     fn forget_members<'a>(&mut self, number: u64, members: impl Iterator<Item = &'a NodeId>) {
@@ -296,7 +296,7 @@ impl NodeRules {
                 self.missing.insert(id.clone());
                 self.retry = Some(monotonic::now() + RETRY);
             }
-            count(counters, &name(&create.rule), outcome);
+            count(counters, &rule_name(&*create.rule), outcome);
         }
     }
 
@@ -311,7 +311,7 @@ impl NodeRules {
             if !update.query.is_due(start) {
                 continue;
             }
-            let name = name(&update.rule);
+            let name = rule_name(&*update.rule);
             let Some(nodes) = update.query.run(&context.queries, &name, is_stopping) else {
                 continue;
             };
@@ -432,7 +432,10 @@ impl NodeRules {
         let mut numbers = self.index.matches(node);
         numbers.extend(self.members.get(&node.id).into_iter().flatten());
         let rules = numbers.iter().filter_map(|number| self.updates.get(number));
-        let names: Vec<String> = rules.take(10).map(|update| name(&update.rule)).collect();
+        let names: Vec<String> = rules
+            .take(10)
+            .map(|update| rule_name(&*update.rule))
+            .collect();
         names.join(", ")
     }
 }
@@ -476,11 +479,6 @@ fn ops(rule: &NodeRule) -> Vec<MetadataOp> {
     metadata
         .map(|(key, value)| MetadataOp::set(key.as_str(), value.clone()))
         .collect()
-}
-
-/// Returns the ID of a rule, and its name if it has one, for the log.
-fn name(rule: &NodeRule) -> String {
-    rule_name(&rule.uuid, &rule.name)
 }
 
 /// Maximum number of nodes that are read while the lock is held.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::api::Resource;
 use crate::back_off::BackOff;
 use crate::engine::monotonic;
 use crate::engine::query::{QueryOptions, QueryRunner};
@@ -138,10 +139,10 @@ pub(super) fn ids(nodes: &[Arc<Node>]) -> HashSet<NodeId> {
 }
 
 /// Returns the ID of a rule, and its name if it has one, for the log.
-pub(super) fn rule_name(uuid: &str, name: &str) -> String {
-    match name {
-        "" => uuid.to_owned(),
-        name => format!("{uuid} ({name})"),
+pub(super) fn rule_name(rule: &impl Resource) -> String {
+    match rule.name() {
+        "" => rule.id().to_owned(),
+        name => format!("{} ({name})", rule.id()),
     }
 }
 

@@ -424,7 +424,7 @@ fn a_rule_hides_no_update_of_the_owner() {
     becomes(&engine, "G.V('n').Has('state','DOWN').Values('x')", "[1]");
 }
 
-/// A set of rules on a graph with 2000 nodes, of which a query of a rule examines all.
+/// Returns a set of rules on a graph with 2000 nodes, of which a query of a rule examines all.
 fn set_of(node_rules: &[&str], edge_rules: &[(&str, &str)]) -> (Engine, RuleSet, Counters) {
     let engine = engine();
     engine.graph().update_as(None, |graph, now| {

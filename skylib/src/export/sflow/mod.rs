@@ -14,8 +14,8 @@ pub use sample::{DiscardSample, FlowSample, SampledHeader, SampledPacket, SflowI
 
 use std::net::IpAddr;
 
-use super::element::address;
 use super::reader::Reader;
+use super::record_builder::address;
 
 /// Header of a datagram.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,6 @@
 //! `Entry`: the state of one exported flow.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::headers::{ICMP, ICMPV6};
@@ -90,43 +91,8 @@ impl Entry {
         node_tid: &Text,
         (first, last): (Timestamp, Timestamp),
     ) -> Self {
-        let text = |address: Option<std::net::IpAddr>| {
-            address
-                .map(|address| Text::from(address.to_string()))
-                .unwrap_or_default()
-        };
-        let name = |bytes: Option<&[u8]>| bytes.map(printable).unwrap_or_default();
         // A bidirectional record may state that its destination opened the flow (RFC 5103).
         let begins_at_src = record.biflow_direction != Some(2);
-        let (nat, mut info) = (record.translation, ExportInfo::default());
-        info.exporter = origin.exporter.to_string().into();
-        info.domain = origin.domain;
-        info.format = origin.format.name().into();
-        info.input = record.input.unwrap_or(0);
-        info.output = record.output.unwrap_or(0);
-        info.direction = record
-            .direction
-            .map_or(0, |direction| u32::from(direction) + 1);
-        info.next_hop = text(record.next_hop.filter(|hop| !hop.is_unspecified()));
-        info.src_as = record.src_as.unwrap_or(0);
-        info.dst_as = record.dst_as.unwrap_or(0);
-        info.src_mask = record.src_mask.unwrap_or(0).into();
-        info.dst_mask = record.dst_mask.unwrap_or(0).into();
-        info.nat_a = text(if begins_at_src { nat.src } else { nat.dst });
-        info.nat_b = text(if begins_at_src { nat.dst } else { nat.src });
-        let port = |port: Option<u16>| port.unwrap_or(0).into();
-        info.nat_a_port = port(if begins_at_src {
-            nat.src_port
-        } else {
-            nat.dst_port
-        });
-        info.nat_b_port = port(if begins_at_src {
-            nat.dst_port
-        } else {
-            nat.src_port
-        });
-        info.user = name(record.user);
-        info.vrf = name(record.vrf);
         let macs = record.src_mac.zip(record.dst_mac);
         Self {
             node_tid: node_tid.clone(),
@@ -147,8 +113,8 @@ impl Entry {
                     (dst, src)
                 }
             }),
-            application: name(record.application),
-            info,
+            application: record.application.map(printable).unwrap_or_default(),
+            info: export_info(origin, record, begins_at_src),
         }
         .numbered(origin)
     }
@@ -252,6 +218,42 @@ impl Entry {
         self.sent_until = Some(self.last);
         self.is_changed = false;
     }
+}
+
+/// Returns what a flow states about its exporter, from its first record. A is the source of the
+/// record if `begins_at_src`, otherwise its destination.
+fn export_info(origin: &RecordOrigin, record: &FlowRecord<'_>, begins_at_src: bool) -> ExportInfo {
+    let text = |address: Option<IpAddr>| {
+        let address = address.map(|address| Text::from(address.to_string()));
+        address.unwrap_or_default()
+    };
+    let name = |bytes: Option<&[u8]>| bytes.map(printable).unwrap_or_default();
+    let port = |port: Option<u16>| port.unwrap_or(0).into();
+    let direction = record.direction;
+    let mut info = ExportInfo::default();
+    info.exporter = origin.exporter.to_string().into();
+    info.domain = origin.domain;
+    info.format = origin.format.name().into();
+    info.input = record.input.unwrap_or(0);
+    info.output = record.output.unwrap_or(0);
+    info.direction = direction.map_or(0, |direction| u32::from(direction) + 1);
+    info.next_hop = text(record.next_hop.filter(|hop| !hop.is_unspecified()));
+    info.src_as = record.src_as.unwrap_or(0);
+    info.dst_as = record.dst_as.unwrap_or(0);
+    info.src_mask = record.src_mask.unwrap_or(0).into();
+    info.dst_mask = record.dst_mask.unwrap_or(0).into();
+    let nat = record.translation;
+    let (src, dst) = ((nat.src, nat.src_port), (nat.dst, nat.dst_port));
+    let (a, b) = if begins_at_src {
+        (src, dst)
+    } else {
+        (dst, src)
+    };
+    (info.nat_a, info.nat_a_port) = (text(a.0), port(a.1));
+    (info.nat_b, info.nat_b_port) = (text(b.0), port(b.1));
+    info.user = name(record.user);
+    info.vrf = name(record.vrf);
+    info
 }
 
 impl Counts {

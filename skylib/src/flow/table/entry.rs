@@ -321,7 +321,7 @@ pub(super) struct Rare {
     pub(super) round_trips: Option<Box<RoundTrips>>,
     /// Counters of the TCP streams, if they are tracked and `recorded` is not set.
     pub(super) stream_counters: Option<Box<StreamCounters>>,
-    /// Start from which the UUID was computed, if the start has changed since.
+    /// Start from which the UUID was computed, in Unix milliseconds, if the start has changed since.
     pub(super) uuid_start: Option<i64>,
     /// Message of an extra layer.
     pub(super) extra_message: Option<Box<ExtraMessage>>,

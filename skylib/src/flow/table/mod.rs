@@ -281,6 +281,19 @@ impl FlowTable {
     }
 
     /// Sets the filter: only packets that match are counted; with `None`, all packets are counted.
+    ///
+    /// ```
+    /// use skylib::FlowTable;
+    /// use skylib::capture::{BpfInstruction, BpfProgram};
+    /// use skylib::flow::FlowTableOptions;
+    /// use skylib::packet::LinkType;
+    ///
+    /// let mut table = FlowTable::new(FlowTableOptions::default());
+    /// let reject = BpfInstruction::new(0x06, 0, 0, 0);
+    /// let program = BpfProgram::from_instructions(vec![reject], LinkType::ETHERNET)?;
+    /// table.set_filter(Some(Box::new(program)));
+    /// # Ok::<(), skylib::capture::CaptureError>(())
+    /// ```
     pub fn set_filter(&mut self, filter: Option<Box<dyn PacketFilter>>) {
         self.filter = filter;
     }
@@ -293,6 +306,27 @@ impl FlowTable {
 
     /// Counts the packets of a batch. The caller must pass the packets of one table in capture
     /// order.
+    ///
+    /// ```
+    /// use skylib::FlowTable;
+    /// use skylib::flow::FlowTableOptions;
+    /// use skylib::pcap_file::PcapReader;
+    /// use skylib::time::Timestamp;
+    /// # use skylib::packet::{LinkType, PacketRef};
+    /// # use skylib::pcap_file::{PcapWriter, Resolution};
+    /// # let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Nanoseconds)?;
+    /// # let (timestamp, data) = (Timestamp::from_ms(1), &[0xff; 60]);
+    /// # writer.write(&PacketRef { link_type: LinkType::ETHERNET, timestamp, data, wire_len: 60 })?;
+    /// # let file = writer.into_inner();
+    ///
+    /// let mut table = FlowTable::new(FlowTableOptions::default());
+    /// let mut reader = PcapReader::new(file.as_slice())?;
+    /// while let Some(batch) = reader.next_batch()? {
+    ///     table.process(&batch);
+    /// }
+    /// assert_eq!((table.stats().packets, table.len()), (1, 1));
+    /// # Ok::<(), skylib::pcap_file::PcapFileError>(())
+    /// ```
     pub fn process(&mut self, batch: &PacketBatch<'_>) {
         for headers in batch.headers.chunks(BATCH) {
             self.process_batch(&PacketBatch { headers, ..*batch });

@@ -29,25 +29,7 @@ impl FlowTable {
     pub(super) fn process_batch(&mut self, batch: &PacketBatch<'_>) {
         self.stats.packets += batch.headers.len() as u64;
         let mut slots = std::mem::take(&mut self.pending);
-        let mut len = 0;
-        if let Some(fragments) = &mut self.fragments {
-            fragments.begin_batch();
-            for (number, header) in (0_u16..).zip(batch.headers) {
-                let packet = header.packet(batch.buffer, batch.link_type);
-                let origin = PacketOrigin::new(number, header);
-                self.decode_reassembling(packet, origin, &mut slots, &mut len);
-            }
-        } else {
-            for at in 0..AHEAD {
-                prefetch_packet(batch, at);
-            }
-            for (number, header) in (0_u16..).zip(batch.headers) {
-                prefetch_packet(batch, usize::from(number) + AHEAD);
-                let packet = header.packet(batch.buffer, batch.link_type);
-                let origin = PacketOrigin::new(number, header);
-                self.decode(packet, origin, &mut slots, &mut len);
-            }
-        }
+        let len = self.decode_batch(batch, &mut slots);
         // Moved out of `self`, because `packets` borrows it while `self` is mutated.
         let fragments = self.fragments.take();
         let packets = BatchPackets {
@@ -58,16 +40,7 @@ impl FlowTable {
             self.reads_payload || fragments.is_some() || self.options.raw_packet_limit > 0;
         let controls = std::mem::take(&mut self.controls);
         let pending = &mut slots[..len];
-        for part in pending.iter_mut() {
-            // The first slot with the same 32-bit tag is the flow, except for one lookup in 2³²;
-            // `find` compares the whole key.
-            part.record = self.index.find(part.hash, |_| true).unwrap_or(NONE);
-            if part.record != NONE {
-                let entry = self.arena.get(part.record);
-                prefetch(&entry.key);
-                prefetch(&entry.hot);
-            }
-        }
+        self.look_up(pending);
         for at in 0..pending.len() {
             let (part, control) = (&pending[at], &controls[at]);
             let now = part.timestamp.as_ms();
@@ -78,23 +51,7 @@ impl FlowTable {
                 }
                 continue;
             }
-            let found = if part.one_way == 0 {
-                self.find(part)
-            } else {
-                self.find_paired(part, control)
-            };
-            let choice = match found {
-                // The identifiers of a paired flow have already selected it among the flows of its
-                // key.
-                Some(record) if part.one_way != 0 => Choice::Record(record),
-                Some(record)
-                    if needs_choice(&self.arena.get(record).hot, &self.holds, part, now) =>
-                {
-                    self.choose(record, part, control)
-                }
-                Some(record) => Choice::Record(record),
-                None => Choice::New,
-            };
+            let choice = self.choose_flow(part, control, now);
             let (record, direction) = if let Choice::Record(record) = choice {
                 (record, self.count(record, part, control, now, false))
             } else {
@@ -121,6 +78,65 @@ impl FlowTable {
         self.fragments = fragments;
         self.controls = controls;
         self.pending = slots;
+    }
+
+    /// Decodes and keys all packets of a batch; returns the number of slots that are used.
+    #[inline(always)]
+    fn decode_batch(&mut self, batch: &PacketBatch<'_>, slots: &mut [Pending]) -> usize {
+        let mut len = 0;
+        if let Some(fragments) = &mut self.fragments {
+            fragments.begin_batch();
+            for (number, header) in (0_u16..).zip(batch.headers) {
+                let packet = header.packet(batch.buffer, batch.link_type);
+                let origin = PacketOrigin::new(number, header);
+                self.decode_reassembling(packet, origin, slots, &mut len);
+            }
+        } else {
+            for at in 0..AHEAD {
+                prefetch_packet(batch, at);
+            }
+            for (number, header) in (0_u16..).zip(batch.headers) {
+                prefetch_packet(batch, usize::from(number) + AHEAD);
+                let packet = header.packet(batch.buffer, batch.link_type);
+                let origin = PacketOrigin::new(number, header);
+                self.decode(packet, origin, slots, &mut len);
+            }
+        }
+        len
+    }
+
+    /// Looks up the tags of all keys, and prefetches the entries that are found.
+    #[inline(always)]
+    fn look_up(&self, pending: &mut [Pending]) {
+        for part in pending {
+            // The first slot with the same 32-bit tag is the flow, except for one lookup in 2³²;
+            // `find` compares the whole key.
+            part.record = self.index.find(part.hash, |_| true).unwrap_or(NONE);
+            if part.record != NONE {
+                let entry = self.arena.get(part.record);
+                prefetch(&entry.key);
+                prefetch(&entry.hot);
+            }
+        }
+    }
+
+    /// Returns the flow of an encapsulation among the flows with its key, or that a new flow begins.
+    #[inline(always)]
+    fn choose_flow(&mut self, part: &Pending, control: &Control, now: i64) -> Choice {
+        let found = if part.one_way == 0 {
+            self.find(part)
+        } else {
+            self.find_paired(part, control)
+        };
+        match found {
+            // The identifiers of a paired flow have already selected it among the flows of its key.
+            Some(record) if part.one_way != 0 => Choice::Record(record),
+            Some(record) if needs_choice(&self.arena.get(record).hot, &self.holds, part, now) => {
+                self.choose(record, part, control)
+            }
+            Some(record) => Choice::Record(record),
+            None => Choice::New,
+        }
     }
 
     /// Sets the marks of a new flow that has the key of another flow, follows another connection,
@@ -254,40 +270,14 @@ impl FlowTable {
     ) -> Option<Enclosing> {
         let part = self.encapsulations.get(index)?;
         let (mode, recorded) = (self.options.layer_key_mode, self.options.recorded);
-        let ignore = self.options.key_ignore;
-        // COMPAT: recorded values of the original, which keys the first level by headers inside it.
-        let is_plain = !recorded || index > 0 || self.encapsulations.is_plain();
-        let mut key = PacketKey::new(
-            &self.encapsulations,
-            index,
-            part,
-            is_plain,
-            mode,
-            enclosing.hash,
-        );
-        let vlan_id = part.link.as_ref().map_or(0, |link| link.vlan_id);
-        let has_marks = !part.marks.is_empty();
-        if (has_marks || vlan_id != 0) && !recorded {
-            let extras = extras(part, key.is_swapped, ignore, self.seed);
-            key.key.add_extras(extras);
-        }
-        if index + 1 == self.encapsulations.len() {
-            match self.subject_hash() {
-                0 => {}
-                subject => key.key.add_extras(subject),
-            }
-        }
+        let key = self.key_of(index, part, enclosing.hash);
         let hash = key.key.hash(self.seed, mode);
         self.index.prefetch(hash);
         let slot = slots.get_mut(*len)?;
         slot.key = key.key;
         slot.hash = hash;
         slot.timestamp = self.clock_steps.steady(packet.timestamp);
-        let by_link = part.link.is_some() || mode == LayerKeyMode::L3;
-        slot.bytes = match &part.network {
-            Some(network) if !by_link => network.length.into(),
-            _ => u64::try_from(part.length).unwrap_or(0),
-        };
+        slot.bytes = counted_bytes(part, mode);
         slot.offset = part.offset;
         slot.parent = enclosing.slot;
         slot.packet = number;
@@ -310,13 +300,36 @@ impl FlowTable {
             around: enclosing.hash,
         };
         *len += 1;
-        if has_marks
+        if !part.marks.is_empty()
             && !recorded
-            && let Some(around) = around(part, enclosing.hash, ignore, self.seed)
+            && let Some(around) = around(part, enclosing.hash, self.options.key_ignore, self.seed)
         {
             (inner.hash, inner.one_way) = (around.hash, around.identifier);
         }
         Some(inner)
+    }
+
+    /// Returns the key of one encapsulation of the decoded packet; `enclosing` is the hash of the
+    /// flow around it.
+    #[inline(always)]
+    fn key_of(&self, index: usize, part: &Encapsulation, enclosing: u64) -> PacketKey {
+        let (mode, recorded) = (self.options.layer_key_mode, self.options.recorded);
+        // COMPAT: recorded values of the original, which keys the first level by headers inside it.
+        let is_plain = !recorded || index > 0 || self.encapsulations.is_plain();
+        let mut key = PacketKey::new(&self.encapsulations, index, part, is_plain, mode, enclosing);
+        let vlan_id = part.link.as_ref().map_or(0, |link| link.vlan_id);
+        if (!part.marks.is_empty() || vlan_id != 0) && !recorded {
+            let ignore = self.options.key_ignore;
+            let extras = extras(part, key.is_swapped, ignore, self.seed);
+            key.key.add_extras(extras);
+        }
+        if index + 1 == self.encapsulations.len() {
+            match self.subject_hash() {
+                0 => {}
+                subject => key.key.add_extras(subject),
+            }
+        }
+        key
     }
 
     /// Records the extra message and the TCP segment of the innermost encapsulation.
@@ -390,6 +403,17 @@ fn packet_flags(part: &Encapsulation, key: &PacketKey, mode: LayerKeyMode, recor
             Some(IcmpEcho::Request) => IS_REQUEST,
             Some(IcmpEcho::Reply) => IS_REPLY,
         }
+}
+
+/// Returns the number of bytes that an encapsulation adds to its flow: without a link header, the
+/// length in the IP header.
+#[inline(always)]
+fn counted_bytes(part: &Encapsulation, mode: LayerKeyMode) -> u64 {
+    let by_link = part.link.is_some() || mode == LayerKeyMode::L3;
+    match &part.network {
+        Some(network) if !by_link => network.length.into(),
+        _ => u64::try_from(part.length).unwrap_or(0),
+    }
 }
 
 /// Distance, in packets, at which packet headers are prefetched.

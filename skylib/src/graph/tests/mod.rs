@@ -4,6 +4,7 @@ mod model;
 pub(super) mod proptests;
 
 use super::*;
+use crate::value::Value;
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_ms(ms)
@@ -21,7 +22,7 @@ fn edge(id: &str, parent: &str, child: &str) -> Edge {
     Edge::new(id, parent, child, Metadata::new(), at(1)).with_origin(Origin::new("test", "h"))
 }
 
-/// a → b twice, b → c, c → c.
+/// Returns a graph with the edges a → b (twice), b → c, and c → c.
 fn small() -> Graph {
     let mut graph = Graph::new().with_journal();
     for id in ["a", "b", "c"] {

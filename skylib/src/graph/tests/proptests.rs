@@ -4,8 +4,10 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 
-use crate::filter::Filter;
+use crate::filter::{Fields as _, Filter, Predicate};
+use crate::graph::reads::equality;
 use crate::graph::*;
+use crate::value::Value;
 
 /// A change; elements are numbers of a small range, so that ids are reused.
 #[derive(Clone, Debug)]

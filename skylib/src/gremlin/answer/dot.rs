@@ -73,7 +73,7 @@ impl DotStream {
         let label = relation
             .filter(|relation| !relation.is_empty())
             .map_or_else(String::new, |relation| {
-                let direction = if relation == "layer2" {
+                let direction = if relation == Edge::LAYER2 {
                     "both"
                 } else {
                     "forward"

@@ -5,7 +5,7 @@ use crate::flow::{Flow, FlowSet};
 use crate::graph::{Edge, Graph, GraphView, Metadata, Node};
 use crate::time::{ManualClock, Timestamp};
 
-/// A bridge `b` with ports `p0` to `p9`, each of which owns an address node.
+/// Returns a graph of a bridge `b` with ports `p0` to `p9`, each of which owns an address node.
 fn graph() -> Graph {
     let mut graph = Graph::new();
     let mut node = |id: String, kind: &str, mtu: i64| {

@@ -101,7 +101,7 @@ fn hostile_sizes_are_refused() {
     );
 }
 
-/// String that the language can express: no quote, no NUL.
+/// Returns a string that the language can express: no quote, no NUL.
 fn text() -> impl Strategy<Value = Text> {
     "[^'\"\0]{0,12}".prop_map(Text::from)
 }

@@ -1,5 +1,6 @@
 //! `Plan`: the operations that answer a query, as the planner derives them from its steps.
 
+mod params;
 mod planner;
 mod totals;
 

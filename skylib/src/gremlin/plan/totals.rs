@@ -1,6 +1,6 @@
 //! Plan of `GroupBy` and the steps that describe its rows.
 
-use super::planner::{page, text};
+use super::params::{page, text};
 use crate::gremlin::ast::Step;
 use crate::gremlin::steps::group_by::{GroupKey, GroupPlan, Measure};
 use crate::value::Text;

@@ -6,6 +6,7 @@
 //! [`pipeline`]).
 
 mod finish;
+mod flows;
 mod pipeline;
 mod totals;
 
@@ -19,17 +20,16 @@ use super::budget::Budget;
 use super::error::QueryError;
 use super::explain::{Access, Trace};
 use super::intermediate::{Data, ElementRow, Rows};
-use super::plan::{FlowPlan, Operation};
+use super::plan::Operation;
 use super::scope::{Scope, Subgraph};
 use super::steps::filter;
 use super::steps::metrics::Metrics;
 use super::steps::{
-    changes, flows, hierarchy, next_hop, packet_path, path, qualified, raw_packets, sockets,
-    subgraph, values, walk,
+    changes, hierarchy, next_hop, packet_path, path, qualified, raw_packets, sockets, subgraph,
+    values, walk,
 };
 use super::{Context, Query};
 use crate::filter::Filter;
-use crate::flow::FlowSet;
 use crate::graph::{EdgeRef, ElementKey, NodeRef};
 use crate::time::{TimeSlice, When};
 use crate::value::{Text, Value};
@@ -170,25 +170,6 @@ impl<'r> Run<'r> {
         };
         let activities = self.context.activities;
         changes::during(history, activities, slice, self.budget).map(Data::List)
-    }
-
-    /// Requests flows, or only their number if a count follows.
-    fn flows(&mut self, plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Result<Data, QueryError> {
-        if let Some(trace) = &mut self.trace {
-            trace.found_by(Access::Flows);
-            trace.read(flows::files(self.context.flows, plan, nodes, self.when));
-        }
-        if self.take_count() {
-            let total = flows::count(self.context.flows, plan, nodes, self.when)?;
-            return Ok(self.counted(total));
-        }
-        if let Some(Operation::GroupBy(group)) = self.peek()
-            && plan.is_unordered()
-        {
-            self.next += 1;
-            return self.stream_groups(plan, nodes, group);
-        }
-        flows::query(self.context.flows, plan, nodes, self.when, self.budget).map(Data::Flows)
     }
 
     /// Finds a node by id, or nodes by filter.
@@ -456,49 +437,6 @@ impl<'r> Run<'r> {
                 Ok(self.narrow(found))
             }
             Operation::Flows(plan) => self.flows(plan, Some(&nodes)),
-            _ => Err(misplaced()),
-        }
-    }
-
-    fn on_flows(&mut self, operation: &Operation, set: FlowSet) -> Result<Data, QueryError> {
-        let flows = set.flows;
-        match operation {
-            Operation::Count => Ok(count(flows.len())),
-            Operation::Values(key) => flows::values(&flows, key, self.budget).map(Data::List),
-            Operation::Keys => Ok(Data::List(flows::keys(&flows))),
-            Operation::Sum(Some(key)) => {
-                flows::sum(&flows, key, self.budget).map(|sum| Data::Scalar(Value::Int(sum)))
-            }
-            Operation::Group => flows::group(flows, self.budget).map(Data::Groups),
-            Operation::GroupBy(plan) => self.group_flows(&flows, plan),
-            Operation::RawPackets => {
-                // Past flows include their packets.
-                let stored = match self.when {
-                    None => raw_packets::stored(self.context.flows, &flows),
-                    Some(_) => Vec::new(),
-                };
-                raw_packets::of_flows(flows, stored, self.budget).map(Data::RawPackets)
-            }
-            Operation::Metrics(_) => match self.when {
-                None => Ok(Data::Metrics(Metrics::of_flows(&flows))),
-                Some(when) => {
-                    let source = self.context.flows;
-                    flows::past_metrics(source, &flows, when, self.budget).map(Data::Metrics)
-                }
-            },
-            Operation::Sockets => {
-                sockets::of_flows(&self.scope, &flows, self.budget).map(Data::Sockets)
-            }
-            Operation::FlowNodes(which, filter) => {
-                let (scope, filter) = (self.scope.clone(), compiled(filter));
-                let found = flows::nodes(&scope, &flows, *which, &filter, self.budget)?;
-                self.pipe_all(found)
-            }
-            Operation::FlowEnds(walk, filter) => {
-                let (scope, filter) = (self.scope.clone(), compiled(filter));
-                let found = flows::ends(&scope, &flows, *walk, &filter, self.budget)?;
-                self.pipe_all(found)
-            }
             _ => Err(misplaced()),
         }
     }

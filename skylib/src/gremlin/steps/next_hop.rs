@@ -11,8 +11,8 @@ use hashbrown::HashMap;
 
 use super::fib::{self, Hop};
 use super::hierarchy;
-use crate::filter::{Filter, Predicate};
-use crate::graph::{ElementKey, Metadata, NodeRef};
+use super::owners::with_relation;
+use crate::graph::{Edge, Metadata, NodeRef};
 use crate::gremlin::ast::Hierarchy;
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
@@ -126,8 +126,7 @@ fn related(
     hierarchy: Hierarchy,
     budget: &Budget<'_>,
 ) -> Result<Vec<NodeRef>, QueryError> {
-    let ownership = Predicate::Text("ownership".into());
-    let filter = Filter::Test(ElementKey::parse("RelationType"), ownership);
+    let filter = with_relation(Edge::OWNERSHIP);
     let from = [node.index()];
     let numbers = hierarchy::nodes_within(scope, &from, hierarchy, &filter, Some(1), budget)?;
     let mut room = budget.room();
@@ -240,7 +239,7 @@ mod tests {
         assert_eq!(hop("{}", "8.8.8.8"), None);
     }
 
-    /// A host with two interfaces, and a namespace with one interface of the same index.
+    /// Returns a host with two interfaces, and a namespace with one interface of the same index.
     fn lab() -> Graph {
         let mut graph = Graph::new();
         let mut add = |owner: &str, id: &str, metadata: &str| {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use hashbrown::HashMap;
 
 use crate::filter::{Filter, Predicate};
-use crate::graph::{Direction, ElementKey, NodeRef};
+use crate::graph::{Direction, Edge, ElementKey, NodeRef};
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::gremlin::scope::Scope;
@@ -36,7 +36,12 @@ impl Owners {
         room.add_bytes(size_of::<Self>() * nodes.len())?;
         let mut all = vec![Self::default(); nodes.len()];
         let mut known: HashMap<u32, Self> = HashMap::new();
-        for hop in scope.hops(&numbers, Direction::In, &ownership(), budget)? {
+        for hop in scope.hops(
+            &numbers,
+            Direction::In,
+            &with_relation(Edge::OWNERSHIP),
+            budget,
+        )? {
             budget.tick()?;
             let Some(owners) = all
                 .get_mut(hop.from)
@@ -108,7 +113,7 @@ fn related(
     direction: Direction,
     budget: &Budget<'_>,
 ) -> Result<Vec<NodeRef>, QueryError> {
-    let hops = scope.hops(&[node], direction, &ownership(), budget)?;
+    let hops = scope.hops(&[node], direction, &with_relation(Edge::OWNERSHIP), budget)?;
     let numbers: Vec<u32> = hops.iter().map(|hop| hop.node).collect();
     nodes_at(scope, &numbers)
 }
@@ -122,8 +127,8 @@ fn nodes_at(scope: &Scope<'_>, numbers: &[u32]) -> Result<Vec<NodeRef>, QueryErr
     Ok(nodes)
 }
 
-/// Returns the filter of the edges from owners to the nodes that they own.
-fn ownership() -> Filter<ElementKey> {
-    let ownership = Predicate::Text("ownership".into());
-    Filter::Test(ElementKey::parse("RelationType"), ownership)
+/// Returns the filter of the edges with a relation, such as [`Edge::OWNERSHIP`].
+pub(super) fn with_relation(relation: &str) -> Filter<ElementKey> {
+    let relation = Predicate::Text(relation.into());
+    Filter::Test(ElementKey::parse("RelationType"), relation)
 }

@@ -3,7 +3,7 @@
 use super::interface::Section;
 use crate::packet::LinkType;
 use crate::pcap_file::buffer::Buffer;
-use crate::pcap_file::reader::word;
+use crate::pcap_file::reader::{word, words};
 use crate::pcap_file::{FileFormat, MAX_RECORD_LEN, PcapFileError};
 use crate::time::Timestamp;
 
@@ -119,7 +119,7 @@ pub(super) struct PacketBlock {
     /// Index of the packet's interface in the capture points.
     pub(super) point: u32,
     pub(super) timestamp: Timestamp,
-    /// Start of the packet data in the block.
+    /// Byte offset of the packet data in the block.
     pub(super) data_offset: usize,
     pub(super) captured_len: u32,
     pub(super) wire_len: u32,
@@ -147,49 +147,27 @@ impl PacketBlock {
         let Some((head, data)) = block.body.split_first_chunk::<20>() else {
             return Err(bad("too short for a block of its type"));
         };
-        let [
-            i0,
-            i1,
-            i2,
-            i3,
-            h0,
-            h1,
-            h2,
-            h3,
-            t0,
-            t1,
-            t2,
-            t3,
-            c0,
-            c1,
-            c2,
-            c3,
-            w0,
-            w1,
-            w2,
-            w3,
-        ] = *head;
-        let word = |bytes| word(bytes, is_big_endian);
+        let fields = words::<5>(head, is_big_endian);
+        let [number, ticks_high, ticks_low, captured_len, wire_len] = fields;
         let number = match block.kind {
             // The other half of the word is a count of dropped packets.
             OBSOLETE_PACKET => u32::from(half(head, 0, is_big_endian)),
-            _ => word([i0, i1, i2, i3]),
+            _ => number,
         };
         let interface = section.interfaces.get(number as usize);
         let interface = interface.ok_or_else(|| bad(UNKNOWN_INTERFACE))?;
-        let captured_len = word([c0, c1, c2, c3]);
         check_len(captured_len, offset)?;
         if captured_len as usize > data.len() {
             return Err(bad("too short for the packet in it"));
         }
-        let ticks = u64::from(word([h0, h1, h2, h3])) << 32 | u64::from(word([t0, t1, t2, t3]));
+        let ticks = u64::from(ticks_high) << 32 | u64::from(ticks_low);
         Ok(Self {
             link_type: interface.link_type,
             point: interface.point,
             timestamp: interface.clock.timestamp(ticks),
             data_offset: 28,
             captured_len,
-            wire_len: word([w0, w1, w2, w3]),
+            wire_len,
         })
     }
 

@@ -1,7 +1,7 @@
 //! Sections and interfaces of a pcapng file, and the clocks of interfaces.
 
 use super::block::{Block, half};
-use crate::packet::LinkType;
+use crate::packet::{CapturePointName, CapturePoints, LinkType};
 use crate::pcap_file::PcapFileError;
 use crate::pcap_file::reader::word;
 use crate::time::Timestamp;
@@ -43,6 +43,44 @@ impl Section {
             is_big_endian: block.is_big_endian,
             interfaces: Vec::new(),
         })
+    }
+
+    /// Adds the interface of an interface description block that starts at `offset` in the file,
+    /// and its capture point.
+    pub(super) fn add_interface(
+        &mut self,
+        block: &Block<'_>,
+        offset: u64,
+        points: &mut CapturePoints,
+    ) -> Result<(), PcapFileError> {
+        let bad = |reason| PcapFileError::BadBlock {
+            offset,
+            kind: block.kind,
+            reason,
+        };
+        if self.interfaces.len() >= MAX_INTERFACES {
+            return Err(bad("the section has more than 65536 interfaces"));
+        }
+        let (mut interface, name) = Interface::new(block.body, block.is_big_endian).map_err(bad)?;
+        let number = self.interfaces.len() as u32;
+        let name = name.map_or(CapturePointName::Number(number), CapturePointName::Name);
+        let point = points.register(name);
+        interface.point = point.ok_or(PcapFileError::CapturePoints)?;
+        self.interfaces.push(interface);
+        Ok(())
+    }
+
+    /// Counts the lost packets of an interface statistics block at their capture point. Statistics
+    /// of an unknown interface are ignored.
+    pub(super) fn count_dropped(&mut self, block: &Block<'_>, points: &mut CapturePoints) {
+        let statistics = InterfaceStatistics::parse(block.body, block.is_big_endian);
+        if let Some(InterfaceStatistics { interface, dropped }) = statistics
+            && let Some(interface) = self.interfaces.get_mut(interface)
+        {
+            let more = dropped.saturating_sub(interface.dropped);
+            interface.dropped = interface.dropped.max(dropped);
+            points.count_dropped(interface.point, more);
+        }
     }
 }
 
@@ -209,6 +247,9 @@ const NAME: u16 = 2;
 const DROPPED_BY_INTERFACE: u16 = 5;
 /// Option `isb_osdrop`.
 const DROPPED_BY_SYSTEM: u16 = 7;
+/// Maximum number of interfaces of a section, which bounds memory; it is the number of interfaces
+/// that an obsolete packet block can refer to.
+const MAX_INTERFACES: usize = 1 << 16;
 /// Maximum length of an interface name, in bytes; longer names are truncated.
 const MAX_NAME: usize = 255;
 const TIME_RESOLUTION: u16 = 9;

@@ -13,12 +13,10 @@ use self::block::{
     Block, ENHANCED_PACKET, HEAD_LEN, INTERFACE, OBSOLETE_PACKET, PacketBlock, ParsedBlock,
     SECTION, SIMPLE_PACKET, STATISTICS,
 };
-use self::interface::{Interface, InterfaceStatistics, Section};
+use self::interface::Section;
 use super::buffer::Buffer;
 use super::{MAX_BATCH, PcapFileError};
-use crate::packet::{
-    CapturePoint, CapturePointName, CapturePoints, LinkType, PacketBatch, PacketHeader,
-};
+use crate::packet::{CapturePoint, CapturePoints, LinkType, PacketBatch, PacketHeader};
 use crate::time::Timestamp;
 
 pub use self::writer::PcapNgWriter;
@@ -248,11 +246,6 @@ impl<R: Read> PcapNgReader<R> {
             }
         };
         let len = block.len;
-        let bad = |reason| PcapFileError::BadBlock {
-            offset,
-            kind: block.kind,
-            reason,
-        };
         match block.kind {
             ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET => {
                 let packet = PacketBlock::new(&block, &self.section, self.latest, offset)?;
@@ -273,31 +266,12 @@ impl<R: Read> PcapNgReader<R> {
                 });
             }
             INTERFACE if !self.headers.is_empty() => return Ok(BlockStep::EndsBatch),
-            INTERFACE if self.section.interfaces.len() >= MAX_INTERFACES => {
-                return Err(bad("the section has more than 65536 interfaces"));
-            }
             INTERFACE => {
-                let (mut interface, name) =
-                    Interface::new(block.body, block.is_big_endian).map_err(bad)?;
-                let number = self.section.interfaces.len() as u32;
-                let name = name.map_or(CapturePointName::Number(number), CapturePointName::Name);
-                let point = self.points.register(name);
-                interface.point = point.ok_or(PcapFileError::CapturePoints)?;
-                self.section.interfaces.push(interface);
+                self.section
+                    .add_interface(&block, offset, &mut self.points)?;
                 self.has_several = self.points.len() > 1;
             }
-            STATISTICS => {
-                let statistics = InterfaceStatistics::parse(block.body, block.is_big_endian);
-                let interface = statistics.and_then(|statistics| {
-                    let interface = self.section.interfaces.get_mut(statistics.interface)?;
-                    Some((interface, statistics.dropped))
-                });
-                if let Some((interface, dropped)) = interface {
-                    let more = dropped.saturating_sub(interface.dropped);
-                    interface.dropped = interface.dropped.max(dropped);
-                    self.points.count_dropped(interface.point, more);
-                }
-            }
+            STATISTICS => self.section.count_dropped(&block, &mut self.points),
             SECTION => self.section = Section::new(&block, offset)?,
             _ => {}
         }
@@ -348,7 +322,3 @@ impl<R: Read> PcapNgReader<R> {
         })
     }
 }
-
-/// Maximum number of interfaces of a section, which bounds memory; it is the number of interfaces
-/// that an obsolete packet block can refer to.
-const MAX_INTERFACES: usize = 1 << 16;

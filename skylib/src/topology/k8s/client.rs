@@ -20,20 +20,22 @@ pub(super) enum ApiError {
     #[error("the probe has to stop")]
     Stopped,
     /// The version or the token of a list is too old; the list must be read again.
-    #[error("the version is too old")]
+    #[error("the Kubernetes API server has no changes since the requested version")]
     Expired,
     /// The server does not know the credentials.
-    #[error("the server does not accept the credentials{0}")]
+    #[error(
+        "the Kubernetes API server rejects the credentials of analyzer.topology.k8s.config_file{0}"
+    )]
     Unauthorized(String),
     /// The server does not permit the request, or fails.
-    #[error("the server answers with status {code}{message}")]
+    #[error("the Kubernetes API server answered with status {code}{message}")]
     Status {
         code: u16,
         /// Description by the server after a colon; empty if there is none.
         message: String,
     },
     /// The answer is no message of the Kubernetes API.
-    #[error("the answer is malformed: {0}")]
+    #[error("the answer of the Kubernetes API server is malformed: {0}")]
     Malformed(String),
     /// The connection failed.
     #[error("{0}")]

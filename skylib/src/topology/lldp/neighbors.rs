@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::frame::LldpFrame;
-use crate::graph::{Metadata, NodeId};
+use crate::graph::{Edge, Metadata, NodeId};
 use crate::topology::Subgraph;
 use crate::topology::netlink::LinkSummary;
 use crate::value::{Map, Value};
@@ -83,8 +83,8 @@ impl Neighbors {
                 wanted.add_node(switch.clone(), switch_metadata(frame));
                 wanted.add_node(port.clone(), port_metadata(frame));
                 wanted.own(&switch, &port);
-                wanted.link(&switch, &port, "layer2", Metadata::new());
-                wanted.link(&port, &link.node, "layer2", Metadata::new());
+                wanted.link(&switch, &port, Edge::LAYER2, Metadata::new());
+                wanted.link(&port, &link.node, Edge::LAYER2, Metadata::new());
             }
         }
         wanted

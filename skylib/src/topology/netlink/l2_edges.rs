@@ -162,7 +162,7 @@ impl LinkTable {
     ) -> Option<EdgeId> {
         let id = wanted
             .as_ref()
-            .map(|(parent, child, _)| edge_id(parent, child, LAYER2));
+            .map(|(parent, child, _)| edge_id(parent, child, Edge::LAYER2));
         let former = std::mem::take(slot(&mut self.link_mut(at)?.edges));
         let exists = id.as_ref().is_some_and(|id| graph.edge(id).is_some());
         if let Some(former) = former
@@ -191,14 +191,14 @@ impl LinkTable {
         (parent, child, kind): (NodeId, NodeId, Option<&'static str>),
         now: Timestamp,
     ) -> Option<EdgeId> {
-        let layer2 = Value::from(LAYER2);
+        let layer2 = Value::from(Edge::LAYER2);
         let linked = graph.edges_of(&child, Direction::Both).any(|(edge, node)| {
             node.id == parent && edge.metadata.get("RelationType") == Some(&layer2)
         });
         if linked {
             return None;
         }
-        let pairs = [("RelationType", Some(LAYER2)), ("Type", kind)];
+        let pairs = [("RelationType", Some(Edge::LAYER2)), ("Type", kind)];
         let pairs = pairs
             .into_iter()
             .filter_map(|(key, value)| Some((key, value?)));
@@ -232,6 +232,3 @@ impl LinkTable {
             .filter(|link| graph.node(&link.node).is_some())
     }
 }
-
-/// Value of `RelationType`.
-const LAYER2: &str = "layer2";

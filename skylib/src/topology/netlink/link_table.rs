@@ -12,14 +12,12 @@ use super::l2_edges::LinkTarget;
 use super::link::LinkMessage;
 use super::link_state::{LinkFacts, LinkState};
 use super::link_watch::LinkWatchers;
-use super::neighbor::{NeighborTable, TableKind};
 use super::stats::Counters;
 use super::wire::NetlinkEvent;
 use crate::graph::{Graph, Metadata, NodeId, Origin};
 use crate::sys::netns::NetnsId;
 use crate::time::Timestamp;
 use crate::topology::known_tids::{KernelId, KnownTids};
-use crate::topology::subgraph::difference;
 use crate::value::{Text, Value};
 
 /// Identifier of a namespace; increases with each registration.
@@ -100,17 +98,7 @@ pub(super) struct NamespaceLinks {
     /// Time of the last read of the counters.
     sampled_at: Timestamp,
     /// Routing metadata that the table has written to the node of the namespace.
-    shown_routing: Metadata,
-}
-
-/// Rules and routes of a namespace, as metadata.
-#[derive(Debug, Default)]
-pub(crate) struct Routing {
-    /// Routing tables of each link.
-    pub(crate) links: HashMap<u32, Value>,
-    /// Routing tables of the routes without a link.
-    pub(crate) without_link: Option<Value>,
-    pub(crate) rules: Value,
+    pub(super) shown_routing: Metadata,
 }
 
 impl LinkTable {
@@ -336,78 +324,6 @@ impl LinkTable {
         ids.filter(|id| !namespace.nsids.contains_key(id)).collect()
     }
 
-    /// Replaces the routing tables of all links of a namespace.
-    pub(crate) fn set_routes(
-        &mut self,
-        graph: &mut Graph,
-        key: NamespaceKey,
-        mut routes: HashMap<u32, Value>,
-        now: Timestamp,
-    ) {
-        let mut changed = Vec::new();
-        for link in self.links_mut(key) {
-            let value = routes.remove(&link.message.index);
-            if link.set_routes(value) {
-                changed.push(link.message.index);
-            }
-        }
-        self.show_all(graph, key, changed, now);
-    }
-
-    /// Writes the rules, and the routes without a link, to the node of a namespace.
-    pub(crate) fn show_routing(
-        &mut self,
-        graph: &mut Graph,
-        key: NamespaceKey,
-        routing: Routing,
-        now: Timestamp,
-    ) {
-        let Some(namespace) = self.namespaces.get_mut(&key) else {
-            return;
-        };
-        let mut metadata = Metadata::from_iter([("RoutingRules", routing.rules)]);
-        if let Some(tables) = routing.without_link {
-            metadata.set("RoutingTables", tables);
-        }
-        let ops = difference(&namespace.shown_routing, &metadata);
-        if !ops.is_empty() && graph.patch_node(&namespace.root, &ops, now).is_ok() {
-            namespace.shown_routing = metadata;
-        }
-    }
-
-    /// Replaces the forwarding entries of all links of a namespace.
-    pub(crate) fn set_forwarding(
-        &mut self,
-        graph: &mut Graph,
-        key: NamespaceKey,
-        entries: &[NetlinkEvent],
-        now: Timestamp,
-    ) {
-        let mut tables: HashMap<u32, NeighborTable> = HashMap::new();
-        for event in entries {
-            if let NetlinkEvent::Neighbor(message) = event
-                && message.table == TableKind::Fdb
-            {
-                tables.entry(message.index).or_default().insert(message);
-            }
-        }
-        let mut changed = Vec::new();
-        for link in self.links_mut(key) {
-            let table = tables.remove(&link.message.index).unwrap_or_default();
-            if link.set_forwarding(table) {
-                changed.push(link.message.index);
-            }
-        }
-        self.show_all(graph, key, changed, now);
-    }
-
-    /// Writes the neighbor and forwarding tables that have changed to the graph.
-    pub(crate) fn show_tables(&mut self, graph: &mut Graph, key: NamespaceKey, now: Timestamp) {
-        let stale = self.links_mut(key).filter(|link| link.has_stale_tables());
-        let changed = stale.map(|link| link.message.index).collect();
-        self.show_all(graph, key, changed, now);
-    }
-
     /// Applies the counters and the queues of all links.
     pub(crate) fn sample(
         &mut self,
@@ -432,15 +348,6 @@ impl LinkTable {
             }
         }
         self.show_all(graph, key, changed, now);
-    }
-
-    /// Returns the number of full tables, which may have fewer entries than the tables of the
-    /// kernel.
-    pub(crate) fn full_tables(&self, key: NamespaceKey) -> usize {
-        let Some(namespace) = self.namespaces.get(&key) else {
-            return 0;
-        };
-        namespace.links.values().map(LinkState::full_tables).sum()
     }
 
     /// Applies one event; returns the index of the link that has to be written to the graph.
@@ -583,7 +490,7 @@ impl LinkTable {
         self.namespaces.get_mut(&at.0)?.links.get_mut(&at.1)
     }
 
-    fn links_mut(&mut self, key: NamespaceKey) -> impl Iterator<Item = &mut LinkState> {
+    pub(super) fn links_mut(&mut self, key: NamespaceKey) -> impl Iterator<Item = &mut LinkState> {
         self.namespaces
             .get_mut(&key)
             .into_iter()

@@ -15,6 +15,7 @@
 
 mod address;
 mod buffer_pool;
+mod kernel_tables;
 mod l2_edges;
 mod link;
 mod link_details;

@@ -10,8 +10,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::buffer_pool::BufferPool;
+use super::kernel_tables::Routing;
 use super::link_state::LinkFacts;
-use super::link_table::{EventSource, FollowUp, LinkTable, NamespaceKey, Routing};
+use super::link_table::{EventSource, FollowUp, LinkTable, NamespaceKey};
 use super::namespace::{Member, Shared};
 use super::neighbor::MAX_ENTRIES;
 use super::queue;

@@ -15,7 +15,7 @@ use crate::topology::{ProbeSet, ProbeState, ProbeStatus, ProbeTarget};
 
 const TID: &str = "276ec92a-884b-5251-af04-080c9c22b304";
 
-/// A bridge with a port for each interface.
+/// Returns a bridge with a port for each interface.
 fn switch(interfaces: &[(&str, Json)]) -> Tables {
     let uuid = |text: String| json!(["uuid", text]);
     let ports: Vec<Json> = interfaces

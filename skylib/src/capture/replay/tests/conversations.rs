@@ -68,7 +68,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// A connection whose segments have up to 500 bytes.
+    /// Returns a connection whose segments have up to 500 bytes.
     fn connection(&mut self, random: &mut Random) {
         let mut numbers = [random.below(u32::MAX), random.below(u32::MAX)];
         self.segment(false, SYN, numbers, 0);

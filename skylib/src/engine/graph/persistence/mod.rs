@@ -280,9 +280,7 @@ impl State {
             GraphEvent::NodeAdded(node) => {
                 if is_persistent {
                     self.nodes.insert(node.id.clone());
-                    self.pending
-                        .nodes
-                        .insert(node.id.clone(), Some(Arc::clone(node)));
+                    self.pending.put_node(node);
                 }
                 is_persistent
             }
@@ -290,27 +288,21 @@ impl State {
                 self.orphans.remove(&edge.id);
                 if is_persistent {
                     self.edges.insert(edge.id.clone());
-                    self.pending
-                        .edges
-                        .insert(edge.id.clone(), Some(Arc::clone(edge)));
+                    self.pending.put_edge(edge);
                 }
                 is_persistent
             }
             GraphEvent::NodeUpdated { node, .. } => {
                 let is_known = self.nodes.contains(&node.id);
                 if is_known {
-                    self.pending
-                        .nodes
-                        .insert(node.id.clone(), Some(Arc::clone(node)));
+                    self.pending.put_node(node);
                 }
                 is_known
             }
             GraphEvent::EdgeUpdated { edge, .. } => {
                 let is_known = self.edges.contains(&edge.id);
                 if is_known {
-                    self.pending
-                        .edges
-                        .insert(edge.id.clone(), Some(Arc::clone(edge)));
+                    self.pending.put_edge(edge);
                 }
                 is_known
             }
@@ -325,23 +317,26 @@ impl State {
                 }
                 was_known
             }
-            GraphEvent::EdgeDeleted(edge) => {
-                let was_known = self.edges.contains(&edge.id);
-                let lost_its_end =
-                    discovered.contains(&edge.parent) || discovered.contains(&edge.child);
-                if was_known && lost_its_end && self.orphans.len() < MAX_WAITING {
-                    self.orphans.add(Edge {
-                        deleted_at: None,
-                        ..Edge::clone(edge)
-                    });
-                    return false;
-                }
-                if was_known {
-                    self.forget_edge(edge.id.clone());
-                }
-                was_known
-            }
+            GraphEvent::EdgeDeleted(edge) => self.delete_edge(edge, discovered),
         }
+    }
+
+    /// Marks a deleted edge, unless it waits for one of the nodes `discovered`. Returns whether it
+    /// has to be written.
+    fn delete_edge(&mut self, edge: &Edge, discovered: &HashSet<NodeId>) -> bool {
+        let was_known = self.edges.contains(&edge.id);
+        let lost_its_end = discovered.contains(&edge.parent) || discovered.contains(&edge.child);
+        if was_known && lost_its_end && self.orphans.len() < MAX_WAITING {
+            self.orphans.add(Edge {
+                deleted_at: None,
+                ..edge.clone()
+            });
+            return false;
+        }
+        if was_known {
+            self.forget_edge(edge.id.clone());
+        }
+        was_known
     }
 
     /// Handles a failed write: its changes are pending again.
@@ -390,6 +385,16 @@ impl TidStore for GraphPersister {
 }
 
 impl Pending {
+    /// Adds the latest revision of a node.
+    fn put_node(&mut self, node: &Arc<Node>) {
+        self.nodes.insert(node.id.clone(), Some(Arc::clone(node)));
+    }
+
+    /// Adds the latest revision of an edge.
+    fn put_edge(&mut self, edge: &Arc<Edge>) {
+        self.edges.insert(edge.id.clone(), Some(Arc::clone(edge)));
+    }
+
     fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.edges.is_empty() && self.tids.is_empty()
     }

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 const SLACK_MS: i64 = 5_000;
 
-/// A flow of `bytes` bytes in each direction, captured on a node.
+/// Returns a flow of `bytes` bytes in each direction, captured on a node.
 fn flow(traffic: &str, node: &str, times: (i64, i64), ends: (&str, &str), bytes: i64) -> Flow {
     let network = FlowLayer {
         protocol: FlowProtocol::Ipv4,
@@ -202,7 +202,7 @@ fn wrong_keys_measures_and_columns_are_rejected() {
     }
 }
 
-/// A host with an interface, and a namespace with another one and a container.
+/// Returns a host with an interface, and a namespace with another one and a container.
 fn lab() -> Graph {
     let mut graph = Graph::new();
     let mut add = |owner: &str, id: &str, json: &str| {

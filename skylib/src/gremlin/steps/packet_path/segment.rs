@@ -6,13 +6,13 @@ use std::ops::ControlFlow;
 
 use super::hop::simple_name;
 use crate::filter::{Filter, Predicate};
-use crate::graph::{ElementKey, NodeRef};
+use crate::graph::{Edge, ElementKey, NodeRef};
 use crate::gremlin::ast::Hierarchy;
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::gremlin::scope::Scope;
 use crate::gremlin::steps::next_hop::{links_of, owner_of};
-use crate::gremlin::steps::owners::kind_of;
+use crate::gremlin::steps::owners::{kind_of, with_relation};
 use crate::gremlin::steps::{hierarchy, path};
 use crate::value::Value;
 
@@ -114,7 +114,13 @@ impl<'s> Segment<'s> {
         target: &Filter<ElementKey>,
     ) -> Result<Option<Vec<NodeRef>>, QueryError> {
         let from = [from.index()];
-        let paths = path::shortest_paths(self.scope, &from, target, &layer2(), self.budget)?;
+        let paths = path::shortest_paths(
+            self.scope,
+            &from,
+            target,
+            &with_relation(Edge::LAYER2),
+            self.budget,
+        )?;
         let Some(numbers) = paths.into_iter().next() else {
             return Ok(None);
         };
@@ -133,8 +139,14 @@ impl<'s> Segment<'s> {
     fn tunnels(&self, out: &NodeRef) -> Result<Vec<NodeRef>, QueryError> {
         let from = [out.index()];
         let (scope, budget) = (self.scope, self.budget);
-        let numbers =
-            hierarchy::nodes_within(scope, &from, Hierarchy::Neighbors, &layer2(), None, budget)?;
+        let numbers = hierarchy::nodes_within(
+            scope,
+            &from,
+            Hierarchy::Neighbors,
+            &with_relation(Edge::LAYER2),
+            None,
+            budget,
+        )?;
         let searched = numbers.get(..MAX_NODES).unwrap_or(&numbers);
         if searched.len() < numbers.len() {
             self.is_cut.set(true);
@@ -284,10 +296,4 @@ fn with_address(address: IpAddr) -> Filter<ElementKey> {
 fn with_id(node: &NodeRef) -> Filter<ElementKey> {
     let id = node.id.to_string();
     Filter::Test(ElementKey::Id, Predicate::Text(id.into()))
-}
-
-/// Returns the filter of the edges at layer 2.
-fn layer2() -> Filter<ElementKey> {
-    let layer2 = Predicate::Text("layer2".into());
-    Filter::Test(ElementKey::parse("RelationType"), layer2)
 }

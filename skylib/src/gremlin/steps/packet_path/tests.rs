@@ -19,7 +19,7 @@ fn local(address: &str, index: i64) -> Json {
     json!({"Prefix": prefix, "Type": "local", "NextHops": [{"IfIndex": index, "Priority": 0}]})
 }
 
-/// A route to a prefix, by a gateway unless it is empty.
+/// Returns a route to a prefix, by a gateway unless it is empty.
 fn route(prefix: &str, gateway: &str, index: i64) -> Json {
     match gateway {
         "" => json!({"Prefix": prefix, "NextHops": [{"IfIndex": index, "Priority": 0}]}),

@@ -95,7 +95,7 @@ fn many_ends_of_one_index_are_distinguished() {
     assert_eq!(f.edges(), wanted);
 }
 
-/// Host and two namespaces that have nsids for each other: 0 is the host, 1 red, 2 blue,
+/// Returns a host and two namespaces that have nsids for each other: 0 is the host, 1 red, 2 blue,
 /// everywhere.
 fn three() -> (Fixture, [NamespaceKey; 3]) {
     let mut f = Fixture::new();
