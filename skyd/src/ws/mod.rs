@@ -95,7 +95,7 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let mut hello = Hello::of(&request, peer);
     // Data of publishers and agents is accounted for as it arrives, before it could be decompressed.
     hello.is_compressed &= matches!(endpoint, Endpoint::Subscriber | Endpoint::Flow);
-    if let Err(refusal) = check_identity(&app, &hello, endpoint) {
+    if let Some(refusal) = refuse_identity(&app, &hello, endpoint) {
         return refusal;
     }
     let Some(accept_key) = handshake::accept_key(&request) else {
@@ -144,26 +144,21 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     response
 }
 
-/// Checks the identity of a client before the upgrade.
-///
-/// # Errors
-/// Returns the response if the identity is too long or already connected.
-fn check_identity(app: &App, hello: &Hello, endpoint: Endpoint) -> Result<(), Response> {
+/// Returns the response to a client whose identity is too long or already connected.
+fn refuse_identity(app: &App, hello: &Hello, endpoint: Endpoint) -> Option<Response> {
     if hello.identity.longest() > MAX_IDENTITY_BYTES {
         let text = format!(
             "X-Host-ID, X-Client-Type, and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
         );
-        return Err(refuse_request(StatusCode::BAD_REQUEST, &text));
+        return Some(refuse_request(StatusCode::BAD_REQUEST, &text));
     }
     let host = &hello.identity.host_id;
     // A connection of an analyzer to itself is accepted first, so that it recognizes itself.
     let is_peer = endpoint == Endpoint::Replication
         && host != app.engine.host()
         && app.engine.replication().is_connected(host);
-    if is_peer || app.clients.is_taken(endpoint, host) {
-        return Err(response::bare_and_close(StatusCode::CONFLICT));
-    }
-    Ok(())
+    let is_taken = is_peer || app.clients.is_taken(endpoint, host);
+    is_taken.then(|| response::bare_and_close(StatusCode::CONFLICT))
 }
 
 /// Returns the encoding and the update policy of a client.

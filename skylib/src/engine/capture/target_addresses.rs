@@ -311,7 +311,7 @@ mod tests {
             let send = send.clone();
             let name = capture.to_owned();
             targets.address(capture, "once.example:9", START, move || {
-                send.send(name).unwrap()
+                send.send(name).unwrap();
             })
         };
         assert_eq!(

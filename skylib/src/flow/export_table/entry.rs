@@ -230,18 +230,6 @@ fn export_info(origin: &RecordOrigin, record: &FlowRecord<'_>, begins_at_src: bo
     let name = |bytes: Option<&[u8]>| bytes.map(printable).unwrap_or_default();
     let port = |port: Option<u16>| port.unwrap_or(0).into();
     let direction = record.direction;
-    let mut info = ExportInfo::default();
-    info.exporter = origin.exporter.to_string().into();
-    info.domain = origin.domain;
-    info.format = origin.format.name().into();
-    info.input = record.input.unwrap_or(0);
-    info.output = record.output.unwrap_or(0);
-    info.direction = direction.map_or(0, |direction| u32::from(direction) + 1);
-    info.next_hop = text(record.next_hop.filter(|hop| !hop.is_unspecified()));
-    info.src_as = record.src_as.unwrap_or(0);
-    info.dst_as = record.dst_as.unwrap_or(0);
-    info.src_mask = record.src_mask.unwrap_or(0).into();
-    info.dst_mask = record.dst_mask.unwrap_or(0).into();
     let nat = record.translation;
     let (src, dst) = ((nat.src, nat.src_port), (nat.dst, nat.dst_port));
     let (a, b) = if begins_at_src {
@@ -249,11 +237,26 @@ fn export_info(origin: &RecordOrigin, record: &FlowRecord<'_>, begins_at_src: bo
     } else {
         (dst, src)
     };
-    (info.nat_a, info.nat_a_port) = (text(a.0), port(a.1));
-    (info.nat_b, info.nat_b_port) = (text(b.0), port(b.1));
-    info.user = name(record.user);
-    info.vrf = name(record.vrf);
-    info
+    ExportInfo {
+        exporter: origin.exporter.to_string().into(),
+        domain: origin.domain,
+        format: origin.format.name().into(),
+        input: record.input.unwrap_or(0),
+        output: record.output.unwrap_or(0),
+        direction: direction.map_or(0, |direction| u32::from(direction) + 1),
+        next_hop: text(record.next_hop.filter(|hop| !hop.is_unspecified())),
+        src_as: record.src_as.unwrap_or(0),
+        dst_as: record.dst_as.unwrap_or(0),
+        src_mask: record.src_mask.unwrap_or(0).into(),
+        dst_mask: record.dst_mask.unwrap_or(0).into(),
+        nat_a: text(a.0),
+        nat_a_port: port(a.1),
+        nat_b: text(b.0),
+        nat_b_port: port(b.1),
+        user: name(record.user),
+        vrf: name(record.vrf),
+        ..ExportInfo::default()
+    }
 }
 
 impl Counts {

@@ -54,8 +54,10 @@ struct State {
     durable: u64,
     /// Number of threads in [`GraphPersister::flush`].
     flushing: usize,
-    /// Number of failed writes.
-    failures: u64,
+    /// Number of the latest write that was begun.
+    begun: u64,
+    /// Number of the latest write that failed; 0 if none has.
+    failed: u64,
     /// Error of the last write; `None` if it succeeded.
     problem: Option<String>,
     stopping: bool,
@@ -178,10 +180,11 @@ impl GraphPersister {
     /// Returns the reason if the changes could not be written. The write is retried later.
     pub(super) fn flush(&self) -> Result<(), String> {
         let mut state = self.state.lock();
-        let (wanted, failures) = (state.recorded, state.failures);
+        // The failure of a write that was begun earlier says nothing about the store now.
+        let (wanted, begun) = (state.recorded, state.begun);
         state.flushing += 1;
         self.changed.notify_one();
-        while state.durable < wanted && state.failures == failures && !state.stopping {
+        while state.durable < wanted && state.failed <= begun && !state.stopping {
             self.written.wait(&mut state);
         }
         state.flushing -= 1;
@@ -230,6 +233,7 @@ impl GraphPersister {
             self.changed.wait_while_for(&mut state, nobody_waits, delay);
             let (batch, upto) = (std::mem::take(&mut state.pending), state.recorded);
             if !batch.is_empty() {
+                state.begun += 1;
                 drop(state);
                 let outcome = self.write(&batch);
                 state = self.state.lock();
@@ -349,7 +353,7 @@ impl State {
             );
         }
         self.problem = Some(text);
-        self.failures += 1;
+        self.failed = self.begun;
         self.pending.restore(batch);
     }
 

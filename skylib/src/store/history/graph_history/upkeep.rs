@@ -341,7 +341,9 @@ impl LocalHistory {
             .any(|base| base.name.last() >= oldest.name.last());
         drop(state);
         let now = self.now();
-        if !has_base && !(self.outage.may_try(Operation::Snapshot, now) && self.try_snapshot()) {
+        let may_try = || self.outage.may_try(Operation::Snapshot, now);
+        let has_base = has_base || may_try() && self.try_snapshot();
+        if !has_base {
             return false;
         }
         let removed = match replaced_at {

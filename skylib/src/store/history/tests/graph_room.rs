@@ -84,7 +84,9 @@ impl Recorder {
         let on_disk = super::graph_history::OnDisk(&self.history);
         let view = PastView::open(&on_disk, when);
         let all: Filter<ElementKey> = Filter::everything();
-        view.nodes(&all).map(|node| node.unwrap()).count()
+        view.nodes(&all)
+            .inspect(|node| assert!(node.is_ok()))
+            .count()
     }
 }
 
