@@ -187,7 +187,7 @@ mod tests {
         check(&args(&settings), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         for wanted in [
-            "warning: --set: unknown key no.such\n",
+            "warning: --set: unknown key no.such; `skyd config keys` lists all keys\n",
             "warning: etcd has no effect",
             "error: --set: flow.update: \"never\" is not allowed; expected a duration",
             "error: --set: http.limits.queries: \"0\" is not allowed; expected an integer from 1",

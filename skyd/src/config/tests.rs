@@ -141,13 +141,32 @@ fn an_error_in_the_value_of_an_old_name_names_its_location() {
 }
 
 #[test]
+fn a_misspelled_variable_is_one_warning() {
+    let variable = |name: &str| (name.to_owned(), "127.0.0.1:1".to_owned());
+    let names = [
+        "SKYD_ANALYZER_LISTN",
+        "SKYDIVE_ANALYZER_LISTEN",
+        "SKYD_LOG",
+        "SKYD_SOMETHING",
+    ];
+    let config = Config::load(&Sources {
+        environment: names.map(variable).into(),
+        ..Sources::default()
+    });
+    assert_eq!(
+        config.unwrap().warnings,
+        ["unknown environment variable SKYD_ANALYZER_LISTN; did you mean SKYD_ANALYZER_LISTEN?"]
+    );
+}
+
+#[test]
 fn an_unknown_key_is_one_warning() {
     let config = read("analyzer: {listenn: 5}\nnonsense: {a: {b: 1}, c: 2}\nflow: {update: 3}\n");
     assert_eq!(
         config.warnings,
         [
             "skydive.yml: unknown key analyzer.listenn; did you mean analyzer.listen?",
-            "skydive.yml: unknown key nonsense"
+            "skydive.yml: unknown key nonsense; `skyd config keys` lists all keys"
         ]
     );
     assert_eq!(config.duration("flow.update"), Duration::from_secs(3));
@@ -157,7 +176,10 @@ fn an_unknown_key_is_one_warning() {
         &["no.such=1"],
     )
     .unwrap();
-    assert_eq!(config.warnings, ["--set: unknown key no.such"]);
+    assert_eq!(
+        config.warnings,
+        ["--set: unknown key no.such; `skyd config keys` lists all keys"]
+    );
 }
 
 #[test]
@@ -300,7 +322,10 @@ fn a_check_finds_all_errors_and_leaves_the_values_out() {
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(errors.len(), 3, "{errors:?}");
     assert!(errors[0].starts_with("--set: flow.update: \"never\" is not allowed"));
-    assert_eq!(errors[1], "--set nonsense: expected key=value");
+    assert_eq!(
+        errors[1],
+        "--set nonsense: expected key=value, such as flow.update=30s"
+    );
     assert!(errors[2].contains("expected an integer from 1 to"));
     assert_eq!(config.duration("flow.expire"), Duration::from_secs(5));
     assert_eq!(config.duration("flow.update"), Duration::from_secs(60));

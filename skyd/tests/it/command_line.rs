@@ -250,9 +250,15 @@ fn the_shell_runs_queries_and_javascript() {
     let daemon = Daemon::start();
     add_node(&daemon, "n1", "eth0");
     let lines = "G.V().Count()\nvar x = 2\n\nx * 21\nclient.G.V().Values('Name')\nx.y.z\n\
-                 console.log('\\u001b[2J')\nG.V().Nothing()\nPromise.resolve('p')\n";
+                 console.log('\\u001b[2J')\nG.V().Nothing()\nPromise.resolve('p')\n \
+                 exit\n1\n";
     let output = shell(&daemon, &[], lines);
-    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    assert_eq!(output.code, 0);
+    let stderr = &output.stderr;
+    assert!(
+        stderr.contains("as a Gremlin query: ") && stderr.contains("Nothing"),
+        "{stderr}"
+    );
     let mut printed = output.stdout.lines();
     for wanted in ["1", "42", "[", "\t\"eth0\"", "]"] {
         assert_eq!(printed.next(), Some(wanted), "{}", output.stdout);

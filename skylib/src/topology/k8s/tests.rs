@@ -242,7 +242,9 @@ fn a_forbidden_kind_does_not_affect_the_others() {
     server.set(PODS, "a", json!({}));
     let lab = Lab::start(&server);
     lab.wait(&["pod/a"]);
-    lab.wait_for_error("/api/v1/secrets: the server answers with status 403: cannot list resource");
+    lab.wait_for_error(
+        "/api/v1/secrets: the Kubernetes API server answered with status 403: cannot list",
+    );
     lab.wait_until(|| lab.status().state == ProbeState::Running);
 }
 
@@ -269,7 +271,7 @@ fn replaced_credentials_are_read_again() {
     server.set(PODS, "a", json!({}));
     let cluster = json!({"server": format!("http://{}", server.address)});
     let lab = Lab::start_with(&cluster, &json!({"token": "old"}));
-    lab.wait_for_error("does not accept the credentials: who?");
+    lab.wait_for_error("analyzer.topology.k8s.config_file: who?");
     write_config(&lab.file, &cluster, &json!({"token": "new"}));
     lab.wait(&["pod/a"]);
 }
