@@ -25,6 +25,7 @@ fn nothing_grows_beyond_its_limit_in_a_day() {
         .with_max_age(Duration::from_secs(6 * 3600))
         .with_max_bytes(8 << 20)
         .with_memory(256 << 10)
+        .with_sync(Duration::from_secs(60))
         .with_min_free(Some(0));
     let (max_bytes, memory) = (options.max_bytes, options.memory);
     let mut day = Day::new(&folder, site, options);
