@@ -37,6 +37,7 @@ fn main() {
         updates: 1000,
         changes: 100,
         interfaces: 2000,
+        upkeep: 1,
     };
     let options = HistoryOptions::default().with_min_free(Some(0));
     let limit = options.max_bytes;

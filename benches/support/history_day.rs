@@ -26,6 +26,8 @@ pub(crate) struct Site {
     pub(crate) changes: u32,
     /// Number of interfaces.
     pub(crate) interfaces: u32,
+    /// Seconds between two runs of the upkeep.
+    pub(crate) upkeep: u32,
 }
 
 /// A day in the life of the stores of a folder.
@@ -105,8 +107,10 @@ impl Day {
             self.change();
         }
         self.record();
-        self.flows.maintain(self.now());
-        self.graph.maintain(self.now());
+        if self.second.is_multiple_of(self.site.upkeep) {
+            self.flows.maintain(self.now());
+            self.graph.maintain(self.now());
+        }
     }
 
     /// Returns the record of the flow that occupies a slot now.

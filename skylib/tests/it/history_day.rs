@@ -20,6 +20,7 @@ fn nothing_grows_beyond_its_limit_in_a_day() {
         updates: 2,
         changes: 1,
         interfaces: 64,
+        upkeep: 5,
     };
     let options = HistoryOptions::default()
         .with_max_age(Duration::from_secs(6 * 3600))
