@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use skylib::api::address::ServiceAddress;
 use skylib::engine::{Engine, Role};
 use skylib::spp::SppCtl;
 use tokio::net::TcpListener;
@@ -107,13 +106,22 @@ impl Daemon {
             true => Vec::new(),
             false => engine_options::replaced_backends(config)?,
         };
+        for backend in &replaced_backends {
+            tracing::warn!("{backend}");
+        }
+        let folder = engine_options::data_folder(config);
+        let is_new = !is_agent && engine_options::create_data_folder(&folder)?;
         let auth = match is_agent {
             true => auth::for_agent(config)?,
-            false => auth::from_config(config, &engine_options::data_folder(config))?,
+            false => auth::from_config(config, &folder)?,
         };
         let tls = Tls::from_config(config, is_agent)?;
         let listener = server::listen(listen_key, &address).await?;
         let (engine, history_files) = start_engine(role, config)?;
+        match is_agent {
+            true => tracing::info!(version = env!("CARGO_PKG_VERSION"), "started"),
+            false => announce_start(&engine, &folder, is_new),
+        }
         let address = local_address(&listener)?;
         let flow_transport = match is_agent {
             true => FlowTransport::WebSocket,
@@ -211,11 +219,8 @@ impl Daemon {
 /// Starts the engine. Also returns the files of the history.
 fn start_engine(role: Role, config: &Config) -> anyhow::Result<(Engine, HistoryFiles)> {
     let webhooks = Webhooks::new(Handle::current(), tls::configured_roots(config)?);
-    let folder = engine_options::data_folder(config);
-    let is_new = !folder.exists();
     let (options, history_files) = engine_options::engine_options(role, config)?;
     let engine = Engine::start(options.with_webhooks(Arc::new(webhooks)))?;
-    announce_start(&engine, &folder, is_new);
     Ok((engine, history_files))
 }
 
@@ -263,9 +268,9 @@ async fn serve_agent_api(config: &Config, app: &Arc<App>, stopping: &watch::Rece
 
 /// Returns the settings of the connections of an agent.
 fn agent_options(config: &Config) -> anyhow::Result<AnalyzerOptions> {
-    let analyzers = analyzers(config)?;
+    let analyzers = engine_options::analyzers(config)?;
     if analyzers.is_empty() {
-        tracing::warn!("{ANALYZERS} is not set: this agent reports to no analyzer");
+        tracing::warn!("analyzers is not set: this agent reports to no analyzer");
     }
     Ok(AnalyzerOptions {
         analyzers,
@@ -278,19 +283,10 @@ fn agent_options(config: &Config) -> anyhow::Result<AnalyzerOptions> {
 /// Returns the settings of the connections of an analyzer to others.
 fn peer_options(config: &Config) -> anyhow::Result<PeerOptions> {
     Ok(PeerOptions {
-        addresses: analyzers(config)?,
+        addresses: engine_options::analyzers(config)?,
         dialer: dialer(config, "analyzer.auth.cluster")?,
         silence: silence(config),
     })
-}
-
-/// Returns the configured addresses of analyzers.
-fn analyzers(config: &Config) -> anyhow::Result<Vec<ServiceAddress>> {
-    let parse = |text: &String| {
-        let address = text.parse::<ServiceAddress>();
-        address.with_context(|| format!("{ANALYZERS}: {text:?}"))
-    };
-    config.list(ANALYZERS).iter().map(parse).collect()
 }
 
 fn dialer(config: &Config, prefix: &str) -> anyhow::Result<Dialer> {
@@ -306,7 +302,6 @@ fn silence(config: &Config) -> Duration {
 
 const ANALYZER_LISTEN: &str = "analyzer.listen";
 const AGENT_LISTEN: &str = "agent.listen";
-const ANALYZERS: &str = "analyzers";
 /// Number of pings of an analyzer that may be late before it counts as lost.
 const PINGS_MISSED: u32 = 2;
 
@@ -325,7 +320,6 @@ fn local_address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
 fn announce_start(engine: &Engine, folder: &Path, is_new: bool) {
     let folder = folder.display();
     let version = env!("CARGO_PKG_VERSION");
-    // An engine that stores nothing creates no folder.
     if is_new {
         tracing::info!(
             version,

@@ -1,8 +1,11 @@
 //! Builds the options of the engine from the configuration.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::DirBuilder;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,6 +66,19 @@ pub(crate) fn engine_options(
     set_live_queries(&mut options, config);
     set_scripts(&mut options, config);
     Ok((options, history_files))
+}
+
+/// Returns the errors of settings that only the parser of their part finds. Opens nothing.
+pub(crate) fn check(config: &Config) -> Vec<anyhow::Error> {
+    let mut options = EngineOptions::new(host_id(config));
+    let checks = [
+        flow_table(config).err(),
+        startup_capture(config).err(),
+        collectors(config).err(),
+        set_topology(&mut options, config).err(),
+        set_captures(&mut options, config).err(),
+    ];
+    checks.into_iter().flatten().collect()
 }
 
 /// Sets the options of probes and of the metadata that they write.
@@ -193,10 +209,7 @@ const GHOST_PINGS: u32 = 5;
 
 /// Opens a store in the data folder.
 fn open_store(folder: &Path, file: &str) -> anyhow::Result<RedbStore> {
-    let store = RedbStore::open(&folder.join(file)).with_context(|| {
-        let folder = folder.display();
-        format!("storage.local.path: cannot open the store in {folder}")
-    })?;
+    let store = RedbStore::open(&folder.join(file)).with_context(|| cannot_open(folder))?;
     if let Some(aside) = store.set_aside() {
         tracing::error!(file = %aside.display(), "the store was damaged; moved it to this file and started with an empty store");
     }
@@ -241,10 +254,22 @@ pub(crate) struct ReplacedBackend {
     pub(crate) key: &'static str,
     /// Configured backend.
     pub(crate) wanted: String,
+    /// Driver of the backend.
+    driver: String,
+}
+
+impl fmt::Display for ReplacedBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, driver, .. } = self;
+        write!(
+            f,
+            "{key}: the backend {driver} is not supported yet; using local instead"
+        )
+    }
 }
 
 /// Returns the configured store backends that Skydive supports and this daemon does not. The daemon
-/// uses `local` instead of each, logs a warning, and lists them in the status.
+/// uses `local` instead of each, and lists them in the status.
 ///
 /// # Errors
 /// Returns an error if a backend is unknown.
@@ -256,10 +281,11 @@ pub(crate) fn replaced_backends(config: &Config) -> anyhow::Result<Vec<ReplacedB
         match driver.as_str() {
             "local" | "memory" => {}
             "clickhouse" | "elasticsearch" | "orientdb" => {
-                tracing::warn!(
-                    "{key}: the backend {driver} is not supported yet; using local instead"
-                );
-                replaced.push(ReplacedBackend { key, wanted: name });
+                replaced.push(ReplacedBackend {
+                    key,
+                    wanted: name,
+                    driver,
+                });
             }
             _ => bail!(
                 "{key}: {name:?} is not allowed; expected one of local, memory, clickhouse, \
@@ -357,6 +383,32 @@ pub(crate) fn host_names(config: &Config) -> Vec<String> {
         .flatten()
         .filter(|name| !name.is_empty())
         .collect()
+}
+
+/// Creates the data folder if it is missing. Returns whether it was.
+///
+/// Only the user of the daemon can read the folder: it contains packets, flows, and scripts of alerts.
+///
+/// # Errors
+/// Returns an error if the folder cannot be created.
+pub(crate) fn create_data_folder(folder: &Path) -> anyhow::Result<bool> {
+    if folder.exists() {
+        return Ok(false);
+    }
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    created.with_context(|| cannot_open(folder))?;
+    Ok(true)
+}
+
+fn cannot_open(folder: &Path) -> String {
+    let folder = folder.display();
+    format!("storage.local.path: cannot open the store in {folder}")
+}
+
+/// Returns the configured addresses of analyzers.
+pub(crate) fn analyzers(config: &Config) -> anyhow::Result<Vec<ServiceAddress>> {
+    let parse = |text: &String| text.parse::<ServiceAddress>().context("analyzers");
+    config.list("analyzers").iter().map(parse).collect()
 }
 
 /// Returns the configured data folder, or the default folder of the user.

@@ -3,6 +3,7 @@
 mod access;
 mod agent;
 mod agent_udp;
+mod allocator;
 mod app;
 mod auth;
 mod body;
@@ -69,10 +70,8 @@ use skylib::engine::Role;
 use crate::cli::{Cli, Command};
 use crate::client::ClientArgs;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::limit_retained_memory();
     process_tuning::allow_huge_pages(false);
     if std::env::args_os().len() == 1 {
         return print_first_steps().map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);

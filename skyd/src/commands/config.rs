@@ -136,6 +136,10 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
             Ok(found) => warnings.extend(found),
             Err(error) => errors.push(format!("{error:#}")),
         }
+        match engine_options::replaced_backends(&config) {
+            Ok(replaced) => warnings.extend(replaced.iter().map(ToString::to_string)),
+            Err(error) => errors.push(format!("{error:#}")),
+        }
         errors.extend(conflicts(&config));
     }
     for warning in &warnings {
@@ -153,15 +157,13 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!errors.is_empty())))
 }
 
-/// Returns the problems of values that are valid individually, other than those of authentication:
-/// missing files, unknown backends, keys that require other keys.
+/// Returns the problems that the type of a key does not show, other than those of authentication:
+/// missing files, unknown names, invalid addresses, keys that require other keys.
 fn conflicts(config: &Config) -> Vec<String> {
-    let checks = [
-        engine_options::replaced_backends(config).err(),
-        Tls::from_config(config, false).err(),
-    ];
-    let errors = checks.into_iter().flatten();
-    errors.map(|error| format!("{error:#}")).collect()
+    let mut errors = engine_options::check(config);
+    errors.extend(Tls::from_config(config, false).err());
+    errors.extend(engine_options::analyzers(config).err());
+    errors.iter().map(|error| format!("{error:#}")).collect()
 }
 
 #[cfg(test)]
@@ -192,6 +194,28 @@ mod tests {
             "error: --set: flow.update: \"never\" is not allowed; expected a duration",
             "error: --set: http.limits.queries: \"0\" is not allowed; expected an integer from 1",
             "2 error(s), 2 warning(s)\n",
+        ] {
+            assert!(text.contains(wanted), "{wanted}\n{text}");
+        }
+    }
+
+    #[test]
+    fn errors_that_would_stop_the_daemon_are_reported() {
+        let settings = [
+            "analyzers=foo",
+            "agent.topology.probes=foo",
+            "agent.flow.sflow.bind_address=here",
+            "analyzer.flow.backend=elasticsearch",
+        ];
+        let mut out = Vec::new();
+        check(&args(&settings), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        for wanted in [
+            "error: analyzers: \"foo\"",
+            "error: agent.topology.probes: ",
+            "error: agent.flow.sflow.bind_address: expected an IP address",
+            "warning: analyzer.flow.backend: the backend elasticsearch is not supported yet",
+            "error(s), 1 warning(s)\n",
         ] {
             assert!(text.contains(wanted), "{wanted}\n{text}");
         }

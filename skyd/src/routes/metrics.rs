@@ -367,7 +367,7 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
         resyncs.sample(&[("probe", probe.name)], probe.resyncs);
     }
     let help = "Number of stored API resources, by kind.";
-    let mut resources = page.family(MetricKind::Gauge, "skyd_resources_kept", help);
+    let mut resources = page.family(MetricKind::Gauge, "skyd_resources", help);
     for (kind, count) in &engine.resources {
         resources.sample(&[("kind", kind)], *count);
     }

@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "openapi",
         "multipart",
         "outgoing",
+        "allocator",
         "printable",
         "process_stats",
         "process_tuning",

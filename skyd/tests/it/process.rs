@@ -1,5 +1,6 @@
 //! Start and end of the process.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -141,6 +142,14 @@ fn two_daemons_do_not_share_a_data_folder() {
         said.contains("meta.redb is in use by another process"),
         "{said}"
     );
+}
+
+#[test]
+fn only_the_user_of_the_daemon_can_read_its_data_folder() {
+    let folder = Folder::new();
+    let _daemon = Daemon::in_folder(&folder.0, &[]);
+    let created = std::fs::metadata(folder.0.join("store")).unwrap();
+    assert_eq!(created.permissions().mode() & 0o777, 0o700);
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub use handle::{CaptureHandle, PendingFlows, PendingReport};
 pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, Fanout, link_type_of_encap};
 pub use pcap_socket::PcapSocket;
 pub use replay::{Replay, ReplayError, ReplayedFlows};
+#[cfg(feature = "engine")]
 pub(crate) use sflow_source::is_harmless;
 pub use sflow_source::{CounterHandler, SflowSource};
 pub use source::{Batch, CaptureStats, PacketSource, Waker};

@@ -371,7 +371,7 @@ impl Engine {
     ///
     /// ```
     /// use skylib::api::CaptureSpec;
-    /// use skylib::engine::{Engine, EngineOptions};
+    /// use skylib::engine::{Collection, Engine, EngineOptions};
     ///
     /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
     /// let capture = engine.captures().add(CaptureSpec::new("G.V().Has('Name', 'eth0')"), None)?;

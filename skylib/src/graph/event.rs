@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::element::size;
 use super::{Edge, MetadataOp, Node};
 
 /// One change to a graph; corresponds to one message of the wire format.
@@ -53,13 +52,14 @@ impl GraphEvent {
 
     /// Returns the size of the element in bytes, approximately; parts that it shares with other
     /// revisions count as if owned.
+    #[cfg(feature = "history")]
     pub(crate) fn element_bytes(&self) -> usize {
         match self {
             Self::NodeAdded(node) | Self::NodeUpdated { node, .. } | Self::NodeDeleted(node) => {
-                size(&**node)
+                super::element::size(&**node)
             }
             Self::EdgeAdded(edge) | Self::EdgeUpdated { edge, .. } | Self::EdgeDeleted(edge) => {
-                size(&**edge)
+                super::element::size(&**edge)
             }
         }
     }
