@@ -28,7 +28,8 @@ use crate::spp_setup::Spp;
 use crate::tls::{self, Tls};
 use crate::webhooks::Webhooks;
 use crate::{
-    agent_udp, auth, engine_options, log, peering, privileges, process_tuning, server, spp_setup,
+    agent_udp, allocator, auth, engine_options, log, peering, privileges, process_tuning, server,
+    spp_setup,
 };
 
 /// Runs a daemon with the settings of its command line until a signal ends it.
@@ -46,6 +47,7 @@ pub(crate) fn start(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    allocator::limit_retained_memory();
     process_tuning::raise_descriptor_limit();
     privileges::retain_needed(role, &config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -158,11 +160,11 @@ impl Daemon {
     /// the system. Returns the name of the signal that ends the daemon.
     pub(crate) async fn run(&self, signals: &mut Signals) -> &'static str {
         let (mut is_due, mut earliest) = (false, Instant::now());
-        let mut returning = tokio::time::interval(process_tuning::RETURN_INTERVAL);
+        let mut returning = tokio::time::interval(allocator::RETURN_INTERVAL);
         returning.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = returning.tick() => process_tuning::return_free_memory(),
+                _ = returning.tick() => allocator::return_free_memory(),
                 request = signals.next() => match request {
                     Request::End(signal) => return signal,
                     Request::Reload => is_due = true,

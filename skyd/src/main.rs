@@ -71,7 +71,6 @@ use crate::cli::{Cli, Command};
 use crate::client::ClientArgs;
 
 fn main() -> ExitCode {
-    allocator::limit_retained_memory();
     process_tuning::allow_huge_pages(false);
     if std::env::args_os().len() == 1 {
         return print_first_steps().map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);

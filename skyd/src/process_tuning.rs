@@ -1,6 +1,4 @@
-//! Limits and memory settings of the process, set once at the start.
-
-use std::time::Duration;
+//! Limits of the process and its use of huge pages, set once at the start.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -52,21 +50,6 @@ pub(crate) fn allow_huge_pages(are_allowed: bool) {
         tracing::debug!(%error, "cannot change the transparent huge page setting");
     }
 }
-
-/// Returns free heap memory to the system.
-///
-/// The allocator (mimalloc 3) returns freed pages after a second, but only when a thread frees
-/// another large block. Without this call, an idle daemon would retain the memory of its last burst
-/// of work.
-pub(crate) fn return_free_memory() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BLOCK)));
-}
-
-/// Time between two calls of [`return_free_memory`].
-pub(crate) const RETURN_INTERVAL: Duration = Duration::from_secs(2);
-/// Size of a block that the allocator does not retain for the thread, in bytes. Its memory is never
-/// accessed.
-const LARGE_BLOCK: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {

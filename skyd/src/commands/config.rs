@@ -177,17 +177,21 @@ mod tests {
         }
     }
 
+    /// Returns what `skyd config check` prints.
+    fn checked(settings: &[&str]) -> String {
+        let mut out = Vec::new();
+        check(&args(settings), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn every_error_and_warning_is_reported() {
-        let mut out = Vec::new();
-        let settings = [
+        let text = checked(&[
             "flow.update=never",
             "no.such=1",
             "http.limits.queries=0",
             "etcd.embedded=true",
-        ];
-        check(&args(&settings), &mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
+        ]);
         for wanted in [
             "warning: --set: unknown key no.such; `skyd config keys` lists all keys\n",
             "warning: etcd has no effect",
@@ -201,15 +205,12 @@ mod tests {
 
     #[test]
     fn errors_that_would_stop_the_daemon_are_reported() {
-        let settings = [
+        let text = checked(&[
             "analyzers=foo",
             "agent.topology.probes=foo",
             "agent.flow.sflow.bind_address=here",
             "analyzer.flow.backend=elasticsearch",
-        ];
-        let mut out = Vec::new();
-        check(&args(&settings), &mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
+        ]);
         for wanted in [
             "error: analyzers: \"foo\"",
             "error: agent.topology.probes: ",
@@ -223,10 +224,7 @@ mod tests {
 
     #[test]
     fn settings_that_contradict_each_other_are_reported() {
-        let mut out = Vec::new();
-        let settings = ["analyzer.flow.backend=none", "tls.require_client_cert=true"];
-        check(&args(&settings), &mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
+        let text = checked(&["analyzer.flow.backend=none", "tls.require_client_cert=true"]);
         assert!(text.contains("error: analyzer.flow.backend: "), "{text}");
         assert!(text.contains("error: tls.require_client_cert: "), "{text}");
         assert!(text.ends_with("2 error(s), 0 warning(s)\n"), "{text}");
