@@ -60,7 +60,7 @@ impl SelectionError {
         match self {
             Self::Query(error) => matches!(
                 error.kind(),
-                QueryErrorKind::Memory | QueryErrorKind::Interrupted
+                QueryErrorKind::Memory | QueryErrorKind::Interrupted | QueryErrorKind::Unavailable
             ),
             Self::NoGraph => false,
             Self::Dump(_) | Self::Stopped(_) => true,

@@ -114,9 +114,12 @@ pub(crate) enum Seconds {
 }
 
 impl Seconds {
-    /// Returns whether the duration is the number 0.
+    /// Returns whether the duration is zero.
     pub(crate) fn is_zero(&self) -> bool {
-        matches!(self, Self::Number(seconds) if *seconds == 0.0)
+        match self {
+            Self::Number(seconds) => *seconds == 0.0,
+            Self::Text(text) => go_duration::parse(text).is_ok_and(|duration| duration.is_zero()),
+        }
     }
 
     /// Returns the duration; `option` is the name of the option for errors.

@@ -238,7 +238,7 @@ fn flows_beyond_the_batch_queue_are_dropped_and_counted() {
     });
 }
 
-/// Returns a large flow, which soon fills the small queue of a client that does not read.
+/// A large flow soon fills the small queue of a client that does not read.
 #[test]
 fn a_client_that_stops_reading_does_not_affect_the_others() {
     let daemon = Daemon::with(&[OVER_WEBSOCKET, "http.limits.ws_queue_bytes=1MiB"]);

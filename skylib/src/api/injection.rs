@@ -219,6 +219,13 @@ mod tests {
         Nodes(made.map(node).into())
     }
 
+    #[test]
+    fn a_source_query_that_fails_is_the_reason() {
+        let wanted = "Not able to find a source node for 'slow': the query takes longer than 5s";
+        let error = found(r#"{"Src":"slow","Type":"icmp4"}"#);
+        assert!(error.contains(wanted), "{error}");
+    }
+
     fn found(json: &str) -> String {
         let injection = Injection::read(json, &Defaults::default()).unwrap();
         injection

@@ -163,10 +163,11 @@ pub trait ExpressionChecker {
 
 /// Access to the nodes of the graph by query; implemented by the engine.
 pub trait NodeFinder {
-    /// Returns the first node of a query; `None` if it finds none.
+    /// Returns the first node of a query; `None` if it finds none, is invalid, or begins at a node
+    /// that does not exist.
     ///
     /// # Errors
-    /// Returns the reason if the query is invalid or fails, for example because it takes too long.
+    /// Returns the reason if the query fails otherwise, for example because it takes too long.
     fn first_node(&self, query: &str) -> Result<Option<Arc<Node>>, String>;
 
     /// Returns the MAC address of the next hop of a node for a destination address; `None` if it is

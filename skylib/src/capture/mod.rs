@@ -45,7 +45,7 @@ pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, Fanout, link_type_of_enca
 pub use pcap_socket::PcapSocket;
 pub use replay::{Replay, ReplayError, ReplayedFlows};
 #[cfg(feature = "engine")]
-pub(crate) use sflow_source::is_harmless;
+pub(crate) use sflow_source::is_harmless_receive_error;
 pub use sflow_source::{CounterHandler, SflowSource};
 pub use source::{Batch, CaptureStats, PacketSource, Waker};
 #[cfg(feature = "afpacket")]

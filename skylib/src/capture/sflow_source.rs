@@ -62,7 +62,7 @@ impl SflowSource {
         self.socket.set_read_timeout(Some(wait.max(MIN_WAIT)))?;
         let (length, from) = match self.socket.recv_from(&mut self.datagram) {
             Ok(received) => received,
-            Err(error) if is_harmless(&error) => return Ok(false),
+            Err(error) if is_harmless_receive_error(&error) => return Ok(false),
             Err(error) => return Err(error),
         };
         let now = SystemClock.now();
@@ -175,9 +175,9 @@ impl std::fmt::Debug for SflowSource {
     }
 }
 
-/// Returns whether receiving can continue after an error: a timeout, an interrupt, or an ICMP
-/// error.
-pub(crate) fn is_harmless(error: &io::Error) -> bool {
+/// Returns whether receiving can continue after an error: a timeout, an interrupt, or an ICMP error
+/// that arrived for a datagram of another socket on this port.
+pub(crate) fn is_harmless_receive_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock

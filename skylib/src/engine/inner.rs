@@ -88,7 +88,7 @@ impl Inner {
         let queries = query_runner(options, &graph, &flows)?;
         let (mailbox, deadline) = (Arc::<Mailbox>::default(), Arc::<Deadline>::default());
         let mut registry = registry(options, &queries, &graph_bus, &mailbox, &deadline)?;
-        agents.observe(Arc::clone(&mailbox) as _);
+        agents.observe(&(Arc::clone(&mailbox) as _));
         let injections = injections(options, &origin, &queries, &agents, &graph_bus);
         registry.injections.observe(Arc::clone(&injections) as _);
         let rules = rules(&queries, &mut registry, &options.host);
@@ -341,7 +341,7 @@ fn injections(
         Arc::clone(agents),
         Arc::clone(&problems),
     ));
-    agents.observe(Arc::clone(&remote) as _);
+    agents.observe(&(Arc::clone(&remote) as _));
     targets.push(remote);
     let hub = InjectionHub::new(queries.clone(), Arc::clone(bus), problems, targets);
     Arc::new(hub)

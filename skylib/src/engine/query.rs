@@ -74,8 +74,8 @@ impl<'a> QueryOptions<'a> {
         self
     }
 
-    /// Sets the receiver of warnings: one for each agent whose flows are missing in the answer
-    /// because the agent did not answer in time.
+    /// Sets the receiver of warnings about data that is missing in the answer: flows of agents that
+    /// did not answer in time, and times of the past whose files were found damaged.
     #[must_use]
     pub fn with_warnings(mut self, warnings: &'a QueryWarnings) -> Self {
         self.warnings = Some(warnings);
@@ -128,19 +128,21 @@ impl QueryRunner {
         options: QueryOptions<'_>,
     ) -> Result<Answer, QueryError> {
         let warnings = options.warnings;
+        // Read before the query, to which relative times refer.
+        let now = self.clock.now();
         let answer = self.with_context(view, options, |context| query.run(context));
         if let Some(warnings) = warnings {
-            warnings.add(self.damage_warnings(query));
+            warnings.add(self.damage_warnings(query, now));
         }
         answer
     }
 
     /// Returns a warning for each time that is missing in the answer to a query of the past, because
     /// its file was found damaged.
-    fn damage_warnings(&self, query: &Query) -> Vec<String> {
+    fn damage_warnings(&self, query: &Query, now: Timestamp) -> Vec<String> {
         let history = self.graph.history();
         let flows = self.flows.store().filter(|_| query.reads_flows());
-        let times = query.past_times(self.clock.now(), &self.time_zone);
+        let times = query.past_times(now, &self.time_zone);
         let damaged = times.into_iter().flat_map(|time| {
             let of_graph = history.map_or_else(Vec::new, |history| history.damaged(time));
             let of_flows = flows.map_or_else(Vec::new, |flows| flows.damaged(time));

@@ -17,7 +17,7 @@ use crate::sys::capability::Capability;
 use crate::topology::ProbeSet;
 
 impl Engine {
-    /// Starts the threads of the role.
+    /// Starts the threads, except those of probes, and loads the stored graph.
     pub(super) fn start_threads(&self, options: &EngineOptions) -> Result<(), EngineError> {
         let inner = &self.0;
         self.start_dispatch()?;
@@ -73,7 +73,8 @@ impl Engine {
         })
     }
 
-    /// Adds the stored elements and the configured fabric to the graph, and sets its limits.
+    /// Adds the stored elements and the configured fabric to the graph, sets its limits, and starts the
+    /// thread that persists it.
     fn load_graph(&self, options: &EngineOptions) -> Result<(), EngineError> {
         let inner = &self.0;
         if let Some(persister) = &inner.persister {

@@ -1,5 +1,7 @@
 //! `Reader`: reads big-endian numbers and byte strings from a datagram.
 
+use std::net::IpAddr;
+
 /// Reader of a byte string. Each read returns `None` at the end, and consumes nothing in that case.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
@@ -50,6 +52,14 @@ impl<'a> Reader<'a> {
         self.rest = rest;
         bytes
     }
+}
+
+/// Returns an IP address of 4 or 16 bytes.
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return Some(IpAddr::from(v4));
+    }
+    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }
 
 /// Returns a big-endian number of 1 to 8 bytes; `None` for other lengths.

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::element::Target;
-use super::reader::number;
+use super::reader::{address, number};
 use super::record::{ExportCounters, FlowRecord, before_nul};
 use super::section::{PacketSummary, SectionStart};
 use crate::time::Timestamp;
@@ -211,14 +211,6 @@ fn set_address(field: &mut Option<IpAddr>, value: &[u8]) {
     {
         *field = Some(address);
     }
-}
-
-/// Returns an IP address of 4 or 16 bytes.
-pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
-    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
-        return Some(IpAddr::from(v4));
-    }
-    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }
 
 fn set_mac(field: &mut Option<[u8; 6]>, value: &[u8]) {

@@ -39,6 +39,8 @@ pub enum QueryErrorKind {
     Memory,
     /// The caller interrupted the query.
     Interrupted,
+    /// Stored data cannot be read, or a source of flows fails; the same query may succeed later.
+    Unavailable,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,14 @@ impl QueryError {
     pub(crate) fn execute(message: impl Into<String>) -> Self {
         Self {
             kind: QueryErrorKind::Execute,
+            ..Self::parse(message)
+        }
+    }
+
+    /// Creates an error of a query whose data cannot be read now.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            kind: QueryErrorKind::Unavailable,
             ..Self::parse(message)
         }
     }

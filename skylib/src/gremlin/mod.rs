@@ -221,8 +221,7 @@ impl Query {
 
     /// Returns the times in the past that the query reads, with the arguments of
     /// [`Query::earliest_time`].
-    #[must_use]
-    pub fn past_times(&self, now: Timestamp, zone: &TimeZone) -> Vec<TimeSlice> {
+    pub(crate) fn past_times(&self, now: Timestamp, zone: &TimeZone) -> Vec<TimeSlice> {
         let operations = self.plan.operations.iter();
         let times = operations.filter_map(|(operation, _)| match operation {
             Operation::Time(time) => Some(time.resolve(now, zone).slice()),

@@ -528,6 +528,7 @@ pub(super) fn unread(error: &GraphError) -> QueryError {
         GraphError::PastTooLarge { .. } => QueryError::limit(error.to_string())
             .help("use an instant or a shorter time slice, or steps that begin at a node"),
         GraphError::ViewExpired => QueryError::limit(error.to_string()),
+        GraphError::Unreadable { .. } => QueryError::unavailable(error.to_string()),
         other => QueryError::execute(other.to_string()),
     }
 }

@@ -363,7 +363,7 @@ mod tests {
         Object::Protobuf(bytes.into())
     }
 
-    /// Returns the answer of an agent of v0.26.0: three pings, and errors from another host.
+    /// An agent of v0.26.0 answers with three pings, and errors from another host.
     #[test]
     fn an_answer_of_the_original_is_decoded() {
         let text = include_str!("../../tests/data/table-result-v0.26.0.hex");

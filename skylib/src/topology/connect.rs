@@ -74,8 +74,11 @@ impl<'a> Attempt<'a> {
     /// Returns the error of the last address, or `NotFound` if the host has none.
     pub(super) fn tcp(&self, service: &str) -> io::Result<TcpStream> {
         let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "no address"));
-        for address in self.addresses(service)? {
-            result = self.tcp_at(address);
+        let mut addresses = self.addresses(service)?.into_iter();
+        while let Some(address) = addresses.next() {
+            // The last one may take the rest of the attempt.
+            let timeout = (addresses.len() > 0).then_some(ADDRESS_TIMEOUT);
+            result = self.tcp_at(address, timeout);
             match &result {
                 Ok(_) => break,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => break,
@@ -85,7 +88,7 @@ impl<'a> Attempt<'a> {
         result
     }
 
-    fn tcp_at(&self, address: SocketAddr) -> io::Result<TcpStream> {
+    fn tcp_at(&self, address: SocketAddr, timeout: Option<Duration>) -> io::Result<TcpStream> {
         let family = match address {
             SocketAddr::V4(_) => AddressFamily::INET,
             SocketAddr::V6(_) => AddressFamily::INET6,
@@ -95,7 +98,7 @@ impl<'a> Attempt<'a> {
             Ok(()) => {}
             Err(Errno::INPROGRESS | Errno::INTR) => {
                 let wanted = (socket.as_fd(), PollFlags::OUT);
-                if self.wait_for(Some(wanted), Some(ADDRESS_TIMEOUT))? == Waited::TimedOut {
+                if self.wait_for(Some(wanted), timeout)? == Waited::TimedOut {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
                 rustix::net::sockopt::socket_error(&socket)??;
@@ -139,10 +142,7 @@ impl<'a> Attempt<'a> {
         wanted: Option<(BorrowedFd<'_>, PollFlags)>,
         timeout: Option<Duration>,
     ) -> io::Result<Waited> {
-        let timeout = timeout.map(|timeout| Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut fds = vec![
             PollFd::from_borrowed_fd(self.stop, PollFlags::IN),
             PollFd::from_borrowed_fd(self.deadline.as_fd(), PollFlags::IN),
@@ -179,7 +179,7 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 /// Maximum time of an attempt.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum time of the connection to one of several addresses of a service.
+/// Maximum time of the connection to an address of a service that has further addresses.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Time between two attempts while the queue of a Unix socket is full.

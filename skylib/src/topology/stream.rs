@@ -174,10 +174,9 @@ impl<'a> Stream<'a> {
 
     /// Waits until the socket is ready.
     fn wait(&self, flags: PollFlags) -> io::Result<()> {
-        let timeout = self.timeout.map(|timeout| Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
+        let timeout = self
+            .timeout
+            .and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut fds = [
             PollFd::from_borrowed_fd(self.stop, PollFlags::IN),
             PollFd::from_borrowed_fd(self.as_fd(), flags),

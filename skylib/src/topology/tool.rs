@@ -6,9 +6,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-
 use super::connect::stopped;
 use crate::sys::eventfd::wait_readable;
 use crate::sys::timerfd::TimerFd;
@@ -110,30 +107,23 @@ impl Run<'_> {
 
     /// Waits until at least one pipe has data or has ended; returns which of them.
     fn wait_for(&self, pipes: [Option<BorrowedFd<'_>>; 2]) -> io::Result<[bool; 2]> {
-        // A pipe that has ended already is always ready, but not polled.
+        // `stop` takes the place of a pipe that has ended.
         let [first, second] = pipes.map(|pipe| pipe.unwrap_or(self.stop));
-        let mut fds = [self.stop, self.deadline.as_fd(), first, second]
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        loop {
-            match poll(&mut fds, None) {
-                Ok(_) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let [is_stopping, is_late, first, second] = fds.map(|fd| !fd.revents().is_empty());
+        let fds = [self.stop, self.deadline.as_fd(), first, second];
+        let [is_stopping, is_late, first, second] = wait_readable(fds)?;
         self.check(is_stopping, is_late)?;
         Ok([first && pipes[0].is_some(), second && pipes[1].is_some()])
     }
 
     /// Waits until the program, which has closed its outputs, has ended.
     fn wait(&mut self) -> io::Result<ExitStatus> {
+        let pause = TimerFd::new()?;
+        pause.every(END_PAUSE)?;
         loop {
             if let Some(status) = self.process.0.try_wait()? {
                 return Ok(status);
             }
-            let pause = TimerFd::new()?;
-            pause.once(END_PAUSE)?;
+            pause.clear();
             let [is_stopping, is_late, _] =
                 wait_readable([self.stop, self.deadline.as_fd(), pause.as_fd()])?;
             self.check(is_stopping, is_late)?;

@@ -18,8 +18,8 @@ use crate::proto::{ON_DEMAND_CAPTURE, OnDemandTask};
 pub(super) struct AgentCaptures {
     pub(super) links: Arc<AgentLinks>,
     pub(super) captures: RemoteCaptures,
-    /// Connected agents whose queues were full when a capture had to be stopped.
-    pub(super) unstopped: HashSet<String>,
+    /// Captures that have to be stopped on agents whose queues were full.
+    pub(super) unstopped: HashMap<(String, NodeCaptureKey), Arc<CaptureSpec>>,
 }
 
 impl Reconciler {
@@ -94,6 +94,10 @@ impl Reconciler {
     /// Forgets the captures of agents whose connections have ended.
     pub(super) fn forget_agents(&mut self, hosts: &HashSet<String>) {
         self.changed |= self.agents.captures.forget_hosts(hosts);
+        // The `Sync` of an agent that connects again leads to another `Stop`.
+        self.agents
+            .unstopped
+            .retain(|(host, _), _| !hosts.contains(host));
     }
 
     /// Forgets the captures on deleted nodes of agents.
@@ -131,7 +135,7 @@ impl Reconciler {
                 .or_insert_with_key(|(_, key)| without_settings(key));
         }
         for ((host, key), spec) in stopped {
-            self.stop_on_agent(host, &key, &spec);
+            self.stop_on_agent(host, key, spec);
         }
     }
 
@@ -141,15 +145,17 @@ impl Reconciler {
         let is_unknown = |id: &str| !selectors.contains_key(id);
         let found = self.shown_on_agents(|host| synced.contains(host), is_unknown);
         for (host, key) in found {
-            self.stop_on_agent(host, &key, &without_settings(&key));
+            let spec = without_settings(&key);
+            self.stop_on_agent(host, key, spec);
         }
     }
 
     /// Sends the `Stop` requests again that agents could not receive because their queues were full.
     pub(super) fn stop_again(&mut self) {
-        let hosts = std::mem::take(&mut self.agents.unstopped);
-        if !hosts.is_empty() {
-            self.stop_leftovers(&hosts);
+        for ((host, key), spec) in std::mem::take(&mut self.agents.unstopped) {
+            if !self.selectors.contains_key(&key.capture) {
+                self.send_stop(host, key, spec);
+            }
         }
     }
 
@@ -173,12 +179,16 @@ impl Reconciler {
         found
     }
 
-    fn stop_on_agent(&mut self, host: String, key: &NodeCaptureKey, spec: &CaptureSpec) {
-        let (agent, node, capture, reason) = (&host, &key.node, &key.capture, StopReason::Deleted);
+    fn stop_on_agent(&mut self, agent: String, key: NodeCaptureKey, spec: Arc<CaptureSpec>) {
+        let (node, capture, reason) = (&key.node, &key.capture, StopReason::Deleted);
         tracing::info!(agent, %node, capture, %reason, "stops the capture of an agent");
+        self.send_stop(agent, key, spec);
+    }
+
+    fn send_stop(&mut self, host: String, key: NodeCaptureKey, spec: Arc<CaptureSpec>) {
         // The `Sync` of an agent that is not connected leads to another `Stop`.
-        if !self.send(&host, "Stop", key, spec) && self.agents.links.is_connected(&host) {
-            self.agents.unstopped.insert(host);
+        if !self.send(&host, "Stop", &key, &spec) && self.agents.links.is_connected(&host) {
+            self.agents.unstopped.insert((host, key), spec);
             self.mailbox.request_round();
         }
     }

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::capture::{Batch, CaptureError, CaptureStats, PacketSource, is_harmless};
+use crate::capture::{Batch, CaptureError, CaptureStats, PacketSource, is_harmless_receive_error};
 use crate::engine::flow::{FlowHub, udp_receive_drops};
 use crate::export::{Export, Intake, IntakeLimits};
 use crate::flow::{ExportTable, Flow};
@@ -65,7 +65,7 @@ impl RecordSource {
         self.socket.set_read_timeout(Some(wait.max(MIN_WAIT)))?;
         let (length, from) = match self.socket.recv_from(&mut self.datagram) {
             Ok(received) => received,
-            Err(error) if is_harmless(&error) => return Ok(()),
+            Err(error) if is_harmless_receive_error(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
         let now = self.clock.now();

@@ -31,8 +31,8 @@ const NOT_FOUND: i64 = 404;
 const FAILED: i64 = 500;
 
 impl Reconciler {
-    /// Serves requests of analyzers. A start that waits for the compilation of its filter is served
-    /// again in the next round.
+    /// Serves requests of analyzers. A start that waits for its filter or for the address of its
+    /// target is served again in the next round.
     pub(super) fn serve(&mut self, requests: Vec<CaptureRequest>) {
         for request in requests {
             let status = match request.action {
@@ -47,8 +47,8 @@ impl Reconciler {
         }
     }
 
-    /// Starts a capture; returns the status of the reply, or `None` if the filter of the capture is
-    /// not compiled yet.
+    /// Starts a capture; returns the status of the reply, or `None` if the filter of the capture or the
+    /// address of its target is not ready.
     fn serve_start(&mut self, node: &NodeId, spec: &Arc<CaptureSpec>) -> Option<i64> {
         let Some(node) = self.own_node(node) else {
             return Some(NOT_FOUND);
@@ -103,7 +103,7 @@ impl Reconciler {
         found
     }
 
-    /// Serves the starts again that waited for the compilation of their filters.
+    /// Serves the starts again that waited for a filter or for the address of a target.
     pub(super) fn serve_waiting(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         self.serve(waiting);
@@ -117,5 +117,5 @@ fn key_of(node: &NodeId, spec: &CaptureSpec) -> NodeCaptureKey {
     }
 }
 
-/// Maximum number of starts that wait for the compilation of their filters.
+/// Maximum number of starts that wait for a filter or for the address of a target.
 const MAX_WAITING: usize = 10_000;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::nodes::ExporterNodes;
 use super::options::CollectorOptions;
 use crate::back_off::BackOff;
-use crate::capture::is_harmless;
+use crate::capture::is_harmless_receive_error;
 use crate::engine::flow::{FlowHub, udp_receive_drops};
 use crate::engine::monotonic;
 use crate::engine::query::QueryRunner;
@@ -192,7 +192,7 @@ impl Reader<'_> {
                     back_off.reset();
                     self.datagram(&buffer[..length], from);
                 }
-                Err(error) if is_harmless(&error) => {}
+                Err(error) if is_harmless_receive_error(&error) => {}
                 Err(error) => return Err(error),
             }
             self.tick_if_due(Some(socket));

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +33,8 @@ use crate::proto::{
 #[derive(Default)]
 pub struct AgentLinks {
     links: RwLock<BTreeMap<String, Arc<Link>>>,
-    observers: Mutex<Vec<Arc<dyn AgentObserver>>>,
+    /// Weak, because observers send requests to the agents.
+    observers: Mutex<Vec<Weak<dyn AgentObserver>>>,
     /// Number of requests that were not queued because the queue of the agent was full.
     refused: AtomicU64,
     /// Number of flow queries that an agent did not answer in time.
@@ -61,10 +62,14 @@ pub struct AgentLinkStatus {
 /// Component that starts and stops tasks on agents. Its methods must not block.
 pub(crate) trait AgentObserver: Send + Sync {
     /// Handles the whole graph that an agent sent.
-    fn synced(&self, host: &str);
+    fn synced(&self, host: &str) {
+        let _ = host;
+    }
 
     /// Handles the end of the connection of an agent.
-    fn lost(&self, host: &str);
+    fn lost(&self, host: &str) {
+        let _ = host;
+    }
 
     /// Handles the reply of an agent to a `Start` or `Stop`; `kind` is the type of the reply.
     fn replied(&self, host: &str, namespace: &str, kind: &str, status: i64, task: &OnDemandTask);
@@ -85,9 +90,9 @@ struct Link {
 }
 
 impl AgentLinks {
-    /// Adds an observer of all agents.
-    pub(crate) fn observe(&self, observer: Arc<dyn AgentObserver>) {
-        self.observers.lock().push(observer);
+    /// Adds an observer of all agents, until it is dropped.
+    pub(crate) fn observe(&self, observer: &Arc<dyn AgentObserver>) {
+        self.observers.lock().push(Arc::downgrade(observer));
     }
 
     /// Registers the connection of an agent, which ends when the returned value is dropped.
@@ -235,7 +240,8 @@ impl AgentLinks {
 
     fn each_observer(&self, notify: impl Fn(&dyn AgentObserver)) {
         let observers = self.observers.lock().clone();
-        observers.iter().for_each(|observer| notify(&**observer));
+        let observers = observers.iter().filter_map(Weak::upgrade);
+        observers.for_each(|observer| notify(&*observer));
     }
 }
 
@@ -438,7 +444,7 @@ mod tests {
     fn observers_receive_replies_and_the_end_of_the_current_connection() {
         let links = Arc::<AgentLinks>::default();
         let seen = Arc::<Seen>::default();
-        links.observe(Arc::clone(&seen) as _);
+        links.observe(&(Arc::clone(&seen) as _));
         let old = links.connect("a", Encoding::Json);
         let connection = links.connect("a", Encoding::Json);
         drop(old);

@@ -181,6 +181,7 @@ impl InjectionHub {
             .read(&mut |graph| node = graph.node(&task.node).cloned());
         let owner = |node: &Node| self.targets.iter().find(|target| target.owns(node));
         let found = node.as_ref().and_then(|node| Some((node, owner(node)?)));
+        let is_stop = task.request.is_none();
         let status = match (found, task.request) {
             (None, _) => NOT_FOUND,
             (Some((node, target)), Some(request)) => {
@@ -193,12 +194,13 @@ impl InjectionHub {
                     }
                 }
             }
-            (Some((node, target)), None) if target.stop(&node.id, &task.id) => {
-                self.problems.remove(&task.id);
-                OK
-            }
+            (Some((node, target)), None) if target.stop(&node.id, &task.id) => OK,
             (Some(_), None) => NOT_FOUND,
         };
+        if is_stop {
+            // Also of an injection that was forgotten, or whose node has disappeared.
+            self.problems.remove(&task.id);
+        }
         (task.done)(status);
     }
 

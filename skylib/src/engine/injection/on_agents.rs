@@ -48,14 +48,16 @@ impl InjectionTarget for AgentInjections {
         let host = self.links.host_of_origin(&node.origin);
         let host = host.ok_or("the agent is not connected")?;
         let key = (node.id.clone(), request.uuid.clone());
-        if self.hosts.lock().contains_key(&key) {
+        // Locked until the request is known, so that its reply is not ignored.
+        let mut hosts = self.hosts.lock();
+        if hosts.contains_key(&key) {
             return Ok(());
         }
         let resource = serde_json::to_string(&request).unwrap_or_default();
         if !self.send(host, "Start", &node.id, &resource) {
             return Err(format!("the agent {host} does not accept requests"));
         }
-        self.hosts.lock().insert(key, host.to_owned());
+        hosts.insert(key, host.to_owned());
         Ok(())
     }
 
@@ -74,21 +76,14 @@ impl InjectionTarget for AgentInjections {
 }
 
 impl AgentObserver for AgentInjections {
-    fn synced(&self, _: &str) {}
-
-    fn lost(&self, _: &str) {}
-
     fn replied(&self, host: &str, namespace: &str, kind: &str, status: i64, task: &OnDemandTask) {
         if namespace != ON_DEMAND_INJECTION || kind != "StartReply" || status == 200 {
             return;
         }
         let key = (task.node.clone(), task.resource_id());
-        let is_known = self
-            .hosts
-            .lock()
-            .get(&key)
-            .is_some_and(|known| known == host);
-        if is_known {
+        // Locked until the problem is known, so that a stop removes it.
+        let hosts = self.hosts.lock();
+        if hosts.get(&key).is_some_and(|known| known == host) {
             let (node, injection) = key;
             let problem = format!(
                 "node {node}: the agent {host} cannot send the packets: status {status}; the log of \

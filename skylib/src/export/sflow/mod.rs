@@ -14,8 +14,7 @@ pub use sample::{DiscardSample, FlowSample, SampledHeader, SampledPacket, SflowI
 
 use std::net::IpAddr;
 
-use super::reader::Reader;
-use super::record_builder::address;
+use super::reader::{Reader, address};
 
 /// Header of a datagram.
 #[derive(Clone, Copy, Debug)]

@@ -250,7 +250,12 @@ impl LiveQuery {
     pub fn refresh(&mut self, context: &Context<'_>) -> Result<Option<Update>, QueryError> {
         let answer = match self.query.run(context) {
             Ok(answer) => answer,
-            Err(error) if error.kind() == QueryErrorKind::Execute => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    QueryErrorKind::Execute | QueryErrorKind::Unavailable
+                ) =>
+            {
                 self.set_ran(context);
                 let is_new = !matches!(&self.delivered, Delivered::Error(known) if *known == error);
                 self.delivered = Delivered::Error(error.clone());

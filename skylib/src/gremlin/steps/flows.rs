@@ -178,6 +178,7 @@ fn execution_error(error: FlowQueryError) -> QueryError {
             QueryError::execute("Field not found").help(error.to_string())
         }
         FlowQueryError::Interrupted => QueryError::interrupted(),
+        FlowQueryError::Source { .. } => QueryError::unavailable(error.to_string()),
         other => QueryError::execute(other.to_string()),
     }
 }

@@ -23,9 +23,7 @@ pub(super) enum ApiError {
     #[error("the Kubernetes API server has no changes since the requested version")]
     Expired,
     /// The server does not know the credentials.
-    #[error(
-        "the Kubernetes API server rejects the credentials of analyzer.topology.k8s.config_file{0}"
-    )]
+    #[error("the Kubernetes API server rejects the credentials{0}")]
     Unauthorized(String),
     /// The server does not permit the request, or fails.
     #[error("the Kubernetes API server answered with status {code}{message}")]

@@ -271,7 +271,7 @@ fn replaced_credentials_are_read_again() {
     server.set(PODS, "a", json!({}));
     let cluster = json!({"server": format!("http://{}", server.address)});
     let lab = Lab::start_with(&cluster, &json!({"token": "old"}));
-    lab.wait_for_error("analyzer.topology.k8s.config_file: who?");
+    lab.wait_for_error("rejects the credentials: who?");
     write_config(&lab.file, &cluster, &json!({"token": "new"}));
     lab.wait(&["pod/a"]);
 }

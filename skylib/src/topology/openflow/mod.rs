@@ -93,7 +93,7 @@ impl OpenFlowProbe {
     }
 
     /// Updates the bridges from the graph; returns whether any has disappeared.
-    fn find_bridges(&mut self) -> bool {
+    fn find_bridges(&mut self, context: &ProbeContext) -> bool {
         let origin = self.writer.target().origin.clone();
         let read = |graph: &mut Graph, _| {
             let bridges = graph.find_nodes("Type", &"ovsbridge".into());
@@ -106,8 +106,14 @@ impl OpenFlowProbe {
         };
         let found = self.writer.target().update(read).unwrap_or_default();
         let before = self.bridges.len();
-        self.bridges
-            .retain(|name, bridge| found.get(name) == Some(&bridge.node));
+        self.bridges.retain(|name, bridge| {
+            let is_found = found.get(name) == Some(&bridge.node);
+            if !is_found {
+                context.problem(name, None);
+                context.problem(&groups_of(name), None);
+            }
+            is_found
+        });
         let has_removed = self.bridges.len() < before;
         for (name, node) in found.into_iter().take(MAX_BRIDGES) {
             self.bridges.entry(name).or_insert(Bridge {
@@ -179,8 +185,10 @@ impl OpenFlowProbe {
             let output = tool::run(command, LIMITS, context.stop()).ok();
             let groups = output.map(|output| parse(&output, Group::parse));
             let (groups, is_complete) = groups.unwrap_or((Vec::new(), true));
-            let part = format!("{name} groups");
-            context.problem(&part, (!is_complete).then(|| limit_reached(name)));
+            context.problem(
+                &groups_of(name),
+                (!is_complete).then(|| limit_reached(name)),
+            );
             differs |= groups != bridge.groups;
             bridge.groups = groups;
         }
@@ -259,7 +267,7 @@ impl Probe for OpenFlowProbe {
     fn run(&mut self, context: &ProbeContext) -> Result<(), ProbeError> {
         let mut rounds = 0_u32;
         loop {
-            let mut differs = self.find_bridges();
+            let mut differs = self.find_bridges(context);
             self.start_monitors(context);
             let has_changed = self.list_rules(context);
             differs |= has_changed;
@@ -336,6 +344,11 @@ fn parse<T>(output: &ToolOutput, parse: impl Fn(&str) -> Option<T>) -> (Vec<T>, 
     let found: Vec<T> = all.by_ref().take(MAX_RULES).collect();
     let is_complete = !output.is_cut && all.next().is_none();
     (found, is_complete)
+}
+
+/// Returns the name of the groups of a bridge in the problems of the probe.
+fn groups_of(bridge: &str) -> String {
+    format!("{bridge} groups")
 }
 
 fn limit_reached(bridge: &str) -> String {

@@ -43,6 +43,8 @@ pub struct OvsdbProbe {
     has_metrics: bool,
     /// Whether a host without the switch is no problem.
     is_optional: bool,
+    /// Whether the switch has been seen: after that, its absence is a problem.
+    was_seen: bool,
     metrics: InterfaceMetrics,
     /// Types that OVSDB has given to links of the kernel, whose TIDs depend on them.
     typed_links: BTreeMap<String, String>,
@@ -58,6 +60,7 @@ impl OvsdbProbe {
             writer: SubgraphWriter::new(namespaces.target().clone()),
             has_metrics: false,
             is_optional: false,
+            was_seen: false,
             metrics: InterfaceMetrics::default(),
             typed_links: BTreeMap::new(),
         }
@@ -70,18 +73,19 @@ impl OvsdbProbe {
         self
     }
 
-    /// Sets whether the probe waits for the socket of the server without reporting a problem, for
-    /// hosts that may not have the switch.
+    /// Sets whether the probe waits for the first appearance of the server's socket without reporting
+    /// a problem, for hosts that may not have the switch.
     #[must_use]
     pub const fn with_optional(mut self, is_optional: bool) -> Self {
         self.is_optional = is_optional;
         self
     }
 
-    /// Waits until this host has the switch, unless it must have one; returns whether to stop.
+    /// Waits until this host has the switch, unless it must have one or had one before; returns
+    /// whether to stop.
     fn wait_for_switch(&self, context: &ProbeContext) -> bool {
         let is_missing = || match &self.address {
-            ServerAddress::Unix(path) => self.is_optional && !path.exists(),
+            ServerAddress::Unix(path) => self.is_optional && !self.was_seen && !path.exists(),
             ServerAddress::Tcp(_) | ServerAddress::Tls { .. } => false,
         };
         while is_missing() {
@@ -96,6 +100,7 @@ impl OvsdbProbe {
 
     /// Writes the nodes of the switch to the graph.
     fn show(&mut self, tables: &Tables) {
+        self.was_seen = true;
         let target = self.writer.target().clone();
         let read = |graph: &mut Graph, now| {
             let host = graph.node(&target.root)?;

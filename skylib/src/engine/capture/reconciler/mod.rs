@@ -87,7 +87,7 @@ pub(crate) struct Reconciler {
     pause: Pause,
     /// Captures on the nodes of agents.
     pub(super) agents: AgentCaptures,
-    /// Requests of analyzers that wait for the compilation of a filter.
+    /// Requests of analyzers that wait for a filter or for the address of a target.
     pub(super) waiting: Vec<CaptureRequest>,
     /// Captures that run or failed, at most [`MAX_NODE_CAPTURES`].
     pub(super) node_captures: HashMap<NodeCaptureKey, NodeCapture>,
@@ -130,7 +130,7 @@ impl Reconciler {
             agents: AgentCaptures {
                 links,
                 captures: RemoteCaptures::default(),
-                unstopped: HashSet::new(),
+                unstopped: HashMap::new(),
             },
             waiting: Vec::new(),
             node_captures: HashMap::new(),

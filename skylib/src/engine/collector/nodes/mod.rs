@@ -208,7 +208,9 @@ impl ExporterNodes {
             (true, None) => {
                 self.exporters.remove(&address);
             }
-            (false, None) => self.add_exporter(address, options),
+            (false, None) => {
+                self.add_exporter(address, options);
+            }
             (true, Some(index)) => {
                 if let Some(exporter) = self.exporters.get_mut(&address) {
                     exporter.interfaces.remove(&index);
@@ -266,8 +268,7 @@ impl ExporterNodes {
         let host = self.host_with(address);
         let is_host = host.is_some();
         let (node, tid) = host.unwrap_or_else(|| {
-            self.add_exporter(address, options);
-            let tid = exporter_tid(address);
+            let tid = self.add_exporter(address, options);
             (NodeId::derived(&tid), tid.into())
         });
         KnownExporter {
@@ -336,8 +337,7 @@ impl ExporterNodes {
         {
             return Interface::new(node, tid, None);
         }
-        self.add_interface(&exporter.node, address, index, options);
-        let tid = interface_tid(address, index);
+        let tid = self.add_interface(&exporter.node, address, index, options);
         let name = options.interface_names.get(&(address, index));
         let name = name.map(|name| name.as_str().into());
         Interface::new(NodeId::derived(&tid), tid.into(), name)
@@ -360,13 +360,14 @@ impl ExporterNodes {
     }
 
     /// Adds the node of an exporter that is no host of the graph.
-    fn add_exporter(&self, address: IpAddr, options: &CollectorOptions) {
+    fn add_exporter(&self, address: IpAddr, options: &CollectorOptions) -> String {
         let tid = exporter_tid(address);
         let name = options.names.get(&address).cloned();
         let mut metadata = Metadata::from_iter([("Type", "exporter")]);
         metadata.set("Name", name.unwrap_or_else(|| address.to_string()));
         metadata.set("TID", tid.as_str());
         self.add_node(NodeId::derived(&tid), metadata, None);
+        tid
     }
 
     /// Adds the node of an interface below the node of its exporter.
@@ -376,7 +377,7 @@ impl ExporterNodes {
         address: IpAddr,
         index: u32,
         options: &CollectorOptions,
-    ) {
+    ) -> String {
         let tid = interface_tid(address, index);
         let name = options.interface_names.get(&(address, index)).cloned();
         let mut metadata = Metadata::from_iter([("Type", "exporterport")]);
@@ -384,6 +385,7 @@ impl ExporterNodes {
         metadata.set("IfIndex", i64::from(index));
         metadata.set("TID", tid.as_str());
         self.add_node(NodeId::derived(&tid), metadata, Some(exporter));
+        tid
     }
 
     /// Adds a node, below an owner, unless another collector has added it.

@@ -22,7 +22,7 @@ const SLACK_MS: i64 = 5_000;
 /// A captured flow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capture {
-    /// Hash of the tracking ID.
+    /// Hash of protocol, addresses, and ports; without ports, of the tracking ID.
     traffic: u64,
     /// Number of the capture point.
     point: u32,
