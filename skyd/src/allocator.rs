@@ -36,3 +36,19 @@ pub(crate) const RETURN_INTERVAL: Duration = Duration::from_secs(2);
 /// Size of a block that the allocator does not retain for the thread, in bytes. Its memory is never
 /// accessed.
 const LARGE_BLOCK: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A later version of mimalloc may have a different table of options.
+    #[test]
+    fn the_option_is_the_purge_delay() {
+        // SAFETY: the function only reads a number from the table of options, which has this index.
+        let default = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        assert_eq!(
+            default, 1000,
+            "the default of the purge delay in milliseconds"
+        );
+    }
+}

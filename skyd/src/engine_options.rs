@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
@@ -88,6 +88,9 @@ fn set_topology(options: &mut EngineOptions, config: &Config) -> anyhow::Result<
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
     options.probes = probes(config)?;
     options.analyzer_probes = analyzer_probes(config);
+    for name in unknown_probes(config) {
+        tracing::warn!("{name}");
+    }
     let fabric = config.list("analyzer.topology.fabric");
     options.fabric =
         Fabric::parse(fabric.iter().map(String::as_str)).context("analyzer.topology.fabric")?;
@@ -172,13 +175,17 @@ fn listeners(role: Role, config: &Config) -> impl Iterator<Item = ServiceAddress
 
 /// Returns the ports on which this daemon listens.
 pub(crate) fn listen_ports(role: Role, config: &Config) -> Vec<u16> {
-    // An error is reported when the collectors are started.
-    let collectors = collectors(config).unwrap_or_default();
-    let ports = collectors.iter().map(|collector| collector.listen.port());
     listeners(role, config)
         .map(|address| address.port)
-        .chain(ports)
+        .chain(collector_sockets(config).map(|socket| socket.port()))
         .collect()
+}
+
+/// Returns the sockets of the configured collectors. An error in their configuration is reported when
+/// they are started.
+fn collector_sockets(config: &Config) -> impl Iterator<Item = SocketAddr> {
+    let collectors = collectors(config).unwrap_or_default();
+    collectors.into_iter().map(|collector| collector.listen)
 }
 
 /// Returns the services whose packets captures exclude: the sockets on which this daemon listens, and
@@ -186,9 +193,7 @@ pub(crate) fn listen_ports(role: Role, config: &Config) -> Vec<u16> {
 fn control_services(role: Role, config: &Config) -> Vec<SocketAddr> {
     let analyzers = config.list("analyzers");
     let analyzers = analyzers.iter().filter_map(|text| text.parse().ok());
-    // An error is reported when the collectors are started.
-    let collectors = collectors(config).unwrap_or_default();
-    let mut found: Vec<SocketAddr> = collectors.iter().map(|c| c.listen).collect();
+    let mut found: Vec<SocketAddr> = collector_sockets(config).collect();
     for ServiceAddress { host, port } in listeners(role, config).chain(analyzers) {
         match (host.as_str(), port).to_socket_addrs() {
             Ok(addresses) => found.extend(addresses),
@@ -385,17 +390,19 @@ pub(crate) fn host_names(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Creates the data folder if it is missing. Returns whether it was.
+/// Creates the data folder and its parents if they are missing. Returns whether the folder was.
 ///
 /// Only the user of the daemon can read the folder: it contains packets, flows, and scripts of alerts.
+/// Parents are created with the usual permissions, because other programs may use them.
 ///
 /// # Errors
-/// Returns an error if the folder cannot be created.
+/// Returns an error if a folder cannot be created.
 pub(crate) fn create_data_folder(folder: &Path) -> anyhow::Result<bool> {
     if folder.exists() {
         return Ok(false);
     }
-    let created = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let parents = folder.parent().map_or(Ok(()), fs::create_dir_all);
+    let created = parents.and_then(|()| DirBuilder::new().mode(0o700).create(folder));
     created.with_context(|| cannot_open(folder))?;
     Ok(true)
 }
@@ -480,15 +487,15 @@ fn probes(config: &Config) -> anyhow::Result<ProbeOptions> {
 
 /// Returns the probes of an analyzer and their settings.
 ///
-/// COMPAT: existing configuration files; unknown names are logged and have no other effect.
+/// COMPAT: existing configuration files; unknown names have no effect (see [`unknown_probes`]).
 fn analyzer_probes(config: &Config) -> AnalyzerProbeOptions {
     let (mut kubernetes, mut unavailable) = (None, Vec::new());
     for name in config.list("analyzer.topology.probes") {
-        let known = AnalyzerProbeOptions::NAMES.into_iter();
-        match known.into_iter().find(|known| *known == name) {
+        let mut known = AnalyzerProbeOptions::NAMES.into_iter();
+        match known.find(|known| *known == name) {
             Some("k8s") => kubernetes = Some(kubernetes_options(config)),
             Some(known) => unavailable.push(known),
-            None => tracing::warn!(name, "analyzer.topology.probes: there is no such probe"),
+            None => {}
         }
     }
     AnalyzerProbeOptions::default()
@@ -496,13 +503,35 @@ fn analyzer_probes(config: &Config) -> AnalyzerProbeOptions {
         .with_unavailable(unavailable)
 }
 
+/// Returns a warning for each name of an analyzer's probe, or of a kind of Kubernetes objects, that
+/// does not exist and has no effect.
+pub(crate) fn unknown_probes(config: &Config) -> Vec<String> {
+    let probes = config.list("analyzer.topology.probes");
+    let unknown = probes
+        .iter()
+        .filter(|name| !AnalyzerProbeOptions::NAMES.contains(&name.as_str()));
+    let mut warnings: Vec<String> = unknown
+        .map(|name| {
+            let names = AnalyzerProbeOptions::NAMES.join(", ");
+            format!(
+                "analyzer.topology.probes: no probe is named {name:?}; expected names of {names}"
+            )
+        })
+        .collect();
+    let kinds = config.list("analyzer.topology.k8s.probes");
+    let (_, unknown) = Kinds::from_names(kinds.iter().map(String::as_str));
+    warnings.extend(
+        unknown.into_iter().map(|name| {
+            format!("analyzer.topology.k8s.probes: no kind of objects is named {name:?}")
+        }),
+    );
+    warnings
+}
+
 /// Returns the settings of the connection to Kubernetes.
 fn kubernetes_options(config: &Config) -> KubernetesOptions {
     let names = config.list("analyzer.topology.k8s.probes");
-    let (kinds, unknown) = Kinds::from_names(names.iter().map(String::as_str));
-    for name in unknown {
-        tracing::warn!(name, "analyzer.topology.k8s.probes: there is no such kind");
-    }
+    let (kinds, _) = Kinds::from_names(names.iter().map(String::as_str));
     let file = config.text("analyzer.topology.k8s.config_file");
     KubernetesOptions::new(file, config::yaml)
         .with_kinds(kinds)

@@ -38,7 +38,7 @@ pub(crate) enum HistoryFiles {
 
 impl HistoryFiles {
     /// Returns the files if they are open.
-    pub(crate) fn open(&self) -> Option<&Arc<LocalStore>> {
+    pub(crate) fn store(&self) -> Option<&Arc<LocalStore>> {
         match self {
             Self::Open(store) => Some(store),
             Self::Disabled | Self::Unavailable(_) => None,
@@ -124,7 +124,8 @@ struct Backends {
     flows: bool,
 }
 
-/// Returns the limits of the newest part of the topology history, which is in memory.
+/// Returns the limits of the part of the topology history that is in memory: all of it without a
+/// folder, otherwise the newest part.
 fn topology_limits(config: &Config) -> HistoryLimits {
     let memory = config.bytes("storage.local.memory");
     HistoryLimits::default()

@@ -62,12 +62,10 @@ pub(crate) async fn start(
     if !is_wanted && pcaps.is_none_or(Json::is_null) {
         return Ok(None);
     }
+    check(config)?;
     let ports = ports(config.tree("spp.ports"))?;
     let mut ctl = SppCtl::new(ports, Arc::new(SystemClock)).with_tap(engine.flow_tap());
     if !launch_root.is_empty() {
-        if !Path::new(&launch_root).is_dir() {
-            bail!("spp.launch.root: {launch_root} is not a folder");
-        }
         ctl = ctl.with_launch_root(launch_root);
     }
     for (index, spec) in specs(pcaps)?.into_iter().enumerate() {
@@ -93,6 +91,20 @@ pub(crate) async fn start(
         listener,
         _secondaries: secondaries,
     }))
+}
+
+/// Checks the settings without starting anything.
+///
+/// # Errors
+/// Returns an error if a setting is invalid; the error names the key.
+pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    ports(config.tree("spp.ports"))?;
+    specs(config.tree("spp.pcaps"))?;
+    let launch_root = config.text("spp.launch.root");
+    if !launch_root.is_empty() && !Path::new(&launch_root).is_dir() {
+        bail!("spp.launch.root: {launch_root} is not a folder");
+    }
+    Ok(())
 }
 
 /// Opens the listener of the SPP API at the configured address, or at [`DEFAULT_ADDRESS`].

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -10,6 +11,8 @@ use serde_json::json;
 use crate::auth;
 use crate::config::{self, Config, Sources};
 use crate::engine_options;
+use crate::peering;
+use crate::spp_setup;
 use crate::tls::Tls;
 
 /// Actions of `skyd config`.
@@ -21,7 +24,8 @@ pub(crate) enum ConfigCommand {
     /// Check configuration files without starting the daemon.
     ///
     /// Prints a warning for each key that is unknown or has no effect, and an error for each value
-    /// that its key does not accept. Exits with status 1 if there are errors.
+    /// that its key does not accept, for settings that contradict each other, and for files that are
+    /// missing or unreadable. Exits with status 1 if there are errors.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
     /// Print the configuration reference as Markdown (docs/CONFIGURATION.md).
@@ -140,6 +144,7 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
             Ok(replaced) => warnings.extend(replaced.iter().map(ToString::to_string)),
             Err(error) => errors.push(format!("{error:#}")),
         }
+        warnings.extend(engine_options::unknown_probes(&config));
         errors.extend(conflicts(&config));
     }
     for warning in &warnings {
@@ -163,6 +168,8 @@ fn conflicts(config: &Config) -> Vec<String> {
     let mut errors = engine_options::check(config);
     errors.extend(Tls::from_config(config, false).err());
     errors.extend(engine_options::analyzers(config).err());
+    errors.extend(spp_setup::check(config).err());
+    errors.extend(peering::clusters(config, Duration::ZERO).err());
     errors.iter().map(|error| format!("{error:#}")).collect()
 }
 
@@ -210,13 +217,19 @@ mod tests {
             "agent.topology.probes=foo",
             "agent.flow.sflow.bind_address=here",
             "analyzer.flow.backend=elasticsearch",
+            "analyzer.topology.probes=k8",
+            "analyzer.peers.east.endpoints=127.0.0.1:8082",
+            "spp.launch.root=/no/such/folder",
         ]);
         for wanted in [
             "error: analyzers: \"foo\"",
             "error: agent.topology.probes: ",
             "error: agent.flow.sflow.bind_address: expected an IP address",
             "warning: analyzer.flow.backend: the backend elasticsearch is not supported yet",
-            "error(s), 1 warning(s)\n",
+            "warning: analyzer.topology.probes: no probe is named \"k8\"",
+            "error: analyzer.cluster: not set",
+            "error: spp.launch.root: /no/such/folder is not a folder",
+            "error(s), 2 warning(s)\n",
         ] {
             assert!(text.contains(wanted), "{wanted}\n{text}");
         }

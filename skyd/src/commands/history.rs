@@ -99,6 +99,9 @@ pub(crate) fn run(command: &HistoryCommand) -> anyhow::Result<ExitCode> {
             let input = File::open(&args.elasticsearch_dump)
                 .with_context(|| format!("cannot open {}", args.elasticsearch_dump.display()))?;
             let path = args.folder.path();
+            if let Some(data_folder) = path.parent() {
+                engine_options::create_data_folder(data_folder)?;
+            }
             fs::create_dir_all(path.join("flow"))
                 .with_context(|| format!("cannot create the history in {}", path.display()))?;
             let (flows, graph) = open(&path)?;

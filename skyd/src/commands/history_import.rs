@@ -64,6 +64,7 @@ pub(super) fn import(
     flows.put(std::mem::take(&mut documents.flows), now);
     for batch in documents.events_in_order().chunks(BATCH) {
         graph.record(batch, now);
+        graph.make_room();
     }
     Ok(documents.imported)
 }

@@ -33,7 +33,8 @@ pub use self::value_type::ValueType;
 pub struct Sources {
     /// YAML files, `-` for standard input; if empty, Skydive's default file is read if it exists.
     pub files: Vec<PathBuf>,
-    /// Environment variables; names without the prefix `SKYD_` or `SKYDIVE_` are ignored.
+    /// Environment variables. Those whose name, after the prefix `SKYD_` or `SKYDIVE_`, resembles a
+    /// key cause a warning; other unknown names are ignored.
     pub environment: Vec<(String, String)>,
     /// `key=value` settings of the command line.
     pub settings: Vec<String>,
@@ -371,6 +372,10 @@ impl Loader {
         let mut names = keys::variable_names().iter();
         if let Some((_, key)) = names.find(|(spelling, _)| spelling == rest) {
             self.add_text(name, key, text);
+            return;
+        }
+        // `skyd client` reads these.
+        if matches!(rest, "ANALYZER" | "USERNAME" | "PASSWORD") {
             return;
         }
         // Other programs may have variables with these prefixes: only likely misspellings are named.

@@ -148,6 +148,9 @@ fn a_misspelled_variable_is_one_warning() {
         "SKYDIVE_ANALYZER_LISTEN",
         "SKYD_LOG",
         "SKYD_SOMETHING",
+        "SKYDIVE_ANALYZER",
+        "SKYDIVE_USERNAME",
+        "SKYDIVE_PASSWORD",
     ];
     let config = Config::load(&Sources {
         environment: names.map(variable).into(),

@@ -12,7 +12,7 @@ use skylib::spp::PcapStatus;
 use skylib::time::{Clock, SystemClock};
 use skylib::topology::ProbeState;
 
-use super::{export_metrics, history_metrics, interface_metrics};
+use super::{collector_metrics, history_metrics, interface_metrics};
 use crate::app::App;
 use crate::clients::Endpoint;
 use crate::handler::Call;
@@ -36,7 +36,7 @@ pub(crate) async fn show(call: Call) -> Response {
     flow_tables(&mut page, &engine);
     flows(&mut page, &engine, app);
     topology(&mut page, &engine);
-    if let Some(store) = app.history_files.open() {
+    if let Some(store) = app.history_files.store() {
         history_metrics::write(&mut page, &store.status(), SystemClock.now());
     }
     automation(&mut page, &engine);
@@ -285,7 +285,7 @@ fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
         "Number of active flows reported by agents.",
         ingestion.live_flows,
     );
-    export_metrics::write(page, &engine.collectors);
+    collector_metrics::write(page, &engine.collectors);
     let Some(store) = &engine.flow_store else {
         return;
     };

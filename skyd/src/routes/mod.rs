@@ -2,8 +2,8 @@
 
 mod agent_status;
 pub(crate) mod api;
+mod collector_metrics;
 pub(crate) mod config;
-mod export_metrics;
 pub(crate) mod history;
 mod history_metrics;
 mod interface_metrics;

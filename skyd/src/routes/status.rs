@@ -56,7 +56,7 @@ pub(crate) async fn show(call: Call) -> Response {
         flow_tables: FlowTables::of(engine.capture_totals.flows, engine.import_totals),
         flow_ingestion: Ingestion::of(&app.flow_transport, engine.ingestion),
         collectors: engine.collectors.iter().map(Collector::of).collect(),
-        history: History::of(app, &engine),
+        history: History::of(&app.history_files, &engine),
         spp: app.spp.as_ref().map(|ctl| {
             let statuses = ctl.instances().into_iter().map(|process| process.status());
             statuses.map(|status| (status.client_id, status)).collect()
@@ -382,12 +382,11 @@ struct History<'a> {
 }
 
 impl<'a> History<'a> {
-    fn of(app: &'a App, engine: &EngineStatus) -> Self {
-        let files = &app.history_files;
+    fn of(files: &'a HistoryFiles, engine: &EngineStatus) -> Self {
         Self {
             topology: engine.history.as_ref().map(TopologyHistory::of),
             flows: engine.flow_store.as_ref().map(FlowHistory::of),
-            disk: files.open().map(|store| Disk::of(store.status())),
+            disk: files.store().map(|store| Disk::of(store.status())),
             error: match files {
                 HistoryFiles::Unavailable(reason) => Some(reason.as_str()),
                 HistoryFiles::Disabled | HistoryFiles::Open(_) => None,

@@ -137,7 +137,7 @@ struct Answered {
     body: Body,
     /// Time since which the history is complete, if the query reads an earlier time.
     history_begins: Option<Timestamp>,
-    /// Warnings about keys that no element has.
+    /// Warnings about keys that no element has, and about times before the history begins.
     unknown_keys: Vec<String>,
 }
 

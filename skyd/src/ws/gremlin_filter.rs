@@ -216,8 +216,10 @@ pub(crate) enum FilterError {
     /// The result is not a graph.
     #[error("the query did not return a graph")]
     NoGraph,
-    /// The daemon does not record a topology history.
-    #[error("the topology history is disabled (analyzer.topology.backend: memory)")]
+    /// The process does not record a topology history.
+    #[error(
+        "this process has no topology history: it is an agent, or analyzer.topology.backend is memory"
+    )]
     NoHistory,
     /// The graph changes faster than it can be read, or the memory budget is exhausted.
     #[error(transparent)]

@@ -19,6 +19,10 @@ pub trait FlowStore: Send + Sync {
     /// records.
     fn put(&self, flows: Vec<Flow>, now: Timestamp);
 
+    /// Waits until the store can take further records without dropping any, as long as its disk makes
+    /// progress. For imports, which can wait; live flows cannot.
+    fn make_room(&self) {}
+
     /// Returns the flows that were active in [`FlowQuery::time`], or all stored flows without a
     /// time.
     ///

@@ -126,7 +126,8 @@ impl Shell {
         if line.is_empty() {
             return Ok(());
         }
-        if Query::parse(line).is_ok() {
+        let query = Query::parse(line);
+        if query.is_ok() {
             if let Err(error) = self.server.print_result(line) {
                 failure::print(&error);
             }
@@ -141,7 +142,7 @@ impl Shell {
                     "Error while executing Javascript '{line}': {error}"
                 ))?;
                 if line.starts_with("G.")
-                    && let Err(error) = Query::parse(line)
+                    && let Err(error) = query
                 {
                     failure::print(&anyhow!("as a Gremlin query: {error}"));
                 }

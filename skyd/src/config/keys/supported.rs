@@ -322,14 +322,15 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Bytes,
         "64MiB",
         "Maximum memory for the newest flows before they are moved to a sealed file, and for the \
-         newest topology changes.",
+         newest topology changes. While the disk is slow, up to five times that for flows, and twice \
+         for topology changes.",
     ),
     key(
         "storage.local.sync",
         Interval,
         "1s",
         "Maximum time until recorded flows and topology changes survive a power failure. They \
-         survive the end of the process at once.",
+         survive the end of the process within milliseconds while the disk keeps up.",
     ),
     key(
         "storage.*.driver",

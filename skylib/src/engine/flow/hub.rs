@@ -203,7 +203,10 @@ impl FlowHub {
     /// Stores flows of a capture file; without a store, they are live as long as flows of agents.
     pub(super) fn store_imported(&self, flows: Vec<Flow>, now: Timestamp) {
         match &self.store {
-            Some(store) => store.put(flows, now),
+            Some(store) => {
+                store.make_room();
+                store.put(flows, now);
+            }
             None => self.remote.put(flows, now),
         }
     }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 
 use crate::filter::{Fields as _, Filter, Predicate};
-use crate::graph::reads::equality;
+use crate::graph::present::equality;
 use crate::graph::*;
 use crate::value::Value;
 

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::sums::{Checked, Sum};
+use super::sums::{Digester, Sum};
 
 /// File system, or a test double that fails on purpose.
 pub(super) trait Disk: fmt::Debug + Send + Sync {
@@ -143,29 +143,8 @@ impl DiskFile for OsFile {
 /// Writer that computes the CRC-32 and the length of what passes through it.
 pub(super) struct SummedFile {
     file: Box<dyn DiskFile>,
-    whole: Crc,
-    footer: Option<Crc>,
-}
-
-/// CRC-32 and length of bytes that are being written.
-#[derive(Default)]
-struct Crc {
-    hasher: crc32fast::Hasher,
-    length: u64,
-}
-
-impl Crc {
-    fn update(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.length += bytes.len() as u64;
-    }
-
-    fn finish(self) -> Checked {
-        Checked {
-            crc: self.hasher.finalize(),
-            length: self.length,
-        }
-    }
+    whole: Digester,
+    footer: Option<Digester>,
 }
 
 impl SummedFile {
@@ -173,14 +152,14 @@ impl SummedFile {
     pub(super) fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
         Ok(Self {
             file: disk.create(path)?,
-            whole: Crc::default(),
+            whole: Digester::default(),
             footer: None,
         })
     }
 
     /// Begins the footer, which has a sum of its own.
     pub(super) fn begin_footer(&mut self) {
-        self.footer = Some(Crc::default());
+        self.footer = Some(Digester::default());
     }
 
     /// Makes the content durable and returns its sums.

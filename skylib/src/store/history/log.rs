@@ -24,10 +24,6 @@ pub(super) struct Log {
 impl Log {
     /// Creates an empty log.
     pub(super) fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
-        if let Some(folder) = path.parent() {
-            // It may have been removed while the process runs.
-            disk.create_folder(folder)?;
-        }
         let file = disk.create(path)?;
         if let Some(folder) = path.parent() {
             disk.sync_folder(folder)?;

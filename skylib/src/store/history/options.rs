@@ -19,7 +19,8 @@ pub struct HistoryOptions {
     pub max_bytes: u64,
     /// Space of the file system that is left free, in bytes; `None` for 5 %, at most 1 GiB.
     pub min_free: Option<u64>,
-    /// Maximum size of the records in memory that are not yet in a segment, in bytes.
+    /// Maximum size of the records in memory that are not yet in a segment, in bytes. While the disk
+    /// is slow, up to five times that for flows, and twice for topology events.
     pub memory: usize,
     /// Maximum time until a record survives a power failure.
     pub sync: Duration,

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 /// Failures of a table's disk: when an operation may be tried again, and what was reported.
 ///
 /// An outage begins with the first failure and ends once every operation that failed has succeeded.
-/// It is reported once at each end, whatever fails in between.
+/// The first failure of each operation is reported, and the end.
 #[derive(Debug)]
 pub(super) struct Outage {
     /// Content of the table, for the reports.
@@ -22,6 +22,8 @@ pub(super) struct Outage {
 struct State {
     /// Set of the operations whose last attempt failed, a bit each.
     failing: u8,
+    /// Set of the operations whose failure was reported in this outage.
+    reported: u8,
     retry_at: Timestamp,
     pause: Duration,
     /// Rows that had been dropped because of the disk when the outage began.
@@ -31,8 +33,10 @@ struct State {
 /// Operation that writes to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
-    /// Appending to a log and making it durable.
+    /// Appending to a log.
     Log,
+    /// Making a log durable.
+    Sync,
     /// Writing a segment from memory.
     Seal,
     /// Merging segments.
@@ -48,6 +52,19 @@ pub(super) enum Operation {
 impl Operation {
     const fn bit(self) -> u8 {
         1 << self as u8
+    }
+
+    /// Returns what a failure means for the records.
+    const fn consequence(self) -> &'static str {
+        match self {
+            Self::Log | Self::Sync | Self::Seal | Self::KeepUp => {
+                "the newest records are in memory, and the oldest of them are dropped beyond \
+                 storage.local.memory"
+            }
+            Self::Merge | Self::Snapshot | Self::Packets => {
+                "the files remain as they are, and no record is lost"
+            }
+        }
     }
 }
 
@@ -85,33 +102,32 @@ impl Outage {
         error: &(dyn std::error::Error + 'static),
         dropped: u64,
     ) {
-        let mut state = self.state.lock();
-        match &mut *state {
-            Some(state) => {
-                state.failing |= operation.bit();
-                let is_over =
-                    now >= state.retry_at || state.retry_at > now.saturating_add(MAX_PAUSE);
-                if is_over {
-                    state.pause = (state.pause * 2).min(MAX_PAUSE);
-                    state.retry_at = now.saturating_add(state.pause);
-                }
-            }
-            None => {
-                *state = Some(State {
-                    failing: operation.bit(),
-                    retry_at: now.saturating_add(FIRST_PAUSE),
-                    pause: FIRST_PAUSE,
-                    dropped_before: dropped,
-                });
-                drop(state);
-                tracing::warn!(
-                    table = self.table,
-                    operation = ?operation,
-                    error = %Chain(error),
-                    "cannot write the history to the disk; the newest records are in memory, and \
-                     the oldest of them are dropped beyond storage.local.memory"
-                );
-            }
+        let mut guard = self.state.lock();
+        let state = guard.get_or_insert(State {
+            failing: 0,
+            reported: 0,
+            retry_at: now,
+            pause: FIRST_PAUSE / 2,
+            dropped_before: dropped,
+        });
+        state.failing |= operation.bit();
+        let is_over = now >= state.retry_at || state.retry_at > now.saturating_add(MAX_PAUSE);
+        // Nothing is tried again after `KeepUp`.
+        if is_over && operation != Operation::KeepUp {
+            state.pause = (state.pause * 2).min(MAX_PAUSE);
+            state.retry_at = now.saturating_add(state.pause);
+        }
+        let is_new = state.reported & operation.bit() == 0;
+        state.reported |= operation.bit();
+        drop(guard);
+        if is_new {
+            tracing::warn!(
+                table = self.table,
+                operation = ?operation,
+                error = %Chain(error),
+                "cannot write the history to the disk; {}",
+                operation.consequence()
+            );
         }
     }
 

@@ -28,7 +28,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
 
 use super::disk::{Disk, SummedFile};
-use super::sums::{Checked, Sum};
+use super::sums::{Digest, Sum};
 use crate::file_use::FileUse;
 
 /// Column of a file.
@@ -362,7 +362,7 @@ fn check_footer(file: &SharedFile, bytes: u64, sum: &Sum) -> io::Result<()> {
         file: Arc::clone(&file.0),
         at: start,
     };
-    match Checked::of(&mut footer)? == sum.footer {
+    match Digest::of(&mut footer)? == sum.footer {
         true => Ok(()),
         false => Err(invalid(format!("the footer of {name} has changed"))),
     }

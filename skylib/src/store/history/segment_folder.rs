@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::disk::Disk;
 use super::parquet_file::{ParquetFile, invalid};
-use super::sums::{self, Checked, SUMS, Sum};
+use super::sums::{self, Digest, SUMS, Sum};
 
 /// Writes a folder of files and moves it to its final path: the rename commits it.
 ///
@@ -22,10 +22,6 @@ pub(super) fn commit(
     let written = write(unfinished).and_then(|sums| {
         write_sums(disk, unfinished, &sums)?;
         disk.sync_folder(unfinished)?;
-        // The folder of the table may have been removed while the process runs.
-        if let Some(table) = path.parent() {
-            disk.create_folder(table)?;
-        }
         // A folder that is left from an attempt whose commit was reported as failed.
         disk.remove(path)?;
         disk.rename(unfinished, path)?;
@@ -90,7 +86,7 @@ pub(super) fn open_file(
 /// Returns an error that names the first file that differs or cannot be read.
 pub(super) fn check(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
     for sum in read_sums(disk, folder)? {
-        let found = Checked::of(&mut disk.open(&folder.join(&sum.name))?)?;
+        let found = Digest::of(&mut disk.open(&folder.join(&sum.name))?)?;
         if found.length != sum.whole.length {
             return Err(invalid(format!(
                 "{} has {} bytes instead of {}",

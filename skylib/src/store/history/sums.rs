@@ -2,7 +2,7 @@
 //! line has those of the lines before it. Pure.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 /// Name of the file of checksums in a segment.
 pub(super) const SUMS: &str = "sums";
@@ -13,34 +13,58 @@ pub(super) struct Sum {
     /// Name of the file in its segment.
     pub(super) name: String,
     /// Sum of the whole content.
-    pub(super) whole: Checked,
+    pub(super) whole: Digest,
     /// Sum of the end of the file: the page indexes and the footer.
-    pub(super) footer: Checked,
+    pub(super) footer: Digest,
 }
 
 /// CRC-32 and length of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Checked {
+pub(super) struct Digest {
     pub(super) crc: u32,
     /// Length in bytes.
     pub(super) length: u64,
 }
 
-impl Checked {
-    /// Reads to the end and returns the sum of what was read.
-    pub(super) fn of(reader: &mut dyn Read) -> io::Result<Self> {
-        let mut crc = crc32fast::Hasher::new();
-        let mut length = 0;
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let read = reader.read(&mut buffer)?;
-            if read == 0 {
-                let crc = crc.finalize();
-                return Ok(Self { crc, length });
-            }
-            crc.update(&buffer[..read]);
-            length += read as u64;
+/// Writer that computes the digest of what is written to it.
+#[derive(Default)]
+pub(super) struct Digester {
+    crc: crc32fast::Hasher,
+    length: u64,
+}
+
+impl Digester {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.crc.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+
+    pub(super) fn finish(self) -> Digest {
+        Digest {
+            crc: self.crc.finalize(),
+            length: self.length,
         }
+    }
+}
+
+impl Write for Digester {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Digest {
+    /// Reads to the end and returns the digest of what was read.
+    pub(super) fn of(reader: &mut dyn Read) -> io::Result<Self> {
+        let mut digester = Digester::default();
+        let reader = &mut io::BufReader::with_capacity(64 << 10, reader);
+        io::copy(reader, &mut digester)?;
+        Ok(digester.finish())
     }
 
     /// Parses `CRC LENGTH` and returns the rest of the line.
@@ -53,7 +77,7 @@ impl Checked {
     }
 }
 
-impl fmt::Display for Checked {
+impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x} {}", self.crc, self.length)
     }
@@ -87,8 +111,8 @@ pub(super) fn parse(text: &str) -> Option<Vec<Sum>> {
     }
     let mut sums = Vec::new();
     for line in lines.lines() {
-        let (whole, rest) = Checked::parse(line)?;
-        let (footer, name) = Checked::parse(rest)?;
+        let (whole, rest) = Digest::parse(line)?;
+        let (footer, name) = Digest::parse(rest)?;
         let is_plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
         if !is_plain || sums.len() == MAX_FILES {
             return None;
@@ -113,8 +137,8 @@ mod tests {
     fn sums_are_text() {
         let sum = |name: &str, crc, length| Sum {
             name: name.to_owned(),
-            whole: Checked { crc, length },
-            footer: Checked { crc: 7, length: 1 },
+            whole: Digest { crc, length },
+            footer: Digest { crc: 7, length: 1 },
         };
         let sums = [sum("flow.parquet", 0xab, 12), sum("metric.parquet", 1, 0)];
         let text = format(&sums);

@@ -20,7 +20,7 @@ pub(super) trait Maintain: Send + Sync {
     fn write(&self, now: Timestamp);
 
     /// Seals what is due.
-    fn seal(&self, now: Timestamp);
+    fn seal_due(&self, now: Timestamp);
 
     /// Merges and checks segments, and enforces the limits.
     fn tidy(&self, now: Timestamp);
@@ -57,50 +57,39 @@ pub(super) fn maintain_in_background(
             continue;
         };
         let signals = opened.signals();
-        run(
-            "history",
-            &store,
-            clock,
-            &signals.write,
-            pause,
-            |store, now| {
-                store.write(now);
-            },
-        )?;
-        run(
-            "history-seal",
-            &store,
-            clock,
-            &signals.seal,
-            pause,
-            |store, now| {
-                store.seal(now);
-            },
-        )?;
-        run(
-            "history-tidy",
-            &store,
-            clock,
-            &signals.tidy,
-            pause,
-            |store, now| {
+        let (write, seal) = (Arc::clone(&signals.write), Arc::clone(&signals.seal));
+        let threads: [Thread; 3] = [
+            ("history", write, pause / 2, |store, now| store.write(now)),
+            ("history-seal", seal, pause, |store, now| {
+                store.seal_due(now);
+            }),
+            // No signal: files are tidied at regular times.
+            ("history-tidy", Arc::default(), pause, |store, now| {
                 store.tidy(now);
-            },
-        )?;
+            }),
+        ];
+        for thread in threads {
+            run(thread, &store, clock)?;
+        }
         opened.set_background();
     }
     Ok(())
 }
 
+/// Name of a thread, the signal that wakes it, its maximum pause, and its work.
+type Thread = (
+    &'static str,
+    Arc<Signal>,
+    Duration,
+    fn(&dyn Maintain, Timestamp),
+);
+
 fn run(
-    name: &str,
+    (name, signal, pause, work): Thread,
     store: &Weak<dyn Maintain>,
     clock: &Arc<dyn Clock>,
-    signal: &Arc<Signal>,
-    pause: Duration,
-    work: fn(&dyn Maintain, Timestamp),
 ) -> io::Result<()> {
-    let (store, clock, signal) = (Weak::clone(store), Arc::clone(clock), Arc::clone(signal));
+    let (store, clock) = (Weak::clone(store), Arc::clone(clock));
     let run = move || {
         loop {
             if signal.wait(pause) {
@@ -126,8 +115,6 @@ pub(super) struct Signals {
     pub(super) write: Arc<Signal>,
     /// A table waits to be sealed.
     pub(super) seal: Arc<Signal>,
-    /// Never set: files are tidied at regular times.
-    pub(super) tidy: Arc<Signal>,
 }
 
 /// Flag on which one thread waits.

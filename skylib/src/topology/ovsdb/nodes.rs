@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::row::Row;
 use super::tables::Tables;
-use crate::graph::{Metadata, NodeId};
+use crate::graph::{Edge, Metadata, NodeId};
 use crate::time::Timestamp;
 use crate::topology::Subgraph;
 use crate::topology::netlink::{Counters, LinkSummary};
@@ -52,7 +52,9 @@ impl SwitchNodes {
                 };
                 let port_id = nodes.add_named(around, "ovsport", port_uuid, port_metadata(port));
                 nodes.subgraph.own(&id, &port_id);
-                nodes.subgraph.link(&id, &port_id, LAYER2, Metadata::new());
+                nodes
+                    .subgraph
+                    .link(&id, &port_id, Edge::LAYER2, Metadata::new());
                 for uuid in port.references("interfaces") {
                     let Some(row) = tables.row("Interface", uuid) else {
                         continue;
@@ -60,7 +62,7 @@ impl SwitchNodes {
                     let node = nodes.add_interface(around, &id, uuid, row);
                     nodes
                         .subgraph
-                        .link(&port_id, &node, LAYER2, Metadata::new());
+                        .link(&port_id, &node, Edge::LAYER2, Metadata::new());
                     if let Some(name) = row.text("name").filter(|_| row.text("type") == Some(PATCH))
                     {
                         patches.insert(name.to_owned(), (node, row));
@@ -142,7 +144,7 @@ impl SwitchNodes {
             };
             if name != peer_name {
                 let extra = Metadata::from_iter([("Type", PATCH)]);
-                self.subgraph.link(parent, child, LAYER2, extra);
+                self.subgraph.link(parent, child, Edge::LAYER2, extra);
             }
         }
     }
@@ -366,9 +368,6 @@ const STATISTICS: [(&str, &str); 12] = [
     ("tx_errors", "TxErrors"),
     ("tx_packets", "TxPackets"),
 ];
-
-/// Value of `RelationType`.
-const LAYER2: &str = "layer2";
 
 /// Type of an interface that leads to another bridge.
 const PATCH: &str = "patch";

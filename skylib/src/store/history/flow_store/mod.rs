@@ -1,11 +1,13 @@
 //! `LocalFlowStore`: flows on the local disk.
 //!
-//! A record is appended to a log, which survives the end of the process, and applied to a table in
-//! memory. From time to time the table is frozen, a new log begins, and the frozen table is sealed:
-//! written as a segment of Parquet files. When an hour has ended, its segments are merged into one.
+//! A record is applied to a table in memory, and a thread appends it to a log, which survives the
+//! end of the process. From time to time the table is frozen, a new log begins, and the frozen table
+//! is sealed: written as a segment of Parquet files. When an hour has ended, its segments are merged
+//! into one.
 //!
 //! ```text
-//! put ── log, table ──(freeze)── frozen tables ──(seal)── segments ──(merge)── segments of an hour
+//! put ── table ──(freeze)── frozen tables ──(seal)── segments ──(merge)── segments of an hour
+//!    └── inbox ── log
 //! ```
 //!
 //! A query reads the table, the frozen tables, and the segments, the newest first: the newest record
@@ -142,7 +144,7 @@ impl LocalFlowStore {
     /// Makes records durable, seals and merges tables that are due, and enforces the limits.
     pub fn maintain(&self, now: Timestamp) {
         self.write(now);
-        Maintain::seal(self, now);
+        self.seal_due(now);
         self.tidy(now);
     }
 
@@ -234,7 +236,7 @@ impl FlowStore for LocalFlowStore {
         if self.has_worker.load(Ordering::Relaxed) {
             self.signals.write.set();
         } else {
-            self.flush();
+            self.flush(self.now());
         }
         if is_full {
             self.wait_for_room();
@@ -353,6 +355,10 @@ impl FlowStore for LocalFlowStore {
 
     /// Does nothing: [`LocalFlowStore::maintain`] enforces the limits.
     fn expire(&self, _: Timestamp) {}
+
+    fn make_room(&self) {
+        self.wait_for_seal();
+    }
 
     fn sync(&self) -> Result<(), StoreError> {
         self.sync_all().map_err(|source| StoreError::File {

@@ -59,8 +59,7 @@ impl LocalFlowStore {
     fn remove_stale_logs(&self) {
         let stale = std::mem::take(&mut self.state.write().stale_logs);
         for generation in stale {
-            let path = self.path.join(Name::Log(generation).to_string());
-            if self.disk().remove(&path).is_err() {
+            if self.folder.remove_log(&self.path, generation).is_err() {
                 self.state.write().stale_logs.push(generation);
             }
         }
@@ -68,7 +67,6 @@ impl LocalFlowStore {
 
     pub(super) fn seal_one(&self, frozen: &Arc<Frozen>) -> io::Result<()> {
         let generation = frozen.generation;
-        let log = self.path.join(Name::Log(generation).to_string());
         if !frozen.flows.is_empty() {
             let name = Name::Segment(generation, generation);
             let path = self.segment_path(name);
@@ -87,11 +85,12 @@ impl LocalFlowStore {
         }
         self.inbox.lock().forget(generation);
         if frozen.is_log_damaged {
+            let log = self.path.join(Name::Log(generation).to_string());
             self.folder.set_aside(&log, TABLE)?;
             return Ok(());
         }
         // If this fails, the next start finds a log that the segment replaces.
-        drop(self.disk().remove(&log));
+        drop(self.folder.remove_log(&self.path, generation));
         Ok(())
     }
 
@@ -233,6 +232,9 @@ impl LocalFlowStore {
             }
             self.measure();
         }
+        if self.folder.over() != Some(Part::Packet) {
+            self.succeed(Operation::Packets);
+        }
     }
 
     pub(super) fn remove_oldest(&self) -> bool {
@@ -331,15 +333,15 @@ impl LocalFlowStore {
 impl Maintain for LocalFlowStore {
     fn write(&self, now: Timestamp) {
         self.now.store(now.as_ms(), Ordering::Relaxed);
-        self.flush();
-        self.sync_when_due(now);
+        self.flush(now);
     }
 
-    fn seal(&self, now: Timestamp) {
+    fn seal_due(&self, now: Timestamp) {
         let is_due = {
             let state = self.state.read();
-            let since = state.recent.since();
-            since.is_some_and(|since| since.saturating_add(self.folder.options.seal) <= now)
+            let is_old = |since: Timestamp| since.saturating_add(self.folder.options.seal) <= now;
+            // While tables cannot be sealed, the next one grows to its limit.
+            state.frozen.is_empty() && state.recent.since().is_some_and(is_old)
         };
         if is_due {
             self.freeze();

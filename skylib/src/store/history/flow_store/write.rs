@@ -64,23 +64,47 @@ impl LocalFlowStore {
         inbox.begin_next();
     }
 
-    /// Writes the frames that are in no log, unless a failure of the disk makes them wait.
-    pub(super) fn flush(&self) {
-        self.write_log(&mut self.writer.lock());
+    /// Writes the frames that are in no log, unless a failure of the disk makes them wait, and makes
+    /// the log durable if that is due.
+    pub(super) fn flush(&self, now: Timestamp) {
+        let mut writer = self.writer.lock();
+        let is_logged = self.write_log(&mut writer);
+        // Half of the option `sync`, because the thread looks once in the other half.
+        let interval = self.folder.options.sync / 2;
+        let is_early = |at: Timestamp| at <= now && now < at.saturating_add(interval);
+        if writer.synced_at.is_some_and(is_early) {
+            return;
+        }
+        writer.synced_at = Some(now);
+        if self.sync_log(&mut writer).is_ok() && is_logged {
+            self.folder.flow_counters.set_synced(now);
+        }
     }
 
-    fn write_log(&self, writer: &mut Writer) {
+    /// Writes frames to their logs. Returns whether all records that were put before are in logs or
+    /// segments.
+    fn write_log(&self, writer: &mut Writer) -> bool {
         while self.outage.may_try(Operation::Log, self.now()) {
-            let Some(frames) = self.inbox.lock().oldest() else {
-                return;
+            let frames = {
+                let inbox = self.inbox.lock();
+                match inbox.oldest() {
+                    Some(frames) => frames,
+                    None => return !inbox.has_unlogged(),
+                }
             };
             if let Err(error) = self.append(writer, &frames) {
                 self.fail(Operation::Log, &error);
-                return;
+                return false;
             }
             self.inbox.lock().written(&frames);
             self.succeed(Operation::Log);
+            if !self.is_needed(frames.generation) {
+                // The table was sealed or dropped, and its log removed, before this created it again.
+                writer.log = None;
+                drop(self.folder.remove_log(&self.path, frames.generation));
+            }
         }
+        false
     }
 
     fn append(&self, writer: &mut Writer, frames: &Frames) -> io::Result<()> {
@@ -128,25 +152,10 @@ impl LocalFlowStore {
     /// Returns an error if records are in memory only, or the log cannot be made durable.
     pub(super) fn sync_all(&self) -> io::Result<()> {
         let mut writer = self.writer.lock();
-        self.write_log(&mut writer);
-        if self.inbox.lock().has_unlogged() {
+        if !self.write_log(&mut writer) {
             return Err(unlogged());
         }
         self.sync_log(&mut writer)
-    }
-
-    /// Makes the log durable, if it was not for the time of the option `sync`.
-    pub(super) fn sync_when_due(&self, now: Timestamp) {
-        let mut writer = self.writer.lock();
-        let interval = self.folder.options.sync;
-        let is_early = |at: Timestamp| at <= now && now < at.saturating_add(interval);
-        if writer.synced_at.is_some_and(is_early) {
-            return;
-        }
-        writer.synced_at = Some(now);
-        if self.sync_log(&mut writer).is_ok() && !self.inbox.lock().has_unlogged() {
-            self.folder.flow_counters.set_synced(now);
-        }
     }
 
     fn sync_log(&self, writer: &mut Writer) -> io::Result<()> {
@@ -154,9 +163,12 @@ impl LocalFlowStore {
             return Ok(());
         };
         match log.sync() {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.succeed(Operation::Sync);
+                Ok(())
+            }
             Err(error) => {
-                self.fail(Operation::Log, &error);
+                self.fail(Operation::Sync, &error);
                 Err(error)
             }
         }
@@ -179,6 +191,23 @@ impl LocalFlowStore {
             self.seal_frozen(Some(self.now()));
         }
         self.enforce_memory();
+    }
+
+    /// Waits until a table fits into memory while the disk makes progress, at most [`SEAL_WAITS`]
+    /// times [`ROOM_WAIT`].
+    pub(super) fn wait_for_seal(&self) {
+        if !self.has_worker.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut waiting = self.waiting.lock();
+        for _ in 0..SEAL_WAITS {
+            let is_full = self.state.read().frozen.len() >= MAX_FROZEN;
+            if !is_full || self.outage.is_failing(Operation::Seal) {
+                return;
+            }
+            self.signals.seal.set();
+            self.sealed.wait_for(&mut waiting, ROOM_WAIT);
+        }
     }
 
     fn enforce_memory(&self) {
@@ -252,4 +281,6 @@ const SYNC_BYTES: u64 = 1 << 20;
 const MAX_FROZEN: usize = 2;
 /// Maximum number of waits of `put`: one second in all.
 const ROOM_WAITS: usize = 10;
+/// Maximum number of waits of an import: ten minutes in all.
+const SEAL_WAITS: usize = 6_000;
 const ROOM_WAIT: Duration = Duration::from_millis(100);

@@ -141,13 +141,13 @@ impl LocalHistory {
     /// Makes events durable, seals and merges what is due, and enforces the limits.
     pub fn maintain(&self, now: Timestamp) {
         self.write(now);
-        Maintain::seal(self, now);
+        self.seal_due(now);
         self.tidy(now);
     }
 
     /// Seals all events now.
     pub fn seal(&self) {
-        self.flush();
+        self.flush(self.now());
         self.freeze();
         self.seal_frozen(None);
         self.update_snapshot(None);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::{LocalHistory, State};
 use crate::store::history::counters::DropReason;
 use crate::store::history::outage::Operation;
+use crate::store::history::worker::Maintain as _;
 
 impl LocalHistory {
     /// Waits for room in memory, and drops the oldest events if the disk does not make it in time.
@@ -27,9 +28,7 @@ impl LocalHistory {
             self.signals.seal.set();
             self.wait_for_worker();
         } else {
-            self.flush();
-            self.freeze();
-            self.seal_frozen(Some(self.now()));
+            self.seal_due(self.now());
         }
         self.enforce_memory();
     }
@@ -95,12 +94,6 @@ impl LocalHistory {
         let counters = &self.folder.graph_counters;
         counters.drop_rows(reason, rows);
         true
-    }
-
-    /// Subtracts sealed events from the memory, and wakes the recorders that wait.
-    pub(super) fn release(&self, bytes: usize) {
-        self.unsealed_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.wake_recorders();
     }
 
     /// Lets the recorders that wait look again.

@@ -65,15 +65,17 @@ impl LocalHistory {
             let mut state = self.state.write();
             state.frozen.retain(|other| !Arc::ptr_eq(other, frozen));
             state.segments.extend(segment);
+            self.unsealed_bytes
+                .fetch_sub(frozen.bytes, Ordering::Relaxed);
         }
-        self.release(frozen.bytes);
-        let log = self.path.join(Name::Log(generation).to_string());
+        self.wake_recorders();
         if frozen.is_log_damaged {
+            let log = self.path.join(Name::Log(generation).to_string());
             self.folder.set_aside(&log, TABLE)?;
             return Ok(());
         }
         // If this fails, the next start finds a log that the segment replaces.
-        drop(self.disk().remove(&log));
+        drop(self.folder.remove_log(&self.path, generation));
         Ok(())
     }
 
@@ -94,8 +96,7 @@ impl LocalHistory {
     fn remove_stale_logs(&self) {
         let stale = std::mem::take(&mut self.state.write().stale_logs);
         for generation in stale {
-            let path = self.path.join(Name::Log(generation).to_string());
-            if self.disk().remove(&path).is_err() {
+            if self.folder.remove_log(&self.path, generation).is_err() {
                 self.state.write().stale_logs.push(generation);
             }
         }
@@ -121,9 +122,8 @@ impl LocalHistory {
     /// without it, an attempt is made at once.
     pub(super) fn update_snapshot(&self, now: Option<Timestamp>) {
         let _tidying = self.tidying.lock();
-        if !self.needs_snapshot() {
-            self.succeed(Operation::Snapshot);
-        } else if now.is_none_or(|now| self.outage.may_try(Operation::Snapshot, now)) {
+        let may_try = || now.is_none_or(|now| self.outage.may_try(Operation::Snapshot, now));
+        if self.needs_snapshot() && may_try() {
             self.try_snapshot();
         }
     }
@@ -273,13 +273,21 @@ impl LocalHistory {
             // Another thread has found the damage, too.
             return;
         }
-        if matches!(segment.name, Name::Segment(..)) {
+        if matches!(segment.name, Name::Segment(..)) || !self.has_base_of(segment) {
             let (start, last) = segment.span.time;
             self.lost.lock().add(start, last);
         }
         let counters = &self.folder.graph_counters;
         counters.drop_rows(DropReason::Damage, segment.rows());
         self.folder.report_damage(&segment.folder, TABLE, damage);
+    }
+
+    /// Returns whether the content of a snapshot follows from older files, too.
+    fn has_base_of(&self, snapshot: &GraphSegment) -> bool {
+        let last = snapshot.name.last();
+        let state = self.state.read();
+        let mut older = state.snapshots.iter().chain(&state.segments);
+        older.any(|older| older.name.last() <= last)
     }
 
     /// Compares the content of all files with their sums, and sets damaged ones aside.
@@ -390,6 +398,7 @@ impl LocalHistory {
                 counters.drop_rows(DropReason::Damage, segment.rows());
             }
         }
+        self.succeed(Operation::Snapshot);
         // The logs were removed, too: what is in memory is written at once.
         self.freeze();
         self.seal_frozen(Some(now));
@@ -408,15 +417,17 @@ impl LocalHistory {
 impl Maintain for LocalHistory {
     fn write(&self, now: Timestamp) {
         self.now.store(now.as_ms(), Ordering::Relaxed);
-        self.flush();
-        self.sync_when_due(now);
+        self.flush(now);
     }
 
-    fn seal(&self, now: Timestamp) {
-        let since = self.state.read().since;
-        let is_old =
-            since.is_some_and(|since| since.saturating_add(self.folder.options.seal) <= now);
-        if is_old || self.is_crowded() {
+    fn seal_due(&self, now: Timestamp) {
+        let is_due = {
+            let state = self.state.read();
+            let is_old = |since: Timestamp| since.saturating_add(self.folder.options.seal) <= now;
+            // While events cannot be sealed, further ones do not become many small segments.
+            state.frozen.is_empty() && (state.since.is_some_and(is_old) || self.is_crowded())
+        };
+        if is_due {
             self.freeze();
         }
         self.seal_frozen(Some(now));

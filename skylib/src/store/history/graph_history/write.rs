@@ -47,18 +47,27 @@ impl LocalHistory {
         };
         let since = Timestamp::from_ms(first.recorded());
         let bytes = events.iter().map(UnsealedEvent::bytes).sum();
-        self.unsealed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // In this order: a sum that is too high for a moment would let another thread drop events.
         self.unsealed_bytes.fetch_sub(counted, Ordering::Relaxed);
+        self.unsealed_bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut state = self.state.write();
         state.recent_bytes += bytes;
         state.since.get_or_insert(since);
         state.recent.extend(events);
     }
 
-    /// Writes all events to the log, unless a failure of the disk makes it wait.
-    pub(super) fn flush(&self) {
+    /// Writes all events to the log, unless a failure of the disk makes it wait, and makes the log
+    /// durable if that is due.
+    pub(super) fn flush(&self, now: Timestamp) {
         let mut writer = self.writer.lock();
-        self.write_log(&mut writer);
+        let is_logged = self.write_log(&mut writer);
+        if !self.is_sync_due(&writer, now) {
+            return;
+        }
+        writer.synced_at = Some(now);
+        if self.sync_log(&mut writer).is_ok() && is_logged {
+            self.folder.graph_counters.set_synced(now);
+        }
     }
 
     /// Makes all events durable.
@@ -67,71 +76,60 @@ impl LocalHistory {
     /// Returns an error if events are in memory only, or the log cannot be made durable.
     pub(super) fn sync_all(&self) -> io::Result<()> {
         let mut writer = self.writer.lock();
-        self.write_log(&mut writer);
-        if self.has_unlogged() {
+        if !self.write_log(&mut writer) {
             return Err(unlogged());
         }
         // Of several threads that wait, the first one makes the events of all durable.
         self.sync_log(&mut writer)
     }
 
-    /// Makes the log durable, if it was not for the time of the option `sync`, or is far behind.
-    pub(super) fn sync_when_due(&self, now: Timestamp) {
-        let mut writer = self.writer.lock();
-        let interval = self.folder.options.sync;
-        let is_due = writer
-            .synced_at
-            .is_none_or(|at| now < at || at.saturating_add(interval) <= now);
-        let is_behind = writer
-            .log
-            .as_ref()
-            .is_some_and(|log| log.is_behind(SYNC_BYTES));
-        if !is_due && !is_behind {
-            return;
-        }
-        writer.synced_at = Some(now);
-        if self.sync_log(&mut writer).is_ok() && !self.has_unlogged() {
-            self.folder.graph_counters.set_synced(now);
-        }
+    /// Returns whether the log was not made durable for half of the time of the option `sync`, or is
+    /// far behind. Half, because the thread looks once in the other half.
+    fn is_sync_due(&self, writer: &Writer, now: Timestamp) -> bool {
+        let interval = self.folder.options.sync / 2;
+        let is_early = |at: Timestamp| at <= now && now < at.saturating_add(interval);
+        let log = writer.log.as_ref();
+        !writer.synced_at.is_some_and(is_early) || log.is_some_and(|log| log.is_behind(SYNC_BYTES))
     }
 
     fn sync_log(&self, writer: &mut Writer) -> io::Result<()> {
         let synced = writer.log.as_mut().map_or(Ok(false), Log::sync);
         match synced {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.succeed(Operation::Sync);
+                Ok(())
+            }
             Err(error) => {
-                self.fail(Operation::Log, &error);
+                self.fail(Operation::Sync, &error);
                 Err(error)
             }
         }
     }
 
-    /// Returns whether events exist only in memory, because a log could not be written.
-    fn has_unlogged(&self) -> bool {
-        let state = self.state.read();
-        let is_unlogged = |event: &UnsealedEvent| event.seq() > state.logged;
-        state.recent.back().is_some_and(is_unlogged)
-            || state.frozen.iter().any(|frozen| frozen.has_unlogged)
-    }
-
-    /// Appends the recent events that are not in the log to it, batch by batch.
-    fn write_log(&self, writer: &mut Writer) {
+    /// Appends the recent events that are not in the log to it, batch by batch. Returns whether all
+    /// events that were recorded before are in logs or segments.
+    fn write_log(&self, writer: &mut Writer) -> bool {
         self.collect();
         while self.outage.may_try(Operation::Log, self.now()) {
-            let batch = next_batch(&self.state.read());
-            let Some(last) = batch.last().map(UnsealedEvent::seq) else {
-                return;
+            let batch = {
+                let state = self.state.read();
+                let batch = next_batch(&state);
+                if batch.is_empty() {
+                    return !state.frozen.iter().any(|frozen| frozen.has_unlogged);
+                }
+                batch
             };
             let frames = frames_of(&batch, writer);
             if let Err(error) = self.append(writer, &frames) {
                 self.fail(Operation::Log, &error);
-                return;
+                return false;
             }
             self.succeed(Operation::Log);
             let mut state = self.state.write();
-            state.logged = last;
+            state.logged = batch.last().map_or(state.logged, UnsealedEvent::seq);
             state.log_bytes = writer.log.as_ref().map_or(0, Log::length);
         }
+        false
     }
 
     fn append(&self, writer: &mut Writer, frames: &[u8]) -> io::Result<()> {
@@ -148,7 +146,7 @@ impl LocalHistory {
     /// Leaves the recent events to be sealed, and begins a new log.
     pub(super) fn freeze(&self) {
         let mut writer = self.writer.lock();
-        self.collect();
+        self.write_log(&mut writer);
         if self.state.read().recent.is_empty() {
             return;
         }

@@ -8,7 +8,7 @@ use super::{Direction, Edge, EdgeId, ElementKey, Graph, Node, NodeId};
 use crate::filter::{Fields as _, Predicate};
 use crate::value::{Text, Value};
 
-/// Reads.
+/// Reads of the present state, for the owner of the graph.
 impl Graph {
     /// Returns the node with this id; `None` if there is none.
     #[must_use]

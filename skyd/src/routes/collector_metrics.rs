@@ -9,14 +9,14 @@ pub(super) fn write(page: &mut MetricsPage, collectors: &[CollectorStatus]) {
     if collectors.is_empty() {
         return;
     }
-    let mut metrics = ListenerMetrics { page, collectors };
+    let mut metrics = CollectorMetrics { page, collectors };
     received(&mut metrics);
     refused(&mut metrics);
     templates(&mut metrics);
 }
 
 /// Writes what was received, and what was lost before.
-fn received(metrics: &mut ListenerMetrics<'_>) {
+fn received(metrics: &mut CollectorMetrics<'_>) {
     let help = "Datagrams with flow exports that were received.";
     metrics.counter("skyd_pipes_in_datagrams_total", help, |status| {
         status.intake.datagrams
@@ -43,7 +43,7 @@ fn received(metrics: &mut ListenerMetrics<'_>) {
 }
 
 /// Writes what was received and rejected.
-fn refused(metrics: &mut ListenerMetrics<'_>) {
+fn refused(metrics: &mut CollectorMetrics<'_>) {
     let help = "Datagrams or parts of flow exports that were rejected, by reason.";
     metrics.labeled("skyd_pipes_in_refused_total", help, "reason", |status| {
         [
@@ -57,7 +57,7 @@ fn refused(metrics: &mut ListenerMetrics<'_>) {
 }
 
 /// Writes the counters of templates, and of data whose template has not arrived.
-fn templates(metrics: &mut ListenerMetrics<'_>) {
+fn templates(metrics: &mut CollectorMetrics<'_>) {
     let (name, help) = (
         "skyd_pipes_in_waiting_sets",
         "Data sets of flow exports that wait for a template.",
@@ -74,12 +74,12 @@ fn templates(metrics: &mut ListenerMetrics<'_>) {
 }
 
 /// Page to which metric families with a sample for each collector are written.
-struct ListenerMetrics<'a> {
+struct CollectorMetrics<'a> {
     page: &'a mut MetricsPage,
     collectors: &'a [CollectorStatus],
 }
 
-impl ListenerMetrics<'_> {
+impl CollectorMetrics<'_> {
     /// Writes a counter.
     fn counter(&mut self, name: &'static str, help: &str, value: fn(&CollectorStatus) -> u64) {
         self.family(MetricKind::Counter, name, help, value);
