@@ -14,6 +14,8 @@ use skylib::store::history::{
 };
 use skylib::time::{Clock, SystemClock, Timestamp};
 
+use crate::engine_options;
+
 use super::history_import;
 
 /// Actions of `skyd history`.
