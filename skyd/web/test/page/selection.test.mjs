@@ -116,10 +116,10 @@ pageTest("captures, flows, queries, and paths are of all selected nodes", async 
   assert.equal(tids.length, 2);
   await selectBoth(page, "v-blue", "v-red");
   await page.click("button", "Copy Gremlin");
-  await page.until(async () => {
-    const notices = await Promise.all((await page.all("status")).map((status) => status.text()));
-    return notices.some((text) => /Copied G\.V\(\)\.Has\('TID', Within\('/.test(text));
-  }, "the query is copied");
+  await page.until(
+    async () => /Copied G\.V\(\)\.Has\('TID', Within\('/.test(await textOf(page, "log", "Notices")),
+    "the query is copied",
+  );
 
   await page.click("button", "Start capture");
   const gremlin = await (await page.get("textbox", /^Nodes/)).js("return this.value");
