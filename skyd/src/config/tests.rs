@@ -190,7 +190,7 @@ fn a_bad_value_is_named_with_what_is_allowed() {
     assert_eq!(
         refused("flow: {update: 0}"),
         "skydive.yml: flow.update: 0 is not allowed; expected a duration greater than zero: \
-         seconds, or 90s, 5m, 24h"
+         seconds, or 90s, 5m, 24h, 7d"
     );
     assert_eq!(
         refused("flow: {protocol: tcp}"),

@@ -249,7 +249,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => go_duration::parse(text).map_err(|error| {
-            format!("{error}; expected seconds, or units such as 90s, 5m, or 1h")
+            format!("{error}; expected seconds, or units such as 90s, 5m, 1h, or 1d")
         })?,
     };
     match duration.is_zero() {

@@ -1,6 +1,6 @@
 // Status of the daemon: losses, probes, how far history reaches, and who the user is.
 
-import { droppedBy } from "../graph/model.ts";
+import { captureLosses } from "../graph/model.ts";
 import { computed, signal } from "@preact/signals";
 import { RequestError, errorText, json, needsLogin } from "../net/rest.ts";
 import { type Json, isObject, listOf, member, numberOf, textOf, valueAt } from "../parts/json.ts";
@@ -95,7 +95,7 @@ export const losses = computed<[string, number][]>(() => {
     ...counted,
     ["History evicted early", early],
     ["Flow exports lost by collectors", collectorLosses()],
-    ["Packets dropped by captures", capturedDrops()],
+    ...captureLosses(model.nodes.values()),
     ["Events skipped by this page", eventsSkipped.value],
   ];
 });
@@ -104,18 +104,6 @@ function collectorLosses(): number {
   const collectors = listOf(status.value ?? undefined, "Collectors");
   const counts = collectors.flatMap((collector) => COLLECTOR_LOSSES.map((key) => numberOf(collector, key)));
   return counts.reduce((sum, count) => sum + count, 0);
-}
-
-function capturedDrops(): number {
-  let sum = 0;
-  for (const node of model.nodes.values()) {
-    if (node.isCaptured) {
-      for (const capture of listOf(node.metadata, "Captures")) {
-        sum += droppedBy(capture);
-      }
-    }
-  }
-  return sum;
 }
 
 export interface Probe {
