@@ -101,6 +101,10 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         start: instant("--from", &args.from)?,
         last: instant("--to", &args.to)?,
     };
+    if slice.start > slice.last {
+        let (from, to) = (&args.from, &args.to);
+        bail!("--from {from} is later than --to {to}; exchange them");
+    }
     let below = args.data.join("history");
     let history = if below.is_dir() {
         below

@@ -101,7 +101,7 @@ pub(crate) struct CreateArgs {
     #[arg(long = "pollinginterval", value_name = "SECONDS", default_value_t = 10)]
     polling_interval: u32,
 
-    /// Number of bytes captured of each packet; 0 for the default.
+    /// Number of bytes captured of each packet, 14 to 4096; 0 for the default.
     #[arg(
         long,
         value_name = "BYTES",
