@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn days_and_weeks_are_read() {
-        let hours = |hours| Ok(hours * 3_600_000_000_000);
+        let hours = |hours: i64| Ok(hours * 3_600_000_000_000);
         assert_eq!(parse_signed_ns("-2d"), hours(-48));
         assert_eq!(parse_signed_ns("1w1d12h"), hours(7 * 24 + 36));
         assert_eq!(parse_signed_ns("0.5d"), hours(12));

@@ -11,6 +11,10 @@ use std::os::fd::{AsFd, AsRawFd};
 /// assert_eq!(skylib::engine::udp_receive_drops(&socket), Some(0));
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[cfg_attr(
+    not(feature = "engine"),
+    expect(unreachable_pub, reason = "the engine makes it public")
+)]
 pub fn udp_receive_drops(socket: impl AsFd) -> Option<u64> {
     let mut info = [0_u32; MEMINFO_LEN];
     let size = libc::socklen_t::try_from(size_of_val(&info)).ok()?;

@@ -27,7 +27,7 @@ fn the_least_recently_used_flow_makes_room_and_is_sent() {
 #[test]
 fn a_flow_always_finds_a_record_number() {
     let table = FlowTable::new(FlowTableOptions::default().with_max_entries(usize::MAX));
-    assert_eq!(table.limit, arena::MAX_ENTRIES, "the next flow evicts one");
+    assert_eq!(table.limit, MAX_ENTRIES, "the next flow evicts one");
 }
 
 #[test]
