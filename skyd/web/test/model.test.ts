@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { GraphModel, captureLosses } from "../src/graph/model.ts";
+import { GraphModel } from "../src/graph/model.ts";
 import { outline } from "../src/graph/outline.ts";
 import { resultName, search, treeName } from "../src/graph/search.ts";
 import type { Json } from "../src/parts/json.ts";
@@ -32,18 +32,6 @@ test("names are in natural order", () => {
   assert.deepEqual(
     outline(model, () => true).map((row) => row.node.name),
     ["eth9", "eth10"],
-  );
-});
-
-test("the losses of captures are counted by kind", () => {
-  const captures = [
-    { ID: "a", PacketsDropped: 2, PacketsIfDropped: 3, TargetErrors: 4, TargetSkipped: 50 },
-    { ID: "b", PacketsDropped: 10, TargetErrors: 1 },
-  ];
-  const model = modelOf([node("eth0", "device", { Captures: captures }), node("eth1", "device")], []);
-  assert.deepEqual(
-    captureLosses(model.nodes.values()).map(([, count]) => count),
-    [15, 5, 50],
   );
 });
 

@@ -338,23 +338,6 @@ export function droppedBy(capture: Json): number {
   return numberOf(capture, "PacketsDropped") + numberOf(capture, "PacketsIfDropped");
 }
 
-/** Returns the name and count of each kind of loss of the captures on some nodes. */
-export function captureLosses(nodes: Iterable<GraphNode>): [string, number][] {
-  const counts = { packets: 0, datagrams: 0, flows: 0 };
-  for (const node of nodes) {
-    for (const capture of node.isCaptured ? listOf(node.metadata, "Captures") : []) {
-      counts.packets += droppedBy(capture);
-      counts.datagrams += numberOf(capture, "TargetErrors");
-      counts.flows += numberOf(capture, "TargetSkipped");
-    }
-  }
-  return [
-    ["Packets dropped by captures", counts.packets],
-    ["Datagrams not sent to targets of captures", counts.datagrams],
-    ["Flows that targets of captures do not support", counts.flows],
-  ];
-}
-
 /** Returns the addresses of a node: IPv4, IPv6, then MAC. */
 export function addressesOf(node: GraphNode): string[] {
   const mac = textOf(node.metadata, "MAC");
