@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { arrangeFlows, flowDirections, flowEnd, flowName, flowRate, flowRow } from "../src/flow/flow.ts";
+import { namedField } from "../src/parts/named_field.ts";
 import { atTime, characterAt, errorOffset, isGremlin, literal, nodeQuery, nodesQuery } from "../src/net/gremlin.ts";
 import { NO_ANSWER, answerOf, applyLive, failureOf } from "../src/net/live.ts";
 import { csv } from "../src/parts/csv.ts";
@@ -78,6 +79,7 @@ test("an address round-trips and ignores what is broken", () => {
     query: "G.V('é')",
     at: 5,
     hide: ["layer2"],
+    hover: ["layer3", "service"],
     theme: "dark" as const,
   };
   assert.deepEqual(parseView(formatView(view)), view);
@@ -232,4 +234,12 @@ test("tables are saved without formulas", () => {
     ]),
     'a,1\r\n"x,""y""",-2\r\n\'=1+1,0\r\n',
   );
+});
+
+test("an error is shown at the field whose key it names", () => {
+  const keys = ["Name", "BPFFilter", "HeaderSize", "To"];
+  assert.equal(namedField("BPFFilter: Not a valid BPF expression: syntax error", keys), "BPFFilter");
+  assert.equal(namedField("invalid HeaderSize 7, not in BPFFilter", keys), "HeaderSize");
+  assert.equal(namedField("the name is not allowed to be used", keys), undefined);
+  assert.equal(namedField("", keys), undefined);
 });

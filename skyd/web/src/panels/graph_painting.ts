@@ -10,6 +10,7 @@ import { alertedItems, comparedItems, foundItems, pathItems } from "../state/mar
 import { layout, scene } from "../state/layout.ts";
 import { rates } from "../state/link_rates.ts";
 import { activeTheme } from "../state/theme.ts";
+import { onHover } from "../state/view.ts";
 import { colorsOf } from "./graph_colors.ts";
 
 /** Returns the marks of the items that the graph shows. */
@@ -22,6 +23,7 @@ export function marksOf(selected: ReadonlySet<string>, hovered: string | undefin
     path: pathItems(itemOf),
     compared: comparedItems(itemOf),
     alerted: alertedItems(itemOf),
+    onHover: new Set(onHover.value),
     rates: rates.value,
   };
 }
