@@ -135,10 +135,11 @@ impl QueryDenials {
 
     /// Returns the reason why the user may not run a query; `None` if the user may, or if the query
     /// is invalid.
-    pub(crate) fn of(self, query: &str) -> Option<String> {
+    pub(crate) fn of(&self, query: &str) -> Option<String> {
         let query = Query::parse(query).ok()?;
-        let packets = self.packets.filter(|_| query.reads_packets());
-        packets.or_else(|| self.workflows.filter(|_| query.calls_workflows()))
+        let packets = self.packets.clone().filter(|_| query.reads_packets());
+        let workflows = || self.workflows.clone().filter(|_| query.calls_workflows());
+        packets.or_else(workflows)
     }
 }
 
