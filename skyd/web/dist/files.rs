@@ -2,6 +2,6 @@
 &[
     Embedded { path: "index.html", content_type: "text/html; charset=utf-8", bytes: include_bytes!("index.html") },
     Embedded { path: "assets/app-BMZPHUYB.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/app-BMZPHUYB.js") },
-    Embedded { path: "assets/app-SP452JRC.css", content_type: "text/css; charset=utf-8", bytes: include_bytes!("assets/app-SP452JRC.css") },
+    Embedded { path: "assets/app-RQPV7ABY.css", content_type: "text/css; charset=utf-8", bytes: include_bytes!("assets/app-RQPV7ABY.css") },
     Embedded { path: "assets/layout-3EDCSF75.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/layout-3EDCSF75.js") },
 ]
