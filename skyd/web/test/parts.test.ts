@@ -97,6 +97,7 @@ test("typed times are understood", () => {
   const now = new Date(2026, 10, 29, 12, 0, 0).getTime();
   assert.equal(parseTime("-10m", now), now - 600_000);
   assert.equal(parseTime("-1h30m", now), now - 5_400_000);
+  assert.equal(parseTime("-1w2d", now), now - 9 * 86_400_000);
   assert.equal(parseTime("11:59", now), now - 60_000);
   assert.equal(parseTime("13:00", now), now - 23 * 3_600_000, "a later time of day is yesterday's");
   assert.equal(parseTime("2026-11-29 11:00", now), now - 3_600_000);

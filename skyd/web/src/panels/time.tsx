@@ -50,7 +50,7 @@ export function Time() {
     event.preventDefault();
     const time = parseTime(text.value, Date.now());
     if (time === undefined) {
-      note.value = "Not a time: 13:05, 2026-11-29 13:05, -10m, or Unix milliseconds";
+      note.value = "Not a time: 13:05, 2026-11-29 13:05, -10m, -2d, or Unix milliseconds";
       return;
     }
     go(time);
