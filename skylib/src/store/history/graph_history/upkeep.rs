@@ -185,7 +185,8 @@ impl LocalHistory {
                 Ok(())
             })?;
             finish_states(&mut states, writer)
-        })?;
+        });
+        let snapshot = snapshot.inspect_err(|error| self.set_damaged_aside(&inputs, error))?;
         self.state.write().snapshots.push(snapshot);
         Ok(())
     }
@@ -228,11 +229,7 @@ impl LocalHistory {
             Ok(merged) => merged,
             Err(error) => {
                 TableCounters::count(&self.folder.graph_counters.failures);
-                if is_damage(&error) {
-                    segments
-                        .iter()
-                        .for_each(|segment| self.check_content(segment));
-                }
+                self.set_damaged_aside(segments, &error);
                 return Err(error);
             }
         };
@@ -288,6 +285,15 @@ impl LocalHistory {
         let state = self.state.read();
         let mut older = state.snapshots.iter().chain(&state.segments);
         older.any(|older| older.name.last() <= last)
+    }
+
+    /// Sets the segments aside whose content is damaged, after an error of a read.
+    pub(super) fn set_damaged_aside(&self, segments: &[Arc<GraphSegment>], error: &io::Error) {
+        if is_damage(error) {
+            segments
+                .iter()
+                .for_each(|segment| self.check_content(segment));
+        }
     }
 
     /// Compares the content of all files with their sums, and sets damaged ones aside.
