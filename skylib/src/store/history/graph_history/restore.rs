@@ -76,7 +76,7 @@ impl Plan {
         whole.chain(self.later.iter().map(|segment| (segment, Detail::Heads)))
     }
 
-    fn base_seq(&self) -> i64 {
+    pub(super) fn base_seq(&self) -> i64 {
         self.base.as_ref().map_or(0, |base| base.span.seq)
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::faulty_disk::FaultyDisk;
 use super::{TestFolder, ms, options, slice};
 use crate::filter::{Filter, Predicate};
 use crate::graph::history::{
@@ -16,12 +17,12 @@ use crate::graph::{
 use crate::store::history::disk::OsDisk;
 use crate::store::history::parquet_file::is_damage;
 use crate::store::history::sums::BLOCK_BYTES;
-use crate::store::history::{HistoryFolder, LocalHistory, segment_folder};
+use crate::store::history::{HistoryFolder, HistoryOptions, LocalHistory, segment_folder};
 use crate::time::{Timestamp, When};
 use crate::value::Value;
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     /// Adds a node, or sets its state.
     Node(u8, u8),
     /// Sets the counters of a node.
@@ -59,19 +60,25 @@ fn open(folder: &TestFolder) -> LocalHistory {
 }
 
 /// A graph whose events are recorded on the disk and in memory.
-struct Recorded {
-    folder: TestFolder,
+pub(super) struct Recorded {
+    pub(super) folder: TestFolder,
     disk: Option<LocalHistory>,
     memory: MemoryHistory,
     graph: Graph,
-    now: i64,
+    pub(super) now: i64,
 }
 
 impl Recorded {
     fn new() -> Self {
+        Self::on(FaultyDisk::default(), options())
+    }
+
+    pub(super) fn on(disk: FaultyDisk, options: HistoryOptions) -> Self {
         let folder = TestFolder::new();
+        let opened = HistoryFolder::open_on(std::sync::Arc::new(disk), &folder.0, options);
+        let disk = LocalHistory::open(opened.unwrap(), HistoryLimits::default());
         Self {
-            disk: Some(open(&folder)),
+            disk: Some(disk.unwrap()),
             folder,
             memory: MemoryHistory::new(HistoryLimits::default()),
             graph: Graph::new().with_journal(),
@@ -79,11 +86,17 @@ impl Recorded {
         }
     }
 
-    fn disk(&self) -> &LocalHistory {
+    pub(super) fn disk(&self) -> &LocalHistory {
         self.disk.as_ref().unwrap()
     }
 
-    fn apply(&mut self, step: &Step) {
+    /// Ends the history and opens it again.
+    pub(super) fn reopen(&mut self) {
+        self.disk = None;
+        self.disk = Some(open(&self.folder));
+    }
+
+    pub(super) fn apply(&mut self, step: &Step) {
         let now = ms(self.now);
         let id = |node: &u8| NodeId::from(format!("n{node}"));
         match step {
@@ -134,10 +147,7 @@ impl Recorded {
             Step::Wait => self.now += 10,
             Step::Seal => self.disk().seal(),
             Step::Merge => self.disk().compact(now).unwrap(),
-            Step::Restart => {
-                self.disk = None;
-                self.disk = Some(open(&self.folder));
-            }
+            Step::Restart => self.reopen(),
             Step::Kill => {
                 self.disk().sync().unwrap();
                 let copy = self.folder.copy();
@@ -150,7 +160,7 @@ impl Recorded {
         self.memory.record(&events, now);
     }
 
-    fn check(&self, when: When) {
+    pub(super) fn check(&self, when: When) {
         let on_disk = OnDisk(self.disk());
         let memory = PastView::open(&self.memory, when);
         let wanted = content(&memory);
@@ -277,7 +287,7 @@ proptest! {
     }
 }
 
-fn names_at(history: &LocalHistory, at: i64) -> Vec<String> {
+pub(super) fn names_at(history: &dyn History, at: i64) -> Vec<String> {
     let all: Filter<ElementKey> = Filter::everything();
     let view = PastView::open(history, When::At(ms(at)));
     let mut names: Vec<String> = view
@@ -582,13 +592,13 @@ fn answers_about_a_damaged_time_can_be_recognized() {
         recorded.apply(&Step::Seal);
     }
     recorded.disk = None;
+    let shared = HistoryFolder::open(&recorded.folder.0, options()).unwrap();
+    let history =
+        LocalHistory::open(std::sync::Arc::clone(&shared), HistoryLimits::default()).unwrap();
     let file = &recorded.folder.files("graph", "event.parquet")[1];
     let mut content = std::fs::read(file).unwrap();
     content[8] ^= 0x10;
     std::fs::write(file, content).unwrap();
-    let shared = HistoryFolder::open(&recorded.folder.0, options()).unwrap();
-    let history =
-        LocalHistory::open(std::sync::Arc::clone(&shared), HistoryLimits::default()).unwrap();
     assert!(history.damaged(slice(0, 9000)).is_empty());
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -601,4 +611,31 @@ fn answers_about_a_damaged_time_can_be_recognized() {
     let later = history.damaged(slice(2500, 2500));
     assert_eq!(later, damaged, "the state follows from all earlier events");
     assert!(history.damaged(slice(1500, 1999)).is_empty());
+}
+
+#[test]
+fn damage_that_is_found_at_a_start_is_known_with_its_time() {
+    let mut recorded = Recorded::new();
+    for number in 1..=3_u8 {
+        recorded.now = i64::from(number) * 1000;
+        recorded.apply(&Step::Node(number, 0));
+        recorded.apply(&Step::Seal);
+    }
+    recorded.disk = None;
+    let file = &recorded.folder.files("graph", "event.parquet")[1];
+    std::fs::write(file, b"PAR1").unwrap();
+    recorded.reopen();
+    let damaged = [slice(1000, 3000)];
+    let history = recorded.disk();
+    assert_eq!(history.damaged(slice(2000, 2000)), damaged);
+    assert_eq!(history.damaged(slice(9000, 9000)), damaged);
+    assert!(history.damaged(slice(500, 999)).is_empty());
+    // What exists is recorded again within a minute after the start.
+    history.maintain(ms(10_000));
+    history.maintain(ms(80_000));
+    assert!(history.damaged(slice(80_001, 90_000)).is_empty());
+    assert_eq!(
+        history.damaged(slice(50_000, 90_000)),
+        [slice(1000, 80_000)]
+    );
 }

@@ -5,6 +5,7 @@ mod faulty_disk;
 mod flow_room;
 mod flow_store;
 mod graph_history;
+mod graph_reconcile;
 mod graph_room;
 
 use std::fs;
