@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chain::{Chain, Chains, Ended, Window};
 use super::index::{Lookup, PastIndex};
@@ -86,13 +86,13 @@ impl MemoryHistory {
     pub(crate) fn newest(&self, is_edge: bool, id: &str) -> Option<GraphEvent> {
         let state = self.read();
         if is_edge {
-            let edge = Arc::clone(state.edges.newest(&EdgeId::from(id))?);
+            let edge = std::sync::Arc::clone(state.edges.newest(&EdgeId::from(id))?);
             return Some(match edge.deleted_at {
                 Some(_) => GraphEvent::EdgeDeleted(edge),
                 None => GraphEvent::EdgeUpdated { edge, ops: None },
             });
         }
-        let node = Arc::clone(state.nodes.newest(&NodeId::from(id))?);
+        let node = std::sync::Arc::clone(state.nodes.newest(&NodeId::from(id))?);
         Some(match node.deleted_at {
             Some(_) => GraphEvent::NodeDeleted(node),
             None => GraphEvent::NodeUpdated { node, ops: None },

@@ -31,10 +31,16 @@ impl LocalHistory {
                     *orphans = Orphans::Waiting(alive, now.saturating_add(CLOSE_AFTER));
                 }
                 (Ok(_), _) => {}
-                (Err(error), _) => tracing::warn!(
-                    error = %Chain(&error),
-                    "cannot read the end of the topology's history"
-                ),
+                (Err(error), former) => {
+                    tracing::warn!(
+                        error = %Chain(&error),
+                        "cannot read the end of the topology's history"
+                    );
+                    if is_damage(&error) {
+                        // The damaged file was set aside: the others are read next time.
+                        *orphans = former;
+                    }
+                }
             }
             return;
         }

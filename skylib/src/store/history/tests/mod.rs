@@ -4,6 +4,7 @@ mod faults;
 mod faulty_disk;
 mod flow_room;
 mod flow_store;
+mod graph_damage;
 mod graph_history;
 mod graph_reconcile;
 mod graph_room;
