@@ -263,7 +263,7 @@ async fn serve_agent_api(config: &Config, app: &Arc<App>, stopping: &watch::Rece
         }
         Err(error) => {
             let error = format!("{error:#}");
-            tracing::warn!(error, "the API of the agent is not served");
+            tracing::warn!(error, "cannot serve the API of the agent");
         }
     }
 }

@@ -137,7 +137,7 @@ impl Dialer {
         };
         // COMPAT: Skydive also rejects servers that do not send both headers.
         let (Some(host), Some(service)) = (header("x-host-id"), header("x-service-type")) else {
-            bail!("{address} is no analyzer: its answer has no X-Host-ID or X-Service-Type");
+            bail!("{address} is not an analyzer: no X-Host-ID or X-Service-Type in its response");
         };
         let server = Server {
             host,

@@ -198,7 +198,7 @@ fn control_services(role: Role, config: &Config) -> Vec<SocketAddr> {
         match (host.as_str(), port).to_socket_addrs() {
             Ok(addresses) => found.extend(addresses),
             Err(error) => {
-                tracing::warn!(host, %error, "cannot resolve the name; captures include its packets");
+                tracing::warn!(host, %error, "cannot resolve the host name; captures do not exclude the packets of this service");
             }
         }
     }

@@ -48,7 +48,7 @@ impl Server {
                 let name = ServerName::try_from(host.clone()).context("not a valid server name")?;
                 (443, Some((connector()?, name)))
             }
-            _ => bail!("expected http or https"),
+            _ => bail!("URL scheme {scheme:?} is not supported; expected http or https"),
         };
         let port = authority.port_u16();
         Ok(Self {

@@ -73,7 +73,9 @@ impl<R: Read> PartReader<R> {
                     None if self.buffer.starts_with(b"--") => {
                         return Err(wrong("the multipart body contains no file"));
                     }
-                    None if !self.fill()? => return Err(wrong("the multipart body ends early")),
+                    None if !self.fill()? => {
+                        return Err(wrong("the multipart body ends inside part headers"));
+                    }
                     None => {}
                 }
             };
@@ -153,7 +155,7 @@ fn wrong(text: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, text)
 }
 
-/// Number of bytes of one read.
+/// Maximum number of bytes of one read.
 const PIECE: usize = 16 << 10;
 /// Maximum length of the headers of a part, in bytes.
 const MAX_HEADERS: usize = 16 << 10;

@@ -79,7 +79,7 @@ async fn link(analyzers: &Arc<Analyzers>, index: usize, address: &ServiceAddress
                 analyzers.connected(index);
                 let end = session::run(analyzers, index, address, socket, &server).await;
                 analyzers.lost(index);
-                tracing::warn!(analyzer = server.host, %address, reason = %end, "lost the analyzer");
+                tracing::warn!(analyzer = server.host, %address, reason = %end, "lost the connection to the analyzer; reconnecting");
                 last_reason.clear();
                 end
             }

@@ -93,7 +93,7 @@ fn handle(analyzers: &Arc<Analyzers>, bytes: &Bytes, replies: &mpsc::Sender<Mess
     // Requests whose replies wait are bounded by the queue of replies.
     let Ok(permit) = replies.clone().try_reserve_owned() else {
         analyzers.app.clients.count_dropped(1);
-        tracing::warn!("dropped a request of an analyzer: too many requests wait");
+        tracing::warn!("dropped a request from an analyzer: too many requests are in progress");
         return;
     };
     let service = analyzers.engine().agent_service();
@@ -184,7 +184,7 @@ impl Writer<'_> {
             let graph = GraphDump::collect(engine, &|| false)?;
             let uuid = uuid::Uuid::new_v4().to_string();
             let (nodes, edges) = (graph.nodes.len(), graph.edges.len());
-            tracing::info!(nodes, edges, "sends the whole graph to the analyzer");
+            tracing::info!(nodes, edges, "sending the whole graph to the analyzer");
             let stream = JsonStream::sync(Encoding::Protobuf, &uuid, graph.nodes, graph.edges);
             Ok::<_, crate::graph_dump::DumpError>((stream, graph.sequence))
         });

@@ -5,8 +5,8 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue}
 
 use crate::urlencoded;
 
-/// Returns the unparsed credentials of a request, from the first of these sources that has some:
-/// cookie `authtoken`, header `Authorization`, header `X-Auth-Token`, parameter `x-auth-token`.
+/// Returns the unparsed credentials of a request from the first source that has credentials: cookie
+/// `authtoken`, header `Authorization`, header `X-Auth-Token`, parameter `x-auth-token`.
 pub(crate) fn credentials(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     let header = |name: &str| headers.get(name).map(text).filter(|text| !text.is_empty());
     cookie(headers)

@@ -32,11 +32,13 @@ fn received(metrics: &mut CollectorMetrics<'_>) {
             ("drop", intake.discard_samples),
         ]
     });
-    let help = "Datagrams or records of flow exports lost before reception, by sequence number.";
+    let help = "Datagrams or records of flow exports lost before reception, according to gaps in \
+                sequence numbers.";
     metrics.counter("skyd_pipes_in_lost_total", help, |status| {
         status.intake.lost
     });
-    let help = "Datagrams with flow exports that the kernel dropped.";
+    let help = "Datagrams with flow exports that the kernel dropped because the receive buffer was \
+                full.";
     metrics.counter("skyd_pipes_in_kernel_drops_total", help, |status| {
         status.kernel_dropped
     });

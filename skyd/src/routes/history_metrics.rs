@@ -9,7 +9,7 @@ use crate::prometheus::{MetricKind, MetricsPage};
 pub(super) fn write(page: &mut MetricsPage, store: &LocalStoreStatus, now: Timestamp) {
     page.gauge(
         "skyd_history_files_bytes",
-        "Size of all files of the history, in bytes, with replaced and damaged files.",
+        "Size of all files of the history, including replaced and damaged files, in bytes.",
         store.bytes,
     );
     let help = "Number of files of the history that were set aside because of damage.";
@@ -38,7 +38,7 @@ fn table_gauges(page: &mut MetricsPage, store: &LocalStoreStatus, now: Timestamp
         page,
         store,
         "skyd_history_memory_bytes",
-        "Size of the rows of a history table that wait in memory, in bytes.",
+        "Approximate memory used by rows of a history table that are not sealed, in bytes.",
         |table| table.memory_bytes.to_string(),
     );
     table_gauge(
@@ -56,14 +56,14 @@ fn table_gauges(page: &mut MetricsPage, store: &LocalStoreStatus, now: Timestamp
         page,
         store,
         "skyd_history_age_seconds",
-        "Time since the oldest complete record of a history table, in seconds.",
+        "Length of the period until now for which a history table is complete, in seconds.",
         |table| age(table.oldest),
     );
     table_gauge(
         page,
         store,
         "skyd_history_sync_age_seconds",
-        "Time since all records of a history table were durable, in seconds.",
+        "Time since the records of a history table were last made durable on disk, in seconds.",
         |table| age(table.synced),
     );
 }
@@ -77,7 +77,8 @@ fn table_counters(page: &mut MetricsPage, store: &LocalStoreStatus) {
             dropped.sample(&[("table", table.name), ("reason", reason.name())], *rows);
         }
     }
-    let help = "Operations on the files of a history table, by kind.";
+    let help = "Operations on the files of a history table, by kind: seals, merges, and failures \
+                of either.";
     let mut operations = page.family(MetricKind::Counter, "skyd_history_operations_total", help);
     for table in &store.tables {
         let kinds = [
@@ -89,7 +90,7 @@ fn table_counters(page: &mut MetricsPage, store: &LocalStoreStatus) {
             operations.sample(&[("table", table.name), ("kind", kind)], count);
         }
     }
-    let help = "Bytes at the ends of history logs that were lost in a crash or damaged.";
+    let help = "Bytes of incomplete or damaged records in history logs, skipped while reading.";
     let mut lost = page.family(
         MetricKind::Counter,
         "skyd_history_log_bytes_lost_total",

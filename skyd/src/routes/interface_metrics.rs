@@ -96,7 +96,7 @@ pub(super) fn write(page: &mut MetricsPage, interfaces: &[Value]) {
     }
     page.gauge(
         "skyd_interfaces_omitted",
-        "1 if interfaces are omitted because this page has at most 1000, 0 otherwise.",
+        "1 if interfaces are omitted because of the limit of 1000 per scrape, 0 otherwise.",
         u8::from(interfaces.len() > MAX_INTERFACES),
     );
 }

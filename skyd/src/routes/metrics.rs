@@ -131,8 +131,8 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     .sample(&[("reason", "interface")], packets.if_dropped);
     let help = "Datagrams with flows that could not be sent to the targets of captures.";
     page.counter("skyd_capture_target_errors_total", help, target.errors);
-    let help = "Flow records that the protocols of the targets of captures cannot express, such as \
-                IPv6 flows in NetFlow 5.";
+    let help = "Flow records not sent to capture targets because the protocol of the target cannot \
+                represent them, such as IPv6 flows in NetFlow 5.";
     page.counter("skyd_capture_target_skipped_total", help, target.skipped);
     captured_packets(page, &totals.flows);
     captured_flows(page, &totals.flows);
@@ -160,7 +160,8 @@ fn captured_packets(page: &mut MetricsPage, flows: &FlowTableStats) {
     )
     .sample(&[("reason", "unknown_protocol")], stopped.unknown_protocol)
     .sample(&[("reason", "too_deep")], stopped.too_deep);
-    let help = "IP fragments processed, by outcome.";
+    let help = "IP fragments processed, by outcome: reassembled (joined), rejected as damaged or \
+                inconsistent (refused), or dropped before reassembly (lost).";
     page.family(MetricKind::Counter, "skyd_flow_table_fragments_total", help)
         .sample(&[("outcome", "joined")], flows.fragments.joined)
         .sample(&[("outcome", "refused")], flows.fragments.refused)
@@ -312,7 +313,7 @@ fn automation(page: &mut MetricsPage, engine: &Status) {
     page.counter("skyd_rule_failures_total", help, rules.failures);
     let help = "Suspensions of rules that triggered one another in an endless loop.";
     page.counter("skyd_rule_suspensions_total", help, rules.suspensions);
-    let help = "Evaluations of the expressions of all alerts.";
+    let help = "Evaluations of alert expressions.";
     page.counter("skyd_alert_evaluations_total", help, alerts.evaluations);
     let help = "Failed evaluations of alert expressions.";
     page.counter("skyd_alert_failures_total", help, alerts.failures);
@@ -323,7 +324,8 @@ fn automation(page: &mut MetricsPage, engine: &Status) {
         "Number of webhook calls and alert scripts that are queued or running.",
         alerts.actions_waiting,
     );
-    let help = "Webhook calls and alert scripts, by outcome; retried attempts count in addition.";
+    let help = "Webhook calls and alert scripts, by outcome; each retry is counted in addition to \
+                the final outcome.";
     page.family(MetricKind::Counter, "skyd_alert_actions_total", help)
         .sample(&[("outcome", "done")], alerts.actions_done)
         .sample(&[("outcome", "failed")], alerts.actions_failed)
@@ -336,7 +338,7 @@ fn automation(page: &mut MetricsPage, engine: &Status) {
     );
     let help = "Workflow calls over the HTTP API.";
     page.counter("skyd_workflow_calls_total", help, scripts.calls);
-    let help = "Calls of workflows that failed or exceeded a limit.";
+    let help = "Workflow calls that failed or exceeded a limit.";
     page.counter("skyd_workflow_failures_total", help, scripts.failures);
 }
 
@@ -361,7 +363,7 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
         let is_running = probe.state == ProbeState::Running;
         probes.sample(&[("probe", probe.name)], u8::from(is_running));
     }
-    let help = "Number of complete reads of a probe after lost events.";
+    let help = "Full resynchronizations of a topology probe after lost events.";
     let mut resyncs = page.family(MetricKind::Counter, "skyd_probe_resyncs_total", help);
     for probe in &engine.probes {
         resyncs.sample(&[("probe", probe.name)], probe.resyncs);
@@ -425,14 +427,14 @@ fn fleet(page: &mut MetricsPage, engine: &Status, app: &App) {
     let Some(uplink) = &engine.uplink else {
         return;
     };
-    let help = "Number of flow updates of an agent that wait for an analyzer.";
+    let help = "Number of flow updates queued by an agent for its analyzers.";
     page.gauge("skyd_uplink_waiting", help, uplink.waiting);
-    let help = "Size of the flow updates that wait for an analyzer, in bytes.";
+    let help = "Size of the flow updates queued by an agent for its analyzers, in bytes.";
     page.gauge("skyd_uplink_waiting_bytes", help, uplink.waiting_bytes);
     let help = "Flow updates passed to the connections to analyzers.";
     page.counter("skyd_uplink_sent_total", help, uplink.sent);
-    let help = "Flow updates dropped because the queue for analyzers was full \
-                (agent.flow.queue_bytes) or because of excessive length for a datagram.";
+    let help = "Flow updates that an agent dropped because the queue for analyzers was full \
+                (agent.flow.queue_bytes) or a datagram could not hold the update.";
     page.counter("skyd_uplink_lost_total", help, uplink.lost);
 }
 

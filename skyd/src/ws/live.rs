@@ -31,9 +31,9 @@ enum OpenFailure {
 pub(crate) struct LiveQueries<'a> {
     client: &'a Client,
     queries: LiveClient,
-    /// First runs in progress, including the runs of cancelled queries until they end.
+    /// First runs in progress, including the runs of canceled queries until they end.
     opening: JoinSet<FirstRun>,
-    /// Names of the queries in their first run, without cancelled ones.
+    /// Names of the queries in their first run, without canceled queries.
     names: Vec<(String, AbortHandle)>,
 }
 
@@ -67,7 +67,7 @@ impl<'a> LiveQueries<'a> {
     }
 
     /// Returns whether new requests must be rejected, because too many first runs, including
-    /// cancelled ones, are in progress.
+    /// canceled ones, are in progress.
     pub(crate) fn is_crowded(&self) -> bool {
         self.opening.len() >= 2 * self.client.app.limits.live_queries
     }
@@ -155,7 +155,7 @@ impl<'a> LiveQueries<'a> {
     /// Returns the error message of a failed first run; the answer of a successful run arrives like
     /// any other update.
     fn opened(&mut self, task: Id, opened: FirstRun) -> Option<JsonStream> {
-        // The client receives no message for a cancelled query, whose name may already belong to
+        // The client receives no message for a canceled query, whose name may already belong to
         // another query.
         let at = self
             .names
@@ -164,7 +164,7 @@ impl<'a> LiveQueries<'a> {
         let (name, _) = self.names.swap_remove(at);
         match opened {
             Ok(Ok(())) => None,
-            // The query was cancelled at the end of its first run.
+            // The query was canceled at the end of its first run.
             Ok(Err(OpenFailure::Query(error))) if error.kind() == QueryErrorKind::Interrupted => {
                 None
             }

@@ -16,7 +16,7 @@ import { edge, hostOf, modelOf, node } from "./builders.ts";
 
 const ALL: SceneOptions = { isOpen: () => true, unfolded: new Set(), hidden: new Set() };
 const NO_MARKS: Marks = {
-  selected: undefined,
+  selected: new Set(),
   hovered: undefined,
   found: new Set(),
   path: [],
@@ -137,6 +137,22 @@ test("a picture has what is shown, as text that markup in names cannot leave", (
   assert.match(text, />&lt;b&gt;&amp;␇<\/text>/);
   assert.doesNotMatch(text, /<b>|NaN|undefined/);
   assert.equal(text.match(/<g/g)?.length, text.match(/<\/g>/g)?.length);
+});
+
+test("each selected node is outlined, and no other", () => {
+  const names = ["a", "b", "c"];
+  const model = modelOf(
+    names.map((name) => node(name, "device")),
+    [],
+  );
+  const scene = buildScene(model, ALL);
+  const outlines = (selected: string[]) => {
+    const surface = new SvgSurface();
+    const marks = { ...NO_MARKS, selected: new Set(selected) };
+    paint(surface, { width: 400, height: 200 }, 1, layOut(scene), [], { x: 0, y: 0, zoom: 1 }, COLORS, marks);
+    return surface.text(400, 200, "").match(/stroke="#00f"/g)?.length ?? 0;
+  };
+  assert.deepEqual([outlines([]), outlines(["a"]), outlines(["a", "c"]), outlines(names)], [0, 1, 2, 3]);
 });
 
 test("families have shapes of their own, and what is down is hollow", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { arrangeFlows, flowDirections, flowEnd, flowName, flowRate, flowRow } from "../src/flow/flow.ts";
-import { atTime, characterAt, errorOffset, isGremlin, literal, nodeQuery } from "../src/net/gremlin.ts";
+import { atTime, characterAt, errorOffset, isGremlin, literal, nodeQuery, nodesQuery } from "../src/net/gremlin.ts";
 import { NO_ANSWER, answerOf, applyLive, failureOf } from "../src/net/live.ts";
 import { csv } from "../src/parts/csv.ts";
 import type { Json } from "../src/parts/json.ts";
@@ -53,6 +53,12 @@ test("Gremlin literals choose the other quote or are refused", () => {
   }
   assert.equal(nodeQuery({ id: "i", tid: "t", metadata: { TID: "t" } }), "G.V().Has('TID', 't')");
   assert.equal(nodeQuery({ id: "i", tid: "'\"", metadata: { TID: "'\"" } }), "G.V('i')");
+  const [a, b] = ["a", "b'"].map((tid) => ({ id: `id-${tid}`, tid, metadata: { TID: tid } }));
+  assert.ok(a && b);
+  assert.equal(nodesQuery([a, b]), `G.V().Has('TID', Within('a', "b'"))`);
+  assert.equal(nodesQuery([a]), "G.V().Has('TID', 'a')");
+  assert.equal(nodesQuery([a, { id: "i", tid: "i", metadata: {} }]), undefined, "a query cannot name it");
+  assert.equal(nodesQuery([]), undefined);
 });
 
 test("queries move to another time, and errors to characters", () => {

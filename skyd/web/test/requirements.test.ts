@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
-const REQUIREMENTS = 75;
+const REQUIREMENTS = 76;
 const ROOT = join("..", "..");
 
 test("each requirement is shown by a test that exists", () => {

@@ -274,9 +274,9 @@ const MAX_BATCH: usize = 1_024;
 const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Maximum number of connections at the same time.
 const MAX_CONNECTIONS: usize = 16;
-/// Time after which a connection that sends nothing ends.
+/// Idle time after which a connection is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum pause between two packets.
+/// Maximum pause between two replayed packets; longer gaps in the file are shortened.
 const MAX_GAP: Duration = Duration::from_secs(60);
 /// Interval at which the threads check whether the source was dropped.
 const POLL: Duration = Duration::from_millis(50);

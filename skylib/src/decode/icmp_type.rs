@@ -172,8 +172,8 @@ impl IcmpType {
         Self::PacketTooBig,
     ];
 
-    /// Returns the type with a number of Skydive's protobuf schema, which is the number of the
-    /// variant; `None` if there is none.
+    /// Returns the type with this number in Skydive's protobuf schema; `None` if no type has the
+    /// number. The number is the discriminant of the variant.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {
         let index = usize::try_from(number).ok()?;

@@ -150,7 +150,7 @@ impl QueryRunner {
         });
         let warning = |damaged: TimeSlice| {
             let (start, last) = (damaged.start.to_rfc3339(), damaged.last.to_rfc3339());
-            format!("history: {start} to {last} is damaged; the answer is without its records")
+            format!("history: {start} to {last} is damaged; the answer lacks records of this time")
         };
         damaged.map(warning).collect()
     }

@@ -69,8 +69,9 @@ impl Exporter {
         whole.or_else(|| self.single.get(&domain).copied().flatten())
     }
 
-    /// Returns the rate of a sampler, of this domain or else of another domain of the exporter: some
-    /// routers announce samplers in another domain than that of the data.
+    /// Returns the sampling rate of a sampler, as announced in this domain, or else the rate of the
+    /// domain, or else as announced in any other domain: some routers send the announcement in a
+    /// different domain than the data.
     pub(super) fn rate_of_sampler(&self, domain: u32, selector: u64) -> Option<u64> {
         let own = self.samplers.get(&(domain, Some(selector))).copied();
         own.or_else(|| self.rate_of_domain(domain)).or_else(|| {

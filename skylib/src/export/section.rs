@@ -113,7 +113,7 @@ impl PacketSummary {
         }
     }
 
-    /// Reads what is known of a transport header that is cut, or of SCTP.
+    /// Reads the available fields of a truncated transport header, or of SCTP.
     fn add_cut_transport(&mut self, packet: &LaxSlicedPacket<'_>) {
         const TCP: u8 = 6;
         const UDP: u8 = 17;

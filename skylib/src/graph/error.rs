@@ -73,8 +73,8 @@ pub enum GraphError {
     /// The reader of the past was interrupted.
     #[error("query interrupted")]
     Interrupted,
-    /// The past of the requested time is too large to be read at once.
-    #[error("the past of this time is larger than {limit} bytes")]
+    /// The graph of the requested time is too large to be restored from the history.
+    #[error("the history of the requested time exceeds the memory limit of {limit} bytes")]
     PastTooLarge {
         /// Maximum memory of a reader, in bytes.
         limit: usize,

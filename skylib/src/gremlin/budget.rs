@@ -114,13 +114,17 @@ impl<'a> Budget<'a> {
         self.check_bytes(0)
     }
 
-    /// Forgets the past that was read, before another one is.
+    /// Releases the bytes counted for the past graph of the previous scope, before another time is
+    /// selected.
     pub(super) fn end_reading(&self) {
         self.reading.set(0);
         self.restored.set(0);
     }
 
-    /// Sets the number of bytes of the numbers that the view of the past has assigned.
+    /// Sets the memory that the view of the past uses, excluding results, in bytes.
+    ///
+    /// # Errors
+    /// Returns an error if the query exceeds a memory limit.
     pub(super) fn set_reading(&self, bytes: usize) -> Result<(), QueryError> {
         self.reading.set(bytes);
         self.check_bytes(0)

@@ -111,7 +111,8 @@ impl Forge {
         Ok(&self.frame)
     }
 
-    /// Changes what differs from one packet to the next.
+    /// Prepares the next packet: chooses a new identifier in the mode `Random`, and changes the
+    /// length of the payload by `increment`.
     fn vary(&mut self) {
         if self.mode == PacketMode::Random {
             self.id = self.random.between(1, u16::MAX);

@@ -156,7 +156,8 @@ impl BroadcastMessage {
 
     /// Sets the sequence number of the graph after the change ([`Graph::sequence`]).
     ///
-    /// A subscriber compares it to the sequence number of a snapshot that it has sent.
+    /// The connection to a subscriber uses this number to skip changes that are already part of the
+    /// snapshot sent to the subscriber.
     ///
     /// [`Graph::sequence`]: crate::graph::Graph::sequence
     #[must_use]

@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn errors_of_requests_name_the_problem() {
         let wrong = |text: &str| request(text).unwrap_err().to_string();
-        let name = "invalid name of a live query; expected a UUID of 1 to 128 bytes";
+        let name = "invalid name of a live query; expected 1 to 128 bytes in member UUID";
         assert_eq!(
             wrong(r#"{"Type":"Query","Obj":{"GremlinQuery":"G"}}"#),
             name

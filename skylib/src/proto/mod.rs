@@ -112,7 +112,7 @@ pub enum ProtoError {
     #[error("the object of this message has no protobuf form")]
     NotJson,
     /// The name of a live query is missing or too long.
-    #[error("invalid name of a live query; expected a UUID of 1 to {MAX_NAME_BYTES} bytes")]
+    #[error("invalid name of a live query; expected 1 to {MAX_NAME_BYTES} bytes in member UUID")]
     InvalidName,
     /// The request for a live query has no query.
     #[error("GremlinQuery is missing; expected a query")]

@@ -36,7 +36,7 @@ impl Slot {
         let before = RUNNING.fetch_add(1, Ordering::Relaxed);
         let slot = Self;
         if before >= MAX_LOOKUPS {
-            let text = format!("{MAX_LOOKUPS} lookups of host names wait for the name servers");
+            let text = format!("limit of {MAX_LOOKUPS} pending host name lookups reached");
             return Err(io::Error::other(text));
         }
         Ok(slot)

@@ -78,7 +78,7 @@ pub fn parse_properties(text: &str) -> Result<Json, String> {
         }
         let (key, value) = line
             .split_once(['=', ':'])
-            .ok_or_else(|| format!("line {} is no property", number + 1))?;
+            .ok_or_else(|| format!("line {}: expected key=value or key: value", number + 1))?;
         properties.set_path(key.trim(), value.trim());
     }
     serde_json::to_value(&properties).map_err(|error| error.to_string())
@@ -341,6 +341,6 @@ mod tests {
         let tree = parse_properties("a.b=1\n! note\n\nc : x=y\n").unwrap();
         assert_eq!(tree, serde_json::json!({"a": {"b": "1"}, "c": "x=y"}));
         let error = parse_properties("a=1\nnonsense\n").unwrap_err();
-        assert_eq!(error, "line 2 is no property");
+        assert_eq!(error, "line 2: expected key=value or key: value");
     }
 }

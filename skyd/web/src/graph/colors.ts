@@ -50,7 +50,7 @@ export interface Colors {
 
 /** Marks on items, by item id. */
 export interface Marks {
-  selected: string | undefined;
+  selected: ReadonlySet<string>;
   hovered: string | undefined;
   found: ReadonlySet<string>;
   /** Items of a path, in order. */

@@ -132,7 +132,7 @@ class Painter {
 
   #isMarked({ item: { id } }: Box): boolean {
     const { selected, hovered, found, compared } = this.marks;
-    return id === selected || id === hovered || found.has(id) || compared.has(id);
+    return selected.has(id) || id === hovered || found.has(id) || compared.has(id);
   }
 
   /** Paints boxes as two rectangles each: without a GPU, that is much faster than a stroked path. */
@@ -269,14 +269,13 @@ class Painter {
     const { context, camera, colors, marks } = this;
     const id = box.item.id;
     const compared = marks.compared.get(id);
-    const style =
-      id === marks.selected
-        ? [colors.accent, 3]
-        : marks.found.has(id) || compared
-          ? [colors.found, 2.5]
-          : id === marks.hovered
-            ? [colors.dimText, 1.5]
-            : undefined;
+    const style = marks.selected.has(id)
+      ? [colors.accent, 3]
+      : marks.found.has(id) || compared
+        ? [colors.found, 2.5]
+        : id === marks.hovered
+          ? [colors.dimText, 1.5]
+          : undefined;
     if (!style) {
       return;
     }

@@ -45,7 +45,7 @@ export function shownLinks(
       continue;
     }
     const { selected, hovered } = marks;
-    const isNear = [link.from, link.to].some((id) => id === selected || id === hovered);
+    const isNear = [link.from, link.to].some((id) => selected.has(id) || id === hovered);
     if (areLeavesTiny && !isNear && from.parent !== undefined && from.parent === to.parent) {
       continue;
     }

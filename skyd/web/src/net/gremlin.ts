@@ -12,10 +12,26 @@ export function literal(text: string): string | undefined {
   return text.includes('"') ? undefined : `"${text}"`;
 }
 
+interface Queried {
+  id: string;
+  tid: string;
+  metadata: object;
+}
+
 /** Returns the query of one node, by its stable id if that can be written, else by its id. */
-export function nodeQuery(node: { id: string; tid: string; metadata: object }): string {
+export function nodeQuery(node: Queried): string {
   const tid = Object.hasOwn(node.metadata, "TID") ? literal(node.tid) : undefined;
   return tid ? `G.V().Has('TID', ${tid})` : `G.V(${literal(node.id) ?? "''"})`;
+}
+
+/** Returns the query of several nodes; `undefined` if one has no stable id, or none that can be written. */
+export function nodesQuery(nodes: readonly Queried[]): string | undefined {
+  const [first] = nodes;
+  if (first === undefined || nodes.length === 1) {
+    return first && nodeQuery(first);
+  }
+  const tids = nodes.map((node) => (Object.hasOwn(node.metadata, "TID") ? literal(node.tid) : undefined));
+  return tids.every((tid) => tid !== undefined) ? `G.V().Has('TID', Within(${tids.join(", ")}))` : undefined;
 }
 
 /** Returns a query with its source at a time in the past; unchanged for the present. */

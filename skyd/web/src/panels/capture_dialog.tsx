@@ -1,11 +1,13 @@
 // The dialog that starts a capture, with all options of the API.
 
+import { canCapture } from "../graph/capture.ts";
 import type { GraphNode } from "../graph/model.ts";
-import { nodeQuery } from "../net/gremlin.ts";
+import { nodesQuery } from "../net/gremlin.ts";
 import { json } from "../net/rest.ts";
 import { Dialog } from "../parts/dialog.tsx";
 import { CheckField, ChoiceField, NumberField, TextField, formNumber, formText } from "../parts/field.tsx";
 import type { JsonObject } from "../parts/json.ts";
+import { counted } from "../parts/names.ts";
 import { bpfFavorites } from "../state/configuration.ts";
 
 const TYPES: [string, string][] = [
@@ -22,11 +24,15 @@ const LAYERS: [string, number][] = [
 ];
 
 interface Props {
-  node?: GraphNode;
+  /** Selected nodes; those on which the daemon cannot capture are left out. */
+  nodes?: readonly GraphNode[];
   onClose: () => void;
 }
 
-export function CaptureDialog({ node, onClose }: Props) {
+export function CaptureDialog({ nodes = [], onClose }: Props) {
+  const possible = nodes.filter(canCapture);
+  const left = nodes.length - possible.length;
+  const more = left === 0 ? "" : ` ${counted(left, "selected node")} cannot be captured.`;
   return (
     <Dialog
       title="Start capture"
@@ -37,9 +43,9 @@ export function CaptureDialog({ node, onClose }: Props) {
       <TextField
         label="Nodes"
         name="GremlinQuery"
-        value={node ? nodeQuery(node) : ""}
+        value={nodesQuery(possible) ?? ""}
         isRequired
-        hint="A Gremlin query; the capture follows its answer."
+        hint={`A Gremlin query; the capture follows its answer.${more}`}
       />
       <TextField
         label="BPF filter"

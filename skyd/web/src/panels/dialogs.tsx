@@ -1,9 +1,8 @@
-// The dialogs of the selected node and of the page.
+// The dialogs of the selected nodes and of the page.
 
 import { openDialog } from "../state/dialogs.ts";
 import { KEYS, hasLetterKeys, setLetterKeys } from "../state/keyboard.ts";
-import { model } from "../state/session.ts";
-import { selection } from "../state/view.ts";
+import { selectedNodes } from "../state/selected.ts";
 import { CaptureDialog } from "./capture_dialog.tsx";
 import { FavoritesDialog } from "./favorites_dialog.tsx";
 import { InjectionDialog } from "./injections.tsx";
@@ -16,14 +15,15 @@ const close = () => {
 };
 
 export function Dialogs() {
-  const node = model.find(selection.value);
+  const nodes = selectedNodes.value;
+  const [node, target] = nodes;
   switch (openDialog.value) {
     case "capture":
-      return node ? <CaptureDialog node={node} onClose={close} /> : null;
+      return node ? <CaptureDialog nodes={nodes} onClose={close} /> : null;
     case "inject":
-      return node ? <InjectionDialog node={node} onClose={close} /> : null;
+      return node ? <InjectionDialog node={node} target={target} onClose={close} /> : null;
     case "path":
-      return node ? <PathDialog node={node} onClose={close} /> : null;
+      return node ? <PathDialog node={node} target={target} onClose={close} /> : null;
     case "keys":
       return <KeysDialog />;
     case "favorites":

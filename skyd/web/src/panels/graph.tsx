@@ -1,22 +1,22 @@
 // The topology graph: a canvas with pointer and keyboard control.
 
-import { useComputed, useSignal } from "@preact/signals";
+import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Size } from "../graph/camera.ts";
 import { type Direction, nearest } from "../graph/hit.ts";
 import type { Box, Layout } from "../graph/layout.ts";
-import { treeName } from "../graph/search.ts";
 import { label } from "../parts/names.ts";
 import { fold, setOpen, unfold } from "../state/branches.ts";
 import { layout, scene } from "../state/layout.ts";
-import { alertCounts } from "../state/marks.ts";
 import { openMenu } from "../state/menu.ts";
 import { moveBox, offsets, resetLayout, storeOffsets } from "../state/offsets.ts";
+import { selectedNodes, toggleSelected } from "../state/selected.ts";
 import { model, structureVersion, syncCount } from "../state/session.ts";
 import { graphFilter, pastTime, savedGraph, select, selection } from "../state/view.ts";
 import { useCamera } from "./graph_camera.ts";
 import { usePainting } from "./graph_painting.ts";
-import { keyOf, usePointer } from "./graph_pointer.ts";
+import { nodeOf, usePointer } from "./graph_pointer.ts";
+import { GraphSelection } from "./graph_selection.tsx";
 import { useTraffic } from "./graph_traffic.ts";
 import { Legend } from "./legend.tsx";
 import { SaveMenu } from "./save_menu.tsx";
@@ -32,10 +32,16 @@ export function Graph() {
   const traffic = useRef<HTMLCanvasElement>(null);
   const size = useSignal<Size>({ width: 0, height: 0 });
   const hovered = useSignal<string | undefined>(undefined);
-  const selectedItem = useComputed(() => {
-    structureVersion.value;
-    const node = model.find(selection.value);
-    return node && scene.value.itemOf.get(node.id);
+  /** Item to which Ctrl and an arrow key went, without selecting it; `undefined` for none. */
+  const cursor = useSignal<string | undefined>(undefined);
+  const selectedItems = useComputed(() => selectedNodes.value.flatMap(({ id }) => scene.value.itemOf.get(id) ?? []));
+  const outlined = useComputed(() => new Set(selectedItems.value));
+  /** Item that keys act on. */
+  const current = useComputed(() => cursor.value ?? selectedItems.value.at(-1));
+  const pointed = useComputed(() => hovered.value ?? cursor.value);
+  useSignalEffect(() => {
+    selection.value;
+    cursor.value = undefined;
   });
 
   useEffect(() => {
@@ -47,18 +53,23 @@ export function Graph() {
     return () => observer.disconnect();
   }, [size]);
 
-  const { camera, control, fitAll, zoomBy } = useCamera(size, selectedItem);
-  usePainting(canvas, size, camera, selectedItem, hovered);
+  const { camera, control, fitAll, zoomBy } = useCamera(size, current);
+  usePainting(canvas, size, camera, outlined, pointed);
   useTraffic(traffic, size, camera);
   usePointer({ canvas, layout, camera, hovered, control, toggle });
 
   const onKeyDown = (event: KeyboardEvent) => {
-    const box = selectedItem.value === undefined ? undefined : layout.value.boxes.get(selectedItem.value);
+    const box = current.value === undefined ? undefined : layout.value.boxes.get(current.value);
     const direction = ARROWS[event.key];
-    if (event.ctrlKey || event.altKey || event.metaKey) {
+    const isToggle = event.key === " " || (event.key === "Enter" && event.ctrlKey);
+    if (event.altKey || event.metaKey || (event.ctrlKey && !direction && !isToggle)) {
       return;
     }
-    if (direction && event.shiftKey) {
+    if (isToggle) {
+      const node = nodeOf(box);
+      node && toggleSelected(node);
+      cursor.value = box?.item.id;
+    } else if (direction && event.shiftKey) {
       if (box) {
         const [dx, dy] = STEPS[direction];
         moveBox(box, dx * MOVE_STEP, dy * MOVE_STEP);
@@ -66,8 +77,12 @@ export function Graph() {
       }
     } else if (direction) {
       const next = box ? neighbor(layout.value, scene.value.links, box, direction) : layout.value.roots[0];
-      const key = keyOf(next);
-      key !== null && select(key);
+      const node = nodeOf(next);
+      if (event.ctrlKey) {
+        cursor.value = next?.item.id ?? cursor.value;
+      } else if (node) {
+        select(node.tid);
+      }
     } else if (event.key === "+" || event.key === "=") {
       zoomBy(1.25);
     } else if (event.key === "-") {
@@ -94,7 +109,6 @@ export function Graph() {
   };
 
   structureVersion.value;
-  const selected = model.find(selection.value);
   return (
     <div class={pastTime.value === null && savedGraph.value === null ? "graph" : "graph past"}>
       <div
@@ -108,11 +122,7 @@ export function Graph() {
         <canvas ref={canvas} aria-hidden="true" />
         <canvas ref={traffic} class="traffic" aria-hidden="true" />
       </div>
-      <p id="graph-selected" class="visually-hidden">
-        {selected
-          ? treeName(selected, alertCounts.value.get(selected.id))
-          : "Nothing is selected. Arrow keys go to a neighbor."}
-      </p>
+      <GraphSelection id="graph-selected" cursor={cursor} />
       <p class="graph-size" role="status" aria-label="Graph size">
         {`${model.nodes.size} nodes, ${model.edges.size} links`}
       </p>

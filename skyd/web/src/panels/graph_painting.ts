@@ -13,7 +13,7 @@ import { activeTheme } from "../state/theme.ts";
 import { colorsOf } from "./graph_colors.ts";
 
 /** Returns the marks of the items that the graph shows. */
-export function marksOf(selected: string | undefined, hovered: string | undefined): Marks {
+export function marksOf(selected: ReadonlySet<string>, hovered: string | undefined): Marks {
   const { itemOf } = scene.value;
   return {
     selected,
@@ -41,13 +41,13 @@ export function usePainting(
   canvas: RefObject<HTMLCanvasElement | null>,
   size: Signal<Size>,
   camera: Signal<Camera | undefined>,
-  selectedItem: { value: string | undefined },
+  selectedItems: { value: ReadonlySet<string> },
   hovered: Signal<string | undefined>,
 ): void {
   const frame = useRef(0);
   useSignalEffect(() => {
     const view = camera.value;
-    const marks = marksOf(selectedItem.value, hovered.value);
+    const marks = marksOf(selectedItems.value, hovered.value);
     const [shown, links, area, theme] = [layout.value, scene.value.links, size.value, activeTheme.value];
     cancelAnimationFrame(frame.current);
     frame.current = requestAnimationFrame(() => {

@@ -1,12 +1,15 @@
 // Pointer control of the graph: drag pans, Shift-drag moves a box, wheel and pinch zoom, click selects,
-// double click opens, right click and long press open the menu.
+// Shift-click and Ctrl-click add to the selection or take away from it, double click opens, right click and
+// long press open the menu.
 
 import { useEffect } from "preact/hooks";
 import { type Camera, pan, zoomAt } from "../graph/camera.ts";
 import { boxAt } from "../graph/hit.ts";
 import type { Box, Layout } from "../graph/layout.ts";
+import type { GraphNode } from "../graph/model.ts";
 import { openMenu } from "../state/menu.ts";
 import { moveBox, storeOffsets } from "../state/offsets.ts";
+import { selectedIds, toggleSelected } from "../state/selected.ts";
 import { select } from "../state/view.ts";
 
 /** Pointer movement, in pixels, up to which a press is a click. */
@@ -24,9 +27,9 @@ interface Target {
   toggle: (box: Box) => void;
 }
 
-/** Returns the key that selects the node of a box; `null` for racks, which are no nodes. */
-export function keyOf(box: Box | undefined): string | null {
-  return box && !box.item.rack ? box.item.node.tid : null;
+/** Returns the node of a box; `undefined` for racks, which are no nodes. */
+export function nodeOf(box: Box | undefined): GraphNode | undefined {
+  return box?.item.rack ? undefined : box?.item.node;
 }
 
 export function usePointer(target: Target): void {
@@ -55,9 +58,9 @@ function handlersOf(element: HTMLCanvasElement, { layout, camera, hovered, contr
     return view && boxAt(layout.value, view.x + event.offsetX / view.zoom, view.y + event.offsetY / view.zoom);
   };
   const menu = (event: MouseEvent) => {
-    const key = keyOf(boxOf(event));
-    if (key !== null) {
-      select(key);
+    const node = nodeOf(boxOf(event));
+    if (node) {
+      selectedIds.value.has(node.id) || select(node.tid);
       openMenu.value = { x: event.clientX, y: event.clientY };
     }
   };
@@ -101,13 +104,21 @@ function handlersOf(element: HTMLCanvasElement, { layout, camera, hovered, contr
   };
   const up = (event: PointerEvent) => {
     clearTimeout(press);
-    if (grabbed !== undefined) {
-      grabbed = undefined;
+    if (grabbed !== undefined && moved > CLICK_DISTANCE) {
       storeOffsets();
     }
+    grabbed = undefined;
     const isClick = moved <= CLICK_DISTANCE && event.type === "pointerup" && event.button === 0;
     if (pointers.delete(event.pointerId) && isClick) {
-      select(keyOf(boxOf(event)));
+      click(event);
+    }
+  };
+  const click = (event: PointerEvent) => {
+    const node = nodeOf(boxOf(event));
+    if (!event.shiftKey && !event.ctrlKey && !event.metaKey) {
+      select(node?.tid ?? null);
+    } else if (node) {
+      toggleSelected(node);
     }
   };
   const wheel = (event: WheelEvent) => {

@@ -43,8 +43,15 @@ export function Injections() {
   );
 }
 
+interface DialogProps {
+  node: GraphNode;
+  /** Node that receives the packets, if one is selected too. */
+  target: GraphNode | undefined;
+  onClose: () => void;
+}
+
 /** The dialog that sends packets from a node. */
-export function InjectionDialog({ node, onClose }: { node: GraphNode; onClose: () => void }) {
+export function InjectionDialog({ node, target, onClose }: DialogProps) {
   return (
     <Dialog
       title="Inject packets"
@@ -52,18 +59,19 @@ export function InjectionDialog({ node, onClose }: { node: GraphNode; onClose: (
       onClose={onClose}
       onSubmit={async (form) => injections.create(await read(form))}
     >
-      <Fields source={nodeQuery(node)} />
+      <Fields source={nodeQuery(node)} destination={target ? nodeQuery(target) : ""} />
     </Dialog>
   );
 }
 
-function Fields({ source = "" }: { source?: string }) {
+function Fields({ source = "", destination = "" }: { source?: string; destination?: string }) {
   return (
     <>
       <TextField label="From" name="Src" value={source} isRequired hint="A Gremlin query; each of its nodes sends." />
       <TextField
         label="To"
         name="Dst"
+        value={destination}
         hint="A Gremlin query of the receiving node; empty if a destination IP is given."
       />
       <div class="fields">

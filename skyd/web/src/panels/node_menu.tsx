@@ -1,11 +1,10 @@
-// The menu of the selected node: right click, long press, M, or Shift-F10.
+// The menu of the selected nodes: right click, long press, M, or Shift-F10.
 
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { label } from "../parts/names.ts";
+import { counted, label } from "../parts/names.ts";
 import { openMenu } from "../state/menu.ts";
-import { type NodeAction, nodeActions } from "../state/node_actions.ts";
-import { model } from "../state/session.ts";
-import { selection } from "../state/view.ts";
+import { type NodeAction, actionsOf } from "../state/node_actions.ts";
+import { selectedNodes } from "../state/selected.ts";
 
 /** Most pixels that the menu takes, so that it stays inside the window. */
 const [WIDTH, ITEM_HEIGHT] = [220, 34];
@@ -13,7 +12,8 @@ const [WIDTH, ITEM_HEIGHT] = [220, 34];
 export function NodeMenu() {
   const element = useRef<HTMLUListElement>(null);
   const position = openMenu.value;
-  const node = model.find(selection.value);
+  const nodes = selectedNodes.value;
+  const [first] = nodes;
   // The focus returns to where it was, for example to the graph.
   useLayoutEffect(() => {
     if (!position) {
@@ -27,10 +27,10 @@ export function NodeMenu() {
       }
     };
   }, [position]);
-  if (!position || !node) {
+  if (!position || !first) {
     return null;
   }
-  const actions = nodeActions(node);
+  const actions = actionsOf(nodes);
   const left = Math.max(0, Math.min(position.x, innerWidth - WIDTH));
   const top = Math.max(0, Math.min(position.y, innerHeight - actions.length * ITEM_HEIGHT));
   const run = (action: NodeAction) => {
@@ -55,7 +55,7 @@ export function NodeMenu() {
     <ul
       class="node-menu"
       role="menu"
-      aria-label={`Actions of ${label(node.name, 60)}`}
+      aria-label={`Actions of ${nodes.length === 1 ? label(first.name, 60) : counted(nodes.length, "node")}`}
       ref={element}
       style={{ left: `${left}px`, top: `${top}px` }}
       onKeyDown={onKeyDown}

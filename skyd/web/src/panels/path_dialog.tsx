@@ -21,10 +21,12 @@ const KINDS: [string, string][] = [
 
 interface Props {
   node: GraphNode;
+  /** Node to which the path is wanted, if one is selected too. */
+  target: GraphNode | undefined;
   onClose: () => void;
 }
 
-export function PathDialog({ node, onClose }: Props) {
+export function PathDialog({ node, target, onClose }: Props) {
   return (
     <Dialog
       title="Path to…"
@@ -35,6 +37,7 @@ export function PathDialog({ node, onClose }: Props) {
       <TextField
         label="Destination"
         name="target"
+        value={target?.tid ?? ""}
         isRequired
         hint="Name, address, or identifier of a node, or an address outside."
       />

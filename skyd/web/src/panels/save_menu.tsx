@@ -32,7 +32,7 @@ export function SaveMenu({ canvas, camera, size }: Props) {
     const surface = new SvgSurface();
     const [view, area] = [camera.value, size.value];
     if (view) {
-      const marks = marksOf(undefined, undefined);
+      const marks = marksOf(new Set(), undefined);
       paint(surface, area, 1, layout.value, scene.value.links, view, colorsOf(activeTheme.value), marks);
       const text = surface.text(area.width, area.height, `Topology of ${host.value}`);
       saveFile("topology.svg", new Blob([text], { type: "image/svg+xml" }));

@@ -2,8 +2,10 @@
 
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { memo } from "preact/compat";
-import { useRef } from "preact/hooks";
+import { useCallback, useRef } from "preact/hooks";
+import { between } from "../graph/node_selection.ts";
 import { type OutlineRow, outline } from "../graph/outline.ts";
+import type { GraphNode } from "../graph/model.ts";
 import { isDown } from "../graph/scene.ts";
 import { treeName } from "../graph/search.ts";
 import { FamilyIcon } from "../parts/icon.tsx";
@@ -12,6 +14,7 @@ import { Spacer, scrollToRow, useSlice } from "../parts/virtual.tsx";
 import { alertCounts } from "../state/marks.ts";
 import { openMenu } from "../state/menu.ts";
 import { isOpen, setAllOpen, setOpen } from "../state/branches.ts";
+import { addSelected, selectedIds, selectedNodes, toggleSelected } from "../state/selected.ts";
 import { model, structureVersion } from "../state/session.ts";
 import { select, selection } from "../state/view.ts";
 
@@ -55,20 +58,25 @@ export function Tree() {
     const list = rows.peek();
     const index = list.findIndex((row) => row.node.id === active.peek());
     const row = list[index];
-    if (!row || event.ctrlKey || event.altKey || event.metaKey) {
+    const isToggle = event.key === " " || (event.key === "Enter" && event.ctrlKey);
+    if (!row || (event.ctrlKey && !isToggle) || event.altKey || event.metaKey) {
       return;
     }
     const move = moveOf(event.key, list, index);
-    if (move !== undefined) {
+    if (isToggle) {
+      toggleSelected(row.node);
+      // The keyboard stays at its row, also if the first selected node is now another one.
+      active.value = row.node.id;
+    } else if (move !== undefined) {
       focusRow(move);
     } else if (event.key === "ArrowRight" && row.isOpen === false) {
       setOpen([row.node], true);
     } else if (event.key === "ArrowLeft" && row.isOpen) {
       setOpen([row.node], false);
-    } else if (event.key === "Enter" || event.key === " ") {
+    } else if (event.key === "Enter") {
       select(row.node.tid);
     } else if ((event.key === "F10" && event.shiftKey) || event.key === "ContextMenu") {
-      select(row.node.tid);
+      selectForMenu(row.node);
       const area = (event.target as HTMLElement).getBoundingClientRect();
       openMenu.value = { x: area.left + 40, y: area.bottom };
     } else if (event.key === "*") {
@@ -84,6 +92,19 @@ export function Tree() {
     event.preventDefault();
     event.stopPropagation();
   };
+
+  /** Selects the node of a row; with Shift all from the last selected one to it, with Ctrl also this one. */
+  const onSelect = useCallback((node: GraphNode, event: MouseEvent) => {
+    const last = selectedNodes.peek().at(-1);
+    const list = rows.peek().map((row) => row.node);
+    if (event.shiftKey && last && list.includes(last)) {
+      addSelected(between(list, list.indexOf(last), list.indexOf(node)));
+    } else if (event.ctrlKey || event.metaKey) {
+      toggleSelected(node);
+    } else {
+      select(node.tid);
+    }
+  }, []);
 
   const onFocus = (event: FocusEvent) => {
     const id = (event.target as HTMLElement).dataset["id"];
@@ -110,6 +131,7 @@ export function Tree() {
         class="tree"
         role="tree"
         aria-label="Hosts and namespaces"
+        aria-multiselectable={true}
         ref={scroller}
         onKeyDown={onKeyDown}
         onFocusIn={onFocus}
@@ -125,8 +147,9 @@ export function Tree() {
             position={row.position}
             siblings={row.siblings}
             isOpen={row.isOpen}
-            isSelected={selection.value !== null && model.find(selection.value) === row.node}
+            isSelected={selectedIds.value.has(row.node.id)}
             isFocusable={row.node.id === focusable}
+            onSelect={onSelect}
           />
         ))}
         <Spacer height={slice.after} />
@@ -154,6 +177,11 @@ function moveOf(key: string, list: OutlineRow[], index: number): number | undefi
     default:
       return undefined;
   }
+}
+
+/** Selects a node whose menu opens, unless it is among the selected ones: their menu opens then. */
+function selectForMenu(node: GraphNode): void {
+  selectedIds.peek().has(node.id) || select(node.tid);
 }
 
 function isSibling(row: OutlineRow, other: OutlineRow): boolean {
@@ -185,6 +213,7 @@ interface RowProps {
   isSelected: boolean;
   isFocusable: boolean;
   isDropping: boolean;
+  onSelect: (node: GraphNode, event: MouseEvent) => void;
 }
 
 const Row = memo(function Row({
@@ -197,6 +226,7 @@ const Row = memo(function Row({
   isSelected,
   isFocusable,
   isDropping,
+  onSelect,
 }: RowProps) {
   const node = model.nodes.get(id);
   if (!node) {
@@ -219,11 +249,11 @@ const Row = memo(function Row({
       aria-expanded={open}
       tabIndex={isFocusable ? 0 : -1}
       style={{ height: `${ROW_HEIGHT}px`, paddingInlineStart: `${(level - 1) * 16 + 4}px` }}
-      onClick={() => select(node.tid)}
+      onClick={(event) => onSelect(node, event)}
       onDblClick={toggle}
       onContextMenu={(event) => {
         event.preventDefault();
-        select(node.tid);
+        selectForMenu(node);
         openMenu.value = { x: event.clientX, y: event.clientY };
       }}
     >

@@ -56,7 +56,8 @@ export const DEFAULT_VIEW: View = {
   theme: "system",
 };
 
-const MAX_LENGTH = 2000;
+/** Longest member, in characters: a query names each of 100 selected nodes. */
+const MAX_LENGTH = 8000;
 
 /** Returns the view that a fragment describes. */
 export function parseView(fragment: string): View {

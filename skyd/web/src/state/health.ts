@@ -1,9 +1,9 @@
 // Status of the daemon: losses, probes, how far history reaches, and who the user is.
 
-import { droppedBy } from "../graph/model.ts";
 import { computed, signal } from "@preact/signals";
 import { RequestError, errorText, json, needsLogin } from "../net/rest.ts";
 import { type Json, isObject, listOf, member, numberOf, textOf, valueAt } from "../parts/json.ts";
+import { type Loss, lossesOf } from "./losses.ts";
 import { connection, contentVersion, dropConnection, eventsSkipped, model } from "./session.ts";
 
 /** Name of the daemon's host. */
@@ -52,71 +52,11 @@ export async function readStatus(): Promise<void> {
   }
 }
 
-/** Counters of lost data: their name on the page and their path in the status. */
-const LOSSES: [string, string][] = [
-  ["Flow messages refused", "FlowIngestion.Refused"],
-  ["Flow datagrams dropped by the kernel", "FlowIngestion.DroppedByKernel"],
-  ["Flows dropped", "Queues.FlowsDropped"],
-  ["Flow tables silent", "Queues.FlowTablesSilent"],
-  ["Messages dropped", "Queues.MessagesDropped"],
-  ["Graph subscribers cut off", "Queues.GraphSubscribersCutOff"],
-  ["Flow subscribers cut off", "Queues.FlowSubscribersCutOff"],
-  ["Connections refused", "Queues.ConnectionsRefused"],
-  ["Uploads refused", "Queues.UploadsRefused"],
-  ["Requests refused for memory", "Memory.Refused"],
-  ["Live queries overrun", "Live.Overruns"],
-  ["Requests to agents dropped", "Queues.AgentRequestsDropped"],
-  ["Flow queries that agents did not answer", "Queues.AgentQueriesUnanswered"],
-  ["Invalid answers of agents", "Queues.AgentAnswersInvalid"],
-  ["Events lost by rules", "Automation.RuleOverruns"],
-  ["Rules suspended", "Automation.RuleSuspensions"],
-  ["Messages of alerts dropped", "Automation.ActionsDropped"],
-  ["Messages of alerts failed", "Automation.ActionsFailed"],
-  ["Damaged files of the history", "History.Flows.Damaged"],
-  ["Bytes of the flow history lost", "History.Flows.LostLogBytes"],
-  ["Bytes of the topology history lost", "History.Disk.Graph.LostLogBytes"],
-];
-
-/** Counters of a collector of flow exports that mean lost data. */
-const COLLECTOR_LOSSES = ["DroppedByKernel", "Cut", "Malformed", "Lost", "UnreadableSets", "FlowsEvicted"];
-
 /** Name and count of each kind of loss. */
-export const losses = computed<[string, number][]>(() => {
+export const losses = computed<Loss[]>(() => {
   contentVersion.value;
-  const counted = LOSSES.map(([name, path]): [string, number] => {
-    const value = valueAt(status.value ?? undefined, path);
-    return [name, typeof value === "number" ? value : 0];
-  });
-  const evicted = ["Topology", "Flows"].map((store) =>
-    numberOf(valueAt(status.value ?? undefined, `History.${store}`), "Evicted"),
-  );
-  const early = evicted.reduce((sum, count) => sum + count, 0);
-  return [
-    ...counted,
-    ["History evicted early", early],
-    ["Flow exports lost by collectors", collectorLosses()],
-    ["Packets dropped by captures", capturedDrops()],
-    ["Events skipped by this page", eventsSkipped.value],
-  ];
+  return lossesOf(status.value ?? undefined, model.nodes.values(), eventsSkipped.value);
 });
-
-function collectorLosses(): number {
-  const collectors = listOf(status.value ?? undefined, "Collectors");
-  const counts = collectors.flatMap((collector) => COLLECTOR_LOSSES.map((key) => numberOf(collector, key)));
-  return counts.reduce((sum, count) => sum + count, 0);
-}
-
-function capturedDrops(): number {
-  let sum = 0;
-  for (const node of model.nodes.values()) {
-    if (node.isCaptured) {
-      for (const capture of listOf(node.metadata, "Captures")) {
-        sum += droppedBy(capture);
-      }
-    }
-  }
-  return sum;
-}
 
 export interface Probe {
   name: string;

@@ -3,10 +3,10 @@
 import { signal } from "@preact/signals";
 import { readStored, store } from "../parts/storage.ts";
 import { openDialog } from "./dialogs.ts";
-import { nodeActions } from "./node_actions.ts";
+import { actionsOf } from "./node_actions.ts";
 import { notify } from "./notices.ts";
-import { model } from "./session.ts";
-import { panel, pastTime, select, selection } from "./view.ts";
+import { reduceSelection, selectedNodes } from "./selected.ts";
+import { panel, pastTime, selection } from "./view.ts";
 
 /** Whether single letters are shortcuts. */
 export const hasLetterKeys = signal(readStored("letterKeys") !== false);
@@ -17,16 +17,18 @@ export const KEYS: [string, string][] = [
   ["F6", "Go to the next area"],
   ["Arrow keys", "In the tree: move, open, close; in the graph: go to a neighbor"],
   ["Enter", "Select in the tree; open or close in the graph"],
+  ["Space, Ctrl-Enter, Shift-click", "In the tree and the graph: add to the selected nodes, or take away"],
+  ["Ctrl-arrow keys", "In the graph: go to a neighbor without selecting it"],
   ["Shift-arrow keys, Shift-drag", "In the graph: move the selected box"],
   ["+  −  0", "In the graph: zoom in, zoom out, show everything"],
-  ["C", "Start a capture on the selected node"],
-  ["I", "Inject packets from the selected node"],
-  ["P", "Find a path from the selected node"],
-  ["F", "Show the flows of the selected node"],
-  ["G", "Copy the Gremlin query of the selected node"],
-  ["M, Shift-F10", "In the graph and the tree: the menu of the selected node"],
+  ["C", "Start a capture on the selected nodes"],
+  ["I", "Inject packets from the selected node, or from the first to the second of two"],
+  ["P", "Find a path from the selected node, or between two"],
+  ["F", "Show the flows of the selected nodes"],
+  ["G", "Copy the Gremlin query of the selected nodes"],
+  ["Shift-F10, M", "The menu of the selected nodes; M only in the graph"],
   ["L", "Return to the present"],
-  ["Escape", "Close the details"],
+  ["Escape", "Select only the first of several nodes; close the details"],
   ["?", "Show these keys"],
 ];
 
@@ -57,13 +59,14 @@ export function followKeys(): void {
     }
     const target = event.target as HTMLElement | null;
     const isTyping = target?.closest("input:not([type=checkbox], [type=range]), textarea, select, dialog, [role=tree]");
+    const isInTree = target?.closest("[role=tree]") && event.key.length > 1;
     const isText = target?.closest("input:not([type=checkbox], [type=range]), textarea, select, dialog");
     if (
       event.ctrlKey ||
       event.altKey ||
       event.metaKey ||
       isText ||
-      (isTyping && event.key !== "/" && event.key !== "?")
+      (isTyping && !isInTree && event.key !== "/" && event.key !== "?")
     ) {
       return;
     }
@@ -75,9 +78,9 @@ export function followKeys(): void {
 
 /** Performs the action of a key. Returns whether it has one. */
 function act(key: string): boolean {
-  const node = model.find(selection.value);
+  const nodes = selectedNodes.value;
   if (key === "Escape" && selection.value !== null) {
-    select(null);
+    reduceSelection();
     return true;
   }
   if (!hasLetterKeys.value) {
@@ -94,11 +97,11 @@ function act(key: string): boolean {
       pastTime.value = null;
       return true;
   }
-  if (key.toLowerCase() === "f" && !node) {
+  if (key.toLowerCase() === "f" && nodes.length === 0) {
     panel.value = "Flows";
     return true;
   }
-  const action = node && nodeActions(node).find((offered) => offered.key === key.toLowerCase());
+  const action = actionsOf(nodes).find((offered) => offered.key === key.toLowerCase());
   if (action?.refusal) {
     notify(action.refusal);
   } else {

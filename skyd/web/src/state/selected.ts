@@ -1,8 +1,57 @@
-// Selections that are not nodes: flows and links.
+// What is selected: one flow, one link, or nodes.
 
-import { batch, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
+import type { GraphNode } from "../graph/model.ts";
+import { MAX_SELECTED, type NodeKeys, extended, reduced, toggled } from "../graph/node_selection.ts";
 import { type Json, textOf } from "../parts/json.ts";
-import { selection, tab } from "./view.ts";
+import { notify } from "./notices.ts";
+import { model, structureVersion } from "./session.ts";
+import { alsoSelected, select, selection, tab } from "./view.ts";
+
+/** Selected nodes that exist, in the order of their selection. */
+export const selectedNodes = computed<readonly GraphNode[]>(() => {
+  structureVersion.value;
+  const found = [selection.value, ...alsoSelected.value].flatMap((key) => model.find(key) ?? []);
+  return [...new Set(found)];
+});
+
+/** Ids of the selected nodes. */
+export const selectedIds = computed<ReadonlySet<string>>(() => new Set(selectedNodes.value.map(({ id }) => id)));
+
+/** Adds a node to the selected ones, or takes it away. */
+export function toggleSelected(node: GraphNode): void {
+  write(toggled(keysOfNodes(), node.tid));
+}
+
+/** Adds nodes to the selected ones. */
+export function addSelected(nodes: readonly GraphNode[]): void {
+  write(
+    extended(
+      keysOfNodes(),
+      nodes.map(({ tid }) => tid),
+    ),
+  );
+}
+
+/** Ends the selection of all nodes but the first one; of that too if it is the only one. */
+export function reduceSelection(): void {
+  alsoSelected.value.length > 0 ? write(reduced(keysOfNodes())) : select(null);
+}
+
+function keysOfNodes(): NodeKeys {
+  return selectedNodes.value.map(({ tid }) => tid);
+}
+
+function write(keys: NodeKeys): void {
+  const [first = null, ...more] = keys.slice(0, MAX_SELECTED);
+  batch(() => {
+    selection.value = first;
+    alsoSelected.value = more;
+  });
+  if (keys.length > MAX_SELECTED) {
+    notify(`At most ${MAX_SELECTED} nodes can be selected.`);
+  }
+}
 
 /** Prefix of the selection of a flow, as opposed to a node. */
 const PREFIX = "flow:";
@@ -14,7 +63,7 @@ export const selectedFlow = signal<Json | null>(null);
 export function selectFlow(flow: Json): void {
   batch(() => {
     selectedFlow.value = flow;
-    selection.value = `${PREFIX}${textOf(flow, "UUID")}`;
+    select(`${PREFIX}${textOf(flow, "UUID")}`);
     tab.value = "Overview";
   });
 }

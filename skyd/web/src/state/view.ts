@@ -6,6 +6,9 @@ import { type Panel, type Theme, type View, type Zoom, formatView, isStep, parse
 const initial = parseView(location.hash);
 
 export const selection = signal<string | null>(initial.select);
+/** Stable ids of nodes that are selected in addition to the node of `selection`, in the order of their
+ * selection. They are not in the address. */
+export const alsoSelected = signal<readonly string[]>([]);
 export const tab = signal(initial.tab);
 export const panel = signal<Panel | null>(initial.panel);
 export const queryText = signal(initial.query);
@@ -49,6 +52,7 @@ export function isDefaultView(): boolean {
 export function show(view: View): void {
   batch(() => {
     selection.value = view.select;
+    alsoSelected.value = [];
     tab.value = view.tab;
     panel.value = view.panel;
     queryText.value = view.query;
@@ -62,9 +66,12 @@ export function show(view: View): void {
   });
 }
 
-/** Selects a node, or nothing. */
+/** Selects a single node, flow, or link, or nothing. */
 export function select(key: string | null): void {
-  selection.value = key;
+  batch(() => {
+    selection.value = key;
+    alsoSelected.value = [];
+  });
 }
 
 /** Opens a panel, or closes it if it is open. */

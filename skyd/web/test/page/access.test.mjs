@@ -130,6 +130,9 @@ for (const dark of [false, true]) {
         await page.click("tab", name);
         await check(`section ${name}`);
       }
+      await (await item(page, "v-red")).click("left", 2);
+      await page.get("heading", "2 nodes");
+      await check("several nodes");
       await page.click("button", "Start capture");
       await check("dialog");
       await page.press("Escape");

@@ -277,7 +277,8 @@ class Element {
     return this.page.call("DOM.focus", { backendNodeId: this.node });
   }
 
-  async click(button = "left") {
+  /** Clicks in the middle of the element, with modifiers such as 8 for Shift. */
+  async click(button = "left", modifiers = 0) {
     await this.page.call("DOM.scrollIntoViewIfNeeded", { backendNodeId: this.node });
     const { quads } = await this.page.call("DOM.getContentQuads", { backendNodeId: this.node });
     const [x, y] = [0, 1].map((axis) => [0, 2, 4, 6].reduce((sum, corner) => sum + quads[0][corner + axis], 0) / 4);
@@ -287,7 +288,7 @@ class Element {
       y,
     );
     assert.ok(isHit, `${this.name} is covered by another element`);
-    const event = { x, y, button, clickCount: 1 };
+    const event = { x, y, button, clickCount: 1, modifiers };
     await this.page.call("Input.dispatchMouseEvent", { ...event, type: "mousePressed" });
     await this.page.call("Input.dispatchMouseEvent", { ...event, type: "mouseReleased" });
   }

@@ -385,8 +385,9 @@ fn open_ring(socket: &PacketSocket, options: &CaptureOptions) -> Result<Ring, Ca
     })
 }
 
-/// Binds the socket. Frames arrive from then on, so that everything else must be ready. Returns the
-/// number of the fanout group joined, if any.
+/// Binds the socket to the interface, sets promiscuous mode, and joins the fanout group. Frames
+/// arrive as soon as the socket is bound, so the filter and the ring must be set up before. Returns
+/// the number of the fanout group, if any.
 fn start(
     socket: &PacketSocket,
     info: InterfaceInfo,

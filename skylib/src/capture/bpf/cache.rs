@@ -37,7 +37,7 @@ struct Shared {
     cache: Mutex<Cache>,
     /// Clients for which libpcap is compiling a filter; at most [`MAX_COMPILATIONS`].
     compiling: Mutex<HashSet<Arc<str>>>,
-    /// Wakes the threads that wait for a compilation to end.
+    /// Signal that wakes the threads that wait for a compilation to end.
     ended: Condvar,
 }
 

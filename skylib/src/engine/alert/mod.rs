@@ -369,7 +369,7 @@ impl Alerts<'_> {
         }
     }
 
-    /// Handles one update of each live query at most; further ones are handled in the next turn.
+    /// Handles one update of each live query at most; further updates are handled in the next iteration.
     fn take_live_updates(&mut self) {
         for _ in 0..=self.by_id.len() {
             let Some((name, event)) = self.client.try_next() else {

@@ -129,7 +129,7 @@ struct Shared {
     /// Locked by a sender from its check for space until its wait for [`Shared::freed`], so that no
     /// wake-up in between is lost.
     search: Mutex<()>,
-    /// Wakes senders: a full queue may have space, or has been closed.
+    /// Signal that wakes senders: a full queue may have space, or has been closed.
     freed: Condvar,
     /// Number of subscribers cut off.
     cut_off: AtomicU64,
@@ -139,7 +139,7 @@ struct Shared {
 struct Queue<T> {
     options: SubscribeOptions,
     state: Mutex<State<T>>,
-    /// Wakes the reader: a message has been queued, or the queue has been closed.
+    /// Signal that wakes the reader: a message has been queued, or the queue has been closed.
     filled: Notify,
     shared: Arc<Shared>,
 }

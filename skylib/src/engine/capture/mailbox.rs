@@ -25,7 +25,7 @@ use crate::time::{Clock, Timestamp};
 #[derive(Default)]
 pub(crate) struct Mailbox {
     pending: Mutex<Pending>,
-    /// Wakes the reconciler.
+    /// Signal that wakes the reconciler.
     wake: Condvar,
     shown: Mutex<Shown>,
     totals: Mutex<CaptureTotals>,

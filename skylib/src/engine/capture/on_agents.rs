@@ -91,7 +91,7 @@ impl Reconciler {
         }
     }
 
-    /// Forgets the captures of agents whose connections have ended.
+    /// Removes the captures of agents whose connections have ended.
     pub(super) fn forget_agents(&mut self, hosts: &HashSet<String>) {
         self.changed |= self.agents.captures.forget_hosts(hosts);
         // The `Sync` of an agent that connects again leads to another `Stop`.
@@ -100,7 +100,7 @@ impl Reconciler {
             .retain(|(host, _), _| !hosts.contains(host));
     }
 
-    /// Forgets the captures on deleted nodes of agents.
+    /// Removes the captures on deleted nodes of agents.
     pub(super) fn end_on_deleted_nodes(&mut self, nodes: &HashSet<NodeId>) {
         let ended = self.agents.captures.take(|key| nodes.contains(&key.node));
         self.changed |= !ended.is_empty();
@@ -181,7 +181,7 @@ impl Reconciler {
 
     fn stop_on_agent(&mut self, agent: String, key: NodeCaptureKey, spec: Arc<CaptureSpec>) {
         let (node, capture, reason) = (&key.node, &key.capture, StopReason::Deleted);
-        tracing::info!(agent, %node, capture, %reason, "stops the capture of an agent");
+        tracing::info!(agent, %node, capture, %reason, "stopping the capture on an agent");
         self.send_stop(agent, key, spec);
     }
 

@@ -353,8 +353,8 @@ fn switch_uuid(target: &CaptureTarget) -> Result<&str, String> {
     }
 }
 
-/// Returns whether a capture sees the packets of this program: others have sampled or stored the
-/// packets of some types.
+/// Returns whether a capture can include packets of this program. Captures of the other types
+/// receive packets that another program has stored or sampled.
 const fn sees_own(capture_type: CaptureType) -> bool {
     !matches!(capture_type, CaptureType::PcapSocket | CaptureType::Sflow)
 }

@@ -102,7 +102,7 @@ impl RemoteCaptures {
             (_, State::Requested(_) | State::Failed) => {
                 capture.state = State::Failed;
                 // The error that the node shows is more precise, and remains.
-                let answer = || format!("the agent {host} answers with the status {status}");
+                let answer = || format!("the agent {host} rejected the capture: status {status}");
                 capture.error.get_or_insert_with(answer);
             }
         }
@@ -140,7 +140,7 @@ impl RemoteCaptures {
                 }
                 _ if is_shown => {
                     let (agent, node, capture_id) = (&capture.host, &key.node, &key.capture);
-                    tracing::info!(agent, %node, capture = capture_id, "the agent captures");
+                    tracing::info!(agent, %node, capture = capture_id, "the agent started the capture");
                     (capture.state, capture.error) = (State::Active, None);
                     confirmed.push(Arc::clone(&capture.spec));
                 }
@@ -152,8 +152,10 @@ impl RemoteCaptures {
                 }
                 state if state.has_timed_out(now) => {
                     let (agent, node, capture_id) = (&capture.host, &key.node, &key.capture);
-                    tracing::warn!(agent, %node, capture = capture_id, "the agent does not start it");
-                    capture.fail(format!("the agent {agent} does not start the capture"));
+                    tracing::warn!(agent, %node, capture = capture_id, "timed out waiting for the agent to start the capture");
+                    capture.fail(format!(
+                        "the agent {agent} did not start the capture in time"
+                    ));
                     has_failed = true;
                 }
                 _ => {}
@@ -162,7 +164,7 @@ impl RemoteCaptures {
         (confirmed, has_failed)
     }
 
-    /// Forgets the captures with selected keys; returns them.
+    /// Removes the captures with selected keys; returns them.
     pub(super) fn take(
         &mut self,
         is_selected: impl Fn(&NodeCaptureKey) -> bool,
@@ -172,7 +174,7 @@ impl RemoteCaptures {
             .collect()
     }
 
-    /// Forgets the captures of agents whose connections have ended. Returns whether there were any.
+    /// Removes the captures of agents whose connections have ended. Returns whether there were any.
     pub(super) fn forget_hosts(&mut self, hosts: &HashSet<String>) -> bool {
         let before = self.captures.len();
         self.captures
@@ -363,7 +365,10 @@ mod tests {
         };
         assert!(prepare(&mut captures, &graph, 0));
         captures.started("a", &key(), 500, START);
-        assert_eq!(error(&captures), "the agent a answers with the status 500");
+        assert_eq!(
+            error(&captures),
+            "the agent a rejected the capture: status 500"
+        );
         show(
             &mut graph,
             r#"[{"ID":"c","State":"error","Error":"no such device"}]"#,

@@ -75,7 +75,7 @@ impl ListenAddresses {
         &self,
         mut open: impl FnMut(SocketAddr) -> Result<T, String>,
     ) -> Result<T, String> {
-        let mut result = Err(format!("no port between {:?}", self.ports));
+        let mut result = Err(format!("the port range {:?} is empty", self.ports));
         for port in self.ports.clone() {
             result = open(SocketAddr::from((self.address, port)));
             if result.is_ok() {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,
-    /// Wakes the reader: a message was queued, or the queue was closed.
+    /// Signal that wakes the reader: a message was queued, or the queue was closed.
     filled: Notify,
 }
 

@@ -29,7 +29,7 @@ use crate::flow::{Flow, FlowMessage, FlowStats};
 #[derive(Debug)]
 pub struct FlowUplink {
     state: Mutex<State>,
-    /// Wakes a sender: messages have been queued.
+    /// Signal that wakes a sender: messages have been queued.
     filled: Notify,
     max_bytes: usize,
 }

@@ -43,9 +43,9 @@ pub struct SharedGraph {
     history: Option<Arc<dyn History>>,
     persister: Option<Arc<GraphPersister>>,
     log: Mutex<Log>,
-    /// Wakes the dispatcher.
+    /// Signal that wakes the dispatcher.
     written: Condvar,
-    /// Wakes writers that wait for space in the log.
+    /// Signal that wakes writers that wait for space in the log.
     drained: Condvar,
 }
 

@@ -97,7 +97,7 @@ impl Housekeeping {
 #[derive(Default)]
 pub(super) struct Deadline {
     state: Mutex<DeadlineState>,
-    /// Wakes the thread: the deadline has been moved forward, or the thread must end.
+    /// Signal that wakes the thread: the deadline has been moved forward, or the thread must end.
     changed: Condvar,
 }
 

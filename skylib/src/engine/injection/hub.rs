@@ -42,7 +42,7 @@ pub(crate) struct InjectionHub {
     problems: Arc<Problems>,
     targets: Vec<Arc<dyn InjectionTarget>>,
     pending: Mutex<Pending>,
-    /// Wakes the thread.
+    /// Signal that wakes the thread.
     wake: Condvar,
 }
 

@@ -11,7 +11,7 @@ pub(crate) struct Problems(Mutex<HashMap<String, String>>);
 impl Problems {
     /// Adds a problem of an injection, unless the injection has one already.
     pub(super) fn add(&self, injection: &str, problem: String) {
-        tracing::warn!(injection, problem, "packets were not sent");
+        tracing::warn!(injection, problem, "injection did not send all packets");
         self.0.lock().entry(injection.to_owned()).or_insert(problem);
     }
 

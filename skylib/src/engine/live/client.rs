@@ -48,9 +48,9 @@ pub(super) struct ClientState {
     hub: Arc<LiveHub>,
     max_queries: usize,
     slots: Mutex<Slots>,
-    /// Wakes tasks that wait for an event.
+    /// Signal that wakes tasks that wait for an event.
     filled: Notify,
-    /// Wakes threads that wait for an event.
+    /// Signal that wakes threads that wait for an event.
     filled_for_threads: Condvar,
     /// Called when an event is available; see [`LiveClient::call_when_filled`].
     filled_callback: OnceLock<Box<dyn Fn() + Send + Sync>>,

@@ -142,7 +142,7 @@ pub(crate) struct LiveHub {
     /// Charge for the answers; only the live thread changes it.
     memory: MemoryCharge,
     inbox: Mutex<Inbox>,
-    /// Wakes the live thread.
+    /// Signal that wakes the live thread.
     filled: Condvar,
     clients: Mutex<Vec<Weak<ClientState>>>,
     is_stopped: AtomicBool,

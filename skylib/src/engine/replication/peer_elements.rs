@@ -63,12 +63,12 @@ impl PeerElements {
         }
     }
 
-    /// Forgets a node that a peer deleted.
+    /// Removes a node that a peer deleted.
     pub(super) fn remove_node(&mut self, id: &NodeId) {
         self.nodes.remove(id);
     }
 
-    /// Forgets an edge that a peer deleted.
+    /// Removes an edge that a peer deleted.
     pub(super) fn remove_edge(&mut self, id: &EdgeId) {
         self.edges.remove(id);
     }

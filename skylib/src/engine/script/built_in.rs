@@ -39,7 +39,7 @@ fn check_mtu() -> Workflow {
         .with_title("Check MTU")
         .with_summary("Checks the MTU along a path")
         .with_description(
-            "Checks that the MTU never falls on the shortest path from one node to another.",
+            "Checks that the MTU never decreases on the shortest path from one node to another.",
         )
         .with_parameters(vec![
             parameter("source", "node", "Source node"),
@@ -58,7 +58,7 @@ fn flow_matrix() -> Workflow {
              format. Hosts need the probe socketinfo.",
         )
         .with_parameters(vec![
-            parameter("useFlows", "boolean", "Use flows besides sockets")
+            parameter("useFlows", "boolean", "Use flows in addition to sockets")
                 .with_default(json!(false)),
             choice(
                 parameter("format", "choice", "Output format").with_default(json!("graph")),

@@ -291,7 +291,7 @@ impl OnceDone {
 impl Drop for OnceDone {
     fn drop(&mut self) {
         let text = format!(
-            "the script was not run: it was canceled, or more than {MAX_EVALUATIONS} scripts of alerts wait"
+            "the script was not run: canceled, or {MAX_EVALUATIONS} alert expressions were queued"
         );
         self.call(Err(text));
     }

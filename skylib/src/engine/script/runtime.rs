@@ -63,13 +63,13 @@ pub(super) fn run(
     outcome.map_err(|text| match stop.reason() {
         Some(reason) => {
             if let ScriptError::Timeout(_) = reason {
-                tracing::warn!(script = script.name, %reason, "ended a script");
+                tracing::warn!(script = script.name, %reason, "stopped a script at its time limit");
             }
             reason
         }
         None if text.contains("out of memory") => {
             let reason = ScriptError::Memory(max_memory);
-            tracing::warn!(script = script.name, %reason, "ended a script");
+            tracing::warn!(script = script.name, %reason, "stopped a script at its memory limit");
             reason
         }
         None => ScriptError::Thrown(text),

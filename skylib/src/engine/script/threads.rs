@@ -103,7 +103,10 @@ impl Threads {
         self.changed.notify_all();
         while state.threads > 0 {
             if self.changed.wait_for(&mut state, STOP_TIMEOUT).timed_out() {
-                tracing::warn!(threads = state.threads, "scripts have not ended");
+                tracing::warn!(
+                    threads = state.threads,
+                    "scripts did not end within {STOP_TIMEOUT:?}"
+                );
                 return;
             }
         }

@@ -116,6 +116,9 @@ impl FlowTable {
                 let entry = self.arena.get(part.record);
                 prefetch(&entry.key);
                 prefetch(&entry.hot);
+                if has_control(part.tcp, part.flags) {
+                    prefetch(&entry.cold);
+                }
             }
         }
     }

@@ -7,8 +7,7 @@ use crate::gremlin::scope::unread;
 use crate::time::TimeSlice;
 use crate::value::Value;
 
-/// Returns the changes in a time slice, oldest first: of the graph and of captures, alerts, and
-/// rules.
+/// Returns the changes to the graph, captures, alerts, and rules in a time slice, oldest first.
 ///
 /// # Errors
 /// Returns an error if the query is interrupted or exceeds a limit.

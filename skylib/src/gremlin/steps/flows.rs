@@ -90,7 +90,11 @@ pub(in crate::gremlin) fn visit(
     outcome
 }
 
-/// Calls `visit` with each flow of a query until it fails; `outcome` receives its error.
+/// Calls `visit` with each flow of a query until a call of `visit` returns an error. Stores the
+/// result of the last call in `outcome`.
+///
+/// # Errors
+/// Returns an error if the source of the flows fails.
 fn each(
     source: &dyn FlowSource,
     query: &FlowQuery,

@@ -109,8 +109,8 @@ impl<R: Read> Read for Input<R> {
     }
 }
 
-/// Reads once. An error from the source is stored in `failure`, because the decoders replace it
-/// with their own.
+/// Calls `source.read`, again if it is interrupted, and returns the number of bytes read. Stores an
+/// error from the source in `failure`, because the decoders replace it with their own errors.
 fn read(
     source: &mut impl Read,
     buffer: &mut [u8],

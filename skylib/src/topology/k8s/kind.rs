@@ -167,8 +167,8 @@ impl Kinds {
     /// The set of all kinds.
     pub const ALL: Self = Self(u32::MAX);
 
-    /// Returns the set of the kinds with some names, or of all kinds if there are no names. The
-    /// second result has the unknown names.
+    /// Returns the set of the kinds with these names, or all kinds if `names` is empty, and the
+    /// unknown names.
     ///
     /// COMPAT: existing configuration files; their unknown names have no effect.
     pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> (Self, Vec<&'a str>) {

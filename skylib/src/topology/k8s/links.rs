@@ -122,7 +122,7 @@ impl ClusterLinks {
         self.ends.insert(node.id.clone(), end);
     }
 
-    /// Forgets a node; returns the end it was.
+    /// Removes a node; returns the end it was.
     fn forget(&mut self, id: &NodeId) -> Option<End> {
         let end = self.ends.remove(id)?;
         if let Some(nodes) = self.by_end.get_mut(&end) {

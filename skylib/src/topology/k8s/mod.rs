@@ -320,7 +320,7 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Reports what is not shown.
+    /// Reports, as problems of the probe, how many objects and edges are missing from the graph.
     fn report(&self) {
         let report = |part: &str, count: usize, text: &str| {
             let text = (count > 0).then(|| format!("{count} {text}"));

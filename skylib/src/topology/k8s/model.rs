@@ -224,7 +224,7 @@ impl ClusterModel {
         }
     }
 
-    /// Notes the nodes of an object that differ from the former ones.
+    /// Records the nodes of an object that differ from the former ones.
     fn note_nodes(&mut self, former: Option<&KubernetesObject>, new: Option<&KubernetesObject>) {
         let nodes = |object: Option<&KubernetesObject>| -> HashMap<NodeId, Metadata> {
             let nodes = object.into_iter().flat_map(KubernetesObject::nodes);
@@ -258,7 +258,7 @@ impl ClusterModel {
         changes
     }
 
-    /// Computes some edges again, and appends the differences.
+    /// Recomputes the edges of one part, and appends the differences to `changes`.
     fn update_edges(&mut self, part: Part, changes: &mut Vec<(EdgeId, Option<ModelEdge>)>) {
         let former = self.edges.remove(&part).unwrap_or_default();
         let count: usize = self.edges.values().map(HashMap::len).sum();

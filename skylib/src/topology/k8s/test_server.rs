@@ -102,7 +102,7 @@ impl ApiServer {
         self.lock().watches.clear();
     }
 
-    /// Forgets all events, so that watches of older versions fail.
+    /// Removes all events, so that watches of older versions fail.
     pub(super) fn compact(&self) {
         let mut state = self.lock();
         state.version += 1;

@@ -171,7 +171,7 @@ impl Server {
         };
         let invalid = || {
             let text =
-                format!("{url:?} is no URL such as qemu:///system or qemu+tcp://host/system");
+                format!("{url:?} is not a URL such as qemu:///system or qemu+tcp://host/system");
             io::Error::new(io::ErrorKind::InvalidInput, text)
         };
         let (scheme, rest) = url.split_once("://").ok_or_else(invalid)?;

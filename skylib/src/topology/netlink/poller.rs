@@ -58,7 +58,7 @@ impl Poller {
         Ok(poller)
     }
 
-    /// Watches a namespace, from the next turn of the loop.
+    /// Watches a namespace, from the next iteration of the loop.
     pub(super) fn add(&self, slot: &Arc<Slot>) {
         self.load.fetch_add(1, Ordering::Relaxed);
         lock(&self.inbox).added.push(Arc::clone(slot));
@@ -185,7 +185,7 @@ impl Slots {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) member: Arc<Member>,
-    /// Locked during a turn, so that nothing happens in a namespace after [`Slot::close`].
+    /// Locked during an iteration of the loop, so that nothing happens in a namespace after [`Slot::close`].
     state: Mutex<SlotState>,
 }
 
@@ -209,7 +209,7 @@ impl Slot {
         })
     }
 
-    /// Closes the sockets and removes the namespace from its loop; waits for a turn in progress.
+    /// Closes the sockets and removes the namespace from its loop; waits for an iteration in progress.
     pub(super) fn close(&self) {
         let former = std::mem::replace(&mut *lock(&self.state), SlotState::Closed);
         if matches!(former, SlotState::Closed) {
@@ -275,7 +275,7 @@ const STOP: u64 = u64::MAX;
 /// Number of the signal of the inbox, which no namespace has.
 const WAKE: u64 = u64::MAX - 1;
 
-/// Number of sockets with events in one turn of the loop.
+/// Number of sockets with events in one iteration of the loop.
 const EVENTS_AT_ONCE: usize = 64;
 
 /// Time from an error of a namespace to the next attempt to watch it.

@@ -62,7 +62,7 @@ pub(super) struct Watch {
     nsids: NsidSearch,
 }
 
-/// Work of one turn of the watch, in addition to the work that is due.
+/// Work of one iteration of the watch, in addition to the work that is due.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Work {
     /// Whether the event socket is readable.
@@ -136,7 +136,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Returns the time of the next turn without an event; `None` if there is none.
+    /// Returns the time at which the watch must run next even if no event arrives; `None` if
+    /// nothing is scheduled.
     pub(super) fn due(&self) -> Option<Duration> {
         if self.has_requests {
             return Some(Duration::ZERO);

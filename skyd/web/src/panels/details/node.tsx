@@ -34,7 +34,7 @@ export function NodeDetails({ node }: { node: GraphNode }) {
       </header>
       <p class="crumbs">{crumbs(node)}</p>
       <div class="toolbar">
-        <NodeActions node={node} />
+        <NodeActions nodes={[node]} />
         <CopyButton name="Gremlin" text={nodeQuery(node)} label="Copy Gremlin" />
       </div>
       <Tabs label="Details sections" sections={sections(node)} open={tab.value} onOpen={(name) => (tab.value = name)} />

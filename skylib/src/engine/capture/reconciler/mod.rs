@@ -458,7 +458,7 @@ impl Reconciler {
             {
                 active.threads.request_stop();
                 let (name, interface) = (&capture.spec.name, &capture.name);
-                tracing::info!(capture = %key.capture, name, node = %key.node, interface, %reason, "stops the capture");
+                tracing::info!(capture = %key.capture, name, node = %key.node, interface, %reason, "stopping the capture");
             }
         }
         let mut keys = Vec::with_capacity(stopped.len());

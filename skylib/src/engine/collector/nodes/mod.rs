@@ -460,7 +460,8 @@ impl Interface {
         }
     }
 
-    /// Sets what is known; what is unknown remains.
+    /// Sets the name unless a name is known, and the description and the speed if they are `Some`;
+    /// a speed of 0 counts as `None`.
     fn set(&mut self, name: Option<Text>, description: Option<Text>, speed: Option<u64>) {
         let speed = speed.filter(|speed| *speed != 0).or(self.speed);
         let name = self.name.clone().or(name);

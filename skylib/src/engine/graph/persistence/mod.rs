@@ -33,9 +33,9 @@ use crate::topology::known_tids::TidStore;
 pub(crate) struct GraphPersister {
     documents: Arc<dyn DocStore>,
     state: Mutex<State>,
-    /// Wakes the writer thread.
+    /// Signal that wakes the writer thread.
     changed: Condvar,
-    /// Wakes the threads that wait in [`GraphPersister::flush`].
+    /// Signal that wakes the threads that wait in [`GraphPersister::flush`].
     written: Condvar,
 }
 
