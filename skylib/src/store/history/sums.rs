@@ -61,7 +61,8 @@ impl Sum {
         let length: u64 = length.parse().ok()?;
         let digits = length.div_ceil(BLOCK_BYTES).checked_mul(DIGITS as u64)?;
         let is_plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
-        if blocks.len() as u64 != digits || !is_plain {
+        let is_hexadecimal = blocks.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if blocks.len() as u64 != digits || !is_hexadecimal || !is_plain {
             return None;
         }
         let blocks = blocks.as_bytes().chunks(DIGITS);
