@@ -74,12 +74,14 @@ fn a_change_of_any_byte_of_a_file_is_found_when_it_is_read() {
 
 #[test]
 fn a_damaged_page_is_found_by_the_query_that_reads_it() {
+    const NODES: usize = 3000;
     let folder = TestFolder::new();
     let history = open(&folder);
     let mut graph = Graph::new().with_journal();
-    for number in 0..2000_u64 {
+    for number in 0..NODES as u64 {
         // Text that cannot be compressed well.
-        let text = format!("{:x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let (a, b) = (0x9e37_79b9_7f4a_7c15_u64, 0xc2b2_ae3d_27d4_eb4f_u64);
+        let text = format!("{:x}{:x}", number.wrapping_mul(a), number.wrapping_mul(b));
         let node = Node::new(
             format!("n{number}"),
             Metadata::from_iter([("Text", text.as_str())]),
@@ -104,13 +106,13 @@ fn a_damaged_page_is_found_by_the_query_that_reads_it() {
         let history = LocalHistory::open(Arc::clone(&shared), HistoryLimits::default()).unwrap();
         let was_opened = shared.damaged().is_empty();
         // The snapshot repeats the events of the segment.
-        assert_eq!(names_at(&history, 1500).len(), 2000, "{block}");
+        assert_eq!(names_at(&history, 1500).len(), NODES, "{block}");
         let is_found = shared.damaged() == ["graph-snap-0000000001"];
         when_read += usize::from(was_opened && is_found);
         // The Bloom filters are not read by a query that reads everything.
         history.check();
         assert_eq!(shared.damaged(), ["graph-snap-0000000001"], "{block}");
-        assert_eq!(names_at(&history, 1501).len(), 2000);
+        assert_eq!(names_at(&history, 1501).len(), NODES);
     }
     assert!(when_read > 0);
 }
