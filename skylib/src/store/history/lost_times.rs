@@ -34,7 +34,7 @@ impl LostTimes {
     }
 
     /// Adds the time of a segment that cannot be read: from the end of the segments before it to the
-    /// beginning of those after it, or until it was written. `others` are the newest generation and
+    /// beginning of the segments after it, or until it was written. `others` are the newest generation and
     /// the recorder's first and last time of each other segment and log.
     pub(super) fn add_unreadable(
         &mut self,
