@@ -186,7 +186,7 @@ impl LocalHistory {
 /// Maximum number of elements that are noted.
 const MAX_MISSING: usize = 16 * 1024;
 /// Number of elements that are recorded under the locks that recorders wait for.
-const BATCH_ELEMENTS: usize = 256;
+const BATCH_ELEMENTS: usize = 64;
 
 #[cfg(test)]
 mod tests {
