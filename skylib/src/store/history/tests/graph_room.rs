@@ -139,7 +139,10 @@ fn memory_stays_bounded_while_the_disk_blocks_and_what_is_dropped_is_counted() {
         recorder.history.seal();
         recorder.stored() == 900 && recorder.status().memory_bytes == 0
     };
+    let mut tries = 0;
     while !is_done(&recorder) {
+        tries += 1;
+        assert!(tries < 5000, "{:?}", recorder.status());
         std::thread::sleep(Duration::from_millis(2));
     }
     assert!(recorder.history.status().oldest.is_some());
