@@ -47,17 +47,18 @@ impl Folder {
         for line in sums.lines().filter(|line| !line.ends_with(" sums")) {
             let name = line.rsplit(' ').next().unwrap_or_default();
             if path.ends_with(name) {
-                let sum = format!("{:08x} {}", crc32fast::hash(content), content.len());
-                // The whole content serves as the footer, too.
-                text += &format!("{sum} {sum} {name}\n");
+                let blocks = content.chunks(16 << 10);
+                let blocks = blocks.map(|block| format!("{:08x}", crc32fast::hash(block)));
+                let blocks: String = blocks.collect();
+                text += &format!("{} {blocks} {name}\n", content.len());
             } else {
                 text += &format!("{line}\n");
             }
         }
         text += &format!(
-            "{:08x} {} sums\n",
-            crc32fast::hash(text.as_bytes()),
-            text.len()
+            "{} {:08x} sums\n",
+            text.len(),
+            crc32fast::hash(text.as_bytes())
         );
         std::fs::write(folder.join("sums"), text).expect("the folder can be written");
         true

@@ -73,6 +73,8 @@ pub use record::{
     About, Arp, ExportInfo, FinishType, Flow, FlowLayer, FlowProtocol, IcmpErrors, IcmpLayer,
     Initiator, Offload, RawPacket, RttMetric, TransportLayer, Wire,
 };
+#[cfg(feature = "history")]
+pub(crate) use set::ArrangeKeys;
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{
     FlowMessage, FlowStats, FlowTableStats, FragmentCounts, LayerCounts, LinkTypeCounts, StopCounts,

@@ -39,6 +39,8 @@ pub struct FlowQuery {
     pub range: Option<(u64, u64)>,
     /// Time slice in which stored flows were active; `None` queries live flows.
     pub time: Option<TimeSlice>,
+    /// Maximum memory of the flows that a store on the disk reads for the answer, in bytes.
+    pub max_bytes: usize,
 }
 
 impl Default for FlowQuery {
@@ -50,6 +52,7 @@ impl Default for FlowQuery {
             dedup: None,
             range: None,
             time: None,
+            max_bytes: usize::MAX,
         }
     }
 }
@@ -59,6 +62,7 @@ setters! {
         with_filter filter Filter;
         with_dedup dedup FlowField;
         with_time time TimeSlice;
+        with_max_bytes max_bytes usize;
     }
 }
 
@@ -164,6 +168,12 @@ pub enum FlowQueryError {
     Source {
         /// Description of the failure.
         reason: String,
+    },
+    /// The answer needs more memory than [`FlowQuery::max_bytes`].
+    #[error("the query needs more than {limit} bytes; select fewer elements")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
     },
     /// The query was interrupted while it waited for its source.
     #[error("the flow query was interrupted")]

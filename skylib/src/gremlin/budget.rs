@@ -142,6 +142,11 @@ impl<'a> Budget<'a> {
         }
     }
 
+    /// Returns the memory that a result may have, in bytes.
+    pub(super) fn left(&self) -> usize {
+        self.limits.max_bytes.saturating_sub(self.held(0))
+    }
+
     /// Starts the accounting of a new result.
     pub(super) const fn room(&self) -> Room<'_, 'a> {
         Room {

@@ -1,5 +1,8 @@
 //! `FlowSet`: the result of a flow query, and merging of the results of several sources.
 
+#[cfg(feature = "history")]
+mod arrangement;
+
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +14,9 @@ use super::record::Flow;
 use super::setters::setters;
 use crate::filter::Filter;
 use crate::value::Value;
+
+#[cfg(feature = "history")]
+pub(crate) use self::arrangement::ArrangeKeys;
 
 /// Set of flows and the time they span. The schema is Skydive's.
 ///

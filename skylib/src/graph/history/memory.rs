@@ -80,6 +80,25 @@ impl MemoryHistory {
         }
     }
 
+    /// Returns the newest state of an element as an event: an update without operations, or the
+    /// deletion. `None` if the element was never recorded, or its deletion is beyond the limits.
+    #[cfg(feature = "history")]
+    pub(crate) fn newest(&self, is_edge: bool, id: &str) -> Option<GraphEvent> {
+        let state = self.read();
+        if is_edge {
+            let edge = std::sync::Arc::clone(state.edges.newest(&EdgeId::from(id))?);
+            return Some(match edge.deleted_at {
+                Some(_) => GraphEvent::EdgeDeleted(edge),
+                None => GraphEvent::EdgeUpdated { edge, ops: None },
+            });
+        }
+        let node = std::sync::Arc::clone(state.nodes.newest(&NodeId::from(id))?);
+        Some(match node.deleted_at {
+            Some(_) => GraphEvent::NodeDeleted(node),
+            None => GraphEvent::NodeUpdated { node, ops: None },
+        })
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Recorded> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

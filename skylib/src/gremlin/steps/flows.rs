@@ -29,6 +29,7 @@ pub(in crate::gremlin) fn query(
     let Some(query) = flow_query(plan, nodes, when) else {
         return Ok(FlowSet::default());
     };
+    let query = query.with_max_bytes(budget.left());
     let set = source.query(&query).map_err(execution_error)?;
     let mut room = budget.room();
     for flow in &set.flows {
@@ -173,6 +174,7 @@ fn flow_query(plan: &FlowPlan, nodes: Option<&[NodeRef]>, when: Option<When>) ->
             .map(|field| field.unwrap_or(FlowField::TRACKING_ID)),
         range: plan.page.map(|page| (page.from, page.to)),
         time: when.map(When::slice),
+        ..FlowQuery::default()
     })
 }
 
@@ -182,6 +184,7 @@ fn execution_error(error: FlowQueryError) -> QueryError {
             QueryError::execute("Field not found").help(error.to_string())
         }
         FlowQueryError::Interrupted => QueryError::interrupted(),
+        FlowQueryError::TooLarge { .. } => QueryError::limit(error.to_string()),
         FlowQueryError::Source { .. } => QueryError::unavailable(error.to_string()),
         other => QueryError::execute(other.to_string()),
     }

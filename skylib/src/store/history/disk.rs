@@ -5,8 +5,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::sums::{Digester, Sum};
-
 /// File system, or a test double that fails on purpose.
 pub(super) trait Disk: fmt::Debug + Send + Sync {
     /// Creates a folder and its parents; an existing folder is not an error.
@@ -137,53 +135,5 @@ impl DiskFile for OsFile {
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
-    }
-}
-
-/// Writer that computes the CRC-32 and the length of what passes through it.
-pub(super) struct SummedFile {
-    file: Box<dyn DiskFile>,
-    whole: Digester,
-    footer: Option<Digester>,
-}
-
-impl SummedFile {
-    /// Creates a file.
-    pub(super) fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            file: disk.create(path)?,
-            whole: Digester::default(),
-            footer: None,
-        })
-    }
-
-    /// Begins the footer, which has a sum of its own.
-    pub(super) fn begin_footer(&mut self) {
-        self.footer = Some(Digester::default());
-    }
-
-    /// Makes the content durable and returns its sums.
-    pub(super) fn finish(mut self, name: &str) -> io::Result<Sum> {
-        self.file.sync()?;
-        Ok(Sum {
-            name: name.to_owned(),
-            whole: self.whole.finish(),
-            footer: self.footer.unwrap_or_default().finish(),
-        })
-    }
-}
-
-impl Write for SummedFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.whole.update(&bytes[..written]);
-        if let Some(footer) = &mut self.footer {
-            footer.update(&bytes[..written]);
-        }
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }

@@ -21,8 +21,9 @@ use super::flow_segment::{
     small, small_or_zero, text,
 };
 use super::names::Name;
-use super::parquet_file::{PAGE_ROWS, ParquetFile, ParquetWriter, invalid};
+use super::parquet_file::{PAGE_ROWS, ParquetFile, ParquetWriter};
 use super::sorted_merge::{Rows, merge, rows};
+use super::summed_file::invalid;
 use super::sums::Sum;
 use super::uuid_set::UuidSet;
 use crate::flow::{FlowMetric, RawPacket};

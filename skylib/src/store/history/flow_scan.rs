@@ -20,7 +20,7 @@ pub(super) struct FlowScan<'a> {
     constant: Filter<Option<FlowField>>,
     /// All conditions.
     full: Filter<Option<FlowField>>,
-    /// Columns that the conditions need.
+    /// Columns that the conditions, the order, and the deduplication need.
     columns: Vec<&'static str>,
     /// Earliest `Last` of a flow in the query's time, in Unix milliseconds.
     earliest_last: i64,
@@ -42,6 +42,10 @@ impl<'a> FlowScan<'a> {
         };
         let full = query.filter.map_keys(&mut compile);
         let constant = constant_names.map_keys(&mut compile);
+        let sort = query.sort.map(|(field, _)| field);
+        for field in sort.into_iter().chain(query.dedup) {
+            columns.extend(columns_of(&field.to_string()));
+        }
         let (earliest_last, latest_start) = match query.time {
             None => (i64::MIN, i64::MAX),
             Some(TimeSlice { start, last }) => (start.saturating_sub(grace).as_ms(), last.as_ms()),
@@ -74,7 +78,7 @@ impl<'a> FlowScan<'a> {
         newest.last >= self.earliest_last && self.full.matches(newest)
     }
 
-    /// Returns whether the conditions need a column.
+    /// Returns whether the scan needs a column.
     pub(super) fn needs(&self, column: &str) -> bool {
         self.columns.contains(&column)
     }

@@ -22,9 +22,10 @@ use super::flow_batches::{METRIC_COLUMNS, MetricBatch, PACKET_COLUMNS, PacketBat
 use super::flow_columns::{self, FlowRow, RowReader};
 use super::flow_scan::FlowScan;
 use super::names::{Generation, Name};
-use super::parquet_file::{PAGE_ROWS, ParquetFile, ParquetWriter, invalid, selection};
+use super::parquet_file::{Batches, PAGE_ROWS, ParquetFile, ParquetWriter, selection};
 use super::recent_flows::{RecentFlow, RecentFlows};
 use super::segment_folder;
+use super::summed_file::invalid;
 use super::sums::Sum;
 use crate::file_use::FileUse;
 use crate::flow::{Flow, FlowMetric, RawPacket};
@@ -262,7 +263,7 @@ impl FlowSegment {
     }
 
     /// Returns the size of flows and metrics, in bytes.
-    pub(super) const fn flow_bytes(&self) -> u64 {
+    pub(super) fn flow_bytes(&self) -> u64 {
         self.flow.bytes() + self.metric.bytes()
     }
 
@@ -319,7 +320,7 @@ impl FlowSegment {
             .flow
             .batches(|column| scan.needs(column), Some(chosen))?
         {
-            let batch = batch.map_err(|error| super::parquet_file::into_io(error.into()))?;
+            let batch = batch?;
             let rows = RowReader::new(&batch);
             for index in 0..rows.rows() {
                 let number = numbers.next().unwrap_or_default();
@@ -338,7 +339,7 @@ impl FlowSegment {
         let chosen = selection(ranges, self.flow.rows());
         let mut found = Vec::with_capacity(numbers.len());
         for batch in self.flow.batches(|_| true, Some(chosen))? {
-            let batch = batch.map_err(|error| super::parquet_file::into_io(error.into()))?;
+            let batch = batch?;
             let rows = RowReader::new(&batch);
             found.extend((0..rows.rows()).map(|index| rows.row(index)));
         }
@@ -372,7 +373,7 @@ impl FlowSegment {
             .flow
             .batches(|name| matches!(name, "UUID" | "Start"), Some(chosen))?
         {
-            let batch = batch.map_err(|error| super::parquet_file::into_io(error.into()))?;
+            let batch = batch?;
             let (Some(uuid), Some(start)) = (text(&batch, "UUID"), long(&batch, "Start")) else {
                 return Err(invalid("a column is missing".to_owned()));
             };
@@ -491,10 +492,7 @@ pub(super) fn small_or_zero(column: Option<&Int32Array>, index: usize) -> u32 {
 }
 
 /// Reads the rows of metrics or packets whose pages may have one of the flows.
-fn rows_by_flow(
-    file: &ParquetFile,
-    flows: &HashMap<i64, (usize, i64)>,
-) -> io::Result<impl Iterator<Item = io::Result<RecordBatch>> + use<>> {
+fn rows_by_flow(file: &ParquetFile, flows: &HashMap<i64, (usize, i64)>) -> io::Result<Batches> {
     let mut ordinals: Vec<i64> = flows.keys().copied().collect();
     ordinals.sort_unstable();
     let mut ranges = Vec::new();
@@ -514,8 +512,7 @@ fn rows_by_flow(
         ranges.clear();
     }
     let chosen = selection(ranges, file.rows());
-    let batches = file.batches(|name| name != "UUID", Some(chosen))?;
-    Ok(batches.map(|batch| batch.map_err(|error| super::parquet_file::into_io(error.into()))))
+    file.batches(|name| name != "UUID", Some(chosen))
 }
 
 pub(super) fn long<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a arrow_array::Int64Array> {

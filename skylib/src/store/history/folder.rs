@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
@@ -12,6 +13,7 @@ use rustix::fs::FlockOperation;
 use super::counters::TableCounters;
 use super::disk::{Disk, OsDisk, Space};
 use super::frame::LogContent;
+use super::lost_times::DamagedSegment;
 use super::names::{Catalog, Generation, Name};
 use super::options::HistoryOptions;
 use super::parquet_file::is_damage;
@@ -235,18 +237,32 @@ impl HistoryFolder {
         }
     }
 
-    /// Reports a segment that cannot be opened. A damaged segment is moved aside; one of a newer
-    /// version is neither read nor removed.
-    pub(super) fn report_unreadable(&self, path: &Path, table: &str, error: &io::Error) {
-        if is_damage(error) {
-            self.report_damage(path, table, error);
-            return;
+    /// Opens a segment or a snapshot of a table with `open`. A damaged one is moved aside and added to
+    /// `damaged`; one of a newer version is neither read nor removed.
+    pub(super) fn open_segment<S>(
+        &self,
+        table: &str,
+        name: Name,
+        damaged: &mut Vec<DamagedSegment>,
+        open: impl FnOnce(&dyn Disk, &Path, Name) -> io::Result<S>,
+    ) -> Option<S> {
+        let path = self.table(table).join(name.to_string());
+        let error = match open(&*self.disk, &path, name) {
+            Ok(segment) => return Some(segment),
+            Err(error) => error,
+        };
+        if is_damage(&error) {
+            let written_at = written_at(&path);
+            damaged.push(DamagedSegment { name, written_at });
+            self.report_damage(&path, table, &error);
+        } else {
+            tracing::error!(
+                segment = %path.display(),
+                error = %Chain(&error),
+                "cannot open a segment; it is ignored until the next start"
+            );
         }
-        tracing::error!(
-            segment = %path.display(),
-            error = %Chain(error),
-            "cannot open a segment; it is ignored until the next start"
-        );
+        None
     }
 
     fn measure_damaged(&self) {
@@ -328,6 +344,17 @@ fn lock(path: &Path) -> Result<File, StoreError> {
             source: error.into(),
         }),
     }
+}
+
+/// Returns the time at which a folder was written, in Unix milliseconds; the end of time if it cannot
+/// be read.
+fn written_at(path: &Path) -> i64 {
+    let modified = std::fs::symlink_metadata(path).and_then(|entry| entry.modified());
+    let since = modified
+        .ok()
+        .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let ms = since.and_then(|since| i64::try_from(since.as_millis()).ok());
+    ms.unwrap_or(i64::MAX)
 }
 
 /// Returns the size of all files below a path, in bytes. What cannot be read counts as empty.

@@ -9,8 +9,9 @@ use arrow_array::{Array, Int64Array, RecordBatch, StringArray};
 use super::event_row::{COUNTER_KEYS, COUNTERS, EventKind, EventRow};
 use super::flow_segment::{long, text};
 use super::graph_segment::GraphSegment;
-use super::parquet_file::{ParquetFile, into_io, invalid, selection};
+use super::parquet_file::{ParquetFile, selection};
 use super::sorted_merge::{Rows, rows_of};
+use super::summed_file::invalid;
 use crate::file_use::FileUse;
 use crate::filter::{Fields, Filter, Predicate};
 use crate::graph::{ElementKey, Metadata};
@@ -106,7 +107,7 @@ impl GraphSegment {
             |column: &str| wanted.contains(&column) || ["ID", "Event", "Time"].contains(&column);
         for batch in self.event.batches(is_wanted, None)? {
             poll()?;
-            let batch = batch.map_err(|error| into_io(error.into()))?;
+            let batch = batch?;
             let columns = Columns::of(&batch)?;
             for index in 0..batch.num_rows() {
                 visit(&ColumnRow {
@@ -293,7 +294,7 @@ fn rows_of_ids(file: &ParquetFile, ids: &[&str]) -> io::Result<Vec<Range<usize>>
     let mut numbers = pages.clone().into_iter().flatten();
     let chosen = selection(pages, file.rows());
     for batch in file.batches(|column| column == "ID", Some(chosen))? {
-        let batch = batch.map_err(|error| into_io(error.into()))?;
+        let batch = batch?;
         let id = text(&batch, "ID").ok_or_else(missing)?;
         for index in 0..batch.num_rows() {
             let number = numbers.next().unwrap_or_default();

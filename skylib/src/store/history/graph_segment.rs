@@ -19,9 +19,10 @@ use super::disk::Disk;
 use super::event_row::{COUNTER_KEYS, COUNTERS, EventRow, parse_body};
 use super::names::Name;
 use super::parquet_file::{
-    Column, ColumnIndex, ColumnKind, PAGE_ROWS, ParquetFile, ParquetWriter, invalid, schema,
+    Column, ColumnIndex, ColumnKind, PAGE_ROWS, ParquetFile, ParquetWriter, schema,
 };
 use super::segment_folder;
+use super::summed_file::invalid;
 use super::sums::Sum;
 use crate::value::{Text, Value};
 

@@ -1,11 +1,28 @@
 //! `LostTimes`: times whose records were in damaged files. Pure.
 
+use super::names::{Generation, Name};
 use crate::time::{TimeSlice, Timestamp};
 
-/// Times whose records were in damaged files, since the start. Bounded: of many times, the nearest
-/// two are united.
+/// Times whose records were in damaged files, since the start.
 #[derive(Debug, Default)]
 pub(super) struct LostTimes {
+    /// Times whose records are lost.
+    lost: Times,
+    /// Times from the first lost record until the present state was recorded again.
+    repaired: Times,
+}
+
+/// Segment or snapshot that was damaged when the folder was opened: its time cannot be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DamagedSegment {
+    pub(super) name: Name,
+    /// Time at which its folder was written, in Unix milliseconds.
+    pub(super) written_at: i64,
+}
+
+/// Bounded set of times: of many, the nearest two are united.
+#[derive(Debug, Default)]
+struct Times {
     /// First and last millisecond of each, in ascending order, without overlaps.
     times: Vec<(i64, i64)>,
 }
@@ -13,6 +30,52 @@ pub(super) struct LostTimes {
 impl LostTimes {
     /// Adds a time, in Unix milliseconds, both ends included.
     pub(super) fn add(&mut self, start: i64, last: i64) {
+        self.lost.add(start, last);
+    }
+
+    /// Adds the time of a segment that cannot be read: from the end of the segments before it to the
+    /// beginning of the segments after it, or until it was written. `others` are the newest generation and
+    /// the recorder's first and last time of each other segment and log.
+    pub(super) fn add_unreadable(
+        &mut self,
+        damaged: DamagedSegment,
+        others: &[(Generation, (i64, i64))],
+    ) {
+        let generation = damaged.name.last();
+        let before = others.iter().filter(|(other, _)| *other < generation);
+        let start = before.map(|(_, (_, last))| *last).max();
+        let after = others.iter().filter(|(other, _)| *other > generation);
+        let last = after.map(|(_, (first, _))| *first).min();
+        let start = start.unwrap_or_default();
+        self.add(start, last.unwrap_or(damaged.written_at).max(start));
+    }
+
+    /// Notes that the state after all lost records was recorded again.
+    pub(super) fn repair(&mut self, now: Timestamp) {
+        for (start, last) in std::mem::take(&mut self.lost.times) {
+            self.repaired.add(start, last.max(now.as_ms()));
+        }
+    }
+
+    /// Returns the times that overlap a time slice.
+    pub(super) fn within(&self, time: TimeSlice) -> Vec<TimeSlice> {
+        let mut found = self.lost.within(time);
+        found.extend(self.repaired.within(time));
+        found
+    }
+
+    /// Returns the times on which the state in a time slice depends: those before it, unless the
+    /// state was recorded again.
+    pub(super) fn affecting(&self, time: TimeSlice) -> Vec<TimeSlice> {
+        let start = Timestamp::from_ms(i64::MIN);
+        let mut found = self.lost.within(TimeSlice { start, ..time });
+        found.extend(self.repaired.within(time));
+        found
+    }
+}
+
+impl Times {
+    fn add(&mut self, start: i64, last: i64) {
         self.times.push((start, last));
         self.times.sort_unstable();
         let mut united: Vec<(i64, i64)> = Vec::new();
@@ -33,8 +96,7 @@ impl LostTimes {
         self.times = united;
     }
 
-    /// Returns the times that overlap a time slice.
-    pub(super) fn within(&self, time: TimeSlice) -> Vec<TimeSlice> {
+    fn within(&self, time: TimeSlice) -> Vec<TimeSlice> {
         let (from, to) = (time.start.as_ms(), time.last.as_ms());
         let found = self.times.iter();
         let found = found.filter(|(start, last)| *start <= to && *last >= from);
@@ -88,5 +150,34 @@ mod tests {
             });
             assert!(is_lost, "{number}");
         }
+    }
+
+    #[test]
+    fn the_time_of_an_unreadable_segment_follows_from_its_neighbors() {
+        let others = [(1, (100, 200)), (4, (500, 600)), (5, (590, 700))];
+        let found = |first, last| {
+            let mut lost = LostTimes::default();
+            let name = Name::Segment(first, last);
+            let written_at = 900;
+            lost.add_unreadable(DamagedSegment { name, written_at }, &others);
+            lost.within(slice(i64::MIN, i64::MAX))
+        };
+        assert_eq!(found(2, 3), [slice(200, 500)]);
+        assert_eq!(found(6, 6), [slice(700, 900)], "until it was written");
+        assert_eq!(found(0, 0), [slice(0, 100)]);
+    }
+
+    #[test]
+    fn lost_changes_affect_all_later_states_until_the_state_is_recorded_again() {
+        let mut lost = LostTimes::default();
+        lost.add(100, 200);
+        assert_eq!(lost.affecting(slice(900, 900)), [slice(100, 200)]);
+        assert!(lost.affecting(slice(50, 99)).is_empty());
+        lost.repair(Timestamp::from_ms(500));
+        assert!(lost.affecting(slice(501, 900)).is_empty());
+        assert_eq!(lost.affecting(slice(300, 900)), [slice(100, 500)]);
+        lost.add(700, 800);
+        let both = [slice(700, 800), slice(100, 500)];
+        assert_eq!(lost.affecting(slice(400, 900)), both);
     }
 }

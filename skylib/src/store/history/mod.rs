@@ -18,7 +18,7 @@
 //!
 //! | Concern | Files |
 //! |---|---|
-//! | file operations, locks, quarantine | `disk` `folder` `segment_folder` `log` |
+//! | file operations, locks, quarantine | `disk` `folder` `segment_folder` `summed_file` `log` |
 //! | formats (pure) | `frame` `names` `sums` `flow_columns` |
 //! | Parquet | `parquet_file` `sorted_merge` `flow_segment` `flow_batches` `flow_merge` |
 //! | flows | `recent_flows` `flow_scan` `flow_store` |
@@ -55,6 +55,7 @@ mod report;
 mod retention;
 mod segment_folder;
 mod sorted_merge;
+mod summed_file;
 mod sums;
 #[cfg(test)]
 mod tests;

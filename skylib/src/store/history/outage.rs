@@ -47,6 +47,8 @@ pub(super) enum Operation {
     Packets,
     /// Sealing as fast as records arrive.
     KeepUp,
+    /// Reading which elements must be recorded again.
+    Reconcile,
 }
 
 impl Operation {
@@ -64,6 +66,7 @@ impl Operation {
             Self::Merge | Self::Snapshot | Self::Packets => {
                 "the files remain as they are, and no record is lost"
             }
+            Self::Reconcile => "elements whose changes were lost remain as they were before",
         }
     }
 }

@@ -4,15 +4,14 @@
 //! zstd level 1; counters are stored with split bytes (`BYTE_STREAM_SPLIT`), times and numbers as
 //! differences (`DELTA_BINARY_PACKED`), repeated text with a dictionary.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -27,8 +26,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
 
-use super::disk::{Disk, SummedFile};
-use super::sums::{Digest, Sum};
+use super::disk::Disk;
+use super::summed_file::{SequentialReader, SummedReader, SummedWriter, invalid};
+use super::sums::Sum;
 use crate::file_use::FileUse;
 
 /// Column of a file.
@@ -105,7 +105,7 @@ pub(super) fn schema(columns: &[Column]) -> SchemaRef {
 /// Writer of one Parquet file of a segment.
 pub(super) struct ParquetWriter {
     name: &'static str,
-    writer: ArrowWriter<SummedFile>,
+    writer: ArrowWriter<SummedWriter>,
 }
 
 impl ParquetWriter {
@@ -117,7 +117,7 @@ impl ParquetWriter {
         columns: &[Column],
         properties: &[(&str, String)],
     ) -> io::Result<Self> {
-        let file = SummedFile::create(disk, &folder.join(name))?;
+        let file = SummedWriter::create(disk, &folder.join(name))?;
         let options = ArrowWriterOptions::new()
             .with_properties(writer_properties(columns, properties))
             .with_skip_arrow_metadata(true);
@@ -140,11 +140,7 @@ impl ParquetWriter {
     }
 
     /// Writes the page indexes and the footer, and makes the file durable. Returns its sums.
-    pub(super) fn finish(mut self) -> io::Result<Sum> {
-        self.writer.flush().map_err(into_io)?;
-        // Empties the buffer of the writer, so that the sum of the footer begins with the indexes.
-        self.writer.sync()?;
-        self.writer.inner_mut().begin_footer();
+    pub(super) fn finish(self) -> io::Result<Sum> {
         let file = self.writer.into_inner().map_err(into_io)?;
         file.finish(self.name)
     }
@@ -194,33 +190,31 @@ fn writer_properties(columns: &[Column], properties: &[(&str, String)]) -> Write
     builder.build()
 }
 
-/// Parquet file that is open for reading. Reads are positioned, so threads can share it, and it can
-/// still be read after its removal.
+/// Parquet file that is open for reading. Threads can share it, and it can still be read after its
+/// removal.
 #[derive(Clone, Debug)]
 pub(super) struct ParquetFile {
-    file: Arc<File>,
+    file: Arc<SummedReader>,
     metadata: ArrowReaderMetadata,
-    bytes: u64,
 }
 
 impl ParquetFile {
     /// Opens a file of a folder and reads its footer.
     ///
-    /// The page indexes and the footer are compared with `sum`, because damage there would hide
-    /// rows. Pages of columns are not: a damaged page usually cannot be decompressed, and all of the
-    /// content is checked in the background.
+    /// All that is read of the file, now and later, is compared with `sum`: Parquet itself would take
+    /// a damaged page that can be decompressed for other rows.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, differs from `sum`, is not a Parquet file, or
     /// has more rows than this version writes.
     pub(super) fn open(disk: &dyn Disk, folder: &Path, sum: &Sum) -> io::Result<Self> {
-        let file = SharedFile(Arc::new(disk.open(&folder.join(&sum.name))?));
-        let bytes = file.0.metadata()?.len();
-        check_footer(&file, bytes, sum)?;
+        let file = Arc::new(SummedReader::open(disk, folder, sum)?);
         let options = ArrowReaderOptions::new()
             .with_page_index_policy(PageIndexPolicy::Optional)
             .with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&file, options).map_err(into_io)?;
+        let shared = SharedFile::new(&file);
+        let metadata = ArrowReaderMetadata::load(&shared, options);
+        let metadata = metadata.map_err(|error| shared.error(error))?;
         let groups = metadata.metadata().row_groups();
         let is_too_large = |rows: i64| !(0..=MAX_ROWS).contains(&rows);
         let rows: i64 = groups
@@ -232,11 +226,7 @@ impl ParquetFile {
                 "{rows} rows exceed the limit of {MAX_ROWS}"
             )));
         }
-        let opened = Self {
-            file: file.0,
-            metadata,
-            bytes,
-        };
+        let opened = Self { file, metadata };
         match opened
             .property("skyd.schema")
             .and_then(|text| text.parse::<u32>().ok())
@@ -274,8 +264,8 @@ impl ParquetFile {
     }
 
     /// Returns the length in bytes.
-    pub(super) const fn bytes(&self) -> u64 {
-        self.bytes
+    pub(super) fn bytes(&self) -> u64 {
+        self.file.length()
     }
 
     /// Reads columns, of all rows or of a selection. Unknown columns are ignored.
@@ -283,22 +273,23 @@ impl ParquetFile {
         &self,
         wanted: impl Fn(&str) -> bool,
         selection: Option<RowSelection>,
-    ) -> io::Result<ParquetRecordBatchReader> {
+    ) -> io::Result<Batches> {
         let fields = self.metadata.schema().fields().iter().enumerate();
         // By position: the names have dots, which `ProjectionMask::columns` takes for groups.
         let roots = fields
             .filter(|(_, field)| wanted(field.name()))
             .map(|(root, _)| root);
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots);
-        let file = SharedFile(Arc::clone(&self.file));
+        let file = SharedFile::new(&self.file);
         let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), self.metadata.clone())
                 .with_batch_size(PAGE_ROWS)
                 .with_projection(mask);
         if let Some(selection) = selection {
             builder = builder.with_row_selection(selection);
         }
-        builder.build().map_err(into_io)
+        let reader = builder.build().map_err(|error| file.error(error))?;
+        Ok(Batches { reader, file })
     }
 
     /// Returns a reader of a row group's index, for each row group with its range of rows.
@@ -347,24 +338,18 @@ impl ParquetFile {
     }
 }
 
-/// Compares the length of a file, its page indexes, and its footer with its sums.
-fn check_footer(file: &SharedFile, bytes: u64, sum: &Sum) -> io::Result<()> {
-    let name = &sum.name;
-    if bytes != sum.whole.length {
-        let wanted = sum.whole.length;
-        return Err(invalid(format!(
-            "{name} has {bytes} bytes instead of {wanted}"
-        )));
-    }
-    let start = bytes.checked_sub(sum.footer.length);
-    let start = start.ok_or_else(|| invalid(format!("{name} is shorter than its footer")))?;
-    let mut footer = PositionedReader {
-        file: Arc::clone(&file.0),
-        at: start,
-    };
-    match Digest::of(&mut footer)? == sum.footer {
-        true => Ok(()),
-        false => Err(invalid(format!("the footer of {name} has changed"))),
+/// Batches of rows of a file.
+pub(super) struct Batches {
+    reader: ParquetRecordBatchReader,
+    file: SharedFile,
+}
+
+impl Iterator for Batches {
+    type Item = io::Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.reader.next()?;
+        Some(batch.map_err(|error| self.file.error(error.into())))
     }
 }
 
@@ -471,7 +456,7 @@ impl RowGroup<'_> {
         if texts.len() > MAX_BLOOM_CHECKS {
             return all();
         }
-        let file = SharedFile(Arc::clone(&self.file.file));
+        let file = SharedFile::new(&self.file.file);
         let metadata = self.file.metadata.clone();
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
         match builder.get_row_group_column_bloom_filter(self.number, root) {
@@ -508,57 +493,52 @@ pub(super) fn selection(
     selectors.into()
 }
 
-/// File read by position.
+/// File as the readers of Parquet use it.
 #[derive(Clone, Debug)]
-struct SharedFile(Arc<File>);
+struct SharedFile {
+    file: Arc<SummedReader>,
+    /// Error of the last read, which a reader of rows replaces by its text.
+    failed: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl SharedFile {
+    fn new(file: &Arc<SummedReader>) -> Self {
+        Self {
+            file: Arc::clone(file),
+            failed: Arc::default(),
+        }
+    }
+
+    /// Returns the error of the read that made a reader fail, or the error of the reader.
+    fn error(&self, error: ParquetError) -> io::Error {
+        self.failed.lock().take().unwrap_or_else(|| into_io(error))
+    }
+}
 
 impl Length for SharedFile {
     fn len(&self) -> u64 {
-        self.0.metadata().map_or(0, |metadata| metadata.len())
+        self.file.length()
     }
 }
 
 impl ChunkReader for SharedFile {
-    type T = io::BufReader<PositionedReader>;
+    type T = SequentialReader;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(io::BufReader::new(PositionedReader {
-            file: Arc::clone(&self.0),
-            at: start,
-        }))
+        Ok(SequentialReader::new(Arc::clone(&self.file), start))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        // The length comes from the file: never more is allocated than the file has.
-        let end = start.saturating_add(length as u64);
-        if end > self.len() {
-            return Err(ParquetError::EOF(format!(
-                "the file ends before byte {end}"
-            )));
-        }
-        let mut bytes = vec![0; length];
-        self.0.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
-    }
-}
-
-/// Reader from an offset of a shared file.
-#[derive(Debug)]
-struct PositionedReader {
-    file: Arc<File>,
-    at: u64,
-}
-
-impl Read for PositionedReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
+        self.file.read(start, length).map_err(|error| {
+            let text = ParquetError::General(error.to_string());
+            *self.failed.lock() = Some(error);
+            text
+        })
     }
 }
 
 /// Returns the error of the operating system inside an error of Parquet, or invalid data.
-pub(super) fn into_io(error: ParquetError) -> io::Error {
+fn into_io(error: ParquetError) -> io::Error {
     match error {
         ParquetError::External(source) => match source.downcast::<io::Error>() {
             Ok(error) => *error,
@@ -572,11 +552,6 @@ pub(super) fn into_io(error: ParquetError) -> io::Error {
 pub(super) fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
     matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
-}
-
-/// Returns an error for content that this version does not write.
-pub(super) fn invalid(reason: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
 /// Format of the files; higher formats are neither read nor removed.

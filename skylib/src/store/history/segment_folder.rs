@@ -4,8 +4,9 @@ use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use super::disk::Disk;
-use super::parquet_file::{ParquetFile, invalid};
-use super::sums::{self, Digest, SUMS, Sum};
+use super::parquet_file::ParquetFile;
+use super::summed_file::{SummedReader, invalid};
+use super::sums::{self, SUMS, Sum};
 
 /// Writes a folder of files and moves it to its final path: the rename commits it.
 ///
@@ -68,7 +69,7 @@ pub(super) fn read_sums(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Sum>> 
     sums::parse(&text).ok_or_else(|| invalid("the file of sums is invalid".to_owned()))
 }
 
-/// Opens a file of a folder, and compares its length and its footer with its sums.
+/// Opens a file of a folder. All that is read of it is compared with its sums.
 pub(super) fn open_file(
     disk: &dyn Disk,
     folder: &Path,
@@ -86,21 +87,12 @@ pub(super) fn open_file(
 /// Returns an error that names the first file that differs or cannot be read.
 pub(super) fn check(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
     for sum in read_sums(disk, folder)? {
-        let found = Digest::of(&mut disk.open(&folder.join(&sum.name))?)?;
-        if found.length != sum.whole.length {
-            return Err(invalid(format!(
-                "{} has {} bytes instead of {}",
-                sum.name, found.length, sum.whole.length
-            )));
-        }
-        if found.crc != sum.whole.crc {
-            return Err(invalid(format!("the content of {} has changed", sum.name)));
-        }
+        SummedReader::open(disk, folder, &sum)?.check()?;
     }
     Ok(())
 }
 
 /// File of checksums that is not yet in use.
 const NEW_SUMS: &str = "sums.new";
-/// Maximum size of the file of checksums, in bytes.
-const MAX_SUMS_BYTES: u64 = 64 << 10;
+/// Maximum size of the file of checksums in bytes: enough for segments of 64 GiB.
+const MAX_SUMS_BYTES: u64 = 32 << 20;

@@ -5,9 +5,8 @@ use std::collections::BinaryHeap;
 use std::io;
 
 use arrow_array::RecordBatch;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
-use super::parquet_file::{ParquetFile, into_io};
+use super::parquet_file::{Batches, ParquetFile};
 
 /// Rows of an input with their keys, in ascending order of the keys.
 pub(super) type Rows<K, R> = Box<dyn Iterator<Item = io::Result<(K, R)>>>;
@@ -22,13 +21,11 @@ pub(super) fn rows<K: 'static, R: 'static>(
 
 /// Converts batches of rows.
 pub(super) fn rows_of<K: 'static, R: 'static>(
-    batches: ParquetRecordBatchReader,
+    batches: Batches,
     convert: impl Fn(&RecordBatch) -> io::Result<Vec<(K, R)>> + 'static,
 ) -> Rows<K, R> {
     Box::new(batches.flat_map(move |batch| {
-        let rows = batch
-            .map_err(|error| into_io(error.into()))
-            .and_then(|batch| convert(&batch));
+        let rows = batch.and_then(|batch| convert(&batch));
         let (rows, error) = match rows {
             Ok(rows) => (rows, None),
             Err(error) => (Vec::new(), Some(Err(error))),

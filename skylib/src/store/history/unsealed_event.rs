@@ -115,6 +115,14 @@ impl UnsealedEvent {
         }
     }
 
+    /// Returns whether the event changes only counters, without the rest of the metadata.
+    pub(super) fn is_counter(&self) -> bool {
+        match self {
+            Self::Shared { .. } => false,
+            Self::Row(row) => row.is_counter,
+        }
+    }
+
     /// Calls `then` with the identifier of the element.
     pub(super) fn with_id<R>(&self, then: impl FnOnce(&str) -> R) -> R {
         match self {

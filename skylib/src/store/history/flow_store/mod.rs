@@ -20,12 +20,13 @@ mod upkeep;
 mod write;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 
 use self::inbox::Inbox;
-use self::read::in_order;
+use self::read::{Found, Hit, VISITED_FLOWS, in_order};
 use super::disk::Disk;
 use super::flow_scan::FlowScan;
 use super::flow_segment::FlowSegment;
@@ -252,12 +253,37 @@ impl FlowStore for LocalFlowStore {
         query: &FlowQuery,
         keep_going: &dyn Fn() -> bool,
     ) -> Result<FlowSet, FlowQueryError> {
-        let (hits, segments) = self.find(query, keep_going)?;
-        let flows = self.fetch(hits, &segments, keep_going)?;
-        let mut set = FlowSet::from_flows(flows);
-        query.arrange(&mut set)?;
+        let Found {
+            hits,
+            segments,
+            span: (start, end),
+        } = self.find(query, keep_going)?;
+        let flows = self.fetch(&hits, &segments, query.max_bytes, keep_going)?;
+        let mut set = FlowSet { flows, start, end };
         self.add_packets(&mut set.flows, query.time);
         Ok(set)
+    }
+
+    /// Reads and visits some flows at a time, in the order of their files unless they are sorted.
+    fn visit(
+        &self,
+        query: &FlowQuery,
+        keep_going: &dyn Fn() -> bool,
+        visit: &mut dyn FnMut(&Flow) -> ControlFlow<()>,
+    ) -> Result<(), FlowQueryError> {
+        let Found {
+            mut hits, segments, ..
+        } = self.find(query, keep_going)?;
+        if query.sort.is_none() {
+            hits.sort_unstable_by_key(Hit::position);
+        }
+        for hits in hits.chunks(VISITED_FLOWS) {
+            let flows = self.fetch(hits, &segments, query.max_bytes, keep_going)?;
+            if flows.iter().try_for_each(&mut *visit).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn count_while(
@@ -265,10 +291,7 @@ impl FlowStore for LocalFlowStore {
         query: &FlowQuery,
         keep_going: &dyn Fn() -> bool,
     ) -> Result<u64, FlowQueryError> {
-        if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
-            return Ok(self.query_while(query, keep_going)?.flows.len() as u64);
-        }
-        Ok(self.find(query, keep_going)?.0.len() as u64)
+        Ok(self.find(query, keep_going)?.hits.len() as u64)
     }
 
     fn metrics_while(

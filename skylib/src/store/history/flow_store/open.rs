@@ -14,7 +14,8 @@ use crate::store::StoreError;
 use crate::store::history::flow_segment::FlowSegment;
 use crate::store::history::folder::HistoryFolder;
 use crate::store::history::frame::LogContent;
-use crate::store::history::names::{Catalog, Generation, Name};
+use crate::store::history::lost_times::LostTimes;
+use crate::store::history::names::{Catalog, Generation};
 use crate::store::history::outage::Outage;
 use crate::store::history::recent_flows::RecentFlows;
 use crate::store::history::worker::Signals;
@@ -30,7 +31,8 @@ impl LocalFlowStore {
         let path = folder.table(TABLE);
         let catalog = folder.read_table(&path)?;
         let mut next_number = 1;
-        let state = read_state(&folder, &path, &catalog, &mut next_number)?;
+        let mut lost_times = LostTimes::default();
+        let state = read_state(&folder, &path, &catalog, &mut next_number, &mut lost_times)?;
         let newest = state.frozen.iter().map(|frozen| frozen.flows.newest());
         let newest = newest.max().flatten();
         let unchecked = state.segments.iter().map(Arc::downgrade).collect();
@@ -50,7 +52,7 @@ impl LocalFlowStore {
             outage: Outage::new("flows"),
             sealed: Condvar::new(),
             waiting: Mutex::default(),
-            lost: Mutex::default(),
+            lost: Mutex::new(lost_times),
             path,
             folder,
         };
@@ -62,19 +64,29 @@ impl LocalFlowStore {
     }
 }
 
-/// Opens the files of a catalog. `next_number` becomes the number of the next record.
+/// Opens the files of a catalog. `next_number` becomes the number of the next record; `lost` receives
+/// the times of damaged segments.
 fn read_state(
     folder: &HistoryFolder,
     path: &Path,
     catalog: &Catalog,
     next_number: &mut i64,
+    lost: &mut LostTimes,
 ) -> Result<State, StoreError> {
     let mut state = State::default();
+    let mut damaged = Vec::new();
     for name in &catalog.segments {
-        if let Some(segment) = open_segment(folder, path, *name) {
+        let opened = folder.open_segment(TABLE, *name, &mut damaged, FlowSegment::open);
+        if let Some(segment) = opened {
             *next_number = (*next_number).max(segment.span.number + 1);
             state.segments.push(Arc::new(segment));
         }
+    }
+    let others = state.segments.iter();
+    let others = others.map(|segment| (segment.name.last(), segment.span.updated));
+    let others: Vec<_> = others.collect();
+    for damaged in damaged {
+        lost.add_unreadable(damaged, &others);
     }
     for generation in &catalog.logs {
         let content = folder.read_log(path, *generation)?;
@@ -89,18 +101,6 @@ fn read_state(
         }
     }
     Ok(state)
-}
-
-/// Opens a segment. A damaged segment is set aside; one of a newer version is ignored.
-fn open_segment(folder: &HistoryFolder, path: &Path, name: Name) -> Option<FlowSegment> {
-    let path = path.join(name.to_string());
-    match FlowSegment::open(&*folder.disk, &path, name) {
-        Ok(segment) => Some(segment),
-        Err(error) => {
-            folder.report_unreadable(&path, TABLE, &error);
-            None
-        }
-    }
 }
 
 /// Returns the table of a log.

@@ -1,4 +1,7 @@
 //! Reading: the flows of a query from memory and from segments, the newest first.
+//!
+//! A query first finds its flows by the columns that decide about them, then arranges what it found
+//! by the values to sort and deduplicate by, and reads whole records only of what remains.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +11,7 @@ use prost::Message as _;
 
 use super::{Frozen, LocalFlowStore};
 use crate::error_chain::Chain;
-use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, RawPacket};
+use crate::flow::{ArrangeKeys, Flow, FlowMetric, FlowQuery, FlowQueryError, RawPacket};
 use crate::store::FlowStore;
 use crate::store::history::flow_columns::FlowRow;
 use crate::store::history::flow_scan::FlowScan;
@@ -28,8 +31,7 @@ impl LocalFlowStore {
         (recent, state.frozen.clone(), state.segments.clone())
     }
 
-    /// Returns the flows of a query with the numbers of their records, in ascending order, and the
-    /// segments to which rows refer.
+    /// Returns the flows of a query in the order of the answer, without reading their records.
     pub(super) fn find(
         &self,
         query: &FlowQuery,
@@ -38,21 +40,21 @@ impl LocalFlowStore {
         let scan = FlowScan::new(query, self.folder.options.grace);
         let (recent, frozen, segments) = self.snapshot();
         let mut met = UuidSet::default();
-        let mut hits = Vec::new();
+        let mut hits = Hits::new(query);
         let frozen_flows = frozen.iter().rev().flat_map(|frozen| frozen.flows.iter());
         for (count, recent) in recent.iter().chain(frozen_flows).enumerate() {
             if count.is_multiple_of(POLL_ROWS) && !keep_going() {
                 return Err(FlowQueryError::Interrupted);
             }
-            // Cannot fail: the record was encoded by this store.
-            let Ok(flow) = Flow::decode(&*recent.stored.record) else {
+            let Some(flow) = decode(&recent.stored) else {
                 continue;
             };
             if scan.excludes(&flow) || !met.insert(&flow.uuid) {
                 continue;
             }
             if scan.accepts(&flow) {
-                hits.push((recent.number, Hit::Memory(Box::new(flow))));
+                let stored = Arc::clone(&recent.stored);
+                hits.add(recent.number, &flow, Hit::Memory(stored));
             }
         }
         for (index, segment) in segments.iter().enumerate().rev() {
@@ -64,21 +66,23 @@ impl LocalFlowStore {
             let mut repeated: HashMap<Text, (usize, FlowRow)> = HashMap::new();
             let mut test = |number, row: &FlowRow| {
                 if met.insert(&row.flow.uuid) && scan.accepts(&row.flow) {
-                    hits.push((row.number, Hit::Row(index, number)));
+                    hits.add(row.number, &row.flow, Hit::Row(index, number));
                 }
+                hits.error.is_none()
             };
             let scanned = segment.scan(&scan, |number, row| {
                 count += 1;
                 is_interrupted = count.is_multiple_of(POLL_ROWS) && !keep_going();
+                let mut is_ok = true;
                 if segment.has_repeats {
                     let known = repeated.get(&row.flow.uuid);
                     if known.is_none_or(|(_, known)| known.number < row.number) {
                         repeated.insert(row.flow.uuid.clone(), (number, row));
                     }
                 } else {
-                    test(number, &row);
+                    is_ok = test(number, &row);
                 }
-                !is_interrupted
+                is_ok && !is_interrupted
             });
             for (number, row) in repeated.values() {
                 test(*number, row);
@@ -88,8 +92,7 @@ impl LocalFlowStore {
             }
             self.check_read(segment, scanned);
         }
-        hits.sort_unstable_by_key(|(number, _)| *number);
-        Ok((hits, segments))
+        hits.arrange(segments)
     }
 
     /// Reports a failed read of a segment. The answer is given without the segment; if its content
@@ -111,18 +114,32 @@ impl LocalFlowStore {
     /// Returns the whole records of hits, in the order of the hits.
     pub(super) fn fetch(
         &self,
-        hits: Vec<(i64, Hit)>,
+        hits: &[Hit],
         segments: &[Arc<FlowSegment>],
+        max_bytes: usize,
         keep_going: &dyn Fn() -> bool,
     ) -> Result<Vec<Flow>, FlowQueryError> {
         let mut rows: Vec<Vec<(usize, usize)>> = vec![Vec::new(); segments.len()];
         let mut flows: Vec<Option<Flow>> = Vec::with_capacity(hits.len());
-        for (position, (_, hit)) in hits.into_iter().enumerate() {
+        let mut bytes = 0_usize;
+        let mut add = |flow: &Flow| {
+            bytes = bytes.saturating_add(flow.memory_size());
+            let limit = max_bytes;
+            let is_allowed = bytes <= limit;
+            is_allowed
+                .then_some(())
+                .ok_or(FlowQueryError::TooLarge { limit })
+        };
+        for (position, hit) in hits.iter().enumerate() {
             match hit {
-                Hit::Memory(flow) => flows.push(Some(*flow)),
+                Hit::Memory(stored) => {
+                    let flow = decode(stored);
+                    flow.as_ref().map_or(Ok(()), &mut add)?;
+                    flows.push(flow);
+                }
                 Hit::Row(segment, row) => {
                     flows.push(None);
-                    rows[segment].push((row, position));
+                    rows[*segment].push((*row, position));
                 }
             }
         }
@@ -136,6 +153,7 @@ impl LocalFlowStore {
                 match segment.fetch(&numbers) {
                     Ok(found) => {
                         for ((_, position), row) in rows.iter().zip(found) {
+                            add(&row.flow)?;
                             flows[*position] = Some(row.flow);
                         }
                     }
@@ -176,13 +194,86 @@ impl LocalFlowStore {
     }
 }
 
-/// Flows with the numbers of their records, and the segments to which rows refer.
-pub(super) type Found = (Vec<(i64, Hit)>, Vec<Arc<FlowSegment>>);
+/// Flows of a query, in the order of the answer.
+pub(super) struct Found {
+    pub(super) hits: Vec<Hit>,
+    /// Segments to which rows refer.
+    pub(super) segments: Vec<Arc<FlowSegment>>,
+    /// Minimum `Start` and maximum `Last` of all flows that match, in Unix milliseconds; 0 without
+    /// flows.
+    pub(super) span: (i64, i64),
+}
 
 /// Flow of a query, in memory or as a row of a segment.
 pub(super) enum Hit {
-    Memory(Box<Flow>),
+    Memory(Arc<StoredFlow>),
     Row(usize, usize),
+}
+
+impl Hit {
+    /// Returns a key with which rows that are stored together are together.
+    pub(super) const fn position(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Row(segment, row) => Some((*segment, *row)),
+        }
+    }
+}
+
+/// Flows that match a query, in the order in which they are found.
+struct Hits<'a> {
+    query: &'a FlowQuery,
+    /// Number of the newest record, keys, and location of each flow.
+    found: Vec<(i64, ArrangeKeys, Hit)>,
+    span: Option<(i64, i64)>,
+    /// First error; nothing is added after it.
+    error: Option<FlowQueryError>,
+}
+
+impl<'a> Hits<'a> {
+    const fn new(query: &'a FlowQuery) -> Self {
+        Self {
+            query,
+            found: Vec::new(),
+            span: None,
+            error: None,
+        }
+    }
+
+    fn add(&mut self, number: i64, flow: &Flow, hit: Hit) {
+        let limit = self.query.max_bytes;
+        if self.found.len() >= limit / size_of::<(i64, ArrangeKeys, Hit)>() {
+            self.error.get_or_insert(FlowQueryError::TooLarge { limit });
+            return;
+        }
+        let (start, last) = self.span.unwrap_or((flow.start, flow.last));
+        self.span = Some((start.min(flow.start), last.max(flow.last)));
+        match self.query.arrange_keys(flow) {
+            Ok(keys) => self.found.push((number, keys, hit)),
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+    }
+
+    /// Sorts, deduplicates, and slices what was found.
+    fn arrange(mut self, segments: Vec<Arc<FlowSegment>>) -> Result<Found, FlowQueryError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        self.found.sort_unstable_by_key(|(number, ..)| *number);
+        let items = self.found.into_iter().map(|(_, keys, hit)| (keys, hit));
+        Ok(Found {
+            hits: self.query.arrange_by_keys(items.collect())?,
+            segments,
+            span: self.span.unwrap_or_default(),
+        })
+    }
+}
+
+/// Decodes the record of a flow in memory; never fails, because this store has encoded it.
+fn decode(stored: &StoredFlow) -> Option<Flow> {
+    Flow::decode(&*stored.record).ok()
 }
 
 /// Iterates over the metrics of a flow, without those that were counted before: a flow that ends
@@ -200,3 +291,5 @@ pub(super) fn in_order(metrics: &[(FlowMetric, bool)]) -> impl Iterator<Item = F
 const POLL_ROWS: usize = 8192;
 /// Number of records that are read from a segment together.
 const FETCH_ROWS: usize = 16 * 1024;
+/// Number of flows that a visit has in memory.
+pub(super) const VISITED_FLOWS: usize = 8 * 1024;

@@ -10,6 +10,7 @@ mod file_log;
 mod open;
 mod orphans;
 mod reader;
+mod reconcile;
 mod restore;
 mod room;
 mod upkeep;
@@ -26,6 +27,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use self::orphans::Orphans;
 use self::reader::DiskReader;
+use self::reconcile::Missing;
 use self::restore::Restored;
 use super::disk::Disk;
 use super::folder::HistoryFolder;
@@ -34,7 +36,7 @@ use super::graph_segment::GraphSegment;
 use super::local_store::{StoredFile, TableStatus};
 use super::log::Log;
 use super::lost_times::LostTimes;
-use super::names::Generation;
+use super::names::{Generation, Name};
 use super::outage::Outage;
 use super::unsealed_event::UnsealedEvent;
 use super::worker::{Maintain, Signals};
@@ -49,7 +51,8 @@ use crate::time::{TimeSlice, Timestamp, When};
 /// [`LocalStore::maintain_in_background`](super::LocalStore::maintain_in_background).
 ///
 /// Locks are acquired in this order: `writer`, `next_seq`, `pending`, `state`. Only `writer`,
-/// `sealing`, and `tidying` are held during I/O; [`History::record`] acquires none of these three.
+/// `sealing`, and `tidying` are held during I/O; [`History::record`] acquires none of these three. The
+/// lock `pending` is held while `memory` records, so that both always have the same events.
 pub struct LocalHistory {
     folder: Arc<HistoryFolder>,
     path: PathBuf,
@@ -122,6 +125,8 @@ struct State {
     snapshots: Vec<Arc<GraphSegment>>,
     evicted: u64,
     complete_since: Option<i64>,
+    /// Elements that must be recorded again.
+    missing: Missing,
 }
 
 /// Events that wait to be sealed, and their log.
@@ -217,6 +222,12 @@ impl LocalHistory {
 }
 
 impl State {
+    /// Returns whether the content of a snapshot follows from older files, too.
+    fn has_base_of(&self, snapshot: Name) -> bool {
+        let mut older = self.snapshots.iter().chain(&self.segments);
+        older.any(|older| older.name.last() <= snapshot.last())
+    }
+
     /// Returns the size of all logs in bytes.
     fn log_bytes(&self) -> u64 {
         let frozen: u64 = self.frozen.iter().map(|frozen| frozen.log_bytes).sum();
@@ -226,10 +237,9 @@ impl State {
 
 impl History for LocalHistory {
     fn record(&self, events: &[GraphEvent], now: Timestamp) {
-        self.memory.record(events, now);
         self.adopt(events);
         self.now.store(now.as_ms(), Ordering::Relaxed);
-        self.add_pending(events, now);
+        self.record_pending(events, now);
     }
 
     fn make_room(&self) {
@@ -249,11 +259,7 @@ impl History for LocalHistory {
             return Vec::new();
         }
         // The state at a time follows from all events before it.
-        let before = TimeSlice {
-            start: Timestamp::from_ms(i64::MIN),
-            ..time
-        };
-        self.lost.lock().within(before)
+        self.lost.lock().affecting(time)
     }
 
     fn status(&self) -> HistoryStatus {

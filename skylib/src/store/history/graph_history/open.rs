@@ -15,10 +15,12 @@ use crate::store::history::event_row::EventRow;
 use crate::store::history::folder::HistoryFolder;
 use crate::store::history::frame::{FrameBuilder, LogContent};
 use crate::store::history::graph_segment::GraphSegment;
+use crate::store::history::lost_times::{DamagedSegment, LostTimes};
 use crate::store::history::names::{Catalog, Generation, Name};
 use crate::store::history::outage::Outage;
 use crate::store::history::unsealed_event::UnsealedEvent;
 use crate::store::history::worker::Signals;
+use crate::time::{TimeSlice, Timestamp};
 
 impl LocalHistory {
     /// Opens the past of the graph in a folder. `memory` limits its newest part in memory.
@@ -28,7 +30,8 @@ impl LocalHistory {
     pub fn open(folder: Arc<HistoryFolder>, memory: HistoryLimits) -> Result<Self, StoreError> {
         let path = folder.table(TABLE);
         let catalog = folder.read_table(&path)?;
-        let state = read_state(&folder, &path, &catalog)?;
+        let mut lost = LostTimes::default();
+        let state = read_state(&folder, &path, &catalog, &mut lost)?;
         let files = || state.segments.iter().chain(&state.snapshots);
         let unsealed = || state.frozen.iter().flat_map(|frozen| &frozen.events);
         let numbers = files().map(|segment| segment.span.seq);
@@ -39,7 +42,12 @@ impl LocalHistory {
             .chain(unsealed().map(UnsealedEvent::recorded))
             .max();
         let unsealed_bytes = state.frozen.iter().map(|frozen| frozen.bytes).sum();
-        let is_new = files().next().is_none() && state.frozen.is_empty();
+        let newest_time = TimeSlice {
+            start: Timestamp::from_ms(i64::MAX),
+            last: Timestamp::from_ms(i64::MAX),
+        };
+        let is_damaged = !lost.affecting(newest_time).is_empty();
+        let is_new = files().next().is_none() && state.frozen.is_empty() && !is_damaged;
         let unchecked = files().map(Arc::downgrade).collect();
         let history = Self {
             unchecked: Mutex::new(unchecked),
@@ -71,7 +79,7 @@ impl LocalHistory {
                 Orphans::Unknown(HashSet::new())
             }),
             ended_at: ended_at.unwrap_or_default(),
-            lost: Mutex::default(),
+            lost: Mutex::new(lost),
             restored: Mutex::default(),
             path,
             folder,
@@ -81,15 +89,24 @@ impl LocalHistory {
     }
 }
 
-/// Opens the files of a catalog.
-fn read_state(folder: &HistoryFolder, path: &Path, catalog: &Catalog) -> Result<State, StoreError> {
+/// Opens the files of a catalog. `lost` receives the times of damaged segments.
+fn read_state(
+    folder: &HistoryFolder,
+    path: &Path,
+    catalog: &Catalog,
+    lost: &mut LostTimes,
+) -> Result<State, StoreError> {
     let mut state = State::default();
+    let mut damaged = Vec::new();
+    let mut open = |name| {
+        let opened = folder.open_segment(TABLE, name, &mut damaged, GraphSegment::open);
+        opened.map(Arc::new)
+    };
     for name in &catalog.segments {
-        state.segments.extend(open_segment(folder, path, *name));
+        state.segments.extend(open(*name));
     }
     for generation in &catalog.snapshots {
-        let name = Name::Snapshot(*generation);
-        state.snapshots.extend(open_segment(folder, path, name));
+        state.snapshots.extend(open(Name::Snapshot(*generation)));
     }
     for generation in &catalog.logs {
         let content = folder.read_log(path, *generation)?;
@@ -104,7 +121,25 @@ fn read_state(folder: &HistoryFolder, path: &Path, catalog: &Catalog) -> Result<
             state.frozen.push(Arc::new(frozen));
         }
     }
+    note_damaged(&state, &damaged, lost);
     Ok(state)
+}
+
+/// Notes the times of damaged segments, and of damaged snapshots without older files.
+fn note_damaged(state: &State, damaged: &[DamagedSegment], lost: &mut LostTimes) {
+    let segments = state.segments.iter();
+    let segments = segments.map(|segment| (segment.name.last(), segment.span.recorded));
+    let logs = state.frozen.iter().filter_map(|frozen| {
+        let (first, last) = (frozen.events.first()?, frozen.events.last()?);
+        Some((frozen.generation, (first.recorded(), last.recorded())))
+    });
+    let others: Vec<_> = segments.chain(logs).collect();
+    for damaged in damaged {
+        let is_snapshot = matches!(damaged.name, Name::Snapshot(_));
+        if !(is_snapshot && state.has_base_of(damaged.name)) {
+            lost.add_unreadable(*damaged, &others);
+        }
+    }
 }
 
 /// Returns the events of a log.
@@ -120,17 +155,5 @@ fn replay(generation: Generation, content: &LogContent, log_bytes: u64) -> Froze
         log_bytes,
         is_log_damaged: content.is_damaged,
         has_unlogged: false,
-    }
-}
-
-/// Opens a segment. A damaged segment is set aside; one of a newer version is ignored.
-fn open_segment(folder: &HistoryFolder, path: &Path, name: Name) -> Option<Arc<GraphSegment>> {
-    let path = path.join(name.to_string());
-    match GraphSegment::open(&*folder.disk, &path, name) {
-        Ok(segment) => Some(Arc::new(segment)),
-        Err(error) => {
-            folder.report_unreadable(&path, TABLE, &error);
-            None
-        }
     }
 }

@@ -12,9 +12,10 @@ use crate::graph::GraphEvent;
 use crate::store::history::event_row::{EventRow, closing};
 use crate::store::history::graph_fold::ElementId;
 use crate::store::history::names::Name;
+use crate::store::history::parquet_file::is_damage;
 use crate::store::history::sorted_merge::merge;
 use crate::store::history::unsealed_event::UnsealedEvent;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, When};
 
 impl LocalHistory {
     /// Determines which elements of the past have not been recorded since the start, and closes
@@ -30,10 +31,16 @@ impl LocalHistory {
                     *orphans = Orphans::Waiting(alive, now.saturating_add(CLOSE_AFTER));
                 }
                 (Ok(_), _) => {}
-                (Err(error), _) => tracing::warn!(
-                    error = %Chain(&error),
-                    "cannot read the end of the topology's history"
-                ),
+                (Err(error), former) => {
+                    tracing::warn!(
+                        error = %Chain(&error),
+                        "cannot read the end of the topology's history"
+                    );
+                    if is_damage(&error) {
+                        // The damaged file was set aside: the others are read next time.
+                        *orphans = former;
+                    }
+                }
             }
             return;
         }
@@ -45,6 +52,8 @@ impl LocalHistory {
             Orphans::Waiting(waiting, _) => {
                 drop(orphans);
                 self.close(&waiting, now);
+                // What exists has been recorded again since the start.
+                self.lost.lock().repair(now);
             }
             Orphans::Unknown(_) | Orphans::Settled => {}
         }
@@ -65,24 +74,12 @@ impl LocalHistory {
         self.add_recent(closed, 0);
     }
 
-    /// Returns the newest rows of the elements that were alive at the end of the files.
+    /// Returns the newest rows of the elements that are alive on the disk or waiting for it, without
+    /// their metadata.
     pub(super) fn alive(&self) -> io::Result<HashMap<ElementId, EventRow>> {
-        let (base, segments, frozen) = {
-            let state = self.state.read();
-            let base = state.snapshots.last().cloned();
-            let after = base.as_ref().map_or(0, |base| base.name.last());
-            let later = state
-                .segments
-                .iter()
-                .filter(|segment| segment.name.last() > after);
-            (
-                base.clone(),
-                later.cloned().collect::<Vec<_>>(),
-                state.frozen.clone(),
-            )
-        };
+        let plan = self.plan(When::At(Timestamp::from_ms(i64::MAX)));
         let mut alive = HashMap::new();
-        let base_seq = base.as_ref().map_or(0, |base| base.span.seq);
+        let base_seq = plan.base_seq();
         let mut apply = |row: EventRow| {
             let id = (row.event.is_edge(), row.id.clone());
             if row.event.is_deletion() {
@@ -91,16 +88,23 @@ impl LocalHistory {
                 alive.insert(id, EventRow { body: None, ..row });
             }
         };
-        for segment in base.iter().chain(&segments) {
+        for (segment, _) in plan.files() {
             let is_base = matches!(segment.name, Name::Snapshot(_));
-            merge(segment.inputs()?, |_, _, row: EventRow| {
-                if is_base || row.seq > base_seq {
-                    apply(row);
+            let rows = segment.inputs().and_then(|inputs| {
+                merge(inputs, |_, _, row: EventRow| {
+                    if is_base || row.seq > base_seq {
+                        apply(row);
+                    }
+                    Ok(())
+                })
+            });
+            rows.inspect_err(|error| {
+                if is_damage(error) {
+                    self.set_aside(segment, error);
                 }
-                Ok(())
             })?;
         }
-        for event in frozen.iter().flat_map(|frozen| &frozen.events) {
+        for event in &plan.memory {
             apply(event.row());
         }
         Ok(alive)

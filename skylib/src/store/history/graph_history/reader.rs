@@ -148,7 +148,10 @@ impl<'a> DiskReader<'a> {
             let reason = format!("all rows of the columns {}", columns.join(", "));
             self.plan.files.add(segment, None, &reason);
             let read = segment.visit_columns(columns, visit, poll);
-            self.history.check_read(segment, read)?;
+            if !self.history.check_read(segment, read)? {
+                // All elements of its time are read, without the damaged segment.
+                return Ok(None);
+            }
         }
         // The body of an event in memory is not searched: all elements of its time are read.
         let recent = self.plan.memory.iter();

@@ -76,7 +76,7 @@ impl Plan {
         whole.chain(self.later.iter().map(|segment| (segment, Detail::Heads)))
     }
 
-    fn base_seq(&self) -> i64 {
+    pub(super) fn base_seq(&self) -> i64 {
         self.base.as_ref().map_or(0, |base| base.span.seq)
     }
 
@@ -218,7 +218,12 @@ impl LocalHistory {
         for (segment, detail) in plan.files() {
             wanted.budget.poll()?;
             let read = apply_segment(plan, segment, detail, wanted, fold);
-            self.check_read(segment, read)?;
+            let is_read = self.check_read(segment, read)?;
+            if !is_read && matches!(segment.name, Name::Snapshot(_)) {
+                // What the damaged snapshot had is in an older one and the events after that.
+                *fold = GraphFold::new(plan.when);
+                return self.apply(&self.plan(plan.when), wanted, fold);
+            }
         }
         let is_wanted = |event: &&UnsealedEvent| {
             let ids = wanted.ids;
@@ -238,18 +243,18 @@ impl LocalHistory {
     }
 
     /// Reports a failed read of a segment. A damaged segment is set aside, and the answer is given
-    /// without it.
+    /// without it. Returns whether the segment was read.
     pub(super) fn check_read(
         &self,
         segment: &Arc<GraphSegment>,
         read: io::Result<()>,
-    ) -> Result<(), GraphError> {
+    ) -> Result<bool, GraphError> {
         let Err(error) = read else {
-            return Ok(());
+            return Ok(true);
         };
         if is_damage(&error) {
             self.set_aside(segment, &error);
-            return Ok(());
+            return Ok(false);
         }
         Err(error
             .downcast::<GraphError>()

@@ -2,7 +2,8 @@
 //!
 //! `storage.local.memory` bounds all events that are not in a segment. At half of it they are
 //! frozen and sealed. Above it, recorders wait up to a second after each transaction. While the
-//! disk fails, or if it is so slow that twice the bound is reached, the oldest events are dropped.
+//! disk fails, or if it is so slow that twice the bound is reached, the oldest events are dropped, and
+//! their elements are recorded again later.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -79,11 +80,15 @@ impl LocalHistory {
         let (bytes, rows, newest) = if let Some(position) = frozen.position(droppable) {
             let dropped = state.frozen.remove(position);
             state.stale_logs.push(dropped.generation);
+            for event in &dropped.events {
+                state.missing.add(event);
+            }
             let newest = dropped.events.last().map(|event| event.recorded());
             (dropped.bytes, dropped.events.len(), newest)
         } else if let Some(dropped) = state.recent.pop_front() {
             let bytes = dropped.bytes();
             state.recent_bytes -= bytes;
+            state.missing.add(&dropped);
             (bytes, 1, Some(dropped.recorded()))
         } else {
             return false;

@@ -185,7 +185,8 @@ impl LocalHistory {
                 Ok(())
             })?;
             finish_states(&mut states, writer)
-        })?;
+        });
+        let snapshot = snapshot.inspect_err(|error| self.set_damaged_aside(&inputs, error))?;
         self.state.write().snapshots.push(snapshot);
         Ok(())
     }
@@ -228,11 +229,7 @@ impl LocalHistory {
             Ok(merged) => merged,
             Err(error) => {
                 TableCounters::count(&self.folder.graph_counters.failures);
-                if is_damage(&error) {
-                    segments
-                        .iter()
-                        .for_each(|segment| self.check_content(segment));
-                }
+                self.set_damaged_aside(segments, &error);
                 return Err(error);
             }
         };
@@ -273,21 +270,33 @@ impl LocalHistory {
             // Another thread has found the damage, too.
             return;
         }
-        if matches!(segment.name, Name::Segment(..)) || !self.has_base_of(segment) {
+        let has_base = self.state.read().has_base_of(segment.name);
+        if matches!(segment.name, Name::Segment(..)) || !has_base {
             let (start, last) = segment.span.time;
             self.lost.lock().add(start, last);
+            self.note_missing(segment);
         }
         let counters = &self.folder.graph_counters;
         counters.drop_rows(DropReason::Damage, segment.rows());
         self.folder.report_damage(&segment.folder, TABLE, damage);
     }
 
-    /// Returns whether the content of a snapshot follows from older files, too.
-    fn has_base_of(&self, snapshot: &GraphSegment) -> bool {
-        let last = snapshot.name.last();
-        let state = self.state.read();
-        let mut older = state.snapshots.iter().chain(&state.segments);
-        older.any(|older| older.name.last() <= last)
+    /// Notes that the present must be recorded again, unless it follows from a snapshot after a segment.
+    fn note_missing(&self, lost: &GraphSegment) {
+        let mut state = self.state.write();
+        let newest = state.snapshots.last();
+        if newest.is_none_or(|newest| newest.name.last() < lost.name.last()) {
+            state.missing.add_everything();
+        }
+    }
+
+    /// Sets the segments aside whose content is damaged, after an error of a read.
+    pub(super) fn set_damaged_aside(&self, segments: &[Arc<GraphSegment>], error: &io::Error) {
+        if is_damage(error) {
+            segments
+                .iter()
+                .for_each(|segment| self.check_content(segment));
+        }
     }
 
     /// Compares the content of all files with their sums, and sets damaged ones aside.
@@ -391,6 +400,7 @@ impl LocalHistory {
         {
             let mut state = self.state.write();
             state.snapshots.clear();
+            state.missing.add_everything();
             for segment in std::mem::take(&mut state.segments) {
                 state.evicted += segment.rows() as u64;
                 state.complete_since = state.complete_since.max(Some(segment.span.recorded.1));
@@ -436,6 +446,7 @@ impl Maintain for LocalHistory {
     fn tidy(&self, now: Timestamp) {
         self.check_folder(now);
         self.close_orphans(now);
+        self.reconcile(now);
         self.update_snapshot(Some(now));
         self.merge_hours(now);
         self.check_next();

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Frozen, LocalHistory, Pending, State, Writer};
 use crate::graph::GraphEvent;
+use crate::graph::history::History as _;
 use crate::store::history::log::{Log, unlogged};
 use crate::store::history::names::Name;
 use crate::store::history::outage::Operation;
@@ -13,13 +14,14 @@ use crate::store::history::unsealed_event::UnsealedEvent;
 use crate::time::Timestamp;
 
 impl LocalHistory {
-    /// Appends events to the pending ones. The recorder holds the lock of the graph, so this waits
-    /// for nothing but other appends.
-    pub(super) fn add_pending(&self, events: &[GraphEvent], now: Timestamp) {
+    /// Records events in memory, and appends them to the pending ones. The recorder holds the lock of
+    /// the graph, so this waits for nothing but other appends.
+    pub(super) fn record_pending(&self, events: &[GraphEvent], now: Timestamp) {
         let bytes = |event: &GraphEvent| size_of::<UnsealedEvent>() + event.element_bytes();
         let bytes = events.iter().map(bytes).sum();
         self.unsealed_bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut pending = self.pending.lock();
+        self.memory.record(events, now);
         pending.bytes += bytes;
         let timed = events.iter().map(|event| (event.clone(), now));
         pending.events.extend(timed);
@@ -29,13 +31,8 @@ impl LocalHistory {
     /// not wait for the disk.
     pub(super) fn collect(&self) {
         let mut next_seq = self.next_seq.lock();
-        let Pending { events, bytes } = std::mem::take(&mut *self.pending.lock());
-        let events = events.into_iter().map(|(event, recorded)| {
-            let seq = *next_seq;
-            *next_seq += 1;
-            UnsealedEvent::new(event, seq, recorded)
-        });
-        let events = events.collect();
+        let mut pending = std::mem::take(&mut *self.pending.lock());
+        let (events, bytes) = pending.numbered(&mut next_seq);
         self.add_recent(events, bytes);
     }
 
@@ -53,6 +50,9 @@ impl LocalHistory {
         let mut state = self.state.write();
         state.recent_bytes += bytes;
         state.since.get_or_insert(since);
+        for event in &events {
+            state.missing.recorded(event);
+        }
         state.recent.extend(events);
     }
 
@@ -188,6 +188,19 @@ impl LocalHistory {
     pub(super) fn succeed(&self, operation: Operation) {
         let dropped = self.folder.graph_counters.dropped_for_disk();
         self.outage.succeed(operation, dropped);
+    }
+}
+
+impl Pending {
+    /// Takes the events and numbers them. Returns them with their counted memory in bytes.
+    pub(super) fn numbered(&mut self, next_seq: &mut i64) -> (Vec<UnsealedEvent>, usize) {
+        let Self { events, bytes } = std::mem::take(self);
+        let events = events.into_iter().map(|(event, recorded)| {
+            let seq = *next_seq;
+            *next_seq += 1;
+            UnsealedEvent::new(event, seq, recorded)
+        });
+        (events.collect(), bytes)
     }
 }
 

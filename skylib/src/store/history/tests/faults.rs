@@ -134,6 +134,21 @@ fn an_unfinished_segment_and_a_replaced_one_are_removed_at_a_start() {
     assert!(fs::read_dir(merged.0.join("new")).unwrap().next().is_none());
 }
 
+#[test]
+fn damage_of_flows_that_is_found_at_a_start_is_known_with_its_time() {
+    let folder = TestFolder::new();
+    let store = open(&folder);
+    for number in 1..=3_i64 {
+        store.put(vec![flow(1, 0, number * 1000, None)], ms(number * 1000));
+        store.seal();
+    }
+    drop(store);
+    fs::write(&folder.files("flow", "metric.parquet")[1], b"PAR1").unwrap();
+    let store = open(&folder);
+    assert_eq!(store.damaged(slice(1500, 1500)), [slice(1000, 3000)]);
+    assert!(store.damaged(slice(3001, 9000)).is_empty());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -185,12 +185,10 @@ fn answers_about_a_damaged_time_can_be_recognized() {
         store.put(vec![flow(number, at - 100, at, None)], ms(at));
         store.seal();
     }
-    drop(store);
     let file = &folder.files("flow", "flow.parquet")[1];
     let mut content = fs::read(file).unwrap();
     content[8] ^= 0x10;
     fs::write(file, content).unwrap();
-    let store = super::open(&folder);
     store.check();
     let damaged = [super::slice(1900, 2000)];
     assert_eq!(store.damaged(super::slice(0, 9000)), damaged);

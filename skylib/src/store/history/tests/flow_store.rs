@@ -1,5 +1,6 @@
 //! The store on the disk answers as the store in memory does.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,6 +137,18 @@ impl Pair {
             self.memory.count(query),
             "{query:?}"
         );
+        let mut visited = Vec::new();
+        let outcome = self.disk().visit(query, &|| true, &mut |flow| {
+            visited.push(flow.uuid.clone());
+            ControlFlow::Continue(())
+        });
+        let wanted = memory.map(|set| {
+            let mut uuids: Vec<Text> = set.flows.into_iter().map(|flow| flow.uuid).collect();
+            uuids.sort_unstable();
+            uuids
+        });
+        visited.sort_unstable();
+        assert_eq!(outcome.map(|()| visited), wanted, "{query:?}");
     }
 }
 
@@ -177,6 +190,21 @@ fn queries(start: i64, last: i64) -> Vec<FlowQuery> {
             .with_sort(bytes, SortOrder::Descending)
             .with_range(1, 4),
         all.clone().with_dedup(FlowField::TRACKING_ID),
+        all.clone().with_range(2, 6),
+        all.clone()
+            .with_dedup(FlowField::TRACKING_ID)
+            .with_range(1, 3),
+        all.clone()
+            .with_filter(text("Network.A", "10.0.0.1"))
+            .with_sort(
+                FlowField::parse("Network.B").unwrap(),
+                SortOrder::Descending,
+            )
+            .with_dedup(FlowField::parse("Transport.A").unwrap())
+            .with_range(0, 3),
+        all.clone().with_dedup(FlowField::parse("ICMP.ID").unwrap()),
+        all.clone()
+            .with_sort(FlowField::parse("Metric").unwrap(), SortOrder::Ascending),
         all.with_sort(FlowField::parse("ICMP.ID").unwrap(), SortOrder::Ascending),
     ]);
     queries
@@ -392,4 +420,33 @@ fn nanoseconds_and_lengths_of_packets_survive_a_restart_and_a_seal() {
         wanted,
         "from a segment"
     );
+}
+
+#[test]
+fn the_memory_of_an_answer_is_bounded_by_what_it_returns() {
+    let folder = TestFolder::new();
+    let store = open(&folder);
+    for at in [100, 200] {
+        let flows = (0..200).map(|number| flow(number, 0, at, None)).collect();
+        store.put(flows, ms(at));
+        store.seal();
+    }
+    store.put(vec![flow(201, 0, 300, None)], ms(300));
+    let query = FlowQuery::default().with_max_bytes(40_000);
+    let limit = 40_000;
+    assert_eq!(
+        store.query(&query).unwrap_err(),
+        FlowQueryError::TooLarge { limit }
+    );
+    let few = store.query(&query.clone().with_range(0, 5)).unwrap();
+    assert_eq!(few.flows.len(), 5);
+    assert_eq!((few.start, few.end), (0, 300), "of all that match");
+    let bytes = FlowField::parse("Metric.ABBytes").unwrap();
+    let top = query.clone().with_sort(bytes, SortOrder::Descending);
+    let top = store.query(&top.with_range(0, 1)).unwrap();
+    assert_eq!(top.flows[0].last, 300);
+    assert_eq!(store.count(&query), Ok(201));
+    let none = query.with_max_bytes(100);
+    let limit = 100;
+    assert_eq!(store.count(&none), Err(FlowQueryError::TooLarge { limit }));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::faulty_disk::FaultyDisk;
 use super::{TestFolder, ms, options, slice};
 use crate::filter::{Filter, Predicate};
 use crate::graph::history::{
@@ -13,14 +14,12 @@ use crate::graph::{
     Direction, Edge, EdgeId, ElementKey, Graph, GraphError, GraphEvent, GraphReader, Metadata,
     MetadataOp, Node, NodeId,
 };
-use crate::store::history::disk::OsDisk;
-use crate::store::history::parquet_file::is_damage;
-use crate::store::history::{HistoryFolder, LocalHistory, segment_folder};
+use crate::store::history::{HistoryFolder, HistoryOptions, LocalHistory};
 use crate::time::{Timestamp, When};
 use crate::value::Value;
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     /// Adds a node, or sets its state.
     Node(u8, u8),
     /// Sets the counters of a node.
@@ -52,25 +51,31 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn open(folder: &TestFolder) -> LocalHistory {
+pub(super) fn open(folder: &TestFolder) -> LocalHistory {
     let folder = HistoryFolder::open(&folder.0, options()).unwrap();
     LocalHistory::open(folder, HistoryLimits::default()).unwrap()
 }
 
 /// A graph whose events are recorded on the disk and in memory.
-struct Recorded {
-    folder: TestFolder,
-    disk: Option<LocalHistory>,
+pub(super) struct Recorded {
+    pub(super) folder: TestFolder,
+    pub(super) disk: Option<LocalHistory>,
     memory: MemoryHistory,
     graph: Graph,
-    now: i64,
+    pub(super) now: i64,
 }
 
 impl Recorded {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::on(FaultyDisk::default(), options())
+    }
+
+    pub(super) fn on(disk: FaultyDisk, options: HistoryOptions) -> Self {
         let folder = TestFolder::new();
+        let opened = HistoryFolder::open_on(std::sync::Arc::new(disk), &folder.0, options);
+        let disk = LocalHistory::open(opened.unwrap(), HistoryLimits::default());
         Self {
-            disk: Some(open(&folder)),
+            disk: Some(disk.unwrap()),
             folder,
             memory: MemoryHistory::new(HistoryLimits::default()),
             graph: Graph::new().with_journal(),
@@ -78,11 +83,17 @@ impl Recorded {
         }
     }
 
-    fn disk(&self) -> &LocalHistory {
+    pub(super) fn disk(&self) -> &LocalHistory {
         self.disk.as_ref().unwrap()
     }
 
-    fn apply(&mut self, step: &Step) {
+    /// Ends the history and opens it again.
+    pub(super) fn reopen(&mut self) {
+        self.disk = None;
+        self.disk = Some(open(&self.folder));
+    }
+
+    pub(super) fn apply(&mut self, step: &Step) {
         let now = ms(self.now);
         let id = |node: &u8| NodeId::from(format!("n{node}"));
         match step {
@@ -133,10 +144,7 @@ impl Recorded {
             Step::Wait => self.now += 10,
             Step::Seal => self.disk().seal(),
             Step::Merge => self.disk().compact(now).unwrap(),
-            Step::Restart => {
-                self.disk = None;
-                self.disk = Some(open(&self.folder));
-            }
+            Step::Restart => self.reopen(),
             Step::Kill => {
                 self.disk().sync().unwrap();
                 let copy = self.folder.copy();
@@ -149,7 +157,7 @@ impl Recorded {
         self.memory.record(&events, now);
     }
 
-    fn check(&self, when: When) {
+    pub(super) fn check(&self, when: When) {
         let on_disk = OnDisk(self.disk());
         let memory = PastView::open(&self.memory, when);
         let wanted = content(&memory);
@@ -276,7 +284,7 @@ proptest! {
     }
 }
 
-fn names_at(history: &LocalHistory, at: i64) -> Vec<String> {
+pub(super) fn names_at(history: &dyn History, at: i64) -> Vec<String> {
     let all: Filter<ElementKey> = Filter::everything();
     let view = PastView::open(history, When::At(ms(at)));
     let mut names: Vec<String> = view
@@ -346,40 +354,6 @@ fn old_events_are_dropped_and_the_state_before_is_in_a_snapshot() {
     let history = LocalHistory::open(shared, HistoryLimits::default()).unwrap();
     assert_eq!(names_at(&history, 60_000), ["n1", "n2"]);
     assert_eq!(names_at(&history, 95_000), ["n1", "n2", "n3"]);
-}
-
-#[test]
-fn damage_of_a_segment_loses_its_events_only() {
-    let folder = TestFolder::new();
-    let history = open(&folder);
-    let mut graph = Graph::new().with_journal();
-    for number in 1..=3_i64 {
-        let name = format!("n{number}");
-        graph
-            .add_node(Node::new(name, Metadata::new(), ms(number * 1000)))
-            .unwrap();
-        history.record(&graph.take_events(), ms(number * 1000));
-        history.seal();
-    }
-    drop(history);
-    let events = folder.files("graph", "event.parquet");
-    assert_eq!(events.len(), 3);
-    std::fs::write(&events[1], b"PAR1 is not enough").unwrap();
-    for snapshot in folder.files("graph", "element.parquet") {
-        let mut content = std::fs::read(&snapshot).unwrap();
-        content.truncate(20);
-        std::fs::write(&snapshot, content).unwrap();
-    }
-    let shared = HistoryFolder::open(&folder.0, options()).unwrap();
-    let history =
-        LocalHistory::open(std::sync::Arc::clone(&shared), HistoryLimits::default()).unwrap();
-    assert_eq!(names_at(&history, 5000), ["n1", "n3"]);
-    assert!(
-        shared
-            .damaged()
-            .iter()
-            .any(|name| name == "graph-seg-0000000002-0000000002")
-    );
 }
 
 /// Budget that allows a number of polls and a size.
@@ -460,99 +434,4 @@ fn a_stored_past_learns_of_later_deletions() {
     recorded.apply(&Step::Seal);
     recorded.check(then);
     recorded.check(When::During(slice(1000, 2500)));
-}
-
-#[test]
-fn a_change_of_any_byte_of_a_footer_is_found_before_the_first_read() {
-    let mut recorded = Recorded::new();
-    recorded.apply(&Step::Node(1, 0));
-    recorded.apply(&Step::Seal);
-    recorded.disk = None;
-    for file in recorded.folder.files("graph", "element.parquet") {
-        let folder = file.parent().unwrap();
-        let sums = segment_folder::read_sums(&OsDisk, folder).unwrap();
-        let open = || segment_folder::open_file(&OsDisk, folder, &sums, "element.parquet");
-        let content = std::fs::read(&file).unwrap();
-        let footer = content.len() - usize::try_from(sums[0].footer.length).unwrap();
-        assert!(footer > 0 && footer < content.len(), "{footer}");
-        for at in footer..content.len() {
-            let mut changed = content.clone();
-            changed[at] ^= 0x10;
-            std::fs::write(&file, changed).unwrap();
-            let error = open().unwrap_err();
-            assert!(is_damage(&error), "{at}: {error}");
-        }
-        std::fs::write(&file, content).unwrap();
-        open().unwrap();
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn damage_of_any_file_is_found_and_the_rest_is_still_found(
-        which in any::<prop::sample::Index>(),
-        at in any::<prop::sample::Index>(),
-        is_cut in any::<bool>(),
-    ) {
-        let mut recorded = Recorded::new();
-        for number in 1..=3_u8 {
-            recorded.now = i64::from(number) * 1000;
-            recorded.apply(&Step::Node(number, 0));
-            recorded.apply(&Step::Count(number, 5));
-            recorded.apply(&Step::Seal);
-        }
-        recorded.disk = None;
-        let files = recorded.folder.files("graph", "");
-        prop_assert!(files.len() >= 3 * 3 + 2, "{files:?}");
-        let file = &files[which.index(files.len())];
-        let mut content = std::fs::read(file).unwrap();
-        let at = at.index(content.len());
-        if is_cut {
-            content.truncate(at);
-        } else {
-            content[at] ^= 0x10;
-        }
-        std::fs::write(file, content).unwrap();
-        let shared = HistoryFolder::open(&recorded.folder.0, options()).unwrap();
-        let history =
-            LocalHistory::open(std::sync::Arc::clone(&shared), HistoryLimits::default()).unwrap();
-        let found = names_at(&history, 5000);
-        prop_assert!(found.len() >= 2, "{found:?}");
-        history.check();
-        let folder = file.parent().unwrap().file_name().unwrap().to_string_lossy();
-        prop_assert_eq!(shared.damaged(), [format!("graph-{folder}")]);
-        prop_assert!(names_at(&history, 5001).len() >= 2);
-    }
-}
-
-#[test]
-fn answers_about_a_damaged_time_can_be_recognized() {
-    let mut recorded = Recorded::new();
-    for number in 1..=3_u8 {
-        recorded.now = i64::from(number) * 1000;
-        recorded.apply(&Step::Node(number, 0));
-        recorded.apply(&Step::Seal);
-    }
-    recorded.disk = None;
-    let file = &recorded.folder.files("graph", "event.parquet")[1];
-    let mut content = std::fs::read(file).unwrap();
-    content[8] ^= 0x10;
-    std::fs::write(file, content).unwrap();
-    let shared = HistoryFolder::open(&recorded.folder.0, options()).unwrap();
-    let history =
-        LocalHistory::open(std::sync::Arc::clone(&shared), HistoryLimits::default()).unwrap();
-    assert!(history.damaged(slice(0, 9000)).is_empty());
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| history.check());
-        }
-    });
-    assert_eq!(shared.damaged().len(), 1, "set aside once");
-    let damaged = [slice(2000, 2000)];
-    assert_eq!(history.damaged(slice(0, 9000)), damaged);
-    let later = history.damaged(slice(2500, 2500));
-    assert_eq!(later, damaged, "the state follows from all earlier events");
-    assert!(history.damaged(slice(1500, 1999)).is_empty());
 }

@@ -4,7 +4,9 @@ mod faults;
 mod faulty_disk;
 mod flow_room;
 mod flow_store;
+mod graph_damage;
 mod graph_history;
+mod graph_reconcile;
 mod graph_room;
 
 use std::fs;
@@ -18,10 +20,10 @@ use crate::flow::{Flow, FlowLayer, FlowMetric, FlowProtocol, RawPacket, Transpor
 use crate::time::{TimeSlice, Timestamp};
 
 /// Folder of a test, removed when it is dropped.
-struct TestFolder(PathBuf);
+pub(super) struct TestFolder(pub(super) PathBuf);
 
 impl TestFolder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("skylib-history-{}-{number}", std::process::id());

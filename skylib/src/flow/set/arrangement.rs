@@ -1,0 +1,107 @@
+//! Sort, deduplication, and range of a query on keys alone, so that a store reads only the flows of
+//! the answer.
+
+use hashbrown::HashSet;
+
+use super::{SortKey, SortOrder, check_order, compare, key, rank};
+use crate::flow::query::{FlowQuery, FlowQueryError};
+use crate::flow::record::Flow;
+
+/// Values of a flow by which a query arranges it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ArrangeKeys {
+    /// Value of the field to sort by, if the flow has it.
+    rank: Option<SortKey>,
+    /// Value of the field to deduplicate by.
+    dedup: Option<SortKey>,
+}
+
+impl FlowQuery {
+    /// Returns the values of a flow by which the query arranges it.
+    ///
+    /// # Errors
+    /// Returns [`FlowQueryError::FieldNotFound`] if the flow lacks the field to deduplicate by.
+    pub(crate) fn arrange_keys(&self, flow: &Flow) -> Result<ArrangeKeys, FlowQueryError> {
+        let rank = self.sort.and_then(|(field, _)| rank(flow, &field));
+        let dedup = self.dedup.map(|field| key(flow, &field)).transpose()?;
+        Ok(ArrangeKeys { rank, dedup })
+    }
+
+    /// Sorts, deduplicates, and slices items as [`FlowQuery::arrange`] does with their flows.
+    ///
+    /// # Errors
+    /// Returns [`FlowQueryError::FieldNotFound`] if the field to sort by is an object.
+    pub(crate) fn arrange_by_keys<T>(
+        &self,
+        mut items: Vec<(ArrangeKeys, T)>,
+    ) -> Result<Vec<T>, FlowQueryError> {
+        if let Some((field, order)) = self.sort {
+            check_order(&field)?;
+            if order == SortOrder::Descending {
+                items.reverse();
+            }
+            items.sort_by(|(a, _), (b, _)| compare(&a.rank, &b.rank, order));
+        }
+        if self.dedup.is_some() {
+            let mut seen = HashSet::new();
+            items.retain(|(keys, _)| seen.insert(keys.dedup.clone()));
+        }
+        let (from, to) = self.range.unwrap_or((0, u64::MAX));
+        let position = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let items = items.into_iter().map(|(_, item)| item);
+        let items = items.take(position(to)).skip(position(from));
+        Ok(items.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{FlowField, FlowMetric};
+
+    #[test]
+    fn keys_are_arranged_as_flows() {
+        let flow = |number: i64| Flow {
+            uuid: format!("{number}").as_str().into(),
+            tracking_id: format!("t{}", number % 4).as_str().into(),
+            metric: (number % 5 > 0).then(|| FlowMetric::default().with_ab_bytes(number % 3)),
+            ..Flow::default()
+        };
+        let flows: Vec<Flow> = (0..20).map(flow).collect();
+        let bytes = FlowField::parse("Metric.ABBytes").unwrap();
+        let object = FlowField::parse("Metric").unwrap();
+        let orders = [SortOrder::Ascending, SortOrder::Descending];
+        let sorts = orders.map(|order| Some((bytes, order)));
+        let sorts = sorts.into_iter().chain([None, Some((object, orders[0]))]);
+        for sort in sorts {
+            for dedup in [None, Some(FlowField::TRACKING_ID), Some(bytes)] {
+                for range in [
+                    None,
+                    Some((0, 3)),
+                    Some((2, 9)),
+                    Some((5, 2)),
+                    Some((30, 40)),
+                ] {
+                    let query = FlowQuery {
+                        sort,
+                        dedup,
+                        range,
+                        ..FlowQuery::default()
+                    };
+                    let mut set = crate::flow::FlowSet::from_flows(flows.clone());
+                    let wanted = query.arrange(&mut set).map(|()| set.flows);
+                    let keyed = flows.iter().map(|flow| {
+                        let keys = query.arrange_keys(flow)?;
+                        Ok::<_, FlowQueryError>((keys, flow.clone()))
+                    });
+                    let keyed: Result<Vec<_>, _> = keyed.collect();
+                    let found = keyed.and_then(|keyed| query.arrange_by_keys(keyed));
+                    match (&found, &wanted) {
+                        (Err(_), Err(_)) => {}
+                        _ => assert_eq!(found, wanted, "{query:?}"),
+                    }
+                }
+            }
+        }
+    }
+}

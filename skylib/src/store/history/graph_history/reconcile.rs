@@ -1,0 +1,244 @@
+//! Reconciliation: changes that were dropped do not falsify later states.
+//!
+//! The state of an element on the disk follows from its changes there. If the newest one was dropped
+//! because the disk could not take it, the element would be missing, remain as it was, or never end
+//! until its next change. Such elements are noted, and once the disk takes changes again, their
+//! present state or their deletion is recorded from memory, with its own time. If they are too many
+//! to be noted, or a segment is damaged, all elements are recorded again.
+
+use std::io;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::LocalHistory;
+use super::orphans::Orphans;
+use crate::graph::history::{History, Unlimited};
+use crate::store::history::event_row::{EventRow, closing};
+use crate::store::history::graph_fold::ElementId;
+use crate::store::history::outage::Operation;
+use crate::store::history::unsealed_event::UnsealedEvent;
+use crate::store::history::worker::Maintain as _;
+use crate::time::{Timestamp, When};
+
+/// Elements whose newest change is missing on the disk.
+#[derive(Default)]
+pub(super) struct Missing {
+    elements: Elements,
+    /// Whether any element may be missing.
+    is_everything: bool,
+}
+
+/// Elements, each with the row that deletes it if the memory does not know it any more.
+type Elements = HashMap<ElementId, Option<Arc<EventRow>>>;
+
+impl Missing {
+    /// Notes that a change was dropped.
+    pub(super) fn add(&mut self, event: &UnsealedEvent) {
+        let deletion = match event {
+            UnsealedEvent::Row(row) if row.event.is_deletion() => Some(Arc::clone(row)),
+            UnsealedEvent::Row(_) | UnsealedEvent::Shared { .. } => None,
+        };
+        self.insert((event.is_edge(), event.id()), deletion);
+    }
+
+    fn insert(&mut self, id: ElementId, deletion: Option<Arc<EventRow>>) {
+        if !self.is_everything {
+            self.elements.insert(id, deletion);
+        }
+        if self.elements.len() > MAX_MISSING {
+            self.add_everything();
+        }
+    }
+
+    /// Notes that any element may be missing.
+    pub(super) fn add_everything(&mut self) {
+        *self = Self {
+            elements: HashMap::new(),
+            is_everything: true,
+        };
+    }
+
+    /// Notes a change that was recorded after all that were dropped: one with the whole state of its
+    /// element replaces them.
+    pub(super) fn recorded(&mut self, event: &UnsealedEvent) {
+        if !self.elements.is_empty() && !event.is_counter() {
+            self.elements.remove(&(event.is_edge(), event.id()));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.elements.is_empty() && !self.is_everything
+    }
+}
+
+impl LocalHistory {
+    /// Records the elements again whose newest change was dropped, if the disk takes changes.
+    pub(super) fn reconcile(&self, now: Timestamp) {
+        if !self.may_reconcile(now) {
+            return;
+        }
+        let missing = std::mem::take(&mut self.state.write().missing);
+        let elements = match missing.is_everything {
+            true => self.everything(now),
+            false => Ok(missing.elements),
+        };
+        let elements = match elements {
+            Ok(elements) => elements,
+            Err(error) => {
+                self.state.write().missing.add_everything();
+                self.fail(Operation::Reconcile, &error);
+                return;
+            }
+        };
+        let mut elements: Vec<_> = elements.into_iter().collect();
+        // Nodes before their edges.
+        elements.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let count = elements.len();
+        let mut elements = elements.into_iter();
+        loop {
+            if self.is_crowded() {
+                self.seal_due(now);
+            }
+            if self.is_crowded() {
+                // The disk fails again.
+                let mut state = self.state.write();
+                elements.for_each(|(id, deletion)| state.missing.insert(id, deletion));
+                return;
+            }
+            let batch: Vec<_> = elements.by_ref().take(BATCH_ELEMENTS).collect();
+            if batch.is_empty() {
+                break;
+            }
+            self.record_present(batch, now);
+        }
+        if missing.is_everything {
+            self.lost.lock().repair(now);
+        }
+        self.succeed(Operation::Reconcile);
+        tracing::info!(
+            elements = count,
+            "the present topology was recorded again for the history, because changes were lost"
+        );
+    }
+
+    fn may_reconcile(&self, now: Timestamp) -> bool {
+        let is_everything = {
+            let missing = &self.state.read().missing;
+            if missing.is_empty() {
+                return false;
+            }
+            missing.is_everything
+        };
+        // Elements of the past that nothing has brought back yet are not deleted.
+        let has_all = !is_everything || matches!(*self.orphans.lock(), Orphans::Settled);
+        has_all
+            && !self.outage.is_failing(Operation::Seal)
+            && self.outage.may_try(Operation::Reconcile, now)
+    }
+
+    /// Returns all elements of the present, and those that are alive on the disk.
+    fn everything(&self, now: Timestamp) -> io::Result<Elements> {
+        let alive = self.alive()?.into_iter();
+        let now = now.as_ms();
+        let closed = alive.map(|(id, row)| (id, Some(Arc::new(closing(&row, 0, now, now)))));
+        let mut elements: Elements = closed.collect();
+        let newest = When::At(Timestamp::from_ms(i64::MAX));
+        let present = self.memory.open(newest, &Unlimited);
+        for node in present.nodes() {
+            let node = node.map_err(io::Error::other)?.element;
+            let id = node.id.to_string().as_str().into();
+            elements.entry((false, id)).or_insert(None);
+        }
+        for edge in present.edges() {
+            let edge = edge.map_err(io::Error::other)?.element;
+            let id = edge.id.to_string().as_str().into();
+            elements.entry((true, id)).or_insert(None);
+        }
+        Ok(elements)
+    }
+
+    /// Records the newest state of elements.
+    fn record_present(&self, elements: Vec<(ElementId, Option<Arc<EventRow>>)>, now: Timestamp) {
+        let mut next_seq = self.next_seq.lock();
+        // Nothing is recorded meanwhile: what the memory has also has a number.
+        let mut pending = self.pending.lock();
+        let (mut events, bytes) = pending.numbered(&mut next_seq);
+        for ((is_edge, id), deletion) in elements {
+            let seq = *next_seq;
+            let event = match (self.memory.newest(is_edge, id.as_str()), deletion) {
+                (Some(event), _) => UnsealedEvent::new(event, seq, now),
+                (None, Some(row)) => UnsealedEvent::Row(Arc::new(EventRow {
+                    seq,
+                    recorded: now.as_ms(),
+                    ..EventRow::clone(&row)
+                })),
+                (None, None) => continue,
+            };
+            *next_seq += 1;
+            events.push(event);
+        }
+        drop(pending);
+        self.add_recent(events, bytes);
+    }
+}
+
+/// Maximum number of elements that are noted.
+const MAX_MISSING: usize = 16 * 1024;
+/// Number of elements that are recorded under the locks that recorders wait for.
+const BATCH_ELEMENTS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{GraphEvent, Metadata, Node};
+
+    fn event(id: &str, is_deletion: bool) -> UnsealedEvent {
+        let mut node = Node::new(id, Metadata::new(), Timestamp::from_ms(1));
+        node.deleted_at = is_deletion.then(|| Timestamp::from_ms(2));
+        let event = match is_deletion {
+            true => GraphEvent::NodeDeleted(Arc::new(node)),
+            false => GraphEvent::NodeAdded(Arc::new(node)),
+        };
+        UnsealedEvent::new(event, 7, Timestamp::from_ms(3))
+    }
+
+    #[test]
+    fn a_dropped_element_is_missing_until_its_whole_state_is_recorded() {
+        let mut missing = Missing::default();
+        missing.add(&event("a", false));
+        missing.add(&event("b", true));
+        missing.recorded(&event("c", false));
+        assert_eq!(missing.elements.len(), 2);
+        assert!(missing.elements[&(false, "b".into())].is_some());
+        missing.add(&event("b", false));
+        assert!(missing.elements[&(false, "b".into())].is_none());
+        let counters = EventRow {
+            id: "a".into(),
+            is_counter: true,
+            ..EventRow::default()
+        };
+        missing.recorded(&UnsealedEvent::Row(Arc::new(counters)));
+        assert_eq!(
+            missing.elements.len(),
+            2,
+            "counters are not the whole state"
+        );
+        missing.recorded(&event("a", true));
+        missing.recorded(&event("b", false));
+        assert!(missing.is_empty());
+    }
+
+    #[test]
+    fn too_many_elements_are_everything() {
+        let mut missing = Missing::default();
+        for number in 0..=MAX_MISSING {
+            assert!(!missing.is_everything);
+            missing.add(&event(&format!("n{number}"), false));
+        }
+        assert!(missing.is_everything && missing.elements.is_empty());
+        missing.add(&event("a", false));
+        missing.recorded(&event("a", false));
+        assert!(missing.is_everything && missing.elements.is_empty());
+    }
+}
