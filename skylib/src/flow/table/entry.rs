@@ -190,6 +190,13 @@ impl Entry {
         (self.hot.flags & HOT_SWAPPED != 0) == (flags & super::pending::IS_SWAPPED != 0)
     }
 
+    /// Returns the distance in milliseconds from the flow to a time, in Unix milliseconds; 0 within
+    /// the flow.
+    pub(super) fn distance(&self, now: i64) -> i64 {
+        let before = self.cold.start.saturating_sub(now);
+        before.max(now.saturating_sub(self.hot.last)).max(0)
+    }
+
     /// Returns the MAC addresses of A and B.
     pub(super) fn macs(&self) -> ([u8; 6], [u8; 6]) {
         let (low, high) = self.key.macs();

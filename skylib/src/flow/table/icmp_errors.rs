@@ -6,7 +6,6 @@
 //! `network_index.rs` then finds the flow.
 
 use super::FlowTable;
-use super::control::Control;
 use super::entry::END_IDENTIFIED;
 use super::pending::{IS_SWAPPED, Pending};
 use crate::decode::{
@@ -295,7 +294,7 @@ impl FlowTable {
         let found = if error.one_way == 0 {
             self.nearest(&reply)
         } else {
-            self.find_paired(&reply, &Control::default())
+            self.nearest_paired(&reply)
         };
         if found.is_some() || !key.counts_link() {
             return found;

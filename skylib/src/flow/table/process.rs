@@ -126,14 +126,10 @@ impl FlowTable {
     /// Returns the flow of an encapsulation among the flows with its key, or that a new flow begins.
     #[inline(always)]
     fn choose_flow(&mut self, part: &Pending, control: &Control, now: i64) -> Choice {
-        let found = if part.one_way == 0 {
-            self.find(part)
-        } else {
-            self.find_paired(part, control)
-        };
-        match found {
-            // The identifiers of a paired flow have already selected it among the flows of its key.
-            Some(record) if part.one_way != 0 => Choice::Record(record),
+        if part.one_way != 0 {
+            return self.choose_paired(part, control, now);
+        }
+        match self.find(part) {
             Some(record) if needs_choice(&self.arena.get(record).hot, &self.holds, part, now) => {
                 self.choose(record, part, control)
             }
