@@ -289,6 +289,9 @@ pub(super) struct SideNumbers {
     /// Capture point or interface index, if the first packet had no other marks; see
     /// [`Marks::capture_origin`].
     pub(super) origin: Option<NonZeroU32>,
+    /// Number that distinguishes the flow from earlier flows with its key and start, which may be
+    /// equal; 0 for other flows.
+    pub(super) again: u32,
 }
 
 /// Counters of earlier update intervals; only flows with packets in more than one interval have

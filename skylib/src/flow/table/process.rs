@@ -6,6 +6,8 @@
 //! with the work on others. Each encapsulation of a packet (a [`Pending`]) costs one O(1) lookup in
 //! the hash index and a write to one cache line; no list or timer is touched.
 
+use std::ops::Range;
+
 use super::FlowTable;
 use super::batch_packets::{BatchPackets, PacketOrigin, prefetch_packet};
 use super::control::Control;
@@ -41,7 +43,34 @@ impl FlowTable {
         let controls = std::mem::take(&mut self.controls);
         let pending = &mut slots[..len];
         self.look_up(pending);
-        for at in 0..pending.len() {
+        // An ICMP error ends a range: the error refers to a flow of the packets before it.
+        let mut at = 0;
+        for error in 0.. {
+            let end = self.end_of_error(error, pending);
+            self.count_parts(pending, &controls, at..end, packets, has_extras);
+            if error == self.error_notes.len() {
+                break;
+            }
+            self.apply_error_note(error, pending);
+            at = end;
+        }
+        self.apply_notes(pending);
+        self.fragments = fragments;
+        self.controls = controls;
+        self.pending = slots;
+    }
+
+    /// Counts a range of the pending encapsulations in their flows.
+    #[inline(always)]
+    fn count_parts(
+        &mut self,
+        pending: &mut [Pending],
+        controls: &[Control],
+        range: Range<usize>,
+        packets: BatchPackets<'_>,
+        has_extras: bool,
+    ) {
+        for at in range {
             let (part, control) = (&pending[at], &controls[at]);
             let now = part.timestamp.as_ms();
             if let Some(direction) = self.count_known(part, now) {
@@ -74,10 +103,6 @@ impl FlowTable {
             }
             pending[at].record = record;
         }
-        self.apply_notes(pending);
-        self.fragments = fragments;
-        self.controls = controls;
-        self.pending = slots;
     }
 
     /// Decodes and keys all packets of a batch; returns the number of slots that are used.
@@ -144,6 +169,10 @@ impl FlowTable {
     fn mark_new(&mut self, record: u32, choice: Choice, control: &Control) {
         if std::mem::take(&mut self.begins_paired) {
             self.arena.get_mut(record).hot.flags |= HOT_PAIRED;
+        }
+        match std::mem::take(&mut self.begins_again) {
+            0 => {}
+            again => self.side_numbers_mut(record).again = again,
         }
         if matches!(choice, Choice::Connection | Choice::Attempt) {
             let entry = self.arena.get_mut(record);

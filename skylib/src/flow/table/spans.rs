@@ -145,6 +145,9 @@ impl FlowTable {
     /// Extends the flow of a packet to its time, or retires other flows of its key, so that a new
     /// flow has room.
     pub(super) fn make_room(&mut self, choice: Choice, same: SameKey, now: i64) {
+        if !matches!(choice, Choice::Record(_)) {
+            self.begins_again = self.again(same, now);
+        }
         match choice {
             Choice::Record(record) => self.extend_start(record, now),
             Choice::New | Choice::Connection if same.flows.len >= MAX_SPANS => {
@@ -166,6 +169,24 @@ impl FlowTable {
         {
             self.store_ends(attempt);
             self.retire(attempt);
+        }
+    }
+
+    /// Returns the number that distinguishes a new flow from the earlier flows with its key (A18).
+    /// Flows that begin in the order of time differ by their start. The number is 0 for them, until
+    /// a flow begins no later than another one: from then on, flows that are no longer in the index
+    /// may have the same start, so that every flow has a number of its own.
+    fn again(&self, same: SameKey, now: i64) -> u32 {
+        let mut numbers = 0;
+        let mut is_latest = true;
+        for record in same.flows.iter().chain(same.attempt) {
+            numbers = self.side_numbers(record).again.max(numbers);
+            is_latest &= self.uuid_start(self.arena.get(record)) < now;
+        }
+        if is_latest && numbers == 0 {
+            0
+        } else {
+            numbers.wrapping_add(1).max(1)
         }
     }
 
