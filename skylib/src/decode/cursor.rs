@@ -381,6 +381,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
             payload: self.offset as u32,
             end: self.end as u32,
             point: CapturePoint::ONLY,
+            around: 0,
         });
     }
 

@@ -110,7 +110,8 @@ impl Marks {
         self.has(KNOWN_TEID).then_some(self.tunnel)
     }
 
-    /// Returns the tunnel and session identifiers of the L2TP header that ends the level.
+    /// Returns the tunnel and session identifiers of the L2TP header, or the call identifier of the
+    /// PPTP header, that ends the level.
     #[must_use]
     pub fn session(&self) -> Option<u32> {
         self.has(KNOWN_SESSION).then_some(self.tunnel)

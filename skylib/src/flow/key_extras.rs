@@ -9,6 +9,7 @@
 
 use super::key::HashSeed;
 use super::key_ignore::KeyIgnore;
+use super::options::LayerKeyMode;
 use crate::decode::{Encapsulation, Marks};
 
 /// Key input of the flows inside an encapsulation.
@@ -157,6 +158,45 @@ pub(super) fn around(
         hash,
         identifier: identifier.max(1),
     })
+}
+
+/// Returns the hash of the headers around a fragment that distinguish flows, without the outermost
+/// addresses of IP: the fragments of one datagram have the same. The fragment is in the last of
+/// `parts`.
+#[inline(never)]
+pub(super) fn around_fragment(
+    parts: &[Encapsulation],
+    mode: LayerKeyMode,
+    ignore: KeyIgnore,
+    seed: HashSeed,
+) -> u64 {
+    let mut extras = Extras { hash: 0, seed };
+    // The protocol of the last part is not added: the Next Header fields of its fragments may
+    // differ.
+    let outer = parts.split_last().map_or(parts, |(_, outer)| outer);
+    for part in outer {
+        extras.add_network(&part.marks, 0);
+        if let Some(network) = &part.network {
+            extras.add(16, u64::from(part.tunnel_end.unwrap_or(0)));
+            for address in [network.source, network.destination] {
+                let number = u128::from_be_bytes(address.octets());
+                extras.add(17, (number >> 64) as u64);
+                extras.add(17, number as u64);
+            }
+        }
+    }
+    for part in parts {
+        extras.add_link(part, 0, ignore);
+        if mode == LayerKeyMode::L2
+            && let Some(link) = &part.link
+        {
+            for mac in [link.source, link.destination] {
+                let [a, b, c, d, e, f] = mac;
+                extras.add(18, u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
+            }
+        }
+    }
+    extras.hash
 }
 
 /// Returns the VLAN identifiers of an encapsulation, outermost first, without 0, which is a

@@ -7,6 +7,7 @@ use crate::decode::{
     DefragOptions, Defragmenter, Encapsulations, Fragment, Layer, NetworkProtocol, Reassembled,
     Reassembly,
 };
+use crate::flow::key_extras::around_fragment;
 use crate::flow::options::FlowTableOptions;
 use crate::packet::{CapturePoint, LinkType, PacketRef};
 use crate::time::Timestamp;
@@ -132,7 +133,7 @@ impl FlowTable {
     ) {
         let stopped = self.decoder.decode(packet, &mut self.encapsulations);
         origin.mark(&mut self.encapsulations);
-        let Some(fragment) = self.encapsulations.fragment() else {
+        let Some(mut fragment) = self.encapsulations.fragment() else {
             if self.passes(packet) {
                 self.key_encapsulations(packet, origin.number, stopped, slots, len);
             }
@@ -141,6 +142,10 @@ impl FlowTable {
         let Some(mut fragments) = self.fragments.take() else {
             return;
         };
+        let (mode, ignore) = (self.options.layer_key_mode, self.options.key_ignore);
+        if !self.options.recorded {
+            fragment.around = around_fragment(&self.encapsulations, mode, ignore, self.seed);
+        }
         match fragments.add(packet, fragment) {
             Reassembly::Complete(joined) => {
                 self.stats.fragments.joined += u64::from(joined.pending_fragments) + 1;
