@@ -466,6 +466,36 @@ mod tests {
     }
 
     #[test]
+    fn a_timestamp_tells_which_syn_ack_was_acknowledged() {
+        const MS: i64 = 1_000_000;
+        let segment = |at: i64, flags: u8, stamp| HandshakeSegment {
+            flags: TcpFlags(flags),
+            sequence: 500,
+            acknowledgment: 501,
+            payload_len: 0,
+            stamp,
+            at: at * MS,
+        };
+        // Timestamp values of the SYN-ACKs, and the echo of the acknowledgment.
+        let cases = [
+            ([None, None], None, 0),
+            ([Some((7, 0)), Some((1007, 0))], Some((1, 1007)), 10),
+            ([Some((7, 0)), Some((1007, 0))], Some((1, 7)), 1010),
+            ([Some((7, 0)), Some((1007, 0))], Some((1, 8)), 0),
+        ];
+        for (sent, echo, wanted) in cases {
+            let mut round_trips = RoundTrips::default();
+            round_trips.add_segment(1, &segment(0, 0x12, sent[0]));
+            round_trips.add_segment(1, &segment(1_000, 0x12, sent[1]));
+            round_trips.add_segment(0, &segment(1_010, 0x10, echo));
+            // Later acknowledgments of the number measure nothing.
+            round_trips.add_segment(0, &segment(2_000, 0x10, echo));
+            assert_eq!(round_trips.ways, [0, wanted * MS]);
+            assert_eq!(round_trips.of_connection(), wanted * MS);
+        }
+    }
+
+    #[test]
     fn what_an_entry_holds_is_what_was_stored() {
         let table = FlowTable::new(crate::flow::FlowTableOptions::default());
         let request = |is_repeated, stamp| Request {
