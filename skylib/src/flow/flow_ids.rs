@@ -127,7 +127,7 @@ impl IdentityMarks<'_> {
             None if !labels.is_empty() => hash.write_u64(0x18847),
             None => {}
         }
-        for label in labels {
+        for label in labels.iter().chain(&marks.more_labels()) {
             hash.write(&label.to_be_bytes());
         }
     }
@@ -144,10 +144,16 @@ impl IdentityMarks<'_> {
             list(1, &vlans.iter().map(|id| &id[..]).collect::<Vec<_>>());
         }
         if let Some(marks) = self.marks {
+            if let Some(more) = marks.more_tags()
+                && !self.ignore.contains(KeyIgnore::VLAN)
+            {
+                list(14, &[&more.to_be_bytes()]);
+            }
             if !marks.labels().is_empty() && !self.ignore.contains(KeyIgnore::MPLS) {
                 let labels: Vec<[u8; 4]> = marks
                     .labels()
                     .iter()
+                    .chain(&marks.more_labels())
                     .map(|label| label.to_be_bytes())
                     .collect();
                 list(

@@ -10,7 +10,7 @@
 use super::key::HashSeed;
 use super::key_ignore::KeyIgnore;
 use super::options::LayerKeyMode;
-use crate::decode::{Encapsulation, Marks};
+use crate::decode::{Encapsulation, LinkHeader, Marks};
 
 /// Key input of the flows inside an encapsulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +59,17 @@ impl Extras {
             && let Some(link) = &part.link
         {
             vlan_ids(link.vlan_id).for_each(|id| self.add(1, id.into()));
+            if let Some(more) = part.marks.more_tags() {
+                self.add(1, 1 << 32 | u64::from(more));
+            }
         }
         let marks = &part.marks;
         let labels = marks.labels();
         if !ignore.contains(KeyIgnore::MPLS) && !labels.is_empty() {
             labels.iter().for_each(|label| self.add(2, (*label).into()));
+            if let Some(more) = marks.more_labels() {
+                self.add(2, 1 << 41 | u64::from(more));
+            }
             // A label is assigned by the receiver (RFC 3031, 3.1).
             self.add(2, 1 << 40 | direction);
         }
@@ -132,6 +138,7 @@ pub(super) fn around(
             11,
             labels
                 .iter()
+                .chain(&part.marks.more_labels())
                 .fold(0, |hash, label| seed.mix(hash, u64::from(*label) + 1)),
         ),
         Some(id) => (12, seed.mix(0, u64::from(id) + 1)),
@@ -204,7 +211,7 @@ pub(super) fn around_fragment(
 pub(super) fn vlan_ids(packed: i64) -> impl Iterator<Item = u16> {
     #[expect(clippy::cast_sign_loss, reason = "a set of bit fields")]
     let packed = packed as u64;
-    (0..MAX_TAGS)
+    (0..LinkHeader::MAX_TAGS)
         .map(move |tag| (packed >> (12 * tag) & 0xfff) as u16)
         .filter(|id| *id != 0)
 }
@@ -214,13 +221,9 @@ fn sorted([a, b]: [u128; 2]) -> [u128; 2] {
     [a.min(b), a.max(b)]
 }
 
-/// Maximum number of VLAN tags in the packed form.
-const MAX_TAGS: u32 = 5;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::LinkHeader;
 
     fn tagged(vlan_id: i64) -> Encapsulation {
         Encapsulation {

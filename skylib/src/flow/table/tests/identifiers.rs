@@ -30,6 +30,40 @@ fn service_paths_and_instances_are_part_of_the_uuid() {
 }
 
 #[test]
+fn long_stacks_and_multicast_labels_are_flows_of_their_own() {
+    let tags = |last: u8| {
+        let mut frame = ethernet(1, 2, 0x8100, &[]);
+        for tag in [1, 2, 3, 4, 5] {
+            frame.extend([0, tag, 0x81, 0]);
+        }
+        frame.extend([0, last, 8, 0]);
+        frame.extend(ipv4(1, 2, 17, &udp_datagram(1, 2, &[0; 4])));
+        frame
+    };
+    let labels = |ether_type: u16, last: u8| {
+        let mut stack = [0, 0, 0x10, 64].repeat(8);
+        stack.extend([0, 0, last << 4 | 1, 64]);
+        stack.extend(ipv4(1, 2, 17, &udp_datagram(1, 2, &[0; 4])));
+        ethernet(1, 2, ether_type, &stack)
+    };
+    for (frames, records) in [
+        ([tags(6), tags(7)], 2),
+        ([labels(0x8847, 6), labels(0x8847, 7)], 4),
+        ([labels(0x8847, 6), labels(0x8848, 6)], 4),
+    ] {
+        let mut table = table();
+        frames.iter().for_each(|frame| feed(&mut table, 1, frame));
+        check_unique(&mut table, Vec::new(), records);
+    }
+    let mut table = table();
+    let frame = [&[0, 6, 0x40, 64, 0, 0, 0x71, 64][..], &[0; 4]].concat();
+    feed(&mut table, 1, &ethernet(1, 2, 0x8848, &frame));
+    let outer = flows(&table).remove(0);
+    let wire = outer.wire.unwrap();
+    assert_eq!((wire.mpls, wire.ether_type), (vec![100, 7], 0x8848));
+}
+
+#[test]
 fn the_directions_of_a_one_way_identifier_have_different_uuids() {
     let gtp = |from: u8, to: u8, payload: &[u8]| {
         let header = [0x30, 0xff, 0, payload.len() as u8, 0, 0, 0, 9];
