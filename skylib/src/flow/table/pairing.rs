@@ -85,7 +85,9 @@ impl FlowTable {
     pub(super) fn choose_paired(&mut self, part: &Pending, control: &Control, now: i64) -> Choice {
         let candidates = self.candidates(part, control, true);
         let found = candidates.record();
-        if let Some(found) = found.filter(|_| candidates.is_full()) {
+        // Only SYN and RST open, answer, or reject a connection.
+        let is_ordinary = part.tcp.0 & (TcpFlags::SYN.0 | TcpFlags::RST.0) == 0;
+        if let Some(found) = found.filter(|_| is_ordinary || candidates.is_full()) {
             self.extend_start(found, now);
             return Choice::Record(found);
         }
