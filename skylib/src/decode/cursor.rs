@@ -254,8 +254,12 @@ impl<'a, 'p> Cursor<'a, 'p> {
         });
     }
 
-    /// Stores a VLAN identifier of 12 bits; from the sixth tag on, some bits are lost.
-    pub(super) const fn add_vlan(&mut self, id: u16) {
+    /// Stores a VLAN identifier of 12 bits; from the sixth tag on, bits are lost, and a hash is
+    /// stored in addition.
+    pub(super) fn add_vlan(&mut self, id: u16) {
+        if self.first.vlan_tags >= LinkHeader::MAX_TAGS && id != 0 {
+            self.level.marks.add_more_tag(id);
+        }
         let shifted = match (id as u64).checked_shl(12 * self.first.vlan_tags) {
             Some(shifted) => shifted,
             None => 0,
@@ -381,6 +385,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
             payload: self.offset as u32,
             end: self.end as u32,
             point: CapturePoint::ONLY,
+            around: 0,
         });
     }
 

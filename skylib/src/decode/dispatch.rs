@@ -124,11 +124,12 @@ fn ether_type(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeErr
 }
 
 /// Stores the EtherType of a header that forms no IP or ARP flow, is not a tag, and begins no
-/// level.
+/// level. The labels of MPLS multicast (0x8848) are assigned independently of those of MPLS
+/// (RFC 5332, section 3).
 fn note_ether_type(cursor: &mut Cursor<'_, '_>, value: u16) {
     match value {
         ethernet::TYPE_IPV4 | ethernet::TYPE_IPV6 | 0x0806 | 0x6558 => {}
-        0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 | 0x8847 | 0x8848 => {}
+        0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 | 0x8847 => {}
         0..ethernet::MIN_TYPE => {}
         _ => cursor.note_ether_type(value),
     }

@@ -288,6 +288,9 @@ impl Encapsulations {
 }
 
 impl LinkHeader {
+    /// Maximum number of VLAN identifiers in [`vlan_id`](Self::vlan_id).
+    pub(crate) const MAX_TAGS: u32 = 5;
+
     /// Returns the header with source and destination swapped.
     #[must_use]
     pub const fn swapped(self) -> Self {

@@ -35,10 +35,17 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         .get(key_offset..)
         .and_then(|rest| rest.first_chunk::<4>())
         .filter(|_| has(KEY));
-    if let Some(key) = key {
-        cursor.marks().set_gre_key(u32::from_be_bytes(*key));
+    let key = key.map(|key| u32::from_be_bytes(*key));
+    match (version & VERSION, key) {
+        (0, Some(key)) => cursor.marks().set_gre_key(key),
+        // The upper half is the payload length, the lower half the identifier of the call, which
+        // differs by direction (RFC 2637, section 4.1).
+        (1, Some(key)) => cursor.marks().set_session(key & 0xffff),
+        _ => {}
     }
-    cursor.set_tunnel(key.map_or(0, |key| u32::from_be_bytes(*key)));
+    // COMPAT: recorded values of Skydive, which shows the field of every version.
+    let shows_key = version & VERSION == 0 || cursor.options.recorded;
+    cursor.set_tunnel(key.filter(|_| shows_key).unwrap_or(0));
     match protocol {
         PROTOCOL_MPLS | PROTOCOL_MPLS_MULTICAST => {}
         _ => cursor.end_level(),
@@ -66,6 +73,8 @@ const CHECKSUM: u8 = 0x80;
 const ROUTING: u8 = 0x40;
 const KEY: u8 = 0x20;
 const SEQUENCE: u8 = 0x10;
+/// Version in the second byte: 0, or 1 for the tunnels of PPTP.
+const VERSION: u8 = 0x07;
 /// Flag in the second byte, of version 1 only.
 const ACKNOWLEDGMENT: u8 = 0x80;
 const PROTOCOL_ERSPAN: u16 = 0x88be;

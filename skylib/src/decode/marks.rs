@@ -20,6 +20,8 @@ pub struct Marks {
     tunnel: u32,
     service: u32,
     labels: [u32; Self::MAX_LABELS],
+    /// Hashes of the VLAN tags and of the labels that are not stored themselves.
+    more: [u32; 2],
     arp: ArpHeader,
 }
 
@@ -40,7 +42,7 @@ pub struct ArpHeader {
 }
 
 impl Marks {
-    /// Maximum number of stored MPLS labels; further labels do not distinguish flows.
+    /// Maximum number of stored MPLS labels; of further labels, only a hash is stored.
     pub const MAX_LABELS: usize = 8;
 
     /// Returns whether there are no identifiers.
@@ -104,13 +106,26 @@ impl Marks {
         self.labels.get(..usize::from(count)).unwrap_or_default()
     }
 
+    /// Returns the hash of the VLAN identifiers from the sixth tag on.
+    #[must_use]
+    pub fn more_tags(&self) -> Option<u32> {
+        self.has(KNOWN_MORE_TAGS).then_some(self.more[0])
+    }
+
+    /// Returns the hash of the MPLS labels after the first [`MAX_LABELS`](Self::MAX_LABELS).
+    #[must_use]
+    pub fn more_labels(&self) -> Option<u32> {
+        self.has(KNOWN_MORE_LABELS).then_some(self.more[1])
+    }
+
     /// Returns the tunnel endpoint identifier of the GTP-U header that ends the level.
     #[must_use]
     pub fn teid(&self) -> Option<u32> {
         self.has(KNOWN_TEID).then_some(self.tunnel)
     }
 
-    /// Returns the tunnel and session identifiers of the L2TP header that ends the level.
+    /// Returns the tunnel and session identifiers of the L2TP header, or the call identifier of the
+    /// PPTP header, that ends the level.
     #[must_use]
     pub fn session(&self) -> Option<u32> {
         self.has(KNOWN_SESSION).then_some(self.tunnel)
@@ -260,7 +275,18 @@ impl Marks {
         if let Some(slot) = self.labels.get_mut(usize::from(self.label_count)) {
             *slot = label;
             self.label_count += 1;
+        } else {
+            self.more[1] = hash(self.more_labels(), label);
+            self.known |= KNOWN_MORE_LABELS;
         }
+    }
+
+    /// Adds the identifier of a VLAN tag that [`LinkHeader`](crate::decode::LinkHeader) cannot
+    /// hold.
+    #[cold]
+    pub(super) fn add_more_tag(&mut self, id: u16) {
+        self.more[0] = hash(self.more_tags(), id.into());
+        self.known |= KNOWN_MORE_TAGS;
     }
 
     /// Sets [`arp`](Self::arp) from an ARP packet, if it is for IPv4 over Ethernet.
@@ -334,11 +360,18 @@ impl PartialEq for Marks {
             && self.service_instance() == other.service_instance()
             && self.service_path() == other.service_path()
             && self.labels() == other.labels()
+            && self.more_labels() == other.more_labels()
+            && self.more_tags() == other.more_tags()
             && self.arp() == other.arp()
     }
 }
 
 impl Eq for Marks {}
+
+/// Returns the hash of a list with one more number (FNV-1a by words).
+fn hash(list: Option<u32>, number: u32) -> u32 {
+    (list.unwrap_or(0x811c_9dc5) ^ number).wrapping_mul(0x0100_0193)
+}
 
 /// Bit that is set in a capture origin that is an interface index; otherwise, the origin is the
 /// index of a capture point plus 1.
@@ -357,6 +390,8 @@ const KNOWN_SESSION: u16 = 0x200;
 const KNOWN_SERVICE_INSTANCE: u16 = 0x400;
 const KNOWN_SERVICE_PATH: u16 = 0x800;
 const KNOWN_POINT: u16 = 0x1000;
+const KNOWN_MORE_TAGS: u16 = 0x2000;
+const KNOWN_MORE_LABELS: u16 = 0x4000;
 
 #[cfg(test)]
 mod tests {
@@ -375,6 +410,31 @@ mod tests {
         assert_eq!(marks, Marks::default());
         marks.add_label(3);
         assert_eq!(marks.labels(), &[3]);
+    }
+
+    #[test]
+    fn labels_and_tags_that_are_not_stored_have_a_hash() {
+        let stack = |last: &[u32]| {
+            let mut marks = Marks::default();
+            (0..8)
+                .chain(last.iter().copied())
+                .for_each(|label| marks.add_label(label));
+            marks
+        };
+        assert_eq!(stack(&[]).more_labels(), None);
+        assert_eq!(stack(&[7]), stack(&[7]));
+        assert_eq!(stack(&[7]).labels(), stack(&[8]).labels());
+        for (one, other) in [(&[][..], &[0][..]), (&[7], &[8]), (&[7, 8], &[8, 7])] {
+            assert_ne!(stack(one), stack(other));
+        }
+        let mut marks = stack(&[7]);
+        marks.clear();
+        assert_eq!((marks.more_labels(), marks.more_tags()), (None, None));
+        marks.add_more_tag(6);
+        let six = marks.more_tags();
+        assert!(six.is_some() && !marks.is_empty());
+        marks.add_more_tag(7);
+        assert_ne!(marks.more_tags(), six);
     }
 
     #[test]

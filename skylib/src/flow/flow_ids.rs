@@ -86,6 +86,12 @@ pub(super) struct IdentityMarks<'a> {
     pub(super) new_syn: Option<u32>,
     /// Number of evictions so far if the flow was created by evicting another one; 0 otherwise.
     pub(super) evictions: u32,
+    /// Whether the flow has a one-way identifier (MPLS labels, SPI, GTP-U, or L2TP), and its source
+    /// is the upper end of its key.
+    pub(super) is_reverse: bool,
+    /// Number that distinguishes the flow from earlier flows with its key and start; 0 for the
+    /// first.
+    pub(super) again: u32,
 }
 
 impl IdentityMarks<'_> {
@@ -121,7 +127,7 @@ impl IdentityMarks<'_> {
             None if !labels.is_empty() => hash.write_u64(0x18847),
             None => {}
         }
-        for label in labels {
+        for label in labels.iter().chain(&marks.more_labels()) {
             hash.write(&label.to_be_bytes());
         }
     }
@@ -138,10 +144,16 @@ impl IdentityMarks<'_> {
             list(1, &vlans.iter().map(|id| &id[..]).collect::<Vec<_>>());
         }
         if let Some(marks) = self.marks {
+            if let Some(more) = marks.more_tags()
+                && !self.ignore.contains(KeyIgnore::VLAN)
+            {
+                list(14, &[&more.to_be_bytes()]);
+            }
             if !marks.labels().is_empty() && !self.ignore.contains(KeyIgnore::MPLS) {
                 let labels: Vec<[u8; 4]> = marks
                     .labels()
                     .iter()
+                    .chain(&marks.more_labels())
                     .map(|label| label.to_be_bytes())
                     .collect();
                 list(
@@ -181,6 +193,18 @@ impl IdentityMarks<'_> {
         }
         if self.evictions > 0 {
             list(9, &[&self.evictions.to_be_bytes()]);
+        }
+        if let Some(path) = self.marks.and_then(Marks::service_path) {
+            list(10, &[&path.to_be_bytes()]);
+        }
+        if let Some(instance) = self.marks.and_then(Marks::service_instance) {
+            list(11, &[&instance.to_be_bytes()]);
+        }
+        if self.is_reverse {
+            list(12, &[&[1]]);
+        }
+        if self.again > 0 {
+            list(13, &[&self.again.to_be_bytes()]);
         }
     }
 }

@@ -9,7 +9,8 @@
 
 use super::key::HashSeed;
 use super::key_ignore::KeyIgnore;
-use crate::decode::{Encapsulation, Marks};
+use super::options::LayerKeyMode;
+use crate::decode::{Encapsulation, LinkHeader, Marks};
 
 /// Key input of the flows inside an encapsulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +59,17 @@ impl Extras {
             && let Some(link) = &part.link
         {
             vlan_ids(link.vlan_id).for_each(|id| self.add(1, id.into()));
+            if let Some(more) = part.marks.more_tags() {
+                self.add(1, 1 << 32 | u64::from(more));
+            }
         }
         let marks = &part.marks;
         let labels = marks.labels();
         if !ignore.contains(KeyIgnore::MPLS) && !labels.is_empty() {
             labels.iter().for_each(|label| self.add(2, (*label).into()));
+            if let Some(more) = marks.more_labels() {
+                self.add(2, 1 << 41 | u64::from(more));
+            }
             // A label is assigned by the receiver (RFC 3031, 3.1).
             self.add(2, 1 << 40 | direction);
         }
@@ -131,6 +138,7 @@ pub(super) fn around(
             11,
             labels
                 .iter()
+                .chain(&part.marks.more_labels())
                 .fold(0, |hash, label| seed.mix(hash, u64::from(*label) + 1)),
         ),
         Some(id) => (12, seed.mix(0, u64::from(id) + 1)),
@@ -159,12 +167,51 @@ pub(super) fn around(
     })
 }
 
+/// Returns the hash of the headers around a fragment that distinguish flows, without the outermost
+/// addresses of IP: the fragments of one datagram have the same. The fragment is in the last of
+/// `parts`.
+#[inline(never)]
+pub(super) fn around_fragment(
+    parts: &[Encapsulation],
+    mode: LayerKeyMode,
+    ignore: KeyIgnore,
+    seed: HashSeed,
+) -> u64 {
+    let mut extras = Extras { hash: 0, seed };
+    // The protocol of the last part is not added: the Next Header fields of its fragments may
+    // differ.
+    let outer = parts.split_last().map_or(parts, |(_, outer)| outer);
+    for part in outer {
+        extras.add_network(&part.marks, 0);
+        if let Some(network) = &part.network {
+            extras.add(16, u64::from(part.tunnel_end.unwrap_or(0)));
+            for address in [network.source, network.destination] {
+                let number = u128::from_be_bytes(address.octets());
+                extras.add(17, (number >> 64) as u64);
+                extras.add(17, number as u64);
+            }
+        }
+    }
+    for part in parts {
+        extras.add_link(part, 0, ignore);
+        if mode == LayerKeyMode::L2
+            && let Some(link) = &part.link
+        {
+            for mac in [link.source, link.destination] {
+                let [a, b, c, d, e, f] = mac;
+                extras.add(18, u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
+            }
+        }
+    }
+    extras.hash
+}
+
 /// Returns the VLAN identifiers of an encapsulation, outermost first, without 0, which is a
 /// priority tag, not a VLAN (IEEE 802.1Q, 6.9).
 pub(super) fn vlan_ids(packed: i64) -> impl Iterator<Item = u16> {
     #[expect(clippy::cast_sign_loss, reason = "a set of bit fields")]
     let packed = packed as u64;
-    (0..MAX_TAGS)
+    (0..LinkHeader::MAX_TAGS)
         .map(move |tag| (packed >> (12 * tag) & 0xfff) as u16)
         .filter(|id| *id != 0)
 }
@@ -174,13 +221,9 @@ fn sorted([a, b]: [u128; 2]) -> [u128; 2] {
     [a.min(b), a.max(b)]
 }
 
-/// Maximum number of VLAN tags in the packed form.
-const MAX_TAGS: u32 = 5;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::LinkHeader;
 
     fn tagged(vlan_id: i64) -> Encapsulation {
         Encapsulation {

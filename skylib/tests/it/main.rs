@@ -26,5 +26,6 @@ mod history_day;
 mod interrupts;
 mod language;
 mod layering;
+mod one_way_paths;
 mod pipes_cases;
 mod shared_captures;

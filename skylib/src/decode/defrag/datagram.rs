@@ -23,6 +23,8 @@ pub(super) struct IncompleteDatagram {
     pub(super) total: Option<u32>,
     /// End of the fragment with the highest offset.
     high: u32,
+    /// Next Header field of the IPv6 fragment with offset 0; `None` until it is received.
+    pub(super) next_header: Option<u8>,
     /// Whether IPv6 fragments overlapped: all fragments are rejected until the timeout.
     pub(super) is_refused: bool,
     pub(super) stats: Reassembled,
@@ -134,8 +136,10 @@ impl IncompleteDatagram {
                 [*l0, *l1] = u16::try_from(payload_len).unwrap_or(u16::MAX).to_be_bytes();
             }
             // A fragment header without offset and further fragments marks a complete datagram.
-            if let Some([_, _, f0, f1, ..]) = frame.get_mut(fragment.extension as usize..) {
+            if let Some([next, _, f0, f1, ..]) = frame.get_mut(fragment.extension as usize..) {
                 [*f0, *f1] = [0; 2];
+                // Only that of the first fragment counts (RFC 8200, section 4.5).
+                *next = self.next_header.unwrap_or(*next);
             }
         }
         self.stats.wire_len = fragment.payload + self.filled;

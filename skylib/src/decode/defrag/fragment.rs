@@ -21,6 +21,8 @@ pub struct Fragment {
     pub(in crate::decode) end: u32,
     /// Capture point of the packet.
     pub(crate) point: CapturePoint,
+    /// Hash of the other headers around the fragment that distinguish flows; 0 if there are none.
+    pub(crate) around: u64,
 }
 
 /// Fields shared by all fragments of a datagram.
@@ -30,6 +32,8 @@ pub(super) struct FragmentKey {
     pub(super) outermost: (IpAddress, IpAddress),
     /// Index of the capture point: copies captured at several points are separate datagrams.
     pub(super) point: u32,
+    /// Hash of the other headers around the fragment.
+    pub(super) around: u64,
     /// Source and destination address; an IPv4 address is followed by zeros.
     pub(super) addresses: [u8; 32],
     /// Identification field; for IPv4, followed by zeros.
@@ -75,6 +79,7 @@ fn parse_ipv6(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentR
     let key = FragmentKey {
         outermost: fragment.outermost,
         point: fragment.point.index(),
+        around: fragment.around,
         addresses,
         id,
         protocol: None,
@@ -106,6 +111,7 @@ fn parse_ipv4(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentR
     let key = FragmentKey {
         outermost: fragment.outermost,
         point: fragment.point.index(),
+        around: fragment.around,
         addresses,
         id: [i0, i1, 0, 0],
         protocol: Some(protocol),

@@ -2,7 +2,8 @@
 //!
 //! Where IPv4 fragments overlap, the bytes received first are used. An IPv6 datagram with
 //! overlapping fragments is rejected (RFC 5722). An incomplete datagram is dropped after a timeout,
-//! or, oldest first, when space is needed. Packets truncated by the capture are reassembled too;
+//! by a later fragment with its key or by [`Defragmenter::expire`], or, oldest first, when space is
+//! needed. Packets truncated by the capture are reassembled too;
 //! the datagram then ends at the first missing byte.
 //!
 //! Each datagram has a sorted list of disjoint pieces, so that a fragment costs a binary search and
@@ -134,7 +135,6 @@ impl Defragmenter {
         let Some((key, range)) = fragment.parse(packet.data) else {
             return Reassembly::Rejected;
         };
-        self.expire(packet.timestamp);
         let (length, min_last_fragment_len) =
             (range.end - range.start, self.options.min_last_fragment_len);
         let is_valid = if range.is_last {
@@ -166,6 +166,9 @@ impl Defragmenter {
         let old_size = datagram.heap_size();
         let ends = fragment.payload as usize..fragment.end as usize;
         datagram.insert(&range, packet.data.get(ends).unwrap_or_default());
+        if range.start == 0 {
+            datagram.next_header = packet.data.get(fragment.extension as usize).copied();
+        }
         let ip_bytes = range.header_len + length;
         if datagram.total == Some(datagram.filled) {
             datagram.stats.last_ip_bytes = ip_bytes;

@@ -134,6 +134,31 @@ fn each_version_has_its_timeout() {
     assert_eq!(pending(rig.add(40, &frame_ipv6(1, 2, 8, true))), Some(1));
 }
 
+#[test]
+fn the_next_header_is_that_of_the_first_fragment() {
+    let with_next = |mut frame: Vec<u8>, next: u8| {
+        frame[54] = next;
+        frame
+    };
+    let first = with_next(frame_ipv6(1, 0, 16, false), 60);
+    let last = with_next(frame_ipv6(1, 2, 8, true), 17);
+    for fragments in [[&first, &last], [&last, &first]] {
+        let mut rig = rig();
+        assert_eq!(rig.add(1, fragments[0]), Reassembly::Pending);
+        assert_eq!(pending(rig.add(1, fragments[1])), Some(1));
+        assert_eq!(rig.joined[54], 60);
+    }
+}
+
+#[test]
+fn a_fragment_far_ahead_drops_no_other_datagram() {
+    let mut rig = rig();
+    assert_eq!(rig.add(1, &frame(1, 0, 16, false)), Reassembly::Pending);
+    assert_eq!(rig.add(3600, &frame(2, 0, 16, false)), Reassembly::Pending);
+    assert_eq!(pending(rig.add(2, &frame(1, 2, 8, true))), Some(1));
+    assert_eq!(rig.defragmenter.lost(), 0);
+}
+
 struct Rig {
     defragmenter: Defragmenter,
     joined: Vec<u8>,

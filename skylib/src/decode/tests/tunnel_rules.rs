@@ -226,6 +226,27 @@ fn l2tp_carries_ppp_and_frames() {
 }
 
 #[test]
+fn the_calls_of_pptp_are_sessions() {
+    let ppp = [&hex("ff03 0021")[..], &ipv4(1, ECHO)].concat();
+    // With and without an acknowledgment number; the payload lengths differ.
+    for header in [
+        "3081 880b 0020 0007 00000001 00000002",
+        "3001 880b 0021 0007 00000001",
+    ] {
+        let frame = ethernet(0x0800, &ipv4(47, &[&hex(header)[..], &ppp].concat()));
+        check(&frame, &["Ethernet/IPv4/GRE", "PPP/IPv4/ICMPv4"]);
+        let (encapsulations, _) = decode(&frame);
+        let marks = &encapsulations[0].marks;
+        assert_eq!((marks.session(), marks.gre_key()), (Some(7), None));
+        assert_eq!(encapsulations[0].network.unwrap().tunnel_id, 0);
+        let (recorded, _) = decode_recorded(&frame);
+        assert_ne!(recorded[0].network.unwrap().tunnel_id, 0);
+    }
+    let frame = ethernet(0x0800, &ipv4(47, &hex("2000 0800 0020 0007")));
+    assert_eq!(decode(&frame).0[0].marks.gre_key(), Some(0x20_0007));
+}
+
+#[test]
 fn erspan_type_3_has_an_optional_subheader() {
     let mirrored = ethernet(0x0800, &ipv4(1, ECHO));
     let erspan = |header: &str, inner: &[u8]| {

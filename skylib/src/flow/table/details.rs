@@ -1,8 +1,9 @@
 //! Details: data that few flows have in addition to counters. They are the flow that an ICMP error
 //! refers to, the errors that refer to a flow, joined segments, and DNS counters.
 //!
-//! A packet with details adds a note when it is keyed (`icmp_errors.rs`, `offload.rs`); notes are
-//! applied after all packets of the batch are counted. Packets without details thus cost one test.
+//! A packet with details adds a note when it is keyed (`icmp_errors.rs`, `offload.rs`). The note of
+//! an ICMP error is applied when the error is counted, and the other notes after all packets of the
+//! batch are counted. Packets without details thus cost one test.
 //! Details are stored in side memory with a byte budget; details that exceed it are counted as
 //! dropped.
 
@@ -86,15 +87,14 @@ impl FlowTable {
         }
     }
 
-    /// Applies the notes of a batch to the flows in which its packets were counted.
+    /// Applies the notes of a batch about joined segments to the flows in which its packets were
+    /// counted, and removes all notes.
     #[inline(always)]
     pub(super) fn apply_notes(&mut self, pending: &[Pending]) {
         if !self.joined_notes.is_empty() {
             self.apply_joined_notes(pending);
         }
-        if !self.error_notes.is_empty() {
-            self.apply_error_notes(pending);
-        }
+        self.error_notes.clear();
     }
 
     /// Returns the record in which a packet was counted; `None` if the record was removed since.

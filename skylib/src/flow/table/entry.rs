@@ -190,6 +190,13 @@ impl Entry {
         (self.hot.flags & HOT_SWAPPED != 0) == (flags & super::pending::IS_SWAPPED != 0)
     }
 
+    /// Returns the distance in milliseconds from the flow to a time, in Unix milliseconds; 0 within
+    /// the flow.
+    pub(super) fn distance(&self, now: i64) -> i64 {
+        let before = self.cold.start.saturating_sub(now);
+        before.max(now.saturating_sub(self.hot.last)).max(0)
+    }
+
     /// Returns the MAC addresses of A and B.
     pub(super) fn macs(&self) -> ([u8; 6], [u8; 6]) {
         let (low, high) = self.key.macs();
@@ -282,6 +289,9 @@ pub(super) struct SideNumbers {
     /// Capture point or interface index, if the first packet had no other marks; see
     /// [`Marks::capture_origin`].
     pub(super) origin: Option<NonZeroU32>,
+    /// Number that distinguishes the flow from earlier flows with its key and start, which may be
+    /// equal; 0 for other flows.
+    pub(super) again: u32,
 }
 
 /// Counters of earlier update intervals; only flows with packets in more than one interval have

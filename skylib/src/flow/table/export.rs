@@ -7,7 +7,8 @@
 //! | export | interval |
 //! |---|---|
 //! | query of a live table | last complete update interval |
-//! | query of an ended table, or removal | current one up to the last packet, else the last complete one |
+//! | query of an ended table | current one up to the last packet, else the last complete one |
+//! | removal | current one up to the last packet; if an update has sent the last packet, zero counters |
 //! | update | current interval, up to the update |
 //! | application timeout | current interval, with zero counters |
 
@@ -48,7 +49,16 @@ impl FlowTable {
     /// Returns the final record of a flow that is being removed.
     pub(super) fn leaving_flow(&self, record: u32) -> Flow {
         let entry = self.arena.get(record);
-        self.record(record, self.leaving_interval(entry), true)
+        let was_touched = entry.hot.touched == self.timers.interval();
+        let metric = if was_touched || self.options.recorded || self.options.final_only {
+            self.leaving_interval(entry)
+        } else {
+            // An update has sent the last interval of the flow already.
+            let updated = self.timers.updated()[0];
+            let times = [updated, updated.max(entry.hot.last)];
+            Some(self.metric(Counters::default(), times, 0))
+        };
+        self.record(record, metric, true)
     }
 
     /// Returns the final record of a flow that exceeded its application's timeout.

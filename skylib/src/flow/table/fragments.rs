@@ -7,6 +7,7 @@ use crate::decode::{
     DefragOptions, Defragmenter, Encapsulations, Fragment, Layer, NetworkProtocol, Reassembled,
     Reassembly,
 };
+use crate::flow::key_extras::around_fragment;
 use crate::flow::options::FlowTableOptions;
 use crate::packet::{CapturePoint, LinkType, PacketRef};
 use crate::time::Timestamp;
@@ -132,7 +133,7 @@ impl FlowTable {
     ) {
         let stopped = self.decoder.decode(packet, &mut self.encapsulations);
         origin.mark(&mut self.encapsulations);
-        let Some(fragment) = self.encapsulations.fragment() else {
+        let Some(mut fragment) = self.encapsulations.fragment() else {
             if self.passes(packet) {
                 self.key_encapsulations(packet, origin.number, stopped, slots, len);
             }
@@ -141,6 +142,10 @@ impl FlowTable {
         let Some(mut fragments) = self.fragments.take() else {
             return;
         };
+        let (mode, ignore) = (self.options.layer_key_mode, self.options.key_ignore);
+        if !self.options.recorded {
+            fragment.around = around_fragment(&self.encapsulations, mode, ignore, self.seed);
+        }
         match fragments.add(packet, fragment) {
             Reassembly::Complete(joined) => {
                 self.stats.fragments.joined += u64::from(joined.pending_fragments) + 1;
@@ -408,6 +413,51 @@ mod tests {
         process(&mut table, &[0, 1, 2].map(|number| fragment(1, number)));
         let flow = flows(&table).remove(0);
         assert_eq!((flow.start, flow.last), (0, 2000));
+    }
+
+    #[test]
+    fn fragments_of_different_flows_are_not_joined() {
+        let tagged =
+            |frame: Vec<u8>, id: u8| [&frame[..12], &[0x81, 0, 0, id], &frame[12..]].concat();
+        let labeled = |frame: Vec<u8>, label: u8| {
+            let stack = [0x88, 0x47, 0, 0, label << 4 | 1, 64];
+            [&frame[..12], &stack, &frame[14..]].concat()
+        };
+        let in_session = |frame: Vec<u8>, id: u8| {
+            let header = [0x88, 0x64, 0x11, 0, 0, id, 0, 30, 0, 0x21];
+            [&frame[..12], &header, &frame[14..]].concat()
+        };
+        let forwarded = |mut frame: Vec<u8>, mac: u8| {
+            frame[11] = mac;
+            frame
+        };
+        let paths: [fn(Vec<u8>, u8) -> Vec<u8>; 4] = [tagged, labeled, in_session, forwarded];
+        for path in paths {
+            let mut table = table(false);
+            // Two copies of one datagram, interleaved.
+            let frames = [0, 1, 2].map(|number| [1, 2].map(|copy| path(fragment(1, number), copy)));
+            process(&mut table, frames.as_flattened());
+            let mut flows = flows(&table);
+            flows.retain(|flow| flow.transport.is_some());
+            let packets = |flow: &Flow| flow.metric.unwrap().ab_packets;
+            assert_eq!(flows.len(), 2);
+            assert_eq!(table.stats().fragments.joined, 6);
+            assert_eq!(packets(&flows[0]), packets(&flows[1]));
+        }
+    }
+
+    #[test]
+    fn fragments_that_differ_only_in_what_is_ignored_are_joined() {
+        let options = FlowTableOptions::default()
+            .with_ip_defrag(true)
+            .with_key_ignore(crate::flow::KeyIgnore::VLAN);
+        let mut table = FlowTable::new(options);
+        let frames = [0, 1, 2].map(|number| {
+            let frame = fragment(1, number);
+            [&frame[..12], &[0x81, 0, 0, 1 + number], &frame[12..]].concat()
+        });
+        process(&mut table, &frames);
+        assert_eq!((table.len(), table.stats().fragments.joined), (1, 3));
     }
 
     #[test]

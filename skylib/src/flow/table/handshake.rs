@@ -103,7 +103,8 @@ impl Handshake {
         self.sides.iter().flatten().filter(is_pending).count() as i64
     }
 
-    fn request(&mut self, side: usize, segment: &HandshakeSegment) -> HandshakeStep {
+    /// Adds the request of an end: a SYN, or a SYN-ACK that waits for its acknowledgment.
+    pub(super) fn request(&mut self, side: usize, segment: &HandshakeSegment) -> HandshakeStep {
         let stamp = segment.stamp.map(|(value, _)| (segment.at, value));
         match &mut self.sides[side] {
             Some(Attempt { number, state }) if *number == segment.sequence => match state {
@@ -140,8 +141,9 @@ impl Handshake {
         }
     }
 
-    /// Ends the request of an end if the segment of the other end acknowledges it.
-    fn answer(&mut self, side: usize, segment: &HandshakeSegment) -> Option<i64> {
+    /// Ends the request of an end if the segment of the other end acknowledges it. Returns the
+    /// round-trip time in nanoseconds, if the answered request is known.
+    pub(super) fn answer(&mut self, side: usize, segment: &HandshakeSegment) -> Option<i64> {
         let attempt = self.sides[side].as_mut()?;
         let AttemptState::Pending(request) = attempt.state else {
             return None;

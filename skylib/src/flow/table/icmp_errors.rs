@@ -6,7 +6,6 @@
 //! `network_index.rs` then finds the flow.
 
 use super::FlowTable;
-use super::control::Control;
 use super::entry::END_IDENTIFIED;
 use super::pending::{IS_SWAPPED, Pending};
 use crate::decode::{
@@ -43,6 +42,7 @@ pub(super) struct ErrorCounts {
     code: u8,
     /// Time of the latest error, in Unix milliseconds.
     last: i64,
+    /// Next-hop MTU that was announced last, in bytes; 0 if none was announced.
     mtu: u32,
 }
 
@@ -246,17 +246,26 @@ impl FlowTable {
         }
     }
 
+    /// Returns the number of pending encapsulations up to and including the error with a number in
+    /// the batch; all of them, if there are fewer errors.
+    #[inline(always)]
+    pub(super) fn end_of_error(&self, number: usize, pending: &[Pending]) -> usize {
+        let note = self.error_notes.get(number);
+        note.map_or(pending.len(), |note| note.slot as usize + 1)
+    }
+
+    /// Links the ICMP error with a number in the batch to the flow that it refers to. The packets
+    /// before the error are counted, but not those after it, so that the result does not depend on
+    /// the size of batches.
     #[cold]
-    pub(super) fn apply_error_notes(&mut self, pending: &[Pending]) {
-        let mut notes = std::mem::take(&mut self.error_notes);
-        for note in notes.drain(..) {
-            if let Some(part) = pending.get(note.slot as usize)
-                && let Some(record) = self.counted_record(part)
-            {
-                self.link_error(&note, part, record);
-            }
+    #[inline(never)]
+    pub(super) fn apply_error_note(&mut self, number: usize, pending: &[Pending]) {
+        if let Some(note) = self.error_notes.get(number).copied()
+            && let Some(part) = pending.get(note.slot as usize)
+            && let Some(record) = self.counted_record(part)
+        {
+            self.link_error(&note, part, record);
         }
-        self.error_notes = notes;
     }
 
     /// Links the record of an error and the record of the flow that it refers to.
@@ -273,7 +282,7 @@ impl FlowTable {
                 kind: note.kind,
                 code: note.code,
                 last,
-                mtu: note.mtu,
+                mtu: if note.mtu > 0 { note.mtu } else { errors.mtu },
             };
         }
         let rare = self.rare.get_mut(self.arena.get(record).cold.rare);
@@ -295,7 +304,7 @@ impl FlowTable {
         let found = if error.one_way == 0 {
             self.nearest(&reply)
         } else {
-            self.find_paired(&reply, &Control::default())
+            self.nearest_paired(&reply)
         };
         if found.is_some() || !key.counts_link() {
             return found;

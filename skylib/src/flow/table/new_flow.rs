@@ -66,6 +66,9 @@ impl FlowTable {
         let lateness = self.timers.now().saturating_sub(pending.timestamp.as_ms());
         if lateness > self.holds.of(self.arena.get(record)) && self.is_replay {
             self.stats.late_packets += 1;
+            // The clock has advanced since a flow with this key and start was removed.
+            let clock = self.timers.now().cast_unsigned();
+            self.side_numbers_mut(record).again = (clock as u32).max(1);
         }
         record
     }

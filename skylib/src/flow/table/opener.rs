@@ -156,9 +156,6 @@ impl FlowTable {
     /// only unfinished flows: those in the table, and those removed because they were idle. `None`
     /// if there is no such flow.
     fn known_ends(&self, pending: &Pending) -> Option<bool> {
-        if pending.one_way != 0 {
-            return None;
-        }
         let mode = self.options.layer_key_mode;
         let mut latest = self.former_ends.ends.get(&pending.hash).copied();
         self.index.find(pending.hash, |record| {

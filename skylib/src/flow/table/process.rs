@@ -6,6 +6,8 @@
 //! with the work on others. Each encapsulation of a packet (a [`Pending`]) costs one O(1) lookup in
 //! the hash index and a write to one cache line; no list or timer is touched.
 
+use std::ops::Range;
+
 use super::FlowTable;
 use super::batch_packets::{BatchPackets, PacketOrigin, prefetch_packet};
 use super::control::Control;
@@ -41,7 +43,34 @@ impl FlowTable {
         let controls = std::mem::take(&mut self.controls);
         let pending = &mut slots[..len];
         self.look_up(pending);
-        for at in 0..pending.len() {
+        // An ICMP error ends a range: the error refers to a flow of the packets before it.
+        let mut at = 0;
+        for error in 0.. {
+            let end = self.end_of_error(error, pending);
+            self.count_parts(pending, &controls, at..end, packets, has_extras);
+            if error == self.error_notes.len() {
+                break;
+            }
+            self.apply_error_note(error, pending);
+            at = end;
+        }
+        self.apply_notes(pending);
+        self.fragments = fragments;
+        self.controls = controls;
+        self.pending = slots;
+    }
+
+    /// Counts a range of the pending encapsulations in their flows.
+    #[inline(always)]
+    fn count_parts(
+        &mut self,
+        pending: &mut [Pending],
+        controls: &[Control],
+        range: Range<usize>,
+        packets: BatchPackets<'_>,
+        has_extras: bool,
+    ) {
+        for at in range {
             let (part, control) = (&pending[at], &controls[at]);
             let now = part.timestamp.as_ms();
             if let Some(direction) = self.count_known(part, now) {
@@ -72,10 +101,6 @@ impl FlowTable {
             }
             pending[at].record = record;
         }
-        self.apply_notes(pending);
-        self.fragments = fragments;
-        self.controls = controls;
-        self.pending = slots;
     }
 
     /// Decodes and keys all packets of a batch; returns the number of slots that are used.
@@ -124,14 +149,10 @@ impl FlowTable {
     /// Returns the flow of an encapsulation among the flows with its key, or that a new flow begins.
     #[inline(always)]
     fn choose_flow(&mut self, part: &Pending, control: &Control, now: i64) -> Choice {
-        let found = if part.one_way == 0 {
-            self.find(part)
-        } else {
-            self.find_paired(part, control)
-        };
-        match found {
-            // The identifiers of a paired flow have already selected it among the flows of its key.
-            Some(record) if part.one_way != 0 => Choice::Record(record),
+        if part.one_way != 0 {
+            return self.choose_paired(part, control, now);
+        }
+        match self.find(part) {
             Some(record) if needs_choice(&self.arena.get(record).hot, &self.holds, part, now) => {
                 self.choose(record, part, control)
             }
@@ -146,6 +167,10 @@ impl FlowTable {
     fn mark_new(&mut self, record: u32, choice: Choice, control: &Control) {
         if std::mem::take(&mut self.begins_paired) {
             self.arena.get_mut(record).hot.flags |= HOT_PAIRED;
+        }
+        match std::mem::take(&mut self.begins_again) {
+            0 => {}
+            again => self.side_numbers_mut(record).again = again,
         }
         if matches!(choice, Choice::Connection | Choice::Attempt) {
             let entry = self.arena.get_mut(record);

@@ -14,7 +14,7 @@ use super::entry::{
     Rare,
 };
 use super::handshake::{
-    Attempt, AttemptState, COPY_NS, Handshake, HandshakeSegment, HandshakeStep, Request,
+    Attempt, AttemptState, Handshake, HandshakeSegment, HandshakeStep, Request,
 };
 use super::pending::Pending;
 use crate::decode::TcpFlags;
@@ -41,21 +41,10 @@ pub(super) struct RoundTrips {
     given_up: i64,
     /// Sequence numbers of the echo requests seen from each end.
     seen: [SeenNumbers; 2],
-    /// SYN-ACK of each end.
-    syn_acks: [Option<SynAck>; 2],
+    /// SYN-ACK of each end, as a request that waits for the first acknowledgment of its number.
+    syn_acks: Handshake,
     /// Latest round-trip time measured with the third packet of a handshake, in nanoseconds.
     third: i64,
-}
-
-/// SYN-ACK that waits for the first acknowledgment of its number.
-#[derive(Clone, Copy, Debug)]
-struct SynAck {
-    number: u32,
-    /// Payload length of the segment, in bytes.
-    payload_len: u32,
-    at: i64,
-    /// Whether the SYN-ACK was sent again or has been answered.
-    is_over: bool,
 }
 
 /// Sequence numbers of the echo requests seen from an end: the highest number and the 64 numbers up
@@ -118,32 +107,12 @@ impl RoundTrips {
             return;
         }
         if has(TcpFlags::SYN) {
-            let other = SynAck {
-                number: segment.sequence,
-                payload_len: segment.payload_len,
-                at: segment.at,
-                is_over: false,
-            };
-            match &mut self.syn_acks[side] {
-                Some(known) if known.number == other.number => {
-                    known.is_over |= segment.at.saturating_sub(known.at) > COPY_NS;
-                }
-                known => *known = Some(other),
-            }
-        } else if let Some(asked) = &mut self.syn_acks[1 - side]
-            && !asked.is_over
-            && segment
-                .acknowledgment
-                .wrapping_sub(asked.number)
-                .wrapping_sub(1)
-                <= asked.payload_len
+            self.syn_acks.request(side, segment);
+        } else if let Some(sample) = self.syn_acks.answer(1 - side, segment)
+            && sample >= 0
         {
-            asked.is_over = true;
-            let sample = segment.at.saturating_sub(asked.at);
-            if sample >= 0 {
-                self.third = sample;
-                self.ways[1 - side] = sample;
-            }
+            self.third = sample;
+            self.ways[1 - side] = sample;
         }
     }
 }
@@ -494,6 +463,36 @@ mod tests {
             new,
             [true, true, true, false, true, true, false, true, false]
         );
+    }
+
+    #[test]
+    fn a_timestamp_tells_which_syn_ack_was_acknowledged() {
+        const MS: i64 = 1_000_000;
+        let segment = |at: i64, flags: u8, stamp| HandshakeSegment {
+            flags: TcpFlags(flags),
+            sequence: 500,
+            acknowledgment: 501,
+            payload_len: 0,
+            stamp,
+            at: at * MS,
+        };
+        // Timestamp values of the SYN-ACKs, and the echo of the acknowledgment.
+        let cases = [
+            ([None, None], None, 0),
+            ([Some((7, 0)), Some((1007, 0))], Some((1, 1007)), 10),
+            ([Some((7, 0)), Some((1007, 0))], Some((1, 7)), 1010),
+            ([Some((7, 0)), Some((1007, 0))], Some((1, 8)), 0),
+        ];
+        for (sent, echo, wanted) in cases {
+            let mut round_trips = RoundTrips::default();
+            round_trips.add_segment(1, &segment(0, 0x12, sent[0]));
+            round_trips.add_segment(1, &segment(1_000, 0x12, sent[1]));
+            round_trips.add_segment(0, &segment(1_010, 0x10, echo));
+            // Later acknowledgments of the number measure nothing.
+            round_trips.add_segment(0, &segment(2_000, 0x10, echo));
+            assert_eq!(round_trips.ways, [0, wanted * MS]);
+            assert_eq!(round_trips.of_connection(), wanted * MS);
+        }
     }
 
     #[test]

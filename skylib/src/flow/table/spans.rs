@@ -79,15 +79,22 @@ pub(super) enum Choice {
     Attempt,
 }
 
-/// Entries with the same key, at most [`MAX_SAME`].
+/// Records of flows with the same key, and the attempt to open a connection in addition to them.
 #[derive(Clone, Copy, Debug, Default)]
-struct SameKey {
+pub(super) struct SameKey {
+    pub(super) flows: Records,
+    pub(super) attempt: Option<u32>,
+}
+
+/// Up to [`MAX_SAME`] records.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Records {
     records: [u32; MAX_SAME],
     len: usize,
 }
 
-impl SameKey {
-    fn add(&mut self, record: u32) {
+impl Records {
+    pub(super) fn add(&mut self, record: u32) {
         if let Some(slot) = self.records.get_mut(self.len) {
             *slot = record;
             self.len += 1;
@@ -117,28 +124,37 @@ impl FlowTable {
         if self.options.recorded {
             return Choice::Record(found);
         }
-        let same = self.same_key(part);
         let now = part.timestamp.as_ms();
-        let is_attempt = |record: &u32| self.arena.get(*record).cold.layers & IS_ATTEMPT != 0;
-        let attempt = same.iter().find(is_attempt);
-        let mut flows = SameKey::default();
-        same.iter()
-            .filter(|record| Some(*record) != attempt)
-            .for_each(|record| flows.add(record));
-        let nearest = flows
+        let same = self.same_key(part);
+        let nearest = same
+            .flows
             .iter()
             .filter_map(|record| Some((self.distance(record, now)?, record)))
             .min_by_key(|(distance, record)| {
                 (*distance, -i128::from(self.arena.get(*record).cold.start))
             });
         let choice = match nearest {
-            Some((_, record)) => self.connection(record, attempt, part, control),
+            Some((_, record)) => self.connection(record, same.attempt, part, control),
             None => Choice::New,
         };
+        self.make_room(choice, same, now);
+        self.mark_paired(part, choice);
+        choice
+    }
+
+    /// Extends the flow of a packet to its time, or retires other flows of its key, so that a new
+    /// flow has room.
+    pub(super) fn make_room(&mut self, choice: Choice, same: SameKey, now: i64) {
+        if !matches!(choice, Choice::Record(_)) {
+            self.begins_again = self.again(same, now);
+        }
         match choice {
             Choice::Record(record) => self.extend_start(record, now),
-            Choice::New | Choice::Connection if flows.len >= MAX_SPANS => {
-                let stale = flows.iter().max_by_key(|record| self.staleness(*record));
+            Choice::New | Choice::Connection if same.flows.len >= MAX_SPANS => {
+                let stale = same
+                    .flows
+                    .iter()
+                    .max_by_key(|record| self.staleness(*record));
                 if let Some(stale) = stale {
                     self.store_ends(stale);
                     self.retire(stale);
@@ -149,13 +165,29 @@ impl FlowTable {
         // If the connection is finished, an attempt in addition to it no longer waits for an
         // answer.
         if matches!(choice, Choice::New | Choice::Connection)
-            && let Some(attempt) = attempt
+            && let Some(attempt) = same.attempt
         {
             self.store_ends(attempt);
             self.retire(attempt);
         }
-        self.mark_paired(part, choice);
-        choice
+    }
+
+    /// Returns the number that distinguishes a new flow from the earlier flows with its key (A18).
+    /// Flows that begin in the order of time differ by their start. The number is 0 for them, until
+    /// a flow begins no later than another one: from then on, flows that are no longer in the index
+    /// may have the same start, so that every flow has a number of its own.
+    fn again(&self, same: SameKey, now: i64) -> u32 {
+        let mut numbers = 0;
+        let mut is_latest = true;
+        for record in same.flows.iter().chain(same.attempt) {
+            numbers = self.side_numbers(record).again.max(numbers);
+            is_latest &= self.uuid_start(self.arena.get(record)) < now;
+        }
+        if is_latest && numbers == 0 {
+            0
+        } else {
+            numbers.wrapping_add(1).max(1)
+        }
     }
 
     /// Returns the order in which flows with the same key are retired: finished flows first, then
@@ -170,8 +202,9 @@ impl FlowTable {
     /// Marks the entries of a key as paired, if there will be more than one.
     fn mark_paired(&mut self, part: &Pending, choice: Choice) {
         let same = self.same_key(part);
-        let is_paired = same.len > usize::from(matches!(choice, Choice::Record(_)));
-        for record in same.iter() {
+        let len = same.flows.len + usize::from(same.attempt.is_some());
+        let is_paired = len > usize::from(matches!(choice, Choice::Record(_)));
+        for record in same.flows.iter().chain(same.attempt) {
             let hot = &mut self.arena.get_mut(record).hot;
             hot.flags &= !HOT_PAIRED;
             if is_paired {
@@ -186,8 +219,14 @@ impl FlowTable {
         let mode = self.options.layer_key_mode;
         let mut same = SameKey::default();
         self.index.find(part.hash, |record| {
-            if self.arena.get(record).key.is_same(&part.key, mode) {
-                same.add(record);
+            let entry = self.arena.get(record);
+            if !entry.key.is_same(&part.key, mode) {
+                return false;
+            }
+            if entry.cold.layers & IS_ATTEMPT != 0 {
+                same.attempt = Some(record);
+            } else {
+                same.flows.add(record);
             }
             false
         });
@@ -197,28 +236,20 @@ impl FlowTable {
     /// Returns the flow with the key of a packet that is nearest in time, even beyond its hold.
     pub(super) fn nearest(&self, part: &Pending) -> Option<u32> {
         let now = part.timestamp.as_ms();
-        let records = self.same_key(part);
-        records.iter().min_by_key(|record| {
-            let entry = self.arena.get(*record);
-            let before = entry.cold.start.saturating_sub(now);
-            before.max(now.saturating_sub(entry.hot.last)).max(0)
-        })
+        let same = self.same_key(part);
+        let records = same.flows.iter().chain(same.attempt);
+        records.min_by_key(|record| self.arena.get(*record).distance(now))
     }
 
-    /// Returns the distance in milliseconds from a flow to a time: 0 within the flow, `None` beyond
-    /// its hold.
-    fn distance(&self, record: u32, now: i64) -> Option<i64> {
+    /// Returns the distance in milliseconds from a flow to a time; `None` beyond its hold.
+    pub(super) fn distance(&self, record: u32, now: i64) -> Option<i64> {
         let entry = self.arena.get(record);
-        let (before, after) = (
-            entry.cold.start.saturating_sub(now),
-            now.saturating_sub(entry.hot.last),
-        );
-        let distance = before.max(after).max(0);
+        let distance = entry.distance(now);
         (distance <= self.holds.of(entry)).then_some(distance)
     }
 
     /// Applies the rules of TCP connections to a packet of a flow.
-    fn connection(
+    pub(super) fn connection(
         &mut self,
         record: u32,
         attempt: Option<u32>,
@@ -313,6 +344,9 @@ impl FlowTable {
     fn retire(&mut self, record: u32) {
         let mode = self.options.layer_key_mode;
         let entry = self.arena.get_mut(record);
+        if entry.cold.layers & IS_RETIRED != 0 {
+            return;
+        }
         entry.cold.layers |= IS_RETIRED;
         // Packets of the current batch may already have found the entry.
         entry.hot.flags |= HOT_PAIRED;
@@ -343,5 +377,5 @@ impl FlowTable {
 pub(super) const FINISHED_HOLD_MS: i64 = 15_000;
 /// Maximum number of flows with the same key in the index, without an attempt.
 const MAX_SPANS: usize = 2;
-/// Maximum number of entries with the same key in the index.
+/// Maximum number of records in a list of [`SameKey`].
 const MAX_SAME: usize = MAX_SPANS + 1;

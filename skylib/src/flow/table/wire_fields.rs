@@ -60,10 +60,11 @@ impl FlowTable {
             capture_id: &self.options.capture_id,
             new_syn: (entry.hot.opener == Evidence::NewSyn).then_some(numbers.new_syn),
             evictions: numbers.evictions,
+            is_reverse: entry.hot.flags & HOT_SWAPPED != 0
+                && marks.is_some_and(|marks| is_one_way(marks, ignore)),
+            again: numbers.again,
         });
-        let start = rare
-            .and_then(|rare| rare.uuid_start)
-            .unwrap_or(entry.cold.start);
+        let start = self.uuid_start(entry);
         FlowIds::new(
             &entry.key,
             entry.cold.parent_uuid,
@@ -71,6 +72,13 @@ impl FlowTable {
             &self.options.node_tid,
             identity.as_ref(),
         )
+    }
+
+    /// Returns the start from which the UUID of a flow is computed, in Unix milliseconds.
+    pub(super) fn uuid_start(&self, entry: &Entry) -> i64 {
+        let rare = self.rare.get(entry.cold.rare);
+        rare.and_then(|rare| rare.uuid_start)
+            .unwrap_or(entry.cold.start)
     }
 
     /// Returns the capture point of a flow; `None` if its source has only one.
@@ -133,6 +141,13 @@ impl FlowTable {
             parent => parent,
         }
     }
+}
+
+/// Returns whether the key of a flow with these marks contains the direction of its packets.
+fn is_one_way(marks: &Marks, ignore: KeyIgnore) -> bool {
+    let has_labels = !marks.labels().is_empty() && !ignore.contains(KeyIgnore::MPLS);
+    let ids = [marks.spi(), marks.teid(), marks.session()];
+    has_labels || ids.iter().any(Option::is_some)
 }
 
 /// Sets the fields from the marks of the flow itself.

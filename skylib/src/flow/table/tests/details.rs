@@ -66,6 +66,61 @@ fn errors_are_linked_to_the_flow_that_they_are_about() {
 }
 
 #[test]
+fn an_error_refers_to_the_packets_before_it_however_they_are_batched() {
+    let packet = udp(A, B, &[0; 4]);
+    let error = icmp_error(11, 0, 0, &packet[14..42]);
+    let syn = |number| tcp_numbered(A, B, SYN, number, 0);
+    let captures = [
+        // The flow begins after the error.
+        (vec![(1, error.clone()), (2, packet.clone())], false),
+        (vec![(1, packet), (2, error)], true),
+        // A connection follows the one that the error refers to.
+        (
+            vec![
+                (1, syn(100)),
+                (2, tcp_numbered(B, A, RST | ACK, 0, 101)),
+                (3, icmp_error(3, 1, 0, &syn(100)[14..54])),
+                (4, syn(900)),
+            ],
+            true,
+        ),
+    ];
+    for (frames, is_linked) in captures {
+        let (mut one_by_one, mut at_once) = (table(), table());
+        frames
+            .iter()
+            .for_each(|(at, frame)| feed(&mut one_by_one, *at, frame));
+        feed_at_once(&mut at_once, &frames);
+        assert_eq!(flows(&one_by_one), flows(&at_once));
+        let about = find(&at_once, |flow| flow.about.is_some()).about.unwrap();
+        assert_eq!(!about.uuid.is_empty(), is_linked);
+        let counted = flows(&at_once)
+            .iter()
+            .filter(|flow| flow.icmp_errors.is_some())
+            .count();
+        assert_eq!(counted, usize::from(is_linked));
+    }
+}
+
+#[test]
+fn an_announced_mtu_stays_when_another_error_follows() {
+    let mut table = table();
+    let packet = udp(A, B, &[0; 4]);
+    feed(&mut table, 1, &packet);
+    feed(&mut table, 2, &icmp_error(3, 4, 0x78, &packet[14..42]));
+    let mut exceeded = icmp_error(11, 0, 0, &packet[14..42]);
+    exceeded[40..42].fill(0);
+    feed(&mut table, 3, &exceeded);
+    let errors = find(&table, |flow| flow.icmp_errors.is_some())
+        .icmp_errors
+        .unwrap();
+    assert_eq!(
+        (errors.count, &*errors.last_type, errors.mtu),
+        (2, "TIME_EXCEEDED", 0x578)
+    );
+}
+
+#[test]
 fn an_error_about_an_unknown_or_truncated_packet_is_a_flow() {
     let packet = &udp(A, B, &[0; 4])[14..42];
     for len in 0..packet.len() {

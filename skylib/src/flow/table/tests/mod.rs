@@ -132,6 +132,28 @@ fn feed_header(table: &mut FlowTable, at: i64, frame: &[u8], wire_len: u32, poin
     });
 }
 
+/// Feeds frames with their times as one batch.
+fn feed_at_once(table: &mut FlowTable, frames: &[(i64, Vec<u8>)]) {
+    let (mut buffer, mut headers) = (Vec::new(), Vec::new());
+    for (at, frame) in frames {
+        let len = u32::try_from(frame.len()).unwrap();
+        headers.push(PacketHeader {
+            timestamp: ms(*at),
+            offset: u32::try_from(buffer.len()).unwrap(),
+            captured_len: len,
+            wire_len: len,
+            point: CapturePoint::ONLY,
+        });
+        buffer.extend(frame);
+    }
+    let link_type = LinkType::ETHERNET;
+    table.process(&PacketBatch {
+        link_type,
+        buffer: &buffer,
+        headers: &headers,
+    });
+}
+
 fn table() -> FlowTable {
     FlowTable::new(FlowTableOptions::default().with_seed(7))
 }
@@ -164,6 +186,7 @@ fn expire(table: &mut FlowTable, at: i64) -> Vec<Flow> {
 
 mod counting;
 mod details;
+mod identifiers;
 mod limits;
 mod spans;
 mod timers;
@@ -329,25 +352,7 @@ fn the_same_packets_make_the_same_flows_however_they_are_batched() {
         feed(&mut one_by_one, at, frame);
     }
     let mut at_once = FlowTable::new(FlowTableOptions::default().with_seed(2));
-    let (mut buffer, mut headers) = (Vec::new(), Vec::new());
-    for (at, frame) in (0..).zip(&frames) {
-        let len = u32::try_from(frame.len()).unwrap();
-        let offset = u32::try_from(buffer.len()).unwrap();
-        headers.push(PacketHeader {
-            timestamp: ms(at),
-            offset,
-            captured_len: len,
-            wire_len: len,
-            point: CapturePoint::ONLY,
-        });
-        buffer.extend(frame);
-    }
-    let link_type = LinkType::ETHERNET;
-    at_once.process(&PacketBatch {
-        link_type,
-        buffer: &buffer,
-        headers: &headers,
-    });
+    feed_at_once(&mut at_once, &(0..).zip(frames).collect::<Vec<_>>());
     assert_eq!(flows(&one_by_one), flows(&at_once));
     assert!(at_once.len() > 50);
 }

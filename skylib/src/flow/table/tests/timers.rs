@@ -99,15 +99,24 @@ fn a_silent_flow_leaves_at_the_second_expiry() {
 }
 
 #[test]
-fn expiry_after_an_update_leaves_the_last_interval_as_it_was() {
+fn expiry_after_an_update_does_not_report_the_last_interval_again() {
     let options = FlowTableOptions::default().with_expiry_interval(Duration::from_secs(2));
-    let mut table = FlowTable::new(options);
-    feed(&mut table, 1_000, &tcp(A, B, ACK));
-    expire(&mut table, 2_000);
-    update(&mut table, 3_000);
-    let sent = expire(&mut table, 4_000);
-    let metric = sent[0].last_update_metric.unwrap();
-    assert_eq!((metric.ab_packets, metric.last), (1, 3_000));
+    let cases = [
+        (options.clone(), (0, 3_000, 3_000)),
+        // No update was sent.
+        (options.clone().with_final_only(true), (1, 1_000, 3_000)),
+        (options.with_recorded(true), (1, 1_000, 3_000)),
+    ];
+    for (options, wanted) in cases {
+        let mut table = FlowTable::new(options);
+        feed(&mut table, 1_000, &tcp(A, B, ACK));
+        expire(&mut table, 2_000);
+        update(&mut table, 3_000);
+        let sent = expire(&mut table, 4_000);
+        let metric = sent[0].last_update_metric.unwrap();
+        assert_eq!((metric.ab_packets, metric.start, metric.last), wanted);
+        assert_eq!(sent[0].metric.unwrap().ab_packets, 1);
+    }
 }
 
 #[test]
