@@ -23,6 +23,7 @@ use tokio_rustls::rustls::{
 
 use super::args::ConnectionArgs;
 use crate::config::{self, Config, Sources};
+use crate::dial::cookies;
 use crate::tls;
 
 /// Server, with the settings of connections to it.
@@ -33,6 +34,8 @@ pub(super) struct Target {
     pub(super) security: Security,
     /// Value of the header `Authorization`; `None` without a user name.
     pub(super) authorization: Option<HeaderValue>,
+    /// Value of the header `Cookie`; `None` without configured cookies.
+    pub(super) cookies: Option<HeaderValue>,
 }
 
 /// Use of TLS by connections.
@@ -74,6 +77,7 @@ impl Target {
             authorization: username
                 .map(|name| basic(&name, &password.unwrap_or_default()))
                 .transpose()?,
+            cookies: cookies(&config)?,
         })
     }
 
@@ -275,6 +279,13 @@ mod tests {
         assert_eq!(with(None, &[&file], &environment), "env:3");
         assert_eq!(with(None, &[&file], &environment[..1]), "own:4");
         assert_eq!(with(None, &[&file], &[("SKYDIVE_ANALYZER", "")]), "conf:1");
+        std::fs::write(&file, "http: {cookie: {proxy: x}}").unwrap();
+        let args = ConnectionArgs {
+            files: vec![file],
+            ..ConnectionArgs::default()
+        };
+        let cookies = target(&args, &[]).unwrap().cookies;
+        assert_eq!(cookies.unwrap(), "proxy=x");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 
