@@ -1,11 +1,13 @@
 //! Reading of request bodies into memory, with limits on length, time, and total memory.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
+use skylib::api::json_text;
 use skylib::memory::{MemoryCharge, MemoryExhausted, MemoryUse};
 use tokio::time::{Instant, timeout_at};
 
@@ -27,22 +29,39 @@ impl Deref for BodyText {
     }
 }
 
+/// Reads a request body that is JSON; invalid strings are repaired (see [`json_text`]).
+///
+/// # Errors
+/// Returns the response to a client whose body is too long, arrives too slowly, or ends early.
+pub(crate) async fn read_json(app: &App, body: Incoming) -> Result<BodyText, Response> {
+    read(app, body, json_text).await
+}
+
 /// Reads a request body as a string; bytes that are not UTF-8 become U+FFFD.
 ///
 /// # Errors
 /// Returns the response to a client whose body is too long, arrives too slowly, or ends early.
 pub(crate) async fn read_text(app: &App, body: Incoming) -> Result<BodyText, Response> {
+    read(app, body, String::from_utf8_lossy).await
+}
+
+async fn read(app: &App, body: Incoming, repair: Repair) -> Result<BodyText, Response> {
     let (bytes, memory) = read_bytes(app, body, app.limits.body_bytes).await?;
     Ok(BodyText {
-        text: text_of(bytes),
+        text: text_of(bytes, repair),
         _memory: memory,
     })
 }
 
-/// Returns bytes as a string; does not copy them if they are UTF-8.
-fn text_of(bytes: Bytes) -> String {
-    String::from_utf8(bytes.into())
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+/// Function that replaces invalid parts of a text, and does not copy a valid text.
+type Repair = fn(&[u8]) -> Cow<'_, str>;
+
+/// Returns the repaired text of bytes; does not copy a valid text.
+fn text_of(bytes: Bytes, repair: Repair) -> String {
+    match repair(&bytes) {
+        Cow::Owned(repaired) => repaired,
+        Cow::Borrowed(_) => String::from_utf8(bytes.into()).unwrap_or_default(),
+    }
 }
 
 /// Reads an HTML form and leaves `body` empty.
@@ -52,7 +71,7 @@ fn text_of(bytes: Bytes) -> String {
 pub(crate) async fn read_form(app: &App, body: &mut Incoming) -> Result<String, Response> {
     let limit = app.limits.body_bytes.min(MAX_FORM_BYTES);
     let (bytes, _memory) = read_bytes(app, body, limit).await?;
-    Ok(text_of(bytes))
+    Ok(text_of(bytes, String::from_utf8_lossy))
 }
 
 async fn read_bytes<B>(app: &App, body: B, limit: usize) -> Result<(Bytes, MemoryCharge), Response>

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
 use skylib::api::address::ServiceAddress;
 use skylib::proto::UpdatePolicy;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -44,6 +45,8 @@ pub(crate) struct Dialer {
     prefix: String,
     /// Value of the header `Authorization`; `None` without a configured user name.
     authorization: Option<HeaderValue>,
+    /// Value of the header `Cookie`; `None` without configured cookies.
+    cookies: Option<HeaderValue>,
     /// Key file of a daemon on this machine (`agent.key`), used if no user name is configured.
     key_file: PathBuf,
     /// Maximum size of a received message, in bytes.
@@ -88,6 +91,7 @@ impl Dialer {
             tls: connector(config)?,
             prefix: prefix.to_owned(),
             authorization,
+            cookies: cookies(config)?,
             key_file,
             max_message: config.bytes("http.limits.ws_message_bytes"),
         })
@@ -229,7 +233,8 @@ impl Dialer {
     /// Adds the credentials.
     fn authenticate(&self, headers: &mut HeaderMap, peer: SocketAddr) {
         // COMPAT: Skydive's clients always send the header, possibly empty.
-        headers.insert(COOKIE, HeaderValue::from_static(""));
+        let none = HeaderValue::from_static("");
+        headers.insert(COOKIE, self.cookies.clone().unwrap_or(none));
         if let Some(value) = &self.authorization {
             headers.insert(AUTHORIZATION, value.clone());
             return;
@@ -243,6 +248,44 @@ impl Dialer {
             headers.insert(AUTHORIZATION, value);
         }
     }
+}
+
+/// Returns the value of the header `Cookie` with the configured cookies, which proxies may require;
+/// `None` without cookies.
+///
+/// # Errors
+/// Returns an error that names the key if a cookie is invalid.
+pub(crate) fn cookies(config: &Config) -> anyhow::Result<Option<HeaderValue>> {
+    let cookies = match config.tree(COOKIES) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(cookies)) => cookies,
+        Some(_) => bail!("{COOKIES}: a map of names and values is expected"),
+    };
+    let mut pairs = Vec::with_capacity(cookies.len());
+    for (name, value) in cookies {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            _ => bail!("{COOKIES}.{name}: a string is expected"),
+        };
+        let is_plain = |text: &str, separators: &[u8]| {
+            let is_allowed = |byte: u8| byte.is_ascii_graphic() && !separators.contains(&byte);
+            text.bytes().all(is_allowed)
+        };
+        // RFC 6265, section 4.1.1; the value is not shown, because it is a secret.
+        if name.is_empty() || !is_plain(name, b"=;,") || !is_plain(&value, b";,") {
+            bail!(
+                "{COOKIES}.{name}: the name or value contains a blank, `;`, `,`, or a control character"
+            );
+        }
+        pairs.push(format!("{name}={value}"));
+    }
+    if pairs.is_empty() {
+        return Ok(None);
+    }
+    let mut header = HeaderValue::from_str(&pairs.join("; ")).context(COOKIES)?;
+    header.set_sensitive(true);
+    Ok(Some(header))
 }
 
 /// Returns the TLS connector; `None` if no client TLS is configured.
@@ -283,6 +326,7 @@ fn connector(config: &Config) -> anyhow::Result<Option<TlsConnector>> {
     Ok(Some(TlsConnector::from(Arc::new(client))))
 }
 
+const COOKIES: &str = "http.cookie";
 const CLIENT_CERT: &str = "tls.client_cert";
 const CLIENT_KEY: &str = "tls.client_key";
 /// Maximum time for the TCP connection: after a network outage, a new attempt succeeds sooner than
@@ -297,12 +341,50 @@ const MAX_REASON: usize = 200;
 mod tests {
     use super::*;
 
+    fn header(text: &str) -> anyhow::Result<Option<String>> {
+        let cookies = cookies(&Config::parse("test", text)?)?;
+        Ok(cookies.map(|value| value.to_str().unwrap().to_owned()))
+    }
+
+    #[test]
+    fn configured_cookies_are_sent() {
+        for (text, value) in [
+            ("", None),
+            ("http: {cookie: {}}", None),
+            ("http: {cookie: {session: abc=}}", Some("session=abc=")),
+            (
+                "http: {cookie: {a: '1', b: 2, c: true}}",
+                Some("a=1; b=2; c=true"),
+            ),
+        ] {
+            assert_eq!(header(text).unwrap().as_deref(), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_cookie_is_an_error_that_names_the_key_and_not_the_value() {
+        for (text, name) in [
+            ("http: {cookie: text}", "http.cookie:"),
+            ("http: {cookie: {a: [1]}}", "http.cookie.a:"),
+            ("http: {cookie: {a: 'x;hidden'}}", "http.cookie.a:"),
+            ("http: {cookie: {a: 'x hidden'}}", "http.cookie.a:"),
+            (r#"http: {cookie: {a: "x\r\nhidden: y"}}"#, "http.cookie.a:"),
+        ] {
+            let error = header(text).unwrap_err().to_string();
+            assert!(
+                error.starts_with(name) && !error.contains("hidden"),
+                "{error}"
+            );
+        }
+    }
+
     #[test]
     fn rejections_name_the_key_that_solves_them() {
         let dialer = Dialer {
             tls: None,
             prefix: "agent.auth.cluster".to_owned(),
             authorization: None,
+            cookies: None,
             key_file: "/var/lib/skyd/agent.key".into(),
             max_message: 1,
         };

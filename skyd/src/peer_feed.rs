@@ -1,5 +1,6 @@
 //! Exchange of graph changes between two analyzers, independent of which one opened the connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::graph_dump::{DumpError, GraphDump};
 /// Messages for one peer: the own elements of this analyzer, then their changes.
 pub(crate) struct PeerFeed {
     events: Subscription<BroadcastMessage>,
+    replication: Arc<Replication>,
     /// Sequence number of the last change that the peer has received.
     known_sequence: u64,
     encoding: Encoding,
@@ -49,6 +51,7 @@ impl PeerFeed {
         })?;
         let feed = Self {
             events,
+            replication: Arc::clone(replication),
             known_sequence: graph.sequence,
             encoding,
             policy,
@@ -63,7 +66,8 @@ impl PeerFeed {
             let mut next = Some(self.events.next().await?);
             let mut messages = Vec::new();
             while let Some(event) = next {
-                if event.sequence() > self.known_sequence && Replication::is_own_change(&event) {
+                let is_known = event.sequence() <= self.known_sequence;
+                if !is_known && self.replication.is_sent_to_peers(&event) {
                     messages.push(event.encoded(self.encoding, self.policy));
                 }
                 next = match messages.len() < BATCH {

@@ -12,7 +12,9 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::SendRequest;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST,
+};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 
@@ -101,6 +103,9 @@ impl HttpClient {
             .header(ACCEPT_ENCODING, GZIP);
         if let Some(value) = &self.target.authorization {
             request = request.header(AUTHORIZATION, value);
+        }
+        if let Some(value) = &self.target.cookies {
+            request = request.header(COOKIE, value);
         }
         if let Some(ttl) = call.ttl {
             request = request.header("x-resource-ttl", ttl);

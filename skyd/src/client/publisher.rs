@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use futures_util::stream::SplitSink;
 use futures_util::{SinkExt, StreamExt};
-use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderValue};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::task::JoinHandle;
@@ -64,6 +64,9 @@ impl Publisher {
         }
         if let Some(value) = &target.authorization {
             headers.insert(AUTHORIZATION, value.clone());
+        }
+        if let Some(value) = &target.cookies {
+            headers.insert(COOKIE, value.clone());
         }
         let stream = connect(target).await?;
         let opened = tokio_tungstenite::client_async(request, stream).await;

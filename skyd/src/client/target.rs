@@ -22,6 +22,7 @@ use tokio_rustls::rustls::{
 
 use super::args::ConnectionArgs;
 use crate::config::{self, Config, Sources};
+use crate::dial::cookies;
 use crate::tls;
 
 /// Server, with the settings of connections to it.
@@ -34,6 +35,8 @@ pub(super) struct Target {
     pub(super) security: Security,
     /// Value of the header `Authorization`; `None` without a user name.
     pub(super) authorization: Option<HeaderValue>,
+    /// Value of the header `Cookie`; `None` without configured cookies.
+    pub(super) cookies: Option<HeaderValue>,
 }
 
 /// Use of TLS by connections.
@@ -77,6 +80,7 @@ impl Target {
             authorization: username
                 .map(|name| basic(&name, &password.unwrap_or_default()))
                 .transpose()?,
+            cookies: cookies(&config)?,
         })
     }
 
@@ -291,6 +295,13 @@ mod tests {
             configured,
             is("conf:1", "analyzers in the configuration file")
         );
+        std::fs::write(&file, "http: {cookie: {proxy: x}}").unwrap();
+        let args = ConnectionArgs {
+            files: vec![file],
+            ..ConnectionArgs::default()
+        };
+        let cookies = target(&args, &[]).unwrap().cookies;
+        assert_eq!(cookies.unwrap(), "proxy=x");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

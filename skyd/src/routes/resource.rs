@@ -44,12 +44,17 @@ pub(crate) async fn show<C: Collection + 'static>(call: Call, of: Of<C>) -> Resp
 pub(crate) async fn create<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
     let Call { app, request, .. } = call;
     let (head, body) = request.into_parts();
-    let text = match body::read_text(&app, body).await {
+    let is_yaml = is_yaml(&head.headers);
+    let read = match is_yaml {
+        true => body::read_text(&app, body).await,
+        false => body::read_json(&app, body).await,
+    };
+    let text = match read {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
-    let converted = match from_yaml(&head.headers, &text) {
-        Ok(converted) => converted,
+    let converted = match is_yaml.then(|| config::yaml(&text)).transpose() {
+        Ok(converted) => converted.map(|tree| tree.to_string()),
         Err(reason) => return response::error_text(StatusCode::BAD_REQUEST, &reason),
     };
     let ttl = head.headers.get("x-resource-ttl");
@@ -78,7 +83,7 @@ pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
     if id.is_empty() {
         return response::bare(StatusCode::BAD_REQUEST);
     }
-    let patch = match body::read_text(&app, request.into_body()).await {
+    let patch = match body::read_json(&app, request.into_body()).await {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
@@ -146,12 +151,10 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&app)).await.ok()
 }
 
-/// Returns the body as JSON if its content type is `application/yaml`.
-fn from_yaml(headers: &HeaderMap, text: &str) -> Result<Option<String>, String> {
-    match headers.get(CONTENT_TYPE) {
-        Some(kind) if kind == "application/yaml" => Ok(Some(config::yaml(text)?.to_string())),
-        _ => Ok(None),
-    }
+/// Returns whether the content type of a body is `application/yaml`.
+fn is_yaml(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind == "application/yaml")
 }
 
 /// Returns the name of a kind as in the messages of Skydive: `Capture`, `Noderule`.

@@ -46,7 +46,7 @@ pub(crate) async fn query(call: Call) -> Response {
         app, request, user, ..
     } = call;
     let (head, body) = request.into_parts();
-    let text = match body::read_text(&app, body).await {
+    let text = match body::read_json(&app, body).await {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };

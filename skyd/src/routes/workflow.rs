@@ -14,7 +14,7 @@ pub(crate) async fn call(call: Call) -> Response {
     let Call {
         app, request, id, ..
     } = call;
-    let text = match body::read_text(&app, request.into_body()).await {
+    let text = match body::read_json(&app, request.into_body()).await {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };

@@ -7,6 +7,7 @@ use skylib::graph::{Direction, Edge, GraphAccess, NodeId};
 use skylib::gremlin::{Query, QueryError, QueryErrorKind, Step};
 use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::{BroadcastMessage, FilteredView, NodeFilter, Selection};
+use skylib::time::Timestamp;
 
 use super::graph_reply::UNAVAILABLE;
 use crate::app::App;
@@ -119,15 +120,18 @@ async fn evaluate_at(
     })
 }
 
-/// Returns the query of a filter at a time: `G.V()` becomes `G.At(5).V()`.
+/// Returns the query of a filter at a time: `G.V()` becomes `G.At('1970-01-01T00:00:05Z').V()`.
+///
+/// The time is a date, because a query takes small integers for seconds.
 fn at_time(filter: &str, time_ms: i64) -> String {
     let filter = filter.trim_ascii();
+    let at = || format!("G.At('{}')", Timestamp::from_ms(time_ms).to_rfc3339());
     match (filter, time_ms) {
         ("", 0) => "G".to_owned(),
-        ("", _) => format!("G.At({time_ms})"),
+        ("", _) => at(),
         (_, 0) => filter.to_owned(),
         _ => match filter.strip_prefix(['G', 'g']) {
-            Some(rest) => format!("G.At({time_ms}){rest}"),
+            Some(rest) => at() + rest,
             None => filter.to_owned(),
         },
     }
@@ -274,9 +278,14 @@ mod tests {
     #[test]
     fn a_time_is_inserted_after_the_graph() {
         assert_eq!(at_time("", 0), "G");
-        assert_eq!(at_time(" ", 5), "G.At(5)");
-        assert_eq!(at_time("G", 5), "G.At(5)");
-        assert_eq!(at_time(" g.V().SubGraph()", 5), "G.At(5).V().SubGraph()");
+        assert_eq!(at_time(" ", 5000), "G.At('1970-01-01T00:00:05Z')");
+        assert_eq!(at_time("G", 5), "G.At('1970-01-01T00:00:00.005Z')");
+        let at = at_time(" g.V().SubGraph()", 1_738_573_811_500);
+        assert_eq!(at, "G.At('2025-02-03T09:10:11.5Z').V().SubGraph()");
+        for time_ms in [i64::MIN, -5, 1, i64::from(i32::MAX), i64::MAX] {
+            let query = at_time("G.V()", time_ms);
+            assert!(Query::parse(&query).is_ok(), "{query}");
+        }
         assert_eq!(at_time("G.V().SubGraph()", 0), "G.V().SubGraph()");
         assert_eq!(at_time("nonsense", 5), "nonsense");
     }

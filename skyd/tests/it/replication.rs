@@ -102,6 +102,48 @@ fn both_analyzers_have_the_elements_of_both() {
     assert_eq!(count(&first, "l1"), 1);
 }
 
+#[test]
+fn peers_receive_the_effects_of_rules() {
+    let first = Daemon::with(&["host_id=an"]);
+    let second = peer_of(&first, "bn");
+    let mut writer = publisher(&first, "w");
+    writer.send_graph("NodeAdded", node("w1"));
+    until("the copy", || count(&second, "w1") == 1);
+    for (kind, rule) in [
+        (
+            "noderule",
+            json!({"Action": "create", "Metadata": {"Name": "r1", "Type": "x"}}),
+        ),
+        (
+            "noderule",
+            json!({"Action": "update", "Query": "G.V('w1')", "Metadata": {"K": 1}}),
+        ),
+        (
+            "edgerule",
+            json!({"Src": "G.V('w1')", "Dst": "G.V().Has('Name', 'r1')",
+                   "Metadata": {"RelationType": "wire"}}),
+        ),
+    ] {
+        let path = format!("/api/{kind}");
+        let made = request(&first, "POST", &path, &[], rule.to_string().as_bytes());
+        assert_eq!(made.status, 201, "{}", made.text());
+    }
+    until("the created node", || count(&second, "r1") == 1);
+    until("the edge", || {
+        query(&second, "G.V('w1').Out().Count()") == json!(1)
+    });
+    until("the key", || {
+        query(&second, "G.V('w1').Values('K')") == json!([1])
+    });
+    let mut changed = node("w1");
+    changed["Revision"] = json!(2);
+    changed["Metadata"]["L"] = json!(2);
+    writer.send_graph("NodeUpdated", changed);
+    until("the update of the publisher, with the key", || {
+        query(&second, "G.V().Has('L', 2).Values('K')") == json!([1])
+    });
+}
+
 /// Skydive before v0.27 ignores partial updates, and no release announces what it accepts.
 #[test]
 fn a_peer_without_an_update_policy_receives_whole_elements() {

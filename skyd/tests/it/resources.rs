@@ -385,10 +385,25 @@ fn invalid_bodies_are_rejected_with_a_clear_message() {
 fn unusual_bodies_are_parsed_as_in_the_original() {
     let daemon = Daemon::start();
     let text =
-        b"{\"expression\":\"a\",\"EXPRESSION\":\"G\xff\",\"Name\":null,\"Odd\":[{}]} trailing";
+        b"{\"expression\":\"a\",\"EXPRESSION\":\"'\xff'\",\"Name\":null,\"Odd\":[{}]} trailing";
     let made = request(&daemon, "POST", "/api/alert", &[], text);
     assert_eq!(made.status, 201, "{}", made.text());
-    assert_eq!(made.json()["Expression"], "G\u{fffd}");
+    assert_eq!(made.json()["Expression"], "'\u{fffd}'");
+    let text = br#"{"Expression":"G","Name":"a\udc80"}"#;
+    let made = request(&daemon, "POST", "/api/alert", &[], text);
+    assert_eq!(made.json()["Name"], "a\u{fffd}");
+    let path = format!("/api/alert/{}", made.json()["UUID"].as_str().unwrap());
+    let patch = br#"[{"op": "replace", "path": "/Description", "value": "\ud800"}]"#;
+    let patched = request(&daemon, "PATCH", &path, &[], patch);
+    assert_eq!(patched.json()["Description"], "\u{fffd}");
+    let patch = br#"[{"op": "replace", "path": "/Expression", "value": "G.V("}]"#;
+    let refused = request(&daemon, "PATCH", &path, &[], patch);
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(
+        refused.text().contains("nor JavaScript (SyntaxError"),
+        "{}",
+        refused.text()
+    );
     let yaml = b"Name: w\nParameters:\n- {Name: p, Default: [1, x]}\n";
     let kind = [("Content-Type", "application/yaml")];
     let made = request(&daemon, "POST", "/api/workflow", &kind, yaml);

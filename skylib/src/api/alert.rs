@@ -60,6 +60,23 @@ impl AlertSpec {
         Self::default().with_expression(expression)
     }
 
+    /// Checks that the expression is either a Gremlin query or JavaScript.
+    fn check_expression(&self, expressions: &dyn ExpressionChecker) -> Result<(), ValidationError> {
+        let refuse = |message: String| Err(ValidationError::of_field("Expression", message));
+        if self.expression.is_empty() {
+            return refuse("zero value".to_owned());
+        }
+        let Err(gremlin) = expressions.check_gremlin(&self.expression) else {
+            return Ok(());
+        };
+        match expressions.check_script(&self.expression) {
+            Ok(()) => Ok(()),
+            Err(script) => refuse(format!(
+                "neither Gremlin ({gremlin}) nor JavaScript ({script})"
+            )),
+        }
+    }
+
     fn check_trigger(&self) -> Result<(), ValidationError> {
         let refuse = |message: String| Err(ValidationError::of_field("Trigger", message));
         match self.trigger.strip_prefix("duration:") {
@@ -89,9 +106,7 @@ impl Resource for AlertSpec {
     }
 
     fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError> {
-        if self.expression.is_empty() {
-            return Err(ValidationError::of_field("Expression", "zero value").into());
-        }
+        self.check_expression(expressions)?;
         let schemes = ["http://", "https://", "file://"];
         if !self.action.is_empty() && !schemes.iter().any(|s| self.action.starts_with(s)) {
             return Err(ValidationError::of_field("Action", MISMATCH).into());
@@ -116,6 +131,10 @@ mod tests {
     fn each_rule_has_the_words_of_the_original() {
         for (json, text) in [
             (r#"{"Trigger":"graph"}"#, "Expression: zero value"),
+            (
+                r#"{"Expression":"nonsense"}"#,
+                "Expression: neither Gremlin (expected `G`) nor JavaScript (SyntaxError: no sense)",
+            ),
             (
                 r#"{"Expression":"x","Action":"ftp://x"}"#,
                 "Action: regular expression mismatch",

@@ -443,7 +443,7 @@ mod tests {
     #[test]
     fn each_rule_has_the_words_of_the_original() {
         let gremlin = "GremlinQuery: Not a valid Gremlin expression: ";
-        assert_eq!(refusal("{}"), format!("{gremlin}it is empty"));
+        assert_eq!(refusal("{}"), format!(r#"{gremlin}found "", expected `G`"#));
         assert_eq!(
             refusal(r#"{"GremlinQuery":"nonsense"}"#),
             format!("{gremlin}expected `G`")

@@ -75,7 +75,10 @@ mod tests {
     #[test]
     fn each_rule_has_the_words_of_the_original() {
         for (json, text) in [
-            ("{}", "Src: Not a valid Gremlin expression: it is empty"),
+            (
+                "{}",
+                r#"Src: Not a valid Gremlin expression: found "", expected `G`"#,
+            ),
             (
                 r#"{"Src":"G","Dst":"nonsense"}"#,
                 "Dst: Not a valid Gremlin expression: expected `G`",

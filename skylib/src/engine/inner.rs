@@ -312,6 +312,10 @@ fn registry(
         layer_key_mode: options.layer_key_mode,
         memory: options.memory.clone(),
         alert_scripts: options.alert_scripts,
+        #[cfg(feature = "scripting")]
+        check_script: super::script::check,
+        #[cfg(not(feature = "scripting"))]
+        check_script: |_| Ok(()),
         local_captures: options.local_captures,
     };
     let (documents, limits) = (&options.documents, options.resources);
@@ -337,14 +341,13 @@ fn injections(
         let local = LocalInjections::new(graph, origin.to_owned(), Arc::clone(&problems));
         targets.push(Arc::new(local));
     }
-    let remote = Arc::new(AgentInjections::new(
-        Arc::clone(agents),
-        Arc::clone(&problems),
-    ));
+    let remote = Arc::new(AgentInjections::new(Arc::clone(agents)));
     agents.observe(&(Arc::clone(&remote) as _));
     targets.push(remote);
     let hub = InjectionHub::new(queries.clone(), Arc::clone(bus), problems, targets);
-    Arc::new(hub)
+    let hub = Arc::new(hub);
+    agents.observe(&(Arc::clone(&hub) as _));
+    hub
 }
 
 /// Returns the collectors of flow exports.

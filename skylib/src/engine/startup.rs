@@ -60,6 +60,7 @@ impl Engine {
         let (rules, alerts) = (Arc::clone(&inner.rules), Arc::clone(&inner.alerts));
         let (alert_live, memory) = (Arc::clone(&inner.alert_live), inner.memory.clone());
         let replication = Arc::clone(&inner.replication);
+        let injections = Arc::clone(&inner.injections);
         self.spawn("dispatch", move || {
             let observe = |logged: &LoggedEvent| {
                 mailbox.graph_event(&logged.event);
@@ -68,6 +69,7 @@ impl Engine {
                 alerts.graph_event();
                 rules.graph_event(logged);
                 replication.graph_event(logged);
+                injections.graph_event();
             };
             dispatch(&graph, &bus, &memory, observe);
         })

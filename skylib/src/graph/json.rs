@@ -264,8 +264,11 @@ macro_rules! json {
                 Ok(element)
             }
 
-            /// Sets the creation and update times that are zero (missing in the JSON) to `now`.
+            /// Sets the creation and update times that are zero (missing in the JSON) to `now`, and
+            /// removes the time of deletion: an element of the graph is alive, also if it is a copy
+            /// of a deleted element.
             pub fn stamp(&mut self, now: Timestamp) {
+                self.deleted_at = None;
                 for time in [&mut self.created_at, &mut self.updated_at] {
                     if *time == Timestamp::ZERO {
                         *time = now;
@@ -325,6 +328,22 @@ mod tests {
         assert_eq!(
             (node.created_at, node.revision, node.metadata.len()),
             (now, 0, 0)
+        );
+    }
+
+    #[test]
+    fn an_element_that_is_added_is_alive() {
+        let now = Timestamp::from_ms(7);
+        let json = br#"{"ID":"e","Parent":"p","Child":"c","CreatedAt":1,"DeletedAt":5}"#;
+        let read: Edge = serde_json::from_slice(json).unwrap();
+        assert_eq!(read.deleted_at, Some(Timestamp::from_ms(5)));
+        let mut node: Node = serde_json::from_str(r#"{"ID":"n","DeletedAt":5}"#).unwrap();
+        node.stamp(now);
+        assert_eq!((node.created_at, node.deleted_at), (now, None));
+        let edge = Edge::from_json(json, now).unwrap();
+        assert_eq!(
+            (edge.created_at, edge.deleted_at),
+            (Timestamp::from_ms(1), None)
         );
     }
 

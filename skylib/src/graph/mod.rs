@@ -83,6 +83,7 @@ pub use reader::{
 pub use view::GraphView;
 pub use write_limits::WriteLimits;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -113,6 +114,8 @@ pub struct Graph {
     /// Events since the last [`Graph::take_events`]; `None` without a journal.
     journal: Option<Vec<GraphEvent>>,
     written: Written,
+    /// Number of annotations of nodes from other graphs ([`Graph::annotate_node`]).
+    annotations: HashMap<NodeId, i64>,
 }
 
 /// Changes.
@@ -268,10 +271,9 @@ impl Graph {
         self.revise_node(index, change)
     }
 
-    /// Replaces the metadata of a node as [`Graph::set_node_metadata`] does, but does not increment
-    /// the revision number. The revision of a node from another graph counts the changes in that
-    /// graph: if it were incremented here, the next update from that graph would be ignored as
-    /// already applied.
+    /// Replaces the metadata of a node from another graph as [`Graph::set_node_metadata`] does. The
+    /// revisions of that graph do not count the change: its later updates are applied nevertheless,
+    /// and their revisions here are greater by the number of annotations.
     #[cfg(feature = "engine")]
     pub(crate) fn annotate_node(
         &mut self,
@@ -280,8 +282,18 @@ impl Graph {
         now: Timestamp,
     ) -> Result<bool, GraphError> {
         let (index, node) = self.storage.find_node(id)?;
-        let change = replaced(&**node, metadata, node.revision, now);
-        self.revise_node(index, change)
+        let change = replaced(&**node, metadata, node.revision.saturating_add(1), now);
+        let is_changed = self.revise_node(index, change)?;
+        if is_changed {
+            *self.annotations.entry(id.clone()).or_default() += 1;
+        }
+        Ok(is_changed)
+    }
+
+    /// Returns the revision here for a revision of a node in the graph that it is from.
+    pub(crate) fn annotated_revision(&self, id: &NodeId, revision: i64) -> i64 {
+        let annotations = self.annotations.get(id);
+        revision.saturating_add(annotations.copied().unwrap_or_default())
     }
 
     /// Applies operations to the metadata of a node, as one revision and one event.
@@ -325,14 +337,9 @@ impl Graph {
     /// [`WriteLimits`].
     pub fn sync_node(&mut self, node: &Node) -> Result<bool, GraphError> {
         let (index, held) = self.storage.find_node(&node.id)?;
-        let change = (node.revision > held.revision).then(|| {
-            revised(
-                &**held,
-                node.metadata.clone(),
-                node.revision,
-                node.updated_at,
-            )
-        });
+        let revision = self.annotated_revision(&node.id, node.revision);
+        let change = (revision > held.revision)
+            .then(|| revised(&**held, node.metadata.clone(), revision, node.updated_at));
         self.revise_node(index, change)
     }
 
@@ -352,6 +359,7 @@ impl Graph {
         ops: &[MetadataOp],
     ) -> Result<bool, GraphError> {
         let (index, held) = self.storage.find_node(id)?;
+        let revision = self.annotated_revision(id, revision);
         let change =
             (revision > held.revision).then(|| patched(&**held, ops, revision, updated_at));
         self.revise_node(index, change.flatten())
@@ -447,6 +455,7 @@ impl Graph {
     pub fn delete_node(&mut self, id: &NodeId, now: Timestamp) -> Result<(), GraphError> {
         let (index, _) = self.storage.find_node(id)?;
         let (edges, node) = self.storage.delete_node(index);
+        self.annotations.remove(id);
         for edge in edges {
             self.written.remove(&*edge);
             self.record(|| GraphEvent::EdgeDeleted(Arc::new(edge.deleted(now))));

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::envelope::{Envelope, FORMAT_JSON, FORMAT_PROTOBUF};
 use super::{Encoding, ProtoError};
 use crate::api::go_json::Members;
+use crate::api::json_text;
 
 /// A message that a client sent.
 ///
@@ -100,14 +101,14 @@ impl Message {
     /// Decodes a frame in the encoding that the client declared; the opcode of the frame is
     /// irrelevant.
     ///
-    /// JSON keys match in any case. Unknown keys and `Format` are ignored. Bytes that are not UTF-8
-    /// are replaced by U+FFFD.
+    /// JSON keys match in any case. Unknown keys and `Format` are ignored. Invalid strings of JSON are
+    /// repaired (see [`json_text`]).
     ///
     /// # Errors
     /// Returns [`ProtoError`] if the frame is not exactly one envelope.
     pub fn decode(frame: &Bytes, encoding: Encoding) -> Result<Self, ProtoError> {
         match encoding {
-            Encoding::Json => match String::from_utf8_lossy(frame) {
+            Encoding::Json => match json_text(frame) {
                 Cow::Borrowed(text) => Self::decode_json(text, frame),
                 Cow::Owned(repaired) => {
                     let frame = Bytes::from(repaired);
@@ -152,7 +153,10 @@ impl Message {
         } else if envelope.object.is_empty() {
             Object::Json(Bytes::from_static(b"null"))
         } else {
-            Object::Json(envelope.object)
+            Object::Json(match json_text(&envelope.object) {
+                Cow::Owned(repaired) => repaired.into(),
+                Cow::Borrowed(_) => envelope.object,
+            })
         };
         let uuid = Some(envelope.uuid).filter(|uuid| !uuid.is_empty());
         let Envelope {
@@ -348,6 +352,23 @@ mod tests {
         )
         .unwrap();
         assert_eq!(message.uuid.as_deref(), Some("a\u{fffd}b"));
+    }
+
+    #[test]
+    fn single_surrogates_are_replaced_in_both_encodings() {
+        let message = json(r#"{"UUID":"\ud800","Obj":{"Name":"a\udc80"}}"#).unwrap();
+        assert_eq!(message.uuid.as_deref(), Some("\u{fffd}"));
+        assert_eq!(object(&message), r#"{"Name":"a\ufffd"}"#);
+        for (bytes, text) in [
+            (&br#"{"Name":"a\udc80"}"#[..], r#"{"Name":"a\ufffd"}"#),
+            (&b"{\"Name\":\"a\x80\"}"[..], "{\"Name\":\"a\u{fffd}\"}"),
+        ] {
+            let frame = write_message(Encoding::Protobuf, "Graph", "NodeAdded", "", 0, |out| {
+                out.extend_from_slice(bytes);
+            });
+            let message = Message::decode(&frame.into(), Encoding::Protobuf).unwrap();
+            assert_eq!(object(&message), text);
+        }
     }
 
     #[test]

@@ -56,7 +56,6 @@ pub(super) const IGNORED: &[ConfigKey] = &[
         "false",
         "Whether REST requests are logged.",
     ),
-    free("http.cookie", "Cookies that a client adds to its requests."),
     free(
         "logging",
         "Other settings of the log, such as files and formats.",

@@ -673,6 +673,13 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
     ),
     // Web pages of other servers.
     key(
+        "http.cookie",
+        Free,
+        "",
+        "Cookies, each as name: value, that the daemon and its client add to every request that they \
+         send, for example for a proxy that requires a session.",
+    ),
+    key(
         "http.cors.origins",
         List,
         "",

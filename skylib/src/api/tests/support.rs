@@ -7,10 +7,17 @@ pub(in crate::api) struct WordChecker;
 
 impl ExpressionChecker for WordChecker {
     fn check_gremlin(&self, query: &str) -> Result<(), String> {
-        if query == "nonsense" {
-            Err("expected `G`".to_owned())
-        } else {
-            Ok(())
+        match query {
+            "" => Err(r#"found "", expected `G`"#.to_owned()),
+            "nonsense" => Err("expected `G`".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_script(&self, source: &str) -> Result<(), String> {
+        match source {
+            "nonsense" => Err("SyntaxError: no sense".to_owned()),
+            _ => Ok(()),
         }
     }
 

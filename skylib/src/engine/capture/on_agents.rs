@@ -30,7 +30,7 @@ impl Reconciler {
         spec: &Arc<CaptureSpec>,
         node: &Node,
     ) {
-        let Some(host) = self.agents.links.host_of_origin(&node.origin) else {
+        let Some(host) = self.agents.links.host_of_node(node) else {
             return;
         };
         // Before the node is looked up again, so that no deletion is missed.
@@ -170,7 +170,7 @@ impl Reconciler {
             return Vec::new();
         }
         let host_of = |node: &Node| {
-            let host = links.host_of_origin(&node.origin)?;
+            let host = links.host_of_node(node)?;
             is_host(host).then(|| host.to_owned())
         };
         let mut found = Vec::new();

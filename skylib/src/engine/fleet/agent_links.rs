@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::{Mutex, RwLock};
 
 use super::outbox::Outbox;
+use crate::graph::Node;
 use crate::id::Id;
 use crate::proto::{
     Encoding, FLOW_TABLE, Message, ON_DEMAND_CAPTURE, ON_DEMAND_INJECTION, OnDemandTask,
@@ -123,6 +124,13 @@ impl AgentLinks {
     #[must_use]
     pub fn is_connected(&self, host: &str) -> bool {
         self.links.read().contains_key(host)
+    }
+
+    /// Returns the agent of a node's host, which requests for the node are sent to, if it is
+    /// connected. The node may have another origin, for example a client that added it.
+    pub(crate) fn host_of_node<'a>(&self, node: &'a Node) -> Option<&'a str> {
+        let host = Some(&*node.host).filter(|host| !host.is_empty())?;
+        self.is_connected(host).then_some(host)
     }
 
     /// Returns the agent that writes elements with an origin, if it is connected.

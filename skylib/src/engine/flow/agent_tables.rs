@@ -81,9 +81,9 @@ impl AgentTables {
     fn owner(&self, graph: &Graph, tid: &Text) -> Option<String> {
         let mut nodes = graph.find_nodes("TID", &Value::from(tid.as_str()));
         nodes.find_map(|node| {
-            let host = self.links.host_of_origin(&node.origin);
-            let host =
-                host.or_else(|| Some(&*node.host).filter(|host| self.links.is_connected(host)));
+            let host = self.links.host_of_node(node);
+            // A host that an agent left out of its nodes.
+            let host = host.or_else(|| self.links.host_of_origin(&node.origin));
             host.map(str::to_owned)
         })
     }

@@ -2,19 +2,22 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::Problems;
 use crate::api::Injection;
 use crate::engine::bus::Bus;
-use crate::engine::fleet::TaskServer;
+use crate::engine::fleet::{AgentObserver, TaskServer};
+use crate::engine::monotonic;
 use crate::engine::query::{QueryRunner, reason_of};
 use crate::engine::resource::{Observer, notify};
 use crate::graph::{GraphAccess, Node, NodeId};
 use crate::gremlin::Query;
 use crate::inject::PacketRequest;
-use crate::proto::{BroadcastMessage, OnDemandTask};
+use crate::proto::{BroadcastMessage, ON_DEMAND_INJECTION, OnDemandTask};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -33,6 +36,26 @@ pub(crate) trait InjectionTarget: Send + Sync {
     /// Stops sending, and allows an injection with this id to be started again. Returns whether an
     /// injection with this id was started on the node.
     fn stop(&self, node: &NodeId, injection: &str) -> bool;
+
+    /// Returns whether the outcome of a start arrives later, as a [`StartOutcome`].
+    fn has_replies(&self) -> bool {
+        false
+    }
+
+    /// Returns the outcomes that arrived since the last call. Injections that failed may be started
+    /// again.
+    fn take_replies(&self) -> Vec<StartOutcome> {
+        Vec::new()
+    }
+}
+
+/// Outcome of the start of an injection on a node.
+pub(crate) struct StartOutcome {
+    pub(super) node: NodeId,
+    /// Identifier of the injection.
+    pub(super) injection: String,
+    /// Reason why no packets are sent; `None` if packets are sent.
+    pub(super) problem: Option<String>,
 }
 
 /// Starts the injections that are created, and stops those that are deleted.
@@ -44,6 +67,8 @@ pub(crate) struct InjectionHub {
     pending: Mutex<Pending>,
     /// Signal that wakes the thread.
     wake: Condvar,
+    /// Whether the next graph event schedules another start of failed injections.
+    has_failures: AtomicBool,
 }
 
 /// Work for the thread, at most one entry for each injection.
@@ -55,6 +80,10 @@ struct Pending {
     tasks: Vec<AnalyzerTask>,
     /// Injections whose deletion must be reported: those that were started.
     known: HashSet<String>,
+    /// Whether a target has replies.
+    has_replies: bool,
+    /// Time of another start of failed injections.
+    retry: Option<Instant>,
     stop: bool,
 }
 
@@ -68,8 +97,21 @@ struct AnalyzerTask {
     done: Box<dyn FnOnce(i64) + Send>,
 }
 
-/// Nodes on which an injection was started, each with the target that sends.
-type Started = Vec<(NodeId, Arc<dyn InjectionTarget>)>;
+/// Injection whose resource exists.
+struct Active {
+    injection: Injection,
+    starts: Vec<Start>,
+}
+
+/// Start of an injection on a node.
+struct Start {
+    node: NodeId,
+    /// Position of the node among the nodes of the injection.
+    number: usize,
+    /// Target that sends.
+    target: Arc<dyn InjectionTarget>,
+    has_failed: bool,
+}
 
 impl InjectionHub {
     pub(crate) fn new(
@@ -85,37 +127,51 @@ impl InjectionHub {
             targets,
             pending: Mutex::default(),
             wake: Condvar::new(),
+            has_failures: AtomicBool::new(false),
         }
     }
 
     /// Runs until [`InjectionHub::stop`] is called, then stops all injections; the body of a thread.
     pub(crate) fn run(&self) {
-        let mut started: HashMap<String, Started> = HashMap::new();
-        loop {
-            let (created, deleted, tasks) = {
-                let mut pending = self.pending.lock();
-                while pending.is_empty() {
-                    self.wake.wait(&mut pending);
+        let mut active: HashMap<String, Active> = HashMap::new();
+        while let Some(work) = self.wait() {
+            work.tasks.into_iter().for_each(|task| self.serve(task));
+            for id in work.deleted {
+                if let Some(active) = active.remove(&id) {
+                    active.stop();
                 }
-                if pending.stop {
-                    break;
-                }
-                let created = std::mem::take(&mut pending.created);
-                let deleted = std::mem::take(&mut pending.deleted);
-                (created, deleted, std::mem::take(&mut pending.tasks))
-            };
-            tasks.into_iter().for_each(|task| self.serve(task));
-            for id in deleted {
-                stop(&id, started.remove(&id).unwrap_or_default());
                 self.problems.remove(&id);
             }
-            for injection in created {
-                let nodes = self.start(&injection);
-                started.insert(injection.uuid.clone(), nodes);
+            for injection in work.created {
+                let starts = self.start(&injection);
+                let id = injection.uuid.clone();
+                active.insert(id, Active { injection, starts });
+            }
+            if work.has_replies {
+                self.handle_replies(&mut active);
+            }
+            if work.retry.is_some() {
+                active.values_mut().for_each(|active| self.retry(active));
             }
         }
-        for (id, nodes) in started {
-            stop(&id, nodes);
+        active.into_values().for_each(Active::stop);
+    }
+
+    /// Waits for work and returns it; `None` once the hub is stopped.
+    fn wait(&self) -> Option<Pending> {
+        let mut pending = self.pending.lock();
+        loop {
+            if pending.stop {
+                return None;
+            }
+            let is_due = pending.retry.is_some_and(|retry| monotonic::now() >= retry);
+            if is_due || !pending.is_empty() {
+                return Some(pending.take(is_due));
+            }
+            match pending.retry {
+                Some(retry) => drop(self.wake.wait_until(&mut pending, retry)),
+                None => self.wake.wait(&mut pending),
+            }
         }
     }
 
@@ -125,8 +181,68 @@ impl InjectionHub {
         self.wake.notify_one();
     }
 
+    /// Handles a graph event: schedules another start of failed injections. Called by the
+    /// dispatcher; never blocks.
+    pub(crate) fn graph_event(&self) {
+        if !self.has_failures.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let retry = monotonic::now() + RETRY_DELAY;
+        self.pending.lock().retry.get_or_insert(retry);
+        self.wake.notify_one();
+    }
+
+    /// Handles the replies of agents to starts.
+    fn handle_replies(&self, active: &mut HashMap<String, Active>) {
+        for target in &self.targets {
+            for outcome in target.take_replies() {
+                // The resource may have been deleted in the meantime.
+                if let Some(active) = active.get_mut(&outcome.injection) {
+                    self.handle_reply(active, outcome);
+                }
+            }
+        }
+    }
+
+    fn handle_reply(&self, active: &mut Active, outcome: StartOutcome) {
+        let mut starts = active.starts.iter_mut();
+        let Some(start) = starts.find(|start| start.node == outcome.node) else {
+            return;
+        };
+        let had_failed = std::mem::replace(&mut start.has_failed, outcome.problem.is_some());
+        if let Some(problem) = outcome.problem {
+            self.problems.add(&outcome.injection, problem);
+            self.has_failures.store(true, Ordering::Relaxed);
+        } else if had_failed && !active.has_failed() {
+            self.problems.remove(&outcome.injection);
+        }
+        notify(&self.bus, "NodeUpdated", &active.injection);
+    }
+
+    /// Starts an injection again on the nodes where its start failed.
+    fn retry(&self, active: &mut Active) {
+        let Active { injection, starts } = active;
+        starts.retain_mut(|start| {
+            if !start.has_failed {
+                return true;
+            }
+            let mut node = None;
+            self.queries
+                .graph
+                .read(&mut |graph| node = graph.node(&start.node).cloned());
+            let Some(node) = node else {
+                return false;
+            };
+            match self.start_on(injection, &node, start.number) {
+                Ok(target) => (start.target, start.has_failed) = (target, false),
+                Err(_) => self.has_failures.store(true, Ordering::Relaxed),
+            }
+            true
+        });
+    }
+
     /// Starts an injection on the nodes that its query selects.
-    fn start(&self, injection: &Injection) -> Started {
+    fn start(&self, injection: &Injection) -> Vec<Start> {
         let mut started = Vec::new();
         let src = &injection.src;
         let nodes = match self.sources(src) {
@@ -144,14 +260,20 @@ impl InjectionHub {
         };
         for (number, node) in nodes.iter().enumerate() {
             match self.start_on(injection, node, number) {
-                Ok(target) => started.push((node.id.clone(), target)),
+                Ok(target) => started.push(Start {
+                    node: node.id.clone(),
+                    number,
+                    target,
+                    has_failed: false,
+                }),
                 Err(problem) => {
                     let problem = format!("node {}: {problem}", node.id);
                     self.problems.add(&injection.uuid, problem);
                 }
             }
         }
-        if !started.is_empty() {
+        // For agents, their replies are the notifications.
+        if started.iter().any(|start| !start.target.has_replies()) {
             notify(&self.bus, "NodeUpdated", injection);
         }
         started
@@ -226,9 +348,46 @@ impl InjectionHub {
 }
 
 impl Pending {
-    /// Returns whether there is nothing to do.
+    /// Returns whether there is nothing to do before the next retry.
     fn is_empty(&self) -> bool {
-        !self.stop && self.created.is_empty() && self.deleted.is_empty() && self.tasks.is_empty()
+        self.created.is_empty()
+            && self.deleted.is_empty()
+            && self.tasks.is_empty()
+            && !self.has_replies
+    }
+
+    /// Returns the work and removes it, with the retry if it is due.
+    fn take(&mut self, is_due: bool) -> Self {
+        Self {
+            created: std::mem::take(&mut self.created),
+            deleted: std::mem::take(&mut self.deleted),
+            tasks: std::mem::take(&mut self.tasks),
+            has_replies: std::mem::take(&mut self.has_replies),
+            retry: self.retry.take_if(|_| is_due),
+            ..Self::default()
+        }
+    }
+}
+
+impl Active {
+    fn stop(self) {
+        for start in self.starts {
+            start.target.stop(&start.node, &self.injection.uuid);
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.starts.iter().any(|start| start.has_failed)
+    }
+}
+
+/// Wakes the thread when an agent has replied; the target has stored the reply.
+impl AgentObserver for InjectionHub {
+    fn replied(&self, _: &str, namespace: &str, _: &str, _: i64, _: &OnDemandTask) {
+        if namespace == ON_DEMAND_INJECTION {
+            self.pending.lock().has_replies = true;
+            self.wake.notify_one();
+        }
     }
 }
 
@@ -258,11 +417,8 @@ const OK: i64 = 200;
 const NOT_FOUND: i64 = 404;
 const FAILED: i64 = 500;
 
-fn stop(id: &str, nodes: Started) {
-    for (node, target) in nodes {
-        target.stop(&node, id);
-    }
-}
+/// Minimum time between a graph event and another start of failed injections.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl Observer<Injection> for InjectionHub {
     fn created(&self, injection: &Injection, _: Option<Timestamp>) {
@@ -300,15 +456,23 @@ impl Observer<Injection> for InjectionHub {
 
 #[cfg(test)]
 mod tests {
+    use super::super::AgentInjections;
     use super::*;
     use crate::capture::BpfCompiler;
+    use crate::engine::bus::SubscribeOptions;
+    use crate::engine::fleet::AgentLinks;
     use crate::engine::flow::{FlowHub, FlowOptions};
     use crate::engine::graph::SharedGraph;
     use crate::graph::Graph;
     use crate::gremlin::Limits;
+    use crate::proto::Encoding;
     use crate::time::{Clock, SystemClock};
 
     fn hub(limits: Limits) -> InjectionHub {
+        hub_of(limits, Vec::new())
+    }
+
+    fn hub_of(limits: Limits, targets: Vec<Arc<dyn InjectionTarget>>) -> InjectionHub {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), Vec::new());
         graph.update_as(None, |graph, now| {
@@ -327,7 +491,7 @@ mod tests {
             filters: BpfCompiler::default(),
             activities: Arc::default(),
         };
-        InjectionHub::new(queries, Arc::default(), Arc::default(), Vec::new())
+        InjectionHub::new(queries, Arc::default(), Arc::default(), targets)
     }
 
     #[test]
@@ -353,5 +517,50 @@ mod tests {
         );
         let large = problem(&limited, "G.V()");
         assert!(large.contains("fails: "), "{large}");
+    }
+
+    #[test]
+    fn the_replies_of_an_agent_are_notifications_and_a_failed_start_is_repeated() {
+        let links = Arc::<AgentLinks>::default();
+        let remote = Arc::new(AgentInjections::new(Arc::clone(&links)));
+        links.observe(&(Arc::clone(&remote) as _));
+        let hub = Arc::new(hub_of(Limits::default(), vec![remote]));
+        links.observe(&(Arc::clone(&hub) as _));
+        let agent = links.connect("h", Encoding::Json);
+        let mut subscription = hub.bus.subscribe(SubscribeOptions::default());
+        let mut notified = || std::iter::from_fn(|| subscription.try_next()).count();
+        let sent = || std::iter::from_fn(|| agent.try_next()).count();
+        let mut injection = Injection::new("G.V('a')", "icmp4").with_dst_ip("10.0.0.2");
+        injection.uuid = "i".to_owned();
+        injection.src_ip = "10.0.0.1".to_owned();
+        injection.src_mac = "02:00:00:00:00:01".to_owned();
+        injection.dst_mac = "02:00:00:00:00:02".to_owned();
+        let starts = hub.start(&injection);
+        assert_eq!(
+            (starts.len(), sent(), notified()),
+            (1, 1, 0),
+            "{:?}",
+            hub.problems
+        );
+        let mut active = HashMap::from([("i".to_owned(), Active { injection, starts })]);
+        let mut turn = |status: Option<i64>| {
+            if let Some(status) = status {
+                let task = OnDemandTask::new("a".into(), r#"{"UUID":"i"}"#).unwrap();
+                let reply = task.message(ON_DEMAND_INJECTION, "StartReply", status);
+                agent.receive(&reply).unwrap();
+                assert!(std::mem::take(&mut hub.pending.lock().has_replies));
+                hub.handle_replies(&mut active);
+            }
+            hub.graph_event();
+            let is_scheduled = hub.pending.lock().retry.take().is_some();
+            if is_scheduled {
+                active.values_mut().for_each(|active| hub.retry(active));
+            }
+            (notified(), sent(), hub.problems.get("i").is_some())
+        };
+        assert_eq!(turn(None), (0, 0, false), "nothing has failed");
+        assert_eq!(turn(Some(500)), (1, 1, true));
+        assert_eq!(turn(None), (0, 0, true), "its reply is awaited");
+        assert_eq!(turn(Some(200)), (1, 0, false));
     }
 }

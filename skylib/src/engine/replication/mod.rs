@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use self::peer_elements::PeerElements;
 use super::fleet::AgentLinks;
 use super::graph::{LoggedEvent, SharedGraph};
-use crate::graph::{Edge, EdgeId, Graph, GraphError, Node, NodeId};
+use crate::graph::{Edge, EdgeId, Graph, GraphError, GraphEvent, Node, NodeId};
 use crate::proto::{BroadcastMessage, GraphMessage};
 use crate::time::{Clock, Timestamp};
 use crate::value::Text;
@@ -33,6 +33,8 @@ const PEER_AUTHOR: u64 = 1 << 63;
 /// Bit of the authors of changes that came from other clusters. They are sent to peers, because only
 /// one analyzer of a cluster receives them.
 const CLUSTER_AUTHOR: u64 = 1 << 62;
+/// Author of the changes that rules make; no connection has this number.
+pub(super) const RULE_AUTHOR: u64 = 1 << 61;
 /// Beginning of the names of other clusters, which no analyzer can have.
 const CLUSTER: &str = "cluster\n";
 
@@ -149,9 +151,22 @@ impl Replication {
         peer == self.host || self.state.lock().connected.contains(peer)
     }
 
-    /// Returns whether a change must be sent to peers: not if it came from one.
+    /// Returns whether a change must be sent to peers: not if it came from one. Nor if a rule of this
+    /// analyzer has changed an element of a peer, because contradictory rules of two analyzers would
+    /// then change the element endlessly.
     #[must_use]
-    pub fn is_own_change(message: &BroadcastMessage) -> bool {
+    pub fn is_sent_to_peers(&self, message: &BroadcastMessage) -> bool {
+        let is_update_by_rule = message.author() == Some(RULE_AUTHOR);
+        Self::is_own_change(message)
+            && match message.event().filter(|_| is_update_by_rule) {
+                Some(GraphEvent::NodeUpdated { node, .. }) => self.is_own_node(node),
+                Some(GraphEvent::EdgeUpdated { edge, .. }) => self.is_own_edge(edge),
+                _ => true,
+            }
+    }
+
+    /// Returns whether a change did not come from a peer.
+    fn is_own_change(message: &BroadcastMessage) -> bool {
         message
             .author()
             .is_none_or(|author| author & PEER_AUTHOR == 0)
@@ -376,7 +391,8 @@ impl Target<'_> {
         match change {
             GraphMessage::NodePartiallyUpdated(update) if update.ops.is_empty() => {
                 let held = self.graph.node(&update.id);
-                held.is_some_and(|held| held.revision < update.revision)
+                let revision = self.graph.annotated_revision(&update.id, update.revision);
+                held.is_some_and(|held| held.revision < revision)
             }
             GraphMessage::EdgePartiallyUpdated(update) if update.ops.is_empty() => {
                 let held = self.graph.edge(&update.id);

@@ -240,6 +240,7 @@ mod tests {
             layer_key_mode: LayerKeyMode::default(),
             memory: MemoryBudget::unlimited(),
             alert_scripts: true,
+            check_script: |_| Ok(()),
             local_captures: true,
         };
         let documents: Arc<dyn DocStore> = Arc::new(MemoryDocStore::default());

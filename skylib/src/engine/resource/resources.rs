@@ -49,6 +49,8 @@ pub(crate) struct ResourceContext {
     pub(crate) memory: MemoryBudget,
     /// Whether alerts may run programs on this host.
     pub(crate) alert_scripts: bool,
+    /// Checks that JavaScript can be compiled.
+    pub(crate) check_script: fn(&str) -> Result<(), String>,
     /// Whether captures run in this process. Otherwise they run on agents, which may support other
     /// types.
     pub(crate) local_captures: bool,
@@ -303,6 +305,10 @@ impl ExpressionChecker for ResourceContext {
 
     fn check_gremlin(&self, query: &str) -> Result<(), String> {
         Query::parse(query).map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    fn check_script(&self, source: &str) -> Result<(), String> {
+        (self.check_script)(source)
     }
 
     fn check_bpf(&self, filter: &str) -> Result<(), String> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::index::FilterIndex;
 use super::loop_guard::{LoopGuard, Verdict};
 use super::rule_query::{RuleQuery, rule_name};
-use super::rule_set::{RuleContext, count};
+use super::rule_set::{RuleContext, count, restored};
 use super::{Counters, RuleEvent};
 use crate::api::EdgeRule;
 use crate::engine::monotonic;
@@ -334,25 +334,16 @@ impl EdgeRules {
         };
         let ends = rule.src.node().zip(rule.dst.node());
         let wanted = ends.filter(|(_, dst)| !self.is_overruled(number, rule, dst));
-        let link = |graph: &mut Graph, now: Timestamp| -> Result<_, GraphError> {
-            let mut made = rule.made.clone();
-            let mut is_changed = false;
-            if let Some(id) = &made
-                && !is_made(graph, id, wanted)
-            {
-                is_changed = delete(graph, id, now)?;
-                made = None;
-            }
-            if let (None, Some((src, dst))) = (&made, wanted) {
-                made = add(context, graph, rule, (src, dst), now)?;
-                is_changed |= made.is_some();
-            }
-            Ok((made, is_changed))
-        };
+        let is_first = self.is_first(number, rule);
+        let link =
+            |graph: &mut Graph, now: Timestamp| link(context, graph, rule, (wanted, is_first), now);
         // Most checks find nothing to do and need no transaction.
         let mut is_settled = false;
         let check = |graph: &Graph| match (&rule.made, wanted) {
-            (Some(id), wanted) => is_made(graph, id, wanted),
+            (Some(id), wanted) => {
+                let is_changed = is_first && restored_edge(graph, id, rule).is_some();
+                is_made(graph, id, wanted) && !is_changed
+            }
             (None, None) => true,
             (None, Some((src, dst))) => is_linked(graph, &rule.relation, src, dst),
         };
@@ -383,6 +374,18 @@ impl EdgeRules {
             }
             Err(error) => count(counters, &name, Err(error)),
         }
+    }
+
+    /// Returns whether a rule is the first rule that requires its edge, and therefore determines the
+    /// metadata of the edge.
+    fn is_first(&self, number: u64, rule: &LinkRule) -> bool {
+        let rules = rule.src.node().and_then(|src| self.by_end.get(src));
+        let earlier = rules.into_iter().flatten();
+        let mut earlier = earlier.take_while(|other| **other < number);
+        !earlier.any(|other| {
+            let other = self.rules.get(other);
+            rule.made.is_some() && other.is_some_and(|other| other.made == rule.made)
+        })
     }
 
     /// Returns whether a later rule determines the owner of a node.
@@ -447,6 +450,49 @@ fn made_before(
     graph.edge(&id).filter(|edge| is_ours(edge)).map(|_| id)
 }
 
+/// Deletes the edge of a rule if it links other nodes than the wanted ones, adds the wanted edge, and
+/// restores its metadata if the rule determines it. Returns the edge, and whether anything changed.
+fn link(
+    context: &RuleContext,
+    graph: &mut Graph,
+    rule: &LinkRule,
+    (wanted, is_first): (Option<(&NodeId, &NodeId)>, bool),
+    now: Timestamp,
+) -> Result<(Option<EdgeId>, bool), GraphError> {
+    let mut made = rule.made.clone();
+    let mut is_changed = false;
+    if let Some(id) = &made
+        && !is_made(graph, id, wanted)
+    {
+        is_changed = delete(graph, id, now)?;
+        made = None;
+    }
+    if let (None, Some(ends)) = (&made, wanted) {
+        made = add(context, graph, rule, ends, now)?;
+        is_changed |= made.is_some();
+    }
+    if let Some(id) = made.as_ref().filter(|_| is_first)
+        && let Some(metadata) = restored_edge(graph, id, rule)
+    {
+        is_changed |= graph.set_edge_metadata(id, metadata, now)?;
+    }
+    Ok((made, is_changed))
+}
+
+/// Returns the metadata of the edge of a rule.
+fn edge_metadata(rule: &LinkRule) -> Metadata {
+    match rule.relation.as_str() {
+        Edge::OWNERSHIP => Metadata::from_iter([("RelationType", Edge::OWNERSHIP)]),
+        _ => rule.rule.metadata.clone().unwrap_or_default(),
+    }
+}
+
+/// Returns the metadata of the edge of a rule as the rule requires it; `None` if nothing has changed
+/// it.
+fn restored_edge(graph: &Graph, id: &EdgeId, rule: &LinkRule) -> Option<Metadata> {
+    restored(&graph.edge(id)?.metadata, &edge_metadata(rule))
+}
+
 /// Adds the edge of a rule and returns its ID; `None` if the nodes are already linked or no longer
 /// exist.
 fn add(
@@ -459,16 +505,18 @@ fn add(
     if is_linked(graph, &rule.relation, src, dst) {
         return Ok(None);
     }
-    let mut metadata = rule.rule.metadata.clone().unwrap_or_default();
-    if rule.relation == Edge::OWNERSHIP {
-        if !replace_owner(context, graph, dst, now)? {
-            return Ok(None);
-        }
-        metadata = Metadata::from_iter([("RelationType", Edge::OWNERSHIP)]);
+    if rule.relation == Edge::OWNERSHIP && !replace_owner(context, graph, dst, now)? {
+        return Ok(None);
     }
     let id = edge_id(rule, (src, dst));
-    let edge = Edge::new(id.clone(), src.clone(), dst.clone(), metadata, now)
-        .with_origin(context.origin.clone().with_host(context.host.as_str()));
+    let edge = Edge::new(
+        id.clone(),
+        src.clone(),
+        dst.clone(),
+        edge_metadata(rule),
+        now,
+    )
+    .with_origin(context.origin.clone().with_host(context.host.as_str()));
     match graph.add_edge(edge) {
         Ok(()) => Ok(Some(id)),
         // An end was deleted; its event follows.

@@ -39,6 +39,7 @@ use crate::api::{EdgeRule, NodeRule, ResourceStore};
 use crate::engine::graph::LoggedEvent;
 use crate::engine::monotonic;
 use crate::engine::query::QueryRunner;
+use crate::engine::replication::RULE_AUTHOR;
 use crate::engine::resource::Observer;
 use crate::graph::GraphEvent;
 use crate::time::Timestamp;
@@ -136,7 +137,7 @@ impl RuleHub {
         inbox.bytes += logged.bytes;
         inbox.events.push(RuleEvent {
             event: logged.event.clone(),
-            is_own: logged.author == Some(AUTHOR),
+            is_own: logged.author == Some(RULE_AUTHOR),
         });
         if inbox.events.len() > MAX_EVENTS || inbox.bytes > MAX_BYTES {
             (inbox.events, inbox.bytes, inbox.is_overrun) = (Vec::new(), 0, true);
@@ -242,8 +243,6 @@ impl Observer<EdgeRule> for RuleHub {
     }
 }
 
-/// Author of the changes made by rules; no connection has this number.
-const AUTHOR: u64 = u64::MAX;
 /// Maximum number of events in the inbox; small in tests, so that some overflow it.
 const MAX_EVENTS: usize = if cfg!(test) { 50 } else { 20_000 };
 /// Maximum memory retained by the events, in bytes; one event may exceed the limit.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::index::FilterIndex;
 use super::loop_guard::{LoopGuard, Verdict};
 use super::rule_query::{RuleQuery, ids, rule_name};
-use super::rule_set::{RuleContext, count};
+use super::rule_set::{RuleContext, count, restored};
 use super::{Counters, RuleEvent};
 use crate::api::{GraphResource, NodeRule};
 use crate::engine::monotonic;
@@ -218,7 +218,7 @@ impl NodeRules {
                 if !is_own {
                     self.guard.reset(&node.id);
                 }
-                if !self.updates.is_empty() {
+                if !self.updates.is_empty() || self.by_node.contains_key(&node.id) {
                     self.marked.insert(node.id.clone());
                 }
             }
@@ -397,13 +397,25 @@ impl NodeRules {
         }
     }
 
+    /// Returns the metadata of a node as the rule that created it requires; `None` if no rule did, or
+    /// nothing has changed the node.
+    fn restored_creation(&self, context: &RuleContext, node: &Node) -> Option<Metadata> {
+        let first = self.by_node.get(&node.id)?.first()?;
+        let is_ours = node.origin == *context.origin.as_str();
+        let rule = &self.creates.get(first).filter(|_| is_ours)?.rule;
+        restored(&node.metadata, &created_metadata(rule, &node.id))
+    }
+
     /// Returns the metadata of a node after application of all rules that match it, in the order of
-    /// creation; `None` if the rules change nothing. A rule may match because of metadata set by an
+    /// creation, beginning with the rule that created it; `None` if the rules change nothing. A rule may match because of metadata set by an
     /// earlier rule.
     fn desired(&self, context: &RuleContext, node: &Node) -> Option<Metadata> {
-        let mut queue = self.index.matches(node);
-        queue.extend(self.members.get(&node.id).into_iter().flatten());
         let mut current = Node::clone(node);
+        if let Some(metadata) = self.restored_creation(context, node) {
+            current.metadata = metadata;
+        }
+        let mut queue = self.index.matches(&current);
+        queue.extend(self.members.get(&node.id).into_iter().flatten());
         let mut done: Bound<u64> = Bound::Unbounded;
         while let Some(&number) = queue.range((done, Bound::Unbounded)).next() {
             done = Bound::Excluded(number);

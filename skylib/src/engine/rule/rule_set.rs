@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use arcstr::ArcStr;
+
 use super::edge_rules::EdgeRules;
 use super::node_rules::NodeRules;
-use super::{AUTHOR, Counters, RuleEvent};
+use super::{Counters, RuleEvent};
 use crate::api::{EdgeRule, NodeRule};
 use crate::engine::query::QueryRunner;
-use crate::graph::{Graph, GraphError, Origin};
+use crate::engine::replication::RULE_AUTHOR;
+use crate::graph::{Graph, GraphError, Metadata, Origin};
 use crate::time::Timestamp;
+use crate::value::Value;
 
 /// All rules and their state.
 pub(super) struct RuleSet {
@@ -41,7 +45,7 @@ impl RuleContext {
 
     /// Runs a transaction whose events are recognized as caused by rules.
     pub(super) fn update<R>(&self, work: impl FnOnce(&mut Graph, Timestamp) -> R) -> R {
-        self.queries.graph.update_as(Some(AUTHOR), work)
+        self.queries.graph.update_as(Some(RULE_AUTHOR), work)
     }
 }
 
@@ -124,6 +128,20 @@ fn difference<R>(list: &[(u64, Arc<R>)], numbers: &[u64]) -> (Vec<(u64, Arc<R>)>
         .cloned()
         .collect();
     (added, removed)
+}
+
+/// Returns the metadata of an element with all keys that a rule has given to it; `None` if it has
+/// them already. Further keys remain.
+pub(super) fn restored(held: &Metadata, given: &Metadata) -> Option<Metadata> {
+    let is_missing = |(key, value): (&ArcStr, &Value)| held.get(key) != Some(value);
+    if !given.iter().any(is_missing) {
+        return None;
+    }
+    let mut metadata = held.clone();
+    for (key, value) in given.iter() {
+        metadata.set(key, value.clone());
+    }
+    Some(metadata)
 }
 
 /// Counts a change, or counts and logs a failure.

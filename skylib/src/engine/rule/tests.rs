@@ -6,8 +6,10 @@ use super::Counters;
 use super::rule_set::RuleSet;
 use crate::api::{Defaults, EdgeRule, NodeRule, Resource};
 use crate::engine::monotonic;
-use crate::engine::{Collection, Engine, EngineOptions};
-use crate::graph::{Edge, Metadata, Node, NodeId, Origin};
+use crate::engine::replication::RULE_AUTHOR;
+use crate::engine::{Collection, Engine, EngineOptions, Replication};
+use crate::graph::{Edge, GraphEvent, Metadata, Node, NodeId, Origin};
+use crate::proto::{BroadcastMessage, GraphMessage, Message, Object};
 use crate::time::{Clock, SystemClock};
 
 fn engine() -> Engine {
@@ -102,6 +104,29 @@ fn edge_rule(engine: &Engine, src: &str, dst: &str, metadata: &str) -> String {
 }
 
 #[test]
+fn peers_receive_the_changes_of_rules_except_those_of_their_own_nodes() {
+    let engine = engine();
+    let replication = engine.replication();
+    let peer = replication.connect("b", 1, false).unwrap();
+    let text = r#"{"ID":"foreign","Metadata":{},"Origin":"pub.p","Revision":1}"#;
+    let added = Message::new("Graph", "NodeAdded", Object::Json(text.into()));
+    let added = GraphMessage::decode(&added).unwrap().unwrap();
+    assert!(peer.apply(vec![added]).rejected.is_empty());
+    let is_sent = |id: &str, author: u64| {
+        let node = Node::new(id, Metadata::new(), SystemClock.now());
+        let event = GraphEvent::NodeUpdated {
+            node: Arc::new(node),
+            ops: None,
+        };
+        let message = BroadcastMessage::graph_event(event).with_author(Some(author));
+        assert!(!Replication::is_of_cluster(&message));
+        replication.is_sent_to_peers(&message)
+    };
+    assert!(is_sent("own", RULE_AUTHOR) && is_sent("own", 7));
+    assert!(!is_sent("foreign", RULE_AUTHOR) && is_sent("foreign", 7));
+}
+
+#[test]
 fn a_created_node_lives_as_long_as_a_rule_wants_it() {
     let engine = engine();
     let one = create_rule(&engine, r#"{"Name":"n1","Type":"fabric","from":1}"#);
@@ -131,6 +156,40 @@ fn a_created_node_lives_as_long_as_a_rule_wants_it() {
     becomes(&engine, all, "[2]");
     engine.node_rules().delete(&two).unwrap();
     becomes(&engine, "G.V().Count()", "0");
+}
+
+#[test]
+fn what_rules_made_is_restored_when_something_else_changes_it() {
+    let engine = engine();
+    create_rule(&engine, r#"{"Name":"n1","Type":"x","w":1}"#);
+    create_rule(&engine, r#"{"Name":"n1","Type":"x","w":9}"#);
+    create_rule(&engine, r#"{"Name":"n2","Type":"x"}"#);
+    update_rule(&engine, "G.V().Has('Name','n1')", r#"{"w":2}"#);
+    let (src, dst) = ("G.V().Has('Name','n1')", "G.V().Has('Name','n2')");
+    edge_rule(&engine, src, dst, r#"{"RelationType":"layer2","w":5}"#);
+    edge_rule(&engine, src, dst, r#"{"RelationType":"layer2","w":6}"#);
+    let edge = "G.E().Has('RelationType','layer2','w',5).Count()";
+    let node = "G.V().Has('Type','x','Name','n1','w',2).Count()";
+    becomes(&engine, edge, "1");
+    becomes(&engine, node, "1");
+    let edge_id = engine.edges().all().unwrap().pop().unwrap().id.clone();
+    let node_id = NodeId::derived("x/n1");
+    engine.graph().update_as(None, |graph, now| {
+        let wrong = metadata(r#"{"RelationType":"zz","more":1}"#);
+        graph.set_edge_metadata(&edge_id, wrong, now).unwrap();
+        let wrong = metadata(r#"{"Name":"other","Type":"x","w":7,"more":1}"#);
+        graph.set_node_metadata(&node_id, wrong, now).unwrap();
+    });
+    becomes(&engine, edge, "1");
+    becomes(&engine, node, "1");
+    assert_eq!(
+        ask(&engine, "G.E().Has('more',1).Count()"),
+        "1",
+        "further keys remain"
+    );
+    assert_eq!(ask(&engine, "G.V().Has('more',1).Count()"), "1");
+    settled(&engine);
+    assert_eq!(engine.status().rules.suspensions, 0);
 }
 
 #[test]
@@ -415,6 +474,8 @@ fn a_rule_hides_no_update_of_the_owner() {
     update_rule(&engine, "G.V().Has('kind','u')", r#"{"x":1}"#);
     add(&engine, "n", r#"{"kind":"u"}"#);
     becomes(&engine, "G.V('n').Values('x')", "[1]");
+    let revision = || engine.nodes().get("n").unwrap().revision;
+    assert_eq!(revision(), 2, "a change by a rule is a revision");
     let next = engine.graph().update_as(None, |graph, now| {
         let mut node = Node::new("n", metadata(r#"{"kind":"u","state":"DOWN"}"#), now);
         node.revision = 2;
@@ -422,6 +483,16 @@ fn a_rule_hides_no_update_of_the_owner() {
     });
     assert_eq!(next, Ok(true), "the publisher's second revision is news");
     becomes(&engine, "G.V('n').Has('state','DOWN').Values('x')", "[1]");
+    assert_eq!(revision(), 4);
+    let (old, new) = engine.graph().update_as(None, |graph, now| {
+        let mut patch = |revision| {
+            graph
+                .sync_patch_node(&"n".into(), revision, now, &[])
+                .unwrap()
+        };
+        (patch(2), patch(3))
+    });
+    assert!(!old && new, "the revisions of the publisher are compared");
 }
 
 /// Returns a set of rules on a graph with 2000 nodes, of which a query of a rule examines all.

@@ -12,6 +12,7 @@ use rquickjs::{CatchResultExt as _, Context, Ctx, Function, Object, Persistent, 
 use super::bridge::{self, NULL, Reply, failure};
 use super::runtime::{PRELUDE, STACK_BYTES, evaluate, text_of, wait};
 use super::stop::Stop;
+use crate::gremlin::Query;
 use crate::time::SystemClock;
 
 /// Server and terminal of an [`Interpreter`].
@@ -161,13 +162,11 @@ fn functions<'js>(
     let server = Rc::clone(host);
     let gremlin = move |query: String| {
         let body = serde_json::json!({ "GremlinQuery": query }).to_string();
-        List(answer(
-            &*server,
-            "POST",
-            "/api/topology",
-            &body,
-            "ExecuteError",
-        ))
+        let reply = answer(&*server, "POST", "/api/topology", &body, "ExecuteError");
+        List(match Query::parse(&query) {
+            Err(_) if reply.0 == "ExecuteError" => invalid_query(reply),
+            _ => reply,
+        })
     };
     native.set("gremlin", Function::new(ctx.clone(), gremlin)?)?;
     let server = Rc::clone(host);
@@ -215,6 +214,13 @@ fn answer(host: &dyn ScriptHost, method: &str, path: &str, body: &str, error: &s
     }
 }
 
+/// Returns the error of a query that cannot be parsed. The server's text has further lines for
+/// terminals, which show the position of the error.
+fn invalid_query((_, text): Reply) -> Reply {
+    let text = text.unwrap_or_default();
+    failure("ParseError", text.lines().next().unwrap_or_default())
+}
+
 /// Reads a script.
 fn read(path: &str) -> Reply {
     match std::fs::read_to_string(path) {
@@ -249,7 +255,7 @@ mod tests {
                 .borrow_mut()
                 .push(format!("{method} {path} {body}"));
             match path {
-                "/api/topology" if body.contains("bad") => Ok((400, "no query\n".to_owned())),
+                "/api/topology" if body.contains("bad") => Ok((400, "no query\nhelp\n".to_owned())),
                 "/api/topology" => Ok((200, r#"[{"ID":"n","Metadata":{}}]"#.to_owned())),
                 "/api/noderule" if method == "POST" => Ok((201, r#"{"UUID":"u"}"#.to_owned())),
                 "/api/noderule" => Ok((200, r#"{"u":{"UUID":"u"}}"#.to_owned())),
@@ -327,6 +333,9 @@ mod tests {
                 "client.request('/api/noderule', 'GET')",
                 r#"{"u":{"UUID":"u"}}"#,
             ),
+            ("Gremlin('bad').name", r#""ParseError""#),
+            ("Gremlin('G.V(\\'bad\\')').name", r#""ExecuteError""#),
+            ("Gremlin('G.V(\\'bad\\')').message", r#""no query\nhelp""#),
         ] {
             assert_eq!(shown(&interpreter, source), result, "{source}");
         }

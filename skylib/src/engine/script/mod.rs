@@ -13,6 +13,7 @@
 
 mod bridge;
 mod built_in;
+mod check;
 mod error;
 mod interpreter;
 mod runtime;
@@ -26,6 +27,7 @@ pub use interpreter::{Interpreter, ScriptHost};
 
 pub(super) use bridge::Bridge;
 pub(super) use built_in::workflows as built_in_workflows;
+pub(super) use check::check;
 
 use std::fmt;
 use std::sync::Arc;

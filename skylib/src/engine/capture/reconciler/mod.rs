@@ -294,7 +294,7 @@ impl Reconciler {
         let (is_local, own) = (self.options.is_local, &*self.opener.origin);
         let is_here = |node: &Node| is_local && &*node.origin == own;
         let links = &self.agents.links;
-        let accepts = |node: &Node| is_here(node) || links.host_of_origin(&node.origin).is_some();
+        let accepts = |node: &Node| is_here(node) || links.host_of_node(node).is_some();
         let nodes = selector.select(&self.queries, &accepts, &is_stopping);
         if self.mailbox.is_stopping() {
             return;
