@@ -2,6 +2,7 @@
 
 mod link_table;
 mod messages;
+mod neighbors;
 mod pairs;
 
 use std::collections::HashMap;
