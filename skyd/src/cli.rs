@@ -90,6 +90,11 @@ const EXAMPLES: &str = "Examples:
   skyd flows trace.pcap --query \"G.Flows().Sort().Limit(10)\"
   skyd config check skydive.yml
 
+Exit codes, unless the help of a command lists others:
+  0  success; for the daemon, an end by a signal; also if the reader of the output closes it
+  1  failure; the last line on standard error is the reason
+  2  the command line is invalid; nothing was done
+
 Configuration keys are described in docs/CONFIGURATION.md and by `skyd config keys`.";
 
 /// Subcommands of `skyd`.

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use skylib::api::address::ServiceAddress;
 use skylib::proto::UpdatePolicy;
@@ -16,15 +17,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, pki_types::PrivateKeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::config::Config;
-use crate::tls;
+use crate::tls::{self, CA_CERT};
 
 /// Bidirectional byte stream, with or without TLS.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -40,6 +40,8 @@ pub(crate) const UPDATE_POLICY: HeaderName = HeaderName::from_static("x-update-p
 /// Opens WebSocket connections with the credentials of this daemon.
 pub(crate) struct Dialer {
     tls: Option<TlsConnector>,
+    /// Prefix of the keys of the credentials, such as `agent.auth.cluster`.
+    prefix: String,
     /// Value of the header `Authorization`; `None` without a configured user name.
     authorization: Option<HeaderValue>,
     /// Key file of a daemon on this machine (`agent.key`), used if no user name is configured.
@@ -84,6 +86,7 @@ impl Dialer {
         };
         Ok(Self {
             tls: connector(config)?,
+            prefix: prefix.to_owned(),
             authorization,
             key_file,
             max_message: config.bytes("http.limits.ws_message_bytes"),
@@ -127,7 +130,16 @@ impl Dialer {
             .max_message_size(Some(self.max_message))
             .max_frame_size(Some(self.max_message));
         let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
-        let (socket, response) = opened.await.map_err(refusal)?;
+        let (socket, response) = opened.await.map_err(|error| match error {
+            Error::Http(response) => {
+                let own_id = headers.iter().find(|(name, _)| *name == "x-host-id");
+                let own_id = own_id.map_or("", |(_, id)| id);
+                let body = response.body().as_deref().unwrap_or_default();
+                let body = String::from_utf8_lossy(body);
+                anyhow!(self.refusal(response.status(), &body, path, own_id))
+            }
+            error => anyhow::Error::from(error).context("cannot open the WebSocket"),
+        })?;
         let header = |name: &str| {
             let value = response
                 .headers()
@@ -170,6 +182,48 @@ impl Dialer {
         let stream = connector.connect(name, stream).await;
         let stream = stream.with_context(|| format!("cannot connect to {address} with TLS"))?;
         Ok((Box::new(stream), peer))
+    }
+
+    /// Describes why a server rejected the connection, and what the user can do.
+    fn refusal(&self, status: StatusCode, body: &str, path: &str, own_id: &str) -> String {
+        let reason: String = body.chars().take(MAX_REASON).collect();
+        let prefix = &self.prefix;
+        let advice = match status {
+            StatusCode::UNAUTHORIZED => {
+                let mut text =
+                    format!("set {prefix}.username and {prefix}.password to a user of the server");
+                if !self.key_file.as_os_str().is_empty() {
+                    text.push_str(&format!(
+                        ", or, if the server is on this machine, make its key readable in {}",
+                        self.key_file.display()
+                    ));
+                }
+                text
+            }
+            StatusCode::FORBIDDEN if reason.is_empty() => {
+                format!("the role of the user in {prefix}.username does not allow {path}")
+            }
+            StatusCode::CONFLICT => format!(
+                "a host with the same host_id {own_id:?} is connected: set host_id to another value on one \
+                 of the hosts; after a restart, the server accepts the connection once it has noticed \
+                 the end of the old one"
+            ),
+            StatusCode::NOT_FOUND => {
+                format!("the server has no {path}: use the address of an analyzer")
+            }
+            StatusCode::BAD_REQUEST if self.tls.is_none() && reason.contains("https") => {
+                format!("set {CA_CERT} to the file of the server's certificate authority")
+            }
+            _ => String::new(),
+        };
+        let parts = [reason.trim(), &advice];
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        let mut text = format!("the server rejects the connection: {status}");
+        for part in parts {
+            text.push_str("; ");
+            text.push_str(part);
+        }
+        text
     }
 
     /// Adds the credentials.
@@ -218,33 +272,15 @@ fn connector(config: &Config) -> anyhow::Result<Option<TlsConnector>> {
         Some((cert, key)) => {
             let certificates = tls::certificates(&cert)
                 .with_context(|| format!("{CLIENT_CERT}: {}", cert.display()))?;
-            let key = PrivateKeyDer::from_pem_file(&key)
+            let key = tls::private_key(&key)
                 .with_context(|| format!("{CLIENT_KEY}: {}", key.display()))?;
             builder
                 .with_client_auth_cert(certificates, key)
+                .map_err(tls::pair_error)
                 .with_context(|| format!("{CLIENT_CERT}, {CLIENT_KEY}"))?
         }
     };
     Ok(Some(TlsConnector::from(Arc::new(client))))
-}
-
-/// Returns the reason why a server did not accept the connection.
-fn refusal(error: Error) -> anyhow::Error {
-    match error {
-        Error::Http(response) => {
-            let body = response.body().as_deref().unwrap_or_default();
-            let body: String = String::from_utf8_lossy(body)
-                .chars()
-                .take(MAX_REASON)
-                .collect();
-            let status = response.status();
-            anyhow::anyhow!(
-                "the server rejects the connection: {status} {}",
-                body.trim()
-            )
-        }
-        error => anyhow::Error::from(error).context("cannot open the WebSocket"),
-    }
 }
 
 const CLIENT_CERT: &str = "tls.client_cert";
@@ -256,3 +292,39 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum length of the server's reason in an error, in characters.
 const MAX_REASON: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejections_name_the_key_that_solves_them() {
+        let dialer = Dialer {
+            tls: None,
+            prefix: "agent.auth.cluster".to_owned(),
+            authorization: None,
+            key_file: "/var/lib/skyd/agent.key".into(),
+            max_message: 1,
+        };
+        let text = |status: u16, body: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            dialer.refusal(status, body, "/ws/agent/topology", "edge-01")
+        };
+        for (status, body, wanted) in [
+            (401, "Wrong credentials", "agent.auth.cluster.username"),
+            (401, "", "/var/lib/skyd/agent.key"),
+            (403, "", "agent.auth.cluster.username does not allow"),
+            (409, "", "host_id \"edge-01\" is connected: set host_id"),
+            (404, "404 page not found\n", "use the address of an analyzer"),
+            (400, "this port requires https\n", "set tls.ca_cert"),
+        ] {
+            let text = text(status, body);
+            assert!(text.contains(wanted), "{status}: {text}");
+            assert!(text.contains(body.trim()), "{status}: {text}");
+        }
+        assert_eq!(
+            text(503, "busy"),
+            "the server rejects the connection: 503 Service Unavailable; busy"
+        );
+    }
+}

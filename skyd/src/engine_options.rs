@@ -9,7 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use skylib::api::address::ServiceAddress;
 use skylib::api::{CaptureSpec, CaptureType};
 use skylib::engine::{
@@ -17,7 +17,7 @@ use skylib::engine::{
 };
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::memory::MemoryBudget;
-use skylib::store::{DocStore, RedbStore};
+use skylib::store::{DocStore, RedbStore, StoreError};
 use skylib::topology::k8s::{Kinds, KubernetesOptions};
 use skylib::topology::metadata_files::MetadataFile;
 use skylib::topology::openflow::OpenFlowOptions;
@@ -214,7 +214,13 @@ const GHOST_PINGS: u32 = 5;
 
 /// Opens a store in the data folder.
 fn open_store(folder: &Path, file: &str) -> anyhow::Result<RedbStore> {
-    let store = RedbStore::open(&folder.join(file)).with_context(|| cannot_open(folder))?;
+    let store = RedbStore::open(&folder.join(file)).map_err(|error| match error {
+        StoreError::InUse { .. } => anyhow!(
+            "storage.local.path: {error}: stop the other daemon that uses the folder, or set \
+             storage.local.path to another folder"
+        ),
+        error => anyhow::Error::from(error).context(cannot_open(folder)),
+    })?;
     if let Some(aside) = store.set_aside() {
         tracing::error!(file = %aside.display(), "the store was damaged; moved it to this file and started with an empty store");
     }

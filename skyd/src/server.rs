@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -39,9 +39,34 @@ use crate::routes;
 /// # Errors
 /// Returns an error if no address can be bound; the error names `key`.
 pub(crate) async fn listen(key: &str, address: &ServiceAddress) -> anyhow::Result<TcpListener> {
-    bind(address)
-        .await
-        .with_context(|| format!("{key}: cannot listen on {address}"))
+    bind(address).await.map_err(|error| {
+        let advice = listen_advice(&error, key, address);
+        anyhow!("{key}: cannot listen on {address}: {error}{advice}")
+    })
+}
+
+/// Returns what the user can do if an address cannot be bound, as the end of a sentence; empty if
+/// the error says enough.
+fn listen_advice(error: &io::Error, key: &str, address: &ServiceAddress) -> String {
+    let ServiceAddress { port, .. } = address;
+    match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "; another program uses the address, such as another skyd or skydive (ss -ltnp 'sport = \
+             :{port}' shows the program): stop the program, or set {key} to another address"
+        ),
+        ErrorKind::AddrNotAvailable => format!(
+            "; no interface of this host has the address: set {key} to an address of this host, or to \
+             0.0.0.0:{port} for all addresses"
+        ),
+        ErrorKind::PermissionDenied => format!(
+            "; the port is reserved for programs with CAP_NET_BIND_SERVICE: run as root, or set {key} to \
+             a port above 1023"
+        ),
+        _ if error.raw_os_error().is_none() => {
+            format!("; set {key} to an address or to a name of this host")
+        }
+        _ => String::new(),
+    }
 }
 
 /// API that a listener serves.
@@ -407,5 +432,22 @@ mod tests {
         let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1));
         let waiting: Result<Vec<_>, _> = (0..count).map(connect).collect();
         assert_eq!(waiting.unwrap().len(), count);
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_bound_have_advice() {
+        let address: ServiceAddress = "127.0.0.1:8082".parse().unwrap();
+        let advice = |error: io::Error| listen_advice(&error, "analyzer.listen", &address);
+        let in_use = advice(ErrorKind::AddrInUse.into());
+        assert!(in_use.contains("sport = :8082"), "{in_use}");
+        assert!(in_use.contains("set analyzer.listen"), "{in_use}");
+        let foreign = advice(ErrorKind::AddrNotAvailable.into());
+        assert!(foreign.contains("0.0.0.0:8082"), "{foreign}");
+        let reserved = advice(ErrorKind::PermissionDenied.into());
+        assert!(reserved.contains("CAP_NET_BIND_SERVICE"), "{reserved}");
+        let name = advice(io::Error::other("failed to lookup address information"));
+        assert!(name.contains("a name of this host"), "{name}");
+        let too_many_files = io::Error::from_raw_os_error(24);
+        assert_eq!(advice(too_many_files), "");
     }
 }

@@ -1,16 +1,16 @@
 //! TLS of the main listener: server certificate, client certificates, reloading.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::Config;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, InconsistentKeys, RootCertStore, ServerConfig};
 
 /// TLS settings of the main listener, from files that can be reloaded.
 pub(crate) struct Tls {
@@ -95,7 +95,7 @@ impl Files {
     fn read(&self) -> anyhow::Result<ServerConfig> {
         let certificates = certificates(&self.certificate)
             .with_context(|| format!("{SERVER_CERT}: {}", self.certificate.display()))?;
-        let key = PrivateKeyDer::from_pem_file(&self.key)
+        let key = private_key(&self.key)
             .with_context(|| format!("{SERVER_KEY}: {}", self.key.display()))?;
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -111,7 +111,11 @@ impl Files {
         };
         let mut config = builder
             .with_single_cert(certificates, key)
-            .with_context(|| format!("{SERVER_CERT}, {SERVER_KEY}"))?;
+            .map_err(pair_error)
+            .with_context(|| {
+                let (certificate, key) = (self.certificate.display(), self.key.display());
+                format!("{SERVER_CERT}, {SERVER_KEY}: {certificate}, {key}")
+            })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
@@ -124,9 +128,10 @@ impl Files {
 pub(crate) fn configured_roots(config: &Config) -> anyhow::Result<Option<RootCertStore>> {
     match config.text(CA_CERT) {
         path if path.is_empty() => Ok(None),
-        path => Ok(Some(
-            roots(&path.into()).with_context(|| CA_CERT.to_owned())?,
-        )),
+        path => {
+            let context = format!("{CA_CERT}: {path}");
+            Ok(Some(roots(&path.into()).context(context)?))
+        }
     }
 }
 
@@ -149,12 +154,45 @@ pub(crate) fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
 /// # Errors
 /// Returns an error if the file cannot be read or contains no certificate.
 pub(crate) fn certificates(path: &PathBuf) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)?.collect();
-    let all = all?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
+        .map_err(pem_error)?
+        .collect();
+    let all = all.map_err(pem_error)?;
     if all.is_empty() {
-        bail!("the file contains no certificate");
+        bail!("the file contains no certificate in PEM format");
     }
     Ok(all)
+}
+
+/// Reads the private key of a PEM file.
+///
+/// # Errors
+/// Returns an error if the file cannot be read or contains no private key.
+pub(crate) fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
+        pem::Error::NoItemsFound => {
+            anyhow!("the file contains no private key in PEM format, or an encrypted one")
+        }
+        error => pem_error(error),
+    })
+}
+
+/// Returns the reason why a PEM file cannot be read.
+fn pem_error(error: pem::Error) -> anyhow::Error {
+    match error {
+        pem::Error::Io(error) => error.into(),
+        error => anyhow::Error::from(error).context("the file is not in PEM format"),
+    }
+}
+
+/// Returns the reason why a certificate and a private key cannot be used together.
+pub(crate) fn pair_error(error: rustls::Error) -> anyhow::Error {
+    match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            anyhow!("the private key does not belong to the first certificate of the file")
+        }
+        error => error.into(),
+    }
 }
 
 /// Returns the cryptographic provider of all TLS connections.

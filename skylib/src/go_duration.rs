@@ -1,8 +1,9 @@
-//! Parser of Go's duration syntax (`time.ParseDuration`): `5s`, `1m30s`, `250ms`, `1.5h`, `-1h`.
+//! Parser of durations: Go's syntax (`time.ParseDuration`), such as `5s`, `1m30s`, `250ms`, `1.5h`,
+//! and `-1h`, with the additional units day and week: `2d`, `1w`.
 //!
 //! A duration is a sequence of decimal numbers, each followed by a unit: `ns`, `us` (or `µs`),
-//! `ms`, `s`, `m`, or `h`. An optional sign precedes all of them; a bare `0` needs no unit. The
-//! header `X-Resource-TTL`, alert triggers, configuration values, and the step `At` use this
+//! `ms`, `s`, `m`, `h`, `d` (24 hours), or `w` (7 days). An optional sign precedes all of them; a
+//! bare `0` needs no unit. The header `X-Resource-TTL`, alert triggers, configuration values, and the step `At` use this
 //! syntax.
 
 use std::time::Duration;
@@ -132,9 +133,14 @@ fn unit_ns(unit: &str) -> Option<u128> {
         "s" => 1_000_000_000,
         "m" => 60_000_000_000,
         "h" => 3_600_000_000_000,
+        "d" => DAY_NS,
+        "w" => 7 * DAY_NS,
         _ => return None,
     })
 }
+
+/// Length of a day in nanoseconds, without regard to time zones.
+const DAY_NS: u128 = 24 * 3_600_000_000_000;
 
 /// Reason why a duration was rejected. Displayed with a message of this library; see
 /// [`to_go_text`](Self::to_go_text) for Go's message.
@@ -148,7 +154,7 @@ pub enum GoDurationError {
     #[error("missing unit in duration {0:?}")]
     NoUnit(String),
     /// A number has an unknown unit.
-    #[error("unknown unit {unit:?} in duration {text:?}; expected ns, us, ms, s, m, or h")]
+    #[error("unknown unit {unit:?} in duration {text:?}; expected ns, us, ms, s, m, h, d, or w")]
     UnknownUnit {
         /// Unknown unit.
         unit: String,
@@ -210,6 +216,14 @@ mod tests {
     }
 
     #[test]
+    fn days_and_weeks_are_read() {
+        let hours = |hours: i64| Ok(hours * 3_600_000_000_000);
+        assert_eq!(parse_signed_ns("-2d"), hours(-48));
+        assert_eq!(parse_signed_ns("1w1d12h"), hours(7 * 24 + 36));
+        assert_eq!(parse_signed_ns("0.5d"), hours(12));
+    }
+
+    #[test]
     fn everything_else_is_refused() {
         for text in [
             "",
@@ -237,7 +251,7 @@ mod tests {
             Err(GoDurationError::NoUnit("1.2.3s".into()))
         );
         assert_eq!(parse("-1s"), Err(GoDurationError::Negative("-1s".into())));
-        for text in ["5d", "5S", "5 s", "1s ", "1s5ø"] {
+        for text in ["5y", "5S", "5 s", "1s ", "1s5ø"] {
             assert!(
                 matches!(parse(text), Err(GoDurationError::UnknownUnit { .. })),
                 "{text}"

@@ -37,11 +37,20 @@ async fn open(target: &Target) -> anyhow::Result<TcpStream> {
     let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        .with_context(|| format!("cannot connect to {address}"))?;
+        .with_context(|| format!("cannot connect to {address}{}", address_source(target)))?;
     stream
         .set_nodelay(true)
         .context("cannot set up the connection")?;
     Ok(stream)
+}
+
+/// Returns the setting from which the address is, as a part of an error message; empty for the option
+/// of the command line, which the user sees.
+fn address_source(target: &Target) -> String {
+    match target.address_source {
+        "--analyzer" => String::new(),
+        source => format!(" (address from {source})"),
+    }
 }
 
 async fn encrypt(target: &Target, connector: &TlsConnector) -> anyhow::Result<Box<dyn Socket>> {

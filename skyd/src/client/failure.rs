@@ -128,8 +128,12 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
             Some(rustls::Error::InvalidMessage(_)) => return Some(NOT_TLS),
             _ => {}
         }
-        match cause.downcast_ref::<io::Error>()?.kind() {
+        let error = cause.downcast_ref::<io::Error>()?;
+        match error.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => Some(NOBODY_LISTENS),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Some(NO_ROUTE),
+            // The resolver's errors have no kind.
+            _ if error.to_string().contains("lookup address") => Some(UNKNOWN_NAME),
             _ => None,
         }
     })
@@ -160,6 +164,10 @@ const USAGE: u8 = 2;
 
 const NOBODY_LISTENS: &str = "Start `skyd analyzer` or `skyd allinone` there, or set its address with \
     --analyzer HOST:PORT or SKYDIVE_ANALYZER.";
+const NO_ROUTE: &str = "Check the address and the network, or set another address with --analyzer \
+    HOST:PORT or SKYDIVE_ANALYZER.";
+const UNKNOWN_NAME: &str = "Check the name of the host, or set its IP address with --analyzer \
+    ADDRESS:PORT or SKYDIVE_ANALYZER.";
 const UNTRUSTED: &str = "Set the file of the certificate authority with --cacert FILE; --insecure skips \
     the check.";
 const NEEDS_TLS: &str =
@@ -193,6 +201,9 @@ mod tests {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let error = anyhow::Error::from(refused).context("cannot connect to h:1");
         assert_eq!(advice(&error), Some(NOBODY_LISTENS));
+        let unknown = io::Error::other("failed to lookup address information: no such name");
+        let error = anyhow::Error::from(unknown).context("cannot connect to h:1");
+        assert_eq!(advice(&error), Some(UNKNOWN_NAME));
         let untrusted = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let error = anyhow::Error::from(io::Error::new(io::ErrorKind::InvalidData, untrusted));
         assert_eq!(advice(&error), Some(UNTRUSTED));

@@ -38,7 +38,7 @@ use self::target::{Environment, Target};
 
 /// Arguments of `skyd client`.
 #[derive(Args, Debug)]
-#[command(args_override_self = true)]
+#[command(args_override_self = true, after_help = EXIT_CODES)]
 pub(crate) struct ClientArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
@@ -46,6 +46,13 @@ pub(crate) struct ClientArgs {
     #[command(subcommand)]
     command: Option<Command>,
 }
+
+const EXIT_CODES: &str = "Exit codes:
+  0  success; also if the reader of the output closes it
+  1  the client or the server rejected the request, the server could not be reached, or a line of the
+     shell's input failed; the reason is on standard error
+  2  the command line is invalid; nothing was sent
+130  interrupted with Ctrl-C";
 
 /// A command of the client, or its shell.
 #[derive(Debug, Subcommand)]

@@ -15,8 +15,7 @@ use tokio_rustls::rustls::client::danger::{
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, verify_tls12_signature, verify_tls13_signature,
 };
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
@@ -29,6 +28,8 @@ use crate::tls;
 pub(super) struct Target {
     /// Host and port.
     pub(super) address: ServiceAddress,
+    /// Setting that determines the address, such as `--analyzer`.
+    pub(super) address_source: &'static str,
     /// TLS settings.
     pub(super) security: Security,
     /// Value of the header `Authorization`; `None` without a user name.
@@ -53,23 +54,25 @@ impl Target {
     /// Returns an error if an address is invalid, a file cannot be read, or options are incomplete.
     pub(super) fn new(args: &ConnectionArgs, environment: &Environment) -> anyhow::Result<Self> {
         let config = configuration(args, environment)?;
-        let chosen = args
-            .analyzer
-            .clone()
-            .or_else(|| environment.value("ANALYZER"))
-            .or_else(|| config.list("analyzers").into_iter().next())
-            .unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
-        let address = chosen.parse().context("--analyzer")?;
+        let in_config = || config.list("analyzers").into_iter().next();
+        let (chosen, address_source) = None
+            .or_else(|| Some((args.analyzer.clone()?, "--analyzer")))
+            .or_else(|| Some((environment.value("SKYDIVE_ANALYZER")?, "SKYDIVE_ANALYZER")))
+            .or_else(|| Some((environment.value("SKYD_ANALYZER")?, "SKYD_ANALYZER")))
+            .or_else(|| Some((in_config()?, "analyzers in the configuration file")))
+            .unwrap_or_else(|| (DEFAULT_ADDRESS.to_owned(), "the default"));
+        let address = chosen.parse().context(address_source)?;
         let username = args
             .username
             .clone()
-            .or_else(|| environment.value("USERNAME"));
+            .or_else(|| environment.value_of_either("USERNAME"));
         let password = args
             .password
             .clone()
-            .or_else(|| environment.value("PASSWORD"));
+            .or_else(|| environment.value_of_either("PASSWORD"));
         Ok(Self {
             address,
+            address_source,
             security: security(args)?,
             authorization: username
                 .map(|name| basic(&name, &password.unwrap_or_default()))
@@ -97,14 +100,18 @@ impl Environment {
         Self(config::environment())
     }
 
-    /// Returns the value of `SKYDIVE_<name>`, or else of `SKYD_<name>`; an empty value counts as
-    /// unset.
-    fn value(&self, name: &str) -> Option<String> {
-        ["SKYDIVE_", "SKYD_"].iter().find_map(|prefix| {
-            let variable = format!("{prefix}{name}");
-            let found = self.0.iter().find(|(key, _)| *key == variable)?;
-            Some(found.1.clone()).filter(|value| !value.is_empty())
-        })
+    /// Returns the value of `SKYDIVE_<name>`, or else of `SKYD_<name>`.
+    fn value_of_either(&self, name: &str) -> Option<String> {
+        let prefixes = ["SKYDIVE_", "SKYD_"].iter();
+        prefixes
+            .map(|prefix| format!("{prefix}{name}"))
+            .find_map(|variable| self.value(&variable))
+    }
+
+    /// Returns the value of a variable; an empty value counts as unset.
+    fn value(&self, variable: &str) -> Option<String> {
+        let (_, value) = self.0.iter().find(|(key, _)| *key == variable)?;
+        Some(value.clone()).filter(|value| !value.is_empty())
     }
 }
 
@@ -165,10 +172,11 @@ fn security(args: &ConnectionArgs) -> anyhow::Result<Security> {
         Some((cert, key)) => {
             let certificates =
                 tls::certificates(cert).with_context(|| format!("--cert: {}", cert.display()))?;
-            let key = PrivateKeyDer::from_pem_file(key)
-                .with_context(|| format!("--key: {}", key.display()))?;
+            let key =
+                tls::private_key(key).with_context(|| format!("--key: {}", key.display()))?;
             builder
                 .with_client_auth_cert(certificates, key)
+                .map_err(tls::pair_error)
                 .context("--cert, --key")?
         }
     };
@@ -269,12 +277,18 @@ mod tests {
                 files: files.iter().map(|file| (*file).clone()).collect(),
                 ..ConnectionArgs::default()
             };
-            target(&args, variables).unwrap().address.to_string()
+            let target = target(&args, variables).unwrap();
+            (target.address.to_string(), target.address_source)
         };
-        assert_eq!(with(Some("5"), &[&file], &environment), "localhost:5");
-        assert_eq!(with(None, &[&file], &environment), "env:3");
-        assert_eq!(with(None, &[&file], &environment[..1]), "own:4");
-        assert_eq!(with(None, &[&file], &[("SKYDIVE_ANALYZER", "")]), "conf:1");
+        let is = |address: &str, source| (address.to_owned(), source);
+        let given = with(Some("5"), &[&file], &environment);
+        assert_eq!(given, is("localhost:5", "--analyzer"));
+        let set = with(None, &[&file], &environment);
+        assert_eq!(set, is("env:3", "SKYDIVE_ANALYZER"));
+        let own = with(None, &[&file], &environment[..1]);
+        assert_eq!(own, is("own:4", "SKYD_ANALYZER"));
+        let configured = with(None, &[&file], &[("SKYDIVE_ANALYZER", "")]);
+        assert_eq!(configured, is("conf:1", "analyzers in the configuration file"));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

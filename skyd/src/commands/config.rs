@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -89,7 +90,12 @@ pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
 
 fn print_keys(args: &KeysArgs, out: &mut impl Write) -> anyhow::Result<()> {
     let prefix = args.prefix.to_ascii_lowercase();
-    let keys = config::keys().filter(|key| key.name.starts_with(&prefix));
+    let mut keys = config::keys()
+        .filter(|key| key.name.starts_with(&prefix))
+        .peekable();
+    if keys.peek().is_none() {
+        bail!("no key begins with {prefix:?}; `skyd config keys` prints all keys");
+    }
     match args.format {
         KeysFormat::Text => {
             for key in keys {

@@ -28,8 +28,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DIR", default_value = "/var/lib/skyd")]
     data: PathBuf,
 
-    /// Start of the time range, in a notation of the query step At: -1h, 14:05, or 2026-11-29
-    /// 14:05.
+    /// Start of the time range, in a notation of the query step At: -1h, -2d, 14:05, or
+    /// 2026-11-29 14:05.
     #[arg(
         long,
         value_name = "TIME",
@@ -101,6 +101,10 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         start: instant("--from", &args.from)?,
         last: instant("--to", &args.to)?,
     };
+    if slice.start > slice.last {
+        let (from, to) = (&args.from, &args.to);
+        bail!("--from {from} is later than --to {to}; exchange them");
+    }
     let below = args.data.join("history");
     let history = if below.is_dir() {
         below
@@ -149,7 +153,7 @@ fn instant(option: &str, text: &str) -> anyhow::Result<Timestamp> {
     let time = query.ok().filter(|query| !query.next_steps().is_empty());
     let time = time.and_then(|query| query.earliest_time(SystemClock.now(), &TimeZone::system()));
     time.with_context(|| {
-        format!("{option}: {text} is not a time; expected for example -1h, 14:05, 2026-11-29 14:05")
+        format!("{option}: {text} is not a time; expected for example -1h, -2d, 14:05, 2026-11-29 14:05")
     })
 }
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use serde_saphyr::DuplicateKeyPolicy;
+use serde_saphyr::{DuplicateKeyPolicy, Error as YamlError};
 use skylib::api::address::ServiceAddress;
 use skylib::nearest::nearest;
 
@@ -271,7 +271,7 @@ impl Loader {
     /// Adds the settings of a file.
     fn add_file(&mut self, location: &str, content: FileContent) {
         if let Some(duplicate) = content.duplicate_key {
-            self.warn(format!("{location}: {duplicate}; the last value is used"));
+            self.warn(format!("{location}: {duplicate}"));
         }
         self.add_tree(location, &mut Vec::new(), content.tree);
     }
@@ -443,20 +443,29 @@ pub fn environment() -> Vec<(String, String)> {
 /// Returns a description of the error with line and column. The description never quotes the
 /// document, which may contain passwords.
 pub fn yaml(text: &str) -> Result<Value, String> {
-    parse_yaml(text, DuplicateKeyPolicy::LastWins)
+    parse_yaml(text, DuplicateKeyPolicy::LastWins).map_err(|error| error.to_string())
 }
 
 /// Returns a description of the first key of a valid YAML document that an object contains twice.
 fn duplicate_key(text: &str) -> Option<String> {
-    parse_yaml(text, DuplicateKeyPolicy::Error).err()
+    match parse_yaml(text, DuplicateKeyPolicy::Error).err()? {
+        YamlError::DuplicateMappingKey { key, location } => Some(format!(
+            "line {}, column {}: the key {} occurs twice in the same object; only the last value is \
+             used: merge both values or delete one",
+            location.line(),
+            location.column(),
+            key.unwrap_or_default(),
+        )),
+        other => Some(other.to_string()),
+    }
 }
 
-fn parse_yaml(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, String> {
+fn parse_yaml(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, YamlError> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
     let options = serde_saphyr::options! { with_snippet: false, duplicate_keys: duplicate_keys };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
+    serde_saphyr::from_str_with_options(text, options)
 }
 
 /// Returns the dotted name of a path in lower case.

@@ -101,7 +101,7 @@ the tables below on a terminal.
 | text | any string |
 | boolean | `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0` |
 | integer | an integer within the range of the key |
-| duration | seconds, fractions included, or a number with a unit: `100ms`, `90s`, `5m`, `24h`, `1h30m` |
+| duration | seconds, fractions included, or a number with a unit: `100ms`, `90s`, `5m`, `24h`, `1h30m`, `7d`, `2w` |
 | size | bytes, or a number with a unit of powers of 1024: `64KiB`, `512MiB`, `2GiB`, `1TiB` |
 | address | `host:port`, `[v6]:port`, `:port`, or `port`; the port may be a service name from `/etc/services` |
 | list | a YAML list of strings, or one string with elements separated by spaces |

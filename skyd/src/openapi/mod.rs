@@ -61,7 +61,7 @@ impl Kind {
         if self.id == "UUID" {
             parameters.push(json!({
                 "name": "X-Resource-TTL", "in": "header", "schema": {"type": "string"},
-                "description": "Time after which the resource is deleted, such as 30s, 5m, or 1h30m.",
+                "description": "Time after which the resource is deleted, such as 30s, 5m, 1h30m, or 2d.",
             }));
         }
         json!({

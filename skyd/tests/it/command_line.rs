@@ -253,8 +253,9 @@ fn the_shell_runs_queries_and_javascript() {
                  console.log('\\u001b[2J')\nG.V().Nothing()\nPromise.resolve('p')\n \
                  exit\n1\n";
     let output = shell(&daemon, &[], lines);
-    assert_eq!(output.code, 0);
+    assert_eq!(output.code, 1);
     let stderr = &output.stderr;
+    assert!(stderr.contains("2 of 9 lines failed"), "{stderr}");
     assert!(
         stderr.contains("as a Gremlin query: ") && stderr.contains("Nothing"),
         "{stderr}"
@@ -297,6 +298,19 @@ fn a_script_of_the_shell_decides_its_exit_code() {
     let output = shell(&daemon, &options, "1");
     assert_eq!((output.code, output.stdout.as_str()), (1, ""));
     assert!(output.stderr.contains("Error: boo"), "{}", output.stderr);
+}
+
+#[test]
+fn an_unreachable_server_is_named_with_the_setting_of_its_address() {
+    let output = Command::new(env!("CARGO_BIN_EXE_skyd"))
+        .args(["client", "status"])
+        .env("SKYDIVE_ANALYZER", "127.0.0.1:1")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let wanted = "cannot connect to 127.0.0.1:1 (address from SKYDIVE_ANALYZER): ";
+    assert!(stderr.contains(wanted), "{stderr}");
 }
 
 #[test]

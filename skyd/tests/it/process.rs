@@ -50,7 +50,7 @@ fn an_invalid_setting_prevents_the_start_and_names_allowed_values() {
         ),
         (
             "analyzer.listen=192.0.2.1:1",
-            "analyzer.listen: cannot listen on 192.0.2.1:1: ",
+            "set analyzer.listen to an address of this host",
         ),
         (
             "analyzer.auth.api.backend=nobody",
@@ -139,7 +139,7 @@ fn two_daemons_do_not_share_a_data_folder() {
     let store = format!("storage.local.path={}", folder.0.join("store").display());
     let said = refused("analyzer", &[&store], None);
     assert!(
-        said.contains("meta.redb is in use by another process"),
+        said.contains("meta.redb is in use by another process: stop the other daemon"),
         "{said}"
     );
 }

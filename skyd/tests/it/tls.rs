@@ -321,6 +321,8 @@ fn unusable_files_prevent_the_start() {
     std::fs::write(authority.path("empty"), "").unwrap();
     let empty = format!("tls.server_cert={}", authority.path("empty").display());
     let wrong_key = key.replace("server.key", "ca.pem");
+    authority.sign("other");
+    let other_key = key.replace("server.key", "other.key");
     for (settings, expected) in [
         (vec![certificate.as_str()], "tls.server_key: not set"),
         (vec![key], "tls.server_cert: not set"),
@@ -337,7 +339,11 @@ fn unusable_files_prevent_the_start() {
             "not set, but tls.client_cert",
         ),
         (vec![&empty, key], "the file contains no certificate"),
-        (vec![certificate, &wrong_key], "tls.server_key: "),
+        (vec![certificate, &wrong_key], "the file contains no private key"),
+        (
+            vec![certificate, &other_key],
+            "the private key does not belong to the first certificate",
+        ),
         (
             vec!["tls.server_cert=/nowhere", key],
             "tls.server_cert: /nowhere: ",

@@ -4,9 +4,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Marks } from "../src/graph/colors.ts";
 import { FAMILY_ORDER, type Family } from "../src/graph/family.ts";
+import { hoverText } from "../src/graph/hover_text.ts";
 import { traceDetail, traceShape } from "../src/graph/icons.ts";
 import { areEqual, layOut, layoutAt, shapesOf } from "../src/graph/layout.ts";
 import { paint } from "../src/graph/paint.ts";
+import { shownLinks } from "../src/graph/paint_links.ts";
 import { positionsOf } from "../src/graph/positions.ts";
 import { racksOf } from "../src/graph/racks.ts";
 import { DEFAULT_THRESHOLDS, linkRates, nodeRate } from "../src/graph/rates.ts";
@@ -22,6 +24,7 @@ const NO_MARKS: Marks = {
   path: [],
   compared: new Map(),
   alerted: new Set(),
+  onHover: new Set(),
   rates: new Map(),
 };
 const COLORS = {
@@ -137,6 +140,37 @@ test("a picture has what is shown, as text that markup in names cannot leave", (
   assert.match(text, />&lt;b&gt;&amp;␇<\/text>/);
   assert.doesNotMatch(text, /<b>|NaN|undefined/);
   assert.equal(text.match(/<g/g)?.length, text.match(/<\/g>/g)?.length);
+});
+
+test("links of a kind can be shown only while an end is hovered or selected", () => {
+  const nodes = [node("a", "device"), node("b", "device"), node("c", "device")];
+  const model = modelOf(nodes, [edge("a", "b", "layer3"), edge("b", "c", "layer2")]);
+  const scene = buildScene(model, ALL);
+  const layout = layOut(scene);
+  const shown = (marks: Partial<Marks>) => {
+    const all = { ...NO_MARKS, onHover: new Set(["layer3"]), ...marks };
+    const boxes = new Set(layout.boxes.keys());
+    return shownLinks(scene.links, boxes, layout, { x: 0, y: 0, zoom: 1 }, all).map(({ link }) => link.relation);
+  };
+  assert.deepEqual(shown({}), ["layer2"]);
+  assert.deepEqual(shown({ hovered: "a" }).sort(), ["layer2", "layer3"]);
+  assert.deepEqual(shown({ selected: new Set(["b"]) }).sort(), ["layer2", "layer3"]);
+  assert.deepEqual(shown({ hovered: "c" }), ["layer2"]);
+});
+
+test("the item under the pointer is described with the packets of its captures", () => {
+  const Captures = [
+    { ID: "1", PacketsReceived: 12, PacketsDropped: 2 },
+    { ID: "2", PacketsReceived: 5, PacketsIfDropped: 1 },
+  ];
+  const ports = Array.from({ length: 13 }, (_, index) => node(`tap${index}`, "tap", { State: index ? "UP" : "DOWN" }));
+  const scene = buildScene(modelOf([node("eth0", "device", { State: "UP", Captures }), ...ports], []), ALL);
+  const texts = scene.roots.map((item) => hoverText(item)).sort();
+  assert.deepEqual(texts, ["eth0, device, up, captured: 17 packets, 3 dropped", "tap ×13, 1 down"]);
+  const [item] = buildScene(modelOf([node("lo", "device", { State: "UNKNOWN" })], []), ALL).roots;
+  assert.equal(item && hoverText(item, 2), "lo, device, unknown, 2 alerts");
+  const racks = buildScene(datacenter(302), ALL).roots.filter(({ rack }) => rack);
+  assert.match(racks[0] ? hoverText(racks[0]) : "", /^switch-[ab], 151 hosts$/);
 });
 
 test("each selected node is outlined, and no other", () => {

@@ -6,6 +6,7 @@ import { type Box, type Layout, layOut, layoutAt, shapesOf } from "../src/graph/
 import type { GraphModel } from "../src/graph/model.ts";
 import { positionsOf } from "../src/graph/positions.ts";
 import { type SceneOptions, buildScene } from "../src/graph/scene.ts";
+import { layoutBetween, slides } from "../src/graph/transition.ts";
 import { edge, hostOf, modelOf, node } from "./builders.ts";
 
 const ALL: SceneOptions = { isOpen: () => true, unfolded: new Set(), hidden: new Set() };
@@ -169,4 +170,25 @@ test("a moved box takes along what is inside, stays inside its owner, and moves 
   assert.equal(boxAt(far, point.x, point.y)?.item.id, "h0/br0");
   const corner = layoutAt(scene, computed, new Map([["h0", offset(-1e6, -1e6)]]));
   assert.deepEqual([corner.boxes.get("h0")?.x, corner.boxes.get("h0")?.y], [0, 0]);
+});
+
+test("boxes slide to their next positions, and new boxes move with their owner", () => {
+  const [before, after] = [2, 20].map((namespaces) => layOut(buildScene(fleet(2, namespaces), ALL)));
+  assert.ok(before && after);
+  assert.equal(slides(before, before), false);
+  assert.equal(slides(before, after), true, "the second host is moved by the larger first one");
+  assert.equal(slides(layOut(buildScene(modelOf([], []), ALL)), after), false, "what is new appears at once");
+  assert.deepEqual(positions(layoutBetween(before, after, 1)), positions(after));
+  const start = layoutBetween(before, after, 0);
+  const at = positions(start);
+  for (const [id, position] of positions(before)) {
+    assert.equal(at.get(id), position, id);
+  }
+  const [added, owner, moved] = [after.boxes.get("h1/ns2"), after.boxes.get("h1"), start.boxes.get("h1")];
+  const shown = start.boxes.get("h1/ns2");
+  assert.ok(added && owner && moved && shown);
+  assert.deepEqual([shown.x - moved.x, shown.y - moved.y], [added.x - owner.x, added.y - owner.y]);
+  assert.equal(shown.parent, moved);
+  const middle = layoutBetween(before, after, 0.5).boxes.get("h1");
+  assert.ok(middle && middle.x + middle.y > moved.x + moved.y && middle.x + middle.y < owner.x + owner.y);
 });

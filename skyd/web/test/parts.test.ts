@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { arrangeFlows, flowDirections, flowEnd, flowName, flowRate, flowRow } from "../src/flow/flow.ts";
+import { Moment } from "../src/parts/moment.tsx";
+import { namedField } from "../src/parts/named_field.ts";
 import { atTime, characterAt, errorOffset, isGremlin, literal, nodeQuery, nodesQuery } from "../src/net/gremlin.ts";
 import { NO_ANSWER, answerOf, applyLive, failureOf } from "../src/net/live.ts";
 import { csv } from "../src/parts/csv.ts";
 import type { Json } from "../src/parts/json.ts";
 import { counted, label, visible } from "../src/parts/names.ts";
 import { ratesInBits } from "../src/parts/rate_unit.ts";
-import { amount, base64, byteRate, bytes, duration, rate } from "../src/parts/units.ts";
+import { amount, base64, byteRate, bytes, duration, rate, timeZone } from "../src/parts/units.ts";
 import { parseGraph } from "../src/graph/saved.ts";
 import { clean } from "../src/state/favorite_list.ts";
 import { DEFAULT_VIEW, formatView, isStep, parseView } from "../src/state/address.ts";
@@ -78,6 +80,7 @@ test("an address round-trips and ignores what is broken", () => {
     query: "G.V('é')",
     at: 5,
     hide: ["layer2"],
+    hover: ["layer3", "service"],
     theme: "dark" as const,
   };
   assert.deepEqual(parseView(formatView(view)), view);
@@ -94,6 +97,7 @@ test("typed times are understood", () => {
   const now = new Date(2026, 10, 29, 12, 0, 0).getTime();
   assert.equal(parseTime("-10m", now), now - 600_000);
   assert.equal(parseTime("-1h30m", now), now - 5_400_000);
+  assert.equal(parseTime("-1w2d", now), now - 9 * 86_400_000);
   assert.equal(parseTime("11:59", now), now - 60_000);
   assert.equal(parseTime("13:00", now), now - 23 * 3_600_000, "a later time of day is yesterday's");
   assert.equal(parseTime("2026-11-29 11:00", now), now - 3_600_000);
@@ -232,4 +236,19 @@ test("tables are saved without formulas", () => {
     ]),
     'a,1\r\n"x,""y""",-2\r\n\'=1+1,0\r\n',
   );
+});
+
+test("an error is shown at the field whose key it names", () => {
+  const keys = ["Name", "BPFFilter", "HeaderSize", "To"];
+  assert.equal(namedField("BPFFilter: Not a valid BPF expression: syntax error", keys), "BPFFilter");
+  assert.equal(namedField("invalid HeaderSize 7, not in BPFFilter", keys), "HeaderSize");
+  assert.equal(namedField("the name is not allowed to be used", keys), undefined);
+  assert.equal(namedField("", keys), undefined);
+});
+
+test("times are copied as ISO 8601, and their time zone has a name", () => {
+  assert.equal(new Moment(1_796_000_000_123).iso, "2026-11-30T00:53:20.123Z");
+  assert.equal(new Moment(Number.NaN).iso, "");
+  assert.match(timeZone(1_796_000_000_123), /\w/);
+  assert.equal(timeZone(Number.NaN), "");
 });

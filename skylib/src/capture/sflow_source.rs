@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Batch, CaptureError, CaptureStats, PacketSource};
 use crate::export::{CounterSample, Export, FlowSample, Intake, IntakeLimits};
 use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
+use crate::sys::receive_drops::udp_receive_drops;
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Packet source that receives the samples of sFlow agents.
@@ -151,9 +152,11 @@ impl PacketSource for SflowSource {
         })
     }
 
+    /// Returns the number of samples, and the number of datagrams that the kernel has dropped.
     fn stats(&mut self) -> CaptureStats {
         CaptureStats {
             received: self.received,
+            dropped: udp_receive_drops(&self.socket).unwrap_or(0),
             ..CaptureStats::default()
         }
     }
@@ -233,5 +236,21 @@ mod tests {
         assert_eq!(source.stats().received, 2);
         let none = source.next_batch(Duration::ZERO).unwrap();
         assert!(matches!(none, Batch::Timeout));
+    }
+
+    #[test]
+    fn datagrams_that_the_kernel_drops_are_counted() {
+        let nothing: CounterHandler = Box::new(|_| {});
+        let mut source = SflowSource::open("127.0.0.1:0".parse().unwrap(), nothing).unwrap();
+        assert_eq!(source.stats().dropped, 0);
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = source.address().unwrap();
+        let sent = (0..5_000)
+            .filter(|_| sender.send_to(&datagram(), address).is_ok())
+            .count();
+        while source.receive(Duration::ZERO).unwrap() {}
+        let stats = source.stats();
+        assert!(stats.dropped > 0, "{stats:?}");
+        assert_eq!(stats.received / 2 + stats.dropped, sent as u64);
     }
 }

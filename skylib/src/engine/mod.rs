@@ -67,7 +67,7 @@ pub use collector::{AllowedNetwork, CollectorOptions, CollectorStatus};
 pub use fleet::{AgentConnection, AgentLinkStatus, AgentLinks};
 pub use flow::{
     FlowHub, FlowOptions, FlowUplink, ImportOptions, ImportSummary, IngestionStatus, QueryWarnings,
-    TableId, UplinkStatus, udp_receive_drops,
+    TableId, UplinkStatus,
 };
 pub use graph::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use live::{LiveClient, LiveError, LiveEvent, LiveOptions, LiveReservation, LiveStatus};
@@ -81,6 +81,8 @@ pub use rule::RuleStatus;
 #[cfg(feature = "scripting")]
 pub use script::{Interpreter, ScriptError, ScriptHost, ScriptOptions, ScriptStatus, WorkflowCall};
 pub use status::Status;
+
+pub use crate::sys::receive_drops::udp_receive_drops;
 
 use std::fmt;
 use std::io::Read;

@@ -40,7 +40,7 @@ pub struct FlowTableOptions {
     /// packet. Default 600 s.
     pub expiry_interval: Duration,
     /// Maximum number of flows; if it is exceeded, the least recently used flows are evicted.
-    /// Default 500 000.
+    /// Default 500 000; values above 2³² − 1 count as 2³² − 1.
     pub max_entries: usize,
     /// Approximate memory limit, in bytes; if it is exceeded, the least recently used flows are
     /// evicted. `None` (default): only `max_entries` limits the memory.

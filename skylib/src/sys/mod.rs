@@ -18,6 +18,7 @@ pub(crate) mod name_lookup;
 pub(crate) mod netns;
 #[cfg(feature = "netlink")]
 pub(crate) mod pci;
+pub(crate) mod receive_drops;
 #[cfg(feature = "afpacket")]
 pub(crate) mod socket;
 pub(crate) mod timerfd;

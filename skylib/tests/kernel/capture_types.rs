@@ -1,7 +1,7 @@
 //! Capture types and targets of an engine, on interfaces of a new network namespace.
 
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use skylib::api::{CaptureSpec, CaptureType};
@@ -41,7 +41,9 @@ fn a_pcap_socket_receives_files() {
         wait("the flow", || lab.ask(flow) == "1");
         let counted = "G.V().Has('Captures.PacketsReceived', 1).Count()";
         wait("the counter", || lab.ask(counted) == "1");
-        drop(stream.read(&mut [0; 1]));
+        stream.shutdown(Shutdown::Write).unwrap();
+        let length = stream.read(&mut [0; 1]).unwrap();
+        assert_eq!(length, 0, "the connection ends with the file");
     });
 }
 

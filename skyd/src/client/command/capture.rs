@@ -101,7 +101,7 @@ pub(crate) struct CreateArgs {
     #[arg(long = "pollinginterval", value_name = "SECONDS", default_value_t = 10)]
     polling_interval: u32,
 
-    /// Number of bytes captured of each packet; 0 for the default.
+    /// Number of bytes captured of each packet, 14 to 4096; 0 for the default.
     #[arg(
         long,
         value_name = "BYTES",
@@ -125,6 +125,12 @@ pub(crate) struct CreateArgs {
           value_name = "BOOL", value_parser = go_bool, hide_possible_values = true)]
     extra_tcp_metric: bool,
 
+    /// Add statistics of round-trip times to flows.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", hide_default_value = true,
+          value_name = "BOOL", value_parser = go_bool, hide_possible_values = true)]
+    extra_rtt_metric: bool,
+
     /// Reassemble IP fragments.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true,
@@ -146,6 +152,24 @@ pub(crate) struct CreateArgs {
     /// Application protocols whose content is added to flows: VRRP, DNS, or DHCPv4; repeatable.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     extra_layer: Vec<String>,
+
+    /// Parts of the flow key that do not distinguish flows: vlan, mpls, interface; empty for none. The
+    /// default is the server's setting flow.key.ignore.
+    #[arg(long, value_name = "PARTS")]
+    key_ignore: Option<String>,
+
+    /// Reproduce the values of Skydive exactly, including its known defects, or do not. The default is
+    /// the server's setting flow.recorded.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", value_parser = go_bool,
+          hide_possible_values = true)]
+    recorded: Option<bool>,
+
+    /// Delete the capture when the server ends, instead of continuing after a restart.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", hide_default_value = true,
+          value_name = "BOOL", value_parser = go_bool, hide_possible_values = true)]
+    ephemeral: bool,
 
     /// Receiver of packets or flows, as host:port, instead of the flow table.
     #[arg(
@@ -193,14 +217,29 @@ impl CreateArgs {
             ("HeaderSize", self.header_size.into()),
             ("RawPacketLimit", self.raw_packet_limit.into()),
             ("ExtraTCPMetric", self.extra_tcp_metric.into()),
+            ("ExtraRTTMetric", set(self.extra_rtt_metric)),
             ("IPDefrag", self.ip_defrag.into()),
             ("ReassembleTCP", self.reassemble_tcp.into()),
             ("LayerKeyMode", self.layer_key_mode.as_str().into()),
             ("ExtraLayers", extra_layers(&self.extra_layer)?),
+            ("KeyIgnore", self.key_ignore.as_deref().map_or(Value::Null, key_parts)),
+            ("Recorded", self.recorded.into()),
+            ("Ephemeral", set(self.ephemeral)),
             ("Target", self.target.as_str().into()),
             ("TargetType", self.target_type.as_str().into()),
         ]))
     }
+}
+
+/// Returns `true`, or nothing for `false`: Skydive's server does not know these members.
+fn set(is_set: bool) -> Value {
+    if is_set { Value::Bool(true) } else { Value::Null }
+}
+
+/// Returns the list of the names in a text.
+fn key_parts(text: &str) -> Value {
+    let names = text.split(',').map(str::trim);
+    names.filter(|name| !name.is_empty()).collect()
 }
 
 /// Returns the bit mask of the extra layers with these names.
@@ -276,6 +315,10 @@ mod tests {
             "--extra-tcp-metric=T",
             "--layer-key-mode",
             "L3",
+            "--extra-rtt-metric",
+            "--key-ignore=vlan, mpls",
+            "--recorded=false",
+            "--ephemeral",
         ])
         .unwrap();
         for part in [
@@ -285,9 +328,15 @@ mod tests {
             r#""IPDefrag":false"#,
             r#""ExtraTCPMetric":true"#,
             r#""LayerKeyMode":"L3""#,
+            r#""ExtraRTTMetric":true"#,
+            r#""KeyIgnore":["vlan","mpls"]"#,
+            r#""Recorded":false"#,
+            r#""Ephemeral":true"#,
         ] {
             assert!(all.contains(part), "{part}: {all}");
         }
+        let nothing_ignored = text(&["--gremlin=G.V()", "--key-ignore=", "--recorded"]).unwrap();
+        assert!(nothing_ignored.contains(r#""Recorded":true,"KeyIgnore":[]"#));
     }
 
     #[test]
@@ -317,6 +366,10 @@ mod tests {
             (
                 &["--gremlin", "G.V()", "--layer-key-mode", "L4"],
                 "Not a valid layer key mode",
+            ),
+            (
+                &["--gremlin", "G.V()", "--key-ignore", "vlan,tos"],
+                "KeyIgnore: ",
             ),
             (
                 &["--gremlin", "G.V()", "--type", "x"],

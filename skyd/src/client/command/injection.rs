@@ -10,6 +10,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use skylib::api::{Injection, Resource};
+use skylib::inject::{InjectError, MAX_REPLAY_BYTES, MAX_REPLAY_PACKETS};
+use skylib::pcap_file::CaptureReader;
 
 use super::super::check::{checked, members};
 use super::super::format::OutputArgs;
@@ -33,7 +35,7 @@ pub(crate) enum InjectionCommand {
 const EXAMPLES: &str = "Examples:
   skyd client injection create --src \"G.V().Has('Name', 'eth0')\" --dst-ip 192.0.2.1 --count 5
   skyd client injection create --src \"G.V('a')\" --dst \"G.V('b')\" --type tcp4 --dst-port 80
-  skyd client injection create --src \"G.V('a')\" --pcap packets.pcap";
+  skyd client injection create --src \"G.V('a')\" --pcap packets.pcap --interval 10";
 
 /// Arguments of `injection create`.
 #[derive(Args, Debug)]
@@ -115,7 +117,8 @@ pub(crate) struct CreateArgs {
     )]
     payload: String,
 
-    /// Capture file whose packets are sent, instead of packets described by other options.
+    /// Capture file whose packets are sent, instead of packets described by other options; at most
+    /// 1000000 packets and 64 MiB, of the link type of the interfaces.
     #[arg(
         long,
         value_name = "FILE",
@@ -145,9 +148,10 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "MODE", default_value = "unique")]
     mode: String,
 
-    /// Number of packets that each interface sends.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    count: u64,
+    /// Number of packets that each interface sends; the default is 1 or, with --pcap, the number of
+    /// packets in the file. A shorter file is sent repeatedly.
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
 
     /// Time to live of the IP packets, in hops.
     #[arg(long, value_name = "HOPS", default_value_t = 64)]
@@ -158,8 +162,8 @@ pub(crate) struct CreateArgs {
 }
 
 impl CreateArgs {
-    /// Returns the JSON text of the injection.
-    fn text(&self) -> anyhow::Result<String> {
+    /// Returns the JSON text of the injection, and the time for which it exists.
+    fn resource(&self) -> anyhow::Result<(String, Duration)> {
         // COMPAT: error texts of Skydive's client, which differ from those of the server.
         if !PACKET_TYPES.contains(&self.packet_type.as_str()) {
             bail!(
@@ -167,11 +171,14 @@ impl CreateArgs {
                 PACKET_TYPES.join(", ")
             );
         }
-        if self.count == 0 {
+        if self.count == Some(0) {
             bail!("Count: less than min, expected at least 1");
         }
         check_address("Source", &self.src_ip)?;
         check_address("Destination", &self.dst_ip)?;
+        let file = self.file()?;
+        let in_file = file.as_ref().map_or(1, |file| file.packets);
+        let count = self.count.unwrap_or(in_file);
         let injection = checked::<Injection>(members([
             ("Src", self.src.as_str().into()),
             ("Dst", self.dst.as_str().into()),
@@ -183,37 +190,66 @@ impl CreateArgs {
             ("DstMAC", self.dst_mac.as_str().into()),
             ("Type", self.packet_type.as_str().into()),
             ("Payload", self.payload.as_str().into()),
-            ("Count", self.count.into()),
+            ("Count", count.into()),
             ("ICMPID", self.id.into()),
             ("Interval", self.interval.into()),
             ("Mode", self.mode.as_str().into()),
             ("IncrementPayload", self.increment_payload.into()),
-            ("Pcap", self.packets()?),
+            ("Pcap", file.map_or(Value::Null, |file| file.base64.into())),
             ("TTL", self.ttl.into()),
         ]));
-        injection.map_err(|error| match error.to_string().split_once("MAC: ") {
+        let text = injection.map_err(|error| match error.to_string().split_once("MAC: ") {
             Some(("Src", _)) => mac_error("Source", &self.src_mac),
             Some(("Dst", _)) => mac_error("Destination", &self.dst_mac),
             _ => error,
-        })
+        })?;
+        Ok((text, lifetime(count, self.interval)))
     }
 
-    /// Returns the capture file in Base64; null without one.
-    fn packets(&self) -> anyhow::Result<Value> {
+    /// Reads the capture file; `None` without one.
+    fn file(&self) -> anyhow::Result<Option<CaptureFile>> {
         if self.pcap.is_empty() {
-            return Ok(Value::Null);
+            return Ok(None);
         }
         let bytes = fs::read(&self.pcap)
             .with_context(|| format!("Failed to open pcap file, err: open {}", self.pcap))?;
-        Ok(BASE64.encode(bytes).into())
+        let packets =
+            count_packets(&bytes).with_context(|| format!("Failed to read {}", self.pcap))?;
+        let base64 = BASE64.encode(bytes);
+        Ok(Some(CaptureFile { base64, packets }))
     }
+}
 
-    /// Returns the time for which the injection exists. COMPAT: computed as in Skydive.
-    fn lifetime(&self) -> Duration {
-        Duration::from_secs(5).saturating_add(Duration::from_millis(
-            self.count.saturating_mul(self.interval),
-        ))
+/// Capture file whose packets are sent.
+struct CaptureFile {
+    /// Content in Base64.
+    base64: String,
+    /// Number of packets.
+    packets: u64,
+}
+
+/// Returns the number of packets of a capture file, which must be within the limits of the server.
+fn count_packets(file: &[u8]) -> anyhow::Result<u64> {
+    let mut reader = CaptureReader::new(file)?;
+    let (mut packets, mut bytes) = (0, 0);
+    while let Some(batch) = reader.next_batch()? {
+        packets += batch.headers.len();
+        bytes += batch.iter().map(|packet| packet.data.len()).sum::<usize>();
     }
+    match packets {
+        0 => bail!(InjectError::EmptyFile),
+        _ if packets > MAX_REPLAY_PACKETS || bytes > MAX_REPLAY_BYTES => bail!(
+            "the file has {packets} packets with {bytes} bytes; at most {MAX_REPLAY_PACKETS} packets \
+             with {MAX_REPLAY_BYTES} bytes can be sent; split it with: editcap -c \
+             {MAX_REPLAY_PACKETS} FILE PART.pcap"
+        ),
+        _ => Ok(packets as u64),
+    }
+}
+
+/// Returns the time for which an injection exists. COMPAT: computed as in Skydive.
+fn lifetime(count: u64, interval_ms: u64) -> Duration {
+    Duration::from_secs(5).saturating_add(Duration::from_millis(count.saturating_mul(interval_ms)))
 }
 
 /// Checks an IP address, which may have a prefix length.
@@ -241,8 +277,8 @@ impl InjectionCommand {
         const KIND: &str = Injection::KIND;
         match self {
             Self::Create(args) => {
-                let ttl = Some(args.lifetime());
-                resource::create(KIND, args.text()?, ttl, &args.output, rest).await
+                let (text, ttl) = args.resource()?;
+                resource::create(KIND, text, Some(ttl), &args.output, rest).await
             }
             Self::List(args) => args.run(KIND, rest).await,
             Self::Get(args) => args.run(KIND, rest).await,
@@ -253,7 +289,12 @@ impl InjectionCommand {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use clap::Parser;
+    use skylib::packet::{LinkType, PacketRef};
+    use skylib::pcap_file::{PcapWriter, Resolution};
+    use skylib::time::Timestamp;
 
     use super::*;
 
@@ -271,7 +312,8 @@ mod tests {
 
     #[test]
     fn flags_become_members() {
-        let defaults = args(&["--src", "G.V('a')"]).text().unwrap();
+        let (defaults, ttl) = args(&["--src", "G.V('a')"]).resource().unwrap();
+        assert_eq!(ttl, Duration::from_secs(5));
         let wanted = concat!(
             r#"{"UUID":"","Src":"G.V('a')","Dst":"","SrcPort":0,"DstPort":0,"SrcIP":"","DstIP":"","#,
             r#""SrcMAC":"","DstMAC":"","Type":"icmp4","Payload":"","Count":1,"ICMPID":0,"#,
@@ -283,14 +325,63 @@ mod tests {
 
     #[test]
     fn the_lifetime_covers_all_packets() {
-        let lifetime = |words: &[&str]| args(words).lifetime();
-        assert_eq!(lifetime(&[]), Duration::from_secs(5));
-        assert_eq!(
-            lifetime(&["--count=3", "--interval", "20"]),
-            Duration::from_millis(5_060)
-        );
-        let longest = u64::MAX.to_string();
-        assert!(lifetime(&["--count", &longest, "--interval", &longest]) > Duration::from_secs(5));
+        let (_, three) = args(&["--count=3", "--interval", "20"]).resource().unwrap();
+        assert_eq!(three, Duration::from_millis(5_060));
+        assert!(lifetime(u64::MAX, u64::MAX) > Duration::from_secs(5));
+    }
+
+    /// Writes a capture file with empty packets, and returns its path.
+    fn capture_file(name: &str, packets: usize) -> PathBuf {
+        let mut writer =
+            PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Microseconds).unwrap();
+        for _ in 0..packets {
+            let packet = PacketRef {
+                link_type: LinkType::ETHERNET,
+                timestamp: Timestamp::ZERO,
+                data: b"",
+                wire_len: 0,
+            };
+            writer.write(&packet).unwrap();
+        }
+        let path = std::env::temp_dir().join(format!("skyd-{}-{name}", std::process::id()));
+        fs::write(&path, writer.into_inner()).unwrap();
+        path
+    }
+
+    #[test]
+    fn all_packets_of_a_file_are_sent_unless_there_is_a_count() {
+        let path = capture_file("three.pcap", 3);
+        let file = path.to_str().unwrap();
+        let resource = |words: &[&str]| {
+            let words = [&["--pcap", file, "--interval", "1000"], words].concat();
+            let (text, ttl) = args(&words).resource().unwrap();
+            let value: Value = serde_json::from_str(&text).unwrap();
+            assert!(value["Pcap"].as_str().is_some_and(|text| text.len() > 60));
+            (value["Count"].as_u64(), ttl.as_secs())
+        };
+        assert_eq!(resource(&[]), (Some(3), 8));
+        assert_eq!(resource(&["--count", "7"]), (Some(7), 12));
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn files_that_cannot_be_sent_are_errors() {
+        let error = |packets| {
+            let path = capture_file(&format!("{packets}.pcap"), packets);
+            let words = ["--pcap", path.to_str().unwrap()];
+            let error = format!("{:#}", args(&words).resource().unwrap_err());
+            fs::remove_file(path).unwrap();
+            error
+        };
+        assert!(error(0).ends_with("0.pcap: the capture file has no packets"));
+        let large = error(MAX_REPLAY_PACKETS + 1);
+        assert!(large.contains("has 1000001 packets"), "{large}");
+        let text = std::env::temp_dir().join(format!("skyd-{}-text.pcap", std::process::id()));
+        fs::write(&text, "no capture").unwrap();
+        let words = ["--pcap", text.to_str().unwrap()];
+        let other = format!("{:#}", args(&words).resource().unwrap_err());
+        fs::remove_file(&text).unwrap();
+        assert!(other.contains("text.pcap: "), "{other}");
     }
 
     #[test]
@@ -314,7 +405,7 @@ mod tests {
                 "Failed to open pcap file, err: open none.pcap: No such file",
             ),
         ] {
-            let error = format!("{:#}", args(words).text().unwrap_err());
+            let error = format!("{:#}", args(words).resource().unwrap_err());
             assert!(error.starts_with(wanted), "{words:?}: {error}");
         }
     }

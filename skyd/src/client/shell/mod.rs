@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use self::completion::Names;
 use self::editor::{Entered, LineEditor};
 use self::server::Server;
-use super::failure;
+use super::failure::{self, OutputFailed};
 use super::format::{ExtraWords, Format};
 use super::printer::{Document, Printer};
 use super::rest::Rest;
@@ -46,7 +46,8 @@ impl ShellArgs {
     /// Runs the shell until the end of its input.
     ///
     /// # Errors
-    /// Returns an error if the script fails, or the terminal cannot be used.
+    /// Returns an error if the script or a line of a pipe or file fails, or the terminal cannot be
+    /// used.
     pub(super) fn run(self, rest: Rest, runtime: Runtime) -> anyhow::Result<()> {
         self.extra.warn();
         let server = Rc::new(Server::new(rest, runtime));
@@ -96,7 +97,9 @@ impl Shell {
         loop {
             match editor.read()? {
                 Entered::Line(line) if is_exit(&line) => break,
-                Entered::Line(line) => self.execute(&line)?,
+                Entered::Line(line) => {
+                    self.execute(&line)?;
+                }
                 Entered::Interrupted => print("(^D to quit)")?,
                 Entered::End => break,
             }
@@ -105,37 +108,52 @@ impl Shell {
         saved.with_context(|| format!("cannot write the history to {}", history.display()))
     }
 
-    /// Reads lines from a pipe or a file.
+    /// Reads lines from a pipe or a file. All lines are executed, even if one fails.
+    ///
+    /// # Errors
+    /// Returns an error if a line fails.
     fn read_lines(&self) -> anyhow::Result<()> {
+        let (mut failed, mut all) = (0_u64, 0_u64);
         for line in io::stdin().lock().lines() {
             let line = line?;
             if is_exit(&line) {
                 break;
             }
-            self.execute(&line)?;
+            all += 1;
+            failed += u64::from(!self.execute(&line)?);
         }
-        Ok(())
+        match failed {
+            0 => Ok(()),
+            _ => Err(anyhow!("{failed} of {all} lines failed")),
+        }
     }
 
-    /// Executes a line and prints its result or its error.
+    /// Executes a line and prints its result or its error; returns whether the line succeeded.
     ///
     /// # Errors
     /// Returns an error if the output cannot be written.
-    fn execute(&self, line: &str) -> anyhow::Result<()> {
+    fn execute(&self, line: &str) -> anyhow::Result<bool> {
         let line = line.trim();
         if line.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let query = Query::parse(line);
         if query.is_ok() {
-            if let Err(error) = self.server.print_result(line) {
-                failure::print(&error);
-            }
-            return Ok(());
+            return match self.server.print_result(line) {
+                Ok(()) => Ok(true),
+                Err(error) if error.is::<OutputFailed>() => Err(error),
+                Err(error) => {
+                    failure::print(&error);
+                    Ok(false)
+                }
+            };
         }
         match self.interpreter.evaluate(line) {
-            Ok(None) => Ok(()),
-            Ok(Some(json)) => printer().print_text(&json, Document::Result),
+            Ok(None) => Ok(true),
+            Ok(Some(json)) => {
+                printer().print_text(&json, Document::Result)?;
+                Ok(true)
+            }
             // COMPAT: the message of Skydive, on standard output.
             Err(error) => {
                 print(&format!(
@@ -146,7 +164,7 @@ impl Shell {
                 {
                     failure::print(&anyhow!("as a Gremlin query: {error}"));
                 }
-                Ok(())
+                Ok(false)
             }
         }
     }

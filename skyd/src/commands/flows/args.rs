@@ -241,15 +241,17 @@ packets of each interface.
 
 Exit codes:
   0  all packets were read
-  1  a file is damaged (the flows before and in other files are printed), or the query failed
-  2  an argument is invalid";
+  1  a file cannot be read or is damaged (the flows before the damage and in other files are
+     printed), the filter or the query is invalid, or the output cannot be written
+  2  the command line is invalid; nothing was read
+130  interrupted with Ctrl-C";
 
 /// Parses a duration: seconds, or a string with units.
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => go_duration::parse(text).map_err(|error| {
-            format!("{error}; expected seconds, or units such as 90s, 5m, or 1h")
+            format!("{error}; expected seconds, or units such as 90s, 5m, 1h, or 1d")
         })?,
     };
     match duration.is_zero() {

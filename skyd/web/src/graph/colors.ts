@@ -59,6 +59,8 @@ export interface Marks {
   compared: ReadonlyMap<string, "added" | "removed" | "changed">;
   /** Items on which alerts were reported. */
   alerted: ReadonlySet<string>;
+  /** Relation types whose links are painted only if an end is selected or hovered. */
+  onHover: ReadonlySet<string>;
   /** Traffic of links, by link id. */
   rates: ReadonlyMap<string, LinkRate>;
 }

@@ -46,6 +46,9 @@ export function shownLinks(
     }
     const { selected, hovered } = marks;
     const isNear = [link.from, link.to].some((id) => selected.has(id) || id === hovered);
+    if (!isNear && marks.onHover.has(link.relation)) {
+      continue;
+    }
     if (areLeavesTiny && !isNear && from.parent !== undefined && from.parent === to.parent) {
       continue;
     }

@@ -14,6 +14,7 @@ import { selectedNodes, toggleSelected } from "../state/selected.ts";
 import { model, structureVersion, syncCount } from "../state/session.ts";
 import { graphFilter, pastTime, savedGraph, select, selection } from "../state/view.ts";
 import { useCamera } from "./graph_camera.ts";
+import { GraphHover } from "./graph_hover.tsx";
 import { usePainting } from "./graph_painting.ts";
 import { nodeOf, usePointer } from "./graph_pointer.ts";
 import { GraphSelection } from "./graph_selection.tsx";
@@ -122,6 +123,7 @@ export function Graph() {
         <canvas ref={canvas} aria-hidden="true" />
         <canvas ref={traffic} class="traffic" aria-hidden="true" />
       </div>
+      <GraphHover hovered={hovered} camera={camera} size={size} />
       <GraphSelection id="graph-selected" cursor={cursor} />
       <p class="graph-size" role="status" aria-label="Graph size">
         {`${model.nodes.size} nodes, ${model.edges.size} links`}

@@ -6,9 +6,11 @@ import type { RefObject } from "preact";
 import type { Camera, Size } from "../graph/camera.ts";
 import { traceLink } from "../graph/link_path.ts";
 import { rateLabel } from "../graph/paint_links.ts";
+import type { Link } from "../graph/scene.ts";
 import { layout, scene } from "../state/layout.ts";
 import { rates } from "../state/link_rates.ts";
 import { activeTheme } from "../state/theme.ts";
+import { onHover } from "../state/view.ts";
 import { colorsOf } from "./graph_colors.ts";
 import { fitCanvas } from "./graph_painting.ts";
 
@@ -21,6 +23,11 @@ const MIN_ZOOM = 0.3;
 /** Most links with dots. */
 const MAX_LINKS = 300;
 
+/** Returns whether dots move along a link. */
+function hasDots({ id, relation }: Link): boolean {
+  return rates.value.has(id) && !onHover.value.includes(relation);
+}
+
 const reduced = matchMedia("(prefers-reduced-motion: reduce)");
 
 export function useTraffic(
@@ -30,7 +37,7 @@ export function useTraffic(
 ): void {
   useSignalEffect(() => {
     const [view, area, shown, theme] = [camera.value, size.value, layout.value, activeTheme.value];
-    const links = scene.value.links.filter(({ id }) => rates.value.has(id)).slice(0, MAX_LINKS);
+    const links = scene.value.links.filter(hasDots).slice(0, MAX_LINKS);
     const element = canvas.current;
     const context = element?.getContext("2d");
     if (!element || !context || !view || area.width === 0) {

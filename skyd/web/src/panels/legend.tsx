@@ -1,12 +1,12 @@
 // The legend of the graph; it hides and shows kinds of links and types of nodes.
 
-import { useComputed } from "@preact/signals";
+import { type Signal, useComputed } from "@preact/signals";
 import { FAMILY_ORDER, FAMILY_TEXT, type Family } from "../graph/family.ts";
 import { OWNERSHIP } from "../graph/model.ts";
 import { FamilyIcon } from "../parts/icon.tsx";
 import { compareNatural, label } from "../parts/names.ts";
 import { model, structureVersion } from "../state/session.ts";
-import { hidden } from "../state/view.ts";
+import { hidden, onHover } from "../state/view.ts";
 
 const FAMILIES = Object.keys(FAMILY_ORDER) as Family[];
 
@@ -38,25 +38,41 @@ export function Legend() {
           <FamilyIcon family="virtual" isDown /> Down
         </li>
       </ul>
-      <Kinds title="Links" names={kinds.value.relations} />
+      <Kinds title="Links" names={kinds.value.relations} hasHover />
       <Kinds title="Types" names={kinds.value.types} />
     </details>
   );
 }
 
-function Kinds({ title, names }: { title: string; names: string[] }) {
-  const toggle = (name: string) => {
-    const others = hidden.value.filter((other) => other !== name);
-    hidden.value = others.length === hidden.value.length ? [...others, name] : others;
-  };
+/** Adds a name to a list, or takes it out. */
+function toggle(list: Signal<string[]>, name: string): void {
+  const others = list.value.filter((other) => other !== name);
+  list.value = others.length === list.value.length ? [...others, name] : others;
+}
+
+function Kinds({ title, names, hasHover = false }: { title: string; names: string[]; hasHover?: boolean }) {
   return (
     <fieldset>
       <legend>{title}</legend>
       {names.map((name) => (
-        <label key={name}>
-          <input type="checkbox" checked={!hidden.value.includes(name)} onChange={() => toggle(name)} />{" "}
-          {label(name, 30)}
-        </label>
+        <div key={name} class="kind">
+          <label>
+            <input type="checkbox" checked={!hidden.value.includes(name)} onChange={() => toggle(hidden, name)} />{" "}
+            {label(name, 30)}
+          </label>
+          {hasHover && (
+            <label title="Show these links only while an end is hovered or selected">
+              <input
+                type="checkbox"
+                aria-label={`${label(name, 30)} only on hover`}
+                checked={onHover.value.includes(name)}
+                disabled={hidden.value.includes(name)}
+                onChange={() => toggle(onHover, name)}
+              />{" "}
+              on hover
+            </label>
+          )}
+        </div>
       ))}
     </fieldset>
   );

@@ -5,7 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { errorText, historyNote } from "../net/rest.ts";
 import { now } from "../parts/clock.ts";
 import { useRepeat } from "../parts/repeat.ts";
-import { clock, dateTime } from "../parts/units.ts";
+import { clock, dateTime, timeZone } from "../parts/units.ts";
 import { compareWith, endComparison } from "../state/comparison.ts";
 import { oldest } from "../state/health.ts";
 import { timeError } from "../state/session.ts";
@@ -50,7 +50,7 @@ export function Time() {
     event.preventDefault();
     const time = parseTime(text.value, Date.now());
     if (time === undefined) {
-      note.value = "Not a time: 13:05, 2026-11-29 13:05, -10m, or Unix milliseconds";
+      note.value = "Not a time: 13:05, 2026-11-29 13:05, -10m, -2d, or Unix milliseconds";
       return;
     }
     go(time);
@@ -108,7 +108,9 @@ export function Time() {
           onKeyDown={onKeyDown}
         />
       </span>
-      <span class="time-shown">{current === null ? clock(now.value) : dateTime(current)}</span>
+      <span class="time-shown" title={timeZone(current ?? now.value)}>
+        {current === null ? clock(now.value) : dateTime(current)}
+      </span>
       <form onSubmit={submit}>
         <input
           type="text"

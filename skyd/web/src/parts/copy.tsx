@@ -25,10 +25,13 @@ export function CopyButton({ name, text, label }: { name: string; text: string; 
   );
 }
 
-/** Copies a text; without a secure context, which the clipboard requires, through a selection. */
+/** Copies a text; through a selection if the clipboard is refused, as without a secure context. */
 export async function copyText(text: string): Promise<void> {
-  if (navigator.clipboard) {
-    await navigator.clipboard.writeText(text).catch(() => undefined);
+  const isCopied = await navigator.clipboard?.writeText(text).then(
+    () => true,
+    () => false,
+  );
+  if (isCopied) {
     return;
   }
   const field = document.createElement("textarea");

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { errorText } from "../net/rest.ts";
+import { namedField } from "./named_field.ts";
 
 interface Props {
   title: string;
@@ -13,6 +14,31 @@ interface Props {
   onSubmit: (form: FormData) => Promise<void>;
   onClose: () => void;
   children: ComponentChildren;
+}
+
+/** Id of the error of the open dialog: there is one dialog at a time. */
+const ERROR_ID = "dialog-error";
+
+/** Marks the field whose key an error names as invalid, and moves the focus to it. */
+function markField(form: HTMLFormElement, error: string): void {
+  const fields = [...form.elements].filter(
+    (element) => element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement,
+  );
+  const key = namedField(
+    error,
+    fields.map(({ name }) => name),
+  );
+  const found = fields.find(({ name }) => name === key);
+  for (const field of fields) {
+    if (field === found) {
+      field.setAttribute("aria-invalid", "true");
+      field.setAttribute("aria-describedby", ERROR_ID);
+    } else {
+      field.removeAttribute("aria-invalid");
+      field.removeAttribute("aria-describedby");
+    }
+  }
+  found?.focus();
 }
 
 export function Dialog({ title, action, onSubmit, onClose, children }: Props) {
@@ -26,13 +52,16 @@ export function Dialog({ title, action, onSubmit, onClose, children }: Props) {
   }, []);
   const submit = async (event: Event) => {
     event.preventDefault();
+    const form = event.target as HTMLFormElement;
     error.value = "";
+    markField(form, "");
     isBusy.value = true;
     try {
-      await onSubmit(new FormData(event.target as HTMLFormElement));
+      await onSubmit(new FormData(form));
       onClose();
     } catch (failure) {
       error.value = errorText(failure);
+      markField(form, error.value);
     } finally {
       isBusy.value = false;
     }
@@ -43,7 +72,7 @@ export function Dialog({ title, action, onSubmit, onClose, children }: Props) {
         <h2>{title}</h2>
         {children}
         {error.value !== "" && (
-          <p class="error" role="alert">
+          <p class="error" role="alert" id={ERROR_ID}>
             {error.value}
           </p>
         )}

@@ -69,6 +69,14 @@ export function dateTime(ms: number): string {
   return `${day} ${clock(ms)}`;
 }
 
+/** Returns the name of the browser's time zone at a time: `Central European Standard Time`. */
+export function timeZone(ms: number): string {
+  const format = new Intl.DateTimeFormat("en", { timeZoneName: "long" });
+  const date = new Date(ms);
+  const parts = Number.isNaN(date.getTime()) ? [] : format.formatToParts(date);
+  return parts.find(({ type }) => type === "timeZoneName")?.value ?? "";
+}
+
 /** Returns bytes as Base64 (RFC 4648). */
 export function base64(data: Uint8Array): string {
   let text = "";

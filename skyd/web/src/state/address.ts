@@ -31,6 +31,8 @@ export interface View {
   at: number | null;
   /** Hidden relation types and node types. */
   hide: string[];
+  /** Relation types whose links are shown only while an end is hovered or selected. */
+  hover: string[];
   /** Layout point at the middle of the graph and pixels per unit; `null` for the whole graph. */
   zoom: Zoom | null;
   theme: Theme;
@@ -52,6 +54,7 @@ export const DEFAULT_VIEW: View = {
   group: "",
   at: null,
   hide: [],
+  hover: [],
   zoom: null,
   theme: "system",
 };
@@ -74,12 +77,15 @@ export function parseView(fragment: string): View {
     filter: text("filter"),
     group: text("group"),
     at: Number.isFinite(at) && at > 0 ? at : null,
-    hide: text("hide")
-      .split(",")
-      .filter((name) => name !== ""),
+    hide: names(text("hide")),
+    hover: names(text("hover")),
     zoom: parseZoom(text("zoom")),
     theme: theme === "light" || theme === "dark" ? theme : "system",
   };
+}
+
+function names(text: string): string[] {
+  return text.split(",").filter((name) => name !== "");
 }
 
 function parseZoom(text: string): Zoom | null {
@@ -105,6 +111,7 @@ export function formatView(view: View): string {
   add("group", view.group);
   add("at", view.at === null ? null : String(view.at));
   add("hide", view.hide.join(","));
+  add("hover", view.hover.join(","));
   add("zoom", view.zoom && formatZoom(view.zoom));
   add("theme", view.theme === "system" ? null : view.theme);
   const text = members.toString();

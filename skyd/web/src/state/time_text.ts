@@ -1,11 +1,18 @@
 // Times that users type. Pure.
 
-const UNITS: Record<string, number> = { s: 1000, m: 60_000, min: 60_000, h: 3_600_000, d: 86_400_000 };
+const UNITS: Record<string, number> = {
+  s: 1000,
+  m: 60_000,
+  min: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 7 * 86_400_000,
+};
 
 /** Returns the time that a text means, in Unix milliseconds; `undefined` if it means none.
  *
  * Understands a time of the last 24 hours (`13:05`, `13:05:09`), a date with time in the time zone of
- * the browser (`2026-11-29 13:05`), ISO 8601, a distance to the present (`-10m`, `-1h30m`), and Unix
+ * the browser (`2026-11-29 13:05`), ISO 8601, a distance to the present (`-10m`, `-1h30m`, `-2d`), and Unix
  * time in seconds or milliseconds. */
 export function parseTime(text: string, now: number): number | undefined {
   const trimmed = text.trim();
@@ -32,9 +39,9 @@ export function parseTime(text: string, now: number): number | undefined {
 }
 
 function relative(text: string, now: number): number | undefined {
-  if (!/^(\d+(\.\d+)?(s|min|m|h|d))+$/.test(text)) {
+  if (!/^(\d+(\.\d+)?(s|min|m|h|d|w))+$/.test(text)) {
     return undefined;
   }
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(s|min|m|h|d)/g)];
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(s|min|m|h|d|w)/g)];
   return now - parts.reduce((sum, [, number, unit]) => sum + Number(number) * (UNITS[unit ?? ""] ?? 0), 0);
 }

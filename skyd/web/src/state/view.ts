@@ -20,6 +20,8 @@ export const flowGroup = signal(initial.group);
 /** Time in the past, in Unix milliseconds; `null` for the present. */
 export const pastTime = signal<number | null>(initial.at);
 export const hidden = signal<string[]>(initial.hide);
+/** Relation types whose links are shown only while an end is hovered or selected. */
+export const onHover = signal<string[]>(initial.hover);
 /** Shown part of the graph; `null` for the whole graph. */
 export const zoom = signal<Zoom | null>(initial.zoom);
 export const theme = signal<Theme>(initial.theme);
@@ -38,6 +40,7 @@ export function currentView(): View {
     group: flowGroup.value,
     at: pastTime.value,
     hide: hidden.value,
+    hover: onHover.value,
     zoom: zoom.value,
     theme: theme.value,
   };
@@ -61,6 +64,7 @@ export function show(view: View): void {
     flowGroup.value = view.group;
     pastTime.value = view.at;
     hidden.value = view.hide;
+    onHover.value = view.hover;
     zoom.value = view.zoom;
     theme.value = view.theme;
   });

@@ -87,6 +87,9 @@ pageTest("clicks with Shift and Ctrl add nodes, and a plain click selects one", 
   const red = await pointOfSelected(page);
   await selectNode(page, "v-blue");
   const blue = await pointOfSelected(page);
+  await page.call("Input.dispatchMouseEvent", { ...blue, type: "mouseMoved" });
+  const hover = () => page.js("document.querySelector('.graph-hover').textContent");
+  await page.until(async () => /^v-blue, veth, up/.test(await hover()), "the node under the pointer is described");
   await clickAt(page, red, SHIFT);
   await page.get("heading", "2 nodes");
   await clickAt(page, red, SHIFT);

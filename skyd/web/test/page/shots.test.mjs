@@ -8,6 +8,7 @@ import { connected, item, pageTest, selectNode } from "./fixture.mjs";
 import { publish } from "./publisher.mjs";
 
 const folder = process.env.SHOTS;
+const CTRL = 2;
 const SIZES = [
   [1440, 900],
   [390, 844],
@@ -90,6 +91,12 @@ async function networkViews({ page, daemon }, save) {
   await page.click("tab", "Metrics");
   await sleep(1500);
   await save("metrics");
+  for (const name of ["v-red", "br0", "v-web"]) {
+    await (await item(page, name)).click("left", CTRL);
+  }
+  await page.get("heading", "4 nodes");
+  await save("several");
+  await page.press("Escape");
   await page.press("Escape");
   await selectNode(page, "v-blue");
   await page.click("button", "Start capture");

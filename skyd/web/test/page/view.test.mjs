@@ -172,6 +172,8 @@ pageTest("a capture is refused, started, counted, and stopped", async ({ page, d
   await (await page.get("textbox", "BPF filter")).fill("udp prot 9");
   await page.click("button", "Start");
   assert.match(await textOf(page, "alert"), /BPF/);
+  const filter = await page.get("textbox", "BPF filter");
+  assert.deepEqual([filter.properties.invalid, filter.properties.focused], ["true", true]);
   await (await page.get("textbox", "BPF filter")).fill("udp");
   await (await page.get("spinbutton", "Raw packets")).fill("2");
   await page.click("checkbox", "Extra TCP metrics");

@@ -141,6 +141,10 @@ pageTest("kinds of links and types of nodes can be hidden", async ({ page }) => 
   await (await page.get("DisclosureTriangle", "Legend").catch(() => page.get("button", "Legend"))).click();
   await page.click("checkbox", "layer2");
   await page.until(() => page.js("location.hash.includes('hide=layer2')"), "the address names what is hidden");
+  assert.equal((await page.get("checkbox", "layer2 only on hover")).properties.disabled, true);
+  await page.click("checkbox", "layer2");
+  await page.click("checkbox", "layer2 only on hover");
+  await page.until(() => page.js("location.hash === '#hover=layer2'"), "the address names what is shown on hover");
 });
 
 pageTest("the graph can be limited to a query, and follows its changes", async ({ page }) => {

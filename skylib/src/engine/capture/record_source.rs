@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::capture::{Batch, CaptureError, CaptureStats, PacketSource, is_harmless_receive_error};
-use crate::engine::flow::{FlowHub, udp_receive_drops};
+use crate::engine::flow::FlowHub;
 use crate::export::{Export, Intake, IntakeLimits};
 use crate::flow::{ExportTable, Flow};
 use crate::packet::LinkType;
+use crate::sys::receive_drops::udp_receive_drops;
 use crate::time::{Clock, Timestamp};
 use crate::value::Text;
 
@@ -91,7 +92,6 @@ impl RecordSource {
         self.ticked = now;
         self.intake.expire(now);
         self.table.tick(now, &mut self.waiting);
-        self.stats.dropped = udp_receive_drops(&self.socket).unwrap_or(0);
         self.send();
     }
 
@@ -121,7 +121,10 @@ impl PacketSource for RecordSource {
     /// Returns the number of packets that the records have counted, and the number of datagrams that
     /// the kernel has dropped.
     fn stats(&mut self) -> CaptureStats {
-        self.stats
+        CaptureStats {
+            dropped: udp_receive_drops(&self.socket).unwrap_or(0),
+            ..self.stats
+        }
     }
 }
 

@@ -12,13 +12,14 @@ use super::nodes::ExporterNodes;
 use super::options::CollectorOptions;
 use crate::back_off::BackOff;
 use crate::capture::is_harmless_receive_error;
-use crate::engine::flow::{FlowHub, udp_receive_drops};
+use crate::engine::flow::FlowHub;
 use crate::engine::monotonic;
 use crate::engine::query::QueryRunner;
 use crate::export::{
     Export, ExportCounters, FlowRecord, FlowSample, Intake, IntakeLimits, IntakeStats, RecordOrigin,
 };
 use crate::flow::{ExportTable, ExportTableOptions, ExportTableStats, Flow, FlowTableOptions};
+use crate::sys::receive_drops::udp_receive_drops;
 use crate::time::{Clock, Timestamp};
 
 /// State and counters of a collector.

@@ -16,14 +16,12 @@ mod hub_reader;
 mod import;
 mod query_warnings;
 mod remote_flows;
-mod udp_drops;
 mod uplink;
 
 pub use hub::{FlowHub, FlowOptions, TableId};
 pub use import::{ImportOptions, ImportSummary};
 pub use query_warnings::QueryWarnings;
 pub use remote_flows::IngestionStatus;
-pub use udp_drops::udp_receive_drops;
 pub use uplink::{FlowUplink, UplinkStatus};
 
 pub(super) use agent_tables::AgentTables;

@@ -97,7 +97,7 @@ mod tests {
     fn records_leave_from_anywhere() {
         let (mut arena, mut queue) = (Arena::new(), AgeQueue::new());
         for _ in 0..5 {
-            let record = arena.insert(Entry::vacant()).unwrap();
+            let record = arena.insert(Entry::vacant());
             queue.push(&mut arena, record);
         }
         queue.unlink(&mut arena, 2);
@@ -115,11 +115,11 @@ mod tests {
     fn the_mark_moves_back_when_its_record_leaves() {
         let (mut arena, mut queue) = (Arena::new(), AgeQueue::new());
         for _ in 0..3 {
-            let record = arena.insert(Entry::vacant()).unwrap();
+            let record = arena.insert(Entry::vacant());
             queue.push(&mut arena, record);
         }
         queue.mark();
-        let late = arena.insert(Entry::vacant()).unwrap();
+        let late = arena.insert(Entry::vacant());
         queue.push(&mut arena, late);
         queue.unlink(&mut arena, 2);
         queue.unlink(&mut arena, 0);

@@ -47,23 +47,22 @@ impl Arena {
         &mut self.chunks[chunk][offset]
     }
 
-    /// Stores an entry and returns its record number; `None` if all 2³² − 1 numbers are in use.
+    /// Stores an entry and returns its record number. The arena must hold fewer than [`MAX_ENTRIES`]
+    /// entries.
     ///
     /// The flags that outlive a flow ([`HOT_LISTED`](super::entry::HOT_LISTED),
     /// [`HOT_FINISHING`](super::entry::HOT_FINISHING)) are copied from the reused entry, because
     /// its number may still be in the corresponding lists.
-    pub(super) fn insert(&mut self, mut entry: Entry) -> Option<u32> {
+    pub(super) fn insert(&mut self, mut entry: Entry) -> u32 {
         if self.free != NONE {
             let number = self.free;
             let free = self.get_mut(number);
             entry.hot.flags |= free.hot.flags;
             let next = std::mem::replace(free, entry).cold.next;
             self.free = next;
-            return Some(number);
+            return number;
         }
-        if self.len == NONE {
-            return None;
-        }
+        debug_assert!(self.len < NONE, "the table limits the number of entries");
         let number = self.len;
         let (chunk, offset) = locate(number);
         if offset == 0 {
@@ -81,7 +80,7 @@ impl Arena {
             prefetch(next);
         }
         self.len += 1;
-        Some(number)
+        number
     }
 
     /// Adds a number to the free list.
@@ -117,6 +116,8 @@ const fn locate(number: u32) -> (usize, usize) {
 const AHEAD: usize = 4;
 /// Number of entries per chunk: 12 MiB, enough for huge pages.
 const CHUNK: u32 = 1 << 16;
+/// Maximum number of entries: every number except [`NONE`] is a record number.
+pub(super) const MAX_ENTRIES: usize = NONE as usize;
 
 #[cfg(test)]
 mod tests {
@@ -134,7 +135,7 @@ mod tests {
             entry
         };
         for wanted in 0..count {
-            assert_eq!(arena.insert(entry(wanted)), Some(wanted));
+            assert_eq!(arena.insert(entry(wanted)), wanted);
         }
         assert!((0..count).all(|number| arena.get(number).cold.start == i64::from(number)));
         for number in [5, CHUNK + 1] {
@@ -145,10 +146,10 @@ mod tests {
         assert_eq!(arena.range(4, 7).count(), 2);
         assert_eq!(
             [arena.insert(entry(0)), arena.insert(entry(0))],
-            [Some(CHUNK + 1), Some(5)]
+            [CHUNK + 1, 5]
         );
         assert_eq!(arena.get(5).hot.flags, HOT_ALIVE | HOT_LISTED);
-        assert_eq!(arena.insert(entry(0)), Some(count));
+        assert_eq!(arena.insert(entry(0)), count);
         assert_eq!(arena.bytes(), (count as usize + 1) * size_of::<Entry>());
     }
 }

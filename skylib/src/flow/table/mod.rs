@@ -74,7 +74,7 @@ mod wire_fields;
 use std::hash::{BuildHasher, Hasher};
 
 use self::age_queue::AgeQueue;
-use self::arena::Arena;
+use self::arena::{Arena, MAX_ENTRIES};
 use self::clock_steps::ClockSteps;
 use self::control::Control;
 use self::entry::{Entry, Interval, Rare, SideNumbers, Slab};
@@ -171,7 +171,8 @@ pub struct FlowTable {
     retired: usize,
     /// Whether the next new flow has the same key as another flow.
     begins_paired: bool,
-    /// Maximum number of flows that both `max_entries` and `max_bytes` allow; at least 1.
+    /// Maximum number of flows that `max_entries`, `max_bytes`, and the number of record numbers
+    /// allow; at least 1.
     limit: usize,
     /// Side numbers by record number; may be shorter than the arena.
     side_numbers: Vec<SideNumbers>,
@@ -252,7 +253,7 @@ impl FlowTable {
             is_replay: false,
             retired: 0,
             begins_paired: false,
-            limit: options.max_entries.min(by_bytes).max(1),
+            limit: options.max_entries.min(by_bytes).clamp(1, MAX_ENTRIES),
             side_numbers: Vec::new(),
             evicted: Vec::new(),
             details_bytes: 0,

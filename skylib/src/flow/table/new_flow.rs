@@ -18,14 +18,14 @@ use crate::flow::metric::IpMetric;
 impl FlowTable {
     /// Creates a flow for an encapsulation, evicting other flows if the table is full.
     ///
-    /// Returns its record number, or `None` if all record numbers are in use.
+    /// Returns its record number.
     #[cold]
     pub(super) fn begin_flow(
         &mut self,
         pending: &Pending,
         parent: Option<u32>,
         packets: BatchPackets<'_>,
-    ) -> Option<u32> {
+    ) -> u32 {
         let parent = parent.filter(|record| *record != NONE);
         let parent_uuid = parent.map_or(0, |record| {
             self.arena.get_mut(record).hot.ends |= END_IDENTIFIED;
@@ -49,7 +49,7 @@ impl FlowTable {
         entry.cold.rare = rare;
         entry.cold.class = self.class(&entry);
         let class = entry.cold.class;
-        let record = self.arena.insert(entry)?;
+        let record = self.arena.insert(entry);
         self.mark_touched(record);
         self.queues[usize::from(class)].push(&mut self.arena, record);
         self.index.insert(pending.hash, record);
@@ -67,7 +67,7 @@ impl FlowTable {
         if lateness > self.holds.of(self.arena.get(record)) && self.is_replay {
             self.stats.late_packets += 1;
         }
-        Some(record)
+        record
     }
 
     /// Decodes the first packet of a flow again: that is cheaper than storing the encapsulations of

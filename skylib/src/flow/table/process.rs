@@ -58,9 +58,7 @@ impl FlowTable {
                 let parent = pending
                     .get(part.parent as usize)
                     .map(|parent| parent.record);
-                let Some(record) = self.begin_flow(part, parent, packets) else {
-                    continue;
-                };
+                let record = self.begin_flow(part, parent, packets);
                 self.mark_new(record, choice, control);
                 (record, self.count(record, part, control, now, true))
             };

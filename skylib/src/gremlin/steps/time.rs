@@ -103,7 +103,7 @@ impl TimeContext {
 }
 
 impl Instant {
-    /// Parses a time as Skydive accepts it (RFC 1123, Go duration), `10m ago`, ISO 8601 with or
+    /// Parses a time as Skydive accepts it (RFC 1123, duration), `10m ago`, ISO 8601 with or
     /// without a time zone, or a time of day; `None` for anything else.
     fn parse(text: &str) -> Option<Self> {
         if let Some(instant) = parse_rfc1123(text) {
@@ -160,7 +160,7 @@ fn most_recent(time: civil::Time, now: Timestamp, zone: &TimeZone) -> Timestamp 
 const NO_INSTANT: &str = "Time must be in RFC1123 or in Go Duration format";
 
 /// Forms of a time, for the help of an error.
-pub(in crate::gremlin) const EXAMPLES: &str = "'-10m', '14:05', or '2026-11-29 14:05'";
+pub(in crate::gremlin) const EXAMPLES: &str = "'-10m', '-2d', '14:05', or '2026-11-29 14:05'";
 
 const NO_TIME: &str = "Key 'Context' must be either an integer or a string";
 
@@ -295,6 +295,8 @@ mod tests {
         for (written, ms) in [
             ("10m ago", now - 10 * minute),
             ("1h30m ago", now - 90 * minute),
+            ("-2d", now - 2 * 1440 * minute),
+            ("1w ago", now - 7 * 1440 * minute),
             ("22:13", now - 20_000),
             ("22:13:20", now),
             ("22:13:21", now + 1000 - 24 * 60 * minute),
@@ -335,6 +337,7 @@ mod tests {
         assert_eq!(at(&[Param::Now, Param::Int(0)]), Ok((now, now)));
         assert_eq!(at(&[Param::Now, Param::Int(30)]), Ok((now - 30_000, now)));
         assert_eq!(at(&[Param::Now, text("1m30s")]), Ok((now - 90_000, now)));
+        assert_eq!(at(&[Param::Now, text("1d")]), Ok((now - 86_400_000, now)));
         assert_eq!(at(&[Param::Now, Param::Forever]), Ok((0, now)));
         let error = at(&[Param::Forever, text("abc")]).unwrap_err();
         assert_eq!(

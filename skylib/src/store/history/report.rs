@@ -95,7 +95,7 @@ impl HistoryReport {
             }
         }
         if !is_history {
-            return Err(error(io::Error::from(io::ErrorKind::NotFound)));
+            return Err(error(io::Error::other(NO_HISTORY)));
         }
         report.damaged = OsDisk.list(&root.join(DAMAGED)).unwrap_or_default();
         Ok(report)
@@ -189,3 +189,7 @@ fn segment_report(
     report.damage = checked.err().map(|error| Chain(&error).to_string());
     report
 }
+
+/// Reason for a folder without a history.
+const NO_HISTORY: &str = "the folder has no history; expected the data folder of a daemon \
+    (storage.local.path)";

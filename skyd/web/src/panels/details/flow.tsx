@@ -11,7 +11,8 @@ import { CopyButton } from "../../parts/copy.tsx";
 import { type Json, member, numberOf, textOf } from "../../parts/json.ts";
 import { label } from "../../parts/names.ts";
 import { Tabs } from "../../parts/tabs.tsx";
-import { amount, byteRate, bytes, dateTime } from "../../parts/units.ts";
+import { Moment } from "../../parts/moment.tsx";
+import { amount, byteRate, bytes } from "../../parts/units.ts";
 import { watchFlows } from "../../state/flow_table.ts";
 import { selectedFlow } from "../../state/selected.ts";
 import { showPath } from "../../state/marks.ts";
@@ -117,10 +118,10 @@ function Directions({ flow }: { flow: Json }) {
 }
 
 /** Returns the values of a flow; times as dates. */
-function record(flow: Json): [string, Json][] {
+function record(flow: Json): [string, Json | Moment][] {
   return flatten(flow).map(([key, value]) => {
     const isTime = /(^|\.)(Start|Last)$/.test(key) && typeof value === "number" && value > 0;
-    return [key, isTime ? dateTime(value) : value];
+    return [key, isTime ? new Moment(value) : value];
   });
 }
 

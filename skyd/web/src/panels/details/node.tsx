@@ -6,8 +6,8 @@ import { CopyButton } from "../../parts/copy.tsx";
 import { FamilyIcon } from "../../parts/icon.tsx";
 import { type Json, isObject, listOf, member } from "../../parts/json.ts";
 import { label, visible } from "../../parts/names.ts";
+import { Moment } from "../../parts/moment.tsx";
 import { type Section, Tabs } from "../../parts/tabs.tsx";
-import { dateTime } from "../../parts/units.ts";
 import { contentVersion, model } from "../../state/session.ts";
 import { select, tab } from "../../state/view.ts";
 import { isDown } from "../../graph/scene.ts";
@@ -101,7 +101,7 @@ function sections(node: GraphNode): Section[] {
 }
 
 /** Returns the rows of the overview: simple values, times, and links. */
-function overview(node: GraphNode): [string, Json][] {
+function overview(node: GraphNode): [string, Json | Moment][] {
   const simple = Object.entries(node.metadata).filter(
     ([, value]) => !isObject(value) && !(Array.isArray(value) && value.some((item) => typeof item === "object")),
   );
@@ -111,9 +111,9 @@ function overview(node: GraphNode): [string, Json][] {
   if (names.length > 0) {
     rows.push(["Linked to", names.slice(0, 20)]);
   }
-  const times: [string, Json][] = [
-    ["Created", dateTime(node.createdAt)],
-    ["Updated", dateTime(node.updatedAt)],
+  const times: [string, Json | Moment][] = [
+    ["Created", new Moment(node.createdAt)],
+    ["Updated", new Moment(node.updatedAt)],
     ["Revision", node.revision],
     ["ID", node.id],
   ];

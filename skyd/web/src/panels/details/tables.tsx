@@ -6,6 +6,7 @@ import type { GraphNode } from "../../graph/model.ts";
 import { CopyButton } from "../../parts/copy.tsx";
 import { type Json, isObject, listOf, member, numberOf, textOf, textsOf } from "../../parts/json.ts";
 import { compareNatural, label, multiline } from "../../parts/names.ts";
+import { Moment, MomentText } from "../../parts/moment.tsx";
 import { SaveTable } from "../../parts/table_csv.tsx";
 import { Value } from "../../parts/value.tsx";
 import { valueText } from "../../parts/value_text.ts";
@@ -14,7 +15,7 @@ import { valueText } from "../../parts/value_text.ts";
 const MAX_ROWS = 500;
 
 /** A table of keys and values, each with a button that copies it. */
-export function ValueTable({ name, rows }: { name: string; rows: [string, Json][] }) {
+export function ValueTable({ name, rows }: { name: string; rows: [string, Json | Moment][] }) {
   return (
     <div class="table">
       <table class="values" aria-label={name}>
@@ -23,7 +24,8 @@ export function ValueTable({ name, rows }: { name: string; rows: [string, Json][
             <tr key={key}>
               <th scope="row">{label(key, 80)}</th>
               <td>
-                <Value value={value} /> <CopyButton name={label(key, 40)} text={valueText(value)} />
+                {value instanceof Moment ? <MomentText moment={value} /> : <Value value={value} />}{" "}
+                <CopyButton name={label(key, 40)} text={value instanceof Moment ? value.iso : valueText(value)} />
               </td>
             </tr>
           ))}

@@ -25,6 +25,12 @@ fn the_least_recently_used_flow_makes_room_and_is_sent() {
 }
 
 #[test]
+fn a_flow_always_finds_a_record_number() {
+    let table = FlowTable::new(FlowTableOptions::default().with_max_entries(usize::MAX));
+    assert_eq!(table.limit, MAX_ENTRIES, "the next flow evicts one");
+}
+
+#[test]
 fn a_parent_that_is_evicted_still_names_its_child() {
     let mut table = FlowTable::new(FlowTableOptions::default().with_max_entries(1));
     feed(&mut table, 1, &vxlan(3, 4, &tcp(A, B, ACK)));
