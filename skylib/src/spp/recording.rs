@@ -152,7 +152,7 @@ struct Supervisor {
     stop: Arc<AtomicBool>,
     /// Namespace of the sources; `None` for that of this process.
     namespace: Option<NetnsId>,
-    /// Set when the path of the namespace no longer refers to it. The open sources keep a deleted
+    /// Whether the path of the namespace no longer refers to it. The open sources keep a deleted
     /// namespace and its interface in existence, so the kernel does not report its end.
     namespace_lost: Arc<AtomicBool>,
     error: Arc<Mutex<Option<String>>>,

@@ -24,7 +24,7 @@ pub(super) struct Writer {
     recorder: Recorder,
     stats: Arc<WriterStats>,
     stop: Arc<AtomicBool>,
-    /// Set when the namespace of the source was deleted or replaced.
+    /// Whether the namespace of the source was deleted or replaced.
     namespace_lost: Arc<AtomicBool>,
     events: Sender<Event>,
     /// Channel for new sources after the interface was removed and recreated.

@@ -214,6 +214,12 @@ impl LinkTable {
         let mut changed = Vec::new();
         let mut seen = HashSet::new();
         for event in events {
+            // A complete list has each entry only once.
+            if source == EventSource::Notification
+                && let NetlinkEvent::Neighbor(message) = &event
+            {
+                self.remove_from_other_ports(key, message);
+            }
             let index = self.apply_event(graph, key, event, facts, now, &mut follow_up);
             changed.extend(index.filter(|index| seen.insert(*index)));
         }
@@ -411,7 +417,6 @@ impl LinkTable {
             }
             NetlinkEvent::Neighbor(message) => {
                 self.link_mut((key, message.index))?.add_entry(&message);
-                self.remove_from_other_ports(key, &message);
                 follow_up.tables = true;
                 None
             }

@@ -13,13 +13,9 @@ use super::super::address::AddressMessage;
 use super::super::link::LinkMessage;
 use super::super::route::{MAX_ROUTES, Route, RoutesByLink};
 use super::super::stats::{self, Counters};
-use super::hex;
+use super::{hex, json};
 use crate::time::Timestamp;
 use crate::value::{Map, Value};
-
-fn json(value: impl Into<Value>) -> String {
-    serde_json::to_string(&value.into()).unwrap()
-}
 
 fn metadata(link: &LinkMessage, driver: &str) -> String {
     json(link.metadata(driver).into_iter().collect::<Map>())

@@ -142,6 +142,10 @@ fn link_events(links: impl IntoIterator<Item = LinkMessage>) -> Vec<NetlinkEvent
         .collect()
 }
 
+fn json(value: impl Into<Value>) -> String {
+    serde_json::to_string(&value.into()).unwrap()
+}
+
 fn hex(text: &str) -> Vec<u8> {
     let digits: String = text.split_whitespace().collect();
     let pairs = (0..digits.len()).step_by(2);
