@@ -173,21 +173,30 @@ struct PcapEntry {
     flows: Option<bool>,
 }
 
-/// Reads `spp.pcaps`.
+/// Reads and checks `spp.pcaps`.
 fn specs(tree: Option<&Json>) -> anyhow::Result<Vec<PcapSpec>> {
     let entries = match tree {
         None | Some(Json::Null) => return Ok(Vec::new()),
         Some(Json::Array(entries)) => entries,
         Some(_) => bail!("spp.pcaps: expected a list"),
     };
-    let spec = |(index, entry): (usize, &Json)| {
+    let mut specs: Vec<PcapSpec> = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
         let key = || format!("spp.pcaps[{index}]");
-        PcapEntry::deserialize(entry)
+        let spec = PcapEntry::deserialize(entry)
             .map_err(anyhow::Error::from)
-            .and_then(|entry| entry.spec())
-            .with_context(key)
-    };
-    entries.iter().enumerate().map(spec).collect()
+            .and_then(PcapEntry::spec)
+            .with_context(key)?;
+        spec.check().with_context(key)?;
+        let id = spec.client_id;
+        if let Some(former) = specs.iter().position(|former| former.client_id == id) {
+            bail!(
+                "spp.pcaps[{index}].client_id: {id} is that of spp.pcaps[{former}] too; each entry needs its own"
+            );
+        }
+        specs.push(spec);
+    }
+    Ok(specs)
 }
 
 impl PcapEntry {
@@ -250,6 +259,15 @@ mod tests {
             ("[{client_id: 1, port: eth0}]", "phy:0"),
             ("[{client_id: 1, port: 'phy:0', fsise: 5}]", "fsise"),
             ("[{client_id: 300, port: 'phy:0'}]", "300"),
+            ("[{client_id: 0, port: 'phy:0'}]", "client"),
+            ("[{client_id: 1, port: 'phy:0', cores: [0, 1]}]", "core"),
+            ("[{client_id: 1, port: 'phy:0', cores: [1, 1, 2]}]", "core"),
+            ("[{client_id: 1, port: 'phy:0', fsize: 10}]", "fsize"),
+            ("[{client_id: 1, port: 'phy:0', ring_bytes: 1}]", "ring"),
+            (
+                "[{client_id: 1, port: 'phy:0'}, {client_id: 1, port: 'phy:1'}]",
+                "spp.pcaps[1].client_id: 1 is that of spp.pcaps[0] too",
+            ),
         ] {
             let error = format!("{:#}", of_yaml(text).unwrap_err());
             assert!(

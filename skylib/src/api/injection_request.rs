@@ -1,6 +1,6 @@
 //! Conversion of an [`Injection`] and the nodes to which it refers into a [`PacketRequest`].
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Injection, NodeFinder, ValidationError};
 use crate::capture::link_type_of_encap;
@@ -90,7 +90,8 @@ impl Injection {
             .ok_or_else(|| refusal("No source MAC in node"))?;
         request.src_mac = Some(parse_mac("SrcMAC", &source_mac)?);
         let destination_mac = given_or(&self.dst_mac, || {
-            let hop = nodes.next_hop_mac(source, ip);
+            let group = group_mac(source, ip).map(|mac| mac.to_string());
+            let hop = group.or_else(|| nodes.next_hop_mac(source, ip));
             hop.or_else(|| mac_of(destination?))
         })
         .ok_or_else(|| refusal("Failed to resolve destination MAC address"))?;
@@ -141,6 +142,41 @@ fn address_of(node: &Node, is_ipv6: bool) -> Option<String> {
 fn mac_of(node: &Node) -> Option<String> {
     let keys = ["ExtID.attached-mac", "MAC"];
     keys.iter().find_map(|key| first_text(node, key))
+}
+
+/// Returns the hardware address that a multicast or broadcast address defines (RFC 1112, section
+/// 6.4; RFC 2464, section 7); `None` for other addresses.
+fn group_mac(source: &Node, ip: IpAddr) -> Option<MacAddress> {
+    match ip {
+        IpAddr::V4(ip) if ip.is_multicast() => {
+            let [_, a, b, c] = ip.octets();
+            Some(MacAddress([0x01, 0x00, 0x5e, a & 0x7f, b, c]))
+        }
+        IpAddr::V6(ip) if ip.is_multicast() => {
+            let [.., a, b, c, d] = ip.octets();
+            Some(MacAddress([0x33, 0x33, a, b, c, d]))
+        }
+        IpAddr::V4(ip) if ip.is_broadcast() || is_broadcast_of(source, ip) => {
+            Some(MacAddress([0xff; 6]))
+        }
+        _ => None,
+    }
+}
+
+/// Returns whether an address is the broadcast address of a network of the node.
+fn is_broadcast_of(node: &Node, ip: Ipv4Addr) -> bool {
+    let own = node.metadata.get("IPV4").and_then(Value::as_list);
+    let own = own.unwrap_or_default().iter().filter_map(Value::as_text);
+    let is_last = |text: &str| {
+        let (address, length) = text.split_once('/')?;
+        let address = address.parse::<Ipv4Addr>().ok()?;
+        let length = length.parse::<u32>().ok()?;
+        // Networks of two addresses or one have no broadcast address (RFC 3021).
+        let hosts = (length < 31).then(|| u32::MAX >> length)?;
+        Some(u32::from(address) | hosts == u32::from(ip))
+    };
+    let mut last = own.filter_map(is_last);
+    last.any(|is_last| is_last)
 }
 
 /// Returns a metadata value that is a string, or the first string of an array; `None` if it is
@@ -251,6 +287,35 @@ mod tests {
         let request = ping().request_for(&neutron, 0, &Hop(None)).unwrap();
         assert_eq!(request.src_ip, Some("10.1.0.1".parse().unwrap()));
         assert_eq!(request.src_mac, Some(MacAddress([2, 0, 0, 0, 0, 7])));
+    }
+
+    #[test]
+    fn group_addresses_define_the_hardware_address() {
+        let source = node(
+            r#"{"IPV4":["10.0.0.1/24","10.9.0.1/31"],"IPV6":["fd00::1/64"],
+                "MAC":"02:00:00:00:00:01"}"#,
+        );
+        let sent = |kind: &str, ip: &str, mac: &str| {
+            let injection = Injection::new("src", kind)
+                .with_dst_ip(ip)
+                .with_dst_mac(mac);
+            let request = injection.request_for(&source, 0, &Hop(Some("02:00:00:00:00:09")));
+            request.unwrap().dst_mac.unwrap().to_string()
+        };
+        for (kind, ip, wanted) in [
+            ("udp4", "224.0.0.251", "01:00:5e:00:00:fb"),
+            ("udp4", "239.255.1.2", "01:00:5e:7f:01:02"),
+            ("udp6", "ff02::1:ff00:7", "33:33:ff:00:00:07"),
+            ("udp4", "255.255.255.255", "ff:ff:ff:ff:ff:ff"),
+            ("udp4", "10.0.0.255", "ff:ff:ff:ff:ff:ff"),
+            ("udp4", "10.0.1.255", "02:00:00:00:00:09"),
+            ("udp4", "10.9.0.1", "02:00:00:00:00:09"),
+            ("udp6", "fd00::9", "02:00:00:00:00:09"),
+        ] {
+            assert_eq!(sent(kind, ip, ""), wanted, "{ip}");
+        }
+        let given = "02:00:00:00:00:05";
+        assert_eq!(sent("udp4", "224.0.0.1", given), given);
     }
 
     #[test]

@@ -102,6 +102,15 @@ pub enum CaptureError {
 }
 
 impl CaptureError {
+    /// Creates an error for a rejected filter expression, of which the beginning is quoted.
+    pub(crate) fn of_filter(text: &str, message: String) -> Self {
+        const MAX_SHOWN: usize = 200;
+        Self::Filter {
+            text: text.chars().take(MAX_SHOWN).collect(),
+            message,
+        }
+    }
+
     /// Creates an error for a failed operation.
     pub(crate) fn io(action: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self::Io {

@@ -72,6 +72,9 @@ pub enum InjectError {
     /// The interface is down.
     #[error("interface {0:?} is down (bring it up: ip link set {0} up)")]
     InterfaceDown(String),
+    /// The interface is up without a carrier, so the kernel drops all frames without an error.
+    #[error("interface {0:?} has no carrier (connect it, or set its peer up)")]
+    NoCarrier(String),
     /// A system call failed.
     #[error("cannot {action}")]
     Io {

@@ -28,8 +28,8 @@ impl PacketSender {
     /// namespace of the calling thread. Frames have the link type `link`.
     ///
     /// # Errors
-    /// Returns an error if the interface does not exist or is down, or if the process lacks a
-    /// capability.
+    /// Returns an error if the interface does not exist, is down, or has no carrier, or if the process
+    /// lacks a capability. Waits up to 1.2 s for the carrier of an interface that is up.
     pub fn open(
         interface: &str,
         namespace: Option<&Path>,
@@ -51,9 +51,18 @@ impl PacketSender {
             Some(path) => netns::run_in(path, PacketSocket::open).and_then(|socket| socket),
         };
         let socket = socket.map_err(fail)?;
-        let info = socket.interface(interface).map_err(fail)?;
-        if !info.up {
-            return Err(InjectError::InterfaceDown(interface.to_owned()));
+        let mut info = socket.interface(interface).map_err(fail)?;
+        for _ in 0..CARRIER_ATTEMPTS {
+            if info.running || !info.up {
+                break;
+            }
+            std::thread::sleep(CARRIER_WAIT);
+            info = socket.interface(interface).map_err(fail)?;
+        }
+        match (info.up, info.running) {
+            (false, _) => return Err(InjectError::InterfaceDown(interface.to_owned())),
+            (true, false) => return Err(InjectError::NoCarrier(interface.to_owned())),
+            (true, true) => {}
         }
         Ok(Self {
             interface: interface.to_owned(),
@@ -117,6 +126,13 @@ fn protocol_of(frame: &[u8], link: LinkType) -> u16 {
 
 /// Maximum time that a frame waits for space in the queue of the interface.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Time between two reads of the state of an interface without a carrier.
+const CARRIER_WAIT: Duration = Duration::from_millis(50);
+
+/// Number of further reads; the kernel reports the carrier of an interface that was set up with a
+/// delay of up to 1 s.
+const CARRIER_ATTEMPTS: usize = 24;
 
 #[cfg(test)]
 mod tests {

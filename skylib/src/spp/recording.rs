@@ -18,6 +18,7 @@ use crate::capture::{AfPacket, BpfInstruction, BpfProgram, CaptureError, Capture
 use crate::error_chain::Chain;
 use crate::packet::LinkType;
 use crate::sys::cpu;
+use crate::sys::netns::{Netns, NetnsId};
 
 /// Recording that is running or has ended.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ impl Recording {
         began: i64,
         tap: Option<&Arc<dyn FlowTap>>,
     ) -> Result<Self, SppError> {
+        let namespace = namespace_of(spec);
         let mut sources = open_sources(spec, interface)?;
         let writers: Vec<Arc<WriterStats>> = sources.iter().map(|_| Arc::default()).collect();
         let recorders = open_files(spec, began, &sources, &writers)?;
@@ -50,6 +52,7 @@ impl Recording {
         let (events, received_events) = unbounded();
         let (received, all_received) = bounded(0);
         let stop = Arc::new(AtomicBool::new(false));
+        let namespace_lost = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         let mut new_sources = Vec::new();
         for (index, (source, recorder)) in sources.into_iter().zip(recorders).enumerate() {
@@ -57,6 +60,7 @@ impl Recording {
             let context = WriterContext {
                 stats: Arc::clone(&writers[index]),
                 stop: Arc::clone(&stop),
+                namespace_lost: Arc::clone(&namespace_lost),
                 events: events.clone(),
                 sources,
                 received: received.clone(),
@@ -76,6 +80,8 @@ impl Recording {
             new_sources,
             received_events,
             stop: Arc::clone(&stop),
+            namespace,
+            namespace_lost,
             error: Arc::clone(&error),
             _alive: alive,
         };
@@ -134,7 +140,8 @@ impl Recording {
     }
 }
 
-/// Thread that ends the writers and reopens the interface after its removal.
+/// Thread that ends the writers, and reopens the interface after its removal or the deletion of its
+/// namespace.
 struct Supervisor {
     spec: PcapSpec,
     interface: String,
@@ -143,6 +150,11 @@ struct Supervisor {
     new_sources: Vec<Sender<AfPacket>>,
     received_events: Receiver<Event>,
     stop: Arc<AtomicBool>,
+    /// Namespace of the sources; `None` for that of this process.
+    namespace: Option<NetnsId>,
+    /// Whether the path of the namespace no longer refers to it. The open sources keep a deleted
+    /// namespace and its interface in existence, so the kernel does not report its end.
+    namespace_lost: Arc<AtomicBool>,
     error: Arc<Mutex<Option<String>>>,
     _alive: Sender<()>,
 }
@@ -183,8 +195,11 @@ impl Supervisor {
     fn supervise(&mut self) {
         let mut removed = 0;
         loop {
-            let event = if removed == self.writers.len() {
+            let all_removed = removed == self.writers.len();
+            let event = if all_removed {
                 self.received_events.recv_timeout(REOPEN_INTERVAL)
+            } else if self.spec.netns.is_some() {
+                self.received_events.recv_timeout(NAMESPACE_INTERVAL)
             } else {
                 self.received_events.recv().map_err(RecvTimeoutError::from)
             };
@@ -201,11 +216,12 @@ impl Supervisor {
                     }
                 }
                 Ok(event) => return self.note(event),
-                Err(RecvTimeoutError::Timeout) => {
+                Err(RecvTimeoutError::Timeout) if all_removed => {
                     if self.reopen() {
                         removed = 0;
                     }
                 }
+                Err(RecvTimeoutError::Timeout) => self.check_namespace(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
@@ -213,7 +229,9 @@ impl Supervisor {
 
     /// Reopens the interface and passes the new sources to the writers; returns whether the
     /// interface exists.
-    fn reopen(&self) -> bool {
+    fn reopen(&mut self) -> bool {
+        // Read first: if the namespace is replaced in between, the next check finds the difference.
+        let namespace = namespace_of(&self.spec);
         let opened = open_sources(&self.spec, &self.interface);
         let Ok(mut sources) = opened else {
             return false;
@@ -223,10 +241,26 @@ impl Supervisor {
         }
         let (id, interface) = (self.spec.client_id, &self.interface);
         tracing::info!(id, interface, "interface reopened");
+        self.namespace = namespace;
+        self.namespace_lost.store(false, Ordering::Relaxed);
         for (new_source, source) in self.new_sources.iter().zip(sources) {
             new_source.send(source).ok();
         }
         true
+    }
+
+    /// Makes the writers close their sources if their namespace was deleted or replaced.
+    fn check_namespace(&self) {
+        if namespace_of(&self.spec) == self.namespace {
+            return;
+        }
+        if !self.namespace_lost.swap(true, Ordering::Relaxed) {
+            let (id, interface) = (self.spec.client_id, &self.interface);
+            tracing::warn!(id, interface, "network namespace deleted");
+        }
+        for writer in &self.writers {
+            writer.wake();
+        }
     }
 
     /// Logs a failure and stores the first one.
@@ -281,6 +315,12 @@ fn open_sources(spec: &PcapSpec, interface: &str) -> Result<Vec<AfPacket>, SppEr
         sources.push(source);
     }
     Ok(sources)
+}
+
+/// Returns the namespace of a recording; `None` if it has none, or if it does not exist.
+fn namespace_of(spec: &PcapSpec) -> Option<NetnsId> {
+    let path = spec.netns.as_deref()?;
+    Netns::open(path).ok().map(|netns| netns.id())
 }
 
 fn on_open(spec: &PcapSpec, error: CaptureError) -> SppError {
@@ -364,6 +404,9 @@ fn resume(sources: &mut [AfPacket]) -> Result<(), CaptureError> {
 
 /// Interval of attempts to reopen a removed interface.
 const REOPEN_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Interval of checks whether the namespace of a recording still exists.
+const NAMESPACE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Size of a ring block, in bytes.
 const RING_BLOCK: u32 = 128 << 10;

@@ -24,6 +24,8 @@ pub(super) struct Writer {
     recorder: Recorder,
     stats: Arc<WriterStats>,
     stop: Arc<AtomicBool>,
+    /// Whether the namespace of the source was deleted or replaced.
+    namespace_lost: Arc<AtomicBool>,
     events: Sender<Event>,
     /// Channel for new sources after the interface was removed and recreated.
     sources: Receiver<AfPacket>,
@@ -70,6 +72,7 @@ enum WriterState {
 pub(super) struct WriterContext {
     pub(super) stats: Arc<WriterStats>,
     pub(super) stop: Arc<AtomicBool>,
+    pub(super) namespace_lost: Arc<AtomicBool>,
     pub(super) events: Sender<Event>,
     pub(super) sources: Receiver<AfPacket>,
     pub(super) received: Sender<()>,
@@ -87,6 +90,7 @@ impl Writer {
             recorder,
             stats: context.stats,
             stop: context.stop,
+            namespace_lost: context.namespace_lost,
             events: context.events,
             sources: context.sources,
             before: CaptureStats::default(),
@@ -117,13 +121,23 @@ impl Writer {
             }
             Outcome::Drained if self.state == WriterState::DrainingRemoved => self.release_source(),
             Outcome::Drained => self.end(),
-            Outcome::InterfaceRemoved => {
-                if let Some(source) = &mut self.source {
-                    source.end_intake();
-                }
-                self.state = WriterState::DrainingRemoved;
-            }
+            Outcome::InterfaceRemoved => self.drain_removed(),
             Outcome::Failed(error) => self.fail(error),
+        }
+    }
+
+    /// Starts draining the ring of an interface that was removed.
+    fn drain_removed(&mut self) {
+        if let Some(source) = &mut self.source {
+            source.end_intake();
+            self.state = WriterState::DrainingRemoved;
+        }
+    }
+
+    /// Treats the interface as removed if its namespace was.
+    fn check_namespace(&mut self) {
+        if self.namespace_lost.load(Ordering::Relaxed) && self.state == WriterState::Working {
+            self.drain_removed();
         }
     }
 
@@ -252,6 +266,7 @@ impl PacketSource for Writer {
             self.handle_outcome(outcome);
         }
         self.check_stop();
+        self.check_namespace();
         if self.state == WriterState::Over {
             return Ok(Batch::End);
         }

@@ -25,6 +25,8 @@ pub(crate) struct InterfaceInfo {
     pub(crate) hardware: u16,
     /// Whether the interface is up.
     pub(crate) up: bool,
+    /// Whether the interface can send: it is up and has a carrier (`IFF_RUNNING`).
+    pub(crate) running: bool,
 }
 
 /// Dimensions of a receive ring, for [`PacketSocket::set_ring`].
@@ -74,6 +76,7 @@ impl PacketSocket {
             index,
             hardware,
             up: i32::from(flags) & libc::IFF_UP != 0,
+            running: i32::from(flags) & libc::IFF_RUNNING != 0,
         })
     }
 

@@ -225,6 +225,14 @@ fn what_was_not_sent_is_explained() {
         assert!(hosts.engine.injections().delete(&id).unwrap());
         wait("its end", || hosts.ask(shown) == "0");
 
+        hosts.ip_of("far", "link set far down");
+        let id = hosts.inject(from_near("udp4"));
+        wait("the missing carrier", || {
+            hosts
+                .error(&id)
+                .contains(r#"interface "near" has no carrier"#)
+        });
+
         hosts.ip_of("near", "link set near down");
         let id = hosts.inject(from_near("udp4"));
         wait("the problem", || {

@@ -241,10 +241,7 @@ fn finished(
 }
 
 fn failed(key: &Key, message: String) -> CaptureError {
-    CaptureError::Filter {
-        text: key.0.chars().take(MAX_SHOWN).collect(),
-        message,
-    }
+    CaptureError::of_filter(&key.0, message)
 }
 
 fn message_of(error: CaptureError) -> String {
@@ -258,8 +255,6 @@ fn message_of(error: CaptureError) -> String {
 const MAX_COMPILATIONS: usize = 4;
 /// Maximum number of programs in the cache.
 const MAX_PROGRAMS: usize = 256;
-/// Maximum number of characters of a filter that are shown in errors.
-const MAX_SHOWN: usize = 200;
 /// Time between two calls to `is_interrupted`.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 

@@ -15,7 +15,9 @@ use super::switch::{SwitchCaptures, SwitchClaim, netflow_export, sflow_export};
 use super::target::{CaptureTarget, capture_type_on};
 use super::target_addresses::TargetAddresses;
 use crate::api::{CaptureSpec, CaptureType};
-use crate::capture::{BpfCompiler, BpfProgram, Capture, DEFAULT_HEADER_SIZE, NetFlow5Sink};
+use crate::capture::{
+    BpfCompiler, BpfProgram, Capture, CaptureError, DEFAULT_HEADER_SIZE, NetFlow5Sink,
+};
 use crate::engine::collector::SflowMetric;
 use crate::engine::flow::{FlowHub, HubSink, TableId};
 use crate::engine::graph::SharedGraph;
@@ -313,7 +315,7 @@ impl Opener {
         let Some(program) = program else {
             return Ok(None);
         };
-        let program = program.map_err(|error| Chain(&error).to_string())?;
+        let program = program.map_err(|error| Chain(&quoting(spec, error)).to_string())?;
         Ok(Some(Some(program)))
     }
 
@@ -359,6 +361,16 @@ const fn sees_own(capture_type: CaptureType) -> bool {
     !matches!(capture_type, CaptureType::PcapSocket | CaptureType::Sflow)
 }
 
+/// Returns an error of the filter of a capture that quotes only what the client wrote.
+fn quoting(spec: &CaptureSpec, error: CaptureError) -> CaptureError {
+    match error {
+        CaptureError::Filter { message, .. } if !spec.bpf_filter.is_empty() => {
+            CaptureError::of_filter(&spec.bpf_filter, message)
+        }
+        other => other,
+    }
+}
+
 /// Returns the filter of a capture. It excludes the packets that the expression `control` matches,
 /// and those to its target (`receiver`): each such packet could cause another one.
 fn filter_of(spec: &CaptureSpec, receiver: Option<SocketAddr>, control: &str) -> String {
@@ -387,6 +399,21 @@ fn filter_of(spec: &CaptureSpec, receiver: Option<SocketAddr>, control: &str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_a_filter_quotes_what_the_client_wrote() {
+        let spec = CaptureSpec::new("G").with_bpf_filter("vlan 5000");
+        let text = filter_of(&spec, None, "port 8082");
+        let error = BpfProgram::compile(&text, LinkType::ETHERNET, 0).unwrap_err();
+        let shown = quoting(&spec, error).to_string();
+        assert!(
+            shown.starts_with(r#"invalid BPF filter "vlan 5000": "#),
+            "{shown}"
+        );
+        let without = CaptureError::of_filter("not (port x)", "why".to_owned());
+        let shown = quoting(&CaptureSpec::new("G"), without).to_string();
+        assert_eq!(shown, r#"invalid BPF filter "not (port x)": why"#);
+    }
 
     #[test]
     fn own_messages_to_the_target_are_not_captured() {

@@ -10,6 +10,7 @@ use crate::engine::graph::SharedGraph;
 use crate::flow::{FlowTable, FlowTableOptions};
 use crate::graph::GraphAccess;
 use crate::spp::FlowTap;
+use crate::sys::netns::Netns;
 use crate::time::Clock;
 use crate::value::Value;
 
@@ -25,22 +26,27 @@ pub(crate) struct SppTap {
 
 impl SppTap {
     /// Returns the TID of an interface of this host, or an empty string if the graph has no such
-    /// node.
+    /// node. Several paths can refer to the same namespace.
     fn tid_of(&self, interface: &str, netns: Option<&Path>) -> String {
-        let mut tid = String::new();
+        let mut targets = Vec::new();
         self.graph.read(&mut |graph| {
             let name = Value::from(interface);
             let own = self.origin.as_str();
             let nodes = graph
                 .find_nodes("Name", &name)
                 .filter(|node| &*node.origin == own);
-            let targets = nodes.filter_map(|node| CaptureTarget::of(graph, node, own).ok());
-            let found = targets
-                .into_iter()
-                .find(|target| target.netns.as_deref() == netns);
-            tid = found.map(|target| target.tid).unwrap_or_default();
+            targets = nodes
+                .filter_map(|node| CaptureTarget::of(graph, node, own).ok())
+                .collect();
         });
-        tid
+        let id = |path: Option<&Path>| Netns::open(path?).ok().map(|netns| netns.id());
+        let wanted = id(netns);
+        let is_same = |target: &CaptureTarget| {
+            let path = target.netns.as_deref();
+            path == netns || (wanted.is_some() && id(path) == wanted)
+        };
+        let found = targets.into_iter().find(is_same);
+        found.map(|target| target.tid).unwrap_or_default()
     }
 }
 

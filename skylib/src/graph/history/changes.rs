@@ -1,6 +1,6 @@
 //! `Change`: differences between the revisions of elements in a time slice.
 //!
-//! Counters change all the time and are left out: [`NOISE`], and the packet counters of captures.
+//! Counters change all the time and are left out: [`NOISE`], and those in [`is_counter`].
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -225,13 +225,18 @@ fn compare(prefix: &str, before: &Map, after: &Map, found: &mut Vec<KeyChange>) 
     let mut keys: Vec<_> = removed.chain(others).collect();
     keys.sort_by_key(|(key, ..)| *key);
     for (key, old, new) in keys {
-        if old == new || (prefix.is_empty() && NOISE.contains(&key.as_str())) {
+        if old == new {
             continue;
         }
         let path = match prefix {
             "" => key.to_string(),
             prefix => format!("{prefix}.{key}"),
         };
+        if NOISE.contains(&path.as_str()) {
+            continue;
+        }
+        let root = path.split('.').next().unwrap_or_default();
+        let without_counters = |value| without_counters(root, value);
         if let (Some(Value::Map(old)), Some(Value::Map(new))) = (old, new) {
             compare(&path, old, new, found);
         } else if old.map(without_counters) != new.map(without_counters) {
@@ -244,22 +249,48 @@ fn compare(prefix: &str, before: &Map, after: &Map, found: &mut Vec<KeyChange>) 
     }
 }
 
-/// Returns a value without the packet counters of captures.
-fn without_counters(value: &Value) -> Value {
+/// Returns a value below the metadata key `root` without its counters.
+fn without_counters(root: &str, value: &Value) -> Value {
     match value {
-        Value::List(list) => list.iter().map(without_counters).collect::<Vec<_>>().into(),
+        Value::List(list) => {
+            let rest = list.iter().map(|value| without_counters(root, value));
+            rest.collect::<Vec<_>>().into()
+        }
         Value::Map(map) => {
-            let is_counter = |key: &str| key.starts_with("Packets") || key.starts_with("Bytes");
-            let rest = map.iter().filter(|(key, _)| !is_counter(key));
-            let rest = rest.map(|(key, value)| (key.clone(), without_counters(value)));
+            let rest = map.iter().filter(|(key, _)| !is_counter(root, key));
+            let rest = rest.map(|(key, value)| (key.clone(), without_counters(root, value)));
             Map::from_pairs(rest).into()
         }
         other => other.clone(),
     }
 }
 
-/// Keys of counters.
-const NOISE: [&str; 2] = ["LastUpdateMetric", "Metric"];
+/// Returns whether a key in a list below the metadata key `root` is a counter, or a state that
+/// traffic changes all the time.
+fn is_counter(root: &str, key: &str) -> bool {
+    match root {
+        "Queues" => QUEUE_COUNTERS.contains(&key),
+        "Neighbors" | "FDB" => key == "State",
+        _ => key.starts_with("Packets") || key.starts_with("Bytes") || TASK_COUNTERS.contains(&key),
+    }
+}
+
+/// Keys of counters, and of lists that traffic changes all the time.
+const NOISE: [&str; 7] = [
+    "BlockdevMetric",
+    "LastUpdateMetric",
+    "Metric",
+    "Ovs.LastUpdateMetric",
+    "Ovs.Metric",
+    "SFlow",
+    "Sockets",
+];
+
+/// Counters of a queueing discipline.
+const QUEUE_COUNTERS: [&str; 5] = ["Backlog", "Drops", "Length", "Overlimits", "Requeues"];
+
+/// Further counters of captures and packet injections.
+const TASK_COUNTERS: [&str; 3] = ["PacketCount", "TargetErrors", "TargetSkipped"];
 
 #[cfg(test)]
 mod tests {
@@ -338,5 +369,51 @@ mod tests {
             keys(&captures(1, "active"), &captures(2, "error")),
             ["Captures"]
         );
+    }
+
+    #[test]
+    fn what_traffic_changes_all_the_time_is_left_out() {
+        let map = |json: &str| serde_json::from_str::<Metadata>(json).unwrap();
+        let keys = |before: &str, after: &str| -> Vec<String> {
+            let found = differences(&map(before), &map(after));
+            found.iter().map(|change| change.key.to_string()).collect()
+        };
+        let counters = |n: u32| {
+            format!(
+                r#"{{"BlockdevMetric":{{"Reads":{n}}},"Sockets":[{{"LocalPort":{n}}}],
+                "SFlow":{{"Metric":{{"InOctets":{n}}}}},
+                "Ovs":{{"Metric":{{"RxBytes":{n}}},"LastUpdateMetric":{{"RxBytes":{n}}}}},
+                "Queues":[{{"Kind":"fq","Backlog":{n},"Drops":{n},"Length":{n},"Overlimits":{n},
+                    "Requeues":{n}}}],
+                "Captures":[{{"ID":"c","PacketsReceived":{n},"BytesReceived":{n},
+                    "TargetErrors":{n},"TargetSkipped":{n}}}],
+                "PacketInjections":[{{"ID":"i","PacketCount":{n}}}],
+                "Neighbors":[{{"IP":"192.0.2.1","State":["{n}"]}}],
+                "FDB":[{{"MAC":"02:00:00:00:00:01","State":["{n}"]}}]}}"#
+            )
+        };
+        assert_eq!(keys(&counters(1), &counters(2)), [""; 0]);
+        let pairs = [
+            (
+                r#"{"Queues":[{"Kind":"fq"}]}"#,
+                r#"{"Queues":[{"Kind":"fifo"}]}"#,
+                "Queues",
+            ),
+            (
+                r#"{"Neighbors":[{"IP":"192.0.2.1","MAC":"02:00:00:00:00:01"}]}"#,
+                r#"{"Neighbors":[{"IP":"192.0.2.1","MAC":"02:00:00:00:00:02"}]}"#,
+                "Neighbors",
+            ),
+            (r#"{"State":"UP"}"#, r#"{"State":"DOWN"}"#, "State"),
+            (
+                r#"{"Ovs":{"Error":"a"}}"#,
+                r#"{"Ovs":{"Error":"b"}}"#,
+                "Ovs.Error",
+            ),
+            (r#"{"X":[{"Drops":1}]}"#, r#"{"X":[{"Drops":2}]}"#, "X"),
+        ];
+        for (before, after, key) in pairs {
+            assert_eq!(keys(before, after), [key]);
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::link_state::LinkState;
 use super::link_table::{LinkTable, NamespaceKey};
-use super::neighbor::{NeighborTable, TableKind};
+use super::neighbor::{NeighborMessage, NeighborTable, TableKind};
 use super::wire::NetlinkEvent;
 use crate::graph::{Graph, Metadata};
 use crate::time::Timestamp;
@@ -89,6 +89,32 @@ impl LinkTable {
             }
         }
         self.show_all(graph, key, changed, now);
+    }
+
+    /// Removes a forwarding entry from the bridge and its other ports, because the kernel reports an
+    /// address that moves to another port only as a new entry of that port.
+    pub(super) fn remove_from_other_ports(&mut self, key: NamespaceKey, message: &NeighborMessage) {
+        if !message.is_of_bridge() {
+            return;
+        }
+        let master = self.link((key, message.index)).map(|l| l.message.master);
+        let Some(bridge) = message.bridge.or(master).filter(|index| *index != 0) else {
+            return;
+        };
+        let ports = self.claims.get(&(key, bridge)).into_iter().flatten();
+        let ports: Vec<u32> = ports
+            .filter(|(namespace, _)| *namespace == key)
+            .map(|(_, index)| *index)
+            .chain([bridge])
+            .filter(|index| *index != message.index)
+            .collect();
+        for index in ports {
+            if let Some(link) = self.link_mut((key, index))
+                && (index == bridge || link.message.master == bridge)
+            {
+                link.remove_entry(message);
+            }
+        }
     }
 
     /// Writes the neighbor and forwarding tables that have changed to the graph.

@@ -63,8 +63,10 @@ impl LinkMessage {
         let mut has_mtu = false;
         for attribute in attributes(payload, HEADER) {
             match attribute.kind() {
-                libc::IFLA_IFNAME => link.name = attribute.text().unwrap_or_default(),
-                libc::IFLA_IFALIAS => link.alias = attribute.text().filter(|text| !text.is_empty()),
+                libc::IFLA_IFNAME => link.name = attribute.text(),
+                libc::IFLA_IFALIAS => {
+                    link.alias = Some(attribute.text()).filter(|text| !text.is_empty())
+                }
                 libc::IFLA_PROP_LIST => link.alt_names = alt_names(&attribute),
                 libc::IFLA_MTU => {
                     has_mtu = true;
@@ -93,7 +95,7 @@ impl LinkMessage {
         let mut slave_kind = None;
         for attribute in info.nested() {
             match attribute.kind() {
-                IFLA_INFO_KIND => self.kind = attribute.text(),
+                IFLA_INFO_KIND => self.kind = Some(attribute.text()),
                 IFLA_INFO_DATA => match self.kind.as_deref() {
                     Some("vlan") => self.vlan = find(&attribute, IFLA_VLAN_ID, |a| a.u16()),
                     Some("bond") => {
@@ -102,7 +104,7 @@ impl LinkMessage {
                     Some(kind) => self.details = details(kind, &attribute),
                     None => {}
                 },
-                IFLA_INFO_SLAVE_KIND => slave_kind = attribute.text(),
+                IFLA_INFO_SLAVE_KIND => slave_kind = Some(attribute.text()),
                 IFLA_INFO_SLAVE_DATA if slave_kind.as_deref() == Some("bond") => {
                     self.bond_slave = Some(bond_slave(&attribute));
                 }
@@ -189,7 +191,7 @@ fn alt_names(properties: &Attribute<'_>) -> Vec<Text> {
     properties
         .nested()
         .filter(|property| property.kind() == libc::IFLA_ALT_IFNAME)
-        .filter_map(|property| property.text())
+        .map(|property| property.text())
         .collect()
 }
 

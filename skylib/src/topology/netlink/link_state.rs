@@ -4,6 +4,7 @@ use super::address::Address;
 use super::link::LinkMessage;
 use super::link_table::LinkKey;
 use super::neighbor::{NeighborMessage, NeighborTable, TableKind};
+use super::queue;
 use super::stats::Counters;
 use crate::graph::{EdgeId, Metadata, NodeId};
 use crate::sys::pci::PciDevice;
@@ -147,8 +148,7 @@ impl LinkState {
 
     pub(super) fn remove_entry(&mut self, message: &NeighborMessage) {
         let entries = self.entries(message.table);
-        entries.table.remove(&message.key);
-        entries.is_stale = true;
+        entries.is_stale |= entries.table.remove(&message.key);
     }
 
     /// Removes all addresses and entries, before all current ones are added again.
@@ -183,10 +183,14 @@ impl LinkState {
         differs
     }
 
-    /// Replaces the queueing disciplines; returns whether they differ.
+    /// Replaces the queueing disciplines if they or their drops differ; returns whether they do. The
+    /// other counters change at each read while packets wait, and each change is stored.
     pub(super) fn set_queues(&mut self, queues: Option<Value>) -> bool {
-        let differs = self.queues != queues;
-        self.queues = queues;
+        let differs =
+            queue::without_load(self.queues.as_ref()) != queue::without_load(queues.as_ref());
+        if differs {
+            self.queues = queues;
+        }
         differs
     }
 

@@ -214,6 +214,12 @@ impl LinkTable {
         let mut changed = Vec::new();
         let mut seen = HashSet::new();
         for event in events {
+            // A complete list has each entry only once.
+            if source == EventSource::Notification
+                && let NetlinkEvent::Neighbor(message) = &event
+            {
+                self.remove_from_other_ports(key, message);
+            }
             let index = self.apply_event(graph, key, event, facts, now, &mut follow_up);
             changed.extend(index.filter(|index| seen.insert(*index)));
         }
@@ -339,15 +345,36 @@ impl LinkTable {
         let before = std::mem::replace(&mut namespace.sampled_at, now);
         let mut changed = Vec::new();
         for (index, counters) in samples {
-            let Some(link) = namespace.links.get_mut(index) else {
-                continue;
-            };
-            let has_other_queues = link.set_queues(queues.remove(index));
-            if link.sample(counters, before, now) || has_other_queues {
+            let link = namespace.links.get_mut(index);
+            if link.is_some_and(|link| link.sample(counters, before, now)) {
                 changed.push(*index);
             }
         }
+        // Changes of counters alone take less space in the history, so queues are written separately.
         self.show_all(graph, key, changed, now);
+        let mut changed = Vec::new();
+        for link in self.links_mut(key) {
+            let index = link.message.index;
+            if link.set_queues(queues.remove(&index)) {
+                changed.push(index);
+            }
+        }
+        self.show_all(graph, key, changed, now);
+    }
+
+    /// Returns the messages of a list whose links have other descriptions or alternative names in the
+    /// table: the kernel sends no message when those of a link change that is down.
+    pub(super) fn renamed(&self, key: NamespaceKey, links: Vec<NetlinkEvent>) -> Vec<NetlinkEvent> {
+        let is_renamed = |event: &NetlinkEvent| {
+            let NetlinkEvent::Link(message) = event else {
+                return false;
+            };
+            self.link((key, message.index)).is_some_and(|link| {
+                let known = &link.message;
+                (&known.alias, &known.alt_names) != (&message.alias, &message.alt_names)
+            })
+        };
+        links.into_iter().filter(is_renamed).collect()
     }
 
     /// Applies one event; returns the index of the link that has to be written to the graph.

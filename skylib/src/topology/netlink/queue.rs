@@ -27,7 +27,7 @@ impl Queue {
         };
         for attribute in attributes(payload, HEADER) {
             match attribute.kind() {
-                TCA_KIND => queue.kind = attribute.text()?.to_string(),
+                TCA_KIND => queue.kind = attribute.text().to_string(),
                 TCA_STATS2 => {
                     let statistics = attribute.nested().find(|a| a.kind() == TCA_STATS_QUEUE);
                     let bytes = statistics.map(|a| a.bytes()).unwrap_or_default();
@@ -74,6 +74,19 @@ pub(crate) fn by_link(queues: Vec<Queue>) -> HashMap<u32, Value> {
         .into_iter()
         .map(|(index, queues)| (index, value(queues)))
         .collect()
+}
+
+/// Returns the queues of a link without the counters that depend on its current load.
+pub(crate) fn without_load(queues: Option<&Value>) -> Vec<Map> {
+    let queues = queues.and_then(Value::as_list).unwrap_or_default();
+    let rest = |queue: &Map| {
+        let mut queue = queue.clone();
+        for name in ["Length", "Backlog", "Requeues", "Overlimits"] {
+            queue.remove(name);
+        }
+        queue
+    };
+    queues.iter().filter_map(Value::as_map).map(rest).collect()
 }
 
 /// Returns the name of a discipline or a class, as `tc` prints it.

@@ -99,7 +99,7 @@ impl Rule {
             bytes.fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
         };
         let first_of_range = |at| u32_at(attribute.bytes(), at).unwrap_or(0);
-        let text = attribute.text().unwrap_or_default();
+        let text = attribute.text();
         let name = text.trim_end_matches('\0');
         let condition = match attribute.kind() {
             // The input interface of packets of this host is the loopback interface.

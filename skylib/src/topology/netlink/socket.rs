@@ -65,7 +65,7 @@ impl EventSocket {
         }
         socket.bind_auto()?;
         for group in GROUPS {
-            // A kernel without IPv6 has no such group.
+            // Kernels without IPv6 or nexthop objects lack their groups.
             let added = socket.add_membership(group);
             if group == libc::RTNLGRP_LINK {
                 added?;
@@ -418,7 +418,7 @@ fn result_of(payload: &[u8]) -> io::Result<()> {
 }
 
 /// `RTNLGRP_` numbers of `linux/rtnetlink.h`.
-const GROUPS: [u32; 8] = [
+const GROUPS: [u32; 9] = [
     libc::RTNLGRP_LINK,
     libc::RTNLGRP_NEIGH,
     libc::RTNLGRP_IPV4_IFADDR,
@@ -427,6 +427,7 @@ const GROUPS: [u32; 8] = [
     libc::RTNLGRP_IPV6_ROUTE,
     libc::RTNLGRP_IPV4_RULE,
     libc::RTNLGRP_IPV6_RULE,
+    libc::RTNLGRP_NEXTHOP,
 ];
 
 /// Size of the kernel's event queue, in bytes: about 2000 links that are created at once.

@@ -310,6 +310,26 @@ impl Watch {
         };
         let queues = queue::by_link(self.sockets.requests.queues());
         self.update(|table, graph, key, now| table.sample(graph, key, &samples, queues, now));
+        self.read_silent_changes()
+    }
+
+    /// Reads what changes without a message: new names of links that are down, and neighbors without
+    /// address resolution.
+    fn read_silent_changes(&mut self) -> io::Result<()> {
+        let requests = &mut self.sockets.requests;
+        // An incomplete list is read again at the next time.
+        let links = requests.links().unwrap_or_default();
+        let mut events = self.shared.table().renamed(self.member.key, links);
+        let neighbors = requests.neighbors()?.into_iter();
+        events.extend(neighbors.filter(|event| match event {
+            NetlinkEvent::Neighbor(message) => message.is_added_silently(),
+            _ => false,
+        }));
+        let facts = self.facts(&events);
+        let follow_up = self.update(|table, graph, key, now| {
+            table.apply(graph, key, events, &facts, EventSource::Reply, now)
+        });
+        self.follow_up(follow_up);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NlaBuffer, NlasIterator, parse_ip, parse_string};
+use netlink_packet_core::{NlaBuffer, NlasIterator, parse_ip};
 
 use super::address::AddressMessage;
 use super::link::LinkMessage;
@@ -27,7 +27,7 @@ pub(crate) enum NetlinkEvent {
     Neighbor(NeighborMessage),
     /// A neighbor or forwarding entry was deleted.
     NeighborDeleted(NeighborMessage),
-    /// A route or a routing rule was added, changed, or deleted.
+    /// A route, a routing rule, or a nexthop object was added, changed, or deleted.
     Routes,
     /// The routing tables of a link as metadata; results from a complete list of routes, never from
     /// one message.
@@ -46,6 +46,8 @@ impl NetlinkEvent {
             libc::RTM_NEWROUTE | libc::RTM_DELROUTE | libc::RTM_NEWRULE | libc::RTM_DELRULE => {
                 Some(Self::Routes)
             }
+            // The kernel removes the routes of a deleted nexthop object without a message.
+            RTM_NEWNEXTHOP | RTM_DELNEXTHOP => Some(Self::Routes),
             _ => None,
         }
     }
@@ -113,8 +115,11 @@ impl<'a> Attribute<'a> {
         self.u32().map(u32::cast_signed)
     }
 
-    pub(super) fn text(&self) -> Option<Text> {
-        parse_string(self.bytes()).ok().map(Text::from)
+    /// Returns the text before the first NUL. Names may have any other bytes; U+FFFD replaces those
+    /// that are not UTF-8.
+    pub(super) fn text(&self) -> Text {
+        let bytes = self.bytes().split(|byte| *byte == 0).next();
+        Text::from(&*String::from_utf8_lossy(bytes.unwrap_or_default()))
     }
 
     pub(super) fn ip(&self) -> Option<IpAddr> {
@@ -155,6 +160,11 @@ pub(super) fn colon_hex(bytes: &[u8]) -> Text {
     }
     Text::from(text)
 }
+
+/// `RTM_NEWNEXTHOP` of `linux/rtnetlink.h`.
+const RTM_NEWNEXTHOP: u16 = 104;
+/// `RTM_DELNEXTHOP` of `linux/rtnetlink.h`.
+const RTM_DELNEXTHOP: u16 = 105;
 
 #[cfg(test)]
 mod tests {
@@ -199,10 +209,35 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_change_of_a_nexthop_object_may_change_routes() {
+        for kind in [RTM_NEWNEXTHOP, RTM_DELNEXTHOP] {
+            assert_eq!(
+                NetlinkEvent::parse(kind, &[2, 0, 0, 0]),
+                Some(NetlinkEvent::Routes)
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_ends_at_its_nul_and_may_have_any_bytes() {
+        let texts = |payload: &[u8]| -> Vec<String> {
+            attributes(payload, 0)
+                .map(|a| a.text().to_string())
+                .collect()
+        };
+        let payload = [
+            &[8, 0, 3, 0, b'a', b'b', 0xff, 0][..],
+            &[8, 0, 3, 0, b'e', b't', b'h', b'0'],
+            &[4, 0, 3, 0],
+        ];
+        assert_eq!(texts(&payload.concat()), ["ab\u{fffd}", "eth0", ""]);
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_a_parser_panic(
-            kind in 16_u16..40,
+            kind in 16_u16..110,
             payload in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
             let _event = NetlinkEvent::parse(kind, &payload);

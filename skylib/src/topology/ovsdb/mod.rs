@@ -24,7 +24,7 @@ use std::time::Duration;
 pub(crate) use exports::{BridgeExport, SwitchExports};
 pub use tables::{OvsdbError, Reply, Tables};
 
-use self::nodes::{InterfaceMetrics, Surroundings, SwitchNodes};
+use self::nodes::{InterfaceAddresses, InterfaceMetrics, Surroundings, SwitchNodes};
 use super::json_frames::JsonFrames;
 use super::netlink::{LinkSummary, Namespaces};
 use super::stream::Stream;
@@ -46,6 +46,7 @@ pub struct OvsdbProbe {
     /// Whether the switch has been seen: after that, its absence is a problem.
     was_seen: bool,
     metrics: InterfaceMetrics,
+    addresses: InterfaceAddresses,
     /// Types that OVSDB has given to links of the kernel, whose TIDs depend on them.
     typed_links: BTreeMap<String, String>,
 }
@@ -62,6 +63,7 @@ impl OvsdbProbe {
             is_optional: false,
             was_seen: false,
             metrics: InterfaceMetrics::default(),
+            addresses: InterfaceAddresses::default(),
             typed_links: BTreeMap::new(),
         }
     }
@@ -114,6 +116,7 @@ impl OvsdbProbe {
         if self.has_metrics {
             self.metrics.update(tables, now);
         }
+        self.addresses.update(tables);
         let all = self.namespaces.links();
         let mut links: HashMap<&str, Vec<&LinkSummary>> = HashMap::new();
         for link in &all {
@@ -124,6 +127,7 @@ impl OvsdbProbe {
             host_tid: &host_tid,
             links,
             metrics: &self.metrics,
+            addresses: &self.addresses,
         };
         let nodes = SwitchNodes::new(tables, &around);
         self.writer.apply(nodes.subgraph);

@@ -25,6 +25,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) links: HashMap<&'a str, Vec<&'a LinkSummary>>,
     /// Metrics of the interfaces by UUID; empty if they are disabled.
     pub(super) metrics: &'a InterfaceMetrics,
+    /// Hardware addresses that the interfaces have had.
+    pub(super) addresses: &'a InterfaceAddresses,
 }
 
 /// The elements of a switch, and the types that OVSDB gives to links of the kernel.
@@ -99,7 +101,7 @@ impl SwitchNodes {
         row: &Row,
     ) -> NodeId {
         let mut metadata = interface_metadata(uuid, row, around.metrics);
-        if let Some(link) = link_of(around, row) {
+        if let Some(link) = link_of(around, uuid, row) {
             if let Some(kind) = row.text("type") {
                 self.typed_links.push((link.clone(), kind.to_owned()));
             }
@@ -171,15 +173,17 @@ impl SwitchNodes {
 }
 
 /// Returns the link of the kernel that an interface is: with the same name and, as far as OVSDB
-/// knows them, the same index and address. Without these, only links of the host's namespace count.
-fn link_of<'a>(around: &Surroundings<'a>, row: &Row) -> Option<&'a LinkSummary> {
+/// knows them, the same index and address. Without these, see [`link_without_address`].
+fn link_of<'a>(around: &Surroundings<'a>, uuid: &str, row: &Row) -> Option<&'a LinkSummary> {
     let index = row.number("ifindex").filter(|index| *index > 0);
     let mac = row.text("mac_in_use");
     let links = around.links.get(row.text("name")?)?;
+    if index.is_none() && mac.is_none() {
+        return link_without_address(around, uuid, row, links);
+    }
     let mut matching = links.iter().filter(|link| match (index, mac) {
         (Some(index), _) => i64::from(link.index) == index,
-        (None, Some(mac)) => *link.mac == *mac,
-        (None, None) => link.is_in_host && row.text("type") != Some(PATCH),
+        (None, mac) => mac == Some(&*link.mac),
     });
     let first = matching.next()?;
     // Indexes are unique within a namespace only.
@@ -187,6 +191,54 @@ fn link_of<'a>(around: &Surroundings<'a>, row: &Row) -> Option<&'a LinkSummary> 
         .chain(matching)
         .find(|link| link.is_in_host);
     Some(in_host.unwrap_or(first))
+}
+
+/// Returns the link among those with the name of an interface for which OVSDB has neither index nor
+/// address, because it is missing or was moved to another namespace: the link with the configured
+/// or a former address, else the link of the host's namespace, else, for an internal port, the only
+/// link.
+fn link_without_address<'a>(
+    around: &Surroundings<'a>,
+    uuid: &str,
+    row: &Row,
+    links: &[&'a LinkSummary],
+) -> Option<&'a LinkSummary> {
+    let kind = row.text("type");
+    if kind == Some(PATCH) {
+        return None;
+    }
+    let ids = row.map("external_ids");
+    let attached = ids.get("attached-mac").map(|mac| mac.to_ascii_lowercase());
+    let former = around.addresses.0.get(uuid);
+    let has_address = |link: &&&LinkSummary| {
+        let mut known = attached.iter().chain(former);
+        known.any(|mac| **mac == *link.mac)
+    };
+    let found = links.iter().find(has_address);
+    let found = found.or_else(|| links.iter().find(|link| link.is_in_host));
+    let only = || match links {
+        [only] if kind == Some("internal") => Some(only),
+        _ => None,
+    };
+    found.or_else(only).copied()
+}
+
+/// Last known hardware address of each interface by UUID; OVSDB has none for an interface that was
+/// moved to another namespace.
+#[derive(Debug, Default)]
+pub(super) struct InterfaceAddresses(BTreeMap<String, String>);
+
+impl InterfaceAddresses {
+    /// Adds the current addresses, and removes those of deleted interfaces.
+    pub(super) fn update(&mut self, tables: &Tables) {
+        self.0
+            .retain(|uuid, _| tables.row("Interface", uuid).is_some());
+        for (uuid, row) in tables.rows("Interface") {
+            if let Some(mac) = row.text("mac_in_use") {
+                self.0.insert(uuid.to_owned(), mac.to_owned());
+            }
+        }
+    }
 }
 
 fn bridge_metadata(row: &Row) -> Metadata {

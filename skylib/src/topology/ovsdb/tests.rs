@@ -45,6 +45,7 @@ struct Lab {
     writer: SubgraphWriter,
     links: Vec<LinkSummary>,
     metrics: InterfaceMetrics,
+    addresses: InterfaceAddresses,
 }
 
 impl Lab {
@@ -56,6 +57,7 @@ impl Lab {
             writer: SubgraphWriter::new(target),
             links: Vec::new(),
             metrics: InterfaceMetrics::default(),
+            addresses: InterfaceAddresses::default(),
         };
         lab.add_link("int0", 4, "tun", true);
         lab.add_link("veth0", 5, "veth", true);
@@ -79,6 +81,7 @@ impl Lab {
     }
 
     fn show(&mut self, tables: &Tables) -> Vec<(LinkSummary, String)> {
+        self.addresses.update(tables);
         let mut links: HashMap<&str, Vec<&LinkSummary>> = HashMap::new();
         for link in &self.links {
             links.entry(&link.name).or_default().push(link);
@@ -88,6 +91,7 @@ impl Lab {
             host_tid: TID,
             links,
             metrics: &self.metrics,
+            addresses: &self.addresses,
         };
         let nodes = SwitchNodes::new(tables, &around);
         self.writer.apply(nodes.subgraph);
@@ -227,6 +231,45 @@ fn a_link_is_found_by_index_then_address_then_host() {
         has_uuid("link-far0-false"),
         "the same address in a namespace"
     );
+}
+
+#[test]
+fn an_internal_port_in_a_namespace_is_one_node() {
+    let mut lab = Lab::new();
+    for (name, index) in [("moved", 6), ("attached", 7), ("alone", 8), ("plain", 9)] {
+        lab.add_link(name, index, "tun", false);
+    }
+    lab.add_link("attached", 6, "tun", true);
+    let mac = |last: u8| format!("02:00:00:00:00:0{last}");
+    let ids = json!(["map", [["attached-mac", mac(7)]]]);
+    let internal = json!({"type": "internal"});
+    lab.show(&switch(&[(
+        "moved",
+        json!({"type": "internal", "mac_in_use": mac(6)}),
+    )]));
+    // Another link with the same name appears, and OVSDB has no address any more.
+    lab.add_link("moved", 5, "tun", true);
+    lab.show(&switch(&[
+        ("moved", internal.clone()),
+        ("attached", json!({"type": "internal", "external_ids": ids})),
+        ("alone", internal),
+        ("plain", json!({"type": ""})),
+    ]));
+    let graph = lab.graph.lock().unwrap();
+    let has_uuid = |id: &str| {
+        let node = graph.node(&NodeId::from(id)).unwrap();
+        node.metadata.get("UUID").is_some()
+    };
+    for name in [
+        "link-moved-false",
+        "link-attached-false",
+        "link-alone-false",
+    ] {
+        assert!(has_uuid(name), "{name}");
+    }
+    for name in ["link-moved-true", "link-attached-true", "link-plain-false"] {
+        assert!(!has_uuid(name), "{name}");
+    }
 }
 
 #[test]

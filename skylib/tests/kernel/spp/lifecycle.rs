@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use skylib::capture::{Batch, PacketSource};
 use skylib::spp::{FlowTap, PcapProcess, PcapSpec, Ports, SppCtl, SppError};
-use skylib::time::SystemClock;
+use skylib::time::{Clock, SystemClock};
 
 use super::{LONG, number_of, numbered, process, read, read_all, send, spec, stats, status};
 use crate::support::{
-    Folder, add_pair, folder, in_new_namespace, ip, sender, unshare_mounts, wait_for_pair,
+    Folder, add_pair, folder, in_new_namespace, ip, sender, sh, unshare_mounts, wait_for_pair,
 };
 
 /// Returns the number of open files of this process in a folder.
@@ -310,6 +310,51 @@ fn a_writer_that_ends_early_ends_the_run_with_its_file_complete() {
         assert_eq!(read_all(&folder).len() as u64, stats.written);
         assert_eq!(stats.rx, stats.written + stats.drop);
         assert!(folder.names().iter().all(|name| !name.ends_with(".tmp")));
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_recording_follows_a_namespace_that_is_replaced() {
+    in_new_namespace(|| {
+        unshare_mounts();
+        let (folder, spaces) = (folder("replaced"), folder("spaces"));
+        let blue = spaces.path().join("blue");
+        let inside = |command: &str| sh(&format!("nsenter --net={} {command}", blue.display()));
+        let create = || {
+            fs::write(&blue, "").unwrap();
+            let no_ipv6 = "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6";
+            sh(&format!(
+                "unshare --net={} sh -c '{no_ipv6}'",
+                blue.display()
+            ));
+            inside("ip link add left type veth peer name right");
+            inside("ip link set right up");
+            inside("ip link set left up");
+            inside("ip address add 10.9.0.1/24 dev left");
+        };
+        let delete = || sh(&format!("umount -l {0} && rm {0}", blue.display()));
+        // The requests for the hardware address of 10.9.0.2 are received by `right`.
+        let ask = || inside("sh -c 'ping -c 1 -W 1 10.9.0.2 || true'");
+        create();
+        let mut spec = spec(&folder, 1);
+        spec.netns = Some(blue.clone());
+        let process = process(spec);
+        process.start().unwrap();
+        for _ in 0..2 {
+            let before = stats(&process).rx;
+            let began = SystemClock.now();
+            while stats(&process).rx == before {
+                ask();
+                assert!(SystemClock.now().duration_since(began) < LONG);
+            }
+            delete();
+            // The requests in progress end before the next count.
+            thread::sleep(Duration::from_secs(3));
+            create();
+        }
+        process.stop(LONG).unwrap();
+        delete();
     });
 }
 

@@ -282,6 +282,98 @@ fn forwarding_entries_and_neighbors_are_added_and_removed() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
+fn forwarding_entries_follow_an_address_that_moves() {
+    run(|mut lab| {
+        lab.start();
+        ip("link add br0 type bridge");
+        ip("link set br0 up");
+        for port in ["p0", "p1"] {
+            ip(&format!("link add {port} type veth peer name q{port}"));
+            ip(&format!("link set {port} up master br0"));
+        }
+        ip("link add vx0 type vxlan id 42 dstport 4789");
+        let with = |mac: &'static str, wanted: &'static [&'static str]| {
+            move |g: &super::lab::View<'_>| {
+                let has = |name: &&&str| g.json(name, "FDB").contains(mac);
+                ["p0", "p1", "br0"].iter().filter(has).eq(wanted)
+            }
+        };
+        let moving = "02:00:00:00:fd:01";
+        sh("bridge fdb replace 02:00:00:00:fd:01 dev p0 master dynamic");
+        lab.wait("the first port", with(moving, &["p0"]));
+        sh("bridge fdb replace 02:00:00:00:fd:01 dev p1 master dynamic");
+        lab.wait("the second port", with(moving, &["p1"]));
+        sh("bridge fdb del 02:00:00:00:fd:01 dev p1 master");
+        lab.wait("no port", with(moving, &[]));
+
+        let remotes = |wanted: &'static [&'static str]| {
+            move |g: &super::lab::View<'_>| {
+                let shown = g.json("vx0", "FDB");
+                let all = ["192.0.2.1", "192.0.2.2"].into_iter();
+                all.filter(|ip| shown.contains(ip))
+                    .eq(wanted.iter().copied())
+            }
+        };
+        sh("bridge fdb add 02:00:00:00:fd:02 dev vx0 dst 192.0.2.1");
+        lab.wait("a remote end", remotes(&["192.0.2.1"]));
+        sh("bridge fdb replace 02:00:00:00:fd:02 dev vx0 dst 192.0.2.2");
+        lab.wait("another remote end", remotes(&["192.0.2.2"]));
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn routes_end_with_their_nexthop_object() {
+    run(|mut lab| {
+        lab.start();
+        ip("link add br0 type bridge");
+        ip("link set br0 up");
+        ip("addr add 198.18.60.2/24 dev br0");
+        ip("nexthop add id 7 via 198.18.60.1 dev br0");
+        ip("route add 198.18.93.0/24 nhid 7");
+        let has = |g: &super::lab::View<'_>| g.json("br0", "RoutingTables").contains("198.18.93.0");
+        lab.wait("the route", has);
+        ip("nexthop del id 7");
+        lab.wait("no route", |g| !has(g));
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn what_changes_without_a_message_is_read_with_the_counters() {
+    run(|mut lab| {
+        lab.make_run_path();
+        let period = std::time::Duration::from_millis(300);
+        lab.start_with(NetlinkOptions::default().with_metrics_update(period));
+        ip("link add p0 type veth peer name p1");
+        lab.wait("the links", |g| g.count(&[("Name", "p0")]) == 1);
+        ip("link set p0 alias lab");
+        ip("link property add dev p0 altname uplink");
+        lab.wait("an alias", |g| g.json("p0", "Alias") == r#""lab""#);
+        lab.wait("a name", |g| g.json("p0", "AltNames").contains("uplink"));
+        ip("addr add 192.0.2.1/24 dev p0");
+        ip("link set p1 up");
+        ip("link set p0 up");
+        // The report of the membership is sent to 224.0.0.22, whose entry no message announces.
+        lab.wait("a group", |g| {
+            let neighbors = g.json("p0", "Neighbors");
+            neighbors.contains(r#""IP":"224.0.0.22""#) && neighbors.contains("NUD_NOARP")
+        });
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_name_may_have_any_bytes() {
+    run(|mut lab| {
+        lab.start();
+        sh(r"ip link add $(printf 'ab\377') type bridge");
+        lab.wait("the link", |g| g.count(&[("Name", "ab\u{fffd}")]) == 1);
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
 fn counters_are_sampled_and_an_idle_link_is_not_updated() {
     run(|mut lab| {
         lab.make_run_path();

@@ -11,7 +11,7 @@ use crate::gremlin::ast::Hierarchy;
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::gremlin::scope::Scope;
-use crate::gremlin::steps::next_hop::{links_of, owner_of};
+use crate::gremlin::steps::next_hop::{links_of, mac_of, owner_of};
 use crate::gremlin::steps::owners::{kind_of, with_relation};
 use crate::gremlin::steps::{hierarchy, path};
 use crate::value::Value;
@@ -32,6 +32,17 @@ pub(super) struct Piece {
     pub(super) tunnel: Option<(NodeRef, IpAddr)>,
     /// Interface at the other end of the tunnel.
     pub(super) far: Option<NodeRef>,
+}
+
+impl Piece {
+    /// Returns a piece that ends at its last interface.
+    const fn within(nodes: Vec<NodeRef>) -> Self {
+        Self {
+            nodes,
+            tunnel: None,
+            far: None,
+        }
+    }
 }
 
 /// Maximum number of tunnels of a segment that are tried.
@@ -55,17 +66,22 @@ impl<'s> Segment<'s> {
 
     /// Returns the path from an interface to the interface with an address, in the same segment or
     /// through one tunnel; `None` if there is none.
+    ///
+    /// In the segment, an interface that answers for the address (proxy ARP, or an address of
+    /// another interface of its namespace) has the hardware address of the neighbor entry instead.
     pub(super) fn way(
         &self,
         out: &NodeRef,
         address: IpAddr,
     ) -> Result<Option<Vec<Piece>>, QueryError> {
         if let Some(nodes) = self.nodes_to(out, &with_address(address))? {
-            return Ok(Some(vec![Piece {
-                nodes,
-                tunnel: None,
-                far: None,
-            }]));
+            return Ok(Some(vec![Piece::within(nodes)]));
+        }
+        if let Some(mac) = mac_of(&out.metadata, &address.to_string())
+            && let Some(nodes) = self.nodes_to(out, &with_mac(&mac))?
+            && !nodes.is_empty()
+        {
+            return Ok(Some(vec![Piece::within(nodes)]));
         }
         for tunnel in self.tunnels(out)? {
             for (far, remote) in self.far_ends(&tunnel)? {
@@ -80,12 +96,7 @@ impl<'s> Segment<'s> {
                     tunnel: Some((tunnel, remote)),
                     far: Some(far),
                 };
-                let after = Piece {
-                    nodes: behind,
-                    tunnel: None,
-                    far: None,
-                };
-                return Ok(Some(vec![before, after]));
+                return Ok(Some(vec![before, Piece::within(behind)]));
             }
         }
         Ok(None)
@@ -290,6 +301,11 @@ fn with_address(address: IpAddr) -> Filter<ElementKey> {
         IpAddr::V6(_) => "IPV6",
     };
     Filter::Test(ElementKey::parse(key), Predicate::Address(address))
+}
+
+/// Returns the filter of the interfaces with a hardware address.
+fn with_mac(mac: &str) -> Filter<ElementKey> {
+    Filter::Test(ElementKey::parse("MAC"), Predicate::Text(mac.into()))
 }
 
 /// Returns the filter of one node.

@@ -270,6 +270,46 @@ fn a_path_that_ends_early_has_a_reason() {
 }
 
 #[test]
+fn a_next_hop_may_answer_with_the_hardware_address_of_another_interface() {
+    let mut lab = lab();
+    // The default gateway 169.254.1.1 exists nowhere; the other end of the veth pair answers for it.
+    let pod = [
+        route("169.254.1.1/32", "", 2),
+        route("0.0.0.0/0", "169.254.1.1", 2),
+    ];
+    lab.namespace("pod", "netns", &tables(&[local("10.9.0.10", 2)], &pod));
+    let neighbors = json!([{"IP": "169.254.1.1", "MAC": "ee:ee:ee:ee:ee:ee"}]);
+    let eth0 = json!({"IPV4": ["10.9.0.10/32"], "Neighbors": neighbors});
+    lab.link("pod", "eth0", 2, &eth0);
+    for (number, name) in [(11, "cali1"), (12, "cali2")] {
+        lab.link("host", name, number, &json!({"MAC": "ee:ee:ee:ee:ee:ee"}));
+    }
+    let unlinked = path(&lab, "G.V('pod').PathTo('192.0.2.1')");
+    let reason = unlinked["Reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("169.254.1.1 (ee:ee:ee:ee:ee:ee) is beyond eth0"),
+        "{reason}"
+    );
+
+    lab.edge("pod/eth0", "host/cali1", "layer2");
+    let to_wan = path(&lab, "G.V('pod').PathTo('192.0.2.1')");
+    let wanted = [
+        "route pod/eth0",
+        "link host/cali1",
+        "route host/v-wan",
+        "link wan/eth0",
+    ];
+    assert_eq!(hops(&to_wan), wanted);
+    assert_eq!(to_wan["Reached"], true, "{to_wan}");
+    let to_host = path(&lab, "G.V('pod').PathTo('10.0.0.1')");
+    assert_eq!(
+        hops(&to_host),
+        ["route pod/eth0", "link host/cali1", "local host/br0"]
+    );
+    assert_eq!(to_host["Reached"], true, "{to_host}");
+}
+
+#[test]
 fn a_routing_loop_ends() {
     let mut lab = lab();
     let wan = [

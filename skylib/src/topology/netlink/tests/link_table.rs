@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::super::address::{Address, AddressMessage};
+use super::super::neighbor::NeighborMessage;
 use super::super::stats::Counters;
 use super::*;
 use crate::sys::pci::PciDevice;
@@ -405,7 +406,7 @@ fn tables_are_shown_on_request() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     f.notify(ns, link_events([link(3, "eth0", "")]));
-    let message = |text| super::super::neighbor::NeighborMessage::parse(&hex(text)).unwrap();
+    let message = |text| NeighborMessage::parse(&hex(text)).unwrap();
     let arp = message("02000000030000008000000108000100c00002420a00020002005e1000010000");
     let fdb = message("0700000003000000800002000a0002003333000000010000");
     let follow_up = f.notify(
@@ -549,16 +550,53 @@ fn queues_are_shown_and_their_drops_followed() {
     let mut f = Fixture::new();
     let ns = f.namespace("blue");
     f.notify(ns, link_events([link(2, "eth2", "")]));
-    let sample = |f: &mut Fixture, drops: u32| {
-        let queue = Map::from_iter([("Drops", drops)]);
+    // Returns the number of changed keys of each event.
+    let sample = |f: &mut Fixture, drops: u32, backlog: u32, received: u64| {
+        let queue = Map::from_iter([("Drops", drops), ("Backlog", backlog)]);
         let queues = HashMap::from([(2, Value::list([queue]))]);
-        let samples = [(2, packets(0))];
+        let samples = [(2, packets(received))];
         f.table.sample(&mut f.graph, ns, &samples, queues, f.now);
-        f.graph.take_events().len()
+        let events = f.graph.take_events().into_iter();
+        let keys = |event| match event {
+            GraphEvent::NodeUpdated { ops: Some(ops), .. } => {
+                let keys = ops.iter().map(|op| op.key().to_owned());
+                keys.collect::<Vec<_>>().join(" ")
+            }
+            other => format!("{other:?}"),
+        };
+        events.map(keys).collect::<Vec<_>>()
     };
     f.graph.take_events();
-    assert_eq!(sample(&mut f, 1), 1);
-    assert_eq!(sample(&mut f, 1), 0, "no change");
-    assert_eq!(sample(&mut f, 2), 1);
-    assert_eq!(f.json("eth2", "Queues"), r#"[{"Drops":2}]"#);
+    assert_eq!(sample(&mut f, 1, 5, 0), ["Queues"]);
+    assert_eq!(sample(&mut f, 1, 5, 0), [""; 0], "no change");
+    assert_eq!(sample(&mut f, 1, 6, 0), [""; 0], "only the load");
+    assert_eq!(sample(&mut f, 2, 7, 0), ["Queues"]);
+    assert_eq!(f.json("eth2", "Queues"), r#"[{"Backlog":7,"Drops":2}]"#);
+    assert_eq!(
+        sample(&mut f, 3, 7, 9),
+        ["LastUpdateMetric Metric", "Queues"],
+        "the counters are a change of their own"
+    );
+}
+
+#[test]
+fn new_names_that_the_kernel_does_not_report_are_found_in_a_list() {
+    let mut f = Fixture::new();
+    let ns = f.namespace("");
+    f.notify(ns, link_events([link(2, "eth2", ""), link(3, "eth3", "")]));
+    let alias = |index, name, alias: &str| LinkMessage {
+        alias: Some(alias.into()),
+        ..link(index, name, "")
+    };
+    let alternative = LinkMessage {
+        alt_names: vec!["uplink".into()],
+        ..link(3, "eth3", "")
+    };
+    let unknown = alias(4, "eth4", "new");
+    let events = link_events([alias(2, "eth2", "lab"), alternative, unknown]);
+    let renamed = f.table.renamed(ns, events.clone());
+    assert_eq!(renamed, events[..2]);
+    f.reply(ns, renamed);
+    assert_eq!(f.json("eth2", "Alias"), r#""lab""#);
+    assert_eq!(f.table.renamed(ns, events[..2].to_vec()), []);
 }

@@ -11,16 +11,11 @@ use netlink_packet_route::link::{
 
 use super::super::address::AddressMessage;
 use super::super::link::LinkMessage;
-use super::super::neighbor::{MAX_ENTRIES, NeighborMessage, NeighborTable, TableKind};
 use super::super::route::{MAX_ROUTES, Route, RoutesByLink};
 use super::super::stats::{self, Counters};
-use super::hex;
+use super::{hex, json};
 use crate::time::Timestamp;
 use crate::value::{Map, Value};
-
-fn json(value: impl Into<Value>) -> String {
-    serde_json::to_string(&value.into()).unwrap()
-}
 
 fn metadata(link: &LinkMessage, driver: &str) -> String {
     json(link.metadata(driver).into_iter().collect::<Map>())
@@ -351,78 +346,6 @@ fn the_local_address_counts_on_point_to_point_links() {
         None,
         "no address at all"
     );
-}
-
-#[test]
-fn neighbors_and_forwarding_entries_are_distinguished() {
-    let read = |text| NeighborMessage::parse(&hex(text)).unwrap();
-    let value = |message: &NeighborMessage| {
-        let mut table = NeighborTable::default();
-        assert!(table.insert(message));
-        json(table.to_value(message.index).unwrap())
-    };
-    let arp = read(concat!(
-        "02000000030000008000000108000100c00002420a00020002005e1000010000080004000000",
-        "00001400030058000000580000005800000000000000"
-    ));
-    assert_eq!(arp.table, TableKind::Neighbors);
-    assert_eq!(
-        value(&arp),
-        r#"[{"IP":"192.0.2.66","IfIndex":3,"MAC":"02:00:5e:10:00:01","State":["NUD_PERMANENT"]}]"#
-    );
-    let tunnel = read(concat!(
-        "0700000005000000c00002010a00020002000000fd010000080001007f000005080007000010",
-        "00001400030054000000540000005400000000000000"
-    ));
-    assert_eq!(tunnel.table, TableKind::Fdb);
-    assert_eq!(
-        value(&tunnel),
-        concat!(
-            r#"[{"Flags":["NTF_SELF"],"IP":"127.0.0.5","IfIndex":5,"MAC":"02:00:00:00:fd:01","#,
-            r#""State":["NUD_NOARP","NUD_PERMANENT"],"VNI":4096}]"#
-        )
-    );
-    // A router whose address is being resolved, on VLAN 30.
-    let router = read("0a000000070000000100c001060005001e000000");
-    assert_eq!(
-        value(&router),
-        concat!(
-            r#"[{"Flags":["NTF_STICKY","NTF_ROUTER"],"IfIndex":7,"#,
-            r#""State":["NUD_INCOMPLETE"],"Vlan":30}]"#
-        )
-    );
-    assert_eq!(
-        NeighborMessage::parse(&hex("040000000300000080000001")),
-        None,
-        "other family"
-    );
-}
-
-#[test]
-fn a_changed_neighbor_replaces_itself_and_a_full_table_stays_full() {
-    let entry = |host: u16, mac: u8| {
-        let [a, b] = host.to_be_bytes();
-        let text = format!(
-            "020000000300000002000001080001000a00{a:02x}{b:02x}0a000200020000000{mac:03x}0000"
-        );
-        NeighborMessage::parse(&hex(&text)).unwrap()
-    };
-    let mut table = NeighborTable::default();
-    table.insert(&entry(1, 1));
-    table.insert(&entry(1, 2));
-    let one = json(table.to_value(3).unwrap());
-    assert!(
-        one.contains("02:00:00:00:00:02") && !one.contains("02:00:00:00:00:01"),
-        "{one}"
-    );
-    for host in 2..=u16::try_from(MAX_ENTRIES).unwrap() {
-        assert!(table.insert(&entry(host, 1)));
-    }
-    assert!(table.is_full());
-    assert!(!table.insert(&entry(60_000, 1)), "beyond the bound");
-    assert!(table.insert(&entry(7, 9)), "what is there may change");
-    table.remove(&entry(7, 9).key);
-    assert!(table.insert(&entry(60_000, 1)));
 }
 
 fn routes(texts: &[&str]) -> RoutesByLink {

@@ -2,6 +2,7 @@
 
 mod link_table;
 mod messages;
+mod neighbors;
 mod pairs;
 
 use std::collections::HashMap;
@@ -139,6 +140,10 @@ fn link_events(links: impl IntoIterator<Item = LinkMessage>) -> Vec<NetlinkEvent
         .into_iter()
         .map(|link| NetlinkEvent::Link(Box::new(link)))
         .collect()
+}
+
+fn json(value: impl Into<Value>) -> String {
+    serde_json::to_string(&value.into()).unwrap()
 }
 
 fn hex(text: &str) -> Vec<u8> {
