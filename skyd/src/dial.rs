@@ -315,7 +315,11 @@ mod tests {
             (401, "", "/var/lib/skyd/agent.key"),
             (403, "", "agent.auth.cluster.username does not allow"),
             (409, "", "host_id \"edge-01\" is connected: set host_id"),
-            (404, "404 page not found\n", "use the address of an analyzer"),
+            (
+                404,
+                "404 page not found\n",
+                "use the address of an analyzer",
+            ),
             (400, "this port requires https\n", "set tls.ca_cert"),
         ] {
             let text = text(status, body);

@@ -172,8 +172,7 @@ fn security(args: &ConnectionArgs) -> anyhow::Result<Security> {
         Some((cert, key)) => {
             let certificates =
                 tls::certificates(cert).with_context(|| format!("--cert: {}", cert.display()))?;
-            let key =
-                tls::private_key(key).with_context(|| format!("--key: {}", key.display()))?;
+            let key = tls::private_key(key).with_context(|| format!("--key: {}", key.display()))?;
             builder
                 .with_client_auth_cert(certificates, key)
                 .map_err(tls::pair_error)
@@ -288,7 +287,10 @@ mod tests {
         let own = with(None, &[&file], &environment[..1]);
         assert_eq!(own, is("own:4", "SKYD_ANALYZER"));
         let configured = with(None, &[&file], &[("SKYDIVE_ANALYZER", "")]);
-        assert_eq!(configured, is("conf:1", "analyzers in the configuration file"));
+        assert_eq!(
+            configured,
+            is("conf:1", "analyzers in the configuration file")
+        );
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

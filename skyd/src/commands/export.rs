@@ -153,7 +153,9 @@ fn instant(option: &str, text: &str) -> anyhow::Result<Timestamp> {
     let time = query.ok().filter(|query| !query.next_steps().is_empty());
     let time = time.and_then(|query| query.earliest_time(SystemClock.now(), &TimeZone::system()));
     time.with_context(|| {
-        format!("{option}: {text} is not a time; expected for example -1h, -2d, 14:05, 2026-11-29 14:05")
+        format!(
+            "{option}: {text} is not a time; expected for example -1h, -2d, 14:05, 2026-11-29 14:05"
+        )
     })
 }
 

@@ -76,7 +76,9 @@ impl ValueType {
             Self::Flag => "true or false".to_owned(),
             Self::Count { min, max } => format!("an integer from {min} to {max}"),
             Self::Duration => "a duration: seconds, or 90s, 5m, 24h, 7d".to_owned(),
-            Self::Interval => "a duration greater than zero: seconds, or 90s, 5m, 24h, 7d".to_owned(),
+            Self::Interval => {
+                "a duration greater than zero: seconds, or 90s, 5m, 24h, 7d".to_owned()
+            }
             Self::Bytes => "a size: bytes, or 64KiB, 512MiB, 2GiB".to_owned(),
             Self::Address => "an address: host:port, [v6]:port, :port or port".to_owned(),
             Self::List => "a list of strings".to_owned(),

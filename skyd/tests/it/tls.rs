@@ -339,7 +339,10 @@ fn unusable_files_prevent_the_start() {
             "not set, but tls.client_cert",
         ),
         (vec![&empty, key], "the file contains no certificate"),
-        (vec![certificate, &wrong_key], "the file contains no private key"),
+        (
+            vec![certificate, &wrong_key],
+            "the file contains no private key",
+        ),
         (
             vec![certificate, &other_key],
             "the private key does not belong to the first certificate",

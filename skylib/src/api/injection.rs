@@ -45,7 +45,8 @@ json_object! {
         pub packet_type: String = "Type", with_packet_type;
         /// Payload of the packets.
         pub payload: String = "Payload", with_payload;
-        /// Number of packets that each interface sends.
+        /// Number of packets that each interface sends; 0 for 1 or, with a capture file, for the number
+        /// of packets in the file.
         pub count: u64 = "Count", with_count;
         /// Identifier of ICMP echo requests.
         pub icmp_id: u16 = "ICMPID", with_icmp_id;

@@ -222,7 +222,10 @@ impl CreateArgs {
             ("ReassembleTCP", self.reassemble_tcp.into()),
             ("LayerKeyMode", self.layer_key_mode.as_str().into()),
             ("ExtraLayers", extra_layers(&self.extra_layer)?),
-            ("KeyIgnore", self.key_ignore.as_deref().map_or(Value::Null, key_parts)),
+            (
+                "KeyIgnore",
+                self.key_ignore.as_deref().map_or(Value::Null, key_parts),
+            ),
             ("Recorded", self.recorded.into()),
             ("Ephemeral", set(self.ephemeral)),
             ("Target", self.target.as_str().into()),
@@ -233,7 +236,11 @@ impl CreateArgs {
 
 /// Returns `true`, or nothing for `false`: Skydive's server does not know these members.
 fn set(is_set: bool) -> Value {
-    if is_set { Value::Bool(true) } else { Value::Null }
+    if is_set {
+        Value::Bool(true)
+    } else {
+        Value::Null
+    }
 }
 
 /// Returns the list of the names in a text.

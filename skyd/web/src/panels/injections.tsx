@@ -93,8 +93,8 @@ function Fields({ source = "", destination = "" }: { source?: string; destinatio
       <FileField
         label="Capture file"
         name="Pcap"
-        accept=".pcap,.cap,.dmp"
-        hint="Its packets are sent as they are; the other fields except From and Interval have no effect then."
+        accept=".pcap,.pcapng,.cap,.dmp"
+        hint="All its packets are sent as they are; the other fields except From and Interval have no effect then."
       />
     </>
   );
@@ -118,6 +118,8 @@ async function read(form: FormData): Promise<JsonObject> {
       throw new Error(`The capture file has ${bytes(file.size)}; at most ${bytes(MAX_FILE_BYTES)} are sent.`);
     }
     injection["Pcap"] = base64(new Uint8Array(await file.arrayBuffer()));
+    // All packets of the file.
+    injection["Count"] = 0;
   }
   return injection;
 }

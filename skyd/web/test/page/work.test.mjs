@@ -211,6 +211,7 @@ pageTest("packets of a capture file are injected", async ({ page, daemon, browse
     await page.absent("dialog");
     const [injection] = Object.values(await daemon.request("GET", "/api/injectpacket"));
     assert.equal(injection.Pcap, bytes.toString("base64"));
+    assert.equal(injection.Count, 0, "all packets of the file");
     await page.click("button", "Injections");
     assert.match(await textOf(page, "table", "Injections"), /capture file/);
   } finally {
