@@ -124,8 +124,7 @@ fn ether_type(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeErr
 }
 
 /// Stores the EtherType of a header that forms no IP or ARP flow, is not a tag, and begins no
-/// level. The labels of MPLS multicast (0x8848) are assigned independently of those of MPLS
-/// (RFC 5332, section 3).
+/// level. MPLS multicast (0x8848) has labels of its own (RFC 5332, section 3).
 fn note_ether_type(cursor: &mut Cursor<'_, '_>, value: u16) {
     match value {
         ethernet::TYPE_IPV4 | ethernet::TYPE_IPV6 | 0x0806 | 0x6558 => {}

@@ -116,13 +116,18 @@ fn gtp(frame: &[u8], direction: u8) -> Vec<u8> {
     let mut header = vec![0x30, 0xff];
     header.extend(u16::try_from(packet.len()).unwrap().to_be_bytes());
     header.extend([0, 0, direction + 1, 0]);
-    in_udp(frame, direction, 2152, &[&header, packet].concat())
+    in_udp(frame, direction, 2152, &[&header[..], packet].concat())
 }
 
 fn l2tp(frame: &[u8], direction: u8) -> Vec<u8> {
     // Version 2; tunnel and session; PPP header of IPv4.
     let header = [0, 2, 0, 1, 0, direction + 1, 0xff, 3, 0, 0x21];
-    in_udp(frame, direction, 1701, &[&header, &frame[14..]].concat())
+    in_udp(
+        frame,
+        direction,
+        1701,
+        &[&header[..], &frame[14..]].concat(),
+    )
 }
 
 /// Returns a frame with a UDP datagram between the ends of the path; both ports are equal.

@@ -74,7 +74,7 @@ fn an_error_refers_to_the_packets_before_it_however_they_are_batched() {
         // The flow begins after the error.
         (vec![(1, error.clone()), (2, packet.clone())], false),
         (vec![(1, packet), (2, error)], true),
-        // A connection follows the one that the error refers to.
+        // The error refers to a connection that another one follows.
         (
             vec![
                 (1, syn(100)),
