@@ -393,7 +393,7 @@ fn unusual_bodies_are_parsed_as_in_the_original() {
     let made = request(&daemon, "POST", "/api/alert", &[], text);
     assert_eq!(made.json()["Name"], "a\u{fffd}");
     let path = format!("/api/alert/{}", made.json()["UUID"].as_str().unwrap());
-    let patch = br#"[{"op": "replace", "path": "/Description", "value": "\ud800"}]"#;
+    let patch = br#"[{"op": "add", "path": "/Description", "value": "\ud800"}]"#;
     let patched = request(&daemon, "PATCH", &path, &[], patch);
     assert_eq!(patched.json()["Description"], "\u{fffd}");
     let patch = br#"[{"op": "replace", "path": "/Expression", "value": "G.V("}]"#;
