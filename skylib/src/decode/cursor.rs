@@ -260,10 +260,9 @@ impl<'a, 'p> Cursor<'a, 'p> {
         if self.first.vlan_tags >= LinkHeader::MAX_TAGS && id != 0 {
             self.level.marks.add_more_tag(id);
         }
-        let shifted = match (id as u64).checked_shl(12 * self.first.vlan_tags) {
-            Some(shifted) => shifted,
-            None => 0,
-        };
+        let shifted = (id as u64)
+            .checked_shl(12 * self.first.vlan_tags)
+            .unwrap_or_default();
         self.first.vlan_id |= shifted;
         self.first.vlan_tags += 1;
     }

@@ -103,11 +103,11 @@ fn graph_of(
         Err(WorkflowError::Unknown) => {
             return Err(QueryError::execute(format!("Unknown workflow '{name}")));
         }
-        Err(WorkflowError::Failed(reason)) => return Err(failed(reason)),
+        Err(WorkflowError::Failed(reason)) => return Err(failed(&reason)),
     };
     budget.retain(text.len().saturating_mul(MEMORY_OF_TEXT))?;
     let elements: Option<Elements> = serde_json::from_str(&text)
-        .map_err(|error| failed(format!("its result is not a graph: {error}")))?;
+        .map_err(|error| failed(&format!("its result is not a graph: {error}")))?;
     let mut graph = Graph::new();
     let Some(Elements { nodes, edges }) = elements else {
         return Ok(graph);
@@ -116,18 +116,18 @@ fn graph_of(
         budget.tick()?;
         graph
             .add_node(node)
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| failed(&error.to_string()))?;
     }
     for edge in edges.unwrap_or_default() {
         budget.tick()?;
         graph
             .add_edge(edge)
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| failed(&error.to_string()))?;
     }
     Ok(graph)
 }
 
-fn failed(reason: String) -> QueryError {
+fn failed(reason: &str) -> QueryError {
     QueryError::execute(format!("error while executing workflow: {reason}"))
         .help("a workflow returns an object with `nodes` and `edges`, as a query of elements does")
 }

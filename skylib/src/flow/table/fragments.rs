@@ -431,7 +431,8 @@ mod tests {
             frame[11] = mac;
             frame
         };
-        let paths: [fn(Vec<u8>, u8) -> Vec<u8>; 4] = [tagged, labeled, in_session, forwarded];
+        type Path = fn(Vec<u8>, u8) -> Vec<u8>;
+        let paths: [Path; 4] = [tagged, labeled, in_session, forwarded];
         for path in paths {
             let mut table = table(false);
             // Two copies of one datagram, interleaved.

@@ -65,7 +65,7 @@ impl LinkMessage {
             match attribute.kind() {
                 libc::IFLA_IFNAME => link.name = attribute.text(),
                 libc::IFLA_IFALIAS => {
-                    link.alias = Some(attribute.text()).filter(|text| !text.is_empty())
+                    link.alias = Some(attribute.text()).filter(|text| !text.is_empty());
                 }
                 libc::IFLA_PROP_LIST => link.alt_names = alt_names(&attribute),
                 libc::IFLA_MTU => {

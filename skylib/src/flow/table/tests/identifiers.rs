@@ -82,7 +82,8 @@ fn the_directions_of_a_one_way_identifier_have_different_uuids() {
         let packet = ipv4(from, to, 50, &[0, 0, 0x10, 1, 0, 0, 0, 1]);
         ethernet(from, to, 0x0800, &packet)
     };
-    let cases: [(&dyn Fn(u8, u8, &[u8]) -> Vec<u8>, usize); 3] = [(&gtp, 3), (&mpls, 3), (&esp, 2)];
+    type Wrap = fn(u8, u8, &[u8]) -> Vec<u8>;
+    let cases: [(Wrap, usize); 3] = [(gtp, 3), (mpls, 3), (esp, 2)];
     for (wrap, records) in cases {
         let mut table = table();
         for (from, to) in [(A, B), (B, A)] {
