@@ -110,7 +110,10 @@ struct Start {
     number: usize,
     /// Target that sends.
     target: Arc<dyn InjectionTarget>,
+    /// Whether the last reply was a failure.
     has_failed: bool,
+    /// Whether the start must be repeated.
+    must_retry: bool,
 }
 
 impl InjectionHub {
@@ -209,7 +212,9 @@ impl InjectionHub {
         let Some(start) = starts.find(|start| start.node == outcome.node) else {
             return;
         };
-        let had_failed = std::mem::replace(&mut start.has_failed, outcome.problem.is_some());
+        let had_failed = start.has_failed;
+        start.has_failed = outcome.problem.is_some();
+        start.must_retry = start.has_failed;
         if let Some(problem) = outcome.problem {
             self.problems.add(&outcome.injection, problem);
             self.has_failures.store(true, Ordering::Relaxed);
@@ -223,7 +228,7 @@ impl InjectionHub {
     fn retry(&self, active: &mut Active) {
         let Active { injection, starts } = active;
         starts.retain_mut(|start| {
-            if !start.has_failed {
+            if !start.must_retry {
                 return true;
             }
             let mut node = None;
@@ -234,7 +239,7 @@ impl InjectionHub {
                 return false;
             };
             match self.start_on(injection, &node, start.number) {
-                Ok(target) => (start.target, start.has_failed) = (target, false),
+                Ok(target) => (start.target, start.must_retry) = (target, false),
                 Err(_) => self.has_failures.store(true, Ordering::Relaxed),
             }
             true
@@ -265,6 +270,7 @@ impl InjectionHub {
                     number,
                     target,
                     has_failed: false,
+                    must_retry: false,
                 }),
                 Err(problem) => {
                     let problem = format!("node {}: {problem}", node.id);

@@ -151,9 +151,9 @@ impl Replication {
         peer == self.host || self.state.lock().connected.contains(peer)
     }
 
-    /// Returns whether a change must be sent to peers: not if it came from one. Nor if a rule of this
-    /// analyzer has changed an element of a peer, because contradictory rules of two analyzers would
-    /// then change the element endlessly.
+    /// Returns whether a change must be sent to peers: neither if a peer has made it, nor if a rule
+    /// of this analyzer has changed an element of a peer, because contradictory rules of two
+    /// analyzers would then change the element endlessly.
     #[must_use]
     pub fn is_sent_to_peers(&self, message: &BroadcastMessage) -> bool {
         let is_update_by_rule = message.author() == Some(RULE_AUTHOR);

@@ -196,6 +196,7 @@ impl NodeRules {
     /// Marks all nodes for a check, because events were lost.
     pub(super) fn mark_all(&mut self, context: &RuleContext) {
         self.missing.extend(self.by_node.keys().cloned());
+        self.marked.extend(self.by_node.keys().cloned());
         for number in &self.derived {
             if let Some(update) = self.updates.get_mut(number) {
                 update.query.mark_stale();
