@@ -137,6 +137,9 @@ pub enum Error {
     /// A string is not an RFC 3339 timestamp.
     #[error(transparent)]
     Timestamp(#[from] crate::time::ParseTimestampError),
+    /// A stored workflow has no result.
+    #[error(transparent)]
+    Workflow(#[from] crate::gremlin::WorkflowError),
     /// A name of a flow field or of an option is unknown.
     #[error(transparent)]
     UnknownName(#[from] crate::flow::UnknownNameError),

@@ -38,6 +38,9 @@ struct Document<'a> {
     uuid: Option<&'a RawValue>,
     #[serde(borrow, rename = "LayersPath")]
     layers_path: Option<&'a RawValue>,
+    /// Time of the deletion, in Unix milliseconds; 0 or missing if the element was not deleted.
+    #[serde(rename = "DeletedAt")]
+    deleted_at: Option<i64>,
 }
 
 /// Reads documents and records them in the history, in the order of their times.
@@ -137,15 +140,17 @@ fn parse(line: &str, now: Timestamp) -> Option<Content> {
         return parse(source.get(), now);
     }
     let json = line.as_bytes();
+    let deleted_at = document.deleted_at.filter(|ms| *ms > 0);
+    let deleted_at = deleted_at.map(Timestamp::from_ms);
     if document.parent.is_some() {
-        return Edge::from_json(json, now)
-            .ok()
-            .map(|edge| Content::Edge(Arc::new(edge)));
+        let mut edge = Edge::from_json(json, now).ok()?;
+        edge.deleted_at = deleted_at;
+        return Some(Content::Edge(Arc::new(edge)));
     }
     if document.metadata.is_some() {
-        return Node::from_json(json, now)
-            .ok()
-            .map(|node| Content::Node(Arc::new(node)));
+        let mut node = Node::from_json(json, now).ok()?;
+        node.deleted_at = deleted_at;
+        return Some(Content::Node(Arc::new(node)));
     }
     let is_flow = document.uuid.is_some() && document.layers_path.is_some();
     let flow = is_flow.then(|| serde_json::from_str(line).ok()).flatten()?;

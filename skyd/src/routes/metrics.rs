@@ -132,7 +132,7 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     let help = "Datagrams with flows that could not be sent to the targets of captures.";
     page.counter("skyd_capture_target_errors_total", help, target.errors);
     let help = "Flow records not sent to capture targets because the protocol of the target cannot \
-                represent them, such as IPv6 flows in NetFlow 5.";
+                represent the record, such as IPv6 flows in NetFlow 5.";
     page.counter("skyd_capture_target_skipped_total", help, target.skipped);
     captured_packets(page, &totals.flows);
     captured_flows(page, &totals.flows);

@@ -74,7 +74,7 @@ impl TableCounters {
         std::array::from_fn(|reason| self.dropped[reason].load(Ordering::Relaxed))
     }
 
-    /// Notes that everything recorded before a time is durable.
+    /// Records that everything recorded before a time is durable.
     pub(super) fn set_synced(&self, now: Timestamp) {
         self.synced.store(now.as_ms(), Ordering::Relaxed);
     }

@@ -285,7 +285,7 @@ pub(super) const COUNTERS: [&str; 25] = [
     "TxWindowErrors",
 ];
 
-/// Returns the id of the edge or node that a row is about, for events that close it.
+/// Returns a row that deletes the element of `row` at `time`.
 pub(super) fn closing(row: &EventRow, seq: i64, time: i64, recorded: i64) -> EventRow {
     EventRow {
         seq,

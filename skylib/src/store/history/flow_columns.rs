@@ -32,7 +32,7 @@ pub(super) struct FlowRow {
     pub(super) sum: FlowMetric,
 }
 
-/// Access to a column of a row.
+/// Getter and setter of a column of a row, by the type of the column.
 #[derive(Clone, Copy)]
 enum Access {
     Text(fn(&FlowRow) -> Option<&str>, fn(&mut FlowRow, &str)),

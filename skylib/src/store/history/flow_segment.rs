@@ -288,15 +288,15 @@ impl FlowSegment {
     pub(super) fn file_use(&self, scan: &FlowScan<'_>) -> FileUse {
         let name = format!("flow/{}/{FLOW_FILE}", self.name);
         if !scan.overlaps(self.span.start, self.span.last) {
-            let reason = "no flow of the time, by the properties of the file";
+            let reason = "no flow in the queried time, according to the footer of the file";
             return self.flow.file_use(name, Some(&[]), reason);
         }
         let rows = self.candidates(scan);
         let read: usize = rows.iter().map(std::ops::Range::len).sum();
         let reason = match read {
-            0 => "no row can match, by Bloom filters and the statistics of pages",
+            0 => "no row can match, according to Bloom filters and page statistics",
             read if read < self.flow.rows() => {
-                "rows that may match, by Bloom filters and the statistics of pages"
+                "rows that may match, according to Bloom filters and page statistics"
             }
             _ => "all rows: no condition excludes a page",
         };

@@ -126,7 +126,8 @@ impl HistoryFolder {
         }
         tracing::error!(
             folder = %path.display(),
-            "a folder of the history was removed; the history begins anew"
+            "a folder of the history was removed while in use; its records are lost, and recording \
+             continues in a new folder"
         );
         // If this fails, the next log or segment tries again.
         drop(self.disk.create_folder(path));
@@ -147,7 +148,7 @@ impl HistoryFolder {
                 log = %path.display(),
                 bytes = content.lost_bytes,
                 is_damaged = content.is_damaged,
-                "the end of a log of the history is incomplete"
+                "skipped incomplete or damaged records in a log of the history"
             );
         }
         Ok(content)

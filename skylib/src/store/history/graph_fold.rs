@@ -40,9 +40,9 @@ struct Element {
     revisions: Vec<PastRevision>,
     /// Metadata without later counters.
     body: Arc<str>,
-    /// Beginning of the newest revision.
+    /// Start of the newest revision, in Unix milliseconds.
     begin: i64,
-    /// Deletion.
+    /// Time of the deletion after the newest revision, in Unix milliseconds; `None` without one.
     end: Option<i64>,
     /// Whether a change after the time was seen: further rows do not matter.
     is_complete: bool,

@@ -30,7 +30,8 @@ pub struct StoredFile {
     pub rows: usize,
     /// Length in bytes.
     pub bytes: u64,
-    /// Earliest and latest time of the recorder's clock.
+    /// Times at which the oldest and the newest record in the file were recorded, by the recorder's
+    /// clock.
     pub recorded: (Timestamp, Timestamp),
 }
 

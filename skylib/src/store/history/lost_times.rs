@@ -50,7 +50,7 @@ impl LostTimes {
         self.add(start, last.unwrap_or(damaged.written_at).max(start));
     }
 
-    /// Notes that the state after all lost records was recorded again.
+    /// Records that the state after all lost records was recorded again.
     pub(super) fn repair(&mut self, now: Timestamp) {
         for (start, last) in std::mem::take(&mut self.lost.times) {
             self.repaired.add(start, last.max(now.as_ms()));

@@ -60,7 +60,7 @@ impl Operation {
     const fn consequence(self) -> &'static str {
         match self {
             Self::Log | Self::Sync | Self::Seal | Self::KeepUp => {
-                "the newest records are in memory, and the oldest of them are dropped beyond \
+                "new records remain in memory; the oldest of them are dropped if they exceed \
                  storage.local.memory"
             }
             Self::Merge | Self::Snapshot | Self::Packets => {
@@ -97,7 +97,7 @@ impl Outage {
         state.is_some_and(|state| state.failing & operation.bit() != 0)
     }
 
-    /// Notes a failed attempt. `dropped` is the number of rows dropped so far because of the disk.
+    /// Records a failed attempt. `dropped` is the number of rows dropped so far because of the disk.
     pub(super) fn fail(
         &self,
         operation: Operation,
@@ -134,7 +134,7 @@ impl Outage {
         }
     }
 
-    /// Notes that an operation succeeded, or that there is nothing left for it to do.
+    /// Records that an operation succeeded, or that there is nothing left for it to do.
     pub(super) fn succeed(&self, operation: Operation, dropped: u64) {
         let mut guard = self.state.lock();
         let Some(state) = &mut *guard else {

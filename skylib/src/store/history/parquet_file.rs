@@ -307,7 +307,8 @@ impl ParquetFile {
         })
     }
 
-    /// Returns what a query reads that reads these ascending ranges of rows, or all.
+    /// Returns the numbers of rows and pages that a read of `ranges` covers; the ranges are
+    /// ascending, and `None` means all rows.
     pub(super) fn file_use(
         &self,
         name: String,

@@ -186,7 +186,7 @@ impl PastRevision {
 
 /// Memory of an element without its metadata, in bytes, approximately.
 const PARSED_OVERHEAD: usize = 256;
-/// Maximum memory of the parsed elements that a past stores, in bytes.
+/// Maximum memory of the parsed elements that a [`PastGraph`] caches, in bytes.
 const MAX_PARSED_BYTES: usize = 64 << 20;
 
 #[cfg(test)]

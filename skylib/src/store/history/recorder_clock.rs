@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Clock of a recorder. Follows the system's clock; when that is set back by at most a minute, it
-/// stands still until it is reached, so that rows are filed in order.
+/// Clock of a recorder, which follows the system clock. If the system clock is set back by at most
+/// [`STANDS_FOR`], the recorder's clock stops until the system clock has caught up, so that the
+/// times of rows are in order.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RecorderClock {
     latest: Timestamp,

@@ -66,7 +66,7 @@ pub(super) fn read_sums(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Sum>> 
     disk.open(&folder.join(SUMS))?
         .take(MAX_SUMS_BYTES)
         .read_to_string(&mut text)?;
-    sums::parse(&text).ok_or_else(|| invalid("the file of sums is invalid".to_owned()))
+    sums::parse(&text).ok_or_else(|| invalid("the file of checksums is invalid".to_owned()))
 }
 
 /// Opens a file of a folder. All that is read of it is compared with its sums.
@@ -77,7 +77,7 @@ pub(super) fn open_file(
     file: &str,
 ) -> io::Result<ParquetFile> {
     let sum = sums.iter().find(|sum| sum.name == file);
-    let sum = sum.ok_or_else(|| invalid(format!("{file} is missing in the sums")))?;
+    let sum = sum.ok_or_else(|| invalid(format!("no checksum of {file}")))?;
     ParquetFile::open(disk, folder, sum)
 }
 

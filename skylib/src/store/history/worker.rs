@@ -108,7 +108,7 @@ fn run(
         .map(drop)
 }
 
-/// Wakes the threads of a store.
+/// Signals that wake the threads of a store.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
     /// Records wait to be written.

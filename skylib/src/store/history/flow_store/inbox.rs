@@ -103,7 +103,7 @@ impl Inbox {
         }
     }
 
-    /// Forgets the frames of a generation that needs no log any more.
+    /// Removes the frames of a generation that needs no log any more.
     pub(super) fn forget(&mut self, generation: Generation) {
         self.unlogged.remove(&generation);
         self.unwritten

@@ -77,9 +77,9 @@ pub struct LocalFlowStore {
     inbox: Mutex<Inbox>,
     writer: Mutex<Writer>,
     state: RwLock<State>,
-    /// Held while tables are sealed.
+    /// Mutex that is locked while tables are sealed.
     sealing: Mutex<()>,
-    /// Held while segments are merged, checked, or removed.
+    /// Mutex that is locked while segments are merged, checked, or removed.
     tidying: Mutex<()>,
     /// Segments whose content was not compared with their sums since the store was opened.
     unchecked: Mutex<Vec<Weak<FlowSegment>>>,
@@ -87,7 +87,7 @@ pub struct LocalFlowStore {
     has_worker: AtomicBool,
     signals: Signals,
     outage: Outage,
-    /// Wakes writers that wait for another thread to seal tables.
+    /// Signal that wakes writers that wait for another thread to seal tables.
     sealed: Condvar,
     waiting: Mutex<()>,
     /// Times of the flows in damaged segments.

@@ -205,7 +205,8 @@ impl LocalFlowStore {
         state.segments.len() < before
     }
 
-    /// Removes what is too old, and the oldest of what is too large.
+    /// Removes segments older than the retention, then the oldest segments or raw packets while the
+    /// history exceeds the limits on size and free space.
     pub(super) fn enforce_limits(&self, now: Timestamp) {
         let _tidying = self.tidying.lock();
         let too_old = now.saturating_sub(self.folder.options.max_age).as_ms();
@@ -296,7 +297,7 @@ impl LocalFlowStore {
         Ok(())
     }
 
-    /// Begins anew if the folder was removed: what was in its files is lost.
+    /// Continues in a new folder if the folder was removed; the records in its files are lost.
     pub(super) fn check_folder(&self, now: Timestamp) {
         if !self.folder.restore_table(&self.path) {
             return;

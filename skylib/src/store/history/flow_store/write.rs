@@ -174,8 +174,9 @@ impl LocalFlowStore {
         }
     }
 
-    /// Waits until the table of a new freeze fits into the bound of memory, at most for a second.
-    /// While the disk fails, and if it is much too slow, the oldest table is dropped instead.
+    /// Waits for at most one second until fewer than [`MAX_FROZEN`] tables wait to be sealed;
+    /// without worker threads, seals them. Then drops the oldest tables while more than
+    /// `MAX_FROZEN` are left (if seals fail) or more than twice as many (otherwise).
     pub(super) fn wait_for_room(&self) {
         if self.has_worker.load(Ordering::Relaxed) {
             self.signals.seal.set();
@@ -260,13 +261,13 @@ impl LocalFlowStore {
         Timestamp::from_ms(self.now.load(Ordering::Relaxed))
     }
 
-    /// Notes a failure of the disk.
+    /// Records a failure of the disk.
     pub(super) fn fail(&self, operation: Operation, error: &io::Error) {
         let dropped = self.folder.flow_counters.dropped_for_disk();
         self.outage.fail(operation, self.now(), error, dropped);
     }
 
-    /// Notes that an operation succeeded, or has nothing to do.
+    /// Records that an operation succeeded, or has nothing to do.
     pub(super) fn succeed(&self, operation: Operation) {
         let dropped = self.folder.flow_counters.dropped_for_disk();
         self.outage.succeed(operation, dropped);

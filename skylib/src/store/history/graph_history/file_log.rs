@@ -16,7 +16,7 @@ pub(super) struct FileLog {
 }
 
 impl FileLog {
-    /// Notes a read of chosen rows of a segment, or of all.
+    /// Records a read of chosen rows of a segment, or of all.
     pub(super) fn add(
         &self,
         segment: &Arc<GraphSegment>,
@@ -29,13 +29,13 @@ impl FileLog {
             .for_each(|new| self.note(new));
     }
 
-    /// Notes that nothing is read of segments.
+    /// Records that nothing is read of segments.
     pub(super) fn skip(&self, segments: impl Iterator<Item = Arc<GraphSegment>>, reason: &str) {
         let skipped = segments.map(|segment| (segment, reason.to_owned()));
         self.skipped.borrow_mut().extend(skipped);
     }
 
-    /// Notes a read of rows in memory.
+    /// Records a read of rows in memory.
     pub(super) fn add_memory(&self, rows: usize, reason: &str) {
         self.note(FileUse::new("memory", reason).of(rows, 0).reads(rows, 0));
     }

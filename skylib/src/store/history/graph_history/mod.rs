@@ -66,15 +66,15 @@ pub struct LocalHistory {
     state: RwLock<State>,
     /// Memory of all events that are not in a segment, in bytes: pending, recent, and frozen.
     unsealed_bytes: AtomicUsize,
-    /// Held while frozen events are sealed.
+    /// Mutex that is locked while frozen events are sealed.
     sealing: Mutex<()>,
-    /// Held while segments are merged, checked, or removed, or a snapshot is written.
+    /// Mutex that is locked while segments are merged, checked, or removed, or a snapshot is written.
     tidying: Mutex<()>,
     unchecked: Mutex<Vec<Weak<GraphSegment>>>,
     has_worker: AtomicBool,
     signals: Signals,
     outage: Outage,
-    /// Wakes recorders that wait for room in memory.
+    /// Signal that wakes recorders that wait for room in memory.
     room: Condvar,
     waiting: Mutex<()>,
     /// Newest time of the recorder's clock, in Unix milliseconds.
@@ -85,7 +85,8 @@ pub struct LocalHistory {
     ended_at: i64,
     /// Times of the elements in damaged segments.
     lost: Mutex<LostTimes>,
-    /// The times restored last. Locked while a time is restored: the memory of one is large.
+    /// Most recently used past graphs, newest first. Locked during a restore: a past graph needs
+    /// much memory, so only one is restored at once.
     restored: Mutex<Vec<Restored>>,
 }
 
@@ -138,7 +139,7 @@ struct Frozen {
     /// Size of the log, in bytes.
     log_bytes: u64,
     is_log_damaged: bool,
-    /// Whether the log lacks some of it, because the disk failed.
+    /// Whether some of the events are missing from the log because a write to the disk failed.
     has_unlogged: bool,
 }
 

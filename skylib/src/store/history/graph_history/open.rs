@@ -125,7 +125,7 @@ fn read_state(
     Ok(state)
 }
 
-/// Notes the times of damaged segments, and of damaged snapshots without older files.
+/// Records the times of damaged segments, and of damaged snapshots without older files.
 fn note_damaged(state: &State, damaged: &[DamagedSegment], lost: &mut LostTimes) {
     let segments = state.segments.iter();
     let segments = segments.map(|segment| (segment.name.last(), segment.span.recorded));

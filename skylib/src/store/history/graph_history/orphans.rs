@@ -34,7 +34,8 @@ impl LocalHistory {
                 (Err(error), former) => {
                     tracing::warn!(
                         error = %Chain(&error),
-                        "cannot read the end of the topology's history"
+                        "cannot read the end of the topology history; elements that disappeared before \
+                        this start remain in the history"
                     );
                     if is_damage(&error) {
                         // The damaged file was set aside: the others are read next time.
@@ -110,7 +111,7 @@ impl LocalHistory {
         Ok(alive)
     }
 
-    /// Notes that elements are recorded again.
+    /// Records that elements are recorded again.
     pub(super) fn adopt(&self, events: &[GraphEvent]) {
         let mut orphans = self.orphans.lock();
         if matches!(*orphans, Orphans::Settled) {

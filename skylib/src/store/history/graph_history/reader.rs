@@ -28,7 +28,7 @@ pub(super) struct DiskReader<'a> {
     history: &'a LocalHistory,
     plan: Plan,
     budget: &'a dyn ReadBudget,
-    /// Elements that were read on their own; `None` for those that do not exist.
+    /// Elements that were read individually, by id; `None` for an id without an element.
     single: RefCell<HashMap<ElementId, Option<Arc<PastElement>>>>,
     single_bytes: Cell<usize>,
     /// Memory of the parsed elements that are stored while the whole time is not restored.
@@ -69,8 +69,8 @@ impl<'a> DiskReader<'a> {
         Ok(self.whole.get_or_init(|| whole))
     }
 
-    /// Pays for a single read. Returns whether it should be made, instead of restoring the whole
-    /// time.
+    /// Subtracts the cost of a single read from the credit. Returns whether to make this read;
+    /// otherwise, the whole past graph is to be restored.
     fn pays(&self, cost: u32) -> bool {
         let left = self.credit.get().checked_sub(cost);
         self.credit.set(left.unwrap_or(0));
@@ -394,8 +394,8 @@ fn required_text(filter: &Filter<ElementKey>) -> Option<&Text> {
     }
 }
 
-/// Cost of all single reads of a query, after which the whole time is restored. A search of columns
-/// costs some ten times as much as a page.
+/// Maximum total cost of the single reads of a query; beyond it, the whole past graph is restored.
+/// Reading elements by id costs 1, and a search of columns, which reads more, [`SEARCH_COST`].
 const CREDIT: u32 = 128;
 const SEARCH_COST: u32 = 16;
 /// Maximum number of elements that are read on their own by one step.

@@ -33,7 +33,7 @@ pub(super) struct Missing {
 type Elements = HashMap<ElementId, Option<Arc<EventRow>>>;
 
 impl Missing {
-    /// Notes that a change was dropped.
+    /// Records that a change was dropped.
     pub(super) fn add(&mut self, event: &UnsealedEvent) {
         let deletion = match event {
             UnsealedEvent::Row(row) if row.event.is_deletion() => Some(Arc::clone(row)),
@@ -51,7 +51,7 @@ impl Missing {
         }
     }
 
-    /// Notes that any element may be missing.
+    /// Records that any element may be missing.
     pub(super) fn add_everything(&mut self) {
         *self = Self {
             elements: HashMap::new(),
@@ -59,7 +59,7 @@ impl Missing {
         };
     }
 
-    /// Notes a change that was recorded after all that were dropped: one with the whole state of its
+    /// Records a change that was recorded after all that were dropped: one with the whole state of its
     /// element replaces them.
     pub(super) fn recorded(&mut self, event: &UnsealedEvent) {
         if !self.elements.is_empty() && !event.is_counter() {

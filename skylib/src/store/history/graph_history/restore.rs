@@ -110,7 +110,7 @@ impl Plan {
 }
 
 impl LocalHistory {
-    /// Returns what has to be read for a time.
+    /// Returns the files and the events in memory that must be read for the graph at a time.
     pub(super) fn plan(&self, when: When) -> Plan {
         self.collect();
         let slice = when.slice();
@@ -155,10 +155,10 @@ impl LocalHistory {
         }
     }
 
-    /// Returns all elements of a time.
+    /// Returns all elements of the time of `plan`, from the cache or restored from the files.
     ///
-    /// The memory of a past is large, so only one is restored at a time, and the two used last are
-    /// stored.
+    /// A past graph needs much memory: only one is restored at once, and only the [`MAX_RESTORED`]
+    /// most recently used are cached.
     pub(super) fn whole(&self, plan: &Plan, budget: &dyn ReadBudget) -> Result<Whole, GraphError> {
         let mut stored = loop {
             if let Some(stored) = self.restored.try_lock_for(POLL) {
@@ -171,7 +171,7 @@ impl LocalHistory {
             if let Some(deleted) = plan.deleted_since(&restored) {
                 let graph = Arc::clone(&restored.graph);
                 plan.files
-                    .add_memory(graph.len(), "the time was restored before");
+                    .add_memory(graph.len(), "cached graph of the queried time");
                 stored.insert(0, restored);
                 budget.hold(graph.bytes())?;
                 return Ok(Whole { graph, deleted });
@@ -276,11 +276,11 @@ fn apply_segment(
     let is_empty = chosen.as_ref().is_some_and(ChosenRows::is_empty);
     let reason = match (&chosen, detail) {
         (Some(_), _) if is_empty => {
-            "no row of the ids, by Bloom filters and the statistics of pages"
+            "no row has these ids, according to Bloom filters and page statistics"
         }
         (Some(_), _) => "rows of single elements, by their ids",
         (None, Detail::Whole) => "all rows: the whole time is restored",
-        (None, Detail::Heads) => "ids and times only: after the time, for the end of its elements",
+        (None, Detail::Heads) => "ids and times only: changes after the queried time",
     };
     plan.files.add(segment, chosen.as_ref(), reason);
     if is_empty {
@@ -317,9 +317,9 @@ impl Wanted<'_> {
     }
 }
 
-/// Number of restored times that are stored.
+/// Maximum number of cached past graphs.
 const MAX_RESTORED: usize = 2;
-/// Maximum memory of a restored time, and of all that are stored, in bytes.
+/// Maximum memory of a past graph that is restored, and of all cached past graphs, in bytes.
 const MAX_RESTORED_BYTES: usize = 256 << 20;
 /// Number of rows between two checks of the budget.
 const POLL_ROWS: usize = 4096;

@@ -101,7 +101,7 @@ impl LocalHistory {
         true
     }
 
-    /// Lets the recorders that wait look again.
+    /// Wakes the recorders that wait for room, so that they check the memory again.
     pub(super) fn wake_recorders(&self) {
         let _waiting = self.waiting.lock();
         self.room.notify_all();

@@ -281,7 +281,7 @@ impl LocalHistory {
         self.folder.report_damage(&segment.folder, TABLE, damage);
     }
 
-    /// Notes that the present must be recorded again, unless it follows from a snapshot after a segment.
+    /// Records that the present must be recorded again, unless it follows from a snapshot after a segment.
     fn note_missing(&self, lost: &GraphSegment) {
         let mut state = self.state.write();
         let newest = state.snapshots.last();
@@ -392,7 +392,7 @@ impl LocalHistory {
         true
     }
 
-    /// Begins anew if the folder was removed: what was in its files is lost.
+    /// Continues in a new folder if the folder was removed; the records in its files are lost.
     fn check_folder(&self, now: Timestamp) {
         if !self.folder.restore_table(&self.path) {
             return;

@@ -83,8 +83,9 @@ impl LocalHistory {
         self.sync_log(&mut writer)
     }
 
-    /// Returns whether the log was not made durable for half of the time of the option `sync`, or is
-    /// far behind. Half, because the thread looks once in the other half.
+    /// Returns whether the log must be made durable: the last attempt was at least half of the
+    /// option `sync` ago, or at least [`SYNC_BYTES`] may not be durable. Half of `sync` leaves time
+    /// until the next check of the thread.
     fn is_sync_due(&self, writer: &Writer, now: Timestamp) -> bool {
         let interval = self.folder.options.sync / 2;
         let is_early = |at: Timestamp| at <= now && now < at.saturating_add(interval);
@@ -178,13 +179,13 @@ impl LocalHistory {
         Timestamp::from_ms(self.now.load(Ordering::Relaxed))
     }
 
-    /// Notes a failure of the disk.
+    /// Records a failure of the disk.
     pub(super) fn fail(&self, operation: Operation, error: &io::Error) {
         let dropped = self.folder.graph_counters.dropped_for_disk();
         self.outage.fail(operation, self.now(), error, dropped);
     }
 
-    /// Notes that an operation succeeded, or has nothing to do.
+    /// Records that an operation succeeded, or has nothing to do.
     pub(super) fn succeed(&self, operation: Operation) {
         let dropped = self.folder.graph_counters.dropped_for_disk();
         self.outage.succeed(operation, dropped);
