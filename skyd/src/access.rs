@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
+use skylib::gremlin::Query;
 
 use crate::app::App;
 use crate::auth::{ADMIN, Cluster, Denied, User, credentials};
@@ -111,6 +112,35 @@ pub(crate) async fn admit(
 /// Returns the reason why a user may not read stored packets; `None` if the user may.
 pub(crate) fn packets_denial(app: &App, user: &User) -> Option<String> {
     app.auth.policy.missing(user, "capture", "rawpackets")
+}
+
+/// Permissions that a user lacks and that some queries require.
+pub(crate) struct QueryDenials {
+    /// Reason why the user may not read stored packets; `None` if the user may.
+    packets: Option<String>,
+    /// Reason why the user may not call workflows; `None` if the user may.
+    workflows: Option<String>,
+}
+
+impl QueryDenials {
+    /// Returns the permissions that a user lacks; `None` if every query is allowed.
+    pub(crate) fn new(app: &App, user: &User) -> Option<Self> {
+        let denials = Self {
+            packets: packets_denial(app, user),
+            workflows: app.auth.policy.missing(user, "workflow.call", "write"),
+        };
+        let has_any = denials.packets.is_some() || denials.workflows.is_some();
+        has_any.then_some(denials)
+    }
+
+    /// Returns the reason why the user may not run a query; `None` if the user may, or if the query
+    /// is invalid.
+    pub(crate) fn of(&self, query: &str) -> Option<String> {
+        let query = Query::parse(query).ok()?;
+        let packets = self.packets.clone().filter(|_| query.reads_packets());
+        let workflows = || self.workflows.clone().filter(|_| query.calls_workflows());
+        packets.or_else(workflows)
+    }
 }
 
 /// Checks a client of the cluster endpoints.

@@ -12,7 +12,7 @@ use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::JsonStream;
 use skylib::time::Timestamp;
 
-use crate::access;
+use crate::access::{self, QueryDenials};
 use crate::app::App;
 use crate::body;
 use crate::fair_slots::ClientKey;
@@ -58,12 +58,12 @@ pub(crate) async fn query(call: Call) -> Response {
         Ok(None) => return response::bare(StatusCode::NO_CONTENT),
         Err(error) => return response::bad_request(&error),
     };
-    if let Some(missing) = user.and_then(|user| access::packets_denial(&app, &user)) {
+    if let Some(denials) = user.and_then(|user| QueryDenials::new(&app, &user)) {
         let text = query.clone();
-        let reads = app.run_request(&client, move |_, _| reads_packets(&text));
-        match reads.await {
-            Ok(false) => {}
-            Ok(true) => return access::no_permission(&missing, true),
+        let denial = app.run_request(&client, move |_, _| denials.of(&text));
+        match denial.await {
+            Ok(None) => {}
+            Ok(Some(missing)) => return access::no_permission(&missing, true),
             Err(error) => return query_stopped(error),
         }
     }
@@ -199,11 +199,6 @@ async fn explain(app: &App, client: &ClientKey, query: String) -> Response {
         Ok(Err(error)) => response::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(error) => query_stopped(error),
     }
-}
-
-/// Returns whether a query reads stored packets; `false` if the query is invalid.
-fn reads_packets(query: &str) -> bool {
-    Query::parse(query).is_ok_and(|query| query.reads_packets())
 }
 
 /// Query request in a request body.

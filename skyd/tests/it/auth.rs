@@ -406,6 +406,29 @@ fn wrong_passwords_delay_further_guesses() {
     );
 }
 
+/// A workflow may change resources, so a query that calls one needs the permission of a call.
+#[test]
+fn queries_that_call_workflows_need_the_permission_of_a_call() {
+    let daemon = Daemon::with(BASIC);
+    let ask = |token: &str, body: &serde_json::Value| {
+        let body = body.to_string();
+        let answer = as_user(&daemon, "POST", "/api/topology", token, body.as_bytes());
+        (answer.status, answer.text())
+    };
+    for query in ["G.Workflow('none')", "g.at('-1m').workflow('none').v()"] {
+        for body in [
+            json!({ "GremlinQuery": query }),
+            json!({ "GremlinQuery": query, "Explain": true }),
+        ] {
+            let denied = "'bob' has no 'write' permission on 'workflow.call'\n".to_owned();
+            assert_eq!(ask(BOB, &body), (405, denied), "{query}");
+        }
+    }
+    let (status, text) = ask(ANN, &json!({ "GremlinQuery": "G.Workflow('none')" }));
+    assert_eq!(status, 400);
+    assert!(text.starts_with("Unknown workflow 'none"), "{text}");
+}
+
 /// Stored packets contain what hosts sent, so reading them needs a separate permission.
 #[test]
 fn packets_need_their_own_permission() {

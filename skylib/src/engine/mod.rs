@@ -94,6 +94,8 @@ use crate::capture::CaptureError;
 use crate::graph::history::History;
 use crate::graph::{Edge, GraphAccess, GraphView, Node};
 use crate::gremlin::{Answer, Explanation, Query, QueryError};
+#[cfg(feature = "scripting")]
+use crate::gremlin::{WorkflowCaller, WorkflowError};
 use crate::memory::MemoryBudget;
 use crate::proto::BroadcastMessage;
 use crate::store::{FlowStore, StoreError};
@@ -221,6 +223,8 @@ impl Engine {
         query: &Query,
         options: QueryOptions<'_>,
     ) -> Result<Answer, QueryError> {
+        #[cfg(feature = "scripting")]
+        let options = options.with_workflows(self);
         self.0.queries.run(view, query, options)
     }
 
@@ -251,6 +255,8 @@ impl Engine {
         options: QueryOptions<'_>,
     ) -> Result<Explanation, QueryError> {
         let view = self.0.graph.view();
+        #[cfg(feature = "scripting")]
+        let options = options.with_workflows(self);
         Ok(self.0.queries.explain(&view, &Query::parse(text)?, options))
     }
 
@@ -533,6 +539,24 @@ impl Engine {
     /// captures reach the subscribers. A second call does nothing.
     pub fn stop(&self) {
         self.0.stop();
+    }
+}
+
+#[cfg(feature = "scripting")]
+impl WorkflowCaller for Engine {
+    fn call(
+        &self,
+        workflow: &str,
+        arguments: &[serde_json::Value],
+        interrupt: &dyn Fn() -> bool,
+    ) -> Result<String, WorkflowError> {
+        let stored = self.workflows();
+        let found = stored.get(workflow).or_else(|| {
+            let all = stored.all().unwrap_or_default();
+            all.into_iter().find(|stored| stored.name == workflow)
+        });
+        let found = found.ok_or(WorkflowError::Unknown)?;
+        self.0.scripts.call_and_wait(&found, arguments, interrupt)
     }
 }
 

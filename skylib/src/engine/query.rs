@@ -15,6 +15,7 @@ use crate::graph::{GraphView, Node};
 use crate::gremlin::live::{LiveQuery, Update};
 use crate::gremlin::{
     Answer, Context, Explanation, Limits, Query, QueryError, QueryErrorKind, Traversal,
+    WorkflowCaller,
 };
 use crate::memory::MemoryCharge;
 use crate::store::ActivityLog;
@@ -41,6 +42,7 @@ pub struct QueryOptions<'a> {
     memory: Option<&'a MemoryCharge>,
     client: Option<&'a str>,
     warnings: Option<&'a QueryWarnings>,
+    workflows: Option<&'a dyn WorkflowCaller>,
 }
 
 impl<'a> QueryOptions<'a> {
@@ -79,6 +81,14 @@ impl<'a> QueryOptions<'a> {
     #[must_use]
     pub fn with_warnings(mut self, warnings: &'a QueryWarnings) -> Self {
         self.warnings = Some(warnings);
+        self
+    }
+
+    /// Sets the caller of stored workflows. Queries of workflows have none, so that a workflow cannot
+    /// call itself.
+    #[cfg(feature = "scripting")]
+    pub(super) fn with_workflows(mut self, workflows: &'a dyn WorkflowCaller) -> Self {
+        self.workflows = Some(workflows);
         self
     }
 
@@ -211,6 +221,7 @@ impl QueryRunner {
             history: self.graph.history(),
             activities: Some(&*self.activities),
             packet_filters: Some(&filters),
+            workflows: options.workflows,
             flows: &flows,
             now: self.clock.now(),
             time_zone: Some(&self.time_zone),

@@ -65,6 +65,7 @@ mod steps;
 mod tests;
 mod traversal;
 mod warnings;
+mod workflow;
 
 use std::fmt;
 use std::str::FromStr;
@@ -81,6 +82,7 @@ pub use explain::{Access, ExplainedAnswer, ExplainedOperation, ExplainedStep, Ex
 pub use steps::metrics::{InterfaceMetric, Metric, Metrics};
 pub(crate) use steps::next_hop::next_hop;
 pub use traversal::{Conditions, GraphSource, Only, Traversal, markers};
+pub use workflow::{WorkflowCaller, WorkflowError};
 
 use self::budget::Budget;
 use self::plan::{Operation, Plan};
@@ -199,6 +201,20 @@ impl Query {
             .any(|step| matches!(step, Step::RawPackets(_) | Step::Bpf(_)))
     }
 
+    /// Returns whether the query calls a stored workflow, which may change resources.
+    ///
+    /// ```
+    /// use skylib::gremlin::Query;
+    ///
+    /// assert!(Query::parse("G.Workflow('CheckMTU').V()")?.calls_workflows());
+    /// assert!(!Query::parse("G.V()")?.calls_workflows());
+    /// # Ok::<(), skylib::gremlin::QueryError>(())
+    /// ```
+    #[must_use]
+    pub fn calls_workflows(&self) -> bool {
+        self.steps().any(|step| matches!(step, Step::Workflow(..)))
+    }
+
     /// Returns the earliest time in the past that the query reads; `None` if it reads only the
     /// present. The arguments have the same meaning as the fields `now` and `time_zone` of
     /// [`Context`].
@@ -268,7 +284,21 @@ impl Query {
     /// Returns an error if the query is invalid on this graph, exceeds a limit, or is interrupted;
     /// see [`QueryErrorKind`].
     pub fn run(&self, context: &Context<'_>) -> Result<Answer, QueryError> {
-        Run::new(self, context, &context.budget(), None).answer().0
+        let budget = context.budget();
+        self.on_its_graph(context, &budget, |context| {
+            Run::new(self, context, &budget, None).answer().0
+        })
+        .flatten()
+    }
+
+    /// Adds the position of a step to an error.
+    fn located(&self, error: QueryError, step: usize) -> QueryError {
+        match self.steps.get(step) {
+            Some((step, offset)) => error
+                .at(&self.text, *offset)
+                .help(format!("in `{}`", step.name())),
+            None => error,
+        }
     }
 }
 
@@ -321,6 +351,8 @@ pub struct Context<'a> {
     pub flows: &'a dyn FlowSource,
     /// Compiler of BPF filters; `None` makes `BPF` fail.
     pub packet_filters: Option<&'a dyn PacketFilterCompiler>,
+    /// Caller of stored workflows; `None` makes `Workflow` fail.
+    pub workflows: Option<&'a dyn WorkflowCaller>,
     /// Time that `NOW` and durations refer to.
     pub now: Timestamp,
     /// Time zone of dates and times of day that name none; `None` for UTC.
@@ -345,6 +377,7 @@ impl<'a> Context<'a> {
             history: None,
             activities: None,
             packet_filters: None,
+            workflows: None,
             flows,
             now,
             time_zone: None,

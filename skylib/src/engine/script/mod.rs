@@ -30,6 +30,7 @@ pub(super) use built_in::workflows as built_in_workflows;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -40,6 +41,7 @@ use self::stop::Stop;
 use self::threads::{Threads, Work};
 use crate::api::Workflow;
 use crate::engine::alert::{EvaluationDone, Evaluator};
+use crate::gremlin::WorkflowError;
 
 /// Limits of scripts.
 ///
@@ -230,6 +232,31 @@ impl ScriptEngine {
         }
     }
 
+    /// Calls a workflow on another thread and waits for its result as JSON text. Cancels the call if
+    /// `interrupt` returns `true`.
+    pub(crate) fn call_and_wait(
+        &self,
+        workflow: &Workflow,
+        arguments: &[Json],
+        interrupt: &dyn Fn() -> bool,
+    ) -> Result<String, WorkflowError> {
+        let failed = |error: ScriptError| WorkflowError::Failed(error.to_string());
+        let (send, result) = mpsc::sync_channel(1);
+        // If the caller no longer waits, the result is dropped.
+        let done = move |result| drop(send.send(result));
+        let _call = self.call(workflow, arguments, done).map_err(failed)?;
+        loop {
+            match result.recv_timeout(POLL_INTERVAL) {
+                Ok(result) => return result.map_err(failed),
+                Err(RecvTimeoutError::Disconnected) => return Err(failed(ScriptError::Canceled)),
+                Err(RecvTimeoutError::Timeout) if interrupt() => {
+                    return Err(WorkflowError::Interrupted);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
     /// Returns the work of a thread that runs a script.
     fn work(
         &self,
@@ -297,6 +324,8 @@ impl Drop for OnceDone {
     }
 }
 
+/// Time between two checks whether the caller of a workflow still waits.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Maximum number of workflow calls that wait for a thread.
 const MAX_WAITING: usize = 64;
 /// Maximum number of expressions of alerts that wait for a thread.

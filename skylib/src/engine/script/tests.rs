@@ -530,3 +530,40 @@ fn scripts_may_be_limited_to_reading() {
     let body = "return [client.alerts.create({Expression: '1'}), client.alerts.list()]";
     assert_eq!(run(&engine, body).unwrap(), json!([null, {}]));
 }
+
+#[test]
+fn a_query_continues_with_the_graph_that_a_workflow_returns() {
+    let engine = engine();
+    for name in ["n1", "n2"] {
+        add(&engine, name, &json!({"Name": name}));
+    }
+    let source = r#"function f(name) {
+        return {nodes: client.gremlin.query("G.V('" + name + "')"), edges: []}
+    }"#;
+    let pick = engine
+        .workflows()
+        .add(Workflow::new("pick", source), None)
+        .unwrap();
+    let query = |text: &str| {
+        let answer = engine
+            .query(text)
+            .map_err(|error| error.message().to_owned());
+        answer.map(|answer| serde_json::to_string(&answer).unwrap())
+    };
+    let by_name = query("G.Workflow('pick', 'n2').V().Values('Name')");
+    assert_eq!(by_name.as_deref(), Ok(r#"["n2"]"#));
+    let by_id = query(&format!("G.Workflow('{}', 'n1').V().Count()", pick.uuid));
+    assert_eq!(by_id.as_deref(), Ok("1"));
+    assert_eq!(
+        query("G.Workflow('nope')"),
+        Err("Unknown workflow 'nope".to_owned())
+    );
+    let nested = "function f() { return Gremlin(\"G.Workflow('pick', 'n1')\") }";
+    engine
+        .workflows()
+        .add(Workflow::new("nested", nested), None)
+        .unwrap();
+    let text = query("G.Workflow('nested')").unwrap_err();
+    assert!(text.contains("Workflow is not available here"), "{text}");
+    engine.stop();
+}

@@ -31,6 +31,7 @@ pub(super) fn operation(operation: &Operation) -> String {
         Operation::As(name) => format!("mark as {name}"),
         Operation::Select(marks) => format!("nodes marked as {}", names(marks)),
         Operation::SubGraph(filter) => format!("subgraph{}", over(filter)),
+        Operation::Workflow(name, _) => format!("graph that the workflow {name} returns"),
         Operation::ShortestPath(target, edges) => format!(
             "shortest paths to the nearest node{}{}",
             Where(target),

@@ -80,6 +80,7 @@ impl<'p> Estimator<'p> {
             | Operation::PathTo(_) => before,
             Operation::Graph
             | Operation::Time(_)
+            | Operation::Workflow(..)
             | Operation::Changes
             | Operation::Keys
             | Operation::SubGraph(_)

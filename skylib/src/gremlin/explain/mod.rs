@@ -190,12 +190,25 @@ impl Query {
     }
 
     fn explained(&self, context: &Context<'_>, clock: Option<&dyn Clock>) -> Explanation {
-        let new_trace = || Trace::new(self.plan.operations.len(), clock);
+        let steps = self.plan.operations.len();
         let budget = context.budget();
-        let (ran, trace) = Run::new(self, context, &budget, Some(new_trace())).answer();
-        let trace = trace.unwrap_or_else(new_trace);
+        let ran = self.on_its_graph(context, &budget, |context| {
+            let (ran, trace) =
+                Run::new(self, context, &budget, Some(Trace::new(steps, clock))).answer();
+            let trace = trace.unwrap_or_else(|| Trace::new(steps, clock));
+            self.explanation(context, ran, &trace)
+        });
+        ran.unwrap_or_else(|error| self.explanation(context, Err(error), &Trace::new(steps, clock)))
+    }
+
+    fn explanation(
+        &self,
+        context: &Context<'_>,
+        ran: Result<Answer, QueryError>,
+        trace: &Trace<'_>,
+    ) -> Explanation {
         let totals = (context.view.node_count(), context.view.edge_count());
-        let estimates = estimate::all(&self.plan, &trace, totals);
+        let estimates = estimate::all(&self.plan, trace, totals);
         let (answer, error) = match ran {
             Ok(answer) => (Some(ExplainedAnswer::new(&answer)), None),
             Err(error) => (None, Some(error)),
@@ -204,7 +217,7 @@ impl Query {
             query: self.to_string(),
             nodes: totals.0,
             edges: totals.1,
-            steps: self.explained_steps(&trace, &estimates),
+            steps: self.explained_steps(trace, &estimates),
             answer,
             error,
         }

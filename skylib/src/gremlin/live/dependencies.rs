@@ -173,7 +173,8 @@ impl Dependencies {
                 self.walks = true;
                 self.keys = None;
             }
-            Operation::Changes
+            Operation::Workflow(..)
+            | Operation::Changes
             | Operation::Flows(_)
             | Operation::FlowNodes(..)
             | Operation::FlowEnds(..)

@@ -6,6 +6,8 @@ mod totals;
 
 use std::time::Duration;
 
+use serde_json::Value as Json;
+
 use super::ast::{FlowNodes, Hierarchy, Walk};
 use super::error::QueryError;
 use super::steps::group_by::GroupPlan;
@@ -34,6 +36,8 @@ pub(in crate::gremlin) enum Operation {
     Graph,
     /// Selects another time.
     Time(TimeContext),
+    /// Continues with the graph that a workflow returns: its id or name, and the arguments.
+    Workflow(Text, Vec<Json>),
     /// Changes in the selected time slice, as objects.
     Changes,
     /// The node with an id, or all nodes that match a filter.

@@ -11,6 +11,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde_json::Value as Json;
+
 use super::params::{flow_field, metadata, page, path_target, sum_key, text};
 use super::{FlowPlan, Operation, Page, Plan, totals};
 use crate::filter::{self, Filter};
@@ -119,7 +121,13 @@ impl<'a> Planner<'a> {
             }
             Step::Flows(params) => self.flows(params),
             Step::Changes(_) => Ok(self.push_to(ResultKind::List, Operation::Changes)),
-            Step::Workflow(..) => unsupported(step),
+            Step::Workflow(name, arguments) => {
+                let arguments: Option<Vec<Json>> = arguments.iter().map(json).collect();
+                let arguments =
+                    arguments.ok_or("Workflow accepts only strings, numbers, and booleans")?;
+                let operation = Operation::Workflow(name.clone(), arguments);
+                Ok(self.push_to(ResultKind::Graph, operation))
+            }
             _ => Err(self.kind.refuses(step)),
         }
     }
@@ -548,7 +556,13 @@ fn address_help(message: &str) -> Option<String> {
     ))
 }
 
-/// Returns the error of a step that is parsed, but has no operation.
-fn unsupported<T>(step: &Step) -> Result<T, String> {
-    Err(format!("{} is not supported yet", step.name()))
+/// Returns a parameter as an argument of a workflow; `None` if it is not a simple value.
+fn json(param: &Param) -> Option<Json> {
+    match param {
+        Param::Text(text) => Some(Json::from(&**text)),
+        Param::Int(number) => Some(Json::from(*number)),
+        Param::Float(number) => Some(Json::from(*number)),
+        Param::Bool(flag) => Some(Json::from(*flag)),
+        _ => None,
+    }
 }

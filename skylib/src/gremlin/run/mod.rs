@@ -86,12 +86,7 @@ impl<'r> Run<'r> {
             self.next += 1;
             data = self
                 .apply(operation, data)
-                .map_err(|error| match query.steps.get(*step) {
-                    Some((step, offset)) => error
-                        .at(&query.text, *offset)
-                        .help(format!("in `{}`", step.name())),
-                    None => error,
-                })?;
+                .map_err(|error| query.located(error, *step))?;
             self.budget.set_reading(self.scope.bytes())?;
             if let Some(trace) = &mut self.trace {
                 trace.read(self.scope.take_files());
@@ -107,7 +102,8 @@ impl<'r> Run<'r> {
     fn apply(&mut self, operation: &Operation, data: Data) -> Result<Data, QueryError> {
         match (operation, data) {
             (Operation::Fail(error), _) => Err(error.clone()),
-            (Operation::Graph, _) => Ok(Data::Graph),
+            // The graph of a workflow is that of the context: see `Query::on_its_graph`.
+            (Operation::Graph | Operation::Workflow(..), _) => Ok(Data::Graph),
             (Operation::Time(time), _) => {
                 let (now, zone) = (self.context.now, self.context.time_zone());
                 self.select_time(time.resolve(now, zone))

@@ -4,6 +4,7 @@ mod error_texts;
 mod flows;
 mod limits;
 pub(in crate::gremlin) mod proptests;
+mod workflow;
 
 use proptest::prelude::*;
 
