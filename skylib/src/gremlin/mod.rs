@@ -285,8 +285,8 @@ impl Query {
     /// see [`QueryErrorKind`].
     pub fn run(&self, context: &Context<'_>) -> Result<Answer, QueryError> {
         let budget = context.budget();
-        self.on_its_graph(context, &budget, |context| {
-            Run::new(self, context, &budget, None).answer().0
+        self.on_its_graph(context, &budget, |context, first| {
+            Run::new(self, first, context, &budget, None).answer().0
         })
         .flatten()
     }

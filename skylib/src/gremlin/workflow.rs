@@ -49,8 +49,9 @@ struct Elements {
 }
 
 impl Query {
-    /// Calls `run` with the context in which the query runs: the given context or, if the query has
-    /// the step `Workflow`, a context with the graph that the workflow returned, without a past.
+    /// Calls `run` with the context in which the query runs, and the index of its first operation: the
+    /// given context or, if the query has the step `Workflow`, a context with the graph that the
+    /// workflow returned, without a past, and the index of the operation after it.
     ///
     /// # Errors
     /// Returns an error if a workflow fails, or its result is not a graph.
@@ -58,24 +59,25 @@ impl Query {
         &self,
         context: &Context<'_>,
         budget: &Budget<'_>,
-        run: impl FnOnce(&Context<'_>) -> T,
+        run: impl FnOnce(&Context<'_>, usize) -> T,
     ) -> Result<T, QueryError> {
         let mut made = None;
-        for (operation, step) in &self.plan.operations {
+        for (at, (operation, step)) in self.plan.operations.iter().enumerate() {
             if let Operation::Workflow(name, arguments) = operation {
                 let graph = graph_of(name, arguments, context, budget);
-                made = Some(graph.map_err(|error| self.located(error, *step))?);
+                made = Some((at + 1, graph.map_err(|error| self.located(error, *step))?));
             }
         }
-        let Some(graph) = made else {
-            return Ok(run(context));
+        let Some((first, graph)) = made else {
+            return Ok(run(context, 0));
         };
         let view = GraphView::open(&graph);
-        Ok(run(&Context {
+        let context = Context {
             view: &view,
             history: None,
             ..*context
-        }))
+        };
+        Ok(run(&context, first))
     }
 }
 

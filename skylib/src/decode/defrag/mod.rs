@@ -246,15 +246,17 @@ impl Defragmenter {
     /// Adds an empty datagram; drops the oldest datagrams if space is needed.
     fn begin(&mut self, key: FragmentKey, now: Timestamp) {
         while self.datagrams.len() >= self.options.max_datagrams.max(1) && self.drop_oldest(None) {}
+        let datagrams = &self.datagrams;
+        let is_live = |(key, number): &(FragmentKey, u64)| {
+            datagrams
+                .get(key)
+                .is_some_and(|datagram| datagram.number == *number)
+        };
+        while self.order.front().is_some_and(|entry| !is_live(entry)) {
+            self.order.pop_front();
+        }
         if self.order.len() > 2 * self.options.max_datagrams + MAX_SPARE {
-            let datagrams = &self.datagrams;
-            // Bounds the queue: stale entries between live ones would not be removed, because they
-            // are never at its front.
-            let is_live = |(key, number): &(FragmentKey, u64)| {
-                datagrams
-                    .get(key)
-                    .is_some_and(|datagram| datagram.number == *number)
-            };
+            // Bounds the queue: stale entries between live ones are never at its front.
             self.order.retain(is_live);
         }
         let mut datagram = self.spare.pop().unwrap_or_default();

@@ -558,7 +558,7 @@ fn a_query_continues_with_the_graph_that_a_workflow_returns() {
         query("G.Workflow('nope')"),
         Err("Unknown workflow 'nope".to_owned())
     );
-    let nested = "function f() { return Gremlin(\"G.Workflow('pick', 'n1')\") }";
+    let nested = "function f() { throw Gremlin(\"G.Workflow('pick', 'n1')\") }";
     engine
         .workflows()
         .add(Workflow::new("nested", nested), None)

@@ -192,9 +192,15 @@ impl Query {
     fn explained(&self, context: &Context<'_>, clock: Option<&dyn Clock>) -> Explanation {
         let steps = self.plan.operations.len();
         let budget = context.budget();
-        let ran = self.on_its_graph(context, &budget, |context| {
-            let (ran, trace) =
-                Run::new(self, context, &budget, Some(Trace::new(steps, clock))).answer();
+        let ran = self.on_its_graph(context, &budget, |context, first| {
+            let (ran, trace) = Run::new(
+                self,
+                first,
+                context,
+                &budget,
+                Some(Trace::new(steps, clock)),
+            )
+            .answer();
             let trace = trace.unwrap_or_else(|| Trace::new(steps, clock));
             self.explanation(context, ran, &trace)
         });

@@ -52,9 +52,10 @@ pub(super) struct Run<'r> {
 }
 
 impl<'r> Run<'r> {
-    /// Creates the state of a run.
+    /// Creates the state of a run that begins with the operation with the index `first`.
     pub(super) fn new(
         query: &'r Query,
+        first: usize,
         context: &'r Context<'r>,
         budget: &'r Budget<'r>,
         trace: Option<Trace<'r>>,
@@ -66,7 +67,7 @@ impl<'r> Run<'r> {
             when: None,
             marks: HashMap::new(),
             query,
-            next: 0,
+            next: first,
             trace,
         }
     }

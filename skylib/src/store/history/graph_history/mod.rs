@@ -85,7 +85,7 @@ pub struct LocalHistory {
     ended_at: i64,
     /// Times of the elements in damaged segments.
     lost: Mutex<LostTimes>,
-    /// Most recently used past graphs, newest first. Locked during a restore: a past graph needs
+    /// Past graphs that were used most recently, newest first. Locked during a restore: a past graph needs
     /// much memory, so only one is restored at once.
     restored: Mutex<Vec<Restored>>,
 }
