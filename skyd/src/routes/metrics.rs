@@ -313,7 +313,7 @@ fn automation(page: &mut MetricsPage, engine: &Status) {
     page.counter("skyd_rule_failures_total", help, rules.failures);
     let help = "Suspensions of rules that triggered one another in an endless loop.";
     page.counter("skyd_rule_suspensions_total", help, rules.suspensions);
-    let help = "Evaluations of alert expressions.";
+    let help = "Number of evaluations of alert expressions.";
     page.counter("skyd_alert_evaluations_total", help, alerts.evaluations);
     let help = "Failed evaluations of alert expressions.";
     page.counter("skyd_alert_failures_total", help, alerts.failures);
