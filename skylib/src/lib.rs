@@ -26,7 +26,6 @@ pub mod proto;
 #[cfg(feature = "spp")]
 pub mod spp;
 pub mod store;
-#[cfg(any(feature = "afpacket", feature = "netlink"))]
 mod sys;
 pub mod time;
 pub mod topology;

@@ -103,6 +103,7 @@ pub enum CaptureError {
 
 impl CaptureError {
     /// Creates an error for a rejected filter expression, of which the beginning is quoted.
+    #[cfg(feature = "pcap")]
     pub(crate) fn of_filter(text: &str, message: String) -> Self {
         const MAX_SHOWN: usize = 200;
         Self::Filter {
