@@ -61,6 +61,9 @@ pub(crate) fn engine_options(
     options.collectors = collectors(config)?;
     options.resources = resource_limits(config);
     set_topology(&mut options, config)?;
+    for warning in unknown_probes(config) {
+        tracing::warn!("{warning}");
+    }
     set_captures(&mut options, config)?;
     set_memory(&mut options, config);
     set_live_queries(&mut options, config);
@@ -88,9 +91,6 @@ fn set_topology(options: &mut EngineOptions, config: &Config) -> anyhow::Result<
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
     options.probes = probes(config)?;
     options.analyzer_probes = analyzer_probes(config);
-    for name in unknown_probes(config) {
-        tracing::warn!("{name}");
-    }
     let fabric = config.list("analyzer.topology.fabric");
     options.fabric =
         Fabric::parse(fabric.iter().map(String::as_str)).context("analyzer.topology.fabric")?;

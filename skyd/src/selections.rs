@@ -203,6 +203,20 @@ mod tests {
 
     use super::*;
 
+    /// A client without the permission to call workflows can have a filter.
+    #[test]
+    fn a_filter_calls_no_workflow() {
+        let engine = Engine::start(EngineOptions::new("test")).unwrap();
+        let query = Query::parse("G.Workflow('FlowMatrix')").unwrap();
+        let (interrupt, _guard) = Interrupt::new();
+        match run(&engine, &query, &interrupt) {
+            Err(SelectionError::Query(error)) => {
+                assert_eq!(error.message(), "Workflow is not available here");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn subscribers_with_the_same_filter_share_one_result() {
         let engine = Engine::start(EngineOptions::new("test")).unwrap();

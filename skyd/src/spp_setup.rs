@@ -62,13 +62,12 @@ pub(crate) async fn start(
     if !is_wanted && pcaps.is_none_or(Json::is_null) {
         return Ok(None);
     }
-    check(config)?;
-    let ports = ports(config.tree("spp.ports"))?;
+    let Settings { ports, specs } = Settings::read(config)?;
     let mut ctl = SppCtl::new(ports, Arc::new(SystemClock)).with_tap(engine.flow_tap());
     if !launch_root.is_empty() {
         ctl = ctl.with_launch_root(launch_root);
     }
-    for (index, spec) in specs(pcaps)?.into_iter().enumerate() {
+    for (index, spec) in specs.into_iter().enumerate() {
         ctl.add(spec)
             .with_context(|| format!("spp.pcaps[{index}]"))?;
     }
@@ -98,13 +97,26 @@ pub(crate) async fn start(
 /// # Errors
 /// Returns an error if a setting is invalid; the error names the key.
 pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
-    ports(config.tree("spp.ports"))?;
-    specs(config.tree("spp.pcaps"))?;
-    let launch_root = config.text("spp.launch.root");
-    if !launch_root.is_empty() && !Path::new(&launch_root).is_dir() {
-        bail!("spp.launch.root: {launch_root} is not a folder");
+    Settings::read(config).map(drop)
+}
+
+/// Checked settings of the recording processes.
+struct Settings {
+    ports: Ports,
+    specs: Vec<PcapSpec>,
+}
+
+impl Settings {
+    fn read(config: &Config) -> anyhow::Result<Self> {
+        let launch_root = config.text("spp.launch.root");
+        if !launch_root.is_empty() && !Path::new(&launch_root).is_dir() {
+            bail!("spp.launch.root: {launch_root} is not a folder");
+        }
+        Ok(Self {
+            ports: ports(config.tree("spp.ports"))?,
+            specs: specs(config.tree("spp.pcaps"))?,
+        })
     }
-    Ok(())
 }
 
 /// Opens the listener of the SPP API at the configured address, or at [`DEFAULT_ADDRESS`].

@@ -3,8 +3,8 @@
 //!
 //! A duration is a sequence of decimal numbers, each followed by a unit: `ns`, `us` (or `µs`),
 //! `ms`, `s`, `m`, `h`, `d` (24 hours), or `w` (7 days). An optional sign precedes all of them; a
-//! bare `0` needs no unit. The header `X-Resource-TTL`, alert triggers, configuration values, and the step `At` use this
-//! syntax.
+//! bare `0` needs no unit. The header `X-Resource-TTL`, alert triggers, configuration values, and the
+//! step `At` use this syntax.
 
 use std::time::Duration;
 

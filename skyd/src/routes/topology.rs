@@ -114,7 +114,8 @@ impl AnswerRequest {
             .with_interrupt(&interrupt)
             .with_memory(&memory)
             .with_client(&self.client)
-            .with_warnings(&self.warnings);
+            .with_warnings(&self.warnings)
+            .with_workflows(engine);
         let query = Query::parse(&self.query)?;
         let view = engine.graph().view();
         let pin = view.pin(engine.memory());
@@ -137,7 +138,7 @@ struct Answered {
     body: Body,
     /// Time since which the history is complete, if the query reads an earlier time.
     history_begins: Option<Timestamp>,
-    /// Warnings about keys that no element has, and about times before the history begins.
+    /// Warnings about keys that no element has.
     unknown_keys: Vec<String>,
 }
 
@@ -191,7 +192,8 @@ async fn explain(app: &App, client: &ClientKey, query: String) -> Response {
         let interrupt = || stop.is_set();
         let options = QueryOptions::default()
             .with_interrupt(&interrupt)
-            .with_client(&name);
+            .with_client(&name)
+            .with_workflows(engine);
         engine.explain(&query, options)
     };
     match app.run_request(client, work).await {

@@ -223,8 +223,6 @@ impl Engine {
         query: &Query,
         options: QueryOptions<'_>,
     ) -> Result<Answer, QueryError> {
-        #[cfg(feature = "scripting")]
-        let options = options.with_workflows(self);
         self.0.queries.run(view, query, options)
     }
 
@@ -255,8 +253,6 @@ impl Engine {
         options: QueryOptions<'_>,
     ) -> Result<Explanation, QueryError> {
         let view = self.0.graph.view();
-        #[cfg(feature = "scripting")]
-        let options = options.with_workflows(self);
         Ok(self.0.queries.explain(&view, &Query::parse(text)?, options))
     }
 
@@ -551,11 +547,15 @@ impl WorkflowCaller for Engine {
         interrupt: &dyn Fn() -> bool,
     ) -> Result<String, WorkflowError> {
         let stored = self.workflows();
-        let found = stored.get(workflow).or_else(|| {
-            let all = stored.all().unwrap_or_default();
-            all.into_iter().find(|stored| stored.name == workflow)
-        });
-        let found = found.ok_or(WorkflowError::Unknown)?;
+        let found = match stored.get(workflow) {
+            Some(found) => found,
+            None => {
+                let all = stored.all();
+                let all = all.map_err(|error| WorkflowError::Failed(error.to_string()))?;
+                let mut named = all.into_iter().filter(|stored| stored.name == workflow);
+                named.next().ok_or(WorkflowError::Unknown)?
+            }
+        };
         self.0.scripts.call_and_wait(&found, arguments, interrupt)
     }
 }

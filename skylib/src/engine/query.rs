@@ -84,10 +84,12 @@ impl<'a> QueryOptions<'a> {
         self
     }
 
-    /// Sets the caller of stored workflows. Queries of workflows have none, so that a workflow cannot
-    /// call itself.
-    #[cfg(feature = "scripting")]
-    pub(super) fn with_workflows(mut self, workflows: &'a dyn WorkflowCaller) -> Self {
+    /// Sets the caller of stored workflows, usually the engine; without one, the step `Workflow` fails.
+    ///
+    /// A workflow may change resources: set it only for a client who may call workflows. Queries of
+    /// workflows have none, so that a workflow cannot call itself.
+    #[must_use]
+    pub fn with_workflows(mut self, workflows: &'a dyn WorkflowCaller) -> Self {
         self.workflows = Some(workflows);
         self
     }
@@ -110,6 +112,7 @@ impl fmt::Debug for QueryOptions<'_> {
             .field("limits", &self.limits)
             .field("memory", &self.memory)
             .field("client", &self.client)
+            .field("workflows", &self.workflows.is_some())
             .finish()
     }
 }

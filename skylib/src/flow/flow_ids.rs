@@ -86,12 +86,12 @@ pub(super) struct IdentityMarks<'a> {
     pub(super) new_syn: Option<u32>,
     /// Number of evictions so far if the flow was created by evicting another one; 0 otherwise.
     pub(super) evictions: u32,
-    /// Whether the flow has a one-way identifier (MPLS labels, SPI, GTP-U, or L2TP), and its source
+    /// Whether the flow has a one-way identifier (MPLS labels, SPI, GTP-U, L2TP, or PPTP), and its source
     /// is the upper end of its key.
     pub(super) is_reverse: bool,
     /// Number that distinguishes the flow from earlier flows with its key and start; 0 for the
     /// first.
-    pub(super) again: u32,
+    pub(super) occurrence: u32,
 }
 
 impl IdentityMarks<'_> {
@@ -203,8 +203,8 @@ impl IdentityMarks<'_> {
         if self.is_reverse {
             list(12, &[&[1]]);
         }
-        if self.again > 0 {
-            list(13, &[&self.again.to_be_bytes()]);
+        if self.occurrence > 0 {
+            list(13, &[&self.occurrence.to_be_bytes()]);
         }
     }
 }

@@ -34,8 +34,8 @@ const MAX_KEYS: usize = 32;
 
 impl Query {
     /// Returns a warning for each key in the query that no element of the current graph has, with
-    /// the nearest name. A query of the past has no warnings. Ends early when `interrupt` returns
-    /// `true`.
+    /// the nearest name. A query of the past, or of the graph that a workflow returns, has no
+    /// warnings. Ends early when `interrupt` returns `true`.
     ///
     /// ```
     /// use skylib::graph::{Graph, GraphView, Metadata, Node};
@@ -79,7 +79,7 @@ impl Keys {
         let mut keys = Self(Vec::new());
         let mut kind = Kind::Other;
         for (operation, _) in &query.plan.operations {
-            if matches!(operation, Operation::Time(_)) {
+            if matches!(operation, Operation::Time(_) | Operation::Workflow(..)) {
                 return Self(Vec::new());
             }
             kind = keys.add_operation(operation, kind);

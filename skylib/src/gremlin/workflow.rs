@@ -90,8 +90,8 @@ fn graph_of(
 ) -> Result<Graph, QueryError> {
     let workflows = context.workflows.ok_or_else(|| {
         QueryError::execute("Workflow is not available here").help(
-            "queries of clients can call workflows; files, live queries, alerts, captures, and \
-             workflows cannot",
+            "queries by POST can call workflows; filters, live queries, alerts, captures, workflows, \
+             and queries of files cannot",
         )
     })?;
     let interrupt = || budget.check().is_err();

@@ -63,14 +63,10 @@ pub struct AgentLinkStatus {
 /// Component that starts and stops tasks on agents. Its methods must not block.
 pub(crate) trait AgentObserver: Send + Sync {
     /// Handles the whole graph that an agent sent.
-    fn synced(&self, host: &str) {
-        let _ = host;
-    }
+    fn synced(&self, _host: &str) {}
 
     /// Handles the end of the connection of an agent.
-    fn lost(&self, host: &str) {
-        let _ = host;
-    }
+    fn lost(&self, _host: &str) {}
 
     /// Handles the reply of an agent to a `Start` or `Stop`; `kind` is the type of the reply.
     fn replied(&self, host: &str, namespace: &str, kind: &str, status: i64, task: &OnDemandTask);

@@ -408,8 +408,8 @@ impl NodeRules {
     }
 
     /// Returns the metadata of a node after application of all rules that match it, in the order of
-    /// creation, beginning with the rule that created it; `None` if the rules change nothing. A rule may match because of metadata set by an
-    /// earlier rule.
+    /// creation, beginning with the rule that created it; `None` if the rules change nothing. A rule
+    /// may match because of metadata set by an earlier rule.
     fn desired(&self, context: &RuleContext, node: &Node) -> Option<Metadata> {
         let mut current = Node::clone(node);
         if let Some(metadata) = self.restored_creation(context, node) {

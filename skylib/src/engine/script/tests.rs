@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::ScriptError;
 use crate::api::Workflow;
 use crate::engine::monotonic;
-use crate::engine::{Collection, Engine, EngineOptions, ScriptOptions};
+use crate::engine::{Collection, Engine, EngineOptions, QueryOptions, ScriptOptions};
 use crate::graph::{Edge, Metadata, Node};
 
 fn engine() -> Engine {
@@ -545,9 +545,9 @@ fn a_query_continues_with_the_graph_that_a_workflow_returns() {
         .add(Workflow::new("pick", source), None)
         .unwrap();
     let query = |text: &str| {
-        let answer = engine
-            .query(text)
-            .map_err(|error| error.message().to_owned());
+        let options = QueryOptions::default().with_workflows(&engine);
+        let answer = engine.query_with(text, options);
+        let answer = answer.map_err(|error| error.message().to_owned());
         answer.map(|answer| serde_json::to_string(&answer).unwrap())
     };
     let by_name = query("G.Workflow('pick', 'n2').V().Values('Name')");

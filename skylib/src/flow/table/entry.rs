@@ -291,7 +291,7 @@ pub(super) struct SideNumbers {
     pub(super) origin: Option<NonZeroU32>,
     /// Number that distinguishes the flow from earlier flows with its key and start, which may be
     /// equal; 0 for other flows.
-    pub(super) again: u32,
+    pub(super) occurrence: u32,
 }
 
 /// Counters of earlier update intervals; only flows with packets in more than one interval have

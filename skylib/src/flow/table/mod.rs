@@ -171,9 +171,9 @@ pub struct FlowTable {
     retired: usize,
     /// Whether the next new flow has the same key as another flow.
     begins_paired: bool,
-    /// [`SideNumbers::again`](entry::SideNumbers::again) of the next flow that has the key of
+    /// [`SideNumbers::occurrence`](entry::SideNumbers::occurrence) of the next flow that has the key of
     /// another flow.
-    begins_again: u32,
+    next_occurrence: u32,
     /// Maximum number of flows that `max_entries`, `max_bytes`, and the number of record numbers
     /// allow; at least 1.
     limit: usize,
@@ -256,7 +256,7 @@ impl FlowTable {
             is_replay: false,
             retired: 0,
             begins_paired: false,
-            begins_again: 0,
+            next_occurrence: 0,
             limit: options.max_entries.min(by_bytes).clamp(1, MAX_ENTRIES),
             side_numbers: Vec::new(),
             evicted: Vec::new(),

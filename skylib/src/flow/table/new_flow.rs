@@ -68,7 +68,7 @@ impl FlowTable {
             self.stats.late_packets += 1;
             // The clock has advanced since a flow with this key and start was removed.
             let clock = self.timers.now().cast_unsigned();
-            self.side_numbers_mut(record).again = (clock as u32).max(1);
+            self.side_numbers_mut(record).occurrence = (clock as u32).max(1);
         }
         record
     }

@@ -168,9 +168,9 @@ impl FlowTable {
         if std::mem::take(&mut self.begins_paired) {
             self.arena.get_mut(record).hot.flags |= HOT_PAIRED;
         }
-        match std::mem::take(&mut self.begins_again) {
+        match std::mem::take(&mut self.next_occurrence) {
             0 => {}
-            again => self.side_numbers_mut(record).again = again,
+            number => self.side_numbers_mut(record).occurrence = number,
         }
         if matches!(choice, Choice::Connection | Choice::Attempt) {
             let entry = self.arena.get_mut(record);

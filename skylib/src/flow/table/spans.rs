@@ -146,7 +146,7 @@ impl FlowTable {
     /// flow has room.
     pub(super) fn make_room(&mut self, choice: Choice, same: SameKey, now: i64) {
         if !matches!(choice, Choice::Record(_)) {
-            self.begins_again = self.again(same, now);
+            self.next_occurrence = self.occurrence(same, now);
         }
         match choice {
             Choice::Record(record) => self.extend_start(record, now),
@@ -176,11 +176,11 @@ impl FlowTable {
     /// Flows that begin in the order of time differ by their start. The number is 0 for them, until
     /// a flow begins no later than another one: from then on, flows that are no longer in the index
     /// may have the same start, so that every flow has a number of its own.
-    fn again(&self, same: SameKey, now: i64) -> u32 {
+    fn occurrence(&self, same: SameKey, now: i64) -> u32 {
         let mut numbers = 0;
         let mut is_latest = true;
         for record in same.flows.iter().chain(same.attempt) {
-            numbers = self.side_numbers(record).again.max(numbers);
+            numbers = self.side_numbers(record).occurrence.max(numbers);
             is_latest &= self.uuid_start(self.arena.get(record)) < now;
         }
         if is_latest && numbers == 0 {

@@ -62,7 +62,7 @@ impl FlowTable {
             evictions: numbers.evictions,
             is_reverse: entry.hot.flags & HOT_SWAPPED != 0
                 && marks.is_some_and(|marks| is_one_way(marks, ignore)),
-            again: numbers.again,
+            occurrence: numbers.occurrence,
         });
         let start = self.uuid_start(entry);
         FlowIds::new(

@@ -185,7 +185,8 @@ impl Slots {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) member: Arc<Member>,
-    /// Locked during an iteration of the loop, so that nothing happens in a namespace after [`Slot::close`].
+    /// Locked during an iteration of the loop, so that nothing happens in a namespace after
+    /// [`Slot::close`].
     state: Mutex<SlotState>,
 }
 

@@ -359,7 +359,7 @@ impl ExporterNodes {
         found
     }
 
-    /// Adds the node of an exporter that is no host of the graph.
+    /// Adds the node of an exporter that is no host of the graph; returns its TID.
     fn add_exporter(&self, address: IpAddr, options: &CollectorOptions) -> String {
         let tid = exporter_tid(address);
         let name = options.names.get(&address).cloned();
@@ -370,7 +370,7 @@ impl ExporterNodes {
         tid
     }
 
-    /// Adds the node of an interface below the node of its exporter.
+    /// Adds the node of an interface below the node of its exporter; returns its TID.
     fn add_interface(
         &self,
         exporter: &NodeId,
