@@ -322,7 +322,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Bytes,
         "64MiB",
         "Maximum memory for the newest flows before they are moved to a sealed file, and for the \
-         newest topology changes. While the disk is slow, up to five times that for flows, and twice \
+         newest topology changes. While the disk is slow, up to five and a half times that for flows, and twice \
          for topology changes.",
     ),
     key(
@@ -671,14 +671,15 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Maximum number of messages in the queue of one WebSocket client. A client whose queue is \
          full and that has stopped reading is disconnected and counted.",
     ),
-    // Web pages of other servers.
+    // Requests to analyzers.
     key(
         "http.cookie",
         Free,
         "",
-        "Cookies, each as name: value, that the daemon and its client add to every request that they \
-         send, for example for a proxy that requires a session.",
+        "Cookies, each as name: value, that the daemon adds to its connections to analyzers, and \
+         skyd client to its requests, for example for a proxy that requires a session.",
     ),
+    // Web pages of other servers.
     key(
         "http.cors.origins",
         List,

@@ -244,6 +244,23 @@ mod tests {
     }
 
     #[test]
+    fn queries_know_all_counters() {
+        let metric = crate::gremlin::InterfaceMetric::from_sflow_map(&Map::new());
+        let interface = INTERFACE_KEYS.iter().map(|(_, key)| *key);
+        let mut all = SflowMetric {
+            datapath: Some(OvsDatapathCounters::default()),
+            resources: Some(ApplicationResources::default()),
+            ..SflowMetric::default()
+        };
+        all.vlans.insert(1, VlanCounters::default());
+        let sums = all.sums();
+        assert!(sums.len() > 12);
+        for key in interface.chain(ETHERNET_KEYS).chain(sums.keys().copied()) {
+            assert_eq!(metric.get(key), Some(0), "{key}");
+        }
+    }
+
+    #[test]
     fn interfaces_are_summed_and_differences_are_shown() {
         let mut metric = SflowMetric::default();
         add(&mut metric, &datagram(1, 100, 3));

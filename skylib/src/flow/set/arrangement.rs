@@ -3,7 +3,7 @@
 
 use hashbrown::HashSet;
 
-use super::{SortKey, SortOrder, check_order, compare, key, rank};
+use super::{SortKey, check_order, key, rank, sort_by_rank};
 use crate::flow::query::{FlowQuery, FlowQueryError};
 use crate::flow::record::Flow;
 
@@ -14,6 +14,18 @@ pub(crate) struct ArrangeKeys {
     rank: Option<SortKey>,
     /// Value of the field to deduplicate by.
     dedup: Option<SortKey>,
+}
+
+impl ArrangeKeys {
+    /// Returns the size of the values on the heap, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let values = [&self.rank, &self.dedup].into_iter().flatten();
+        let bytes = |value: &SortKey| match value {
+            SortKey::Int(_) => 0,
+            SortKey::Text(text) => text.capacity(),
+        };
+        values.map(bytes).sum()
+    }
 }
 
 impl FlowQuery {
@@ -37,10 +49,7 @@ impl FlowQuery {
     ) -> Result<Vec<T>, FlowQueryError> {
         if let Some((field, order)) = self.sort {
             check_order(&field)?;
-            if order == SortOrder::Descending {
-                items.reverse();
-            }
-            items.sort_by(|(a, _), (b, _)| compare(&a.rank, &b.rank, order));
+            sort_by_rank(&mut items, order, |(keys, _)| &keys.rank);
         }
         if self.dedup.is_some() {
             let mut seen = HashSet::new();
@@ -57,7 +66,7 @@ impl FlowQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{FlowField, FlowMetric};
+    use crate::flow::{FlowField, FlowMetric, SortOrder};
 
     #[test]
     fn keys_are_arranged_as_flows() {

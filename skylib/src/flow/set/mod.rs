@@ -97,11 +97,7 @@ impl FlowSet {
     pub fn sort(&mut self, by: FlowField, order: SortOrder) -> Result<(), FlowQueryError> {
         check_order(&by)?;
         let mut ranked = ranked(std::mem::take(&mut self.flows), &by);
-        if order == SortOrder::Descending {
-            // COMPAT: Skydive's merge takes equal flows from the right first if descending.
-            ranked.reverse();
-        }
-        ranked.sort_by(|a, b| compare(&a.0, &b.0, order));
+        sort_by_rank(&mut ranked, order, |(rank, _)| rank);
         self.flows = ranked.into_iter().map(|(_, flow)| flow).collect();
         Ok(())
     }
@@ -256,6 +252,15 @@ enum SortKey {
 /// Returns an error if the flow lacks the field.
 fn key(flow: &Flow, field: &FlowField) -> Result<SortKey, FlowQueryError> {
     rank(flow, field).ok_or_else(|| no_field(field))
+}
+
+/// Sorts items by the values of a field.
+fn sort_by_rank<T>(items: &mut [T], order: SortOrder, rank: impl Fn(&T) -> &Option<SortKey>) {
+    if order == SortOrder::Descending {
+        // COMPAT: Skydive's merge takes equal flows from the right first if descending.
+        items.reverse();
+    }
+    items.sort_by(|a, b| compare(rank(a), rank(b), order));
 }
 
 /// Returns an error if flows cannot be sorted by a field.

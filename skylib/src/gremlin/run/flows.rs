@@ -28,7 +28,8 @@ impl Run<'_> {
             ));
         }
         if self.take_count() {
-            let total = steps::flows::count(self.context.flows, plan, nodes, self.when)?;
+            let total =
+                steps::flows::count(self.context.flows, plan, nodes, self.when, self.budget)?;
             return Ok(self.counted(total));
         }
         if let Some(Operation::GroupBy(group)) = self.peek()

@@ -21,11 +21,18 @@ impl Run<'_> {
         let mut grouping = Grouping::new(group, &self.scope, budget)?;
         let (mut room, mut total) = (budget.room(), 0_u64);
         let times = (self.when, self.context.now);
-        flows::visit(self.context.flows, plan, nodes, times, &mut |flow| {
-            budget.tick()?;
-            total += 1;
-            room.add(grouping.add(flow))
-        })?;
+        flows::visit(
+            self.context.flows,
+            plan,
+            nodes,
+            times,
+            budget,
+            &mut |flow| {
+                budget.tick()?;
+                total += 1;
+                room.add(grouping.add(flow))
+            },
+        )?;
         let rows = grouping.rows(budget, &mut room)?;
         drop(room);
         self.note(|trace, next| trace.piped(next - 1, std::iter::once(total), false));

@@ -48,11 +48,13 @@ pub(in crate::gremlin) fn visit(
     plan: &FlowPlan,
     nodes: Option<&[NodeRef]>,
     (when, now): (Option<When>, Timestamp),
+    budget: &Budget<'_>,
     visit: &mut dyn FnMut(&Flow) -> Result<(), QueryError>,
 ) -> Result<(), QueryError> {
     let Some(query) = flow_query(plan, nodes, when) else {
         return Ok(());
     };
+    let query = query.with_max_bytes(budget.left());
     let mut outcome = Ok(());
     let mut live = HashSet::new();
     if let Some(slice) = query.time
@@ -117,10 +119,12 @@ pub(in crate::gremlin) fn count(
     plan: &FlowPlan,
     nodes: Option<&[NodeRef]>,
     when: Option<When>,
+    budget: &Budget<'_>,
 ) -> Result<u64, QueryError> {
     let Some(query) = flow_query(plan, nodes, when) else {
         return Ok(0);
     };
+    let query = query.with_max_bytes(budget.left());
     source.count(&query).map_err(execution_error)
 }
 

@@ -129,7 +129,7 @@ impl HistoryFolder {
             "a folder of the history was removed while in use; its records are lost, and recording \
              continues in a new folder"
         );
-        // If this fails, the next log or segment tries again.
+        // If this fails, the next call tries again.
         drop(self.disk.create_folder(path));
         true
     }

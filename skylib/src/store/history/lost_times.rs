@@ -57,6 +57,11 @@ impl LostTimes {
         }
     }
 
+    /// Returns whether no record is lost.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lost.times.is_empty() && self.repaired.times.is_empty()
+    }
+
     /// Returns the times that overlap a time slice.
     pub(super) fn within(&self, time: TimeSlice) -> Vec<TimeSlice> {
         let mut found = self.lost.within(time);

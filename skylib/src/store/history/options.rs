@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::time::Timestamp;
+
 /// Limits and intervals of the history on disk.
 ///
 /// ```
@@ -20,7 +22,7 @@ pub struct HistoryOptions {
     /// Space of the file system that is left free, in bytes; `None` for 5 %, at most 1 GiB.
     pub min_free: Option<u64>,
     /// Maximum size of the records in memory that are not yet in a segment, in bytes. While the disk
-    /// is slow, up to five times that for flows, and twice for topology events.
+    /// is slow, up to five and a half times that for flows, and twice for topology events.
     pub memory: usize,
     /// Maximum time until a record survives a power failure.
     pub sync: Duration,
@@ -45,6 +47,15 @@ impl Default for HistoryOptions {
             grace: Duration::from_secs(600),
             host: String::new(),
         }
+    }
+}
+
+impl HistoryOptions {
+    /// Returns whether a log must be made durable: the last attempt was at least half of
+    /// [`sync`](Self::sync) ago. The other half is the time until the next check of the thread.
+    pub(super) fn is_sync_due(&self, last_attempt: Option<Timestamp>, now: Timestamp) -> bool {
+        let is_early = |at: Timestamp| at <= now && now < at.saturating_add(self.sync / 2);
+        !last_attempt.is_some_and(is_early)
     }
 }
 

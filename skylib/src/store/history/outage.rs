@@ -30,7 +30,7 @@ struct State {
     dropped_before: u64,
 }
 
-/// Operation that writes to the disk.
+/// Operation on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     /// Appending to a log.
@@ -59,7 +59,8 @@ impl Operation {
     /// Returns what a failure means for the records.
     const fn consequence(self) -> &'static str {
         match self {
-            Self::Log | Self::Sync | Self::Seal | Self::KeepUp => {
+            Self::Sync => "the newest records may not survive a power failure",
+            Self::Log | Self::Seal | Self::KeepUp => {
                 "new records remain in memory; the oldest of them are dropped if they exceed \
                  storage.local.memory"
             }
@@ -128,7 +129,7 @@ impl Outage {
                 table = self.table,
                 operation = ?operation,
                 error = %Chain(error),
-                "cannot write the history to the disk; {}",
+                "an operation of the history on the disk failed; {}",
                 operation.consequence()
             );
         }

@@ -55,8 +55,14 @@ pub(super) fn replace_sums(disk: &dyn Disk, folder: &Path, sums: &[Sum]) -> io::
 }
 
 fn write_file(disk: &dyn Disk, path: &Path, sums: &[Sum]) -> io::Result<()> {
+    let text = sums::format(sums);
+    if text.len() as u64 >= MAX_SUMS_BYTES {
+        return Err(io::Error::other(
+            "the files are too large for one segment: at most 64 GiB",
+        ));
+    }
     let mut file = disk.create(path)?;
-    file.write_all(sums::format(sums).as_bytes())?;
+    file.write_all(text.as_bytes())?;
     file.sync()
 }
 

@@ -15,13 +15,13 @@ use crate::time::{TimeSlice, When};
 use crate::value::{Map, Text, Value};
 
 /// Counters of an interface or a flow during an interval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum Metric {
     /// Counters of a flow.
     Flow(FlowMetric),
-    /// Counters of an interface.
+    /// Counters of an interface, or of an sFlow agent.
     Interface(InterfaceMetric),
 }
 
@@ -114,7 +114,7 @@ impl Metrics {
     #[must_use]
     pub fn sum(&self) -> Option<Metric> {
         let mut all = self.0.values().flatten();
-        let mut sum = *all.next()?;
+        let mut sum = all.next()?.clone();
         for metric in all {
             let (start, last) = (
                 sum.start().min(metric.start()),
@@ -138,11 +138,12 @@ impl Metrics {
         match self.0.values().flatten().next() {
             None => Vec::new(),
             Some(Metric::Flow(_)) => FLOW_FIELDS.into_iter().map(Value::from).collect(),
-            Some(Metric::Interface(_)) => InterfaceMetric::fields().map(Value::from).collect(),
+            Some(Metric::Interface(metric)) => metric.fields().map(Value::from).collect(),
         }
     }
 
-    /// Returns the metrics of nodes under a key. Nodes without the key are omitted; during a time
+    /// Returns the metrics of nodes under a key: counters of sFlow below `SFlow`, else of
+    /// interfaces. Nodes without the key are omitted; during a time
     /// slice, so are metrics that are not inside the slice.
     pub(in crate::gremlin) fn of_nodes(
         nodes: &[NodeRef],
@@ -150,6 +151,10 @@ impl Metrics {
         when: Option<When>,
         budget: &Budget<'_>,
     ) -> Result<Self, QueryError> {
+        let read = match key.split('.').next() {
+            Some("SFlow") => InterfaceMetric::from_sflow_map,
+            _ => InterfaceMetric::from_map,
+        };
         let key = ElementKey::parse(key);
         let mut room = budget.room();
         let mut found: BTreeMap<Text, Vec<Metric>> = BTreeMap::new();
@@ -157,7 +162,7 @@ impl Metrics {
             budget.tick()?;
             let metric = match node.value(&key) {
                 None => continue,
-                Some(Value::Map(map)) => Metric::Interface(InterfaceMetric::from_map(&map)),
+                Some(Value::Map(map)) => Metric::Interface(read(&map)),
                 Some(_) => return Err(QueryError::execute("wrong interface metric type")),
             };
             // COMPAT: the metric must be strictly inside the slice.
@@ -166,7 +171,7 @@ impl Metrics {
             {
                 continue;
             }
-            room.add(size_of::<Metric>())?;
+            room.add(size_of::<Metric>() + metric.heap_bytes())?;
             let series = found.entry(node.id.to_string().into()).or_default();
             if !series.iter().any(|known| known.start() == metric.start()) {
                 series.push(metric);
@@ -244,6 +249,14 @@ impl Metric {
         Value::from(Map::from_iter(fields))
     }
 
+    /// Returns the number of bytes on the heap.
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Flow(_) => 0,
+            Self::Interface(metric) => metric.heap_bytes(),
+        }
+    }
+
     /// Returns whether all counters are zero.
     fn is_zero(&self) -> bool {
         match self {
@@ -257,7 +270,7 @@ impl Metric {
         match (self, other) {
             (Self::Flow(a), Self::Flow(b)) => Self::Flow(a.plus(b)),
             (Self::Interface(a), Self::Interface(b)) => Self::Interface(a.plus(b)),
-            _ => *self,
+            _ => self.clone(),
         }
     }
 
@@ -287,11 +300,11 @@ impl Metric {
 
 /// Adds a series, in time order, to the slots that it overlaps.
 fn distribute(series: &[Metric], start: i64, last: i64, slot_ms: i64, sums: &mut [Option<Metric>]) {
-    let mut series = series.iter().copied();
+    let mut series = series.iter().cloned();
     let mut current = series.next();
     let mut slots = sums.iter_mut().enumerate();
     let mut slot = slots.next();
-    while let (Some(metric), Some((number, sum))) = (current, slot.as_mut()) {
+    while let (Some(metric), Some((number, sum))) = (&current, slot.as_mut()) {
         let number = i64::try_from(*number).unwrap_or(i64::MAX);
         let slot_start = start.saturating_add(number.saturating_mul(slot_ms));
         let slot_end = slot_start.saturating_add(slot_ms).min(last);
@@ -307,7 +320,7 @@ fn distribute(series: &[Metric], start: i64, last: i64, slot_ms: i64, sums: &mut
             parts => parts,
         };
         if let Some(inside) = inside {
-            **sum = Some(match **sum {
+            **sum = Some(match &**sum {
                 Some(before) => before.plus(&inside),
                 None => inside.stamped(slot_start, slot_end),
             });
@@ -364,6 +377,24 @@ mod tests {
             {"RxBytes": 33, "Start": 21000, "Last": 31000},
         ]});
         assert_eq!(json(&slots), wanted);
+    }
+
+    #[test]
+    fn counters_of_sflow_are_summed_under_their_names() {
+        let sflow = |json: &str| {
+            let map = serde_json::from_str(json).unwrap();
+            Metric::Interface(InterfaceMetric::from_sflow_map(&map))
+        };
+        let first = sflow(r#"{"IfInOctets":7,"OvsDpNHit":2,"RxBytes":5,"Start":1,"Last":4}"#);
+        let second = sflow(r#"{"IfInOctets":1,"Start":4,"Last":9}"#);
+        let metrics = Metrics::from_iter([("m".into(), vec![first, second])]);
+        let sum = serde_json::to_value(metrics.sum().unwrap()).unwrap();
+        let wanted = serde_json::json!({"IfInOctets": 8, "OvsDpNHit": 2, "Start": 1, "Last": 9});
+        assert_eq!(sum, wanted);
+        assert!(metrics.keys().contains(&Value::from("EthFCSErrors")));
+        let slots = metrics.aggregate(None, Duration::from_secs(1)).unwrap();
+        let wanted = serde_json::json!({"IfInOctets": 8, "OvsDpNHit": 2, "Start": 1, "Last": 9});
+        assert_eq!(json(&slots), serde_json::json!({"Aggregated": [wanted]}));
     }
 
     #[test]

@@ -291,7 +291,7 @@ impl FlowStore for LocalFlowStore {
         query: &FlowQuery,
         keep_going: &dyn Fn() -> bool,
     ) -> Result<u64, FlowQueryError> {
-        Ok(self.find(query, keep_going)?.hits.len() as u64)
+        self.count(query, keep_going)
     }
 
     fn metrics_while(

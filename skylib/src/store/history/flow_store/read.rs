@@ -37,10 +37,37 @@ impl LocalFlowStore {
         query: &FlowQuery,
         keep_going: &dyn Fn() -> bool,
     ) -> Result<Found, FlowQueryError> {
+        let mut hits = Hits::new(query);
+        let segments = self.find_hits(query, &mut hits, keep_going)?;
+        hits.arrange(segments)
+    }
+
+    /// Returns the number of flows of a query, without storing anything of each flow unless the order
+    /// or the deduplication needs it.
+    pub(super) fn count(
+        &self,
+        query: &FlowQuery,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<u64, FlowQueryError> {
+        if query.sort.is_some() || query.dedup.is_some() {
+            return Ok(self.find(query, keep_going)?.hits.len() as u64);
+        }
+        let mut hits = Hits::counting(query);
+        self.find_hits(query, &mut hits, keep_going)?;
+        let (from, to) = query.range.unwrap_or((0, u64::MAX));
+        Ok(hits.count.min(to).saturating_sub(from))
+    }
+
+    /// Adds the flows of a query to `hits`, and returns the segments to which rows refer.
+    fn find_hits(
+        &self,
+        query: &FlowQuery,
+        hits: &mut Hits<'_>,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<Vec<Arc<FlowSegment>>, FlowQueryError> {
         let scan = FlowScan::new(query, self.folder.options.grace);
         let (recent, frozen, segments) = self.snapshot();
         let mut met = UuidSet::default();
-        let mut hits = Hits::new(query);
         let frozen_flows = frozen.iter().rev().flat_map(|frozen| frozen.flows.iter());
         for (count, recent) in recent.iter().chain(frozen_flows).enumerate() {
             if count.is_multiple_of(POLL_ROWS) && !keep_going() {
@@ -54,7 +81,7 @@ impl LocalFlowStore {
             }
             if scan.accepts(&flow) {
                 let stored = Arc::clone(&recent.stored);
-                hits.add(recent.number, &flow, Hit::Memory(stored));
+                hits.add(recent.number, &flow, Hit::Memory(stored))?;
             }
         }
         for (index, segment) in segments.iter().enumerate().rev() {
@@ -63,36 +90,36 @@ impl LocalFlowStore {
             }
             let mut count = 0_usize;
             let mut is_interrupted = false;
-            let mut repeated: HashMap<Text, (usize, FlowRow)> = HashMap::new();
-            let mut test = |number, row: &FlowRow| {
-                if met.insert(&row.flow.uuid) && scan.accepts(&row.flow) {
-                    hits.add(row.number, &row.flow, Hit::Row(index, number));
-                }
-                hits.error.is_none()
-            };
+            let mut outcome = Ok(());
+            // Number of the newest record of each flow, and the record if it matches.
+            let mut repeated: HashMap<Text, (i64, Option<(usize, FlowRow)>)> = HashMap::new();
             let scanned = segment.scan(&scan, |number, row| {
                 count += 1;
                 is_interrupted = count.is_multiple_of(POLL_ROWS) && !keep_going();
-                let mut is_ok = true;
                 if segment.has_repeats {
                     let known = repeated.get(&row.flow.uuid);
-                    if known.is_none_or(|(_, known)| known.number < row.number) {
-                        repeated.insert(row.flow.uuid.clone(), (number, row));
+                    if known.is_none_or(|(known, _)| *known < row.number) {
+                        let is_match = scan.accepts(&row.flow);
+                        let (uuid, newest) = (row.flow.uuid.clone(), row.number);
+                        repeated.insert(uuid, (newest, is_match.then_some((number, row))));
                     }
-                } else {
-                    is_ok = test(number, &row);
+                } else if met.insert(&row.flow.uuid) && scan.accepts(&row.flow) {
+                    outcome = hits.add(row.number, &row.flow, Hit::Row(index, number));
                 }
-                is_ok && !is_interrupted
+                outcome.is_ok() && !is_interrupted
             });
-            for (number, row) in repeated.values() {
-                test(*number, row);
+            outcome?;
+            for (uuid, (newest, row)) in repeated {
+                if let (true, Some((number, row))) = (met.insert(&uuid), row) {
+                    hits.add(newest, &row.flow, Hit::Row(index, number))?;
+                }
             }
             if is_interrupted || !keep_going() {
                 return Err(FlowQueryError::Interrupted);
             }
             self.check_read(segment, scanned);
         }
-        hits.arrange(segments)
+        Ok(segments)
     }
 
     /// Reports a failed read of a segment. The answer is given without the segment; if its content
@@ -225,9 +252,12 @@ struct Hits<'a> {
     query: &'a FlowQuery,
     /// Number of the newest record, keys, and location of each flow.
     found: Vec<(i64, ArrangeKeys, Hit)>,
+    /// Memory of `found`, in bytes.
+    bytes: usize,
     span: Option<(i64, i64)>,
-    /// First error; nothing is added after it.
-    error: Option<FlowQueryError>,
+    count: u64,
+    /// Whether flows are only counted.
+    only_counts: bool,
 }
 
 impl<'a> Hits<'a> {
@@ -235,32 +265,40 @@ impl<'a> Hits<'a> {
         Self {
             query,
             found: Vec::new(),
+            bytes: 0,
             span: None,
-            error: None,
+            count: 0,
+            only_counts: false,
         }
     }
 
-    fn add(&mut self, number: i64, flow: &Flow, hit: Hit) {
+    /// Returns hits that only count.
+    fn counting(query: &'a FlowQuery) -> Self {
+        Self {
+            only_counts: true,
+            ..Self::new(query)
+        }
+    }
+
+    fn add(&mut self, number: i64, flow: &Flow, hit: Hit) -> Result<(), FlowQueryError> {
+        self.count += 1;
+        if self.only_counts {
+            return Ok(());
+        }
+        let keys = self.query.arrange_keys(flow)?;
+        self.bytes += size_of::<(i64, ArrangeKeys, Hit)>() + keys.heap_bytes();
         let limit = self.query.max_bytes;
-        if self.found.len() >= limit / size_of::<(i64, ArrangeKeys, Hit)>() {
-            self.error.get_or_insert(FlowQueryError::TooLarge { limit });
-            return;
+        if self.bytes > limit {
+            return Err(FlowQueryError::TooLarge { limit });
         }
         let (start, last) = self.span.unwrap_or((flow.start, flow.last));
         self.span = Some((start.min(flow.start), last.max(flow.last)));
-        match self.query.arrange_keys(flow) {
-            Ok(keys) => self.found.push((number, keys, hit)),
-            Err(error) => {
-                self.error.get_or_insert(error);
-            }
-        }
+        self.found.push((number, keys, hit));
+        Ok(())
     }
 
     /// Sorts, deduplicates, and slices what was found.
     fn arrange(mut self, segments: Vec<Arc<FlowSegment>>) -> Result<Found, FlowQueryError> {
-        if let Some(error) = self.error {
-            return Err(error);
-        }
         self.found.sort_unstable_by_key(|(number, ..)| *number);
         let items = self.found.into_iter().map(|(_, keys, hit)| (keys, hit));
         Ok(Found {

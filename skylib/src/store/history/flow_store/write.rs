@@ -69,10 +69,7 @@ impl LocalFlowStore {
     pub(super) fn flush(&self, now: Timestamp) {
         let mut writer = self.writer.lock();
         let is_logged = self.write_log(&mut writer);
-        // Half of the option `sync`, because the thread looks once in the other half.
-        let interval = self.folder.options.sync / 2;
-        let is_early = |at: Timestamp| at <= now && now < at.saturating_add(interval);
-        if writer.synced_at.is_some_and(is_early) {
+        if !self.folder.options.is_sync_due(writer.synced_at, now) {
             return;
         }
         writer.synced_at = Some(now);
@@ -84,14 +81,15 @@ impl LocalFlowStore {
     /// Writes frames to their logs. Returns whether all records that were put before are in logs or
     /// segments.
     fn write_log(&self, writer: &mut Writer) -> bool {
-        while self.outage.may_try(Operation::Log, self.now()) {
-            let frames = {
-                let inbox = self.inbox.lock();
-                match inbox.oldest() {
-                    Some(frames) => frames,
-                    None => return !inbox.has_unlogged(),
-                }
+        loop {
+            let oldest = self.inbox.lock().oldest();
+            let Some(frames) = oldest else {
+                self.succeed(Operation::Log);
+                return !self.inbox.lock().has_unlogged();
             };
+            if !self.outage.may_try(Operation::Log, self.now()) {
+                return false;
+            }
             if let Err(error) = self.append(writer, &frames) {
                 self.fail(Operation::Log, &error);
                 return false;
@@ -104,7 +102,6 @@ impl LocalFlowStore {
                 drop(self.folder.remove_log(&self.path, frames.generation));
             }
         }
-        false
     }
 
     fn append(&self, writer: &mut Writer, frames: &Frames) -> io::Result<()> {
@@ -159,10 +156,8 @@ impl LocalFlowStore {
     }
 
     fn sync_log(&self, writer: &mut Writer) -> io::Result<()> {
-        let Some((_, log)) = &mut writer.log else {
-            return Ok(());
-        };
-        match log.sync() {
+        let log = writer.log.as_mut();
+        match log.map_or(Ok(false), |(_, log)| log.sync()) {
             Ok(_) => {
                 self.succeed(Operation::Sync);
                 Ok(())
@@ -179,15 +174,7 @@ impl LocalFlowStore {
     /// `MAX_FROZEN` are left (if seals fail) or more than twice as many (otherwise).
     pub(super) fn wait_for_room(&self) {
         if self.has_worker.load(Ordering::Relaxed) {
-            self.signals.seal.set();
-            let mut waiting = self.waiting.lock();
-            for _ in 0..ROOM_WAITS {
-                let is_full = self.state.read().frozen.len() >= MAX_FROZEN;
-                if !is_full || self.outage.is_failing(Operation::Seal) {
-                    break;
-                }
-                self.sealed.wait_for(&mut waiting, ROOM_WAIT);
-            }
+            self.wait_while_full(ROOM_WAITS);
         } else {
             self.seal_frozen(Some(self.now()));
         }
@@ -197,11 +184,16 @@ impl LocalFlowStore {
     /// Waits until a table fits into memory while the disk makes progress, at most [`SEAL_WAITS`]
     /// times [`ROOM_WAIT`].
     pub(super) fn wait_for_seal(&self) {
-        if !self.has_worker.load(Ordering::Relaxed) {
-            return;
+        if self.has_worker.load(Ordering::Relaxed) {
+            self.wait_while_full(SEAL_WAITS);
         }
+    }
+
+    /// Waits while [`MAX_FROZEN`] tables wait to be sealed and seals do not fail, for at most a number
+    /// of times [`ROOM_WAIT`].
+    fn wait_while_full(&self, waits: usize) {
         let mut waiting = self.waiting.lock();
-        for _ in 0..SEAL_WAITS {
+        for _ in 0..waits {
             let is_full = self.state.read().frozen.len() >= MAX_FROZEN;
             if !is_full || self.outage.is_failing(Operation::Seal) {
                 return;

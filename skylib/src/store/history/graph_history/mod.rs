@@ -85,8 +85,8 @@ pub struct LocalHistory {
     ended_at: i64,
     /// Times of the elements in damaged segments.
     lost: Mutex<LostTimes>,
-    /// Past graphs that were used most recently, newest first. Locked during a restore: a past graph needs
-    /// much memory, so only one is restored at once.
+    /// Past graphs that were used most recently, newest first. Locked during a restore: a past graph
+    /// needs much memory, so only one is restored at once.
     restored: Mutex<Vec<Restored>>,
 }
 
@@ -153,7 +153,6 @@ impl LocalHistory {
 
     /// Seals all events now.
     pub fn seal(&self) {
-        self.flush(self.now());
         self.freeze();
         self.seal_frozen(None);
         self.update_snapshot(None);
@@ -223,10 +222,14 @@ impl LocalHistory {
 }
 
 impl State {
-    /// Returns whether the content of a snapshot follows from older files, too.
-    fn has_base_of(&self, snapshot: Name) -> bool {
-        let mut older = self.snapshots.iter().chain(&self.segments);
-        older.any(|older| older.name.last() <= snapshot.last())
+    /// Returns whether a file is a snapshot whose content also follows from older files: from an older
+    /// snapshot, or from all segments since the first one.
+    fn is_redundant(&self, name: Name) -> bool {
+        let is_base = |other: Name| {
+            matches!(other, Name::Snapshot(_) | Name::Segment(1, _)) && other.last() <= name.last()
+        };
+        let mut others = self.snapshots.iter().chain(&self.segments);
+        matches!(name, Name::Snapshot(_)) && others.any(|other| is_base(other.name))
     }
 
     /// Returns the size of all logs in bytes.

@@ -20,7 +20,6 @@ use crate::store::history::names::{Catalog, Generation, Name};
 use crate::store::history::outage::Outage;
 use crate::store::history::unsealed_event::UnsealedEvent;
 use crate::store::history::worker::Signals;
-use crate::time::{TimeSlice, Timestamp};
 
 impl LocalHistory {
     /// Opens the past of the graph in a folder. `memory` limits its newest part in memory.
@@ -42,12 +41,7 @@ impl LocalHistory {
             .chain(unsealed().map(UnsealedEvent::recorded))
             .max();
         let unsealed_bytes = state.frozen.iter().map(|frozen| frozen.bytes).sum();
-        let newest_time = TimeSlice {
-            start: Timestamp::from_ms(i64::MAX),
-            last: Timestamp::from_ms(i64::MAX),
-        };
-        let is_damaged = !lost.affecting(newest_time).is_empty();
-        let is_new = files().next().is_none() && state.frozen.is_empty() && !is_damaged;
+        let is_new = files().next().is_none() && state.frozen.is_empty() && lost.is_empty();
         let unchecked = files().map(Arc::downgrade).collect();
         let history = Self {
             unchecked: Mutex::new(unchecked),
@@ -135,8 +129,7 @@ fn note_damaged(state: &State, damaged: &[DamagedSegment], lost: &mut LostTimes)
     });
     let others: Vec<_> = segments.chain(logs).collect();
     for damaged in damaged {
-        let is_snapshot = matches!(damaged.name, Name::Snapshot(_));
-        if !(is_snapshot && state.has_base_of(damaged.name)) {
+        if !state.is_redundant(damaged.name) {
             lost.add_unreadable(*damaged, &others);
         }
     }

@@ -46,6 +46,21 @@ impl Missing {
         if !self.is_everything {
             self.elements.insert(id, deletion);
         }
+        self.limit();
+    }
+
+    /// Adds elements that could not be recorded again; changes that were dropped meanwhile are newer.
+    fn put_back(&mut self, elements: impl Iterator<Item = (ElementId, Option<Arc<EventRow>>)>) {
+        for (id, deletion) in elements {
+            if self.is_everything {
+                return;
+            }
+            self.elements.entry(id).or_insert(deletion);
+            self.limit();
+        }
+    }
+
+    fn limit(&mut self) {
         if self.elements.len() > MAX_MISSING {
             self.add_everything();
         }
@@ -103,7 +118,10 @@ impl LocalHistory {
             if self.is_crowded() {
                 // The disk fails again.
                 let mut state = self.state.write();
-                elements.for_each(|(id, deletion)| state.missing.insert(id, deletion));
+                match missing.is_everything {
+                    true => state.missing.add_everything(),
+                    false => state.missing.put_back(elements),
+                }
                 return;
             }
             let batch: Vec<_> = elements.by_ref().take(BATCH_ELEMENTS).collect();
@@ -227,6 +245,15 @@ mod tests {
         missing.recorded(&event("a", true));
         missing.recorded(&event("b", false));
         assert!(missing.is_empty());
+    }
+
+    #[test]
+    fn a_change_that_was_dropped_later_is_not_replaced_by_an_older_one() {
+        let mut missing = Missing::default();
+        missing.add(&event("a", true));
+        missing.put_back([((false, "a".into()), None), ((false, "b".into()), None)].into_iter());
+        assert!(missing.elements[&(false, "a".into())].is_some());
+        assert_eq!(missing.elements.len(), 2);
     }
 
     #[test]

@@ -270,8 +270,8 @@ impl LocalHistory {
             // Another thread has found the damage, too.
             return;
         }
-        let has_base = self.state.read().has_base_of(segment.name);
-        if matches!(segment.name, Name::Segment(..)) || !has_base {
+        let is_redundant = self.state.read().is_redundant(segment.name);
+        if !is_redundant {
             let (start, last) = segment.span.time;
             self.lost.lock().add(start, last);
             self.note_missing(segment);
@@ -281,7 +281,8 @@ impl LocalHistory {
         self.folder.report_damage(&segment.folder, TABLE, damage);
     }
 
-    /// Records that the present must be recorded again, unless it follows from a snapshot after a segment.
+    /// Records that the present must be recorded again, unless it follows from a snapshot after a
+    /// segment.
     fn note_missing(&self, lost: &GraphSegment) {
         let mut state = self.state.write();
         let newest = state.snapshots.last();
@@ -376,7 +377,6 @@ impl LocalHistory {
         let reason = replaced_at.map_or(DropReason::Size, |_| DropReason::Age);
         let counters = &self.folder.graph_counters;
         counters.drop_rows(reason, oldest.rows());
-        state.complete_since = state.complete_since.max(Some(oldest.span.recorded.1));
         let useless: Vec<_> = match state
             .snapshots
             .iter()
@@ -385,6 +385,11 @@ impl LocalHistory {
             Some(base) => state.snapshots.drain(..base).collect(),
             None => Vec::new(),
         };
+        // The state before the end of the first snapshot no longer follows from the files.
+        let first = state.snapshots.first();
+        let complete = first.map(|snapshot| snapshot.span.recorded.1);
+        let complete = complete.max(Some(oldest.span.recorded.1));
+        state.complete_since = state.complete_since.max(complete);
         drop(state);
         for snapshot in useless {
             drop(self.disk().remove(&snapshot.folder));

@@ -61,7 +61,11 @@ impl LocalHistory {
     pub(super) fn flush(&self, now: Timestamp) {
         let mut writer = self.writer.lock();
         let is_logged = self.write_log(&mut writer);
-        if !self.is_sync_due(&writer, now) {
+        let is_behind = writer
+            .log
+            .as_ref()
+            .is_some_and(|log| log.is_behind(SYNC_BYTES));
+        if !is_behind && !self.folder.options.is_sync_due(writer.synced_at, now) {
             return;
         }
         writer.synced_at = Some(now);
@@ -83,16 +87,6 @@ impl LocalHistory {
         self.sync_log(&mut writer)
     }
 
-    /// Returns whether the log must be made durable: the last attempt was at least half of the
-    /// option `sync` ago, or at least [`SYNC_BYTES`] may not be durable. Half of `sync` leaves time
-    /// until the next check of the thread.
-    fn is_sync_due(&self, writer: &Writer, now: Timestamp) -> bool {
-        let interval = self.folder.options.sync / 2;
-        let is_early = |at: Timestamp| at <= now && now < at.saturating_add(interval);
-        let log = writer.log.as_ref();
-        !writer.synced_at.is_some_and(is_early) || log.is_some_and(|log| log.is_behind(SYNC_BYTES))
-    }
-
     fn sync_log(&self, writer: &mut Writer) -> io::Result<()> {
         let synced = writer.log.as_mut().map_or(Ok(false), Log::sync);
         match synced {
@@ -111,15 +105,16 @@ impl LocalHistory {
     /// events that were recorded before are in logs or segments.
     fn write_log(&self, writer: &mut Writer) -> bool {
         self.collect();
-        while self.outage.may_try(Operation::Log, self.now()) {
-            let batch = {
+        loop {
+            let batch = next_batch(&self.state.read());
+            if batch.is_empty() {
+                self.succeed(Operation::Log);
                 let state = self.state.read();
-                let batch = next_batch(&state);
-                if batch.is_empty() {
-                    return !state.frozen.iter().any(|frozen| frozen.has_unlogged);
-                }
-                batch
-            };
+                return !state.frozen.iter().any(|frozen| frozen.has_unlogged);
+            }
+            if !self.outage.may_try(Operation::Log, self.now()) {
+                return false;
+            }
             let frames = frames_of(&batch, writer);
             if let Err(error) = self.append(writer, &frames) {
                 self.fail(Operation::Log, &error);
@@ -130,7 +125,6 @@ impl LocalHistory {
             state.logged = batch.last().map_or(state.logged, UnsealedEvent::seq);
             state.log_bytes = writer.log.as_ref().map_or(0, Log::length);
         }
-        false
     }
 
     fn append(&self, writer: &mut Writer, frames: &[u8]) -> io::Result<()> {

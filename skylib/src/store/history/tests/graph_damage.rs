@@ -1,6 +1,7 @@
 //! Damaged files of the past of the graph: found when they are read, set aside, and reported.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -43,6 +44,40 @@ fn damage_of_a_segment_loses_its_events_only() {
             .damaged()
             .iter()
             .any(|name| name == "graph-seg-0000000002-0000000002")
+    );
+}
+
+#[test]
+fn damage_of_a_snapshot_that_replaces_expired_segments_is_reported() {
+    let folder = TestFolder::new();
+    let limited = || options().with_max_age(Duration::from_secs(100));
+    let shared = HistoryFolder::open(&folder.0, limited()).unwrap();
+    let history = LocalHistory::open(shared, HistoryLimits::default()).unwrap();
+    let mut graph = Graph::new().with_journal();
+    for (number, at) in [(1, 1000), (2, 50_000), (3, 90_000)] {
+        let name = format!("n{number}");
+        let node = Node::new(name, Metadata::new(), ms(at));
+        graph.add_node(node).unwrap();
+        history.record(&graph.take_events(), ms(at));
+        history.seal();
+    }
+    history.maintain(ms(120_000));
+    drop(history);
+    assert_eq!(
+        folder.files("graph", "event.parquet").len(),
+        2,
+        "the first expired"
+    );
+    for snapshot in folder.files("graph", "element.parquet") {
+        let mut content = std::fs::read(&snapshot).unwrap();
+        content.truncate(20);
+        std::fs::write(&snapshot, content).unwrap();
+    }
+    let shared = HistoryFolder::open(&folder.0, limited()).unwrap();
+    let history = LocalHistory::open(shared, HistoryLimits::default()).unwrap();
+    assert!(
+        !history.damaged(slice(95_000, 95_000)).is_empty(),
+        "n1 is lost"
     );
 }
 
