@@ -446,7 +446,12 @@ fn the_memory_of_an_answer_is_bounded_by_what_it_returns() {
     let top = store.query(&top.with_range(0, 1)).unwrap();
     assert_eq!(top.flows[0].last, 300);
     assert_eq!(store.count(&query), Ok(201));
-    let none = query.with_max_bytes(100);
     let limit = 100;
-    assert_eq!(store.count(&none), Err(FlowQueryError::TooLarge { limit }));
+    let none = query.with_max_bytes(limit);
+    assert_eq!(store.count(&none), Ok(201), "counting stores nothing");
+    let distinct = none.with_dedup(FlowField::TRACKING_ID);
+    assert_eq!(
+        store.count(&distinct),
+        Err(FlowQueryError::TooLarge { limit })
+    );
 }
