@@ -3,8 +3,9 @@
 //! Address translation changes the ports of an exporter, so data may come from another port than its
 //! template (RFC 7011 section 10.3.7 regards them as different sessions).
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+
+use hashbrown::HashMap;
 
 use super::process::ProcessKey;
 

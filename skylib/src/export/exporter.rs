@@ -1,6 +1,6 @@
 //! `Exporter`: what one exporter has announced about all of its records.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::record::{OptionRecord, SamplingOption};
 use crate::time::Timestamp;

@@ -1,9 +1,10 @@
 //! `Intake`: reads the datagrams of all exporters.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 use super::definers::Definers;
 use super::exporter::{Exporter, ExporterFigures};

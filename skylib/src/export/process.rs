@@ -1,9 +1,11 @@
 //! `Process`: templates and waiting data of one exporting process (RFC 7011 section 2): a transport
 //! session and domain of an exporter.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::record_builder::Clocks;
 use super::sequence::Sequence;

@@ -430,7 +430,11 @@ mod tests {
                     .map(|i| (key(i), vec![flow(i); i % 3]))
                     .collect(),
             ),
-            Answer::Metrics(all.clone().map(|i| (key(i), vec![metric.clone(); i % 3])).collect()),
+            Answer::Metrics(
+                all.clone()
+                    .map(|i| (key(i), vec![metric.clone(); i % 3]))
+                    .collect(),
+            ),
             Answer::RawPackets(
                 all.clone()
                     .map(|i| (key(i), vec![packet(i); i % 3]))

@@ -15,10 +15,11 @@ mod headers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 use self::entry::{Entry, Sides};
 use super::options::{FlowTableOptions, LayerKeyMode};
@@ -92,7 +93,7 @@ struct Key {
 pub struct ExportTable {
     options: ExportTableOptions,
     entries: HashMap<Key, Entry>,
-    /// Keys of the entries that have changed since the last tick, each once.
+    /// Keys of the entries that have changed since the last tick.
     changed: Vec<Key>,
     /// Tables that compute identifiers; they have no flows between two calls.
     identities: [FlowTable; 2],
@@ -154,38 +155,42 @@ impl ExportTable {
         };
         let times = self.times_of(origin, record, now);
         let sides = Sides::of(record, is_src_low, self.options.scale);
-        let restarts = |entry: &Entry| entry.is_restarted_by(&sides);
-        if self.entries.get(&key).is_some_and(restarts) {
-            self.end(&key, FinishType::Replaced, ended);
-        }
-        if !self.entries.contains_key(&key) {
-            let entry = Entry::new(origin, record, is_src_low, node_tid, times);
-            if let Some(filter) = self.filter.as_deref()
-                && !packet_of(&key, &entry).matches(filter, now)
-            {
-                self.stats.filtered += 1;
-                return;
+        let is_scaled = self.options.scale && record.sampling.is_some();
+        let count = |entry: &mut Entry, changed: &mut Vec<Key>| {
+            entry.add(record, &sides, is_src_low, times, now);
+            entry.set_scaled(is_scaled);
+            if !std::mem::replace(&mut entry.is_changed, true) {
+                changed.push(key);
             }
-            if self.entries.len() >= self.options.max_flows {
-                self.evict(ended);
-            }
-            self.entries.insert(key, entry);
-        }
-        let Some(entry) = self.entries.get_mut(&key) else {
-            return;
         };
-        entry.add(record, &sides, is_src_low, times, now);
-        entry.set_scaled(self.options.scale && record.sampling.is_some());
-        if !std::mem::replace(&mut entry.is_changed, true) {
-            self.changed.push(key);
+        match self.entries.get_mut(&key) {
+            Some(entry) if !entry.is_restarted_by(&sides) => {
+                return count(entry, &mut self.changed);
+            }
+            _ => self.end(&key, FinishType::Replaced, ended),
         }
+        let mut entry = Entry::new(origin, record, is_src_low, node_tid, times);
+        if let Some(filter) = self.filter.as_deref()
+            && !packet_of(&key, &entry).matches(filter, now)
+        {
+            self.stats.filtered += 1;
+            return;
+        }
+        if self.entries.len() >= self.options.max_flows {
+            self.evict(ended);
+        }
+        count(&mut entry, &mut self.changed);
+        self.entries.insert(key, entry);
     }
 
     /// Adds the flows that have changed or ended since the last call to `flows`. To be called about
     /// once per second.
     pub fn tick(&mut self, now: Timestamp, flows: &mut Vec<Flow>) {
         for key in std::mem::take(&mut self.changed) {
-            if let Some(entry) = self.entries.get_mut(&key) {
+            // A flow that replaced another one has its key twice.
+            if let Some(entry) = self.entries.get_mut(&key)
+                && entry.is_changed
+            {
                 flows.extend(flow_of(
                     &mut self.identities,
                     &key,

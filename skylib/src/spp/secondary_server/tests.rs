@@ -264,7 +264,10 @@ fn a_reply_may_come_in_pieces() {
             let command = String::from_utf8_lossy(&buffer[..length]).into_owned();
             // The test may end before the last byte, with which a reply is already complete.
             let reply = rule(&command).unwrap();
-            if reply.chunks(7).any(|piece| socket.write_all(piece).is_err()) {
+            if reply
+                .chunks(7)
+                .any(|piece| socket.write_all(piece).is_err())
+            {
                 break;
             }
         }

@@ -1,9 +1,10 @@
 //! `ExporterNodes`: the nodes of exporters and their interfaces.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 use super::options::CollectorOptions;
 use super::sflow_metric::SflowMetric;

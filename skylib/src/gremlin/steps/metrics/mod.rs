@@ -234,8 +234,8 @@ impl Metric {
     }
 
     /// Converts to a value with the keys of the JSON form.
-    pub(in crate::gremlin) fn to_value(self) -> Value {
-        let fields: Vec<(&str, i64)> = match &self {
+    pub(in crate::gremlin) fn to_value(&self) -> Value {
+        let fields: Vec<(&str, i64)> = match self {
             Self::Flow(metric) => {
                 let is_shown = |name: &&str| *name != "RTT" || metric.rtt != 0;
                 FLOW_FIELDS
