@@ -227,6 +227,34 @@ fn explanations_name_the_files_and_the_reasons() {
 }
 
 #[test]
+fn answers_about_a_time_before_the_history_state_when_it_begins() {
+    let daemon = Daemon::start();
+    let mut publisher = client(&daemon, "/ws/publisher");
+    publisher.send_graph("NodeAdded", node("a", 1, 0));
+    publisher.sync(json!({}));
+    let answer = |query: &str, is_explained: bool| {
+        let body = json!({"GremlinQuery": query, "Explain": is_explained}).to_string();
+        post(&daemon, "/api/topology", &body)
+    };
+    let begins = |query: &str| {
+        let begins = answer(query, false)
+            .header("X-History-Begins")
+            .map(str::to_owned);
+        let explained = answer(query, true).json()["HistoryBegins"].clone();
+        assert_eq!(explained, json!(begins), "{query}");
+        begins
+    };
+    let of_graph = begins("G.At('-1h').V()");
+    let of_graph = of_graph.expect("the daemon has just been started");
+    // No flow was ever stored: flows are complete since the daemon began to record the graph.
+    assert_eq!(begins("G.At('-1h').Flows()"), Some(of_graph.clone()));
+    assert_eq!(begins("G.At(NOW, 3600).Flows().Count()"), Some(of_graph));
+    for query in ["G.V()", "G.At(NOW).V()", "G.At(NOW).Flows()"] {
+        assert_eq!(begins(query), None, "{query}");
+    }
+}
+
+#[test]
 fn changes_include_the_events_of_resources_also_after_a_restart() {
     let folder = Folder::new();
     let daemon = Daemon::in_folder(&folder.0, &[]);
