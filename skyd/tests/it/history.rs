@@ -296,3 +296,35 @@ fn changes_include_the_events_of_resources_also_after_a_restart() {
     let daemon = Daemon::in_folder(&folder.0, &[]);
     assert!(changes(&daemon).is_superset(&wanted));
 }
+
+#[test]
+fn an_export_names_the_times_whose_files_are_damaged() {
+    let folder = Folder::new();
+    let mut daemon = Daemon::in_folder(&folder.0, &[]);
+    let mut publisher = client(&daemon, "/ws/publisher");
+    publisher.send_graph("NodeAdded", node("a", 1, 0));
+    publisher.sync(json!({}));
+    let sealed = post(&daemon, "/api/history/seal", "").json();
+    let history = std::path::PathBuf::from(sealed["Folder"].as_str().unwrap());
+    drop(publisher);
+    daemon.stop(rustix::process::Signal::TERM);
+    let export = || {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_skyd"))
+            .args(["export", "--data"])
+            .arg(&history)
+            .arg(folder.0.join("out"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(export(), "");
+    let event = sealed["Files"][0]["Path"].as_str().unwrap();
+    assert!(event.ends_with("event.parquet"), "{event}");
+    std::fs::write(history.join(event), "PAR1").unwrap();
+    let warning = export();
+    assert!(
+        warning.starts_with("skyd: warning: history: ") && warning.contains(" is damaged; "),
+        "{warning}"
+    );
+}
