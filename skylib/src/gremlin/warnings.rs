@@ -1,4 +1,5 @@
-//! Warnings about a query: keys that no element has, and columns that no row has.
+//! Warnings about a query: keys that no element has, columns that no row has, and times with a
+//! wrong sign.
 //!
 //! A misspelled key is not an error, because the graph has no fixed schema; the query only finds
 //! nothing. The check reads the current graph until it finds an element with the key, so only a key
@@ -36,8 +37,9 @@ const MAX_KEYS: usize = 32;
 
 impl Query {
     /// Returns a warning for each key in the query that no element of the current graph has, and for
-    /// each column that no row has, with the nearest name. Keys of nodes and edges of the past, or of
-    /// the graph that a workflow returns, are not checked. Ends early when `interrupt` returns `true`.
+    /// each column that no row has, with the nearest name; and for a time whose sign is wrong. Keys of
+    /// nodes and edges of the past, or of the graph that a workflow returns, are not checked. Ends
+    /// early when `interrupt` returns `true`.
     ///
     /// ```
     /// use skylib::graph::{Graph, GraphView, Metadata, Node};
@@ -69,7 +71,7 @@ impl Query {
         let checked = keys.of_elements.iter();
         let checked = checked.map(|(kind, key)| checker.check(*kind, key));
         let checked = checked.filter_map(|warning| warning.ok().flatten());
-        checked.chain(keys.of_rows).collect()
+        checked.chain(keys.of_query).collect()
     }
 }
 
@@ -78,8 +80,8 @@ impl Query {
 struct Keys {
     /// Keys of elements, each with the kind of element that it refers to.
     of_elements: Vec<(Kind, Text)>,
-    /// Warnings about columns.
-    of_rows: Vec<String>,
+    /// Warnings that follow from the query alone: about columns and times.
+    of_query: Vec<String>,
     /// Columns of the rows that the next operation reads.
     columns: Vec<String>,
 }
@@ -90,6 +92,9 @@ impl Keys {
         let mut kind = Kind::Other;
         let mut is_present = true;
         for (operation, _) in &query.plan.operations {
+            if let Operation::Time(time) = operation {
+                keys.of_query.extend(time.warning().map(str::to_owned));
+            }
             is_present &= !matches!(operation, Operation::Time(_) | Operation::Workflow(..));
             kind = keys.add_operation(operation, kind);
         }
@@ -98,7 +103,7 @@ impl Keys {
             (is_present || *kind == Kind::Flows) && query.text.contains(key.as_str())
         });
         keys.of_elements.truncate(MAX_KEYS);
-        keys.of_rows.truncate(MAX_KEYS);
+        keys.of_query.truncate(MAX_KEYS);
         keys
     }
 
@@ -166,8 +171,8 @@ impl Keys {
         };
         if !columns().any(is_in) {
             let warning = warning("row has the column", name, nearest(name, columns()));
-            if !self.of_rows.contains(&warning) {
-                self.of_rows.push(warning);
+            if !self.of_query.contains(&warning) {
+                self.of_query.push(warning);
             }
         }
     }
@@ -385,6 +390,22 @@ mod tests {
         assert!(one("G.Flows().Has('Netwrk', 'x')").contains("\"Network\""));
         assert!(one("G.At('-1h').Flows().Has('Aplication', 'x')").contains("\"Application\""));
         assert!(warnings(&Graph::new(), "G.V().Has('Nme', 'x')").is_empty());
+    }
+
+    #[test]
+    fn times_with_a_wrong_sign_are_reported() {
+        let warning = |query: &str| warnings(&Graph::new(), query).pop().unwrap_or_default();
+        assert!(warning("G.At('1h').V()").contains("is in the future"));
+        assert!(warning("G.At('+10m', '1h').Flows()").contains("'-1h'"));
+        assert!(warning("G.At(NOW, '-1h').V()").contains("is negative"));
+        assert!(warning("G.At(NOW, -60).V()").contains("is negative"));
+        for query in [
+            "G.At('-1h').V()",
+            "G.At(NOW, '1h').V()",
+            "G.At('1h ago', 60).V()",
+        ] {
+            assert_eq!(warning(query), "", "{query}");
+        }
     }
 
     #[test]
