@@ -165,8 +165,8 @@ fn wrong(text: &str) -> io::Error {
 const PIECE: usize = 16 << 10;
 /// Maximum length of the headers of a part, in bytes.
 const MAX_HEADERS: usize = 16 << 10;
-const NO_FILE: &str = "the multipart body contains no file; expected a part with a file name, as of \
-    `curl -F file=@trace.pcap`";
+const NO_FILE: &str = "the multipart body contains no file; expected a part with a file name, as \
+    of `curl -F file=@trace.pcap`";
 const END_OF_HEADERS: &[u8] = b"\r\n\r\n";
 
 #[cfg(test)]

@@ -36,10 +36,10 @@ enum Kind {
 const MAX_KEYS: usize = 32;
 
 impl Query {
-    /// Returns a warning for each key in the query that no element of the current graph has, and for
-    /// each column that no row has, with the nearest name; and for a time whose sign is wrong. Keys of
-    /// nodes and edges of the past, or of the graph that a workflow returns, are not checked. Ends
-    /// early when `interrupt` returns `true`.
+    /// Returns a warning for each key in the query that no element of the current graph has, for
+    /// each column that no row has, with the nearest name, and for a time whose sign is wrong. Keys
+    /// of nodes and edges of the past, or of the graph that a workflow returns, are not checked.
+    /// Ends early when `interrupt` returns `true`.
     ///
     /// ```
     /// use skylib::graph::{Graph, GraphView, Metadata, Node};
