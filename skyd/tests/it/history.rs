@@ -229,6 +229,12 @@ fn explanations_name_the_files_and_the_reasons() {
 #[test]
 fn answers_about_a_time_before_the_history_state_when_it_begins() {
     let daemon = Daemon::start();
+    let body = json!({"GremlinQuery": "G.At('-1h').V()"}).to_string();
+    let empty = post(&daemon, "/api/topology", &body);
+    assert!(
+        empty.header("X-History-Begins").is_some(),
+        "nothing was ever recorded"
+    );
     let mut publisher = client(&daemon, "/ws/publisher");
     publisher.send_graph("NodeAdded", node("a", 1, 0));
     publisher.sync(json!({}));

@@ -185,8 +185,10 @@ impl QueryRunner {
     /// Returns the time since which the past that a query reads is complete, if the query reads an
     /// earlier time.
     pub(super) fn history_begins(&self, query: &Query) -> Option<Timestamp> {
-        let earliest = query.earliest_time(self.clock.now(), &self.time_zone)?;
-        let of_graph = || self.graph.history()?.status().oldest;
+        let now = self.clock.now();
+        let earliest = query.earliest_time(now, &self.time_zone)?;
+        // Without any record, nothing is known about the past.
+        let of_graph = || Some(self.graph.history()?.status().oldest.unwrap_or(now));
         let begins = if query.reads_flows() {
             // A store without flows is complete since the daemon began to record the graph.
             self.flows.store()?.status().oldest.or_else(of_graph)
