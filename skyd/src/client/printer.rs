@@ -419,6 +419,10 @@ mod tests {
         assert_eq!(table(json!(12)), "12\n");
         assert_eq!(table(json!(["a", 2, null])), "a\n2\n\n");
         assert_eq!(table(json!([])), "");
+        assert_eq!(table(json!(null)), "");
+        let lines = |value: Value| printed_value(Format::Ndjson, Document::Result, &value);
+        assert_eq!(lines(json!(null)), "");
+        assert_eq!(lines(json!([null])), "null\n");
         assert_eq!(
             table(json!([{"k": [1, 2]}, {"l": {"m": 1}}])),
             "k  1 2\n\nl.m  1\n"
