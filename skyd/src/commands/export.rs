@@ -1,7 +1,8 @@
 //! The subcommand `skyd export`: writes the flows and the topology of a time range to files.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -224,11 +225,15 @@ impl LinkedCopy {
         HistoryReport::read(history, false)?;
         let name = format!(".export-{}", std::process::id());
         let beside = history.parent().unwrap_or(history).join(&name);
-        let path = match fs::create_dir(&beside) {
-            Ok(()) => beside,
-            Err(_) => std::env::temp_dir().join(name),
+        let copy = match create_private(&beside) {
+            Ok(()) => Self(beside),
+            Err(_) => {
+                let other = std::env::temp_dir().join(name);
+                create_private(&other)
+                    .with_context(|| format!("cannot create the folder {}", other.display()))?;
+                Self(other)
+            }
         };
-        let copy = Self(path);
         for table in ["flow", "graph"] {
             link(&history.join(table), &copy.0.join(table))
                 .with_context(|| format!("cannot read the history in {}", history.display()))?;
@@ -243,6 +248,12 @@ impl Drop for LinkedCopy {
         // hard links.
         drop(fs::remove_dir_all(&self.0));
     }
+}
+
+/// Creates a folder that only this user can read. Fails if it exists: in the folder of temporary
+/// files, another user could have created it.
+fn create_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
 }
 
 /// Creates hard links to the files below a folder; copies logs, because they change, and files that
@@ -432,6 +443,18 @@ mod tests {
             let error = target(file).unwrap_err().to_string();
             assert!(error.contains(".csv"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_private_folder_must_be_new() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = std::env::temp_dir().join(format!(".export-test-{}", std::process::id()));
+        create_private(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        let again = create_private(&path).map_err(|error| error.kind());
+        fs::remove_dir(&path).unwrap();
+        assert_eq!(mode & 0o777, 0o700);
+        assert_eq!(again, Err(io::ErrorKind::AlreadyExists));
     }
 
     #[test]
