@@ -98,35 +98,7 @@ pub(crate) fn run(command: &HistoryCommand) -> anyhow::Result<ExitCode> {
             print_set_aside(&args.path())?;
             writeln!(out, "sealed")?;
         }
-        HistoryCommand::Import(args) => {
-            let input = File::open(&args.elasticsearch_dump)
-                .with_context(|| format!("cannot open {}", args.elasticsearch_dump.display()))?;
-            let path = args.folder.path();
-            if let Some(data_folder) = path.parent() {
-                engine_options::create_data_folder(data_folder)?;
-            }
-            fs::create_dir_all(path.join("flow"))
-                .with_context(|| format!("cannot create the history in {}", path.display()))?;
-            let (flows, graph) = open(&path)?;
-            let now = SystemClock.now();
-            let imported = history_import::import(BufReader::new(input), &flows, &graph, now)
-                .with_context(|| format!("cannot read {}", args.elasticsearch_dump.display()))?;
-            flows.seal();
-            graph.seal();
-            if imported.nodes + imported.edges + imported.flows == 0 && imported.skipped > 0 {
-                bail!(
-                    "nothing was imported: none of the {} lines of {} is a document of Skydive; \
-                     expected one JSON document per line, as elasticdump writes it",
-                    imported.skipped,
-                    args.elasticsearch_dump.display()
-                );
-            }
-            writeln!(
-                out,
-                "imported {} revisions of nodes, {} of edges, and {} flows; skipped {} documents",
-                imported.nodes, imported.edges, imported.flows, imported.skipped
-            )?;
-        }
+        HistoryCommand::Import(args) => import(args, out)?,
         HistoryCommand::Compact(args) => {
             let (flows, graph) = open(&args.path())?;
             let now = SystemClock.now();
@@ -139,6 +111,38 @@ pub(crate) fn run(command: &HistoryCommand) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds the documents of a file to a history.
+fn import(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let input = File::open(&args.elasticsearch_dump)
+        .with_context(|| format!("cannot open {}", args.elasticsearch_dump.display()))?;
+    let path = args.folder.path();
+    if let Some(data_folder) = path.parent() {
+        engine_options::create_data_folder(data_folder)?;
+    }
+    fs::create_dir_all(path.join("flow"))
+        .with_context(|| format!("cannot create the history in {}", path.display()))?;
+    let (flows, graph) = open(&path)?;
+    let now = SystemClock.now();
+    let imported = history_import::import(BufReader::new(input), &flows, &graph, now)
+        .with_context(|| format!("cannot read {}", args.elasticsearch_dump.display()))?;
+    flows.seal();
+    graph.seal();
+    if imported.nodes + imported.edges + imported.flows == 0 && imported.skipped > 0 {
+        bail!(
+            "nothing was imported: none of the {} lines of {} is a document of Skydive; \
+             expected one JSON document per line, as elasticdump writes it",
+            imported.skipped,
+            args.elasticsearch_dump.display()
+        );
+    }
+    writeln!(
+        out,
+        "imported {} revisions of nodes, {} of edges, and {} flows; skipped {} documents",
+        imported.nodes, imported.edges, imported.flows, imported.skipped
+    )?;
+    Ok(())
 }
 
 /// Opens the stores of a folder for writing.

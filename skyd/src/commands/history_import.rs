@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_line_that_is_not_text_is_skipped() {
         let node = r#"{"ID":"a","Metadata":{},"CreatedAt":1000,"UpdatedAt":1000,"Revision":1}"#;
-        let lines = [b"\xff\xfe{}", node.as_bytes(), b"\r"].join(&b'\n');
+        let lines = [&b"\xff\xfe{}"[..], node.as_bytes(), b"\r"].join(&b'\n');
         let flows = MemoryFlowStore::new(FlowStoreLimits::default());
         let graph = MemoryHistory::new(HistoryLimits::default());
         let now = Timestamp::from_ms(5000);
