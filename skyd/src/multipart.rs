@@ -34,6 +34,8 @@ pub(crate) struct PartReader<R> {
 enum State {
     /// Before the file.
     Before,
+    /// After the end of the parts, none of which is a file.
+    Missing,
     /// In the file.
     Inside,
     /// After the file.
@@ -71,7 +73,9 @@ impl<R: Read> PartReader<R> {
                         return Err(wrong("the headers of a part are too long"));
                     }
                     None if self.buffer.starts_with(b"--") => {
-                        return Err(wrong("the multipart body contains no file"));
+                        // Format detection reads again after an error.
+                        self.state = State::Missing;
+                        return Err(wrong(NO_FILE));
                     }
                     None if !self.fill()? => {
                         return Err(wrong("the multipart body ends inside part headers"));
@@ -113,8 +117,10 @@ impl<R: Read> PartReader<R> {
 
 impl<R: Read> Read for PartReader<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.state == State::Before {
-            self.find_file()?;
+        match self.state {
+            State::Before => self.find_file()?,
+            State::Missing => return Err(wrong(NO_FILE)),
+            State::Inside | State::After => {}
         }
         while self.state == State::Inside {
             let found = position(&self.buffer, &self.delimiter);
@@ -159,6 +165,8 @@ fn wrong(text: &str) -> io::Error {
 const PIECE: usize = 16 << 10;
 /// Maximum length of the headers of a part, in bytes.
 const MAX_HEADERS: usize = 16 << 10;
+const NO_FILE: &str = "the multipart body contains no file; expected a part with a file name, as \
+    of `curl -F file=@trace.pcap`";
 const END_OF_HEADERS: &[u8] = b"\r\n\r\n";
 
 #[cfg(test)]
@@ -215,6 +223,12 @@ mod tests {
             let mut read = Vec::new();
             let outcome = PartReader::new(wrong, "xyz").read_to_end(&mut read);
             assert_eq!(outcome.unwrap_err().kind(), ErrorKind::InvalidData);
+        }
+        let value = b"--xyz\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\nx\r\n--xyz--\r\n";
+        let mut reader = PartReader::new(&value[..], "xyz");
+        for _ in 0..3 {
+            let error = reader.read(&mut [0; 10]).unwrap_err();
+            assert!(error.to_string().contains("contains no file"), "{error}");
         }
         let mut endless = b"--xyz\r\n".to_vec();
         endless.resize(100_000, b'a');

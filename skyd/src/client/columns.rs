@@ -3,7 +3,7 @@
 use serde_json::Value;
 use skylib::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, Resource, Workflow};
 
-use super::table::Column;
+use super::table::{Column, Columns};
 
 /// Returns the columns for the resources of a kind.
 pub(super) fn of_kind(kind: &str) -> &'static [Column] {
@@ -19,11 +19,37 @@ pub(super) fn of_kind(kind: &str) -> &'static [Column] {
     }
 }
 
-/// Returns the columns for an element of a query result; `None` if it is not a node, an edge, or a
-/// flow.
-pub(super) fn of_element(element: &Value) -> Option<&'static [Column]> {
+/// Returns the columns for an element of a query result; `None` if it is not a node, an edge, a
+/// flow, a change, or a group of flows.
+pub(super) fn of_result(element: &Value) -> Option<Columns> {
+    let columns = of_element(element).map(Columns::Of);
+    columns.or_else(|| of_group(element).map(Columns::Members))
+}
+
+/// Returns the names of the columns for a row of the step `GroupBy`: the keys, sums, and rates
+/// before the numbers of connections and flows.
+fn of_group(row: &Value) -> Option<Vec<String>> {
+    let members = row.as_object()?;
+    if !["CountedBy", COUNTS[0], COUNTS[1]]
+        .iter()
+        .all(|name| members.contains_key(*name))
+    {
+        return None;
+    }
+    let is_count = |name: &&str| *name == "CountedBy" || COUNTS.contains(name);
+    let names = members.keys().map(String::as_str);
+    let names = names.filter(|name| !is_count(name)).chain(COUNTS);
+    Some(names.map(str::to_owned).collect())
+}
+
+/// Columns of a group of flows that are always present.
+const COUNTS: [&str; 2] = ["Connections", "Flows"];
+
+fn of_element(element: &Value) -> Option<&'static [Column]> {
     let has = |key: &str| element.get(key).is_some();
-    if has("Parent") && has("Child") {
+    if has("Change") && has("Kind") && has("Time") {
+        Some(CHANGES)
+    } else if has("Parent") && has("Child") {
         Some(EDGES)
     } else if has("LayersPath") {
         Some(FLOWS)
@@ -102,6 +128,15 @@ const EDGES: &[Column] = &[
     column("CHILD", &["/Child"]),
     column("HOST", &["/Host"]),
 ];
+const CHANGES: &[Column] = &[
+    column("TIME", &["/Time"]),
+    column("CHANGE", &["/Change"]),
+    column("KIND", &["/Kind"]),
+    column("NAME", &["/Name", "/ID"]),
+    column("TYPE", &["/RelationType", "/Type"]),
+    column("HOST", &["/Host"]),
+    column("KEYS", &["/Keys"]),
+];
 const FLOWS: &[Column] = &[
     column("APPLICATION", &["/Application"]),
     column("A", &["/Network/A", "/Link/A"]),
@@ -131,6 +166,13 @@ mod tests {
         assert_eq!(of_element(&flow), Some(FLOWS));
         assert_eq!(of_element(&json!({"a": 1})), None);
         assert_eq!(of_element(&json!("text")), None);
+        let change = json!({"Time": 1, "Change": "removed", "Kind": "edge", "ID": "e",
+            "Parent": "a", "Child": "b", "RelationType": "layer2"});
+        assert_eq!(of_element(&change), Some(CHANGES));
+        let group = json!({"Bytes": 7, "Connections": 1, "CountedBy": "L3TrackingID", "Flows": 2,
+            "Network.A": "192.0.2.1"});
+        let columns = ["Bytes", "Network.A", "Connections", "Flows"].map(str::to_owned);
+        assert_eq!(of_result(&group), Some(Columns::Members(columns.to_vec())));
     }
 
     #[test]

@@ -129,6 +129,11 @@ impl HttpClient {
             let begins = printable(&begins);
             writeln!(io::stderr(), "Warning: the history begins at {begins}").ok();
         }
+        if let Some(id) = head.headers.get("x-existing-id") {
+            let id = String::from_utf8_lossy(id.as_bytes());
+            let id = printable(&id);
+            writeln!(io::stderr(), "The equal resource has the identifier {id}").ok();
+        }
         let is_compressed = head
             .headers
             .get(CONTENT_ENCODING)

@@ -72,7 +72,8 @@ impl JsonElements {
         Ok(())
     }
 
-    /// Checks that the document is complete; passes a document without elements to `sink`.
+    /// Checks that the document is complete; passes a document that is a single value to `sink`, but
+    /// not `null`, the result of a query without results.
     ///
     /// # Errors
     /// Returns an error if the document is not complete, or the errors of `sink`.
@@ -82,6 +83,7 @@ impl JsonElements {
     ) -> anyhow::Result<()> {
         match self.container {
             None => Err(JsonTextError::Empty.into()),
+            Some(Container::None) if self.text == b"null" => Ok(()),
             Some(Container::None) if !self.in_string => self.emit(sink),
             _ if self.is_ended => Ok(()),
             _ => Err(JsonTextError::Truncated.into()),

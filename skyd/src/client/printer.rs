@@ -11,7 +11,7 @@ use super::format::Format;
 use super::http::{Answer, JSON};
 use super::json_elements::{Element, JsonElements};
 use super::json_text::{JsonText, Layout};
-use super::table::{self, Column, Table};
+use super::table::{self, Column, Columns, Table};
 use crate::printable::printable_lines;
 
 /// Printer of responses in one format.
@@ -126,7 +126,7 @@ impl Printer {
             }
             (Format::Table, Document::Object) => Form::Object(Vec::new()),
             (Format::Table, Document::Map(columns)) => {
-                let rows = Rows::new(Some(Table::new(columns)));
+                let rows = Rows::new(Some(Table::new(Columns::Of(columns))));
                 Form::Rows(JsonElements::default(), rows)
             }
             (Format::Table, Document::Result) => {
@@ -275,7 +275,7 @@ impl Rows {
     }
 
     fn push_value(&mut self, value: &Value, out: &mut Vec<u8>) -> anyhow::Result<()> {
-        if let Some(columns) = columns::of_element(value) {
+        if let Some(columns) = columns::of_result(value) {
             return Ok(self.table_of(columns, out)?.push(value, out)?);
         }
         let list = |key: &str| value.get(key).and_then(Value::as_array);
@@ -305,15 +305,11 @@ impl Rows {
     }
 
     /// Returns the table with these columns, after ending a table with other columns.
-    fn table_of(
-        &mut self,
-        columns: &'static [Column],
-        out: &mut Vec<u8>,
-    ) -> anyhow::Result<&mut Table> {
+    fn table_of(&mut self, columns: Columns, out: &mut Vec<u8>) -> anyhow::Result<&mut Table> {
         if self
             .table
             .as_ref()
-            .is_some_and(|table| table.columns() != columns)
+            .is_some_and(|table| *table.columns() != columns)
         {
             self.end_table(out)?;
         }
@@ -423,6 +419,10 @@ mod tests {
         assert_eq!(table(json!(12)), "12\n");
         assert_eq!(table(json!(["a", 2, null])), "a\n2\n\n");
         assert_eq!(table(json!([])), "");
+        assert_eq!(table(json!(null)), "");
+        let lines = |value: Value| printed_value(Format::Ndjson, Document::Result, &value);
+        assert_eq!(lines(json!(null)), "");
+        assert_eq!(lines(json!([null])), "null\n");
         assert_eq!(
             table(json!([{"k": [1, 2]}, {"l": {"m": 1}}])),
             "k  1 2\n\nl.m  1\n"
@@ -434,6 +434,30 @@ mod tests {
         assert_eq!(graph.lines().count(), 6, "{graph}");
         let paths = table(json!([[node("n"), node("m")], [node("n")]]));
         assert_eq!(paths.matches("ID  NAME").count(), 2, "{paths}");
+    }
+
+    #[test]
+    fn groups_and_changes_are_rows_of_one_table() {
+        let table = |value: Value| printed_value(Format::Table, Document::Result, &value);
+        let group = |name: Option<&str>, bytes: i64| {
+            json!({"Bytes": bytes, "Connections": 1, "CountedBy": "L3TrackingID", "Flows": 2,
+                "Network.A": name})
+        };
+        let wanted = "Bytes  Network.A   Connections  Flows\n\
+                      900    192.0.2.10  1            2\n\
+                      7                  1            2\n";
+        let groups = json!([group(Some("192.0.2.10"), 900), group(None, 7)]);
+        assert_eq!(table(groups), wanted);
+        let changes = json!([
+            {"Time": 5, "Change": "changed", "Kind": "node", "ID": "n", "Name": "eth0",
+                "Type": "veth", "Host": "h", "Keys": [{"Key": "MTU", "Old": 1, "New": 2}]},
+            {"Time": 6, "Change": "removed", "Kind": "edge", "ID": "e", "Host": "h",
+                "RelationType": "layer2", "Parent": "n", "Child": "m"},
+        ]);
+        let wanted = "TIME  CHANGE   KIND  NAME  TYPE    HOST  KEYS\n\
+                      5     changed  node  eth0  veth    h     [{\"Key\":\"MTU\",\"New\":2,\"Old\":1}]\n\
+                      6     removed  edge  e     layer2  h\n";
+        assert_eq!(table(changes), wanted);
     }
 
     #[test]

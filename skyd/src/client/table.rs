@@ -28,12 +28,55 @@ impl Column {
     }
 }
 
+/// Columns of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Columns {
+    /// Columns of a kind of element.
+    Of(&'static [Column]),
+    /// Members of the rows, by name.
+    Members(Vec<String>),
+}
+
+impl Columns {
+    fn len(&self) -> usize {
+        match self {
+            Self::Of(columns) => columns.len(),
+            Self::Members(names) => names.len(),
+        }
+    }
+
+    fn titles(&self) -> Vec<String> {
+        match self {
+            Self::Of(columns) => columns
+                .iter()
+                .map(|column| column.title.to_owned())
+                .collect(),
+            Self::Members(names) => names
+                .iter()
+                .map(|name| printable(name).into_owned())
+                .collect(),
+        }
+    }
+
+    /// Returns the cells of an element.
+    fn cells(&self, element: &Value) -> Vec<String> {
+        let member = |name: &String| {
+            let value = element.get(name).map(text).unwrap_or_default();
+            shorten(&value).into_owned()
+        };
+        match self {
+            Self::Of(columns) => columns.iter().map(|column| column.cell(element)).collect(),
+            Self::Members(names) => names.iter().map(member).collect(),
+        }
+    }
+}
+
 /// Table that is written once enough rows have been received to choose the widths of the columns.
 ///
 /// The first [`SAMPLE`] rows determine the widths; wider cells of later rows shift the rest of
 /// their row.
 pub(super) struct Table {
-    columns: &'static [Column],
+    columns: Columns,
     /// Rows that have not been written, beginning with the titles.
     waiting: Vec<Vec<String>>,
     /// Widths in terminal cells; empty until chosen.
@@ -42,21 +85,17 @@ pub(super) struct Table {
 
 impl Table {
     /// Creates a table.
-    pub(super) fn new(columns: &'static [Column]) -> Self {
-        let titles = columns
-            .iter()
-            .map(|column| column.title.to_owned())
-            .collect();
+    pub(super) fn new(columns: Columns) -> Self {
         Self {
+            waiting: vec![columns.titles()],
             columns,
-            waiting: vec![titles],
             widths: Vec::new(),
         }
     }
 
     /// Returns the columns.
-    pub(super) const fn columns(&self) -> &'static [Column] {
-        self.columns
+    pub(super) const fn columns(&self) -> &Columns {
+        &self.columns
     }
 
     /// Adds the row of an element.
@@ -64,12 +103,7 @@ impl Table {
     /// # Errors
     /// Returns an error if the output cannot be written.
     pub(super) fn push(&mut self, element: &Value, out: &mut dyn Write) -> io::Result<()> {
-        let row = self
-            .columns
-            .iter()
-            .map(|column| column.cell(element))
-            .collect();
-        self.waiting.push(row);
+        self.waiting.push(self.columns.cells(element));
         if !self.widths.is_empty() || self.waiting.len() > SAMPLE {
             self.flush(out)?;
         }
@@ -192,7 +226,7 @@ mod tests {
     ];
 
     fn table(elements: &[Value]) -> String {
-        let (mut table, mut out) = (Table::new(COLUMNS), Vec::new());
+        let (mut table, mut out) = (Table::new(Columns::Of(COLUMNS)), Vec::new());
         for element in elements {
             table.push(element, &mut out).unwrap();
         }
@@ -223,7 +257,7 @@ mod tests {
 
     #[test]
     fn rows_are_written_before_the_last_one_is_known() {
-        let (mut table, mut out) = (Table::new(COLUMNS), Vec::new());
+        let (mut table, mut out) = (Table::new(Columns::Of(COLUMNS)), Vec::new());
         for number in 0..SAMPLE {
             table.push(&json!({ "Name": number }), &mut out).unwrap();
         }

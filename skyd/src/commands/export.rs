@@ -1,7 +1,8 @@
 //! The subcommand `skyd export`: writes the flows and the topology of a time range to files.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -111,12 +112,14 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     } else {
         args.data.clone()
     };
+    let target = Target::of(args)?;
     let view = LinkedCopy::of(&history)?;
     let folder = HistoryFolder::open(&view.0, HistoryOptions::default().with_max_bytes(u64::MAX))?;
     let flows = LocalFlowStore::open(Arc::clone(&folder))?;
     let found = flows.query(&FlowQuery::default().with_time(slice))?.flows;
+    let mut damaged = flows.damaged(slice);
     let mut written = vec![format!("{} flows", found.len())];
-    if let Some(format) = ExportFormat::of(&args.target) {
+    if let Target::File(format) = target {
         write_flows(&args.target, format, &found)?;
     } else {
         fs::create_dir_all(&args.target)
@@ -129,11 +132,13 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         write_flows(&file("flows"), args.format, &found)?;
         let graph = LocalHistory::open(folder, HistoryLimits::default())?;
         let (nodes, edges) = elements(&graph, slice.last)?;
+        damaged.extend(graph.damaged(When::At(slice.last).slice()));
         written.push(format!("{} nodes", nodes.len()));
         written.push(format!("{} edges", edges.len()));
         write_nodes(&file("nodes"), args.format, nodes)?;
         write_edges(&file("edges"), args.format, edges)?;
     }
+    warn_about(&damaged)?;
     writeln!(
         io::stdout(),
         "wrote {} to {}",
@@ -142,6 +147,58 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     )?;
     Ok(())
 }
+
+/// Prints a warning for each time whose files are damaged.
+fn warn_about(damaged: &[TimeSlice]) -> io::Result<()> {
+    for time in damaged {
+        let (start, last) = (time.start.to_rfc3339(), time.last.to_rfc3339());
+        writeln!(
+            io::stderr(),
+            "skyd: warning: history: {start} to {last} is damaged; records of this time are missing"
+        )?;
+    }
+    Ok(())
+}
+
+/// What the target of an export is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    /// File for the flows.
+    File(ExportFormat),
+    /// Folder for flows, nodes, and edges.
+    Folder,
+}
+
+impl Target {
+    /// Returns what the target is: a file if its name has the extension of a format, or else a
+    /// folder. A new folder must not look like a file in a format that does not exist.
+    fn of(args: &ExportArgs) -> anyhow::Result<Self> {
+        let target = &args.target;
+        if let Some(format) = ExportFormat::of(target) {
+            return Ok(Self::File(format));
+        }
+        if target.as_os_str() == "-" {
+            bail!("the flows cannot be written to standard output; use a file such as flows.csv");
+        }
+        let is_named_as_file = target
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .is_some_and(|extension| OTHER_FORMATS.contains(&extension));
+        if is_named_as_file && !target.is_dir() {
+            bail!(
+                "{}: this format is not available; use the extension .parquet, .csv, or .ndjson, or \
+                 the name of a folder",
+                target.display()
+            );
+        }
+        Ok(Self::Folder)
+    }
+}
+
+/// Extensions of files that are no folders, although their formats are not available.
+const OTHER_FORMATS: &[&str] = &[
+    "arrow", "feather", "gz", "json", "lz4", "pcap", "pcapng", "tsv", "txt", "xlsx", "zip", "zst",
+];
 
 /// Parses a time as the query language does.
 fn instant(option: &str, text: &str) -> anyhow::Result<Timestamp> {
@@ -168,11 +225,15 @@ impl LinkedCopy {
         HistoryReport::read(history, false)?;
         let name = format!(".export-{}", std::process::id());
         let beside = history.parent().unwrap_or(history).join(&name);
-        let path = match fs::create_dir(&beside) {
-            Ok(()) => beside,
-            Err(_) => std::env::temp_dir().join(name),
+        let copy = match create_private(&beside) {
+            Ok(()) => Self(beside),
+            Err(_) => {
+                let other = std::env::temp_dir().join(name);
+                create_private(&other)
+                    .with_context(|| format!("cannot create the folder {}", other.display()))?;
+                Self(other)
+            }
         };
-        let copy = Self(path);
         for table in ["flow", "graph"] {
             link(&history.join(table), &copy.0.join(table))
                 .with_context(|| format!("cannot read the history in {}", history.display()))?;
@@ -187,6 +248,12 @@ impl Drop for LinkedCopy {
         // hard links.
         drop(fs::remove_dir_all(&self.0));
     }
+}
+
+/// Creates a folder that only this user can read. Fails if it exists: in the folder of temporary
+/// files, another user could have created it.
+fn create_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
 }
 
 /// Creates hard links to the files below a folder; copies logs, because they change, and files that
@@ -352,6 +419,42 @@ mod tests {
                 .starts_with("--to: 'yesterday' is not a time"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn only_names_without_the_extension_of_a_file_are_folders() {
+        let target = |name: &str| {
+            Target::of(&ExportArgs {
+                data: PathBuf::new(),
+                from: String::new(),
+                to: String::new(),
+                format: ExportFormat::Csv,
+                target: PathBuf::from(name),
+            })
+        };
+        let parquet = Target::File(ExportFormat::Parquet);
+        assert_eq!(target("flows.parquet").unwrap(), parquet);
+        let lines = Target::File(ExportFormat::Ndjson);
+        assert_eq!(target("out/flows.jsonl").unwrap(), lines);
+        for folder in ["out", "out/", "export.2026-11-30", "edge-01.example.org"] {
+            assert_eq!(target(folder).unwrap(), Target::Folder, "{folder}");
+        }
+        for file in ["flows.json", "flows.csv.gz", "flows.txt", "-"] {
+            let error = target(file).unwrap_err().to_string();
+            assert!(error.contains(".csv"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_private_folder_must_be_new() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = std::env::temp_dir().join(format!(".export-test-{}", std::process::id()));
+        create_private(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        let again = create_private(&path).map_err(|error| error.kind());
+        fs::remove_dir(&path).unwrap();
+        assert_eq!(mode & 0o777, 0o700);
+        assert_eq!(again, Err(io::ErrorKind::AlreadyExists));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use skylib::graph::history::HistoryLimits;
 use skylib::store::history::{
@@ -95,28 +95,10 @@ pub(crate) fn run(command: &HistoryCommand) -> anyhow::Result<ExitCode> {
             let (flows, graph) = open(&args.path())?;
             flows.seal();
             graph.seal();
+            print_set_aside(&args.path())?;
             writeln!(out, "sealed")?;
         }
-        HistoryCommand::Import(args) => {
-            let input = File::open(&args.elasticsearch_dump)
-                .with_context(|| format!("cannot open {}", args.elasticsearch_dump.display()))?;
-            let path = args.folder.path();
-            if let Some(data_folder) = path.parent() {
-                engine_options::create_data_folder(data_folder)?;
-            }
-            fs::create_dir_all(path.join("flow"))
-                .with_context(|| format!("cannot create the history in {}", path.display()))?;
-            let (flows, graph) = open(&path)?;
-            let now = SystemClock.now();
-            let imported = history_import::import(BufReader::new(input), &flows, &graph, now)?;
-            flows.seal();
-            graph.seal();
-            writeln!(
-                out,
-                "imported {} revisions of nodes, {} of edges, and {} flows; skipped {} documents",
-                imported.nodes, imported.edges, imported.flows, imported.skipped
-            )?;
-        }
+        HistoryCommand::Import(args) => import(args, out)?,
         HistoryCommand::Compact(args) => {
             let (flows, graph) = open(&args.path())?;
             let now = SystemClock.now();
@@ -124,10 +106,43 @@ pub(crate) fn run(command: &HistoryCommand) -> anyhow::Result<ExitCode> {
             flows.compact(now)?;
             graph.seal();
             graph.compact(now)?;
+            print_set_aside(&args.path())?;
             writeln!(out, "merged")?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds the documents of a file to a history.
+fn import(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<()> {
+    let input = File::open(&args.elasticsearch_dump)
+        .with_context(|| format!("cannot open {}", args.elasticsearch_dump.display()))?;
+    let path = args.folder.path();
+    if let Some(data_folder) = path.parent() {
+        engine_options::create_data_folder(data_folder)?;
+    }
+    fs::create_dir_all(path.join("flow"))
+        .with_context(|| format!("cannot create the history in {}", path.display()))?;
+    let (flows, graph) = open(&path)?;
+    let now = SystemClock.now();
+    let imported = history_import::import(BufReader::new(input), &flows, &graph, now)
+        .with_context(|| format!("cannot read {}", args.elasticsearch_dump.display()))?;
+    flows.seal();
+    graph.seal();
+    if imported.nodes + imported.edges + imported.flows == 0 && imported.skipped > 0 {
+        bail!(
+            "nothing was imported: none of the {} lines of {} is a document of Skydive; \
+             expected one JSON document per line, as elasticdump writes it",
+            imported.skipped,
+            args.elasticsearch_dump.display()
+        );
+    }
+    writeln!(
+        out,
+        "imported {} revisions of nodes, {} of edges, and {} flows; skipped {} documents",
+        imported.nodes, imported.edges, imported.flows, imported.skipped
+    )?;
+    Ok(())
 }
 
 /// Opens the stores of a folder for writing.
@@ -139,6 +154,18 @@ fn open(path: &Path) -> anyhow::Result<(LocalFlowStore, LocalHistory)> {
     let flows = LocalFlowStore::open(Arc::clone(&folder))?;
     let graph = LocalHistory::open(folder, HistoryLimits::default())?;
     Ok((flows, graph))
+}
+
+/// Prints a warning for each damaged file that is in no answer and in no merged segment.
+fn print_set_aside(path: &Path) -> anyhow::Result<()> {
+    let mut stderr = io::stderr().lock();
+    for name in HistoryReport::read(path, false)?.damaged {
+        writeln!(
+            stderr,
+            "skyd: warning: {name} is damaged and was set aside in the folder `damaged`"
+        )?;
+    }
+    Ok(())
 }
 
 fn print_info(report: &HistoryReport, out: &mut impl Write) -> io::Result<()> {
@@ -203,6 +230,9 @@ fn print_check(report: &HistoryReport, out: &mut impl Write) -> io::Result<()> {
             "{}/{}: {} bytes are damaged",
             log.table, log.name, log.lost_bytes
         )?;
+    }
+    for name in &report.damaged {
+        writeln!(out, "damaged {name} (set aside)")?;
     }
     let damaged = report
         .segments

@@ -54,12 +54,13 @@ pub(super) fn import(
     now: Timestamp,
 ) -> std::io::Result<Imported> {
     let mut documents = Documents::default();
-    for line in input.lines() {
+    for line in input.split(b'\n') {
         let line = line?;
-        if line.trim().is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
-        documents.add(parse(&line, now));
+        let text = std::str::from_utf8(&line).ok();
+        documents.add(text.and_then(|line| parse(line, now)));
         if documents.flows.len() == BATCH {
             flows.put(std::mem::take(&mut documents.flows), now);
         }
@@ -170,6 +171,17 @@ mod tests {
     use skylib::value::Value;
 
     use super::*;
+
+    #[test]
+    fn a_line_that_is_not_text_is_skipped() {
+        let node = r#"{"ID":"a","Metadata":{},"CreatedAt":1000,"UpdatedAt":1000,"Revision":1}"#;
+        let lines = [&b"\xff\xfe{}"[..], node.as_bytes(), b"\r"].join(&b'\n');
+        let flows = MemoryFlowStore::new(FlowStoreLimits::default());
+        let graph = MemoryHistory::new(HistoryLimits::default());
+        let now = Timestamp::from_ms(5000);
+        let imported = import(&lines[..], &flows, &graph, now).unwrap();
+        assert_eq!((imported.nodes, imported.skipped), (1, 1));
+    }
 
     #[test]
     fn documents_of_elasticsearch_are_recorded_in_order() {

@@ -339,3 +339,25 @@ fn commands_beside_the_client_need_no_server() {
     assert!(text.contains("skydive-bash-completion.sh"), "{text}");
     assert!(folder.0.join("skydive-bash-completion.sh").exists());
 }
+
+#[test]
+fn the_identifier_of_an_equal_capture_is_printed() {
+    let daemon = Daemon::start();
+    let create = || {
+        let query = "G.V().Has('Name', 'none')";
+        run(
+            &daemon,
+            &["capture", "create", "--gremlin", query, "--format", "json"],
+        )
+    };
+    let first: Value = serde_json::from_str(&create().stdout).unwrap();
+    let second = create();
+    assert_eq!(second.code, 1);
+    let id = first["UUID"].as_str().unwrap();
+    assert!(second.stderr.contains(id), "{}", second.stderr);
+    let last = second.stderr.lines().last().unwrap();
+    assert!(
+        last.ends_with("409 Conflict: duplicated resource"),
+        "{last}"
+    );
+}

@@ -227,6 +227,40 @@ fn explanations_name_the_files_and_the_reasons() {
 }
 
 #[test]
+fn answers_about_a_time_before_the_history_state_when_it_begins() {
+    let daemon = Daemon::start();
+    let body = json!({"GremlinQuery": "G.At('-1h').V()"}).to_string();
+    let empty = post(&daemon, "/api/topology", &body);
+    assert!(
+        empty.header("X-History-Begins").is_some(),
+        "nothing was ever recorded"
+    );
+    let mut publisher = client(&daemon, "/ws/publisher");
+    publisher.send_graph("NodeAdded", node("a", 1, 0));
+    publisher.sync(json!({}));
+    let answer = |query: &str, is_explained: bool| {
+        let body = json!({"GremlinQuery": query, "Explain": is_explained}).to_string();
+        post(&daemon, "/api/topology", &body)
+    };
+    let begins = |query: &str| {
+        let begins = answer(query, false)
+            .header("X-History-Begins")
+            .map(str::to_owned);
+        let explained = answer(query, true).json()["HistoryBegins"].clone();
+        assert_eq!(explained, json!(begins), "{query}");
+        begins
+    };
+    let of_graph = begins("G.At('-1h').V()");
+    let of_graph = of_graph.expect("the daemon has just been started");
+    // No flow was ever stored: flows are complete since the daemon began to record the graph.
+    assert_eq!(begins("G.At('-1h').Flows()"), Some(of_graph.clone()));
+    assert_eq!(begins("G.At(NOW, 3600).Flows().Count()"), Some(of_graph));
+    for query in ["G.V()", "G.At(NOW).V()", "G.At(NOW).Flows()"] {
+        assert_eq!(begins(query), None, "{query}");
+    }
+}
+
+#[test]
 fn changes_include_the_events_of_resources_also_after_a_restart() {
     let folder = Folder::new();
     let daemon = Daemon::in_folder(&folder.0, &[]);
@@ -267,4 +301,36 @@ fn changes_include_the_events_of_resources_also_after_a_restart() {
     daemon.stop(rustix::process::Signal::TERM);
     let daemon = Daemon::in_folder(&folder.0, &[]);
     assert!(changes(&daemon).is_superset(&wanted));
+}
+
+#[test]
+fn an_export_names_the_times_whose_files_are_damaged() {
+    let folder = Folder::new();
+    let mut daemon = Daemon::in_folder(&folder.0, &[]);
+    let mut publisher = client(&daemon, "/ws/publisher");
+    publisher.send_graph("NodeAdded", node("a", 1, 0));
+    publisher.sync(json!({}));
+    let sealed = post(&daemon, "/api/history/seal", "").json();
+    let history = std::path::PathBuf::from(sealed["Folder"].as_str().unwrap());
+    drop(publisher);
+    daemon.stop(rustix::process::Signal::TERM);
+    let export = || {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_skyd"))
+            .args(["export", "--data"])
+            .arg(&history)
+            .arg(folder.0.join("out"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(export(), "");
+    let event = sealed["Files"][0]["Path"].as_str().unwrap();
+    assert!(event.ends_with("event.parquet"), "{event}");
+    std::fs::write(history.join(event), "PAR1").unwrap();
+    let warning = export();
+    assert!(
+        warning.starts_with("skyd: warning: history: ") && warning.contains(" is damaged; "),
+        "{warning}"
+    );
 }

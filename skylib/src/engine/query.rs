@@ -175,20 +175,27 @@ impl QueryRunner {
         query: &Query,
         options: QueryOptions<'_>,
     ) -> Explanation {
-        self.with_context(view, options, |context| {
+        let mut explanation = self.with_context(view, options, |context| {
             query.explain_timed(context, &*self.clock)
-        })
+        });
+        explanation.history_begins = self.history_begins(query);
+        explanation
     }
 
     /// Returns the time since which the past that a query reads is complete, if the query reads an
     /// earlier time.
     pub(super) fn history_begins(&self, query: &Query) -> Option<Timestamp> {
-        let earliest = query.earliest_time(self.clock.now(), &self.time_zone)?;
+        let now = self.clock.now();
+        let earliest = query.earliest_time(now, &self.time_zone)?;
+        // Without any record, nothing is known about the past.
+        let of_graph = || Some(self.graph.history()?.status().oldest.unwrap_or(now));
         let begins = if query.reads_flows() {
-            self.flows.store()?.status().oldest
+            // A store without flows is complete since the daemon began to record the graph.
+            self.flows.store()?.status().oldest.or_else(of_graph)
         } else {
-            self.graph.history()?.status().oldest
+            of_graph()
         };
+        let begins = begins.map(|begins| Timestamp::from_ms(begins.as_ms()));
         begins.filter(|begins| earliest < *begins)
     }
 

@@ -1,4 +1,5 @@
-//! Warnings about a query: keys that no element has.
+//! Warnings about a query: keys that no element has, columns that no row has, and times with a
+//! wrong sign.
 //!
 //! A misspelled key is not an error, because the graph has no fixed schema; the query only finds
 //! nothing. The check reads the current graph until it finds an element with the key, so only a key
@@ -25,6 +26,8 @@ enum Kind {
     Nodes,
     Edges,
     Flows,
+    /// Groups of flows, changes, and paths, whose columns follow from the query.
+    Rows,
     /// Values, counts, and other results, whose keys are not checked.
     Other,
 }
@@ -33,9 +36,10 @@ enum Kind {
 const MAX_KEYS: usize = 32;
 
 impl Query {
-    /// Returns a warning for each key in the query that no element of the current graph has, with
-    /// the nearest name. A query of the past, or of the graph that a workflow returns, has no
-    /// warnings. Ends early when `interrupt` returns `true`.
+    /// Returns a warning for each key in the query that no element of the current graph has, for
+    /// each column that no row has, with the nearest name, and for a time whose sign is wrong. Keys
+    /// of nodes and edges of the past, or of the graph that a workflow returns, are not checked.
+    /// Ends early when `interrupt` returns `true`.
     ///
     /// ```
     /// use skylib::graph::{Graph, GraphView, Metadata, Node};
@@ -64,29 +68,42 @@ impl Query {
             has_edges: view.edge_count() > 0,
         };
         // A check that is interrupted has no result.
-        let checked = keys.0.iter().map(|(kind, key)| checker.check(*kind, key));
-        checked
-            .filter_map(|warning| warning.ok().flatten())
-            .collect()
+        let checked = keys.of_elements.iter();
+        let checked = checked.map(|(kind, key)| checker.check(*kind, key));
+        let checked = checked.filter_map(|warning| warning.ok().flatten());
+        checked.chain(keys.of_query).collect()
     }
 }
 
-/// Keys of a query, each with the kind of element that it refers to.
-struct Keys(Vec<(Kind, Text)>);
+/// Keys of a query.
+#[derive(Default)]
+struct Keys {
+    /// Keys of elements, each with the kind of element that it refers to.
+    of_elements: Vec<(Kind, Text)>,
+    /// Warnings that follow from the query alone: about columns and times.
+    of_query: Vec<String>,
+    /// Columns of the rows that the next operation reads.
+    columns: Vec<String>,
+}
 
 impl Keys {
     fn of(query: &Query) -> Self {
-        let mut keys = Self(Vec::new());
+        let mut keys = Self::default();
         let mut kind = Kind::Other;
+        let mut is_present = true;
         for (operation, _) in &query.plan.operations {
-            if matches!(operation, Operation::Time(_) | Operation::Workflow(..)) {
-                return Self(Vec::new());
+            if let Operation::Time(time) = operation {
+                keys.of_query.extend(time.warning().map(str::to_owned));
             }
+            is_present &= !matches!(operation, Operation::Time(_) | Operation::Workflow(..));
             kind = keys.add_operation(operation, kind);
         }
         // Some operations test additional keys, as `Name` does with `Alias`.
-        keys.0.retain(|(_, key)| query.text.contains(key.as_str()));
-        keys.0.truncate(MAX_KEYS);
+        keys.of_elements.retain(|(kind, key)| {
+            (is_present || *kind == Kind::Flows) && query.text.contains(key.as_str())
+        });
+        keys.of_elements.truncate(MAX_KEYS);
+        keys.of_query.truncate(MAX_KEYS);
         keys
     }
 
@@ -127,18 +144,47 @@ impl Keys {
                 self.add_all(kind, names);
                 Kind::Other
             }
-            Operation::PathTo(PathTarget::Matching(filter)) => {
-                self.add_filter(Kind::Nodes, filter);
-                Kind::Other
+            Operation::PathTo(target) => {
+                if let PathTarget::Matching(filter) = target {
+                    self.add_filter(Kind::Nodes, filter);
+                }
+                self.set_columns(PATH_COLUMNS.iter().copied())
             }
+            Operation::GroupBy(plan) => self.set_columns(plan.column_names()),
+            Operation::Changes => self.set_columns(CHANGE_COLUMNS.iter().copied()),
             _ => Kind::Other,
         }
     }
 
+    /// Sets the columns of the rows that an operation returns.
+    fn set_columns<'a>(&mut self, columns: impl Iterator<Item = &'a str>) -> Kind {
+        self.columns = columns.map(str::to_owned).collect();
+        Kind::Rows
+    }
+
+    /// Adds a warning if no row has a column.
+    fn add_column(&mut self, name: &str) {
+        let columns = || self.columns.iter().map(String::as_str).chain(["CountedBy"]);
+        let is_in = |column: &str| {
+            let rest = name.strip_prefix(column);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if !columns().any(is_in) {
+            let warning = warning("row has the column", name, nearest(name, columns()));
+            if !self.of_query.contains(&warning) {
+                self.of_query.push(warning);
+            }
+        }
+    }
+
     fn add(&mut self, kind: Kind, key: &Text) -> Kind {
+        if kind == Kind::Rows {
+            self.add_column(key);
+            return kind;
+        }
         let entry = (kind, key.clone());
-        if kind != Kind::Other && !self.0.contains(&entry) {
-            self.0.push(entry);
+        if kind != Kind::Other && !self.of_elements.contains(&entry) {
+            self.of_elements.push(entry);
         }
         kind
     }
@@ -176,7 +222,8 @@ impl Checker<'_> {
     fn check(&self, kind: Kind, key: &str) -> Result<Option<String>, QueryError> {
         match kind {
             Kind::Flows if FlowField::parse(key).is_none() => {
-                let near = nearest(key, FlowField::names().iter().copied());
+                let names = FlowField::names().iter().copied().chain(EITHER_END);
+                let near = nearest(key, names);
                 Ok(Some(warning("flow has the field", key, near)))
             }
             Kind::Nodes if self.has_nodes && !self.any_node_has(key)? => {
@@ -255,6 +302,27 @@ const EDGE_KEYS: [&str; 10] = [
     "@Revision",
 ];
 
+/// Fields of flows that match either end.
+const EITHER_END: [&str; 3] = ["Link", "Network", "Transport"];
+
+/// Columns of the rows of `PathTo`.
+const PATH_COLUMNS: [&str; 7] = ["From", "To", "Reached", "Reason", "MTU", "Drops", "Hops"];
+
+/// Columns of the rows of `Changes`.
+const CHANGE_COLUMNS: [&str; 11] = [
+    "Time",
+    "Change",
+    "Kind",
+    "ID",
+    "Host",
+    "Name",
+    "Type",
+    "RelationType",
+    "Parent",
+    "Child",
+    "Keys",
+];
+
 /// Maximum number of nodes whose keys are compared with a misspelled one.
 const MAX_SAMPLE: usize = 100_000;
 
@@ -319,6 +387,57 @@ mod tests {
         assert!(one("G.V().In('RelationType', 'layer2')").contains("edges have: use `OutE`"));
         assert!(one("G.E().Has('RelatonType', 'x')").contains("\"RelationType\""));
         assert!(one("G.Flows().Has('Aplication', 'DNS')").contains("\"Application\""));
+        assert!(one("G.Flows().Has('Netwrk', 'x')").contains("\"Network\""));
+        assert!(one("G.At('-1h').Flows().Has('Aplication', 'x')").contains("\"Application\""));
         assert!(warnings(&Graph::new(), "G.V().Has('Nme', 'x')").is_empty());
+    }
+
+    #[test]
+    fn times_with_a_wrong_sign_are_reported() {
+        let warning = |query: &str| warnings(&Graph::new(), query).pop().unwrap_or_default();
+        assert!(warning("G.At('1h').V()").contains("is in the future"));
+        assert!(warning("G.At('+10m', '1h').Flows()").contains("'-1h'"));
+        assert!(warning("G.At(NOW, '-1h').V()").contains("is negative"));
+        assert!(warning("G.At(NOW, -60).V()").contains("is negative"));
+        for query in [
+            "G.At('-1h').V()",
+            "G.At(NOW, '1h').V()",
+            "G.At('1h ago', 60).V()",
+        ] {
+            assert_eq!(warning(query), "", "{query}");
+        }
+    }
+
+    #[test]
+    fn columns_that_no_row_has_are_reported() {
+        let graph = graph(&[1, 2], &[(0, 1, true)]);
+        for (query, warning) in [
+            (
+                "G.Flows().GroupBy('Network.A').Sum('Bytes').Has('Byts', Gt(1)).Limit(2)",
+                r#"no row has the column "Byts"; did you mean "Bytes"?"#,
+            ),
+            (
+                "G.At(NOW, 60).Flows().GroupBy('Port').Values('Pot')",
+                r#"no row has the column "Pot"; did you mean "Port"?"#,
+            ),
+            (
+                "G.At(NOW, 60).Changes().Has('Nme', 'x').Count()",
+                r#"no row has the column "Nme"; did you mean "Name"?"#,
+            ),
+            (
+                "G.V().PathTo('192.0.2.1').Values('Reasn')",
+                r#"no row has the column "Reasn"; did you mean "Reason"?"#,
+            ),
+        ] {
+            assert_eq!(warnings(&graph, query), [warning], "{query}");
+        }
+        for query in [
+            "G.Flows().GroupBy('Network.A').Has('Connections', Gt(1)).Values('Network.A')",
+            "G.Flows().GroupBy('Network.A').Values('CountedBy')",
+            "G.At(NOW, 60).Changes().Has('Change', 'added', 'Keys.Key', 'State')",
+            "G.V().PathTo('192.0.2.1').Has('Reached', false).Values('Reason')",
+        ] {
+            assert!(warnings(&graph, query).is_empty(), "{query}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::error::QueryError;
 use super::run::Run;
 use super::{Context, Query};
 use crate::file_use::FileUse;
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::value::Text;
 
 pub(super) use trace::Trace;
@@ -64,6 +64,15 @@ pub struct Explanation {
     /// Summary of the answer; `None` if the query failed.
     #[serde(rename = "Answer", skip_serializing_if = "Option::is_none")]
     pub answer: Option<ExplainedAnswer>,
+    /// Time since which the past that the query reads is complete, if it reads an earlier time.
+    /// Serializes as text in the format of RFC 3339. `None` without an engine, which knows the age of
+    /// its history.
+    #[serde(
+        rename = "HistoryBegins",
+        serialize_with = "as_rfc3339",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub history_begins: Option<Timestamp>,
     /// Error of the query; `None` if it succeeded.
     #[serde(
         rename = "Error",
@@ -225,6 +234,7 @@ impl Query {
             edges: totals.1,
             steps: self.explained_steps(trace, &estimates),
             answer,
+            history_begins: None,
             error,
         }
     }
@@ -321,6 +331,9 @@ impl fmt::Display for Explanation {
                 writeln!(f, "{:>34}{file}", "")?;
             }
         }
+        if let Some(begins) = self.history_begins {
+            writeln!(f, "the history begins at {}", begins.to_rfc3339())?;
+        }
         match (&self.answer, &self.error) {
             (Some(ExplainedAnswer { kind, elements }), _) => writeln!(f, "{kind}: {elements}"),
             (None, Some(error)) => writeln!(f, "{error}"),
@@ -347,6 +360,10 @@ fn as_text<S: Serializer>(error: &Option<QueryError>, serializer: S) -> Result<S
         Some(error) => serializer.collect_str(error),
         None => serializer.serialize_none(),
     }
+}
+
+fn as_rfc3339<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(Timestamp::to_rfc3339).serialize(serializer)
 }
 
 fn as_microseconds<S: Serializer>(

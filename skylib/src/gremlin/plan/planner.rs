@@ -43,7 +43,7 @@ impl Plan {
             // The step that failed is the last one taken, which `planner.step` may have absorbed.
             let at = planner.next.saturating_sub(1);
             if let Some((step, offset)) = steps.get(at) {
-                let help = address_help(&message).unwrap_or_else(|| planner.help(step, at));
+                let help = network_help(&message).unwrap_or_else(|| planner.help(step, at));
                 let error = QueryError::execute(message).at(query, *offset).help(help);
                 planner.push(Operation::Fail(error));
             }
@@ -542,18 +542,28 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Returns the help for an address without a prefix length in `Ipv4Range` or `Ipv6Range`; `None` for
-/// other errors.
-fn address_help(message: &str) -> Option<String> {
-    let address = message.strip_prefix("invalid CIDR address: ")?;
-    let (key, length) = match address.parse().ok()? {
-        IpAddr::V4(_) => ("IPV4", 32),
-        IpAddr::V6(_) => ("IPV6", 128),
+/// Returns the help for a text that is not a network of the address family of `Ipv4Range` or
+/// `Ipv6Range`; `None` for other errors.
+fn network_help(message: &str) -> Option<String> {
+    let network = message.strip_prefix("invalid CIDR address: ")?;
+    let (address, length) = match network.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (network, None),
     };
-    Some(format!(
-        "a network has a length, as in `{address}/{length}`; `Has('{key}', '{address}')` finds an \
-         address with any length"
-    ))
+    let (key, range, max) = match address.parse().ok()? {
+        IpAddr::V4(_) => ("IPV4", "Ipv4Range", 32),
+        IpAddr::V6(_) => ("IPV6", "Ipv6Range", 128),
+    };
+    Some(match length.map(str::parse::<u8>) {
+        None => format!(
+            "a network has a length, as in `{address}/{max}`; `Has('{key}', '{address}')` finds an \
+             address with any length"
+        ),
+        Some(Ok(length)) if length <= max => {
+            format!("this network has another address family; expected `{range}('{network}')`")
+        }
+        Some(_) => format!("the length of the network is a number from 0 to {max}"),
+    })
 }
 
 /// Returns a parameter as an argument of a workflow; `None` if it is not a simple value.

@@ -72,6 +72,23 @@ impl TimeContext {
         When::During(TimeSlice { start, last })
     }
 
+    /// Returns what is probably wrong with the time: a sign that is missing, or one too many.
+    ///
+    /// COMPAT: Skydive accepts both.
+    pub(in crate::gremlin) const fn warning(self) -> Option<&'static str> {
+        match (self.instant, self.back) {
+            (Instant::FromNow(1..), _) => Some(
+                "the time of the query is in the future, which is answered with the present; \
+                 a duration before now begins with \"-\", as in '-1h'",
+            ),
+            (_, Some(LookBack::By(..0))) => Some(
+                "the length of the time slice of the query is negative; the slice ends at the \
+                 time, and its length has no sign, as in At(NOW, '1h')",
+            ),
+            _ => None,
+        }
+    }
+
     fn instant(param: &Param) -> Result<Instant, String> {
         match param {
             // COMPAT: integers above 2147483647 are milliseconds, others are seconds.
@@ -114,7 +131,9 @@ impl Instant {
         }
         if let Some(duration) = text.strip_suffix(" ago") {
             let ns = go_duration::parse_signed_ns(duration).ok()?;
-            return Some(Self::FromNow(ns.checked_neg()?));
+            // The sign of `-10m ago` would be ambiguous.
+            let is_signed = duration.starts_with(['-', '+']);
+            return Some(Self::FromNow(ns.checked_neg()?)).filter(|_| !is_signed);
         }
         // The short forms of ISO 8601 without separators could also be numbers.
         match text.as_bytes() {
@@ -280,6 +299,8 @@ mod tests {
             "ago",
             " ago",
             "ten minutes ago",
+            "-10m ago",
+            "+10m ago",
         ] {
             assert_eq!(point(text(bad)), Err(NO_INSTANT.to_owned()), "{bad}");
         }

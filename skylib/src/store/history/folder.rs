@@ -266,6 +266,23 @@ impl HistoryFolder {
         None
     }
 
+    /// Returns the segments of a table that are in the folder of damaged files. Called before the
+    /// segments of the table are opened: the segments that were moved aside at earlier starts.
+    pub(super) fn segments_set_aside(&self, table: &str) -> Vec<DamagedSegment> {
+        let segment = |name: &String| {
+            let moved = name.strip_prefix(table)?.strip_prefix('-')?;
+            let original = moved
+                .split_once('.')
+                .map_or(moved, |(original, _)| original);
+            let segment = Name::parse(original)?;
+            matches!(segment, Name::Segment(..)).then(|| DamagedSegment {
+                name: segment,
+                written_at: written_at(&self.root.join(DAMAGED).join(name)),
+            })
+        };
+        self.damaged.lock().iter().filter_map(segment).collect()
+    }
+
     fn measure_damaged(&self) {
         let bytes = bytes_below(&self.root.join(DAMAGED));
         self.damaged_bytes.store(bytes, Ordering::Relaxed);

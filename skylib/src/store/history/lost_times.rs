@@ -1,9 +1,9 @@
 //! `LostTimes`: times whose records were in damaged files. Pure.
 
-use super::names::{Generation, Name};
+use super::names::Name;
 use crate::time::{TimeSlice, Timestamp};
 
-/// Times whose records were in damaged files, since the start.
+/// Times whose records were in damaged files.
 #[derive(Debug, Default)]
 pub(super) struct LostTimes {
     /// Times whose records are lost.
@@ -34,20 +34,22 @@ impl LostTimes {
     }
 
     /// Adds the time of a segment that cannot be read: from the end of the segments before it to the
-    /// beginning of the segments after it, or until it was written. `others` are the newest generation and
-    /// the recorder's first and last time of each other segment and log.
+    /// beginning of the segments after it, or until it was written. `others` are the name and the
+    /// recorder's first and last time of each other segment and log.
     pub(super) fn add_unreadable(
         &mut self,
         damaged: DamagedSegment,
-        others: &[(Generation, (i64, i64))],
+        others: &[(Name, (i64, i64))],
     ) {
-        let generation = damaged.name.last();
-        let before = others.iter().filter(|(other, _)| *other < generation);
-        let start = before.map(|(_, (_, last))| *last).max();
-        let after = others.iter().filter(|(other, _)| *other > generation);
-        let last = after.map(|(_, (first, _))| *first).min();
-        let start = start.unwrap_or_default();
-        self.add(start, last.unwrap_or(damaged.written_at).max(start));
+        let (start, last) = time_of(damaged, others);
+        self.add(start, last);
+    }
+
+    /// Adds the time of a segment that was found damaged before the start, as
+    /// [`LostTimes::add_unreadable`] does: the state after it was recorded again.
+    pub(super) fn add_set_aside(&mut self, damaged: DamagedSegment, others: &[(Name, (i64, i64))]) {
+        let (start, last) = time_of(damaged, others);
+        self.repaired.add(start, last);
     }
 
     /// Records that the state after all lost records was recorded again.
@@ -77,6 +79,24 @@ impl LostTimes {
         found.extend(self.repaired.within(time));
         found
     }
+}
+
+/// Returns the first and last time of a segment that cannot be read. If its neighbors have been
+/// merged, these are the times of the merged segment.
+fn time_of(damaged: DamagedSegment, others: &[(Name, (i64, i64))]) -> (i64, i64) {
+    let merged = others
+        .iter()
+        .find(|(other, _)| damaged.name.is_replaced_by(*other));
+    if let Some((_, span)) = merged {
+        return *span;
+    }
+    let generation = damaged.name.last();
+    let before = others.iter().filter(|(other, _)| other.last() < generation);
+    let start = before.map(|(_, (_, last))| *last).max();
+    let after = others.iter().filter(|(other, _)| other.last() > generation);
+    let last = after.map(|(_, (first, _))| *first).min();
+    let start = start.unwrap_or_default();
+    (start, last.unwrap_or(damaged.written_at).max(start))
 }
 
 impl Times {
@@ -159,7 +179,12 @@ mod tests {
 
     #[test]
     fn the_time_of_an_unreadable_segment_follows_from_its_neighbors() {
-        let others = [(1, (100, 200)), (4, (500, 600)), (5, (590, 700))];
+        let others = [
+            (Name::Segment(1, 1), (100, 200)),
+            (Name::Segment(4, 4), (500, 600)),
+            (Name::Log(5), (590, 700)),
+            (Name::Segment(7, 9), (800, 850)),
+        ];
         let found = |first, last| {
             let mut lost = LostTimes::default();
             let name = Name::Segment(first, last);
@@ -168,7 +193,9 @@ mod tests {
             lost.within(slice(i64::MIN, i64::MAX))
         };
         assert_eq!(found(2, 3), [slice(200, 500)]);
-        assert_eq!(found(6, 6), [slice(700, 900)], "until it was written");
+        assert_eq!(found(6, 6), [slice(700, 800)]);
+        assert_eq!(found(8, 8), [slice(800, 850)], "its neighbors were merged");
+        assert_eq!(found(10, 10), [slice(850, 900)], "until it was written");
         assert_eq!(found(0, 0), [slice(0, 100)]);
     }
 

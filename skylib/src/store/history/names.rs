@@ -47,7 +47,7 @@ impl Name {
     }
 
     /// Returns whether a segment contains everything that this log or other segment contains.
-    fn is_replaced_by(self, segment: Self) -> bool {
+    pub(super) fn is_replaced_by(self, segment: Self) -> bool {
         let Self::Segment(first, last) = segment else {
             return false;
         };

@@ -68,10 +68,12 @@ fn write_file(disk: &dyn Disk, path: &Path, sums: &[Sum]) -> io::Result<()> {
 
 /// Reads the file of checksums.
 pub(super) fn read_sums(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Sum>> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{SUMS}: {error}"));
     let mut text = String::new();
-    disk.open(&folder.join(SUMS))?
-        .take(MAX_SUMS_BYTES)
-        .read_to_string(&mut text)?;
+    let file = disk.open(&folder.join(SUMS)).map_err(named)?;
+    file.take(MAX_SUMS_BYTES)
+        .read_to_string(&mut text)
+        .map_err(named)?;
     sums::parse(&text).ok_or_else(|| invalid("the file of checksums is invalid".to_owned()))
 }
 

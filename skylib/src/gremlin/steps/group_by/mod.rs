@@ -90,11 +90,16 @@ impl GroupPlan {
         found
             .or_else(|| measure().map(Column::Measure))
             .ok_or_else(|| {
-                let keys = self.keys.iter().map(|key| key.name.as_str());
-                let measures = self.measures.iter().map(|measure| measure.name.as_str());
-                let names: Vec<&str> = keys.chain(measures).chain([CONNECTIONS, FLOWS]).collect();
+                let names: Vec<&str> = self.column_names().collect();
                 format!("no column {name:?}; the columns are {}", names.join(", "))
             })
+    }
+
+    /// Returns the names of the columns, except the one that is the same in all rows.
+    pub(in crate::gremlin) fn column_names(&self) -> impl Iterator<Item = &str> {
+        let keys = self.keys.iter().map(|key| key.name.as_str());
+        let measures = self.measures.iter().map(|measure| measure.name.as_str());
+        keys.chain(measures).chain([CONNECTIONS, FLOWS])
     }
 
     /// Returns whether a key describes where a flow was captured. A connection then counts once for

@@ -75,6 +75,7 @@ fn read_state(
 ) -> Result<State, StoreError> {
     let mut state = State::default();
     let mut damaged = Vec::new();
+    let set_aside = folder.segments_set_aside(TABLE);
     for name in &catalog.segments {
         let opened = folder.open_segment(TABLE, *name, &mut damaged, FlowSegment::open);
         if let Some(segment) = opened {
@@ -83,10 +84,13 @@ fn read_state(
         }
     }
     let others = state.segments.iter();
-    let others = others.map(|segment| (segment.name.last(), segment.span.updated));
+    let others = others.map(|segment| (segment.name, segment.span.updated));
     let others: Vec<_> = others.collect();
     for damaged in damaged {
         lost.add_unreadable(damaged, &others);
+    }
+    for damaged in set_aside {
+        lost.add_set_aside(damaged, &others);
     }
     for generation in &catalog.logs {
         let content = folder.read_log(path, *generation)?;

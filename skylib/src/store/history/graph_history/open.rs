@@ -92,6 +92,7 @@ fn read_state(
 ) -> Result<State, StoreError> {
     let mut state = State::default();
     let mut damaged = Vec::new();
+    let set_aside = folder.segments_set_aside(TABLE);
     let mut open = |name| {
         let opened = folder.open_segment(TABLE, name, &mut damaged, GraphSegment::open);
         opened.map(Arc::new)
@@ -115,23 +116,33 @@ fn read_state(
             state.frozen.push(Arc::new(frozen));
         }
     }
-    note_damaged(&state, &damaged, lost);
+    note_damaged(&state, &damaged, &set_aside, lost);
     Ok(state)
 }
 
-/// Records the times of damaged segments, and of damaged snapshots without older files.
-fn note_damaged(state: &State, damaged: &[DamagedSegment], lost: &mut LostTimes) {
+/// Records the times of damaged segments, and of damaged snapshots without older files; `set_aside`
+/// are those of earlier starts.
+fn note_damaged(
+    state: &State,
+    damaged: &[DamagedSegment],
+    set_aside: &[DamagedSegment],
+    lost: &mut LostTimes,
+) {
     let segments = state.segments.iter();
-    let segments = segments.map(|segment| (segment.name.last(), segment.span.recorded));
+    let segments = segments.map(|segment| (segment.name, segment.span.recorded));
     let logs = state.frozen.iter().filter_map(|frozen| {
         let (first, last) = (frozen.events.first()?, frozen.events.last()?);
-        Some((frozen.generation, (first.recorded(), last.recorded())))
+        let name = Name::Log(frozen.generation);
+        Some((name, (first.recorded(), last.recorded())))
     });
     let others: Vec<_> = segments.chain(logs).collect();
     for damaged in damaged {
         if !state.is_redundant(damaged.name) {
             lost.add_unreadable(*damaged, &others);
         }
+    }
+    for damaged in set_aside {
+        lost.add_set_aside(*damaged, &others);
     }
 }
 

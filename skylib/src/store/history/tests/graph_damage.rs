@@ -246,4 +246,8 @@ fn damage_that_is_found_at_a_start_is_known_with_its_time() {
         history.damaged(slice(50_000, 90_000)),
         [slice(1000, 80_000)]
     );
+    recorded.reopen();
+    let history = recorded.disk();
+    assert_eq!(history.damaged(slice(2000, 2000)), damaged, "next start");
+    assert!(history.damaged(slice(9000, 9000)).is_empty());
 }
