@@ -1,7 +1,8 @@
 // The dialogs of the selected nodes and of the page.
 
 import { openDialog } from "../state/dialogs.ts";
-import { KEYS, hasLetterKeys, setLetterKeys } from "../state/keyboard.ts";
+import { KEYS } from "../state/key_help.ts";
+import { hasLetterKeys, setLetterKeys } from "../state/keyboard.ts";
 import { selectedNodes } from "../state/selected.ts";
 import { CaptureDialog } from "./capture_dialog.tsx";
 import { FavoritesDialog } from "./favorites_dialog.tsx";

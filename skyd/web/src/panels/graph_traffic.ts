@@ -7,6 +7,7 @@ import type { Camera, Size } from "../graph/camera.ts";
 import { traceLink } from "../graph/link_path.ts";
 import { rateLabel } from "../graph/paint_links.ts";
 import type { Link } from "../graph/scene.ts";
+import { reducedMotion } from "../parts/motion.ts";
 import { layout, scene } from "../state/layout.ts";
 import { rates } from "../state/link_rates.ts";
 import { activeTheme } from "../state/theme.ts";
@@ -28,8 +29,6 @@ function hasDots({ id, relation }: Link): boolean {
   return rates.value.has(id) && !onHover.value.includes(relation);
 }
 
-const reduced = matchMedia("(prefers-reduced-motion: reduce)");
-
 export function useTraffic(
   canvas: RefObject<HTMLCanvasElement | null>,
   size: Signal<Size>,
@@ -49,7 +48,7 @@ export function useTraffic(
       context.clearRect(0, 0, element.width, element.height);
     };
     clear();
-    if (links.length === 0 || view.zoom < MIN_ZOOM || reduced.matches) {
+    if (links.length === 0 || view.zoom < MIN_ZOOM || reducedMotion.matches) {
       return undefined;
     }
     const timer = setInterval(() => {
