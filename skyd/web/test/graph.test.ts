@@ -38,6 +38,8 @@ const COLORS = {
   accent: "#00f",
   found: "#a50",
   warning: "#b30",
+  added: "#080",
+  removed: "#d00",
 };
 
 /** Returns hosts of which each has a port that is linked to one of two switches. */
@@ -187,6 +189,19 @@ test("each selected node is outlined, and no other", () => {
     return surface.text(400, 200, "").match(/stroke="#00f"/g)?.length ?? 0;
   };
   assert.deepEqual([outlines([]), outlines(["a"]), outlines(["a", "c"]), outlines(names)], [0, 1, 2, 3]);
+});
+
+test("a comparison marks what was added, removed, and changed with colors and signs of their own", () => {
+  const scene = buildScene(modelOf([node("a", "device", { State: "UP" })], []), ALL);
+  const mark = (difference: "added" | "removed" | "changed") => {
+    const surface = new SvgSurface();
+    const marks = { ...NO_MARKS, compared: new Map([["a", difference]]) };
+    paint(surface, { width: 200, height: 200 }, 1, layOut(scene), [], { x: 0, y: 0, zoom: 1 }, COLORS, marks);
+    return surface.text(200, 200, "");
+  };
+  assert.match(mark("added"), /stroke="#080" stroke-width="2.5"[^]*>\+<\/text>/);
+  assert.match(mark("removed"), /stroke="#d00" stroke-width="2.5" stroke-dasharray="6 4"[^]*>−<\/text>/);
+  assert.match(mark("changed"), /stroke="#a50" stroke-width="2.5"[^]*>~<\/text>/);
 });
 
 test("families have shapes of their own, and what is down is hollow", () => {

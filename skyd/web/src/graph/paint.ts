@@ -4,6 +4,7 @@
 import { cut, visible } from "../parts/names.ts";
 import type { Camera, Size } from "./camera.ts";
 import type { Colors, Marks, Surface } from "./colors.ts";
+import type { Difference } from "./difference.ts";
 import { FAMILY_COLORS } from "./family.ts";
 import { traceDetail, traceShape } from "./icons.ts";
 import { type Box, LEAF_WIDTH, type Layout, TITLE_HEIGHT } from "./layout.ts";
@@ -272,7 +273,7 @@ class Painter {
     const style = marks.selected.has(id)
       ? [colors.accent, 3]
       : marks.found.has(id) || compared
-        ? [colors.found, 2.5]
+        ? [comparedColor(compared, colors), 2.5]
         : id === marks.hovered
           ? [colors.dimText, 1.5]
           : undefined;
@@ -314,4 +315,9 @@ class Painter {
     context.fillStyle = color;
     context.fillText(shown, x, y);
   }
+}
+
+/** Returns the color of an item that a comparison marks: of a found one, too. */
+function comparedColor(difference: Difference | undefined, colors: Colors): string {
+  return difference === "added" ? colors.added : difference === "removed" ? colors.removed : colors.found;
 }

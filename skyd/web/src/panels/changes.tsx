@@ -6,6 +6,7 @@ import { type ChangeRow, filterChanges } from "../graph/changes.ts";
 import { csv } from "../parts/csv.ts";
 import { ErrorText } from "../parts/error_text.tsx";
 import { Select } from "../parts/field.tsx";
+import { Moment, MomentText } from "../parts/moment.tsx";
 import { counted, label } from "../parts/names.ts";
 import { Notes } from "../parts/notes.tsx";
 import { saveFile } from "../parts/save.ts";
@@ -91,7 +92,9 @@ function Row({ row, index }: { row: ChangeRow; index: number }) {
   const key = row.isLink ? linkKey(row.id) : (model.nodes.get(row.id)?.tid ?? row.id);
   return (
     <tr aria-rowindex={index + 2}>
-      <td>{dateTime(row.time)}</td>
+      <td>
+        <MomentText moment={new Moment(row.time)} />
+      </td>
       <td>{label(row.change, 20)}</td>
       <td>
         {row.isElement ? (
