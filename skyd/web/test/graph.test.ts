@@ -204,6 +204,32 @@ test("a comparison marks what was added, removed, and changed with colors and si
   assert.match(mark("changed"), /stroke="#a50" stroke-width="2.5"[^]*>~<\/text>/);
 });
 
+test("a marked path has arrow heads in place of the rates of its links", () => {
+  const names = ["a", "b", "c"];
+  const nodes = names.map((name) => node(name, "device", { State: "UP" }));
+  const scene = buildScene(modelOf(nodes, [edge("a", "b", "layer2"), edge("b", "c", "layer2")]), ALL);
+  const rates = new Map(scene.links.map(({ id }) => [id, { bytes: 12_300, step: 1 }]));
+  const plates = (path: string[]) => {
+    const surface = new SvgSurface();
+    const marks = { ...NO_MARKS, rates, path };
+    paint(surface, { width: 800, height: 200 }, 1, layOut(scene), scene.links, { x: 0, y: 0, zoom: 1 }, COLORS, marks);
+    return surface.text(800, 200, "").match(/fill="#000">12\.3 kB\/s/g)?.length ?? 0;
+  };
+  assert.deepEqual([plates([]), plates(["a", "b"]), plates(names)], [2, 1, 0]);
+});
+
+test("an interface that is down is hollow also where it is too small for an icon", () => {
+  const squares = (state: string) => {
+    const scene = buildScene(modelOf([node("eth0", "device", { State: state })], []), ALL);
+    const surface = new SvgSurface();
+    paint(surface, { width: 99, height: 99 }, 1, layOut(scene), [], { x: 0, y: 0, zoom: 0.2 }, COLORS, NO_MARKS);
+    const picture = surface.text(99, 99, "");
+    return [...picture.matchAll(/<rect [^>]*fill="([^"]+)"/g)].map(([, color]) => color);
+  };
+  assert.deepEqual(squares("UP"), ["#fff", "#0B054D"]);
+  assert.deepEqual(squares("DOWN"), ["#fff", "#0B054D", "#fff"]);
+});
+
 test("families have shapes of their own, and what is down is hollow", () => {
   const outlines = new Set<string>();
   for (const family of Object.keys(FAMILY_ORDER) as Family[]) {

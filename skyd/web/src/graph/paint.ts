@@ -87,13 +87,22 @@ class Painter {
       this.#text(String(index + 1), box.x + 8, box.y + 14, 30, 13, colors.accent, "700");
     });
     context.textAlign = "center";
-    paintRates(context, shown, camera, colors, this.marks, (text, x, y) =>
+    // The arrow heads of the path are where the rates of its links would be.
+    const onPath = new Set(path);
+    const rated = shown.filter(({ from, to }) => !onPath.has(from) || !onPath.has(to));
+    paintRates(context, rated, camera, colors, this.marks, (text, x, y) =>
       this.#text(text, x, y, 90, 11, colors.text, "400"),
     );
     context.textAlign = "start";
     this.#farTitles.forEach((box) => {
       const size = 11 / camera.zoom;
-      this.#text(titleOf(box.item), box.x + size * 0.4, box.y + size * 1.2, box.width - size, size, colors.text, "600");
+      const title = titleOf(box.item);
+      // A plate, so that the boxes below do not cross the letters.
+      context.fillStyle = colors.box;
+      context.globalAlpha = 0.8;
+      context.fillRect(box.x, box.y, Math.min(box.width, (title.length + 1.5) * size * 0.62), size * 1.5);
+      context.globalAlpha = 1;
+      this.#text(title, box.x + size * 0.4, box.y + size * 1.2, box.width - size, size, colors.text, "600");
     });
   }
 
@@ -187,8 +196,14 @@ class Painter {
     const { context, camera, colors } = this;
     const x = box.x + box.width / 2;
     if (box.width * camera.zoom < MIN_OPEN_WIDTH) {
+      const square = (half: number) => context.fillRect(x - half, box.y + ICON_TOP - half, 2 * half, 2 * half);
       context.fillStyle = FAMILY_COLORS[box.item.node.family][colors.theme];
-      context.fillRect(x - 10, box.y + ICON_TOP - 10, 20, 20);
+      square(10);
+      // What is down is hollow, as in its icon.
+      if (isItemDown(box.item)) {
+        context.fillStyle = colors.box;
+        square(Math.max(0, 10 - 1 / camera.zoom));
+      }
       this.#outline(box);
       return;
     }
@@ -210,9 +225,11 @@ class Painter {
     const { node } = box.item;
     const down = isItemDown(box.item);
     const color = FAMILY_COLORS[node.family][colors.theme];
-    context.lineWidth = radius / 7;
+    // A namespace is an empty box, as in the tree.
+    const isHollow = down || node.family === "namespace";
+    context.lineWidth = node.family === "namespace" ? radius / 4 : radius / 7;
     traceShape(context, node.family, node.type, radius);
-    context.fillStyle = down ? colors.background : color;
+    context.fillStyle = isHollow ? colors.background : color;
     context.strokeStyle = color;
     context.fill();
     context.stroke();
