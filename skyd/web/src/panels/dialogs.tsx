@@ -37,18 +37,6 @@ export function Dialogs() {
 function KeysDialog() {
   return (
     <Dialog title="Keys" action="OK" onSubmit={async () => {}} onClose={close}>
-      <table class="values" aria-label="Keys">
-        <tbody>
-          {KEYS.map(([key, text]) => (
-            <tr key={key}>
-              <th scope="row">
-                <kbd>{key}</kbd>
-              </th>
-              <td>{text}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
       <p class="field check">
         <label>
           <input
@@ -69,6 +57,18 @@ function KeysDialog() {
           Rates are in bits per second
         </label>
       </p>
+      <table class="values" aria-label="Keys">
+        <tbody>
+          {KEYS.map(([key, text]) => (
+            <tr key={key}>
+              <th scope="row">
+                <kbd>{key}</kbd>
+              </th>
+              <td>{text}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
     </Dialog>
   );
 }

@@ -86,10 +86,15 @@ function NodeEntry({ item }: { item: Json }) {
   const metadata = member(item, "Metadata");
   const name = node ? treeName(node) : `${label(textOf(metadata, "Name"))}, ${label(textOf(metadata, "Type"), 40)}`;
   const key = textOf(metadata, "TID") || textOf(item, "ID");
+  // Interfaces of several namespaces have the same name.
+  const owner = node && model.owner(node);
   return (
-    <button type="button" class="link" onClick={() => select(key)}>
-      {name}
-    </button>
+    <>
+      <button type="button" class="link" onClick={() => select(key)}>
+        {name}
+      </button>
+      {owner && <span class="result-owner"> in {label(owner.name, 60)}</span>}
+    </>
   );
 }
 
