@@ -38,6 +38,8 @@ const COLORS = {
   accent: "#00f",
   found: "#a50",
   warning: "#b30",
+  added: "#080",
+  removed: "#d00",
 };
 
 /** Returns hosts of which each has a port that is linked to one of two switches. */
@@ -187,6 +189,45 @@ test("each selected node is outlined, and no other", () => {
     return surface.text(400, 200, "").match(/stroke="#00f"/g)?.length ?? 0;
   };
   assert.deepEqual([outlines([]), outlines(["a"]), outlines(["a", "c"]), outlines(names)], [0, 1, 2, 3]);
+});
+
+test("a comparison marks what was added, removed, and changed with colors and signs of their own", () => {
+  const scene = buildScene(modelOf([node("a", "device", { State: "UP" })], []), ALL);
+  const mark = (difference: "added" | "removed" | "changed") => {
+    const surface = new SvgSurface();
+    const marks = { ...NO_MARKS, compared: new Map([["a", difference]]) };
+    paint(surface, { width: 200, height: 200 }, 1, layOut(scene), [], { x: 0, y: 0, zoom: 1 }, COLORS, marks);
+    return surface.text(200, 200, "");
+  };
+  assert.match(mark("added"), /stroke="#080" stroke-width="2.5"[^]*>\+<\/text>/);
+  assert.match(mark("removed"), /stroke="#d00" stroke-width="2.5" stroke-dasharray="6 4"[^]*>−<\/text>/);
+  assert.match(mark("changed"), /stroke="#a50" stroke-width="2.5"[^]*>~<\/text>/);
+});
+
+test("a marked path has arrow heads in place of the rates of its links", () => {
+  const names = ["a", "b", "c"];
+  const nodes = names.map((name) => node(name, "device", { State: "UP" }));
+  const scene = buildScene(modelOf(nodes, [edge("a", "b", "layer2"), edge("b", "c", "layer2")]), ALL);
+  const rates = new Map(scene.links.map(({ id }) => [id, { bytes: 12_300, step: 1 }]));
+  const plates = (path: string[]) => {
+    const surface = new SvgSurface();
+    const marks = { ...NO_MARKS, rates, path };
+    paint(surface, { width: 800, height: 200 }, 1, layOut(scene), scene.links, { x: 0, y: 0, zoom: 1 }, COLORS, marks);
+    return surface.text(800, 200, "").match(/fill="#000">12\.3 kB\/s/g)?.length ?? 0;
+  };
+  assert.deepEqual([plates([]), plates(["a", "b"]), plates(names)], [2, 1, 0]);
+});
+
+test("an interface that is down is hollow also where it is too small for an icon", () => {
+  const squares = (state: string) => {
+    const scene = buildScene(modelOf([node("eth0", "device", { State: state })], []), ALL);
+    const surface = new SvgSurface();
+    paint(surface, { width: 99, height: 99 }, 1, layOut(scene), [], { x: 0, y: 0, zoom: 0.2 }, COLORS, NO_MARKS);
+    const picture = surface.text(99, 99, "");
+    return [...picture.matchAll(/<rect [^>]*fill="([^"]+)"/g)].map(([, color]) => color);
+  };
+  assert.deepEqual(squares("UP"), ["#fff", "#0B054D"]);
+  assert.deepEqual(squares("DOWN"), ["#fff", "#0B054D", "#fff"]);
 });
 
 test("families have shapes of their own, and what is down is hollow", () => {

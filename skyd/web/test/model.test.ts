@@ -152,6 +152,20 @@ test("random patches never throw and stay on the node", () => {
   assert.equal(({} as Record<string, unknown>)["x"], undefined);
 });
 
+test("a whole name or address is found before those that only contain it", () => {
+  const nodes = [
+    node("a", "veth", { IPV4: ["10.0.0.10/24"] }),
+    node("b", "veth", { IPV4: ["110.0.0.1/24"] }),
+    node("c", "bridge", { IPV4: ["10.0.0.1/24"] }),
+    node("veth1", "device"),
+    node("veth", "device"),
+  ];
+  const model = modelOf(nodes, []);
+  const found = (text: string) => search(model, text).map(({ id }) => id);
+  assert.deepEqual(found("10.0.0.1"), ["c", "a", "b"]);
+  assert.deepEqual(found("veth"), ["veth", "veth1", "a", "b"]);
+});
+
 test("a search finds names, addresses, and identifiers", () => {
   const model = modelOf(
     [

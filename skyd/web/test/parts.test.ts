@@ -251,4 +251,11 @@ test("times are copied as ISO 8601, and their time zone has a name", () => {
   assert.equal(new Moment(Number.NaN).iso, "");
   assert.match(timeZone(1_796_000_000_123), /\w/);
   assert.equal(timeZone(Number.NaN), "");
+  const original = Intl.DateTimeFormat;
+  Intl.DateTimeFormat = (() => assert.fail("a formatter is constructed for each time")) as never;
+  try {
+    assert.match(timeZone(1_796_000_000_123), /\w/);
+  } finally {
+    Intl.DateTimeFormat = original;
+  }
 });

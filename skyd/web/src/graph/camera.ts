@@ -21,14 +21,18 @@ const MARGIN = 24;
 /** Margin at the top, where the size of the graph and the zoom buttons are. */
 const TOP_MARGIN = 46;
 
+/** On a narrower canvas, the size of the graph is at the bottom. */
+const NARROW = 500;
+
 /** Returns the camera that shows a whole layout, centered. */
 export function fit(layout: Size, canvas: Size): Camera {
+  const bottom = canvas.width <= NARROW ? TOP_MARGIN : MARGIN;
   const across = (canvas.width - 2 * MARGIN) / Math.max(layout.width, 1);
-  const down = (canvas.height - MARGIN - TOP_MARGIN) / Math.max(layout.height, 1);
+  const down = (canvas.height - bottom - TOP_MARGIN) / Math.max(layout.height, 1);
   const zoom = Math.min(Math.max(Math.min(across, down), MIN_ZOOM), MAX_FIT_ZOOM);
   return {
     x: (layout.width - canvas.width / zoom) / 2,
-    y: (layout.height - (canvas.height + TOP_MARGIN - MARGIN) / zoom) / 2,
+    y: (layout.height - (canvas.height + TOP_MARGIN - bottom) / zoom) / 2,
     zoom,
   };
 }

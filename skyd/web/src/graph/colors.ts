@@ -46,6 +46,9 @@ export interface Colors {
   accent: string;
   found: string;
   warning: string;
+  /** What a comparison found to be added, and removed. */
+  added: string;
+  removed: string;
 }
 
 /** Marks on items, by item id. */

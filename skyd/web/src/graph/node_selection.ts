@@ -20,6 +20,13 @@ export function reduced(keys: NodeKeys): NodeKeys {
   return keys.slice(0, 1);
 }
 
+/** Returns what Shift-click on an item of a list adds to the selection: all from the item that was selected
+ * last to it, or only it if the list does not show that item. */
+export function rangeTo<T>(list: readonly T[], last: T | undefined, item: T): T[] {
+  const from = last === undefined ? -1 : list.indexOf(last);
+  return from < 0 ? [item] : between(list, from, list.indexOf(item));
+}
+
 /** Returns what lies between two positions of a list, both included, from the first to the second. */
 export function between<T>(list: readonly T[], from: number, to: number): T[] {
   const part = list.slice(Math.min(from, to), Math.max(from, to) + 1);

@@ -4,6 +4,7 @@
 import { cut, visible } from "../parts/names.ts";
 import type { Camera, Size } from "./camera.ts";
 import type { Colors, Marks, Surface } from "./colors.ts";
+import type { Difference } from "./difference.ts";
 import { FAMILY_COLORS } from "./family.ts";
 import { traceDetail, traceShape } from "./icons.ts";
 import { type Box, LEAF_WIDTH, type Layout, TITLE_HEIGHT } from "./layout.ts";
@@ -86,13 +87,22 @@ class Painter {
       this.#text(String(index + 1), box.x + 8, box.y + 14, 30, 13, colors.accent, "700");
     });
     context.textAlign = "center";
-    paintRates(context, shown, camera, colors, this.marks, (text, x, y) =>
+    // The arrow heads of the path are where the rates of its links would be.
+    const onPath = new Set(path);
+    const rated = shown.filter(({ from, to }) => !onPath.has(from) || !onPath.has(to));
+    paintRates(context, rated, camera, colors, this.marks, (text, x, y) =>
       this.#text(text, x, y, 90, 11, colors.text, "400"),
     );
     context.textAlign = "start";
     this.#farTitles.forEach((box) => {
       const size = 11 / camera.zoom;
-      this.#text(titleOf(box.item), box.x + size * 0.4, box.y + size * 1.2, box.width - size, size, colors.text, "600");
+      const title = titleOf(box.item);
+      // A plate, so that the boxes below do not cross the letters.
+      context.fillStyle = colors.box;
+      context.globalAlpha = 0.8;
+      context.fillRect(box.x, box.y, Math.min(box.width, (title.length + 1.5) * size * 0.62), size * 1.5);
+      context.globalAlpha = 1;
+      this.#text(title, box.x + size * 0.4, box.y + size * 1.2, box.width - size, size, colors.text, "600");
     });
   }
 
@@ -186,8 +196,14 @@ class Painter {
     const { context, camera, colors } = this;
     const x = box.x + box.width / 2;
     if (box.width * camera.zoom < MIN_OPEN_WIDTH) {
+      const square = (half: number) => context.fillRect(x - half, box.y + ICON_TOP - half, 2 * half, 2 * half);
       context.fillStyle = FAMILY_COLORS[box.item.node.family][colors.theme];
-      context.fillRect(x - 10, box.y + ICON_TOP - 10, 20, 20);
+      square(10);
+      // What is down is hollow, as in its icon.
+      if (isItemDown(box.item)) {
+        context.fillStyle = colors.box;
+        square(Math.max(0, 10 - 1 / camera.zoom));
+      }
       this.#outline(box);
       return;
     }
@@ -209,9 +225,11 @@ class Painter {
     const { node } = box.item;
     const down = isItemDown(box.item);
     const color = FAMILY_COLORS[node.family][colors.theme];
-    context.lineWidth = radius / 7;
+    // A namespace is an empty box, as in the tree.
+    const isHollow = down || node.family === "namespace";
+    context.lineWidth = node.family === "namespace" ? radius / 4 : radius / 7;
     traceShape(context, node.family, node.type, radius);
-    context.fillStyle = down ? colors.background : color;
+    context.fillStyle = isHollow ? colors.background : color;
     context.strokeStyle = color;
     context.fill();
     context.stroke();
@@ -272,7 +290,7 @@ class Painter {
     const style = marks.selected.has(id)
       ? [colors.accent, 3]
       : marks.found.has(id) || compared
-        ? [colors.found, 2.5]
+        ? [comparedColor(compared, colors), 2.5]
         : id === marks.hovered
           ? [colors.dimText, 1.5]
           : undefined;
@@ -314,4 +332,9 @@ class Painter {
     context.fillStyle = color;
     context.fillText(shown, x, y);
   }
+}
+
+/** Returns the color of an item that a comparison marks: of a found one, too. */
+function comparedColor(difference: Difference | undefined, colors: Colors): string {
+  return difference === "added" ? colors.added : difference === "removed" ? colors.removed : colors.found;
 }

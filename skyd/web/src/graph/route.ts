@@ -1,6 +1,6 @@
 // The way of a packet, from the answer of the step `PathTo`. Pure.
 
-import { type Json, listOf, member, numberOf, textOf } from "../parts/json.ts";
+import { type Json, asArray, listOf, member, numberOf, textOf } from "../parts/json.ts";
 import { counted, label } from "../parts/names.ts";
 
 export interface RouteHop {
@@ -23,7 +23,7 @@ export interface Route {
 
 /** Returns the ways of an answer. */
 export function routesOf(answer: Json): Route[] {
-  return (Array.isArray(answer) ? answer : []).map((way) => {
+  return asArray(answer).map((way) => {
     const isReached = member(way, "Reached") === true;
     const summary = [mtu(way), drops(way)].filter((text) => text !== "").join(", ");
     return {

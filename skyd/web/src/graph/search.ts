@@ -9,6 +9,9 @@ import { compareNodes } from "./outline.ts";
 /** Most nodes that a search returns. */
 export const MAX_FOUND = 50;
 
+/** Line of the type in the text of a node: a type is not the whole name of its nodes. */
+const TYPE_LINE = 1;
+
 function searchText(node: GraphNode): string {
   if (node.searchText === "") {
     const container = valueAt(node.metadata, "Docker.ContainerID");
@@ -19,15 +22,29 @@ function searchText(node: GraphNode): string {
   return node.searchText;
 }
 
-/** Returns the nodes that contain a text; those whose name begins with it first. */
+/** Returns whether a text is the whole name, identifier, or address of a node, with or without the length of
+ * its prefix. */
+function isWhole(node: GraphNode, wanted: string): boolean {
+  return searchText(node)
+    .split("\n")
+    .some((line, index) => index !== TYPE_LINE && (line === wanted || line.startsWith(`${wanted}/`)));
+}
+
+/** Returns the nodes that contain a text; first those of which it is the whole name or address, then those
+ * whose name begins with it. */
 export function search(model: GraphModel, text: string): GraphNode[] {
   const wanted = text.trim().toLowerCase();
   if (wanted === "") {
     return [];
   }
-  const found = [...model.nodes.values()].filter((node) => searchText(node).includes(wanted));
-  const rank = (node: GraphNode) => (node.name.toLowerCase().startsWith(wanted) ? 0 : 1);
-  return found.sort((a, b) => rank(a) - rank(b) || compareNodes(a, b)).slice(0, MAX_FOUND);
+  const ranks = new Map<GraphNode, number>();
+  for (const node of model.nodes.values()) {
+    if (searchText(node).includes(wanted)) {
+      ranks.set(node, isWhole(node, wanted) ? 0 : node.name.toLowerCase().startsWith(wanted) ? 1 : 2);
+    }
+  }
+  const rank = (node: GraphNode) => ranks.get(node) ?? 2;
+  return [...ranks.keys()].sort((a, b) => rank(a) - rank(b) || compareNodes(a, b)).slice(0, MAX_FOUND);
 }
 
 /** Returns the accessible name of a node in the tree: `eth0, veth, up, captured, 2 alerts`. */

@@ -63,7 +63,7 @@ function applyChange(list: Json[], change: Json): void {
 }
 
 /** Returns the graph of a list of one graph; any other value as it is. */
-function graphOf(value: Json): Json {
+export function graphOf(value: Json): Json {
   const [only] = Array.isArray(value) && value.length === 1 ? value : [];
   return only !== undefined && isGraph(only) ? only : value;
 }

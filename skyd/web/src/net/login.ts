@@ -2,23 +2,17 @@
 
 import { readStatus } from "../state/health.ts";
 import { disconnect, reconnect } from "../state/session.ts";
-import { RequestError, needsLogin } from "./rest.ts";
+import { RequestError, needsLogin, request, send } from "./rest.ts";
 
 /** Logs in and connects again.
  *
  * Throws a `RequestError` if the daemon refuses the user or the password. */
 export async function login(username: string, password: string): Promise<void> {
-  const response = await fetch("/login", {
-    method: "POST",
-    headers: { "X-Requested-With": "skyd" },
-    body: new URLSearchParams({ username, password }),
-  });
-  if (!response.ok) {
-    throw new RequestError(
-      response.status,
-      response.status === 401 ? "Wrong user or password" : (await response.text()).trim(),
-    );
-  }
+  await request("/login", { method: "POST", body: new URLSearchParams({ username, password }) }).catch(
+    (error: RequestError) => {
+      throw error.status === 401 ? new RequestError(401, "Wrong user or password") : error;
+    },
+  );
   needsLogin.value = false;
   reconnect();
   await readStatus();
@@ -26,7 +20,7 @@ export async function login(username: string, password: string): Promise<void> {
 
 /** Ends the session; the daemon deletes its cookies. */
 export async function logout(): Promise<void> {
-  await fetch("/logout", { method: "POST", headers: { "X-Requested-With": "skyd" } }).catch(() => undefined);
+  await send("POST", "/logout").catch(() => undefined);
   disconnect();
   needsLogin.value = true;
 }

@@ -5,7 +5,7 @@ import { saveFile } from "../parts/save.ts";
 import { flowName } from "../flow/flow.ts";
 import { pastTime } from "../state/view.ts";
 import { literal } from "./gremlin.ts";
-import { RequestError } from "./rest.ts";
+import { RequestError, queryFile } from "./rest.ts";
 
 const PCAP = "application/vnd.tcpdump.pcap";
 /** Length of a capture file without packets. */
@@ -17,24 +17,11 @@ export async function downloadPackets(flow: Json): Promise<void> {
   const uuid = literal(textOf(flow, "UUID")) ?? "''";
   const sources = pastTime.value === null ? ["G", "G.At(NOW, 3600)"] : [`G.At(${Math.round(pastTime.value)})`];
   for (const source of sources) {
-    const file = await packets(`${source}.Flows().Has('UUID', ${uuid}).RawPackets()`);
+    const file = await queryFile(`${source}.Flows().Has('UUID', ${uuid}).RawPackets()`, PCAP);
     if (file.size > EMPTY_BYTES) {
       saveFile(`${flowName(flow)}.pcap`, file);
       return;
     }
   }
   throw new RequestError(404, "The packets of this flow are no longer stored.");
-}
-
-async function packets(gremlin: string): Promise<Blob> {
-  const headers = { Accept: PCAP, "Content-Type": "application/json", "X-Requested-With": "skyd" };
-  const response = await fetch("/api/topology", {
-    method: "POST",
-    headers,
-    body: JSON.stringify({ GremlinQuery: gremlin }),
-  });
-  if (!response.ok) {
-    throw new RequestError(response.status, (await response.text()).trim());
-  }
-  return response.blob();
 }

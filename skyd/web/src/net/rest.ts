@@ -34,15 +34,20 @@ export async function sendUntil(
   body: Json | undefined,
   end: AbortSignal,
 ): Promise<Response> {
-  const headers: Record<string, string> = { "X-Requested-With": "skyd" };
-  const init: RequestInit = { method, headers, signal: end, credentials: "same-origin" };
-  if (body !== undefined) {
-    headers["Content-Type"] = "application/json";
-    init.body = JSON.stringify(body);
-  }
+  const content = body === undefined ? {} : { headers: JSON_BODY, body: JSON.stringify(body) };
+  return request(path, { method, signal: end, ...content });
+}
+
+const JSON_BODY = { "Content-Type": "application/json" };
+
+/** Sends a request of any kind, by default with the time limit of `send`. Throws like `send`. */
+export async function request(path: string, init: RequestInit): Promise<Response> {
+  const end = init.signal ?? AbortSignal.timeout(TIMEOUT_MS);
+  const headers = new Headers(init.headers);
+  headers.set("X-Requested-With", "skyd");
   let response: Response;
   try {
-    response = await fetch(path, init);
+    response = await fetch(path, { credentials: "same-origin", ...init, headers, signal: end });
   } catch {
     throw new RequestError(0, isCanceled(end) ? "Canceled." : "The daemon does not answer.");
   }
@@ -105,6 +110,13 @@ export function historyNote(begins: number): string {
 /** Runs a Gremlin query once. */
 export async function query(gremlin: string): Promise<Json> {
   return (await ask(gremlin)).value;
+}
+
+/** Runs a Gremlin query whose answer is a file of a media type. */
+export async function queryFile(gremlin: string, type: string): Promise<Blob> {
+  const body = JSON.stringify({ GremlinQuery: gremlin });
+  const headers = { ...JSON_BODY, Accept: type };
+  return (await request("/api/topology", { method: "POST", headers, body })).blob();
 }
 
 /** Returns the text of any error. */

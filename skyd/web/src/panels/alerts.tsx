@@ -5,8 +5,8 @@ import { useRef } from "preact/hooks";
 import { errorText, query } from "../net/rest.ts";
 import { ChoiceField, TextField, formText } from "../parts/field.tsx";
 import { type JsonObject, textOf } from "../parts/json.ts";
+import { Moment, MomentText } from "../parts/moment.tsx";
 import { label } from "../parts/names.ts";
-import { dateTime } from "../parts/units.ts";
 import { firings } from "../state/alerts.ts";
 import { Resources } from "../state/resources.ts";
 import { Grid } from "./details/tables.tsx";
@@ -41,7 +41,7 @@ export function Alerts() {
           name="Reported alerts"
           columns={["Time", "Alert", "Result"]}
           rows={firings.value.map((firing) => [
-            dateTime(firing.time),
+            <MomentText moment={new Moment(firing.time)} />,
             label(firing.name, 80),
             <code>{label(firing.reason, 300)}</code>,
           ])}

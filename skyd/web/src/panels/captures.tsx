@@ -2,13 +2,14 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { allCaptures } from "../graph/capture.ts";
 import { droppedBy } from "../graph/model.ts";
 import { errorText } from "../net/rest.ts";
 import { type Json, type JsonObject, listOf, member, numberOf, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
 import { refusal } from "../state/me.ts";
 import { notify } from "../state/notices.ts";
-import { Resources } from "../state/resources.ts";
+import { Resources, resourceName } from "../state/resources.ts";
 import { contentVersion, model } from "../state/session.ts";
 import { CaptureDialog } from "./capture_dialog.tsx";
 import { Grid } from "./details/tables.tsx";
@@ -27,7 +28,7 @@ export function Captures() {
   const rows = captures.list.value.map((capture) => {
     const { received, dropped } = counters.get(textOf(capture, "UUID")) ?? { received: 0, dropped: 0 };
     return [
-      label(textOf(capture, "Name") || textOf(capture, "UUID").slice(0, 8)),
+      label(resourceName(capture)),
       <code>{label(textOf(capture, "GremlinQuery"), 200)}</code>,
       <code>{label(textOf(capture, "BPFFilter"), 100)}</code>,
       options(capture),
@@ -130,15 +131,13 @@ function options(capture: JsonObject): string {
 /** Returns the packets that each capture received and dropped, on all nodes. */
 function countersByCapture(): Map<string, { received: number; dropped: number }> {
   const found = new Map<string, { received: number; dropped: number }>();
-  for (const node of model.nodes.values()) {
-    for (const capture of node.isCaptured ? listOf(node.metadata, "Captures") : []) {
-      const id = textOf(capture, "ID");
-      const sum = found.get(id) ?? { received: 0, dropped: 0 };
-      found.set(id, {
-        received: sum.received + numberOf(capture, "PacketsReceived"),
-        dropped: sum.dropped + droppedBy(capture),
-      });
-    }
+  for (const capture of allCaptures(model.nodes.values())) {
+    const id = textOf(capture, "ID");
+    const sum = found.get(id) ?? { received: 0, dropped: 0 };
+    found.set(id, {
+      received: sum.received + numberOf(capture, "PacketsReceived"),
+      dropped: sum.dropped + droppedBy(capture),
+    });
   }
   return found;
 }

@@ -4,18 +4,20 @@ import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { type ChangeRow, filterChanges } from "../graph/changes.ts";
 import { csv } from "../parts/csv.ts";
+import { ErrorText } from "../parts/error_text.tsx";
+import { Select } from "../parts/field.tsx";
+import { Moment, MomentText } from "../parts/moment.tsx";
 import { counted, label } from "../parts/names.ts";
 import { Notes } from "../parts/notes.tsx";
 import { saveFile } from "../parts/save.ts";
 import { dateTime } from "../parts/units.ts";
-import { useSlice } from "../parts/virtual.tsx";
+import { ROW_HEIGHT, SpacerRow, useSlice } from "../parts/virtual.tsx";
 import { PERIODS, type ShownChanges, changeFilter, watchChanges } from "../state/changes.ts";
 import { oldest } from "../state/health.ts";
 import { linkKey } from "../state/selected.ts";
 import { model } from "../state/session.ts";
 import { pastTime, select } from "../state/view.ts";
 
-const ROW_HEIGHT = 26;
 const COLUMNS = ["Time", "Change", "Element", "Type", "Key", "Old → new"];
 
 export function Changes() {
@@ -34,17 +36,12 @@ export function Changes() {
       <div class="toolbar">
         <label>
           In the{" "}
-          <select
-            aria-label="Period"
+          <Select
+            name="Period"
+            options={PERIODS.map(([name, length]) => [String(length), name])}
             value={String(seconds.value)}
-            onChange={(event) => (seconds.value = Number(event.currentTarget.value))}
-          >
-            {PERIODS.map(([name, length]) => (
-              <option key={length} value={String(length)}>
-                {name}
-              </option>
-            ))}
-          </select>{" "}
+            onChange={(value) => (seconds.value = Number(value))}
+          />{" "}
           before {pastTime.value === null ? "now" : dateTime(pastTime.value)}
         </label>
         <input
@@ -62,11 +59,7 @@ export function Changes() {
         </p>
         {isShort && <p>The history begins at {dateTime(oldest.value ?? 0)}.</p>}
       </div>
-      {error !== "" && (
-        <p class="error" role="alert">
-          {error}
-        </p>
-      )}
+      <ErrorText text={error} />
       <Notes notes={notes} />
       <div class="scroller" ref={scroller} tabIndex={0} role="group" aria-label="List of changes">
         <table class="grid flow-table" aria-label="Changes" aria-rowcount={rows.length + 1}>
@@ -80,11 +73,11 @@ export function Changes() {
             </tr>
           </thead>
           <tbody>
-            {slice.before > 0 && <tr aria-hidden="true" style={{ height: `${slice.before}px` }} />}
+            <SpacerRow height={slice.before} />
             {rows.slice(slice.first, slice.end).map((row, index) => (
               <Row key={slice.first + index} row={row} index={slice.first + index} />
             ))}
-            {slice.after > 0 && <tr aria-hidden="true" style={{ height: `${slice.after}px` }} />}
+            <SpacerRow height={slice.after} />
           </tbody>
         </table>
         {rows.length === 0 && error === "" && (
@@ -99,7 +92,9 @@ function Row({ row, index }: { row: ChangeRow; index: number }) {
   const key = row.isLink ? linkKey(row.id) : (model.nodes.get(row.id)?.tid ?? row.id);
   return (
     <tr aria-rowindex={index + 2}>
-      <td>{dateTime(row.time)}</td>
+      <td>
+        <MomentText moment={new Moment(row.time)} />
+      </td>
       <td>{label(row.change, 20)}</td>
       <td>
         {row.isElement ? (

@@ -1,7 +1,8 @@
 // The dialogs of the selected nodes and of the page.
 
 import { openDialog } from "../state/dialogs.ts";
-import { KEYS, hasLetterKeys, setLetterKeys } from "../state/keyboard.ts";
+import { KEYS } from "../state/key_help.ts";
+import { hasLetterKeys, setLetterKeys } from "../state/keyboard.ts";
 import { selectedNodes } from "../state/selected.ts";
 import { CaptureDialog } from "./capture_dialog.tsx";
 import { FavoritesDialog } from "./favorites_dialog.tsx";
@@ -36,18 +37,6 @@ export function Dialogs() {
 function KeysDialog() {
   return (
     <Dialog title="Keys" action="OK" onSubmit={async () => {}} onClose={close}>
-      <table class="values" aria-label="Keys">
-        <tbody>
-          {KEYS.map(([key, text]) => (
-            <tr key={key}>
-              <th scope="row">
-                <kbd>{key}</kbd>
-              </th>
-              <td>{text}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
       <p class="field check">
         <label>
           <input
@@ -68,6 +57,18 @@ function KeysDialog() {
           Rates are in bits per second
         </label>
       </p>
+      <table class="values" aria-label="Keys">
+        <tbody>
+          {KEYS.map(([key, text]) => (
+            <tr key={key}>
+              <th scope="row">
+                <kbd>{key}</kbd>
+              </th>
+              <td>{text}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
     </Dialog>
   );
 }

@@ -1,9 +1,9 @@
 // The dialog of favorites: opens, names, deletes, exports, and imports views.
 
 import { useSignal } from "@preact/signals";
-import { useRef } from "preact/hooks";
 import { errorText } from "../net/rest.ts";
 import { Dialog } from "../parts/dialog.tsx";
+import { FileButton } from "../parts/file_button.tsx";
 import { TextField, formText } from "../parts/field.tsx";
 import { counted, label } from "../parts/names.ts";
 import { saveFile } from "../parts/save.ts";
@@ -17,12 +17,10 @@ import {
 } from "../state/favorites.ts";
 
 export function FavoritesDialog({ onClose }: { onClose: () => void }) {
-  const file = useRef<HTMLInputElement>(null);
   const note = useSignal("");
-  const load = async () => {
-    const [chosen] = file.current?.files ?? [];
+  const load = async (file: File) => {
     try {
-      note.value = chosen ? `Imported ${counted(importFavorites(await chosen.text()), "favorite")}.` : "";
+      note.value = `Imported ${counted(importFavorites(await file.text()), "favorite")}.`;
     } catch (error) {
       note.value = errorText(error);
     }
@@ -63,18 +61,7 @@ export function FavoritesDialog({ onClose }: { onClose: () => void }) {
         <button type="button" onClick={save}>
           Export
         </button>
-        <button type="button" onClick={() => file.current?.click()}>
-          Import
-        </button>
-        <input
-          ref={file}
-          type="file"
-          class="visually-hidden"
-          tabIndex={-1}
-          aria-label="Favorites file"
-          accept=".json,application/json"
-          onChange={() => void load()}
-        />
+        <FileButton text="Import" label="Favorites file" accept=".json,application/json" onChoose={load} />
         <span role="status" aria-label="Import">
           {note.value}
         </span>

@@ -11,6 +11,8 @@ import {
   groupRows,
 } from "../flow/groups.ts";
 import { isGremlin } from "../net/gremlin.ts";
+import { ErrorText } from "../parts/error_text.tsx";
+import { Select } from "../parts/field.tsx";
 import type { Json } from "../parts/json.ts";
 import { counted } from "../parts/names.ts";
 import { SaveTable } from "../parts/table_csv.tsx";
@@ -41,18 +43,12 @@ export function shownGrouping(): Grouping | undefined {
 /** The field that chooses a grouping. */
 export function GroupChoice() {
   return (
-    <select
-      aria-label="Group flows by"
+    <Select
+      name="Group flows by"
+      options={[["", "Single flows"], ...GROUPINGS.map(({ id, title }): [string, string] => [id, title])]}
       value={shownGrouping()?.id ?? ""}
-      onChange={(event) => (flowGroup.value = event.currentTarget.value)}
-    >
-      <option value="">Single flows</option>
-      {GROUPINGS.map(({ id, title }) => (
-        <option key={id} value={id}>
-          {title}
-        </option>
-      ))}
-    </select>
+      onChange={(id) => (flowGroup.value = id)}
+    />
   );
 }
 
@@ -73,26 +69,17 @@ export function FlowGroups({ grouping }: { grouping: Grouping }) {
   return (
     <>
       <div class="toolbar">
-        <select
-          aria-label="Counted period"
+        <Select
+          name="Counted period"
+          options={PERIODS.map(([name, length]) => [String(length), name])}
           value={String(seconds.value)}
-          onChange={(event) => (seconds.value = Number(event.currentTarget.value))}
-        >
-          {PERIODS.map(([name, length]) => (
-            <option key={length} value={String(length)}>
-              {name}
-            </option>
-          ))}
-        </select>
+          onChange={(value) => (seconds.value = Number(value))}
+        />
         <p role="status" aria-label="Group count">
           {counted(rows.length, "group")}; each connection is counted once
         </p>
       </div>
-      {error.value !== "" && (
-        <p class="error" role="alert">
-          {error.value}
-        </p>
-      )}
+      <ErrorText text={error.value} />
       <div class="scroller table" tabIndex={0} role="group" aria-label="List of groups">
         <table class="grid flow-table" aria-label="Flow groups">
           <thead>

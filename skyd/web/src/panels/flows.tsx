@@ -7,18 +7,17 @@ import { type FlowColumn, type FlowRow, arrangeFlows, flowRow } from "../flow/fl
 import { isGremlin } from "../net/gremlin.ts";
 import { now } from "../parts/clock.ts";
 import { csv } from "../parts/csv.ts";
+import { ErrorText } from "../parts/error_text.tsx";
 import type { Json } from "../parts/json.ts";
 import { counted } from "../parts/names.ts";
 import { saveFile } from "../parts/save.ts";
 import { duration } from "../parts/units.ts";
-import { useSlice } from "../parts/virtual.tsx";
+import { ROW_HEIGHT, SpacerRow, useSlice } from "../parts/virtual.tsx";
 import { MAX_FLOWS, watchFlows } from "../state/flow_table.ts";
 import { flowOf, selectFlow } from "../state/selected.ts";
 import { flowFilter, pastTime, selection } from "../state/view.ts";
 import { type Column, ColumnChoice, shownColumns } from "./flow_columns.tsx";
 import { FlowGroups, GroupChoice, shownGrouping } from "./flow_groups.tsx";
-
-const ROW_HEIGHT = 26;
 
 export function Flows() {
   const rows = useSignal<FlowRow[]>([]);
@@ -90,11 +89,7 @@ function FlowTable({ rows, isPaused }: { rows: Signal<FlowRow[]>; isPaused: Sign
   const time = pastTime.value ?? now.value;
   return (
     <>
-      {error.value !== "" && (
-        <p class="error" role="alert">
-          {error.value}
-        </p>
-      )}
+      <ErrorText text={error.value} />
       <div class="scroller" ref={scroller}>
         <table class="grid flow-table" aria-label="Flows" aria-rowcount={list.length + 1}>
           <thead>
@@ -117,7 +112,7 @@ function FlowTable({ rows, isPaused }: { rows: Signal<FlowRow[]>; isPaused: Sign
             </tr>
           </thead>
           <tbody>
-            {slice.before > 0 && <tr aria-hidden="true" style={{ height: `${slice.before}px` }} />}
+            <SpacerRow height={slice.before} />
             {list.slice(slice.first, slice.end).map((row, index) => (
               <Row
                 key={row.uuid}
@@ -128,7 +123,7 @@ function FlowTable({ rows, isPaused }: { rows: Signal<FlowRow[]>; isPaused: Sign
                 isSelected={row.uuid === selected}
               />
             ))}
-            {slice.after > 0 && <tr aria-hidden="true" style={{ height: `${slice.after}px` }} />}
+            <SpacerRow height={slice.after} />
           </tbody>
         </table>
         {list.length === 0 && (

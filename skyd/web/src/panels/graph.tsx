@@ -1,10 +1,11 @@
 // The topology graph: a canvas with pointer and keyboard control.
 
-import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
+import { batch, useComputed, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Size } from "../graph/camera.ts";
 import { type Direction, nearest } from "../graph/hit.ts";
 import type { Box, Layout } from "../graph/layout.ts";
+import { isSelectKey, isMenuKey } from "../parts/keys.ts";
 import { label } from "../parts/names.ts";
 import { fold, setOpen, unfold } from "../state/branches.ts";
 import { layout, scene } from "../state/layout.ts";
@@ -12,8 +13,9 @@ import { openMenu } from "../state/menu.ts";
 import { moveBox, offsets, resetLayout, storeOffsets } from "../state/offsets.ts";
 import { selectedNodes, toggleSelected } from "../state/selected.ts";
 import { model, structureVersion, syncCount } from "../state/session.ts";
-import { graphFilter, pastTime, savedGraph, select, selection } from "../state/view.ts";
+import { graphFilter, pastTime, savedGraph, select } from "../state/view.ts";
 import { useCamera } from "./graph_camera.ts";
+import { useCursor } from "./graph_cursor.ts";
 import { GraphHover } from "./graph_hover.tsx";
 import { usePainting } from "./graph_painting.ts";
 import { nodeOf, usePointer } from "./graph_pointer.ts";
@@ -33,18 +35,12 @@ export function Graph() {
   const traffic = useRef<HTMLCanvasElement>(null);
   const size = useSignal<Size>({ width: 0, height: 0 });
   const hovered = useSignal<string | undefined>(undefined);
-  /** Item to which Ctrl and an arrow key went, without selecting it; `undefined` for none. */
-  const cursor = useSignal<string | undefined>(undefined);
+  const { cursor, moveCursor } = useCursor();
   const selectedItems = useComputed(() => selectedNodes.value.flatMap(({ id }) => scene.value.itemOf.get(id) ?? []));
   const outlined = useComputed(() => new Set(selectedItems.value));
   /** Item that keys act on. */
   const current = useComputed(() => cursor.value ?? selectedItems.value.at(-1));
   const pointed = useComputed(() => hovered.value ?? cursor.value);
-  useSignalEffect(() => {
-    selection.value;
-    cursor.value = undefined;
-  });
-
   useEffect(() => {
     const element = canvas.current;
     const observer = new ResizeObserver(() => {
@@ -54,7 +50,7 @@ export function Graph() {
     return () => observer.disconnect();
   }, [size]);
 
-  const { camera, control, fitAll, zoomBy } = useCamera(size, current);
+  const { camera, control, fitAll, zoomBy } = useCamera({ size, selected: selectedItems, cursor });
   usePainting(canvas, size, camera, outlined, pointed);
   useTraffic(traffic, size, camera);
   usePointer({ canvas, layout, camera, hovered, control, toggle });
@@ -62,14 +58,17 @@ export function Graph() {
   const onKeyDown = (event: KeyboardEvent) => {
     const box = current.value === undefined ? undefined : layout.value.boxes.get(current.value);
     const direction = ARROWS[event.key];
-    const isToggle = event.key === " " || (event.key === "Enter" && event.ctrlKey);
+    const isToggle = isSelectKey(event);
     if (event.altKey || event.metaKey || (event.ctrlKey && !direction && !isToggle)) {
       return;
     }
     if (isToggle) {
-      const node = nodeOf(box);
-      node && toggleSelected(node);
-      cursor.value = box?.item.id;
+      // The keyboard stays at its item, also if another one is now the last selected one.
+      batch(() => {
+        const node = nodeOf(box);
+        node && toggleSelected(node);
+        box && moveCursor(box.item.id);
+      });
     } else if (direction && event.shiftKey) {
       if (box) {
         const [dx, dy] = STEPS[direction];
@@ -80,7 +79,7 @@ export function Graph() {
       const next = box ? neighbor(layout.value, scene.value.links, box, direction) : layout.value.roots[0];
       const node = nodeOf(next);
       if (event.ctrlKey) {
-        cursor.value = next?.item.id ?? cursor.value;
+        next && moveCursor(next.item.id);
       } else if (node) {
         select(node.tid);
       }
@@ -92,7 +91,7 @@ export function Graph() {
       fitAll();
     } else if (event.key === "Enter" && box) {
       toggle(box);
-    } else if (isMenuKey(event) && box) {
+    } else if ((isMenuKey(event) || event.key.toLowerCase() === "m") && box) {
       const area = canvas.current?.getBoundingClientRect();
       const view = camera.value;
       if (area && view) {
@@ -162,11 +161,6 @@ export function Graph() {
       )}
     </div>
   );
-}
-
-/** Returns whether a key opens the menu of the selected node. */
-export function isMenuKey(event: KeyboardEvent): boolean {
-  return event.key.toLowerCase() === "m" || event.key === "ContextMenu" || (event.key === "F10" && event.shiftKey);
 }
 
 /** Opens or closes a box or a rack, or unfolds a group. */

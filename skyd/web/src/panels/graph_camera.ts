@@ -1,9 +1,10 @@
 // The camera of the graph: shows the whole graph until the user moves it, reveals what is selected, and is
 // part of the address.
 
-import { type Signal, useSignal, useSignalEffect } from "@preact/signals";
+import { type ReadonlySignal, type Signal, useSignal, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { type Camera, type Size, centered, fit, reveal, zoomAt } from "../graph/camera.ts";
+import { Revealing } from "../graph/revealing.ts";
 import { layout } from "../state/layout.ts";
 import { syncCount } from "../state/session.ts";
 import { zoom } from "../state/view.ts";
@@ -16,7 +17,14 @@ export interface CameraControl {
   zoomBy: (factor: number) => void;
 }
 
-export function useCamera(size: Signal<Size>, selectedItem: { value: string | undefined }): CameraControl {
+interface Shown {
+  size: Signal<Size>;
+  /** Selected items, in the order of their selection. */
+  selected: ReadonlySignal<readonly string[]>;
+  cursor: ReadonlySignal<string | undefined>;
+}
+
+export function useCamera({ size, selected, cursor }: Shown): CameraControl {
   const camera = useSignal<Camera | undefined>(undefined);
   const write = (view: Camera) => {
     const { width, height } = size.peek();
@@ -35,19 +43,14 @@ export function useCamera(size: Signal<Size>, selectedItem: { value: string | un
   });
   // A worker may position the selected item later than it is selected. An address with both a selection
   // and a position shows that position.
-  const revealed = useRef<string | undefined>(undefined);
+  const revealing = useRef(new Revealing()).current;
   const isGiven = useRef(zoom.peek() !== null);
   useSignalEffect(() => {
-    const item = selectedItem.value;
+    const item = revealing.next(cursor.value, selected.value);
     const box = item === undefined ? undefined : layout.value.boxes.get(item);
     const view = camera.peek();
-    if (item === revealed.current) {
-      return;
-    }
-    if (item === undefined) {
-      revealed.current = undefined;
-    } else if (box && view) {
-      revealed.current = item;
+    if (box && view) {
+      revealing.done();
       const next = isGiven.current ? view : reveal(view, box, size.peek());
       isGiven.current = false;
       next !== view && write(next);

@@ -23,6 +23,8 @@ export function colorsOf(theme: "light" | "dark"): Colors {
     accent: color("accent"),
     found: color("found"),
     warning: color("warning"),
+    added: color("ok"),
+    removed: color("error"),
   };
   cached.set(theme, colors);
   return colors;

@@ -8,6 +8,7 @@ import type { Marks } from "../graph/colors.ts";
 import { EMPTY_LAYOUT, type Layout } from "../graph/layout.ts";
 import { paint } from "../graph/paint.ts";
 import { MOVE_MS, layoutBetween, slides } from "../graph/transition.ts";
+import { reducedMotion } from "../parts/motion.ts";
 import { alertedItems, comparedItems, foundItems, pathItems } from "../state/marks.ts";
 import { layout, scene } from "../state/layout.ts";
 import { rates } from "../state/link_rates.ts";
@@ -42,8 +43,6 @@ export function fitCanvas(element: HTMLCanvasElement, area: Size): number {
   return ratio;
 }
 
-const reduced = matchMedia("(prefers-reduced-motion: reduce)");
-
 /** The layout that is painted: on its way from one to the next, unless the user moves boxes or prefers
  * reduced motion. */
 class Movement {
@@ -69,7 +68,7 @@ class Movement {
       return;
     }
     this.#from = this.#painted;
-    this.isDone = isSame || isByUser || reduced.matches || !slides(this.#from, next);
+    this.isDone = isSame || isByUser || reducedMotion.matches || !slides(this.#from, next);
     this.#start = undefined;
   }
 
@@ -88,7 +87,7 @@ export function usePainting(
   size: Signal<Size>,
   camera: Signal<Camera | undefined>,
   selectedItems: { value: ReadonlySet<string> },
-  hovered: Signal<string | undefined>,
+  hovered: { value: string | undefined },
 ): void {
   const frame = useRef(0);
   const movement = useRef(new Movement()).current;

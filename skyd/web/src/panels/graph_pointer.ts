@@ -9,7 +9,7 @@ import type { Box, Layout } from "../graph/layout.ts";
 import type { GraphNode } from "../graph/model.ts";
 import { openMenu } from "../state/menu.ts";
 import { moveBox, storeOffsets } from "../state/offsets.ts";
-import { selectedIds, toggleSelected } from "../state/selected.ts";
+import { selectAlone, toggleSelected } from "../state/selected.ts";
 import { select } from "../state/view.ts";
 
 /** Pointer movement, in pixels, up to which a press is a click. */
@@ -60,7 +60,7 @@ function handlersOf(element: HTMLCanvasElement, { layout, camera, hovered, contr
   const menu = (event: MouseEvent) => {
     const node = nodeOf(boxOf(event));
     if (node) {
-      selectedIds.value.has(node.id) || select(node.tid);
+      selectAlone(node);
       openMenu.value = { x: event.clientX, y: event.clientY };
     }
   };

@@ -1,6 +1,6 @@
 // What is selected in the graph, in words for screen readers.
 
-import type { Signal } from "@preact/signals";
+import type { ReadonlySignal } from "@preact/signals";
 import { treeName } from "../graph/search.ts";
 import { label } from "../parts/names.ts";
 import { layout } from "../state/layout.ts";
@@ -12,7 +12,7 @@ import { nodeOf } from "./graph_pointer.ts";
 const MAX_NAMED = 10;
 
 /** Describes the selected nodes, and the item to which Ctrl and an arrow key went. */
-export function GraphSelection({ id, cursor }: { id: string; cursor: Signal<string | undefined> }) {
+export function GraphSelection({ id, cursor }: { id: string; cursor: ReadonlySignal<string | undefined> }) {
   const at = cursor.value === undefined ? undefined : nodeOf(layout.value.boxes.get(cursor.value));
   const isSelected = at !== undefined && selectedIds.value.has(at.id);
   return (

@@ -4,9 +4,10 @@
 import { type Signal, useSignalEffect } from "@preact/signals";
 import type { RefObject } from "preact";
 import type { Camera, Size } from "../graph/camera.ts";
-import { traceLink } from "../graph/link_path.ts";
+import { ICON_TOP, traceLink } from "../graph/link_path.ts";
 import { rateLabel } from "../graph/paint_links.ts";
 import type { Link } from "../graph/scene.ts";
+import { reducedMotion } from "../parts/motion.ts";
 import { layout, scene } from "../state/layout.ts";
 import { rates } from "../state/link_rates.ts";
 import { activeTheme } from "../state/theme.ts";
@@ -18,6 +19,8 @@ import { fitCanvas } from "./graph_painting.ts";
 const FRAME_MS = 80;
 /** Distance between two dots, and their movement per frame and step of the rate, in layout units. */
 const [DISTANCE, MOVEMENT] = [46, 2];
+/** Size of an icon, and the place of the name below it, in layout units. */
+const [ICON_SIZE, NAME_TOP, NAME_HEIGHT] = [28, 36, 16];
 /** Below this zoom, dots would be noise. */
 const MIN_ZOOM = 0.3;
 /** Most links with dots. */
@@ -27,8 +30,6 @@ const MAX_LINKS = 300;
 function hasDots({ id, relation }: Link): boolean {
   return rates.value.has(id) && !onHover.value.includes(relation);
 }
-
-const reduced = matchMedia("(prefers-reduced-motion: reduce)");
 
 export function useTraffic(
   canvas: RefObject<HTMLCanvasElement | null>,
@@ -49,7 +50,7 @@ export function useTraffic(
       context.clearRect(0, 0, element.width, element.height);
     };
     clear();
-    if (links.length === 0 || view.zoom < MIN_ZOOM || reduced.matches) {
+    if (links.length === 0 || view.zoom < MIN_ZOOM || reducedMotion.matches) {
       return undefined;
     }
     const timer = setInterval(() => {
@@ -73,7 +74,16 @@ export function useTraffic(
           context.stroke();
         }
       }
-      // Dots do not cover the rates.
+      // Dots do not cover icons, names, and rates.
+      for (const { from, to } of links) {
+        for (const end of [shown.boxes.get(from), shown.boxes.get(to)]) {
+          if (end && end.children.length === 0) {
+            const middle = end.x + end.width / 2;
+            context.clearRect(middle - ICON_SIZE / 2, end.y + ICON_TOP - ICON_SIZE / 2, ICON_SIZE, ICON_SIZE);
+            context.clearRect(end.x, end.y + NAME_TOP, end.width, NAME_HEIGHT);
+          }
+        }
+      }
       for (const { id, from, to } of links) {
         const [start, end] = [shown.boxes.get(from), shown.boxes.get(to)];
         const label = start && end && rateLabel(start, end, rates.peek().get(id), view.zoom);

@@ -34,7 +34,7 @@ export function Health() {
     <div class="columns" tabIndex={0} role="group" aria-label="Losses, probes, and history">
       <div>
         <h3>Losses</h3>
-        <table class="values" aria-label="Losses">
+        <table class="values losses" aria-label="Losses">
           <tbody>
             {sorted.map(([name, count]) => (
               <tr key={name} class={count > 0 ? "problem" : undefined}>

@@ -1,6 +1,7 @@
 // The legend of the graph; it hides and shows kinds of links and types of nodes.
 
 import { type Signal, useComputed } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { FAMILY_ORDER, FAMILY_TEXT, type Family } from "../graph/family.ts";
 import { OWNERSHIP } from "../graph/model.ts";
 import { FamilyIcon } from "../parts/icon.tsx";
@@ -10,26 +11,42 @@ import { hidden, onHover } from "../state/view.ts";
 
 const FAMILIES = Object.keys(FAMILY_ORDER) as Family[];
 
+/** Marks of the graph with small pictures of them. */
+const MARKS: [string, ComponentChildren][] = [
+  [
+    "Captured",
+    <>
+      <circle class="mark-line" cx="7" cy="9" r="5.5" />
+      <circle class="mark-warning" cx="12" cy="4" r="2.5" />
+    </>,
+  ],
+  ["Packets are lost, or an alert", <path class="mark-warning" d="M8 2l6 12H2z" />],
+  ["Selected", <rect class="mark-accent" x="2" y="3" width="12" height="10" rx="2" />],
+  ["Found", <rect class="mark-found" x="2" y="3" width="12" height="10" rx="2" />],
+  ["Traffic", <path class="mark-accent" d="M1 8h1m5 0h1m5 0h1" />],
+];
+
 export function Legend() {
   const kinds = useComputed(() => {
     structureVersion.value;
     const relations = new Set<string>();
     const types = new Set<string>();
+    const families = new Set<Family>();
     for (const edge of model.edges.values()) {
       edge.relation !== "" && edge.relation !== OWNERSHIP && relations.add(edge.relation);
     }
     for (const node of model.nodes.values()) {
       types.add(node.type);
+      families.add(node.family);
     }
     const sorted = (set: Set<string>) => [...set].sort(compareNatural).slice(0, 40);
-    return { relations: sorted(relations), types: sorted(types) };
+    return { relations: sorted(relations), types: sorted(types), families };
   });
-  const families = new Set([...model.nodes.values()].map((node) => node.family));
   return (
     <details class="legend">
       <summary>Legend</summary>
       <ul>
-        {FAMILIES.filter((family) => families.has(family)).map((family) => (
+        {FAMILIES.filter((family) => kinds.value.families.has(family)).map((family) => (
           <li key={family}>
             <FamilyIcon family={family} /> {FAMILY_TEXT[family]}
           </li>
@@ -37,6 +54,14 @@ export function Legend() {
         <li>
           <FamilyIcon family="virtual" isDown /> Down
         </li>
+        {MARKS.map(([text, picture]) => (
+          <li key={text}>
+            <svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+              {picture}
+            </svg>{" "}
+            {text}
+          </li>
+        ))}
       </ul>
       <Kinds title="Links" names={kinds.value.relations} hasHover />
       <Kinds title="Types" names={kinds.value.types} />

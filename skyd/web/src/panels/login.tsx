@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { login } from "../net/login.ts";
 import { errorText } from "../net/rest.ts";
+import { ErrorText } from "../parts/error_text.tsx";
 
 export function Login() {
   const error = useSignal("");
@@ -28,11 +29,7 @@ export function Login() {
           <label for="login-password">Password</label>
           <input id="login-password" name="password" type="password" autocomplete="current-password" required />
         </p>
-        {error.value !== "" && (
-          <p class="error" role="alert">
-            {error.value}
-          </p>
-        )}
+        <ErrorText text={error.value} />
         <div class="buttons">
           <button type="submit" class="primary">
             Log in

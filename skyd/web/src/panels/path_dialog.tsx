@@ -7,7 +7,7 @@ import { atTime, isAddress, literal, nodeQuery } from "../net/gremlin.ts";
 import { query } from "../net/rest.ts";
 import { Dialog } from "../parts/dialog.tsx";
 import { ChoiceField, TextField, formText } from "../parts/field.tsx";
-import { type Json, textOf } from "../parts/json.ts";
+import { asArray, textOf } from "../parts/json.ts";
 import { showPath } from "../state/marks.ts";
 import { model } from "../state/session.ts";
 import { pastTime } from "../state/view.ts";
@@ -81,8 +81,7 @@ async function findShortest(from: GraphNode, text: string, links: string): Promi
   const answer = await query(
     atTime(`${nodeQuery(from)}.ShortestPathTo(Metadata('TID', ${id})${links})`, pastTime.value),
   );
-  const [first] = Array.isArray(answer) ? answer : [];
-  const nodes: Json[] = Array.isArray(first) ? first : [];
+  const nodes = asArray(asArray(answer)[0]);
   if (nodes.length === 0) {
     throw new Error(`There is no path to ${target.name}.`);
   }

@@ -134,7 +134,7 @@ export function QueryField() {
         <ul id="search-results" role="listbox" aria-label="Search results">
           {suggestions.value.map(({ name }, index) => (
             <li
-              key={name}
+              key={index}
               id={`result-${index}`}
               role="option"
               aria-label={name}

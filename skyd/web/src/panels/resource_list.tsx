@@ -4,9 +4,9 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { Dialog } from "../parts/dialog.tsx";
-import { type JsonObject, textOf } from "../parts/json.ts";
+import type { JsonObject } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
-import type { Resources } from "../state/resources.ts";
+import { type Resources, resourceName } from "../state/resources.ts";
 import { refusal } from "../state/me.ts";
 import { Grid } from "./details/tables.tsx";
 
@@ -35,7 +35,7 @@ export function ResourceList(props: Props) {
   const edited = useSignal<JsonObject | "new" | undefined>(undefined);
   useEffect(() => resources.follow(), [resources]);
   const reason = refusal(resources.kind);
-  const nameOf = (resource: JsonObject) => label(textOf(resource, "Name") || textOf(resource, "UUID").slice(0, 8), 60);
+  const nameOf = (resource: JsonObject) => label(resourceName(resource), 60);
   const rows = resources.list.value.map((resource) => [
     ...props.cells(resource),
     <span class="row-actions">

@@ -7,14 +7,13 @@ import { type Json, isObject, member, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
 import { Notes } from "../parts/notes.tsx";
 import { Explain } from "./explain.tsx";
-import { Spacer, useSlice } from "../parts/virtual.tsx";
+import { ROW_HEIGHT, Spacer, useSlice } from "../parts/virtual.tsx";
 import { answer, answerNotes } from "../state/query.ts";
 import { contentVersion, model } from "../state/session.ts";
 import { graphFilter, queryText, select } from "../state/view.ts";
 import { flowName } from "../flow/flow.ts";
 import { linkKey, selectFlow } from "../state/selected.ts";
 
-const ROW_HEIGHT = 26;
 const NOUNS: Record<string, string> = { nodes: "node", graph: "node", edges: "link", flows: "flow", paths: "path" };
 
 export function QueryResult() {
@@ -87,10 +86,15 @@ function NodeEntry({ item }: { item: Json }) {
   const metadata = member(item, "Metadata");
   const name = node ? treeName(node) : `${label(textOf(metadata, "Name"))}, ${label(textOf(metadata, "Type"), 40)}`;
   const key = textOf(metadata, "TID") || textOf(item, "ID");
+  // Interfaces of several namespaces have the same name.
+  const owner = node && model.owner(node);
   return (
-    <button type="button" class="link" onClick={() => select(key)}>
-      {name}
-    </button>
+    <>
+      <button type="button" class="link" onClick={() => select(key)}>
+        {name}
+      </button>
+      {owner && <span class="result-owner"> in {label(owner.name, 60)}</span>}
+    </>
   );
 }
 

@@ -2,12 +2,12 @@
 
 import type { Signal } from "@preact/signals";
 import type { RefObject } from "preact";
-import { useRef } from "preact/hooks";
 import type { Camera, Size } from "../graph/camera.ts";
 import { paint } from "../graph/paint.ts";
 import { graphText } from "../graph/saved.ts";
 import { SvgSurface } from "../graph/svg.ts";
 import { errorText } from "../net/rest.ts";
+import { FileButton } from "../parts/file_button.tsx";
 import { saveFile } from "../parts/save.ts";
 import { host } from "../state/health.ts";
 import { layout, scene } from "../state/layout.ts";
@@ -26,7 +26,6 @@ interface Props {
 }
 
 export function SaveMenu({ canvas, camera, size }: Props) {
-  const file = useRef<HTMLInputElement>(null);
   const savePng = () => canvas.current?.toBlob((data) => data && saveFile("topology.png", data));
   const saveSvg = () => {
     const surface = new SvgSurface();
@@ -42,18 +41,11 @@ export function SaveMenu({ canvas, camera, size }: Props) {
     const time = new Date(pastTime.value ?? Date.now()).toISOString().replaceAll(":", "-");
     saveFile(`topology-${time}.json`, new Blob([graphText(model)], { type: "application/json" }));
   };
-  const open = async () => {
-    const [chosen] = file.current?.files ?? [];
-    if (chosen) {
-      await chosen
-        .text()
-        .then((text) => openGraph(chosen.name, text))
-        .catch((error: unknown) => notify(errorText(error)));
-    }
-    if (file.current) {
-      file.current.value = "";
-    }
-  };
+  const open = (file: File) =>
+    file
+      .text()
+      .then((text) => openGraph(file.name, text))
+      .catch((error: unknown) => notify(errorText(error)));
   return (
     <>
       <button type="button" title="Save the shown part as a picture" onClick={savePng}>
@@ -65,17 +57,12 @@ export function SaveMenu({ canvas, camera, size }: Props) {
       <button type="button" title="Save all nodes and links" onClick={saveJson}>
         JSON
       </button>
-      <button type="button" title="Show a graph that was saved as JSON" onClick={() => file.current?.click()}>
-        Open
-      </button>
-      <input
-        ref={file}
-        type="file"
-        class="visually-hidden"
-        tabIndex={-1}
-        aria-label="Saved graph"
+      <FileButton
+        text="Open"
+        title="Show a graph that was saved as JSON"
+        label="Saved graph"
         accept=".json,application/json"
-        onChange={() => void open()}
+        onChoose={open}
       />
     </>
   );

@@ -1,6 +1,6 @@
 // Time travel: a slider over the daemon's history, steps, a text field, and the way back to the present.
 
-import { useSignal } from "@preact/signals";
+import { batch, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { errorText, historyNote } from "../net/rest.ts";
 import { now } from "../parts/clock.ts";
@@ -26,6 +26,8 @@ export function Time() {
   /** Position of the slider while a request is pending. */
   const dragged = useSignal<number | null>(null);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  /** Time to show when the timer ends. */
+  const next = useRef<number | null>(null);
   useEffect(() => () => clearTimeout(timer.current), []);
 
   const [from, to] = [oldest.value ?? now.value, now.value];
@@ -36,11 +38,15 @@ export function Time() {
     dragged.value = target;
     timeError.value = "";
     note.value = time !== null && time < (oldest.value ?? time) ? historyNote(oldest.value ?? time) : "";
-    clearTimeout(timer.current);
-    timer.current = setTimeout(() => {
+    // The graph follows a slider that moves without pause: the time is shown at this interval, not at its end.
+    next.current = target;
+    timer.current ??= setTimeout(() => {
+      timer.current = undefined;
       endComparison();
-      pastTime.value = target;
-      dragged.value = null;
+      batch(() => {
+        pastTime.value = next.current;
+        dragged.value = null;
+      });
     }, REQUEST_MS);
   };
   const current = dragged.value ?? pastTime.value;

@@ -3,22 +3,24 @@
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { memo } from "preact/compat";
 import { useCallback, useRef } from "preact/hooks";
-import { between } from "../graph/node_selection.ts";
+import { rangeTo } from "../graph/node_selection.ts";
 import { type OutlineRow, outline } from "../graph/outline.ts";
 import type { GraphNode } from "../graph/model.ts";
 import { isDown } from "../graph/scene.ts";
 import { treeName } from "../graph/search.ts";
 import { FamilyIcon } from "../parts/icon.tsx";
+import { isMenuKey, isSelectKey } from "../parts/keys.ts";
 import { label } from "../parts/names.ts";
-import { Spacer, scrollToRow, useSlice } from "../parts/virtual.tsx";
+import { ROW_HEIGHT, Spacer, scrollToRow, useSlice } from "../parts/virtual.tsx";
 import { alertCounts } from "../state/marks.ts";
 import { openMenu } from "../state/menu.ts";
 import { isOpen, setAllOpen, setOpen } from "../state/branches.ts";
-import { addSelected, selectedIds, selectedNodes, toggleSelected } from "../state/selected.ts";
+import { addSelected, selectAlone, selectedIds, selectedNodes, toggleSelected } from "../state/selected.ts";
 import { model, structureVersion } from "../state/session.ts";
 import { select, selection } from "../state/view.ts";
 
-const ROW_HEIGHT = 26;
+/** Characters that are keys of the whole page, in the tree too; others go to a name that begins with them. */
+const PAGE_KEYS = ["/", "?"];
 /** Time after which typed letters begin a new word. */
 const TYPING_MS = 700;
 
@@ -58,7 +60,7 @@ export function Tree() {
     const list = rows.peek();
     const index = list.findIndex((row) => row.node.id === active.peek());
     const row = list[index];
-    const isToggle = event.key === " " || (event.key === "Enter" && event.ctrlKey);
+    const isToggle = isSelectKey(event);
     if (!row || (event.ctrlKey && !isToggle) || event.altKey || event.metaKey) {
       return;
     }
@@ -75,8 +77,8 @@ export function Tree() {
       setOpen([row.node], false);
     } else if (event.key === "Enter") {
       select(row.node.tid);
-    } else if ((event.key === "F10" && event.shiftKey) || event.key === "ContextMenu") {
-      selectForMenu(row.node);
+    } else if (isMenuKey(event)) {
+      selectAlone(row.node);
       const area = (event.target as HTMLElement).getBoundingClientRect();
       openMenu.value = { x: area.left + 40, y: area.bottom };
     } else if (event.key === "*") {
@@ -84,7 +86,7 @@ export function Tree() {
         list.filter((other) => isSibling(row, other)).map((other) => other.node),
         true,
       );
-    } else if (event.key.length === 1) {
+    } else if (event.key.length === 1 && !PAGE_KEYS.includes(event.key)) {
       focusRow(findTyped(list, index, event, typed.current));
     } else {
       return;
@@ -93,12 +95,12 @@ export function Tree() {
     event.stopPropagation();
   };
 
-  /** Selects the node of a row; with Shift all from the last selected one to it, with Ctrl also this one. */
+  /** Selects the node of a row. With Shift, adds all from the last selected one to it; with Ctrl, adds it or
+   * takes it away. */
   const onSelect = useCallback((node: GraphNode, event: MouseEvent) => {
-    const last = selectedNodes.peek().at(-1);
-    const list = rows.peek().map((row) => row.node);
-    if (event.shiftKey && last && list.includes(last)) {
-      addSelected(between(list, list.indexOf(last), list.indexOf(node)));
+    if (event.shiftKey) {
+      const list = rows.peek().map((row) => row.node);
+      addSelected(rangeTo(list, selectedNodes.peek().at(-1), node));
     } else if (event.ctrlKey || event.metaKey) {
       toggleSelected(node);
     } else {
@@ -179,11 +181,6 @@ function moveOf(key: string, list: OutlineRow[], index: number): number | undefi
   }
 }
 
-/** Selects a node whose menu opens, unless it is among the selected ones: their menu opens then. */
-function selectForMenu(node: GraphNode): void {
-  selectedIds.peek().has(node.id) || select(node.tid);
-}
-
 function isSibling(row: OutlineRow, other: OutlineRow): boolean {
   return other.isOpen !== undefined && model.owner(other.node) === model.owner(row.node);
 }
@@ -253,7 +250,7 @@ const Row = memo(function Row({
       onDblClick={toggle}
       onContextMenu={(event) => {
         event.preventDefault();
-        selectForMenu(node);
+        selectAlone(node);
         openMenu.value = { x: event.clientX, y: event.clientY };
       }}
     >

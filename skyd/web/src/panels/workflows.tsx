@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { now } from "../parts/clock.ts";
 import { CopyButton } from "../parts/copy.tsx";
+import { ErrorText } from "../parts/error_text.tsx";
 import { CheckField, ChoiceField, NumberField, TextField, formText } from "../parts/field.tsx";
 import { type Json, type JsonObject, listOf, member, textOf } from "../parts/json.ts";
 import { label, multiline } from "../parts/names.ts";
@@ -90,11 +91,7 @@ function Run({ workflow }: { workflow: JsonObject }) {
           </>
         )}
       </form>
-      {call?.error !== undefined && (
-        <p class="error" role="alert">
-          {call.error}
-        </p>
-      )}
+      <ErrorText text={call?.error ?? ""} />
       {call?.answer !== undefined && <Answer name={name} answer={call.answer} />}
     </div>
   );

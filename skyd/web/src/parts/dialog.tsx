@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { errorText } from "../net/rest.ts";
+import { ErrorText } from "./error_text.tsx";
 import { namedField } from "./named_field.ts";
 
 interface Props {
@@ -19,11 +20,11 @@ interface Props {
 /** Id of the error of the open dialog: there is one dialog at a time. */
 const ERROR_ID = "dialog-error";
 
+const FIELDS = "input, textarea, select";
+
 /** Marks the field whose key an error names as invalid, and moves the focus to it. */
 function markField(form: HTMLFormElement, error: string): void {
-  const fields = [...form.elements].filter(
-    (element) => element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement,
-  );
+  const fields = [...form.querySelectorAll<HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement>(FIELDS)];
   const key = namedField(
     error,
     fields.map(({ name }) => name),
@@ -71,11 +72,7 @@ export function Dialog({ title, action, onSubmit, onClose, children }: Props) {
       <form method="dialog" onSubmit={submit}>
         <h2>{title}</h2>
         {children}
-        {error.value !== "" && (
-          <p class="error" role="alert" id={ERROR_ID}>
-            {error.value}
-          </p>
-        )}
+        <ErrorText text={error.value} id={ERROR_ID} />
         <div class="buttons">
           <button type="button" onClick={onClose}>
             Cancel

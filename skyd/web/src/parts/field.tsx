@@ -91,6 +91,28 @@ export function ChoiceField({ label, name, hint, options, value = "" }: ChoicePr
   );
 }
 
+interface SelectProps {
+  /** Accessible name. */
+  name: string;
+  /** Values and their texts. */
+  options: readonly (readonly [string, string])[];
+  value: string;
+  onChange: (value: string) => void;
+}
+
+/** A choice that acts at once, outside of a form. */
+export function Select({ name, options, value, onChange }: SelectProps) {
+  return (
+    <select aria-label={name} value={value} onChange={(event) => onChange(event.currentTarget.value)}>
+      {options.map(([option, text]) => (
+        <option key={option} value={option}>
+          {text}
+        </option>
+      ))}
+    </select>
+  );
+}
+
 interface FileProps extends Common {
   /** Extensions of the files that the browser offers. */
   accept: string;

@@ -34,13 +34,23 @@ export function numberOf(value: Json | undefined, key: string): number {
 
 /** Returns a member as a list; an empty list if it is missing or of another type. */
 export function listOf(value: Json | undefined, key: string): Json[] {
-  const found = member(value, key);
-  return Array.isArray(found) ? found : [];
+  return asArray(member(value, key));
 }
 
 /** Returns the texts of a list member, such as the addresses of an interface. */
 export function textsOf(value: Json | undefined, key: string): string[] {
   return listOf(value, key).filter((item) => typeof item === "string");
+}
+
+/** Returns the keys and values of an object member; an empty list if it is missing or of another type. */
+export function membersOf(value: Json | undefined, key: string): [string, Json][] {
+  const found = member(value, key);
+  return isObject(found) ? Object.entries(found) : [];
+}
+
+/** Returns a list as it is; an empty list for any other value. */
+export function asArray(value: unknown): Json[] {
+  return Array.isArray(value) ? value : [];
 }
 
 /** Sets an own member, also for keys such as `__proto__`. */

@@ -69,11 +69,13 @@ export function dateTime(ms: number): string {
   return `${day} ${clock(ms)}`;
 }
 
+/** A formatter takes long to construct, and tables call it for each row. */
+const zoneFormat = new Intl.DateTimeFormat("en", { timeZoneName: "long" });
+
 /** Returns the name of the browser's time zone at a time: `Central European Standard Time`. */
 export function timeZone(ms: number): string {
-  const format = new Intl.DateTimeFormat("en", { timeZoneName: "long" });
   const date = new Date(ms);
-  const parts = Number.isNaN(date.getTime()) ? [] : format.formatToParts(date);
+  const parts = Number.isNaN(date.getTime()) ? [] : zoneFormat.formatToParts(date);
   return parts.find(({ type }) => type === "timeZoneName")?.value ?? "";
 }
 

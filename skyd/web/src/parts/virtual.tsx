@@ -4,6 +4,8 @@ import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useState } from "preact/hooks";
 import type { RefObject } from "preact";
 
+/** Height of a row of a list, in pixels; style sheets have it too. */
+export const ROW_HEIGHT = 26;
 /** Rows that are rendered beyond each end of the visible part. */
 const OVERSCAN = 12;
 
@@ -56,4 +58,9 @@ export function scrollToRow(scroller: HTMLElement | null, index: number, rowHeig
 /** An empty element of a height that stands for rows that are not rendered. */
 export function Spacer({ height }: { height: number }): ComponentChildren {
   return height > 0 ? <div role="presentation" style={{ height: `${height}px` }} /> : null;
+}
+
+/** An empty row of a table, for rows that are not rendered. */
+export function SpacerRow({ height }: { height: number }): ComponentChildren {
+  return height > 0 ? <tr aria-hidden="true" style={{ height: `${height}px` }} /> : null;
 }

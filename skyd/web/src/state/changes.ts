@@ -3,6 +3,7 @@
 import { signal } from "@preact/signals";
 import { type ChangeRow, changeRows } from "../graph/changes.ts";
 import { ask, errorText } from "../net/rest.ts";
+import { asArray } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
 import { liveQueries, model } from "./session.ts";
 
@@ -33,7 +34,7 @@ export function watchChanges(
   seconds: number,
   update: (changes: ShownChanges) => void,
 ): () => void {
-  const rows = (answer: unknown) => changeRows(Array.isArray(answer) ? answer : [], nameOf);
+  const rows = (answer: unknown) => changeRows(asArray(answer), nameOf);
   if (time === null) {
     const show = ({ items, error }: { items: unknown; error: string }) =>
       update({ rows: rows(items), notes: [], error });

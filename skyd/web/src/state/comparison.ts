@@ -1,11 +1,12 @@
 // Comparison of the shown time with another one.
 
-import { signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
 import { type Compared, compareGraphs } from "../graph/difference.ts";
+import { graphOf } from "../net/live.ts";
 import { query, json } from "../net/rest.ts";
-import type { Json } from "../parts/json.ts";
 import { compared } from "./marks.ts";
 import { model } from "./session.ts";
+import { pastTime, savedGraph } from "./view.ts";
 
 /** Differences of another time to the shown time; `undefined` without a comparison. */
 export const comparison = signal<{ time: number | null; differences: Compared[] } | undefined>(undefined);
@@ -19,12 +20,17 @@ export async function compareWith(time: number | null): Promise<void> {
   compared.value = new Map(differences.map(({ id, difference }) => [id, difference]));
 }
 
+/** Leaves the past, a saved graph, and a comparison. */
+export function returnToPresent(): void {
+  batch(() => {
+    endComparison();
+    savedGraph.value = null;
+    pastTime.value = null;
+  });
+}
+
 /** Ends the comparison. */
 export function endComparison(): void {
   comparison.value = undefined;
   compared.value = new Map();
-}
-
-function graphOf(answer: Json): Json {
-  return Array.isArray(answer) ? (answer[0] ?? null) : answer;
 }

@@ -5,7 +5,7 @@ import { flowRate } from "../flow/flow.ts";
 import { atTime, isGremlin } from "../net/gremlin.ts";
 import type { LiveAnswer } from "../net/live.ts";
 import { errorText, query } from "../net/rest.ts";
-import { type Json, textOf } from "../parts/json.ts";
+import { type Json, asArray, textOf } from "../parts/json.ts";
 import { liveQueries } from "./session.ts";
 
 /** Most flows that a table shows. */
@@ -51,7 +51,7 @@ export function watchAnswer(
   }
   let isStopped = false;
   query(gremlin)
-    .then((answer) => isStopped || update(Array.isArray(answer) ? answer : [], ""))
+    .then((answer) => isStopped || update(asArray(answer), ""))
     .catch((error: unknown) => isStopped || update([], errorText(error)));
   return () => {
     isStopped = true;

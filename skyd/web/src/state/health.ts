@@ -2,7 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import { RequestError, errorText, json, needsLogin } from "../net/rest.ts";
-import { type Json, isObject, listOf, member, numberOf, textOf, valueAt } from "../parts/json.ts";
+import { type Json, listOf, member, membersOf, numberOf, textOf, valueAt } from "../parts/json.ts";
 import { type Loss, lossesOf } from "./losses.ts";
 import { connection, contentVersion, dropConnection, eventsSkipped, model } from "./session.ts";
 
@@ -66,9 +66,7 @@ export interface Probe {
 
 /** Probes and their states. */
 export const probes = computed<Probe[]>(() => {
-  const found = member(status.value ?? undefined, "Probes");
-  const entries = isObject(found) ? Object.entries(found) : [];
-  return entries.map(([name, probe]) => ({
+  return membersOf(status.value ?? undefined, "Probes").map(([name, probe]) => ({
     name,
     state: textOf(probe, "Status"),
     error: textOf(probe, "Error") || textOf(probe, "Message"),
@@ -89,11 +87,8 @@ export interface Agent {
 export const agents = computed<Agent[]>(() => {
   const all = status.value ?? undefined;
   const silent = listOf(all, "AgentsSilent");
-  const of = (path: string) => {
-    const found = valueAt(all, path);
-    return isObject(found) ? Object.entries(found) : [];
-  };
-  const clients = [...of("Agents"), ...of("Peers.Incomers"), ...of("Peers.Outgoers")];
+  const peers = member(all, "Peers");
+  const clients = [...membersOf(all, "Agents"), ...membersOf(peers, "Incomers"), ...membersOf(peers, "Outgoers")];
   return clients.map(([name, client]) => ({
     name: textOf(client, "RemoteHost") || name,
     address: `${textOf(client, "Addr")}:${numberOf(client, "Port")}`,
@@ -115,8 +110,7 @@ export const faults = computed<[string, string][]>(() => {
   for (const collector of listOf(all, "Collectors")) {
     found.push([`Collector on ${textOf(collector, "Listen")}`, textOf(collector, "Error")]);
   }
-  const replaced = member(all, "BackendsReplacedByLocal");
-  for (const [key, wanted] of isObject(replaced) ? Object.entries(replaced) : []) {
+  for (const [key, wanted] of membersOf(all, "BackendsReplacedByLocal")) {
     found.push([key, `“${String(wanted)}” is not available; the history is on the local disk`]);
   }
   return found.filter(([, text]) => text !== "");

@@ -2,35 +2,15 @@
 
 import { signal } from "@preact/signals";
 import { readStored, store } from "../parts/storage.ts";
+import { returnToPresent } from "./comparison.ts";
 import { openDialog } from "./dialogs.ts";
 import { actionsOf } from "./node_actions.ts";
 import { notify } from "./notices.ts";
 import { reduceSelection, selectedNodes } from "./selected.ts";
-import { panel, pastTime, selection } from "./view.ts";
+import { panel, selection } from "./view.ts";
 
 /** Whether single letters are shortcuts. */
 export const hasLetterKeys = signal(readStored("letterKeys") !== false);
-
-/** All keys with what they do, for the help. */
-export const KEYS: [string, string][] = [
-  ["/", "Go to the search field"],
-  ["F6", "Go to the next area"],
-  ["Arrow keys", "In the tree: move, open, close; in the graph: go to a neighbor"],
-  ["Enter", "Select in the tree; open or close in the graph"],
-  ["Space, Ctrl-Enter, Shift-click", "In the tree and the graph: add to the selected nodes, or take away"],
-  ["Ctrl-arrow keys", "In the graph: go to a neighbor without selecting it"],
-  ["Shift-arrow keys, Shift-drag", "In the graph: move the selected box"],
-  ["+  −  0", "In the graph: zoom in, zoom out, show everything"],
-  ["C", "Start a capture on the selected nodes"],
-  ["I", "Inject packets from the selected node, or from the first to the second of two"],
-  ["P", "Find a path from the selected node, or between two"],
-  ["F", "Show the flows of the selected nodes"],
-  ["G", "Copy the Gremlin query of the selected nodes"],
-  ["Shift-F10, M", "The menu of the selected nodes; M only in the graph"],
-  ["L", "Return to the present"],
-  ["Escape", "Select only the first of several nodes; close the details"],
-  ["?", "Show these keys"],
-];
 
 /** Areas that F6 visits, in order. */
 const AREAS = [
@@ -42,6 +22,17 @@ const AREAS = [
   ".time input[type=range]",
   "section.panel button, section.panel input",
 ];
+
+/** Elements that use keys themselves. */
+const FIELDS = "input:not([type=checkbox], [type=range]), textarea, select, dialog";
+
+/** Actions of letters that need no selected node; those of selected nodes come first. */
+const PAGE_ACTIONS: ReadonlyMap<string, () => void> = new Map([
+  ["/", () => document.getElementById("query")?.focus()],
+  ["?", () => void (openDialog.value = "keys")],
+  ["f", () => void (panel.value = "Flows")],
+  ["l", returnToPresent],
+]);
 
 /** Turns single-letter shortcuts on or off, and remembers it in this browser. */
 export function setLetterKeys(on: boolean): void {
@@ -57,20 +48,10 @@ export function followKeys(): void {
       focusNextArea(event.shiftKey ? -1 : 1);
       return;
     }
-    const target = event.target as HTMLElement | null;
-    const isTyping = target?.closest("input:not([type=checkbox], [type=range]), textarea, select, dialog, [role=tree]");
-    const isInTree = target?.closest("[role=tree]") && event.key.length > 1;
-    const isText = target?.closest("input:not([type=checkbox], [type=range]), textarea, select, dialog");
-    if (
-      event.ctrlKey ||
-      event.altKey ||
-      event.metaKey ||
-      isText ||
-      (isTyping && !isInTree && event.key !== "/" && event.key !== "?")
-    ) {
-      return;
-    }
-    if (act(event.key)) {
+    // The tree and the graph stop the keys that they use themselves.
+    const isModified = event.ctrlKey || event.altKey || event.metaKey;
+    const isInField = (event.target as Element | null)?.closest(FIELDS);
+    if (!isModified && !isInField && act(event.key)) {
       event.preventDefault();
     }
   });
@@ -78,7 +59,6 @@ export function followKeys(): void {
 
 /** Performs the action of a key. Returns whether it has one. */
 function act(key: string): boolean {
-  const nodes = selectedNodes.value;
   if (key === "Escape" && selection.value !== null) {
     reduceSelection();
     return true;
@@ -86,37 +66,23 @@ function act(key: string): boolean {
   if (!hasLetterKeys.value) {
     return false;
   }
-  switch (key.toLowerCase()) {
-    case "/":
-      document.getElementById("query")?.focus();
-      return true;
-    case "?":
-      openDialog.value = "keys";
-      return true;
-    case "l":
-      pastTime.value = null;
-      return true;
-  }
-  if (key.toLowerCase() === "f" && nodes.length === 0) {
-    panel.value = "Flows";
-    return true;
-  }
-  const action = actionsOf(nodes).find((offered) => offered.key === key.toLowerCase());
+  const letter = key.toLowerCase();
+  const action = actionsOf(selectedNodes.value).find((offered) => offered.key === letter);
   if (action?.refusal) {
     notify(action.refusal);
-  } else {
-    action?.run();
+    return true;
   }
-  return action !== undefined;
+  const run = action?.run ?? PAGE_ACTIONS.get(letter);
+  run?.();
+  return run !== undefined;
 }
 
 function focusNextArea(step: number): void {
-  const found = AREAS.map((selector) => document.querySelector<HTMLElement>(selector)).filter(
-    (element) => element !== null,
-  );
-  const areas = AREAS.filter((selector) => document.querySelector(selector));
-  const owner = (selector: string) =>
-    document.querySelector(selector)?.closest("header, nav, .tree-panel, .graph, .details, .time, section.panel");
-  const current = areas.findIndex((selector) => owner(selector)?.contains(document.activeElement));
-  found[(current + step + found.length) % found.length]?.focus();
+  const targets = AREAS.flatMap((selector) => document.querySelector<HTMLElement>(selector) ?? []);
+  const areaOf = (target: Element) =>
+    target.closest("header, nav, .tree-panel, .graph, .details, .time, section.panel");
+  const current = targets.findIndex((target) => areaOf(target)?.contains(document.activeElement));
+  // From outside of all areas, the first one is next, and the last one is before.
+  const next = current < 0 && step < 0 ? -1 : (current + step) % targets.length;
+  targets.at(next)?.focus();
 }

@@ -1,7 +1,8 @@
 // Lost data: every counter of the daemon's status, of the captures, and of the page. Pure.
 
+import { allCaptures } from "../graph/capture.ts";
 import { type GraphNode, droppedBy } from "../graph/model.ts";
-import { type Json, listOf, numberOf, valueAt } from "../parts/json.ts";
+import { type Json, listOf, member, membersOf, numberOf, valueAt } from "../parts/json.ts";
 
 /** Name of a kind of loss on the page, and its count. */
 export type Loss = [string, number];
@@ -27,7 +28,6 @@ const COUNTERS: [string, string[]][] = [
   ["Requests to agents dropped", ["Queues.AgentRequestsDropped"]],
   ["Flow queries that agents did not answer", ["Queues.AgentQueriesUnanswered"]],
   ["Invalid answers of agents", ["Queues.AgentAnswersInvalid"]],
-  ["Flows that this agent could not send", ["FlowQueue.Lost"]],
   ["Events lost by rules", ["Automation.RuleOverruns"]],
   ["Rules suspended", ["Automation.RuleSuspensions"]],
   ["Rules failed", ["Automation.RuleFailures"]],
@@ -67,13 +67,23 @@ export function lossesOf(status: Json | undefined, nodes: Iterable<GraphNode>, e
   const collectors = sum(listOf(status, "Collectors"), (collector) =>
     sum(COLLECTOR_COUNTERS, (key) => numberOf(collector, key)),
   );
-  const captures = [...nodes].flatMap((node) => (node.isCaptured ? listOf(node.metadata, "Captures") : []));
+  const ofCaptures = { dropped: 0, errors: 0, skipped: 0 };
+  for (const capture of allCaptures(nodes)) {
+    ofCaptures.dropped += droppedBy(capture);
+    ofCaptures.errors += numberOf(capture, "TargetErrors");
+    ofCaptures.skipped += numberOf(capture, "TargetSkipped");
+  }
+  const recorders = membersOf(status, "SPP");
   return [
     ...counted,
     ["Flow exports lost by collectors", collectors],
-    ["Packets dropped by captures", sum(captures, droppedBy)],
-    ["Datagrams that captures could not send", sum(captures, (capture) => numberOf(capture, "TargetErrors"))],
-    ["Flows that NetFlow 5 cannot express", sum(captures, (capture) => numberOf(capture, "TargetSkipped"))],
+    ["Packets dropped by captures", ofCaptures.dropped],
+    ["Datagrams that captures could not send", ofCaptures.errors],
+    ["Flows that NetFlow 5 cannot express", ofCaptures.skipped],
+    [
+      "Packets dropped by SPP recorders",
+      sum(recorders, ([, recorder]) => numberOf(member(recorder, "totals"), "drop")),
+    ],
     ["Events skipped by this page", eventsSkipped],
   ];
 }

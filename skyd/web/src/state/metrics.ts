@@ -5,7 +5,7 @@ import { signal } from "@preact/signals";
 import type { GraphNode } from "../graph/model.ts";
 import { atTime, nodeQuery } from "../net/gremlin.ts";
 import { query } from "../net/rest.ts";
-import { isObject, listOf, member } from "../parts/json.ts";
+import { asArray, isObject, listOf, member } from "../parts/json.ts";
 import { type Point, append, rest } from "./metrics_series.ts";
 import { pastTime } from "./view.ts";
 
@@ -49,7 +49,7 @@ async function load(node: GraphNode, key: string, end: number): Promise<void> {
   const gremlin = atTime(`${nodeQuery(node)}.Metrics()`, end).replace(/At\((\d+)\)/, `At($1, ${WINDOW_MS / 1000})`);
   const answer = await query(gremlin).catch(() => null);
   const past: Point[] = [];
-  for (const byNode of Array.isArray(answer) ? answer : []) {
+  for (const byNode of asArray(answer)) {
     const lists = isObject(byNode) ? Object.keys(byNode).map((id) => listOf(byNode, id)) : [];
     for (const metric of lists.flat()) {
       append(past, metric);

@@ -1,12 +1,12 @@
 // What can be done with the selected nodes: the same actions are in their details, in their menu, and on
 // keys.
 
-import { canCapture } from "../graph/capture.ts";
+import { canCapture, capturesOf } from "../graph/capture.ts";
 import type { GraphNode } from "../graph/model.ts";
 import { nodeQuery, nodesQuery } from "../net/gremlin.ts";
 import { errorText, json, send } from "../net/rest.ts";
 import { copyText } from "../parts/copy.tsx";
-import { type Json, isObject, listOf, textOf } from "../parts/json.ts";
+import { type Json, isObject, textOf } from "../parts/json.ts";
 import { counted, label } from "../parts/names.ts";
 import { isOpen, setOpen } from "./branches.ts";
 import { changeFilter } from "./changes.ts";
@@ -108,7 +108,7 @@ async function copyQuery(gremlin = ""): Promise<void> {
 
 /** Deletes the captures of nodes, and offers to create them again. */
 async function stopCaptures(nodes: readonly GraphNode[]): Promise<void> {
-  const captures = nodes.flatMap((node) => listOf(node.metadata, "Captures"));
+  const captures = nodes.flatMap(capturesOf);
   const ids = new Set(captures.map((capture) => textOf(capture, "ID")));
   const [first] = nodes;
   const where = first && nodes.length === 1 ? label(first.name, 40) : counted(nodes.length, "node");

@@ -15,6 +15,11 @@ const NAMESPACES: Record<string, string> = {
 /** Time between two readings of a list that is shown: other users and scripts change it too. */
 const INTERVAL_MS = 5000;
 
+/** Returns the name of a resource; the beginning of its UUID if it has none. */
+export function resourceName(resource: Json | undefined): string {
+  return textOf(resource, "Name") || textOf(resource, "UUID").slice(0, 8);
+}
+
 export class Resources {
   /** The resources, sorted by name. */
   readonly list: Signal<JsonObject[]> = signal([]);

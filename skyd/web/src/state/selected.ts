@@ -33,6 +33,11 @@ export function addSelected(nodes: readonly GraphNode[]): void {
   );
 }
 
+/** Selects a node whose menu opens, unless it is among the selected ones: their menu opens then. */
+export function selectAlone(node: GraphNode): void {
+  selectedIds.value.has(node.id) || select(node.tid);
+}
+
 /** Ends the selection of all nodes but the first one; of that too if it is the only one. */
 export function reduceSelection(): void {
   alsoSelected.value.length > 0 ? write(reduced(keysOfNodes())) : select(null);

@@ -6,7 +6,7 @@
 import { batch, effect, signal } from "@preact/signals";
 import { GraphModel } from "../graph/model.ts";
 import { atTime } from "../net/gremlin.ts";
-import { LiveQueries } from "../net/live.ts";
+import { LiveQueries, graphOf } from "../net/live.ts";
 import { Polling } from "../net/polling.ts";
 import { needsLogin, query } from "../net/rest.ts";
 import { LiveSocket, type Message } from "../net/socket.ts";
@@ -75,8 +75,7 @@ const FAILURES_BEFORE_POLLING = 3;
 /** Reads the graph by requests while the socket cannot be opened. */
 const polling = new Polling(
   async () => {
-    const answer = await query(atTime(graphQuery(), pastTime.value));
-    const shown = Array.isArray(answer) ? (answer[0] ?? null) : answer;
+    const shown = graphOf(await query(atTime(graphQuery(), pastTime.value)));
     batch(() => {
       resetModel(shown);
       connection.value = pastTime.value === null ? "live" : "past";

@@ -9,14 +9,14 @@ const isSystemDark = signal(system.matches);
 /** Theme of the daemon's configuration (`ui.theme`), for users who choose none. */
 export const configuredTheme = signal("");
 
-/** The theme in use. */
-export const activeTheme = computed<"light" | "dark">(() => {
-  if (theme.value !== "system") {
-    return theme.value;
-  }
+/** The theme for users who choose none. */
+const defaultTheme = computed<"light" | "dark">(() => {
   const configured = configuredTheme.value;
   return configured === "dark" || configured === "light" ? configured : isSystemDark.value ? "dark" : "light";
 });
+
+/** The theme in use. */
+export const activeTheme = computed(() => (theme.value === "system" ? defaultTheme.value : theme.value));
 
 /** Follows the system, and marks the document for the style sheets. */
 export function applyTheme(): void {
@@ -28,7 +28,8 @@ export function applyTheme(): void {
   });
 }
 
-/** Switches between dark and light. */
+/** Switches between dark and light; back to the default theme, which follows the system again. */
 export function switchTheme(): void {
-  theme.value = activeTheme.value === "dark" ? "light" : "dark";
+  const next = activeTheme.value === "dark" ? "light" : "dark";
+  theme.value = next === defaultTheme.value ? "system" : next;
 }

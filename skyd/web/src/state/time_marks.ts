@@ -5,7 +5,7 @@
 
 import { signal } from "@preact/signals";
 import { query } from "../net/rest.ts";
-import { numberOf } from "../parts/json.ts";
+import { asArray, numberOf } from "../parts/json.ts";
 
 /** Times of changes, in Unix milliseconds, oldest first. */
 export const changeTimes = signal<readonly number[]>([]);
@@ -28,7 +28,7 @@ export async function readChangeTimes(from: number): Promise<void> {
   readAt = now;
   const seconds = Math.max(1, Math.ceil((now - from) / 1000));
   const answer = await query(`G.At(NOW, ${seconds}).Changes().Limit(${MAX_CHANGES})`).catch(() => null);
-  changeTimes.value = Array.isArray(answer) ? answer.map((change) => numberOf(change, "Time")) : [];
+  changeTimes.value = asArray(answer).map((change) => numberOf(change, "Time"));
 }
 
 /** Returns the heights of the marks from `from` to `to`, 0 to 1: each is the logarithm of the number of

@@ -87,6 +87,20 @@ pageTest("health counts problems and lists losses and probes", async ({ page }) 
   assert.match(await textOf(page, "region", "Health"), /Topology: back to \d{4}-/);
 });
 
+/** Returns the value at a dotted path. */
+const at = (value, path) => path.split(".").reduce((inner, key) => inner?.[key], value);
+
+pageTest("each counter of losses is in the status of the daemon", async ({ daemon }) => {
+  const status = await daemon.request("GET", "/api/status");
+  const source = readFileSync(new URL("../../src/state/losses.ts", import.meta.url), "utf8");
+  const paths = [...source.matchAll(/"([A-Z][A-Za-z]*\.[A-Za-z.]+)"/g)].map(([, path]) => path);
+  assert.ok(paths.length > 25, paths.join());
+  // Only with flows over UDP.
+  const optional = ["FlowIngestion.DroppedByKernel"];
+  const missing = paths.filter((path) => !optional.includes(path) && typeof at(status, path) !== "number");
+  assert.deepEqual(missing, []);
+});
+
 const AXE = readFileSync(new URL("../../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const RUN =
   "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then((r) => r.violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.failureSummary}`).join(' | ')}`))";

@@ -114,6 +114,19 @@ pageTest("edges between areas move by keys, and their sizes are remembered", asy
   assert.equal(await width(), before + 40);
 });
 
+pageTest("the theme is switched, and back to that of the system it follows the system", async ({ page }) => {
+  const theme = () => page.js("document.documentElement.dataset.theme");
+  const emulate = (value) =>
+    page.call("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value }] });
+  await emulate("light");
+  await page.click("button", "Dark theme");
+  await page.until(async () => (await theme()) === "dark" && /theme=dark/.test(await page.js("location.hash")), "dark");
+  await page.click("button", "Light theme");
+  await page.until(async () => !/theme/.test(await page.js("location.hash")), "the address has no theme");
+  await emulate("dark");
+  await page.until(async () => (await theme()) === "dark", "the theme of the system");
+});
+
 pageTest("what users prefer is respected: motion, contrast, forced colors", async ({ page }) => {
   const stop = talk(9999, 1000);
   const emulate = (features) => page.call("Emulation.setEmulatedMedia", { features });

@@ -18,6 +18,8 @@ pageTest("the past shows what was there, without events and actions", async ({ p
     await page.press("Enter");
     await connected(page, /^Past: /);
     await page.absent("treeitem", /^late0, /);
+    const edge = await page.js("getComputedStyle(document.querySelector('.graph'), '::after').borderTopWidth");
+    assert.equal(edge, "3px", "the graph has an edge above its canvas");
     await page.get("heading", "br0");
     const start = await page.get("button", "Start capture");
     assert.equal(start.properties.disabled, true);

@@ -1,6 +1,7 @@
 // Several selected nodes: by keys, by mouse, in the details, and what can be done with all of them.
 
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { talk } from "./daemon.mjs";
 import { item, pageTest, selectNode, textOf } from "./fixture.mjs";
 
@@ -100,6 +101,22 @@ pageTest("clicks with Shift and Ctrl add nodes, and a plain click selects one", 
   await page.get("heading", "v-blue");
   assert.deepEqual(await selectedItems(page), ["v-blue"]);
 
+  await selectNode(page, "v-blue");
+  await clickAt(page, red, CTRL);
+  await page.get("heading", "2 nodes");
+  for (let step = 0; step < 3; step += 1) {
+    await page.click("button", "Zoom out");
+  }
+  const zoom = () => page.js("new URLSearchParams(location.hash.slice(1)).get('zoom') ?? ''");
+  await page.until(async () => /,0\.64$/.test(await zoom()), "the address has the zoom");
+  const zoomedOut = await zoom();
+  await (await item(page, "v-red")).click("left", CTRL);
+  await page.get("heading", "v-blue");
+  await page.press("Escape");
+  await page.absent("complementary", "Details");
+  await sleep(1000);
+  assert.equal(await zoom(), zoomedOut, "the camera stays where it was");
+
   const rows = (await page.all("treeitem")).map(({ name }) => name.split(",")[0]);
   const [from, to] = [rows.indexOf("br0"), rows.indexOf("v-red")];
   await selectNode(page, "br0");
@@ -112,6 +129,34 @@ pageTest("clicks with Shift and Ctrl add nodes, and a plain click selects one", 
   await page.press("Escape");
   await (await item(page, "v-red")).click("right");
   await page.get("menu", "Actions of v-red");
+  await page.press("Escape");
+
+  // The last selected node is in a branch that is then closed.
+  await (await page.get("combobox", "Search or Gremlin")).fill("192.0.2.1/");
+  await page.press("Enter");
+  await page.get("heading", "eth0");
+  const count = (await page.all("treeitem")).length;
+  await (await item(page, "blue")).focus();
+  await page.press("ArrowLeft");
+  await page.until(async () => (await page.all("treeitem")).length < count, "the branch is closed");
+  await (await item(page, "br0")).click("left", SHIFT);
+  await page.get("heading", "2 nodes");
+});
+
+pageTest("the keyboard in the graph goes on from what was selected last elsewhere", async ({ page }) => {
+  await selectNode(page, "br0");
+  const graph = await page.get("application", "Topology graph");
+  await graph.focus();
+  await page.press("ArrowDown", CTRL);
+  const description = () => page.js("document.getElementById('graph-selected').textContent");
+  await page.until(async () => /^At v-blue/.test(await description()), "the cursor is at v-blue");
+  await (await item(page, "v-red")).click("left", CTRL);
+  await page.get("heading", "2 nodes");
+  assert.match(await description(), /^2 nodes are selected: br0, v-red\./, "the cursor has ended");
+  await graph.focus();
+  await page.press(" ");
+  await page.get("heading", "br0");
+  assert.match(await description(), /^At v-red, .*, not selected\. br0/);
 });
 
 pageTest("captures, flows, queries, and paths are of all selected nodes", async ({ page, daemon }) => {

@@ -105,6 +105,22 @@ proxyTest("a slow server delays answers, not the page", async ({ page, proxy }) 
   await connected(page, "Live");
 });
 
+proxyTest("the field that an error names is marked, a choice too", async ({ page, proxy }) => {
+  proxy.behavior.answer = (method, path) =>
+    method === "POST" && path === "/api/capture" ? [400, "LayerKeyMode: not possible here"] : undefined;
+  await selectNode(page, "v-blue");
+  await page.click("button", "Start capture");
+  await page.click("button", "Start");
+  assert.equal(await textOf(page, "alert"), "LayerKeyMode: not possible here");
+  const field = await page.get("combobox", "Layer key");
+  const state = () => field.js("return [this.ariaInvalid, this === document.activeElement].join()");
+  await page.until(async () => (await state()) === "true,true", "the field is marked and has the focus");
+  proxy.behavior.answer = (method, path) =>
+    method === "POST" && path === "/api/capture" ? [400, "not possible at all"] : undefined;
+  await page.click("button", "Start");
+  await page.until(async () => (await state()) === ",false", "the mark is taken away");
+});
+
 proxyTest("a status that is refused or not JSON is a problem, not the loss of the daemon", async ({ page, proxy }) => {
   for (const answer of [
     [403, "no permission to read the status"],

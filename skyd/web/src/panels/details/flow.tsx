@@ -3,12 +3,12 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { flowDirections, flowName, flowProtocol } from "../../flow/flow.ts";
-import { literal } from "../../net/gremlin.ts";
+import { atTime, literal } from "../../net/gremlin.ts";
 import { errorText, query } from "../../net/rest.ts";
 import { downloadPackets } from "../../net/packets.ts";
 import { now } from "../../parts/clock.ts";
 import { CopyButton } from "../../parts/copy.tsx";
-import { type Json, member, numberOf, textOf } from "../../parts/json.ts";
+import { type Json, asArray, member, numberOf, textOf } from "../../parts/json.ts";
 import { label } from "../../parts/names.ts";
 import { Tabs } from "../../parts/tabs.tsx";
 import { Moment } from "../../parts/moment.tsx";
@@ -128,10 +128,8 @@ function record(flow: Json): [string, Json | Moment][] {
 /** Returns the nodes on which a flow was seen. */
 async function hopsOf(flow: Json): Promise<Hop[]> {
   const id = literal(textOf(flow, "TrackingID")) ?? "''";
-  const source = pastTime.value === null ? "G" : `G.At(${Math.round(pastTime.value)})`;
-  const answer = await query(`${source}.Flows().Has('TrackingID', ${id}).CaptureNode()`);
-  const nodes = Array.isArray(answer) ? answer : [];
-  return nodes.map((node) => ({
+  const answer = await query(atTime(`G.Flows().Has('TrackingID', ${id}).CaptureNode()`, pastTime.value));
+  return asArray(answer).map((node) => ({
     id: textOf(node, "ID"),
     name: textOf(member(node, "Metadata"), "Name"),
     host: textOf(node, "Host"),

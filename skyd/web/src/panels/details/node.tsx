@@ -1,10 +1,11 @@
 // Details of a node: actions, and sections of its metadata.
 
+import { capturesOf } from "../../graph/capture.ts";
 import { type GraphNode, OWNERSHIP } from "../../graph/model.ts";
 import { nodeQuery } from "../../net/gremlin.ts";
 import { CopyButton } from "../../parts/copy.tsx";
 import { FamilyIcon } from "../../parts/icon.tsx";
-import { type Json, isObject, listOf, member } from "../../parts/json.ts";
+import { type Json, isObject, member } from "../../parts/json.ts";
 import { label, visible } from "../../parts/names.ts";
 import { Moment } from "../../parts/moment.tsx";
 import { type Section, Tabs } from "../../parts/tabs.tsx";
@@ -83,7 +84,7 @@ function sections(node: GraphNode): Section[] {
   add("Forwarding", has("FDB"), () => <Forwarding node={node} />);
   add("Metrics", isObject(member(metadata, "Metric")), () => <Metrics node={node} />);
   add("Flows", node.isCaptured, () => <NodeFlows node={node} />);
-  add("Captures", has("Captures"), () => <Captures captures={listOf(metadata, "Captures")} />);
+  add("Captures", has("Captures"), () => <Captures captures={capturesOf(node)} />);
   add("Sockets", socketsOf(model, node).length > 0, () => <Sockets node={node} />);
   add("Rules", node.family === "bridge" && rulesOf(model, node).length > 0, () => <Rules node={node} />);
   add("Features", has("Features"), () => <Features node={node} />);

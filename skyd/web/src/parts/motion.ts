@@ -1,0 +1,3 @@
+// Whether the user prefers less motion.
+
+export const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");

@@ -1,0 +1,26 @@
+// All keys with what they do, for the help. Pure.
+
+export const KEYS: readonly (readonly [keys: string, text: string])[] = [
+  ["/", "Go to the search field; there, Enter runs, arrow keys pick, and Escape leaves"],
+  ["F6, Shift-F6", "Go to the next or the previous area"],
+  ["Arrow keys", "In the tree: move, open, close; in the graph: go to a neighbor and select it"],
+  ["Home, End, letters", "In the tree: go to the first or the last row, or to a name that begins with the letters"],
+  ["*", "In the tree: open all siblings"],
+  ["Enter", "In the tree: select; in the graph: open or close"],
+  ["Space, Ctrl-Enter, Ctrl-click", "In the tree and the graph: add to the selected nodes, or take away"],
+  ["Shift-click", "In the tree: add all from the last selected node to this one; in the graph: as Ctrl-click"],
+  ["Ctrl-arrow keys", "In the graph: go to a neighbor without selecting it"],
+  ["Shift-arrow keys, Shift-drag", "In the graph: move a box"],
+  ["+  −  0", "In the graph: zoom in, zoom out, show everything"],
+  ["C", "Start a capture on the selected nodes"],
+  ["I", "Inject packets from the selected node, or from the first to the second of two"],
+  ["P", "Find a path from the selected node, or between two"],
+  ["F", "Show the flows of the selected nodes, or all flows"],
+  ["G", "Copy the Gremlin query of the selected nodes"],
+  ["Shift-F10, menu key, M", "Open the menu of the selected nodes; M only in the graph"],
+  ["Arrow keys, Page Up, Page Down", "On the time slider: one second, one minute"],
+  ["Home, End", "On the time slider: the beginning of the history, the present; on an edge, Home: its initial place"],
+  ["L", "Return to the present"],
+  ["Escape", "Close what is open in front; select only the first of several nodes; close the details"],
+  ["?", "Show these keys"],
+];
