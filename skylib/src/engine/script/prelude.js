@@ -111,7 +111,9 @@
     }
 
     toString() {
-      return this.name + '(' + this.values.map(value => argument(value)).join(', ') + ')';
+      const pairs = this.name === 'Metadata';
+      const texts = this.values.map((value, index) => argument(value, pairs && index % 2 === 1));
+      return this.name + '(' + texts.join(', ') + ')';
     }
   }
 
@@ -352,6 +354,16 @@
       return this.text;
     }
   }
+
+  // COMPAT: promises of Skydive have `done`, which is `then` without a result.
+  const chain = Promise.prototype.then;
+  Object.defineProperty(Promise.prototype, 'done', {
+    configurable: true,
+    writable: true,
+    value: function done(fulfilled, rejected) {
+      chain.call(this, fulfilled, rejected);
+    },
+  });
 
   // ---- Globals ----------------------------------------------------------------------------------
 

@@ -89,6 +89,10 @@ fn results_become_json() {
             json!(6),
         ),
         (
+            "return new Promise(end => Promise.resolve(3).done(x => end(x + 1)))",
+            json!(4),
+        ),
+        (
             "return new Promise(function(done) { setTimeout(function() { done('late') }, 30) })",
             json!("late"),
         ),
@@ -411,6 +415,10 @@ fn the_mtu_must_not_fall_along_the_path() {
     assert_eq!(check("i2", "i1"), false);
     assert_eq!(check("i1", "i3"), false);
     assert_eq!(check("i1", "nowhere"), true);
+    assert_eq!(check("i1", "no'where"), true);
+    add(&engine, "i'4", &json!({"Name": "i'4", "TID": "i'4", "MTU": 1200}));
+    link(&engine, "i1", "i'4");
+    assert_eq!(check("i1", "i'4"), false);
 }
 
 #[test]
