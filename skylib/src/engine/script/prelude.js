@@ -111,9 +111,7 @@
     }
 
     toString() {
-      const pairs = this.name === 'Metadata';
-      const texts = this.values.map((value, index) => argument(value, pairs && index % 2 === 1));
-      return this.name + '(' + texts.join(', ') + ')';
+      return this.name + '(' + this.values.map(value => argument(value)).join(', ') + ')';
     }
   }
 
