@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{HOST, HeaderValue};
-use hyper::{Request, Response, Uri};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -51,6 +51,16 @@ impl Server {
             _ => bail!("URL scheme {scheme:?} is not supported; expected http or https"),
         };
         let port = authority.port_u16();
+        let after_user = authority.as_str();
+        let after_user = after_user
+            .rsplit_once('@')
+            .map_or(after_user, |pair| pair.1);
+        let after_host = after_user
+            .strip_prefix(authority.host())
+            .unwrap_or_default();
+        if port.is_none() && !matches!(after_host, "" | ":") {
+            bail!("{after_host:?} is not a port; expected a number up to 65535");
+        }
         Ok(Self {
             port: port.unwrap_or(default_port),
             authority: authority.host().to_owned()
@@ -66,8 +76,28 @@ impl Server {
     /// Returns an error if the server cannot be reached, or its response is invalid or too long.
     pub(crate) async fn send(
         &self,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
         max_body: usize,
+    ) -> anyhow::Result<Response<Bytes>> {
+        self.send_and_read(request, Some(max_body)).await
+    }
+
+    /// Sends a request on a new connection and returns the status of the response, whose body is
+    /// not read.
+    ///
+    /// # Errors
+    /// Returns an error if the server cannot be reached, or the head of its response is invalid.
+    pub(crate) async fn send_for_status(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> anyhow::Result<StatusCode> {
+        Ok(self.send_and_read(request, None).await?.status())
+    }
+
+    async fn send_and_read(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        max_body: Option<usize>,
     ) -> anyhow::Result<Response<Bytes>> {
         let host = HeaderValue::from_str(&self.authority)?;
         request.headers_mut().insert(HOST, host);
@@ -82,17 +112,20 @@ impl Server {
     }
 }
 
-/// Sends a request over a stream and reads the response.
+/// Sends a request over a stream and reads the response; `None` for a body that is not read.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-    max_body: usize,
+    max_body: Option<usize>,
 ) -> anyhow::Result<Response<Bytes>> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async {
         let answer = sender.send_request(request).await?;
         let (head, body) = answer.into_parts();
+        let Some(max_body) = max_body else {
+            return Ok(Response::from_parts(head, Bytes::new()));
+        };
         let body = Limited::new(body, max_body).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
         Ok(Response::from_parts(head, body))
@@ -126,4 +159,36 @@ pub(crate) fn connector(authorities: Option<RootCertStore>) -> anyhow::Result<Tl
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_of_a_url_is_a_number() {
+        let port = |url: &str| {
+            let uri: Uri = url.parse().unwrap();
+            let server = Server::of(&uri, || bail!("no TLS"));
+            server
+                .map(|server| server.port)
+                .map_err(|error| error.to_string())
+        };
+        for (url, expected) in [
+            ("http://h/x", 80),
+            ("http://h:81", 81),
+            ("http://user:1@[::1]:82/", 82),
+            ("http://[::1]/", 80),
+        ] {
+            assert_eq!(port(url), Ok(expected), "{url}");
+        }
+        for url in [
+            "http://h:99999/",
+            "http://user:1@h:65536/",
+            "http://[::1]:70000/",
+        ] {
+            let error = port(url).unwrap_err();
+            assert!(error.contains("is not a port"), "{url}: {error}");
+        }
+    }
 }

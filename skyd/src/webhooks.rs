@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONNECTION, CONTENT_TYPE, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use skylib::engine::{WebhookClient, WebhookDone};
 use tokio::runtime::Handle;
 use tokio_rustls::rustls::RootCertStore;
 
 use crate::http_client::{self, Server};
+use crate::urlencoded::percent_decoded;
 
 /// Client for webhooks, on the daemon's async runtime.
 pub(crate) struct Webhooks {
@@ -48,22 +51,28 @@ async fn post(url: &str, json: Bytes, authorities: Option<RootCertStore>) -> any
     let uri: Uri = url.parse()?;
     let server = Server::of(&uri, || http_client::connector(authorities))?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(Method::POST)
         .uri(path)
         .header(CONNECTION, "close")
         .header(CONTENT_TYPE, "application/json")
-        .header(USER_AGENT, concat!("skyd/", env!("CARGO_PKG_VERSION")))
-        .body(Full::new(json))?;
-    Ok(server
-        .send(request, MAX_RESPONSE_BYTES)
-        .await?
-        .status()
-        .as_u16())
+        .header(USER_AGENT, concat!("skyd/", env!("CARGO_PKG_VERSION")));
+    if let Some(credentials) = credentials(&uri) {
+        request = request.header(AUTHORIZATION, credentials);
+    }
+    let request = request.body(Full::new(json))?;
+    Ok(server.send_for_status(request).await?.as_u16())
 }
 
-/// Maximum length of the body of a response, in bytes.
-const MAX_RESPONSE_BYTES: usize = 1 << 20;
+/// Returns the credentials of a URL such as `http://user:password@host`, if it contains any.
+fn credentials(uri: &Uri) -> Option<HeaderValue> {
+    let (user, _) = uri.authority()?.as_str().rsplit_once('@')?;
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let pair = format!("{}:{}", percent_decoded(name), percent_decoded(password));
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
 
 #[cfg(test)]
 mod tests {
@@ -113,6 +122,34 @@ mod tests {
         let request = request.to_ascii_lowercase();
         for header in ["content-length: 7", "connection: close", "host: 127.0.0.1:"] {
             assert!(request.contains(header), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_body_of_an_answer_is_ignored_whatever_its_length() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut text = Vec::new();
+            while !text.ends_with(b"{\"a\":1}") {
+                stream.read_buf(&mut text).await.unwrap();
+            }
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            while stream.write_all(&[b'x'; 65536]).await.is_ok() {}
+        });
+        let url = format!("http://{address}/");
+        assert_eq!(outcome(url, Duration::from_secs(20)).await, Ok(200));
+    }
+
+    #[test]
+    fn credentials_of_a_url_are_sent() {
+        let header = |url: &str| credentials(&url.parse().unwrap());
+        assert_eq!(header("http://h/a@b"), None);
+        for (url, pair) in [("http://u:p%40w@h:1/", "u:p@w"), ("http://u@h/", "u:")] {
+            let expected = format!("Basic {}", STANDARD.encode(pair));
+            assert_eq!(header(url).unwrap(), expected, "{url}");
         }
     }
 

@@ -141,7 +141,8 @@ impl HttpClient {
         Ok(Answer {
             status: head.status,
             body,
-            decoder: is_compressed.then(|| MultiGzDecoder::new(Vec::new())),
+            is_compressed,
+            decoder: None,
         })
     }
 
@@ -172,6 +173,9 @@ pub(super) struct Answer {
     /// Status code.
     pub(super) status: StatusCode,
     body: Incoming,
+    /// Whether the headers declare a body in gzip format; it may be empty nevertheless.
+    is_compressed: bool,
+    /// Decoder of the compressed body; `None` before its first piece.
     decoder: Option<MultiGzDecoder<Vec<u8>>>,
 }
 
@@ -197,9 +201,12 @@ impl Answer {
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            let Some(decoder) = &mut self.decoder else {
+            if !self.is_compressed {
                 return Ok(Some(data));
-            };
+            }
+            let decoder = self
+                .decoder
+                .get_or_insert_with(|| MultiGzDecoder::new(Vec::new()));
             decoder
                 .write_all(&data)
                 .context("the response is not compressed as declared")?;

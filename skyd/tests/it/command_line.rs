@@ -1,6 +1,7 @@
 //! `skyd client` against a daemon. The cases of the original's client are in `tests/python/cases`.
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -16,12 +17,17 @@ pub(crate) struct Output {
 }
 
 fn command(daemon: &Daemon, words: &[&str]) -> Command {
+    command_at(&daemon.address.to_string(), words)
+}
+
+/// Returns a command for the server at an address.
+fn command_at(address: &str, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skyd"));
     command.arg("client").args(words).stdin(Stdio::null());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SKYD")) {
         command.env_remove(name);
     }
-    command.env("SKYDIVE_ANALYZER", daemon.address.to_string());
+    command.env("SKYDIVE_ANALYZER", address);
     command
 }
 
@@ -360,4 +366,37 @@ fn the_identifier_of_an_equal_capture_is_printed() {
         last.ends_with("409 Conflict: duplicated resource"),
         "{last}"
     );
+}
+
+#[test]
+fn an_empty_response_may_be_declared_as_compressed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        for framing in [
+            "Content-Length: 0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut piece = [0; 4096];
+            while !request.ends_with(b"\r\n\r\n") {
+                let length = stream.read(&mut piece).unwrap();
+                assert_ne!(length, 0);
+                request.extend_from_slice(&piece[..length]);
+            }
+            let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n";
+            stream
+                .write_all((head.to_owned() + framing).as_bytes())
+                .unwrap();
+        }
+    });
+    for _ in 0..2 {
+        let output = command_at(&address, &["capture", "delete", "c"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.is_empty(), "{text}");
+    }
+    server.join().unwrap();
 }

@@ -80,6 +80,8 @@ impl AlertSpec {
     fn check_trigger(&self) -> Result<(), ValidationError> {
         let refuse = |message: String| Err(ValidationError::of_field("Trigger", message));
         match self.trigger.strip_prefix("duration:") {
+            // COMPAT: the pattern of Skydive requires a character after the colon.
+            Some("") => refuse(MISMATCH.to_owned()),
             Some(period) => match go_duration::parse(period) {
                 Ok(period) if period.is_zero() => refuse("a period above zero expected".to_owned()),
                 Ok(_) => Ok(()),
@@ -145,7 +147,11 @@ mod tests {
             ),
             (
                 r#"{"Expression":"x","Trigger":"duration:"}"#,
-                "Trigger: invalid duration \"\"",
+                "Trigger: regular expression mismatch",
+            ),
+            (
+                r#"{"Expression":"x","Trigger":"duration:5"}"#,
+                "Trigger: missing unit in duration \"5\"",
             ),
             (
                 r#"{"Expression":"x","Trigger":"duration:0s"}"#,

@@ -55,6 +55,20 @@ impl Fixture {
         alert.unwrap().uuid.clone()
     }
 
+    /// Waits until the last evaluation of an alert failed; returns its error.
+    #[cfg(feature = "scripting")]
+    fn error(&self, id: &str) -> String {
+        let start = monotonic::now();
+        loop {
+            let error = self.engine.alerts().get(id).unwrap().error.clone();
+            if !error.is_empty() {
+                return error;
+            }
+            assert!(monotonic::now() - start < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn add(&self, id: &str, metadata: &Json) {
         self.engine.graph().update_as(None, |graph, now| {
             let metadata: Metadata = serde_json::from_value(metadata.clone()).unwrap();
@@ -277,18 +291,25 @@ fn the_error_of_an_expression_is_part_of_the_resource() {
     let fixture = Fixture::new();
     let id = fixture.alert("nosuch", "", "http://x");
     let error = || fixture.engine.alerts().get(&id).unwrap().error.clone();
-    let start = monotonic::now();
-    while error().is_empty() {
-        assert!(monotonic::now() - start < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    assert!(error().contains("nosuch"), "{}", error());
+    assert!(fixture.error(&id).contains("nosuch"), "{}", error());
     let listed = fixture.engine.alerts().all().unwrap();
     assert_eq!(listed[0].error, error());
     let patch = r#"[{"op":"add","path":"/Expression","value":"7"}]"#;
     fixture.engine.alerts().patch(&id, patch).unwrap();
     assert_eq!(fixture.reason(), json!(7));
     assert_eq!(error(), "");
+}
+
+#[cfg(feature = "scripting")]
+#[test]
+fn the_error_of_an_expression_without_end_names_the_limit() {
+    let fixture = Fixture::new();
+    let greedy = "var all = []; while (true) all.push(new Array(1000).fill('x'))";
+    for (expression, limit) in [(greedy, "workflow.max_memory"), ("while (true) {}", "5 s")] {
+        let id = fixture.alert(expression, "duration:1h", "http://x");
+        let error = fixture.error(&id);
+        assert!(error.contains(limit), "{expression}: {error}");
+    }
 }
 
 #[cfg(feature = "scripting")]

@@ -13,7 +13,7 @@ pub enum ScriptError {
     #[error("{0}")]
     Thrown(String),
     /// The script exceeded its time limit.
-    #[error("the script was ended because it took longer than {} s (workflow.max_time)", .0.as_secs_f64())]
+    #[error("the script was ended because it took longer than {} s (workflow.max_time; for alerts, 5 s)", .0.as_secs_f64())]
     Timeout(Duration),
     /// The script exceeded its memory limit, in bytes.
     #[error("the script was ended because it needs more than {0} bytes (workflow.max_memory)")]

@@ -353,6 +353,16 @@
     }
   }
 
+  // COMPAT: promises of Skydive have `done`, which is `then` without a result.
+  const chain = Promise.prototype.then;
+  Object.defineProperty(Promise.prototype, 'done', {
+    configurable: true,
+    writable: true,
+    value: function done(fulfilled, rejected) {
+      chain.call(this, fulfilled, rejected);
+    },
+  });
+
   // ---- Globals ----------------------------------------------------------------------------------
 
   Object.assign(exported, {

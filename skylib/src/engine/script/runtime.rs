@@ -60,6 +60,11 @@ pub(super) fn run(
     if let (Ok(_), Some(reason)) = (&outcome, stop.reason()) {
         return Err(reason);
     }
+    // QuickJS throws null if there is not enough memory for an error.
+    let is_out_of_memory = |text: &str| {
+        let used = || usize::try_from(runtime.memory_usage().malloc_size).unwrap_or_default();
+        text.contains("out of memory") || (text == "null" && used() > max_memory / 2)
+    };
     outcome.map_err(|text| match stop.reason() {
         Some(reason) => {
             if let ScriptError::Timeout(_) = reason {
@@ -67,7 +72,7 @@ pub(super) fn run(
             }
             reason
         }
-        None if text.contains("out of memory") => {
+        None if is_out_of_memory(&text) => {
             let reason = ScriptError::Memory(max_memory);
             tracing::warn!(script = script.name, %reason, "stopped a script at its memory limit");
             reason

@@ -89,6 +89,10 @@ fn results_become_json() {
             json!(6),
         ),
         (
+            "return new Promise(end => Promise.resolve(3).done(x => end(x + 1)))",
+            json!(4),
+        ),
+        (
             "return new Promise(function(done) { setTimeout(function() { done('late') }, 30) })",
             json!("late"),
         ),
