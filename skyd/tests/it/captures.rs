@@ -114,3 +114,33 @@ fn the_default_layer_key_mode_is_configurable() {
         "L3"
     );
 }
+
+#[test]
+fn a_json_object_changes_options_of_a_capture() {
+    let daemon = Daemon::start();
+    let id = post(&daemon, "/api/capture", BODY).json()["UUID"].clone();
+    let path = format!("/api/capture/{}", id.as_str().unwrap());
+    let patch = |body: &str| request(&daemon, "PATCH", &path, &[], body.as_bytes());
+    let changed = patch(r#"{"Name": "dns", "BPFFilter": "udp port 53"}"#);
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let shown = get(&daemon, &path).json();
+    let fields = (&shown["UUID"], &shown["Name"], &shown["BPFFilter"]);
+    assert_eq!(fields, (&id, &json!("dns"), &json!("udp port 53")));
+    for (body, part) in [
+        (r#"{"BPFilter": "udp"}"#, "BPFFilter"),
+        (
+            r#"{"BPFFilter": "udp prt 53"}"#,
+            "validating patched resource",
+        ),
+        (r#"{"Ephemeral": true}"#, "resource not updatable"),
+        (
+            r#"[{"op": "replace", "path": "/Name", "value": "x"}]"#,
+            "resource not updatable",
+        ),
+    ] {
+        let refused = patch(body);
+        assert_eq!(refused.status, 400, "{body}");
+        assert!(refused.text().contains(part), "{body}: {}", refused.text());
+    }
+    assert_eq!(get(&daemon, &path).json()["Name"], "dns");
+}

@@ -246,6 +246,8 @@ impl CaptureSpec {
 
 impl Resource for CaptureSpec {
     const KIND: &'static str = "capture";
+    // COMPAT: a JSON patch of a capture is refused as in Skydive.
+    const IS_MERGEABLE: bool = true;
     const NAMESPACE: Option<&'static str> = Some("OnDemandCaptureNotification");
 
     uuid_is_id!();

@@ -71,6 +71,22 @@ impl JsonPatch {
     }
 }
 
+/// Applies a merge patch (RFC 7396) to the document of a resource. Names of members match in any case,
+/// as in requests.
+pub(super) fn merge(
+    document: &mut Value,
+    patch: &str,
+    members: &[&'static str],
+) -> Result<(), JsonPatchError> {
+    let patch: serde_json::Map<String, Value> = serde_json::from_str(patch)?;
+    let named = patch.into_iter().map(|(key, value)| {
+        let member = members.iter().find(|name| name.eq_ignore_ascii_case(&key));
+        (member.map_or(key, |name| (*name).to_owned()), value)
+    });
+    json_patch::merge(document, &Value::Object(named.collect()));
+    Ok(())
+}
+
 /// Limits on the data that the remaining operations of a patch may add to a document.
 struct Budget<'a> {
     /// Number of bytes left, at most [`MAX_PATCHED_BYTES`]; only decreases.

@@ -24,8 +24,11 @@ pub trait Resource: Clone + Default + PartialEq + JsonObject + Send + Sync + 'st
     /// Path segment in the API and kind in the document store, such as `capture`.
     const KIND: &'static str;
 
-    /// Whether clients may change a resource after its creation.
+    /// Whether clients may change a resource after its creation by a JSON patch (RFC 6902).
     const IS_UPDATABLE: bool = false;
+
+    /// Whether clients may change a resource after its creation by a merge patch (RFC 7396).
+    const IS_MERGEABLE: bool = Self::IS_UPDATABLE;
 
     /// WebSocket namespace in which creations and deletions are announced; `None` for no
     /// announcement.

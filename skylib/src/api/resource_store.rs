@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::go_json::{JsonError, Members};
+use super::patch::merge;
 use super::{Defaults, ExpressionChecker, JsonPatch, PatchError, Resource, ResourceError};
 use crate::error_chain::Chain;
 use crate::id::Id;
@@ -156,8 +157,8 @@ impl<R: Resource> ResourceStore<R> {
         self.store(id, resource, expires_at, number.unwrap_or(0) + 1)
     }
 
-    /// Applies a JSON patch to a resource, and returns the changed resource; `None` if it is equal
-    /// to the previous one.
+    /// Applies a JSON patch (RFC 6902), or a merge patch (RFC 7396) if `patch` is a JSON object, to a
+    /// resource. Returns the changed resource; `None` if it is equal to the previous one.
     ///
     /// The patched document is parsed and validated like a new resource.
     ///
@@ -180,22 +181,31 @@ impl<R: Resource> ResourceStore<R> {
             ),
             None => return Err(PatchError::NotFound),
         };
-        let patch = JsonPatch::from_str(patch).map_err(PatchError::Incorrect)?;
+        let is_merge = R::IS_MERGEABLE && patch.trim_start().starts_with('{');
         let unreadable = |error: JsonError| PatchError::Creating(error.into());
         let document = serde_json::to_value(&*before);
         let mut document = document.map_err(|error| unreadable(JsonError::Syntax(error)))?;
-        // Resources are small, and only one patch runs at any time, so the limit of the patch is
-        // sufficient.
-        let memory = MemoryBudget::unlimited().charge(MemoryUse::Patches);
-        patch
-            .apply(&mut document, &memory)
-            .map_err(PatchError::Applying)?;
-        let mut after = R::read(&document.to_string(), defaults).map_err(unreadable)?;
+        let mut after = if is_merge {
+            // Members of the patch are checked as strictly as those of a request.
+            R::read_request(patch, defaults).map_err(unreadable)?;
+            merge(&mut document, patch, R::MEMBERS).map_err(PatchError::Incorrect)?;
+            R::read(&document.to_string(), defaults).map_err(unreadable)?
+        } else {
+            let patch = JsonPatch::from_str(patch).map_err(PatchError::Incorrect)?;
+            // Resources are small, and only one patch runs at any time, so the limit of the patch is
+            // sufficient.
+            let memory = MemoryBudget::unlimited().charge(MemoryUse::Patches);
+            patch
+                .apply(&mut document, &memory)
+                .map_err(PatchError::Applying)?;
+            R::read(&document.to_string(), defaults).map_err(unreadable)?
+        };
         after.set_id(id.to_owned());
         after
             .validate(expressions)
             .map_err(PatchError::Validating)?;
-        if !R::IS_UPDATABLE {
+        let is_allowed = is_merge || R::IS_UPDATABLE;
+        if !is_allowed || after.is_ephemeral() != before.is_ephemeral() {
             return Err(PatchError::Updating(ResourceError::NotUpdatable));
         }
         if after == *before {

@@ -255,3 +255,42 @@ fn the_order_of_creation_survives_a_restart() {
         "a patch retains the position"
     );
 }
+
+#[test]
+fn a_merge_patch_changes_options_of_a_capture() {
+    let documents = Arc::new(MemoryDocStore::default());
+    let captures = open(&documents);
+    let first = CaptureSpec {
+        name: "uplink".to_owned(),
+        description: "old".to_owned(),
+        ..capture("G.V()")
+    };
+    let id = captures.create(first, None, NOW).unwrap().uuid.clone();
+    let patch = |text: &str| captures.patch(&id, text, &Defaults::default(), &WordChecker);
+    let text = r#"{"bpffilter": "udp", "Description": null, "UUID": "other"}"#;
+    let changed = patch(text).unwrap().unwrap();
+    let fields = (
+        changed.uuid.as_str(),
+        changed.name.as_str(),
+        changed.bpf_filter.as_str(),
+        changed.description.as_str(),
+    );
+    assert_eq!(fields, (id.as_str(), "uplink", "udp", ""));
+    assert_eq!(patch(r#"{"Name": "uplink"}"#).unwrap(), None, "no change");
+    assert_eq!(open(&documents).get(&id), Some(changed), "it is durable");
+    let refusals = [
+        (r#"{"Nam": "x"}"#, "creating a new resource"),
+        (r#"{"Name": 3}"#, "creating a new resource"),
+        (r#"{"Name": "x"} {}"#, "incorrect JSON patch"),
+        (r#"{"Ephemeral": true}"#, "updating resource"),
+        (
+            r#"[{"op": "add", "path": "/Name", "value": "x"}]"#,
+            "updating resource",
+        ),
+    ];
+    for (text, start) in refusals {
+        let error = patch(text).unwrap_err().to_string();
+        assert!(error.starts_with(start), "{text}: {error}");
+    }
+    assert_eq!(captures.get(&id).unwrap().name, "uplink");
+}

@@ -274,6 +274,14 @@ impl Observer<CaptureSpec> for Mailbox {
         self.capture_created();
     }
 
+    /// Restarts the capture with its new options.
+    fn updated(&self, capture: &CaptureSpec) {
+        self.post(|pending| {
+            pending.deleted.push(capture.uuid.clone());
+            pending.created = true;
+        });
+    }
+
     fn deleted(&self, capture: &CaptureSpec) {
         self.capture_deleted(&capture.uuid);
     }

@@ -1,6 +1,7 @@
 //! Tests of the reconciler without its thread.
 
 use super::*;
+use crate::api::{Defaults, ExpressionChecker};
 use crate::capture::BpfCompiler;
 use crate::engine::capture::mailbox::StartReply;
 use crate::engine::capture::requests::CaptureAction;
@@ -9,6 +10,7 @@ use crate::engine::capture::{
 };
 use crate::engine::fleet::AgentConnection;
 use crate::engine::flow::FlowOptions;
+use crate::engine::resource::Observer as _;
 use crate::flow::FlowTableOptions;
 use crate::graph::{Graph, Metadata, Origin};
 use crate::gremlin::Limits;
@@ -147,6 +149,46 @@ fn a_capture_beyond_the_limit_is_shown_on_its_node_and_starts_when_another_ends(
 fn interface_of(host: &str) -> Node {
     let metadata: Metadata = serde_json::from_str(r#"{"Name":"eth0","Type":"veth"}"#).unwrap();
     Node::new("if1", metadata, SystemClock.now()).with_origin(Origin::new("agent", host))
+}
+
+/// A checker that accepts every expression.
+struct AnyExpression;
+
+impl ExpressionChecker for AnyExpression {
+    fn check_gremlin(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn check_bpf(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_changed_capture_is_started_again_with_its_new_options() {
+    let mut reconciler = reconciler(8);
+    let links = Arc::clone(&reconciler.agents.links);
+    let graph = Arc::clone(&reconciler.graph);
+    graph.update_as(None, |graph, _| graph.add_node(interface_of("a")).unwrap());
+    let agent = links.connect("a", Encoding::Json);
+    let capture = CaptureSpec::new("G.V('if1')");
+    let resources = Arc::clone(&reconciler.resources);
+    let capture = resources.create(capture, None, SystemClock.now()).unwrap();
+    reconciler.add_new_captures();
+    reconciler.evaluate(&capture.uuid);
+    assert_eq!(sent(&agent), ["Start"]);
+    let changed = resources.patch(
+        &capture.uuid,
+        r#"{"Name": "new"}"#,
+        &Defaults::default(),
+        &AnyExpression,
+    );
+    let mailbox = Arc::clone(&reconciler.mailbox);
+    mailbox.updated(&changed.unwrap().unwrap());
+    reconciler.handle(mailbox.wait(&SystemClock, Pause::default(), None));
+    reconciler.evaluate(&capture.uuid);
+    assert_eq!(sent(&agent), ["Stop", "Start"]);
+    assert_eq!(reconciler.selectors[&capture.uuid].spec.name, "new");
 }
 
 /// Returns the types of the messages that wait for an agent.
