@@ -92,6 +92,14 @@ impl Kind {
     /// Returns the methods of `/api/<kind>/{id}`.
     fn one(&self) -> Value {
         let found = answer("The resource.", &self.answered());
+        let mut patch = json!({
+            "application/json": {"schema": {"$ref": "#/components/schemas/Patch"}},
+        });
+        if matches!(self.name, "alert" | "capture" | "workflow") {
+            let description = "JSON Merge Patch (RFC 7396).";
+            patch["application/merge-patch+json"] =
+                json!({"schema": {"type": "object", "description": description}});
+        }
         json!({
             "parameters": [{"$ref": "#/components/parameters/Id"}],
             "get": {
@@ -104,9 +112,7 @@ impl Kind {
                 "tags": ["Resources"],
                 "summary": format!("Change a {} resource, if its kind supports changes.", self.name),
                 "operationId": self.operation("update"),
-                "requestBody": {"required": true, "content": {
-                    "application/json": {"schema": {"$ref": "#/components/schemas/Patch"}},
-                }},
+                "requestBody": {"required": true, "content": patch},
                 "responses": with_errors(json!({
                     "200": found,
                     "304": {"description": "The patch does not change the resource."},
