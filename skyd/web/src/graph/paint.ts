@@ -100,7 +100,9 @@ class Painter {
       // A plate, so that the boxes below do not cross the letters.
       context.fillStyle = colors.box;
       context.globalAlpha = 0.8;
-      context.fillRect(box.x, box.y, Math.min(box.width, (title.length + 1.5) * size * 0.62), size * 1.5);
+      const border = 1 / camera.zoom;
+      const width = Math.min(box.width - 2 * border, (title.length + 1.5) * size * 0.62);
+      context.fillRect(box.x + border, box.y + border, width, size * 1.5);
       context.globalAlpha = 1;
       this.#text(title, box.x + size * 0.4, box.y + size * 1.2, box.width - size, size, colors.text, "600");
     });

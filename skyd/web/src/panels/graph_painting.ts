@@ -8,7 +8,7 @@ import type { Marks } from "../graph/colors.ts";
 import { EMPTY_LAYOUT, type Layout } from "../graph/layout.ts";
 import { paint } from "../graph/paint.ts";
 import { MOVE_MS, layoutBetween, slides } from "../graph/transition.ts";
-import { reducedMotion } from "../parts/motion.ts";
+import { reducesMotion } from "../parts/motion.ts";
 import { alertedItems, comparedItems, foundItems, pathItems } from "../state/marks.ts";
 import { layout, scene } from "../state/layout.ts";
 import { rates } from "../state/link_rates.ts";
@@ -68,7 +68,7 @@ class Movement {
       return;
     }
     this.#from = this.#painted;
-    this.isDone = isSame || isByUser || reducedMotion.matches || !slides(this.#from, next);
+    this.isDone = isSame || isByUser || reducesMotion.peek() || !slides(this.#from, next);
     this.#start = undefined;
   }
 

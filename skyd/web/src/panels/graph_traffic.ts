@@ -7,7 +7,7 @@ import type { Camera, Size } from "../graph/camera.ts";
 import { ICON_TOP, traceLink } from "../graph/link_path.ts";
 import { rateLabel } from "../graph/paint_links.ts";
 import type { Link } from "../graph/scene.ts";
-import { reducedMotion } from "../parts/motion.ts";
+import { reducesMotion } from "../parts/motion.ts";
 import { layout, scene } from "../state/layout.ts";
 import { rates } from "../state/link_rates.ts";
 import { activeTheme } from "../state/theme.ts";
@@ -50,7 +50,7 @@ export function useTraffic(
       context.clearRect(0, 0, element.width, element.height);
     };
     clear();
-    if (links.length === 0 || view.zoom < MIN_ZOOM || reducedMotion.matches) {
+    if (links.length === 0 || view.zoom < MIN_ZOOM || reducesMotion.value) {
       return undefined;
     }
     const timer = setInterval(() => {

@@ -1,16 +1,17 @@
 // Rules: nodes and edges that the daemon adds to the graph, and metadata that it adds to nodes.
 
 import { useSignal, useSignalEffect } from "@preact/signals";
-import { query } from "../net/rest.ts";
+import { atTime } from "../net/gremlin.ts";
 import { ChoiceField, TextField, formText } from "../parts/field.tsx";
 import { type JsonObject, member, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
+import { watchAnswer } from "../state/flow_table.ts";
 import { Resources } from "../state/resources.ts";
-import { structureVersion } from "../state/session.ts";
+import { pastTime } from "../state/view.ts";
 import { ResourceList } from "./resource_list.tsx";
 
-const nodeRules = new Resources("noderule");
-const edgeRules = new Resources("edgerule");
+const nodeRules = new Resources("noderule", true, false);
+const edgeRules = new Resources("edgerule", true, false);
 const ACTIONS: [string, string][] = [
   ["create", "Create a node"],
   ["update", "Update nodes"],
@@ -28,30 +29,16 @@ export function Rules() {
           label(textOf(rule, "Action"), 20),
           <code>{label(textOf(rule, "Query"), 200)}</code>,
           <code>{label(JSON.stringify(member(rule, "Metadata") ?? null), 200)}</code>,
-          <Matches gremlin={textOf(rule, "Query")} />,
+          <Matches key={textOf(rule, "Query")} gremlin={textOf(rule, "Query")} />,
         ]}
-        fields={() => (
-          <>
-            <TextField label="Name" name="Name" isRequired />
-            <TextField label="Description" name="Description" />
-            <ChoiceField label="Action" name="Action" options={ACTIONS} />
-            <TextField label="Nodes" name="Query" hint="For an update: a Gremlin query of the nodes." />
-            <TextField
-              label="Metadata"
-              name="Metadata"
-              value={'{"Name": "", "Type": ""}'}
-              lines={4}
-              hint="A JSON object. A new node needs Name and Type; an update may not contain them."
-            />
-          </>
-        )}
+        fields={(rule) => <NodeRuleFields rule={rule} />}
         read={(form) => ({
           ...named(form),
           Action: formText(form, "Action"),
           Query: formText(form, "Query"),
           Metadata: metadata(form),
         })}
-        canEdit={false}
+        canEdit
         help="No node rules. A node rule creates a node, or adds metadata to nodes."
       />
       <ResourceList
@@ -64,47 +51,80 @@ export function Rules() {
           <code>{label(textOf(rule, "Dst"), 200)}</code>,
           <code>{label(JSON.stringify(member(rule, "Metadata") ?? null), 200)}</code>,
           <>
-            <Matches gremlin={textOf(rule, "Src")} /> → <Matches gremlin={textOf(rule, "Dst")} />
+            <Matches key={textOf(rule, "Src")} gremlin={textOf(rule, "Src")} /> →{" "}
+            <Matches key={textOf(rule, "Dst")} gremlin={textOf(rule, "Dst")} />
           </>,
         ]}
-        fields={() => (
-          <>
-            <TextField label="Name" name="Name" isRequired />
-            <TextField label="Description" name="Description" />
-            <TextField label="Source" name="Src" isRequired hint="A Gremlin query; its first node is linked." />
-            <TextField label="Destination" name="Dst" isRequired hint="A Gremlin query; its first node is linked." />
-            <TextField
-              label="Metadata"
-              name="Metadata"
-              value={'{"RelationType": "layer2"}'}
-              lines={3}
-              hint="A JSON object with RelationType."
-            />
-          </>
-        )}
+        fields={(rule) => <EdgeRuleFields rule={rule} />}
         read={(form) => ({
           ...named(form),
           Src: formText(form, "Src"),
           Dst: formText(form, "Dst"),
           Metadata: metadata(form),
         })}
-        canEdit={false}
+        canEdit
         help="No edge rules. An edge rule links the first nodes of two queries."
       />
     </div>
   );
 }
 
-/** The number of nodes that a query finds now. */
+type RuleProps = { rule: JsonObject | undefined };
+
+function NodeRuleFields({ rule }: RuleProps) {
+  return (
+    <>
+      <NameFields rule={rule} />
+      <ChoiceField label="Action" name="Action" options={ACTIONS} value={textOf(rule, "Action") || "create"} />
+      <TextField
+        label="Nodes"
+        name="Query"
+        value={textOf(rule, "Query")}
+        hint="For an update: a Gremlin query of the nodes."
+      />
+      <MetadataField
+        rule={rule}
+        initial='{"Name": "", "Type": ""}'
+        hint="A JSON object. A new node needs Name and Type; an update may not contain them."
+      />
+    </>
+  );
+}
+
+function EdgeRuleFields({ rule }: RuleProps) {
+  const hint = "A Gremlin query; its first node is linked.";
+  return (
+    <>
+      <NameFields rule={rule} />
+      <TextField label="Source" name="Src" value={textOf(rule, "Src")} isRequired hint={hint} />
+      <TextField label="Destination" name="Dst" value={textOf(rule, "Dst")} isRequired hint={hint} />
+      <MetadataField rule={rule} initial='{"RelationType": "layer2"}' hint="A JSON object with RelationType." />
+    </>
+  );
+}
+
+function NameFields({ rule }: RuleProps) {
+  return (
+    <>
+      <TextField label="Name" name="Name" value={textOf(rule, "Name")} isRequired />
+      <TextField label="Description" name="Description" value={textOf(rule, "Description")} />
+    </>
+  );
+}
+
+function MetadataField({ rule, initial, hint }: RuleProps & { initial: string; hint: string }) {
+  const value = rule ? JSON.stringify(member(rule, "Metadata") ?? {}, null, 2) : initial;
+  return <TextField label="Metadata" name="Metadata" value={value} lines={4} hint={hint} />;
+}
+
+/** The number of nodes that a query finds at the shown time; follows the graph in the present. */
 function Matches({ gremlin }: { gremlin: string }) {
   const count = useSignal("");
   useSignalEffect(() => {
-    structureVersion.value;
-    if (gremlin !== "") {
-      query(`${gremlin}.Count()`)
-        .then((answer) => (count.value = String(answer)))
-        .catch(() => (count.value = "?"));
-    }
+    const time = pastTime.value;
+    return watchAnswer(atTime(`${gremlin}.Count()`, time), time === null, ([found], error) => {
+      count.value = error === "" ? String(found ?? "") : "?";
+    });
   });
   return <>{count.value}</>;
 }

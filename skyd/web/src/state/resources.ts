@@ -29,6 +29,8 @@ export class Resources {
     readonly kind: string,
     /** Whether deleted resources can be created again; an injection would send its packets again. */
     readonly canRestore = true,
+    /** Whether the daemon changes resources of this kind; others are replaced. */
+    readonly canPatch = true,
   ) {}
 
   /** Reads the list. */
@@ -71,6 +73,13 @@ export class Resources {
 
   /** Changes members of a resource. Throws a `RequestError` if the daemon refuses them. */
   async change(resource: JsonObject, members: JsonObject): Promise<void> {
+    if (!this.canPatch) {
+      // The new one first: if it is refused, the old one stays.
+      await json("POST", `/api/${this.kind}`, members);
+      await send("DELETE", this.#path(resource));
+      await this.load();
+      return;
+    }
     const patch = Object.entries(members).map(([key, value]): Json => ({ op: "add", path: `/${key}`, value }));
     await json("PATCH", `${this.#path(resource)}`, patch);
     await this.load();

@@ -100,6 +100,52 @@ pageTest("rules show what they match now", async ({ page, daemon }) => {
     "one bridge and two namespaces match",
   );
   assert.equal(Object.keys(await daemon.request("GET", "/api/edgerule")).length, 1);
+  shell("ip netns add third");
+  try {
+    await page.until(
+      async () => /1\s*→\s*3/.test(await textOf(page, "table", "Edge rules")),
+      "the count follows the graph",
+    );
+  } finally {
+    shell("ip netns del third");
+  }
+});
+
+pageTest("rules are edited, and the graph follows", async ({ page, daemon }) => {
+  const rule = { Name: "site", Action: "update", Query: "G.V().Has('Name', 'br0')", Metadata: { Site: "Berlin" } };
+  await daemon.request("POST", "/api/noderule", rule);
+  const sites = async () => {
+    const nodes = await daemon.query("G.V().HasKey('Site')");
+    return nodes
+      .map(({ Metadata }) => `${Metadata.Name} ${Metadata.Site}`)
+      .sort()
+      .join();
+  };
+  await page.until(async () => (await sites()) === "br0 Berlin", "the bridge has a site");
+  await page.click("button", "Rules");
+  await page.click("button", "Edit site");
+  const query = await page.get("textbox", /^Nodes/);
+  assert.equal(await query.js("return this.value"), rule.Query);
+  const metadata = await page.get("textbox", /^Metadata/);
+  assert.deepEqual(JSON.parse(await metadata.js("return this.value")), rule.Metadata);
+  await query.fill("G.V().Has('Name', Regex('v-.*'))");
+  await metadata.fill('{"Site": "Paris"}');
+  await page.click("button", "Save");
+  await page.absent("dialog");
+  await page.until(async () => (await sites()) === "v-blue Paris,v-red Paris", "others have another");
+  await page.until(async () => /v-\.\*[^]*Paris[^]*2/.test(await textOf(page, "table", "Node rules")), "the row");
+
+  const [Src, Dst] = ["G.V().Has('Name', 'br0')", "G.V().Has('Name', 'blue')"];
+  await daemon.request("POST", "/api/edgerule", { Name: "tie", Src, Dst, Metadata: { RelationType: "mine" } });
+  const ties = async () => (await daemon.query("G.E().Has('RelationType', 'mine')")).length;
+  await page.until(async () => (await ties()) === 1, "an edge");
+  await page.click("button", "Edit tie");
+  await (await page.get("textbox", "Name")).fill("tied");
+  await page.click("button", "Save");
+  await page.absent("dialog");
+  await page.get("button", "Edit tied");
+  await page.absent("button", "Edit tie");
+  await page.until(async () => (await ties()) === 1, "the edge of the rule with the new name");
 });
 
 pageTest("a workflow has a form of its parameters", async ({ page, daemon }) => {
