@@ -10,6 +10,7 @@ use crate::commands::config::ConfigCommand;
 use crate::commands::export::{self, ExportArgs};
 use crate::commands::flows::FlowsArgs;
 use crate::commands::history::HistoryCommand;
+use crate::commands::inject_packet::{self, InjectPacketArgs};
 
 /// Network topology and traffic in real time: a graph with the flows on it, and one query language
 /// for both.
@@ -122,6 +123,9 @@ pub(crate) enum Command {
     /// Show, check, seal, or merge the files of the history.
     #[command(subcommand)]
     History(HistoryCommand),
+    /// Send packets on an interface of this host, without a daemon.
+    #[command(after_help = inject_packet::EXAMPLES)]
+    InjectPacket(Box<InjectPacketArgs>),
     /// Print the completion script for a shell.
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),

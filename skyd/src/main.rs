@@ -32,6 +32,7 @@ mod metadata_format;
 mod multipart;
 mod openapi;
 mod outgoing;
+mod packet_args;
 mod past_stores;
 mod peer_feed;
 mod peer_socket;
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         Command::History(command) => {
             return commands::history::run(&command).unwrap_or_else(|error| fail(&error));
         }
+        Command::InjectPacket(args) => commands::inject_packet::run(&args),
         Command::Completion(args) => commands::completion::print_script(&args, Cli::command()),
         Command::BashCompletion(args) => commands::completion::write_script(&args, Cli::command()),
         Command::Man(args) => commands::completion::write_manual(&args, Cli::command()),

@@ -6,6 +6,7 @@ pub(crate) mod export;
 pub(crate) mod flows;
 pub(crate) mod history;
 mod history_import;
+pub(crate) mod inject_packet;
 
 use std::io;
 
