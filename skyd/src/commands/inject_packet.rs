@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
@@ -53,11 +53,9 @@ pub(crate) fn run(args: &InjectPacketArgs) -> anyhow::Result<()> {
     let mut packets = Packets::new(&request, link, seed())?;
     let sender = PacketSender::open(&args.interface, None, link)?;
     let interval = Duration::from_millis(request.interval);
-    let mut due = Instant::now();
     for number in 0..request.count {
         if number > 0 {
-            due = due.checked_add(interval).unwrap_or(due);
-            thread::sleep(due.saturating_duration_since(Instant::now()));
+            thread::sleep(interval);
         }
         sender.send(packets.next_frame()?)?;
     }
