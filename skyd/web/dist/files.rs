@@ -2,6 +2,6 @@
 &[
     Embedded { path: "index.html", content_type: "text/html; charset=utf-8", bytes: include_bytes!("index.html") },
     Embedded { path: "assets/app-C4J6I6TJ.css", content_type: "text/css; charset=utf-8", bytes: include_bytes!("assets/app-C4J6I6TJ.css") },
-    Embedded { path: "assets/app-CGSJX3RE.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/app-CGSJX3RE.js") },
+    Embedded { path: "assets/app-FXSIKSTD.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/app-FXSIKSTD.js") },
     Embedded { path: "assets/layout-3EDCSF75.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/layout-3EDCSF75.js") },
 ]

@@ -56,6 +56,7 @@ export function Flows() {
 
 /** The table of single flows; writes the shown rows to `rows`. */
 function FlowTable({ rows, isPaused }: { rows: Signal<FlowRow[]>; isPaused: Signal<boolean> }) {
+  const newest = useSignal<Json[]>([]);
   const flows = useSignal<Json[]>([]);
   const error = useSignal("");
   const sort = useSignal<{ column: FlowColumn; isDescending: boolean }>({ column: "rate", isDescending: true });
@@ -66,10 +67,14 @@ function FlowTable({ rows, isPaused }: { rows: Signal<FlowRow[]>; isPaused: Sign
     const gremlin = isGremlin(filter) ? filter : `G.Flows().Limit(${MAX_FLOWS})`;
     return watchFlows(gremlin, pastTime.value, (items, text) => {
       error.value = text;
-      if (!isPaused.peek()) {
-        flows.value = items;
-      }
+      newest.value = items;
     });
+  });
+  // After a pause, the table shows the newest answer, also if no other one comes.
+  useSignalEffect(() => {
+    if (!isPaused.value) {
+      flows.value = newest.value;
+    }
   });
   useSignalEffect(() => {
     const time = pastTime.value ?? Date.now();

@@ -3,8 +3,9 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { errorText, json, send } from "../net/rest.ts";
-import { type Json, listOf, numberOf, textOf } from "../parts/json.ts";
+import { type Json, listOf, member, numberOf, textOf } from "../parts/json.ts";
 import { label } from "../parts/names.ts";
+import { amount } from "../parts/units.ts";
 import { refusal } from "../state/me.ts";
 import { notify } from "../state/notices.ts";
 import { readProcesses } from "../state/spp.ts";
@@ -50,10 +51,14 @@ export function SppCaptures() {
   const rows = processes.value.map((process) => {
     const id = numberOf(process, "client-id");
     const isRunning = textOf(process, "status") === "running";
+    const totals = member(process, "totals");
+    const dropped = numberOf(totals, "drop");
     return [
       String(id),
       label(textOf(process, "status"), 20),
       label(portsOf(process).join(", "), 100),
+      amount(numberOf(totals, "rx")),
+      dropped > 0 ? <strong class="problem">{amount(dropped)}</strong> : "0",
       <ul class="files">
         {filesOf(process).map((file) => (
           <li key={file}>
@@ -72,7 +77,11 @@ export function SppCaptures() {
       {rows.length === 0 ? (
         <p class="note">No recording process runs.</p>
       ) : (
-        <Grid name="SPP captures" columns={["Process", "State", "Port", "Files", "Actions"]} rows={rows} />
+        <Grid
+          name="SPP captures"
+          columns={["Process", "State", "Port", "Packets", "Dropped", "Files", "Actions"]}
+          rows={rows}
+        />
       )}
     </div>
   );

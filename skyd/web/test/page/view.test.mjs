@@ -219,8 +219,33 @@ pageTest("the flow table filters, sorts, and pauses", async ({ page, daemon }) =
     const paused = (await text()).replace(/\d+ (ms|s|min)/g, "");
     await sleep(2500);
     assert.equal((await text()).replace(/\d+ (ms|s|min)/g, ""), paused);
+    await page.click("button", "Pause flows");
   } finally {
     stops.forEach((stop) => stop());
+  }
+});
+
+pageTest("a pause of the flow table ends with the newest answer", async ({ page, daemon }) => {
+  await daemon.request("POST", "/api/capture", { GremlinQuery: "G.V().Has('Name', 'v-blue')" });
+  await item(page, "v-blue", "captured");
+  await page.click("button", "Flows");
+  await (await page.get("searchbox", "Filter flows")).fill("G.Flows().Has('Transport.B', 7777)");
+  const text = () => textOf(page, "table", "Flows");
+  const bytes = async () => /[/]s\s+([\d.]+ k?B)/.exec(await text())?.[1];
+  const stop = talk(7777, 500);
+  try {
+    await page.until(async () => /:7777[^]* kB\/s/.test(await text()), "a rate", 20);
+    await page.click("button", "Pause flows");
+    const before = await bytes();
+    await sleep(4500);
+    assert.equal(await bytes(), before);
+    // No other answer comes.
+    await daemon.kill();
+    await connected(page, "Reconnecting");
+    await page.click("button", "Pause flows");
+    await page.until(async () => (await bytes()) !== before, "the newest answer");
+  } finally {
+    stop();
   }
 });
 

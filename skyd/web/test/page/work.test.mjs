@@ -300,6 +300,13 @@ pageTest(
       async () => /running[^]*\.pcap/.test(await textOf(page, "table", "SPP captures")),
       "the process writes a file",
     );
+    const stop = talk();
+    try {
+      const row = /1\s+running\s+phy:0\s+[1-9]\d*\s+0\s/;
+      await page.until(async () => row.test(await textOf(page, "table", "SPP captures")), "its packets are counted");
+    } finally {
+      stop();
+    }
     await page.click("button", "Stop SPP capture 1");
     await page.until(async () => /idle/.test(await textOf(page, "table", "SPP captures")), "the process is idle");
   },
