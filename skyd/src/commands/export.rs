@@ -9,16 +9,12 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use skylib::filter::Filter;
 use skylib::flow::{CsvColumns, CsvWriter, Flow, FlowQuery};
-use skylib::graph::history::{History, HistoryLimits, PastView};
-use skylib::graph::{Edge, GraphReader, Node};
+use skylib::graph::history::Unlimited;
+use skylib::graph::{Edge, Node};
 use skylib::gremlin::{Answer, ColumnFormat, Query};
-use skylib::store::FlowStore;
-use skylib::store::history::{
-    HistoryFolder, HistoryOptions, HistoryReport, LocalFlowStore, LocalHistory,
-};
-use skylib::time::{Clock, SystemClock, TimeSlice, Timestamp, When};
+use skylib::store::history::HistoryReader;
+use skylib::time::{Clock, SystemClock, TimeSlice, Timestamp};
 
 /// Arguments of `skyd export`.
 #[derive(Args, Debug)]
@@ -105,16 +101,9 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         let (from, to) = (&args.from, &args.to);
         bail!("--from {from} is later than --to {to}; exchange them");
     }
-    let below = args.data.join("history");
-    let history = if below.is_dir() {
-        below
-    } else {
-        args.data.clone()
-    };
-    let view = LinkedCopy::of(&history)?;
-    let folder = HistoryFolder::open(&view.0, HistoryOptions::default().with_max_bytes(u64::MAX))?;
-    let flows = LocalFlowStore::open(Arc::clone(&folder))?;
-    let found = flows.query(&FlowQuery::default().with_time(slice))?.flows;
+    let history = HistoryReader::open(&args.data)?;
+    let query = FlowQuery::default().with_time(slice);
+    let found = history.flows(&query, &|| true)?.flows;
     let mut written = vec![format!("{} flows", found.len())];
     if let Some(format) = ExportFormat::of(&args.target) {
         write_flows(&args.target, format, &found)?;
@@ -127,8 +116,8 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
                 .with_extension(args.format.extension())
         };
         write_flows(&file("flows"), args.format, &found)?;
-        let graph = LocalHistory::open(folder, HistoryLimits::default())?;
-        let (nodes, edges) = elements(&graph, slice.last)?;
+        let nodes = history.nodes(slice.last, &Unlimited)?;
+        let edges = history.edges(slice.last, &Unlimited)?;
         written.push(format!("{} nodes", nodes.len()));
         written.push(format!("{} edges", edges.len()));
         write_nodes(&file("nodes"), args.format, nodes)?;
@@ -157,79 +146,6 @@ fn instant(option: &str, text: &str) -> anyhow::Result<Timestamp> {
             "{option}: {text} is not a time; expected for example -1h, -2d, 14:05, 2026-11-29 14:05"
         )
     })
-}
-
-/// Copy of a history folder whose segments are hard links, so that it can be opened while the daemon
-/// writes the original. Removed on drop.
-struct LinkedCopy(PathBuf);
-
-impl LinkedCopy {
-    fn of(history: &Path) -> anyhow::Result<Self> {
-        HistoryReport::read(history, false)?;
-        let name = format!(".export-{}", std::process::id());
-        let beside = history.parent().unwrap_or(history).join(&name);
-        let path = match fs::create_dir(&beside) {
-            Ok(()) => beside,
-            Err(_) => std::env::temp_dir().join(name),
-        };
-        let copy = Self(path);
-        for table in ["flow", "graph"] {
-            link(&history.join(table), &copy.0.join(table))
-                .with_context(|| format!("cannot read the history in {}", history.display()))?;
-        }
-        Ok(copy)
-    }
-}
-
-impl Drop for LinkedCopy {
-    fn drop(&mut self) {
-        // If this fails, the copy takes little additional space: except for logs, it consists of
-        // hard links.
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
-
-/// Creates hard links to the files below a folder; copies logs, because they change, and files that
-/// cannot be linked.
-fn link(from: &Path, to: &Path) -> io::Result<()> {
-    if !from.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let linked = if source.is_dir() {
-            link(&source, &target)
-        } else if source.extension().is_none() || fs::hard_link(&source, &target).is_err() {
-            fs::copy(&source, &target).map(drop)
-        } else {
-            Ok(())
-        };
-        match linked {
-            // The daemon has merged the segment in the meantime.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            outcome => outcome?,
-        }
-    }
-    Ok(())
-}
-
-/// Nodes and edges of a graph.
-type Elements = (Vec<Arc<Node>>, Vec<Arc<Edge>>);
-
-fn elements(graph: &LocalHistory, at: Timestamp) -> anyhow::Result<Elements> {
-    let history: &dyn History = graph;
-    let view = PastView::open(history, When::At(at));
-    let all = Filter::everything();
-    let nodes = view
-        .nodes(&all)
-        .map(|node| node.map(|node| node.into_element()));
-    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
-    let edges = view
-        .edges(&all)
-        .map(|edge| edge.map(|edge| edge.into_element()));
-    Ok((nodes, edges.collect::<Result<Vec<_>, _>>()?))
 }
 
 fn create(path: &Path) -> anyhow::Result<BufWriter<File>> {
