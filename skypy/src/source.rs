@@ -11,6 +11,7 @@ use skylib::capture::{BpfFilter, CaptureError, CaptureFileSet, PacketSource, Pca
 use skylib::packet::LinkType;
 
 use crate::error::from_capture;
+use crate::signals::call_python;
 
 /// Input of a reader.
 pub(crate) enum Input {
@@ -114,7 +115,8 @@ impl PythonFile {
     fn open(path: &Path) -> PyResult<Self> {
         Python::attach(|py| {
             let open = py.import("io")?.getattr("open")?;
-            Ok(Self(open.call1((path, "rb", 0))?.unbind()))
+            let file = call_python(|| open.call1((path, "rb", 0)))?;
+            Ok(Self(file.unbind()))
         })
     }
 }
@@ -122,7 +124,7 @@ impl PythonFile {
 impl Read for PythonFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         Python::attach(|py| {
-            let data = self.0.call_method1(py, "read", (buffer.len(),))?;
+            let data = call_python(|| self.0.call_method1(py, "read", (buffer.len(),)))?;
             let data: PyBackedBytes = data.extract(py)?;
             let Some(target) = buffer.get_mut(..data.len()) else {
                 let text = "read() returned more bytes than were requested";

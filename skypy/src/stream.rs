@@ -1,5 +1,6 @@
 //! `FlowStream`: flows that are consumed while the capture files are read, in bounded memory.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyCapsule;
@@ -18,6 +19,7 @@ use skylib::flow::{Flow, FlowSink};
 use crate::arrow;
 use crate::error::from_capture;
 use crate::flow::to_dict;
+use crate::signals;
 
 /// Flows of capture files, or of a history, while they are read: an iterator of dicts, or an Arrow stream.
 ///
@@ -73,7 +75,11 @@ impl FlowStream {
                     flows: Vec::new(),
                     stop: Arc::clone(&stopped),
                 };
-                let outcome = work(&mut sink, &|| !stopped.load(Ordering::Relaxed));
+                let proceed = || !stopped.load(Ordering::Relaxed);
+                // Without a message, a panic would look like the end of the flows.
+                let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut sink, &proceed)));
+                let outcome =
+                    outcome.unwrap_or_else(|_| Err(PyRuntimeError::new_err("reading has panicked")));
                 sink.send();
                 if let Err(error) = outcome {
                     // Fails if the stream has been dropped; then the error is not needed.
@@ -163,7 +169,7 @@ impl Incoming {
                 Ok(Message::Flows(flows)) => return Ok(Some(flows)),
                 Ok(Message::Error(error)) => return Err(error),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
-                Err(RecvTimeoutError::Timeout) => Python::attach(|py| py.check_signals())?,
+                Err(RecvTimeoutError::Timeout) => signals::check()?,
             }
         }
     }
