@@ -22,6 +22,13 @@ create_exception!(
 
 create_exception!(
     skypy,
+    StoreError,
+    SkydiveError,
+    "Raised if a folder has no history, or a file of a history cannot be read."
+);
+
+create_exception!(
+    skypy,
     QueryError,
     SkydiveError,
     "Raised if a Gremlin query is invalid or fails. `position` is the index of the mistake in the text \
@@ -67,5 +74,26 @@ pub(crate) fn from_capture(capture: skylib::capture::CaptureError) -> PyErr {
     match os_error {
         Some(kind) => io::Error::new(kind, text).into(),
         None => CaptureError::new_err(text),
+    }
+}
+
+/// Returns the exception for an error of a store: the matching `OSError` subclass if its cause is an
+/// error of the operating system, otherwise `StoreError`.
+pub(crate) fn from_store(error: &skylib::store::StoreError) -> PyErr {
+    let mut text = error.to_string();
+    let mut kind = None;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        let system = error.downcast_ref::<io::Error>();
+        kind = system
+            .filter(|error| error.raw_os_error().is_some())
+            .map(io::Error::kind)
+            .or(kind);
+        cause = error.source();
+    }
+    match kind {
+        Some(kind) => io::Error::new(kind, text).into(),
+        None => StoreError::new_err(text),
     }
 }

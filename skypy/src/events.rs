@@ -11,6 +11,7 @@ use skylib::engine::Subscription;
 use skylib::proto::{BroadcastMessage, Encoding, UpdatePolicy};
 
 use crate::flow::loads;
+use crate::signals;
 
 /// Changes of a graph, in order: an iterator of dicts with `Type` and `Obj`.
 ///
@@ -59,7 +60,7 @@ fn wait<T>(future: impl Future<Output = T>) -> PyResult<T> {
             return Ok(value);
         }
         thread::park_timeout(SIGNAL_INTERVAL);
-        Python::attach(|py| py.check_signals())?;
+        signals::check()?;
     }
 }
 

@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList, PySlice};
 use skylib::flow::Flow;
 
 use crate::arrow;
+use crate::signals::call_python;
 
 /// Flows of capture files, in the order in which they left the flow table; with `top`, the largest
 /// flows first.
@@ -201,5 +202,6 @@ pub(crate) fn to_dict<'py>(py: Python<'py>, flow: &Flow) -> PyResult<Bound<'py, 
 /// Parses JSON with Python's `json.loads`.
 pub(crate) fn loads<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    LOADS.import(py, "json", "loads")?.call1((json,))
+    let loads = LOADS.import(py, "json", "loads")?;
+    call_python(|| loads.call1((json,)))
 }

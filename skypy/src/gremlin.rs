@@ -18,9 +18,14 @@ pub(crate) fn run(
     flows: &dyn FlowSource,
 ) -> PyResult<Vec<u8>> {
     with_context(text, graph, flows, |query, context| {
-        let answer = query.run(context);
-        to_json(&answer.map_err(|error| query_error(text, &error))?)
+        run_in(text, query, context)
     })
+}
+
+/// Runs a parsed query in a context; returns its result as JSON.
+pub(crate) fn run_in(text: &str, query: &Query, context: &Context<'_>) -> PyResult<Vec<u8>> {
+    let answer = query.run(context);
+    to_json(&answer.map_err(|error| query_error(text, &error))?)
 }
 
 /// Runs a query, and returns how it was run: as JSON, and as a human-readable table.
@@ -34,10 +39,21 @@ pub(crate) fn explain(
     })
 }
 
+/// Parses a query; an invalid one raises `QueryError`.
+pub(crate) fn parse(text: &str) -> PyResult<Query> {
+    Query::parse(text).map_err(|error| query_error(text, &error))
+}
+
 /// Fails if a string is not a valid query; called before expensive work begins.
 pub(crate) fn check(text: &str) -> PyResult<()> {
-    let query = Query::parse(text);
-    query.map(drop).map_err(|error| query_error(text, &error))
+    parse(text).map(drop)
+}
+
+/// Limits of a query in a process that serves no other clients: it may use all memory.
+pub(crate) fn no_limits() -> Limits {
+    Limits::default()
+        .with_max_elements(usize::MAX)
+        .with_max_bytes(usize::MAX)
 }
 
 /// Returns the result of a query as JSON.
@@ -60,16 +76,12 @@ fn with_context<T>(
     flows: &dyn FlowSource,
     work: impl FnOnce(&Query, &Context<'_>) -> PyResult<T>,
 ) -> PyResult<T> {
-    let query = Query::parse(text).map_err(|error| query_error(text, &error))?;
+    let query = parse(text)?;
     let view = GraphView::open(graph);
-    // The process serves no other clients, so the query may use all memory.
-    let limits = Limits::default()
-        .with_max_elements(usize::MAX)
-        .with_max_bytes(usize::MAX);
     let filters = BpfCompiler::default();
     interruptible(|interrupt| {
         let context = Context::new(&view, flows, SystemClock.now())
-            .with_limits(limits)
+            .with_limits(no_limits())
             .with_packet_filters(&filters)
             .with_interrupt(interrupt);
         work(&query, &context)

@@ -13,6 +13,7 @@ mod flow;
 mod frame;
 mod graph;
 mod gremlin;
+mod history;
 mod options;
 mod read;
 mod signals;
@@ -32,7 +33,7 @@ mod _skypy {
     #[pymodule_export]
     use super::capture::Capture;
     #[pymodule_export]
-    use super::error::{CaptureError, QueryError, SkydiveError};
+    use super::error::{CaptureError, QueryError, SkydiveError, StoreError};
     #[pymodule_export]
     use super::events::Events;
     #[pymodule_export]
@@ -41,6 +42,8 @@ mod _skypy {
     use super::frame::websocket_frames;
     #[pymodule_export]
     use super::graph::{Edges, Graph, Nodes};
+    #[pymodule_export]
+    use super::history::{History, open_history};
     #[pymodule_export]
     use super::read::flows;
     #[pymodule_export]

@@ -1,7 +1,8 @@
 //! Sources of packets as given in Python: paths, bytes, and objects with a method `read`.
 
 use std::io::{self, Cursor, Read};
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -10,6 +11,7 @@ use skylib::capture::{BpfFilter, CaptureError, CaptureFileSet, PacketSource, Pca
 use skylib::packet::LinkType;
 
 use crate::error::from_capture;
+use crate::signals::call_python;
 
 /// Input of a reader.
 pub(crate) enum Input {
@@ -51,7 +53,13 @@ impl Input {
     /// Opens the source.
     pub(crate) fn open(self, settings: SourceSettings) -> PyResult<Box<dyn PacketSource>> {
         let source = match self {
-            Self::Paths(paths) => settings.open_files(paths),
+            Self::Paths(paths) => match &paths[..] {
+                [path] if is_pipe(path) => {
+                    let file = PythonFile::open(path)?;
+                    settings.open_reader(&path.to_string_lossy(), file)
+                }
+                _ => settings.open_files(paths),
+            },
             Self::Bytes(bytes) => settings.open_reader("bytes", Cursor::new(bytes)),
             Self::File(file) => settings.open_reader("file object", file),
         };
@@ -93,13 +101,30 @@ impl SourceSettings {
     }
 }
 
+/// Returns whether a path is a pipe or a device, which may have no data for a long time.
+fn is_pipe(path: &Path) -> bool {
+    let kind = std::fs::metadata(path).map(|entry| entry.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_char_device())
+}
+
 /// Python object with a method `read`, as a reader.
 pub(crate) struct PythonFile(Py<PyAny>);
+
+impl PythonFile {
+    /// Opens a pipe with Python, whose calls end at a signal such as Ctrl-C.
+    fn open(path: &Path) -> PyResult<Self> {
+        Python::attach(|py| {
+            let open = py.import("io")?.getattr("open")?;
+            let file = call_python(|| open.call1((path, "rb", 0)))?;
+            Ok(Self(file.unbind()))
+        })
+    }
+}
 
 impl Read for PythonFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         Python::attach(|py| {
-            let data = self.0.call_method1(py, "read", (buffer.len(),))?;
+            let data = call_python(|| self.0.call_method1(py, "read", (buffer.len(),)))?;
             let data: PyBackedBytes = data.extract(py)?;
             let Some(target) = buffer.get_mut(..data.len()) else {
                 let text = "read() returned more bytes than were requested";

@@ -1,5 +1,6 @@
 //! `FlowStream`: flows that are consumed while the capture files are read, in bounded memory.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyCapsule;
@@ -18,8 +19,9 @@ use skylib::flow::{Flow, FlowSink};
 use crate::arrow;
 use crate::error::from_capture;
 use crate::flow::to_dict;
+use crate::signals;
 
-/// Flows of capture files while they are read: an iterator of dicts, or an Arrow stream.
+/// Flows of capture files, or of a history, while they are read: an iterator of dicts, or an Arrow stream.
 ///
 /// A thread reads the files; it waits while the flows that have not been consumed exceed a limit.
 /// Each flow can be consumed once.
@@ -42,13 +44,26 @@ struct Incoming {
 
 enum Message {
     Flows(Vec<Flow>),
-    Error(CaptureError),
+    Error(PyErr),
 }
 
 impl FlowStream {
     /// Starts to read a source, which is opened in the calling thread so that its errors raise
     /// exceptions.
     pub(crate) fn start(mut source: Box<dyn PacketSource>, replay: Replay) -> PyResult<Self> {
+        Self::produce(move |sink, proceed| {
+            let outcome = replay.run_while(&mut *source, sink, proceed);
+            outcome
+                .map(drop)
+                .map_err(|error| from_capture(CaptureError::from(error)))
+        })
+    }
+
+    /// Starts a thread in which `work` passes flows to a sink, while the function that it receives
+    /// returns `true`.
+    pub(crate) fn produce(
+        work: impl FnOnce(&mut Outgoing, &(dyn Fn() -> bool + Sync)) -> PyResult<()> + Send + 'static,
+    ) -> PyResult<Self> {
         let (sender, messages) = sync_channel(QUEUED_MESSAGES);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -61,11 +76,14 @@ impl FlowStream {
                     stop: Arc::clone(&stopped),
                 };
                 let proceed = || !stopped.load(Ordering::Relaxed);
-                let outcome = replay.run_while(&mut *source, &mut sink, proceed);
+                // Without a message, a panic would look like the end of the flows.
+                let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut sink, &proceed)));
+                let outcome = outcome
+                    .unwrap_or_else(|_| Err(PyRuntimeError::new_err("reading has panicked")));
                 sink.send();
                 if let Err(error) = outcome {
                     // Fails if the stream has been dropped; then the error is not needed.
-                    sink.sender.send(Message::Error(error.into())).ok();
+                    sink.sender.send(Message::Error(error)).ok();
                 }
             })?;
         Ok(Self {
@@ -149,9 +167,9 @@ impl Incoming {
         loop {
             match self.messages.recv_timeout(SIGNAL_INTERVAL) {
                 Ok(Message::Flows(flows)) => return Ok(Some(flows)),
-                Ok(Message::Error(error)) => return Err(from_capture(error)),
+                Ok(Message::Error(error)) => return Err(error),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
-                Err(RecvTimeoutError::Timeout) => Python::attach(|py| py.check_signals())?,
+                Err(RecvTimeoutError::Timeout) => signals::check()?,
             }
         }
     }
@@ -164,7 +182,7 @@ impl Drop for Incoming {
 }
 
 /// Sink of the thread that reads the files.
-struct Outgoing {
+pub(crate) struct Outgoing {
     sender: SyncSender<Message>,
     flows: Vec<Flow>,
     stop: Arc<AtomicBool>,

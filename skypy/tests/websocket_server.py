@@ -195,6 +195,18 @@ class WebSocketServer:
             self.sent = number + 1
         await reader.read()
 
+    async def _not_json_ws_subscriber(self, head, reader, writer):
+        await self._send(head, reader, writer, frame(1, b"{broken"))
+
+    async def _no_object_ws_subscriber(self, head, reader, writer):
+        await self._send(head, reader, writer, frame(1, b"[1]"))
+
+    async def _deep_json_ws_subscriber(self, head, reader, writer):
+        await self._send(head, reader, writer, frame(1, b"[" * 200_000))
+
+    async def _binary_ws_subscriber(self, head, reader, writer):
+        await self._send(head, reader, writer, frame(2, b"\xff\x00"))
+
     async def _count(self, head, reader, writer):
         """Receives messages until a close frame; replies to it after a while."""
         await self._accept(head, writer)

@@ -1,8 +1,7 @@
 //! The subcommand `skyd export`: writes the flows and the topology of a time range to files.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,16 +9,12 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use skylib::filter::Filter;
 use skylib::flow::{CsvColumns, CsvWriter, Flow, FlowQuery};
-use skylib::graph::history::{History, HistoryLimits, PastView};
-use skylib::graph::{Edge, GraphReader, Node};
+use skylib::graph::history::Unlimited;
+use skylib::graph::{Edge, Node};
 use skylib::gremlin::{Answer, ColumnFormat, Query};
-use skylib::store::FlowStore;
-use skylib::store::history::{
-    HistoryFolder, HistoryOptions, HistoryReport, LocalFlowStore, LocalHistory,
-};
-use skylib::time::{Clock, SystemClock, TimeSlice, Timestamp, When};
+use skylib::store::history::HistoryReader;
+use skylib::time::{Clock, SystemClock, TimeSlice, Timestamp};
 
 /// Arguments of `skyd export`.
 #[derive(Args, Debug)]
@@ -106,18 +101,10 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         let (from, to) = (&args.from, &args.to);
         bail!("--from {from} is later than --to {to}; exchange them");
     }
-    let below = args.data.join("history");
-    let history = if below.is_dir() {
-        below
-    } else {
-        args.data.clone()
-    };
     let target = Target::of(args)?;
-    let view = LinkedCopy::of(&history)?;
-    let folder = HistoryFolder::open(&view.0, HistoryOptions::default().with_max_bytes(u64::MAX))?;
-    let flows = LocalFlowStore::open(Arc::clone(&folder))?;
-    let found = flows.query(&FlowQuery::default().with_time(slice))?.flows;
-    let mut damaged = flows.damaged(slice);
+    let history = HistoryReader::open(&args.data)?;
+    let query = FlowQuery::default().with_time(slice);
+    let found = history.flows(&query, &|| true)?.flows;
     let mut written = vec![format!("{} flows", found.len())];
     if let Target::File(format) = target {
         write_flows(&args.target, format, &found)?;
@@ -130,15 +117,14 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
                 .with_extension(args.format.extension())
         };
         write_flows(&file("flows"), args.format, &found)?;
-        let graph = LocalHistory::open(folder, HistoryLimits::default())?;
-        let (nodes, edges) = elements(&graph, slice.last)?;
-        damaged.extend(graph.damaged(When::At(slice.last).slice()));
+        let nodes = history.nodes(slice.last, &Unlimited)?;
+        let edges = history.edges(slice.last, &Unlimited)?;
         written.push(format!("{} nodes", nodes.len()));
         written.push(format!("{} edges", edges.len()));
         write_nodes(&file("nodes"), args.format, nodes)?;
         write_edges(&file("edges"), args.format, edges)?;
     }
-    warn_about(&damaged)?;
+    warn_about(&history.damaged_in(slice))?;
     writeln!(
         io::stdout(),
         "wrote {} to {}",
@@ -214,89 +200,6 @@ fn instant(option: &str, text: &str) -> anyhow::Result<Timestamp> {
             "{option}: {text} is not a time; expected for example -1h, -2d, 14:05, 2026-11-29 14:05"
         )
     })
-}
-
-/// Copy of a history folder whose segments are hard links, so that it can be opened while the daemon
-/// writes the original. Removed on drop.
-struct LinkedCopy(PathBuf);
-
-impl LinkedCopy {
-    fn of(history: &Path) -> anyhow::Result<Self> {
-        HistoryReport::read(history, false)?;
-        let name = format!(".export-{}", std::process::id());
-        let beside = history.parent().unwrap_or(history).join(&name);
-        let copy = match create_private(&beside) {
-            Ok(()) => Self(beside),
-            Err(_) => {
-                let other = std::env::temp_dir().join(name);
-                create_private(&other)
-                    .with_context(|| format!("cannot create the folder {}", other.display()))?;
-                Self(other)
-            }
-        };
-        for table in ["flow", "graph"] {
-            link(&history.join(table), &copy.0.join(table))
-                .with_context(|| format!("cannot read the history in {}", history.display()))?;
-        }
-        Ok(copy)
-    }
-}
-
-impl Drop for LinkedCopy {
-    fn drop(&mut self) {
-        // If this fails, the copy takes little additional space: except for logs, it consists of
-        // hard links.
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
-
-/// Creates a folder that only this user can read. Fails if it exists: in the folder of temporary
-/// files, another user could have created it.
-fn create_private(path: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(path)
-}
-
-/// Creates hard links to the files below a folder; copies logs, because they change, and files that
-/// cannot be linked.
-fn link(from: &Path, to: &Path) -> io::Result<()> {
-    if !from.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let linked = if source.is_dir() {
-            link(&source, &target)
-        } else if source.extension().is_none() || fs::hard_link(&source, &target).is_err() {
-            fs::copy(&source, &target).map(drop)
-        } else {
-            Ok(())
-        };
-        match linked {
-            // The daemon has merged the segment in the meantime.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            outcome => outcome?,
-        }
-    }
-    Ok(())
-}
-
-/// Nodes and edges of a graph.
-type Elements = (Vec<Arc<Node>>, Vec<Arc<Edge>>);
-
-fn elements(graph: &LocalHistory, at: Timestamp) -> anyhow::Result<Elements> {
-    let history: &dyn History = graph;
-    let view = PastView::open(history, When::At(at));
-    let all = Filter::everything();
-    let nodes = view
-        .nodes(&all)
-        .map(|node| node.map(|node| node.into_element()));
-    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
-    let edges = view
-        .edges(&all)
-        .map(|edge| edge.map(|edge| edge.into_element()));
-    Ok((nodes, edges.collect::<Result<Vec<_>, _>>()?))
 }
 
 fn create(path: &Path) -> anyhow::Result<BufWriter<File>> {
@@ -443,18 +346,6 @@ mod tests {
             let error = target(file).unwrap_err().to_string();
             assert!(error.contains(".csv"), "{error}");
         }
-    }
-
-    #[test]
-    fn a_private_folder_must_be_new() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = std::env::temp_dir().join(format!(".export-test-{}", std::process::id()));
-        create_private(&path).unwrap();
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        let again = create_private(&path).map_err(|error| error.kind());
-        fs::remove_dir(&path).unwrap();
-        assert_eq!(mode & 0o777, 0o700);
-        assert_eq!(again, Err(io::ErrorKind::AlreadyExists));
     }
 
     #[test]

@@ -4,13 +4,14 @@ from . import _conflict
 from ._analyzer import Analyzer
 from ._graph import Graph
 from ._skypy import (
-    Capture, CaptureError, Edges, Events, Flows, FlowStream, FlowTable, Nodes, QueryError, SkydiveError, __version__,
-    flows)
+    Capture, CaptureError, Edges, Events, Flows, FlowStream, FlowTable, History, Nodes, QueryError, SkydiveError,
+    StoreError, __version__, flows, open_history)
 from ._traversal import G, P, Predicate, Traversal
 
 __all__ = [
     "Analyzer", "Capture", "CaptureError", "Edges", "Events", "FlowStream", "FlowTable", "Flows", "G", "Graph",
-    "Nodes", "P", "Predicate", "QueryError", "SkydiveError", "Traversal", "__version__", "flows",
+    "History", "Nodes", "P", "Predicate", "QueryError", "SkydiveError", "StoreError", "Traversal", "__version__",
+    "flows", "open_history",
 ]
 
 _conflict.warn()

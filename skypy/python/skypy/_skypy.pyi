@@ -1,11 +1,13 @@
 import os
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Iterator, Literal, Optional, Protocol, Sequence, Union, final, overload
 
 from typing_extensions import Self, disjoint_base
 
 __all__ = [
-    "Analyzer", "Capture", "CaptureError", "Edges", "Events", "FlowStream", "FlowTable", "Flows", "Graph", "Nodes",
-    "QueryError", "SkydiveError", "__version__", "flows", "websocket_frames",
+    "Analyzer", "Capture", "CaptureError", "Edges", "Events", "FlowStream", "FlowTable", "Flows", "Graph", "History",
+    "Nodes", "QueryError", "SkydiveError", "StoreError", "__version__", "flows", "open_history", "websocket_frames",
 ]
 
 __version__: str
@@ -15,6 +17,9 @@ class SkydiveError(Exception):
 
 class CaptureError(SkydiveError):
     """Raised if a capture file is damaged or is not a capture file."""
+
+class StoreError(SkydiveError):
+    """Raised if a folder has no history, or a file of a history cannot be read."""
 
 class QueryError(SkydiveError):
     """Raised if a Gremlin query is invalid or fails."""
@@ -26,6 +31,7 @@ class _Readable(Protocol):
 
 _Path = Union[str, os.PathLike[str]]
 _Input = Union[_Path, Sequence[_Path], bytes, bytearray, _Readable]
+_Time = Union[int, str, datetime]
 _Flow = dict[str, Any]
 _Element = dict[str, Any]
 
@@ -51,7 +57,7 @@ class Flows:
 
 @final
 class FlowStream:
-    """Flows that are consumed while the capture files are read: an iterator of dicts, or an Arrow stream."""
+    """Flows of capture files, or of a history, while they are read: an iterator of dicts, or an Arrow stream."""
 
     def __iter__(self) -> Iterator[_Flow]: ...
     def __next__(self) -> _Flow: ...
@@ -227,6 +233,30 @@ class Graph:
     def explain(self, gremlin: object) -> tuple[dict[str, Any], str]: ...
     def take_events(self) -> list[tuple[str, _Element]]: ...
     def __repr__(self) -> str: ...
+
+@final
+class History:
+    """Past flows and the past of the graph, as of the moment at which `open_history` read their folder."""
+
+    def query(self, gremlin: object) -> Any: ...
+    def explain(self, gremlin: object) -> tuple[dict[str, Any], str]: ...
+    @overload
+    def flows(
+        self, *, start: Optional[_Time] = None, end: Optional[_Time] = None, stream: Literal[False] = False
+    ) -> Flows: ...
+    @overload
+    def flows(
+        self, *, start: Optional[_Time] = None, end: Optional[_Time] = None, stream: Literal[True]
+    ) -> FlowStream: ...
+    def nodes(self, *, at: Optional[_Time] = None) -> Nodes: ...
+    def edges(self, *, at: Optional[_Time] = None) -> Edges: ...
+    def damaged(self) -> list[tuple[int, int]]: ...
+    @property
+    def path(self) -> Path: ...
+    def __repr__(self) -> str: ...
+
+def open_history(path: _Path) -> History:
+    """Opens the history that a daemon has stored."""
 
 @overload
 def flows(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
+import socket
 import ssl
+import threading
 import uuid
 from collections import deque
 from typing import Any, AsyncGenerator, AsyncIterator, Iterator, Optional, Union
@@ -38,6 +39,10 @@ class Client:
 
     `timeout` is the limit of each request in seconds. `cafile` adds a certificate authority; `insecure` skips
     the verification of certificates.
+
+    A request that the server rejects raises `ApiError`. A server that cannot be reached or does not answer in time
+    raises `OSError` (`urllib.error.URLError`, `socket.timeout`), a reply that is not HTTP `http.client.HTTPException`,
+    and a reply that is not JSON `ValueError`.
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8082", *, username: str = "", password: str = "",
@@ -112,7 +117,10 @@ class Client:
 
 
 class AsyncClient:
-    """Client of one server for asyncio, with the arguments of `Client`. Requests run in threads."""
+    """Client of one server for asyncio, with the arguments of `Client`. Requests run in threads.
+
+    A request that is canceled, for example by Ctrl-C, ends at once; its thread ends at its time limit.
+    """
 
     def __init__(self, url: str = "http://127.0.0.1:8082", **options: Any) -> None:
         self._client = Client(url, **options)
@@ -160,11 +168,33 @@ def _wait(loop: asyncio.AbstractEventLoop, messages: AsyncIterator[dict[str, Any
 
 def _flows(message: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the flows of a message; messages of other types have none."""
-    return message["Obj"] or [] if message.get("Type") == "store" else []
+    return message.get("Obj") or [] if message.get("Type") == "store" else []
 
 
 async def _in_thread(function: Any, *arguments: Any) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(None, functools.partial(function, *arguments))
+    """Calls a function in a thread of its own, for which neither a canceled task nor the end of the program waits."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def finish(result: Any, error: Optional[BaseException]) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = function(*arguments)
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(finish, result, error)
+
+    threading.Thread(target=work, name="skypy request", daemon=True).start()
+    return await future
 
 
 class _Subscription(WebSocketClientProtocol):
@@ -181,14 +211,23 @@ class _Subscription(WebSocketClientProtocol):
             self.sendMessage(json.dumps(self.factory.request).encode())
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self.messages.append(json.loads(payload))
+        try:
+            message = json.loads(payload)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            self.failure = "the server sent a message that is not a JSON object"
+            self.transport.abort()
+            self.changed.set()
+            return
+        self.messages.append(message)
         self.changed.set()
         if len(self.messages) >= _PAUSE_MESSAGES and not self._paused:
             self._paused = True
             self.transport.pause_reading()
 
     def onClose(self, wasClean: bool, code: Optional[int], reason: Optional[str]) -> None:
-        self.failure = reason or f"the server closed the connection with the code {code}"
+        self.failure = self.failure or reason or f"the server closed the connection with the code {code}"
         self.changed.set()
 
     async def next(self) -> dict[str, Any]:
@@ -207,7 +246,7 @@ class _Subscription(WebSocketClientProtocol):
 async def _messages(rest: Any, path: str, gremlin: str, sync: bool) -> AsyncGenerator[dict[str, Any], None]:
     """Yields the messages of a WebSocket endpoint."""
     loop = asyncio.get_running_loop()
-    await loop.run_in_executor(None, rest.auth.login_if_needed)
+    await _in_thread(rest.auth.login_if_needed)
     headers = {
         "X-Host-ID": f"skypy-{uuid.uuid4().hex[:12]}",
         "X-Client-Type": "skypy",
@@ -228,8 +267,12 @@ async def _messages(rest: Any, path: str, gremlin: str, sync: bool) -> AsyncGene
             "Obj": {"GremlinFilter": gremlin}, "Status": 200}
     parts = urlsplit(url)
     context: Optional[ssl.SSLContext] = rest._tls() if secure else None
-    transport, protocol = await loop.create_connection(
+    connecting = loop.create_connection(
         factory, parts.hostname, parts.port or (443 if secure else 80), ssl=context)
+    try:
+        transport, protocol = await asyncio.wait_for(connecting, rest.timeout)
+    except asyncio.TimeoutError:
+        raise socket.timeout("timed out") from None
     try:
         while True:
             yield await protocol.next()

@@ -5,6 +5,7 @@
 
 mod columns;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -113,8 +114,29 @@ pub(crate) fn capsule<'py>(
     py: Python<'py>,
     reader: impl RecordBatchReader + Send + 'static,
 ) -> PyResult<Bound<'py, PyCapsule>> {
-    let stream = FFI_ArrowArrayStream::new(Box::new(reader));
+    let stream = FFI_ArrowArrayStream::new(Box::new(Guarded(reader)));
     PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
+}
+
+/// Reader whose panics are errors: its caller is C code, through which a panic would end the process.
+struct Guarded<R>(R);
+
+impl<R: RecordBatchReader> Iterator for Guarded<R> {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = catch_unwind(AssertUnwindSafe(|| self.0.next()));
+        next.unwrap_or_else(|_| {
+            let text = "creating a batch has panicked";
+            Some(Err(ArrowError::ComputeError(text.to_owned())))
+        })
+    }
+}
+
+impl<R: RecordBatchReader> RecordBatchReader for Guarded<R> {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
 }
 
 /// Returns rows as a capsule. Batches are created when they are read.

@@ -37,8 +37,8 @@ pub struct HistoryFolder {
     damaged_bytes: AtomicU64,
     pub(super) flow_counters: TableCounters,
     pub(super) graph_counters: TableCounters,
-    /// Lock on the folder, released with the file.
-    _lock: File,
+    /// Lock on the folder, released with the file; `None` if the folder is only read.
+    lock: Option<File>,
 }
 
 impl HistoryFolder {
@@ -66,7 +66,26 @@ impl HistoryFolder {
             disk.create_folder(&root.join(name))
                 .map_err(error("create folder in"))?;
         }
-        let damaged = disk.list(&root.join(DAMAGED)).map_err(error("list"))?;
+        Self::new(disk, root, options, Some(lock))
+    }
+
+    /// Opens an existing folder without its lock, for a disk that writes nothing.
+    pub(super) fn open_unlocked(
+        disk: Arc<dyn Disk>,
+        root: &Path,
+        options: HistoryOptions,
+    ) -> Result<Arc<Self>, StoreError> {
+        Self::new(disk, root, options, None)
+    }
+
+    fn new(
+        disk: Arc<dyn Disk>,
+        root: &Path,
+        options: HistoryOptions,
+        lock: Option<File>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let damaged = disk.list(&root.join(DAMAGED));
+        let damaged = damaged.map_err(file_error("list", root))?;
         let folder = Self {
             root: root.to_owned(),
             options,
@@ -79,7 +98,7 @@ impl HistoryFolder {
             flow_counters: TableCounters::default(),
             graph_counters: TableCounters::default(),
             disk,
-            _lock: lock,
+            lock,
         };
         folder.measure_damaged();
         Ok(Arc::new(folder))
@@ -89,6 +108,11 @@ impl HistoryFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns whether the folder is only read: nothing in it is created, changed, or removed.
+    pub(super) const fn is_read_only(&self) -> bool {
+        self.lock.is_none()
     }
 
     /// Returns the names of the files and folders that were found damaged, in the folder `damaged`.
@@ -330,7 +354,10 @@ impl HistoryFolder {
 }
 
 /// Returns a function that adds the failed action and its path to an error.
-fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
+pub(super) fn file_error(
+    action: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> StoreError + use<> {
     let path = path.to_owned();
     move |source| StoreError::File {
         action,

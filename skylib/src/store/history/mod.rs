@@ -18,11 +18,12 @@
 //!
 //! | Concern | Files |
 //! |---|---|
-//! | file operations, locks, quarantine | `disk` `folder` `segment_folder` `summed_file` `log` |
+//! | file operations, locks, quarantine | `disk` `read_only_disk` `folder` `segment_folder` `summed_file` `log` |
 //! | formats (pure) | `frame` `names` `sums` `flow_columns` |
 //! | Parquet | `parquet_file` `sorted_merge` `flow_segment` `flow_batches` `flow_merge` |
 //! | flows | `recent_flows` `flow_scan` `flow_store` |
 //! | graph | `event_row` `unsealed_event` `graph_fold` `past_graph` (pure) `graph_segment` `graph_rows` `graph_history` |
+//! | reading without the lock | `reader` |
 //! | threads, counters, report | `worker` `local_store` `counters` `report` |
 //! | limits (pure) | `retention` `recorder_clock` `options` `outage` `lost_times` |
 
@@ -49,6 +50,8 @@ mod options;
 mod outage;
 mod parquet_file;
 mod past_graph;
+mod read_only_disk;
+mod reader;
 mod recent_flows;
 mod recorder_clock;
 mod report;
@@ -70,4 +73,5 @@ pub use self::folder::HistoryFolder;
 pub use self::graph_history::LocalHistory;
 pub use self::local_store::{LocalStore, LocalStoreStatus, StoredFile, TableStatus};
 pub use self::options::HistoryOptions;
+pub use self::reader::HistoryReader;
 pub use self::report::{HistoryReport, LogReport, SegmentReport};

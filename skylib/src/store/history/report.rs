@@ -191,5 +191,5 @@ fn segment_report(
 }
 
 /// Reason for a folder without a history.
-const NO_HISTORY: &str = "the folder has no history; expected the data folder of a daemon \
+pub(super) const NO_HISTORY: &str = "the folder has no history; expected the data folder of a daemon \
     (storage.local.path)";

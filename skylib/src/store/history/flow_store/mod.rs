@@ -427,7 +427,9 @@ impl FlowStore for LocalFlowStore {
 impl Drop for LocalFlowStore {
     fn drop(&mut self) {
         // The records are in the log; at a start, a log takes longer to read than a segment.
-        self.seal();
+        if !self.folder.is_read_only() {
+            self.seal();
+        }
     }
 }
 

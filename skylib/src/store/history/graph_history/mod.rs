@@ -317,7 +317,9 @@ impl LocalHistory {
 impl Drop for LocalHistory {
     fn drop(&mut self) {
         // The events are in the log; at a start, a log takes longer to read than a segment.
-        self.seal();
+        if !self.folder.is_read_only() {
+            self.seal();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod graph_damage;
 mod graph_history;
 mod graph_reconcile;
 mod graph_room;
+mod reader;
 
 use std::fs;
 use std::path::{Path, PathBuf};
