@@ -95,7 +95,7 @@ impl Kind {
         let mut patch = json!({
             "application/json": {"schema": {"$ref": "#/components/schemas/Patch"}},
         });
-        if matches!(self.name, "alert" | "capture" | "workflow") {
+        if self.name == "capture" {
             let description = "JSON Merge Patch (RFC 7396).";
             patch["application/merge-patch+json"] =
                 json!({"schema": {"type": "object", "description": description}});

@@ -28,7 +28,7 @@ pub trait Resource: Clone + Default + PartialEq + JsonObject + Send + Sync + 'st
     const IS_UPDATABLE: bool = false;
 
     /// Whether clients may change a resource after its creation by a merge patch (RFC 7396).
-    const IS_MERGEABLE: bool = Self::IS_UPDATABLE;
+    const IS_MERGEABLE: bool = false;
 
     /// WebSocket namespace in which creations and deletions are announced; `None` for no
     /// announcement.
