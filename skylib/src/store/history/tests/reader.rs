@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::{TestFolder, flow, ms, open_shared, options, slice};
 use crate::flow::FlowQuery;
 use crate::graph::history::{History as _, HistoryLimits, Unlimited};
-use crate::graph::{Graph, GraphReader as _, Metadata, Node};
+use crate::graph::{Graph, Metadata, Node};
 use crate::store::history::{HistoryReader, LocalHistory};
 use crate::store::{FlowStore, StoreError};
 
