@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "openapi",
         "multipart",
         "outgoing",
+        "packet_args",
         "allocator",
         "printable",
         "process_stats",
