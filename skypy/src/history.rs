@@ -171,7 +171,10 @@ impl History {
     fn __repr__(&self) -> String {
         let (flows, graph) = self.reader.oldest();
         let begins = |oldest: Option<Timestamp>| {
-            oldest.map_or_else(|| "none".to_owned(), |oldest| format!("since {}", oldest.to_rfc3339()))
+            oldest.map_or_else(
+                || "none".to_owned(),
+                |oldest| format!("since {}", oldest.to_rfc3339()),
+            )
         };
         format!(
             "<skypy.History: flows {}, graph {}>",
@@ -253,11 +256,7 @@ fn flow_query(
 }
 
 /// Returns the time of an argument, which is a number, a `datetime`, or a string.
-fn time(
-    name: &str,
-    argument: Option<Bound<'_, PyAny>>,
-    default: Timestamp,
-) -> PyResult<Timestamp> {
+fn time(name: &str, argument: Option<Bound<'_, PyAny>>, default: Timestamp) -> PyResult<Timestamp> {
     let Some(argument) = argument else {
         return Ok(default);
     };
@@ -270,7 +269,11 @@ fn time(
             .ok()
             .and_then(|query| query.earliest_time(SystemClock.now(), &TimeZone::system()));
         return found.map_or_else(
-            || invalid(format!("{name}: {text:?} is not a time; expected for example \"-1h\"")),
+            || {
+                invalid(format!(
+                    "{name}: {text:?} is not a time; expected for example \"-1h\""
+                ))
+            },
             Ok,
         );
     }

@@ -154,7 +154,9 @@ impl HistoryReader {
         let view = PastView::open_within(&self.graph, When::At(at), budget);
         let all = Filter::everything();
         let nodes = view.nodes(&all);
-        nodes.map(|node| node.map(ElementRef::into_element)).collect()
+        nodes
+            .map(|node| node.map(ElementRef::into_element))
+            .collect()
     }
 
     /// Returns the edges at a time.
@@ -169,7 +171,9 @@ impl HistoryReader {
         let view = PastView::open_within(&self.graph, When::At(at), budget);
         let all = Filter::everything();
         let edges = view.edges(&all);
-        edges.map(|edge| edge.map(ElementRef::into_element)).collect()
+        edges
+            .map(|edge| edge.map(ElementRef::into_element))
+            .collect()
     }
 
     /// Returns the graph after the newest change, for queries that name no time. It is restored when
@@ -275,7 +279,9 @@ fn table_names(root: &Path) -> Result<[Vec<String>; 2], StoreError> {
 }
 
 fn has_table(root: &Path) -> bool {
-    ["flow", "graph"].iter().any(|table| root.join(table).is_dir())
+    ["flow", "graph"]
+        .iter()
+        .any(|table| root.join(table).is_dir())
 }
 
 /// Maximum number of times that the files are opened because their names have changed meanwhile. A
