@@ -202,6 +202,5 @@ pub(crate) fn to_dict<'py>(py: Python<'py>, flow: &Flow) -> PyResult<Bound<'py, 
 /// Parses JSON with Python's `json.loads`.
 pub(crate) fn loads<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let loads = LOADS.import(py, "json", "loads")?;
-    call_python(|| loads.call1((json,)))
+    call_python(|| LOADS.import(py, "json", "loads")?.call1((json,)))
 }

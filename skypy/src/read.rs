@@ -54,7 +54,8 @@ use crate::stream::FlowStream;
 /// - `threads`: total number of threads (1 to 255).
 ///
 /// Raises `OSError` if a file cannot be opened, `CaptureError` if it is damaged or not a capture
-/// file, `QueryError` if the query fails, and `ValueError` if an option is invalid.
+/// file, `QueryError` if the query fails, and `ValueError` if an option is invalid
+/// (`OverflowError` if a number is negative or too large).
 #[pyfunction]
 #[pyo3(signature = (
     path, *, stream = false, merge = false, query = None, bpf = None, link_type = None, interface = None,

@@ -193,6 +193,8 @@ def test_the_debug_protocol_requests_the_graph(server, caplog):
 
 def test_thousands_of_messages_arrive_before_the_close(server):
     class Sends(Ends):
+        close_timeout = 20
+
         def onOpen(self):
             for _ in range(5000):
                 self.sendWSMessage(WSMessage("Graph", NodeAddedMsgType, Node("i", "h", metadata={"x": "y" * 2000})))

@@ -134,7 +134,7 @@ def sealed(tmp_path_factory):
 
 
 def test_duckdb_reads_the_files(sealed):
-    duckdb = pytest.importorskip("duckdb")
+    duckdb = pytest.importorskip("duckdb", minversion="2")
     talkers = duckdb.sql(f"""
         SELECT "Network.A", sum("Sum.ABBytes" + "Sum.BABytes") AS bytes, count(*) AS flows
         FROM '{sealed}/flow/seg-*/flow.parquet' GROUP BY 1 ORDER BY bytes DESC LIMIT 10""").fetchall()
