@@ -146,7 +146,7 @@ fn warn_about(damaged: &[TimeSlice]) -> io::Result<()> {
     Ok(())
 }
 
-/// What the target of an export is.
+/// Kind of the target of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     /// File for the flows.

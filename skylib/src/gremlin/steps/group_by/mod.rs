@@ -95,7 +95,7 @@ impl GroupPlan {
             })
     }
 
-    /// Returns the names of the columns, except the one that is the same in all rows.
+    /// Returns the names of the columns. `CountedBy`, which is the same in all rows, is omitted.
     pub(in crate::gremlin) fn column_names(&self) -> impl Iterator<Item = &str> {
         let keys = self.keys.iter().map(|key| key.name.as_str());
         let measures = self.measures.iter().map(|measure| measure.name.as_str());
