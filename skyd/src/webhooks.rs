@@ -137,7 +137,7 @@ mod tests {
             }
             let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n";
             stream.write_all(head).await.unwrap();
-            while stream.write_all(&[b'x'; 65536]).await.is_ok() {}
+            while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
         });
         let url = format!("http://{address}/");
         assert_eq!(outcome(url, Duration::from_secs(20)).await, Ok(200));

@@ -415,6 +415,7 @@ fn the_mtu_must_not_fall_along_the_path() {
     assert_eq!(check("i2", "i1"), false);
     assert_eq!(check("i1", "i3"), false);
     assert_eq!(check("i1", "nowhere"), true);
+    assert_eq!(check("i1", "no'where"), true);
 }
 
 #[test]
