@@ -204,14 +204,14 @@ class Nfdump(Receiver):
 
 
 class Goflow(Receiver):
+    kind = "netflow"
+
     def __init__(self, folder, program):
         self.port = free_port(socket.SOCK_DGRAM)
-        addresses = ",".join("%s://127.0.0.1:%d" % (kind, self.port) for kind in [self.kind])
-        super().__init__(folder, [program, "-listen", addresses, "-format", "bin", "-transport", "file",
+        address = "%s://127.0.0.1:%d" % (self.kind, self.port)
+        super().__init__(folder, [program, "-listen", address, "-format", "bin", "-transport", "file",
                                   "-transport.file", "/dev/null", "-addr", ":%d" % free_port(socket.SOCK_STREAM)])
         time.sleep(1)
-
-    kind = "netflow"
 
     def finish(self, _wanted):
         time.sleep(1)

@@ -11,7 +11,7 @@ use skylib::capture::BpfCompiler;
 use skylib::flow::{FlowQuery, FlowQueryError, FlowSink};
 use skylib::graph::history::ReadBudget;
 use skylib::graph::{Graph, GraphError, GraphView};
-use skylib::gremlin::{Context, Query};
+use skylib::gremlin::{Context, Query, parse_time};
 use skylib::store::history::HistoryReader;
 use skylib::time::{Clock, SystemClock, TimeSlice, Timestamp};
 
@@ -264,10 +264,7 @@ fn time(name: &str, argument: Option<Bound<'_, PyAny>>, default: Timestamp) -> P
         return Ok(Timestamp::from_ms(ms));
     }
     if let Ok(text) = argument.extract::<String>() {
-        let query = format!("G.At('{}')", text.replace('\'', ""));
-        let found = Query::parse(&query)
-            .ok()
-            .and_then(|query| query.earliest_time(SystemClock.now(), &TimeZone::system()));
+        let found = parse_time(&text, SystemClock.now(), &TimeZone::system());
         return found.map_or_else(
             || {
                 invalid(format!(

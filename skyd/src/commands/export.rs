@@ -12,7 +12,7 @@ use serde::Serialize;
 use skylib::flow::{CsvColumns, CsvWriter, Flow, FlowQuery};
 use skylib::graph::history::Unlimited;
 use skylib::graph::{Edge, Node};
-use skylib::gremlin::{Answer, ColumnFormat, Query};
+use skylib::gremlin::{Answer, ColumnFormat, parse_time};
 use skylib::store::history::HistoryReader;
 use skylib::time::{Clock, SystemClock, TimeSlice, Timestamp};
 
@@ -188,16 +188,9 @@ const OTHER_FORMATS: &[&str] = &[
 
 /// Parses a time as the query language does.
 fn instant(option: &str, text: &str) -> anyhow::Result<Timestamp> {
-    let text = match text.parse::<i64>() {
-        Ok(number) => number.to_string(),
-        Err(_) => format!("'{}'", text.replace('\'', "")),
-    };
-    let query = Query::parse(&format!("G.At({text})"));
-    let time = query.ok().filter(|query| !query.next_steps().is_empty());
-    let time = time.and_then(|query| query.earliest_time(SystemClock.now(), &TimeZone::system()));
-    time.with_context(|| {
+    parse_time(text, SystemClock.now(), &TimeZone::system()).with_context(|| {
         format!(
-            "{option}: {text} is not a time; expected for example -1h, -2d, 14:05, 2026-11-29 14:05"
+            "{option}: '{text}' is not a time; expected for example -1h, -2d, 14:05, 2026-11-29 14:05"
         )
     })
 }

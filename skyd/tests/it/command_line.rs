@@ -400,3 +400,40 @@ fn an_empty_response_may_be_declared_as_compressed() {
     }
     server.join().unwrap();
 }
+
+#[test]
+#[ignore = "needs root: sends on the loopback interface"]
+fn packets_are_sent_without_a_daemon() {
+    let ends = ["--src-ip", "127.0.0.1", "--dst-ip", "127.0.0.1"];
+    let macs = [
+        "--src-mac",
+        "00:00:00:00:00:00",
+        "--dst-mac",
+        "00:00:00:00:00:00",
+    ];
+    let inject = |interface: &str, more: &[&str]| {
+        let skyd = Command::new(env!("CARGO_BIN_EXE_skyd"))
+            .args(["inject-packet", "--if-name", interface])
+            .args(ends)
+            .args(macs)
+            .args(more)
+            .output();
+        let output = skyd.unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let options = ["--type", "udp4", "--dst-port", "9", "--count", "3"];
+    let (code, stdout, stderr) = inject("lo", &options);
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), "3 packets sent on lo\n"),
+        "{stderr}"
+    );
+    let (code, _, stderr) = inject("no-interface", &options);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("\"no-interface\""), "{stderr}");
+}

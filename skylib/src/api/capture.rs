@@ -246,7 +246,7 @@ impl CaptureSpec {
 
 impl Resource for CaptureSpec {
     const KIND: &'static str = "capture";
-    // COMPAT: a JSON patch of a capture is refused as in Skydive.
+    // COMPAT: Skydive refuses JSON patches of captures, so IS_UPDATABLE is not set.
     const IS_MERGEABLE: bool = true;
     const NAMESPACE: Option<&'static str> = Some("OnDemandCaptureNotification");
 

@@ -185,11 +185,10 @@ impl<R: Resource> ResourceStore<R> {
         let unreadable = |error: JsonError| PatchError::Creating(error.into());
         let document = serde_json::to_value(&*before);
         let mut document = document.map_err(|error| unreadable(JsonError::Syntax(error)))?;
-        let mut after = if is_merge {
+        if is_merge {
             // Members of the patch are checked as strictly as those of a request.
             R::read_request(patch, defaults).map_err(unreadable)?;
             merge(&mut document, patch, R::MEMBERS).map_err(PatchError::Incorrect)?;
-            R::read(&document.to_string(), defaults).map_err(unreadable)?
         } else {
             let patch = JsonPatch::from_str(patch).map_err(PatchError::Incorrect)?;
             // Resources are small, and only one patch runs at any time, so the limit of the patch is
@@ -198,8 +197,8 @@ impl<R: Resource> ResourceStore<R> {
             patch
                 .apply(&mut document, &memory)
                 .map_err(PatchError::Applying)?;
-            R::read(&document.to_string(), defaults).map_err(unreadable)?
-        };
+        }
+        let mut after = R::read(&document.to_string(), defaults).map_err(unreadable)?;
         after.set_id(id.to_owned());
         after
             .validate(expressions)

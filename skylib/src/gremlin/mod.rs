@@ -81,6 +81,7 @@ pub use error::{QueryError, QueryErrorKind};
 pub use explain::{Access, ExplainedAnswer, ExplainedOperation, ExplainedStep, Explanation};
 pub use steps::metrics::{InterfaceMetric, Metric, Metrics};
 pub(crate) use steps::next_hop::next_hop;
+pub use steps::time::parse_time;
 pub use traversal::{Conditions, GraphSource, Only, Traversal, markers};
 pub use workflow::{WorkflowCaller, WorkflowError};
 

@@ -322,8 +322,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Bytes,
         "64MiB",
         "Maximum memory for the newest flows before they are moved to a sealed file, and for the \
-         newest topology changes. While the disk is slow, up to five and a half times that for flows, and twice \
-         for topology changes.",
+         newest topology changes. While the disk is slow, up to five and a half times that for \
+         flows, and twice for topology changes.",
     ),
     key(
         "storage.local.sync",

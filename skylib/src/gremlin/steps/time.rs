@@ -119,6 +119,36 @@ impl TimeContext {
     }
 }
 
+/// Returns the instant that a text describes in a notation of the step `At`, relative to `now` and in a
+/// time zone; `None` if the text is no time. Whole numbers are Unix times: up to 2147483647 in seconds,
+/// above in milliseconds.
+///
+/// ```
+/// use jiff::tz::TimeZone;
+/// use skylib::gremlin::parse_time;
+/// use skylib::time::Timestamp;
+///
+/// let now = Timestamp::from_ms(100_000);
+/// let parse = |text| parse_time(text, now, &TimeZone::UTC).map(Timestamp::as_ms);
+/// assert_eq!(parse("-30s"), Some(70_000));
+/// assert_eq!(parse("1970-01-01 00:01"), Some(60_000));
+/// assert_eq!(parse("90"), Some(90_000));
+/// assert_eq!(parse("yesterday"), None);
+/// ```
+#[must_use]
+pub fn parse_time(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    let param = match text.parse() {
+        Ok(number) => Param::Int(number),
+        Err(_) => Param::Text(text.into()),
+    };
+    let instant = TimeContext::instant(&param).ok()?;
+    let time = TimeContext {
+        instant,
+        back: None,
+    };
+    Some(time.resolve(now, zone).slice().last)
+}
+
 impl Instant {
     /// Parses a time as Skydive accepts it (RFC 1123, duration), `10m ago`, ISO 8601 with or
     /// without a time zone, or a time of day; `None` for anything else.

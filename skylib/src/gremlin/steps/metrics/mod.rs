@@ -143,8 +143,8 @@ impl Metrics {
     }
 
     /// Returns the metrics of nodes under a key: counters of sFlow below `SFlow`, else of
-    /// interfaces. Nodes without the key are omitted; during a time
-    /// slice, so are metrics that are not inside the slice.
+    /// interfaces. Nodes without the key are omitted; during a time slice, so are metrics that are not
+    /// inside the slice.
     pub(in crate::gremlin) fn of_nodes(
         nodes: &[NodeRef],
         key: &str,
