@@ -91,6 +91,8 @@ pageTest("a search says when nothing matches, and opens the way to what is chose
 
 pageTest("each kind of answer has its form", async ({ page, daemon }) => {
   await daemon.request("POST", "/api/capture", { GremlinQuery: "G.V().Has('Name', 'v-blue')" });
+  // The first packet of the conversation must be captured: it decides which end is A.
+  await item(page, "v-blue", "captured");
   const stop = talk();
   try {
     for (const [query, expected] of [
