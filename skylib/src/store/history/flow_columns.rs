@@ -40,7 +40,7 @@ enum Access {
     Json(fn(&FlowRow) -> Option<String>, fn(&mut FlowRow, &str)),
 }
 
-/// Returns a text unless it is empty.
+/// Returns a string; `None` if it is empty.
 fn some(text: &Text) -> Option<&str> {
     (!text.is_empty()).then_some(text.as_str())
 }
@@ -84,7 +84,7 @@ macro_rules! int {
     };
 }
 
-/// Protocol of a layer; its presence is the presence of the layer.
+/// Protocol of a layer; the column is null if the flow does not have the layer.
 macro_rules! protocol {
     ($name:literal, $layer:ident) => {
         (

@@ -68,7 +68,7 @@ pub(super) struct FlowSpan {
 }
 
 impl FlowSpan {
-    /// Span of nothing, the neutral element of [`FlowSpan::join`].
+    /// Empty span, the neutral element of [`FlowSpan::join`].
     pub(super) const EMPTY: Self = Self {
         start: i64::MAX,
         last: i64::MIN,
@@ -284,7 +284,7 @@ impl FlowSegment {
         ranges
     }
 
-    /// Returns what [`FlowSegment::scan`] reads.
+    /// Returns which rows and pages [`FlowSegment::scan`] reads.
     pub(super) fn file_use(&self, scan: &FlowScan<'_>) -> FileUse {
         let name = format!("flow/{}/{FLOW_FILE}", self.name);
         if !scan.overlaps(self.span.start, self.span.last) {
@@ -388,7 +388,7 @@ impl FlowSegment {
     }
 
     /// Appends the metrics of flows to the list of each flow, in the order of arrival, while
-    /// `keep_going` returns `true`. Each metric has a flag that tells whether it starts with the flow.
+    /// `keep_going` returns `true`. A flag states whether a metric starts with the flow.
     pub(super) fn metrics(
         &self,
         uuids: &[Text],
@@ -486,12 +486,12 @@ pub(super) fn small<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a Int32A
     batch.column_by_name(name)?.as_primitive_opt::<Int32Type>()
 }
 
-/// Returns a number of a column that older segments lack; 0 without the column.
+/// Returns a number from a column that older segments lack; 0 if the column is missing.
 pub(super) fn small_or_zero(column: Option<&Int32Array>, index: usize) -> u32 {
     column.map_or(0, |column| column.value(index).cast_unsigned())
 }
 
-/// Reads the rows of metrics or packets whose pages may have one of the flows.
+/// Reads the rows of the pages of metrics or packets that may contain one of the flows.
 fn rows_by_flow(file: &ParquetFile, flows: &HashMap<i64, (usize, i64)>) -> io::Result<Batches> {
     let mut ordinals: Vec<i64> = flows.keys().copied().collect();
     ordinals.sort_unstable();
@@ -529,5 +529,5 @@ pub(super) fn ordinal(batch: &RecordBatch) -> Option<&Int32Array> {
         .as_primitive_opt::<Int32Type>()
 }
 
-/// Number of flows from which on whole columns are read instead of single pages.
+/// Number of flows above which whole columns are read instead of single pages.
 const MAX_LOOKUPS: usize = 256;

@@ -133,7 +133,7 @@ pub(super) struct GraphSpan {
 }
 
 impl GraphSpan {
-    /// Span of nothing, the neutral element of [`GraphSpan::join`].
+    /// Empty span, the neutral element of [`GraphSpan::join`].
     pub(super) const EMPTY: Self = Self {
         time: (i64::MAX, i64::MIN),
         recorded: (i64::MAX, i64::MIN),
@@ -289,7 +289,7 @@ impl GraphWriter<'_> {
     }
 }
 
-/// Metadata that has columns of its own.
+/// Metadata keys that are stored in separate columns.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct SearchedKeys {
@@ -463,8 +463,8 @@ impl GraphSegment {
         })
     }
 
-    /// Returns whether a column has the metadata of its name in all rows, because no row has
-    /// metadata of another type.
+    /// Returns whether a column contains the metadata value in all rows: no row has a value of
+    /// another type.
     pub(super) fn is_whole_column(&self, column: &str) -> bool {
         let others = self.event.property(OTHER_TYPES);
         others.is_some_and(|others| others.split(',').all(|other| other != column))

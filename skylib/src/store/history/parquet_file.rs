@@ -201,8 +201,9 @@ pub(super) struct ParquetFile {
 impl ParquetFile {
     /// Opens a file of a folder and reads its footer.
     ///
-    /// All that is read of the file, now and later, is compared with `sum`: Parquet itself would take
-    /// a damaged page that can be decompressed for other rows.
+    /// Everything that is read from the file, now and later, is compared with the checksums in
+    /// `sum`: Parquet itself would return wrong rows for a damaged page that can still be
+    /// decompressed.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, differs from `sum`, is not a Parquet file, or
@@ -363,13 +364,13 @@ pub(super) struct RowGroup<'a> {
 }
 
 impl RowGroup<'_> {
-    /// Returns the ranges of rows whose pages may contain a text in a column.
+    /// Returns the ranges of rows whose pages may contain a string in a column.
     pub(super) fn rows_with_text(&self, column: &str, text: &str) -> Vec<std::ops::Range<usize>> {
         self.rows_with_texts(column, &[text])
     }
 
-    /// Returns the ranges of rows whose pages may contain one of the texts, in ascending order, in a
-    /// column.
+    /// Returns the ranges of rows whose pages may contain one of the strings in a column; `texts`
+    /// must be in ascending order.
     pub(super) fn rows_with_texts(
         &self,
         column: &str,
@@ -395,7 +396,7 @@ impl RowGroup<'_> {
         })
     }
 
-    /// Returns the ranges of rows whose pages may contain a number of a range in a column.
+    /// Returns the ranges of rows whose pages may contain a number within a range in a column.
     pub(super) fn rows_with_number(
         &self,
         column: &str,
@@ -451,7 +452,7 @@ impl RowGroup<'_> {
         hits.map(|page| start(page)..start(page + 1)).collect()
     }
 
-    /// Returns the texts that the Bloom filter of a column does not exclude.
+    /// Returns the strings that the Bloom filter of a column does not exclude.
     fn allowed_by_bloom<'t>(&self, root: usize, texts: &[&'t str]) -> Vec<&'t str> {
         let all = || texts.to_vec();
         if texts.len() > MAX_BLOOM_CHECKS {
@@ -498,7 +499,7 @@ pub(super) fn selection(
 #[derive(Clone, Debug)]
 struct SharedFile {
     file: Arc<SummedReader>,
-    /// Error of the last read, which a reader of rows replaces by its text.
+    /// Error of the last read; the readers of Parquet return only its message.
     failed: Arc<Mutex<Option<io::Error>>>,
 }
 
@@ -563,7 +564,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// Maximum number of rows of a page, and number of rows of a batch of a reader.
 pub(super) const PAGE_ROWS: usize = 8192;
-/// Number of texts from which on a Bloom filter excludes too little to be read.
+/// Number of strings above which a Bloom filter excludes too little to be worth reading.
 const MAX_BLOOM_CHECKS: usize = 1024;
 /// Share of false positives of a Bloom filter.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;

@@ -57,7 +57,7 @@ impl ParsedBytes {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Takes room for an element, if there is enough.
+    /// Reserves memory for an element. Returns whether there was enough.
     fn take(&self, bytes: usize) -> bool {
         let fits = self.get().saturating_add(bytes) <= MAX_PARSED_BYTES;
         if fits {
@@ -153,7 +153,7 @@ impl PastGraph {
 }
 
 impl PastElement {
-    /// Returns whether a body may contain a text, as JSON.
+    /// Returns whether the metadata of any revision contains a string, given in its JSON form.
     pub(super) fn has_text(&self, json: &str) -> bool {
         self.revisions
             .iter()

@@ -150,7 +150,7 @@ impl LocalFlowStore {
         Ok(())
     }
 
-    /// Sets the segments aside whose content is damaged, after an error of a read.
+    /// Moves damaged segments to the folder `damaged` after a failed read.
     pub(super) fn set_damaged_aside(&self, segments: &[Arc<FlowSegment>], error: &io::Error) {
         if is_damage(error) {
             segments
@@ -159,7 +159,8 @@ impl LocalFlowStore {
         }
     }
 
-    /// Compares the content of all segments with their sums, and sets damaged ones aside.
+    /// Compares the content of all segments with their checksums, and moves damaged ones to the
+    /// folder `damaged`.
     pub fn check(&self) {
         let segments = self.state.read().segments.clone();
         segments
@@ -167,7 +168,7 @@ impl LocalFlowStore {
             .for_each(|segment| self.check_content(segment));
     }
 
-    /// Sets a segment aside if its content differs from its sums.
+    /// Moves a segment to the folder `damaged` if its content differs from its checksums.
     pub(super) fn check_content(&self, segment: &Arc<FlowSegment>) {
         match segment_folder::check(self.disk(), &segment.folder) {
             Err(damage) if is_damage(&damage) => self.set_aside(segment, &damage),
@@ -175,7 +176,7 @@ impl LocalFlowStore {
         }
     }
 
-    /// Removes a damaged segment from the answers and from its folder.
+    /// Moves a damaged segment to the folder `damaged`; queries no longer read it.
     pub(super) fn set_aside(&self, segment: &Arc<FlowSegment>, damage: &io::Error) {
         if !self.drop_segment(segment) {
             // Another thread has found the damage, too.
@@ -197,7 +198,7 @@ impl LocalFlowStore {
         }
     }
 
-    /// Removes a segment from the answers. Returns whether it was there.
+    /// Removes a segment from the list that queries read. Returns whether the list contained it.
     pub(super) fn drop_segment(&self, segment: &Arc<FlowSegment>) -> bool {
         let mut state = self.state.write();
         let before = state.segments.len();

@@ -122,7 +122,7 @@ impl LocalFlowStore {
         }
     }
 
-    /// Makes the log durable that is no longer the newest one, and closes it.
+    /// Makes a log that is no longer the newest one durable, and closes it.
     fn close_log(&self, writer: &mut Writer) -> io::Result<()> {
         if let Some((generation, log)) = &mut writer.log {
             let generation = *generation;
@@ -268,9 +268,9 @@ impl LocalFlowStore {
 
 /// Size of a log at which its table is frozen, in bytes.
 const MAX_LOG_BYTES: u64 = 128 << 20;
-/// Bytes after which a log is made durable by the writer.
+/// Number of unsynced bytes after which the writer makes a log durable.
 const SYNC_BYTES: u64 = 1 << 20;
-/// Number of tables that wait to be sealed above which `put` waits.
+/// Number of unsealed frozen tables at which `put` waits.
 const MAX_FROZEN: usize = 2;
 /// Maximum number of waits of `put`: one second in all.
 const ROOM_WAITS: usize = 10;

@@ -141,7 +141,7 @@ impl LocalHistory {
 
 /// Elements that were alive when the former process ended.
 pub(super) enum Orphans {
-    /// Not yet determined. Elements recorded since the start.
+    /// Not yet determined; contains the elements recorded since the start.
     Unknown(hashbrown::HashSet<ElementId>),
     /// Elements with their newest rows, closed at the time unless they are recorded again.
     Waiting(HashMap<ElementId, EventRow>, Timestamp),
@@ -149,5 +149,5 @@ pub(super) enum Orphans {
     Settled,
 }
 
-/// Time after which elements are closed that were not recorded again since the start.
+/// Time after the start at which elements that were not recorded again are closed.
 const CLOSE_AFTER: Duration = Duration::from_secs(60);

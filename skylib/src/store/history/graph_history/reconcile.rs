@@ -29,7 +29,7 @@ pub(super) struct Missing {
     is_everything: bool,
 }
 
-/// Elements, each with the row that deletes it if the memory does not know it any more.
+/// Elements, each with the row that records its deletion if it is no longer in memory.
 type Elements = HashMap<ElementId, Option<Arc<EventRow>>>;
 
 impl Missing {
@@ -49,7 +49,8 @@ impl Missing {
         self.limit();
     }
 
-    /// Adds elements that could not be recorded again; changes that were dropped meanwhile are newer.
+    /// Adds elements that could not be recorded again. Entries of changes that were dropped in the
+    /// meantime are newer and remain.
     fn put_back(&mut self, elements: impl Iterator<Item = (ElementId, Option<Arc<EventRow>>)>) {
         for (id, deletion) in elements {
             if self.is_everything {
@@ -88,7 +89,7 @@ impl Missing {
 }
 
 impl LocalHistory {
-    /// Records the elements again whose newest change was dropped, if the disk takes changes.
+    /// Records again the elements whose newest change was dropped, if the disk can be written.
     pub(super) fn reconcile(&self, now: Timestamp) {
         if !self.may_reconcile(now) {
             return;
@@ -201,7 +202,7 @@ impl LocalHistory {
     }
 }
 
-/// Maximum number of elements that are noted.
+/// Maximum number of elements that are tracked individually.
 const MAX_MISSING: usize = 16 * 1024;
 /// Number of elements that are recorded under the locks that recorders wait for.
 const BATCH_ELEMENTS: usize = 64;

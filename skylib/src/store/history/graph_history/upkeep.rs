@@ -255,7 +255,8 @@ impl LocalHistory {
         Ok(())
     }
 
-    /// Removes a segment or a snapshot from the answers. Returns whether it was there.
+    /// Removes a segment or a snapshot from the list that queries read. Returns whether the list
+    /// contained it.
     fn drop_segment(&self, segment: &Arc<GraphSegment>) -> bool {
         let mut state = self.state.write();
         let before = state.segments.len() + state.snapshots.len();
@@ -264,7 +265,7 @@ impl LocalHistory {
         state.segments.len() + state.snapshots.len() < before
     }
 
-    /// Removes a damaged segment from the answers and from its folder.
+    /// Moves a damaged segment to the folder `damaged`; queries no longer read it.
     pub(super) fn set_aside(&self, segment: &Arc<GraphSegment>, damage: &io::Error) {
         if !self.drop_segment(segment) {
             // Another thread has found the damage, too.
@@ -281,8 +282,8 @@ impl LocalHistory {
         self.folder.report_damage(&segment.folder, TABLE, damage);
     }
 
-    /// Records that the present must be recorded again, unless it follows from a snapshot after a
-    /// segment.
+    /// Records that all present elements must be recorded again after the loss of a segment, unless
+    /// a snapshot includes the changes of the segment.
     fn note_missing(&self, lost: &GraphSegment) {
         let mut state = self.state.write();
         let newest = state.snapshots.last();
@@ -291,7 +292,7 @@ impl LocalHistory {
         }
     }
 
-    /// Sets the segments aside whose content is damaged, after an error of a read.
+    /// Moves damaged segments to the folder `damaged` after a failed read.
     pub(super) fn set_damaged_aside(&self, segments: &[Arc<GraphSegment>], error: &io::Error) {
         if is_damage(error) {
             segments
@@ -300,7 +301,8 @@ impl LocalHistory {
         }
     }
 
-    /// Compares the content of all files with their sums, and sets damaged ones aside.
+    /// Compares the content of all files with their checksums, and moves damaged ones to the folder
+    /// `damaged`.
     pub fn check(&self) {
         let state = self.state.read();
         let all: Vec<_> = state
@@ -313,7 +315,7 @@ impl LocalHistory {
         all.iter().for_each(|segment| self.check_content(segment));
     }
 
-    /// Sets a segment aside if its content differs from its sums.
+    /// Moves a segment to the folder `damaged` if its content differs from its checksums.
     pub(super) fn check_content(&self, segment: &Arc<GraphSegment>) {
         if let Err(damage) = segment_folder::check(self.disk(), &segment.folder)
             && is_damage(&damage)
@@ -346,8 +348,8 @@ impl LocalHistory {
         }
     }
 
-    /// Removes the oldest segment, and the snapshots that only it needs. The state at its end is in
-    /// a snapshot first.
+    /// Removes the oldest segment and the snapshots taken before its end. A snapshot of the state
+    /// at its end, or of a later state, must exist and is written first if necessary.
     pub(super) fn remove_oldest(&self, replaced_at: Option<Timestamp>) -> bool {
         let state = self.state.read();
         let Some(oldest) = state.segments.first().cloned() else {
