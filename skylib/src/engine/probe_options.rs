@@ -39,7 +39,7 @@ pub struct ProbeOptions {
     pub ovsdb: ServerAddress,
     /// Whether the counters of the interfaces of Open vSwitch are shown.
     pub ovs_metrics: bool,
-    /// Whether a host without Open vSwitch is no problem, although the probe is started.
+    /// Whether the probe `ovsdb` reports no problem on a host without Open vSwitch.
     pub is_ovs_optional: bool,
     /// Settings of the connections to bridges whose OpenFlow rules are shown; `None` to show no
     /// rules.
@@ -132,7 +132,7 @@ impl ProbeOptions {
         self
     }
 
-    /// Sets whether a host without Open vSwitch is no problem, although the probe is started.
+    /// Sets whether the probe `ovsdb` reports no problem on a host without Open vSwitch.
     #[must_use]
     pub const fn with_optional_ovs(mut self, is_optional: bool) -> Self {
         self.is_ovs_optional = is_optional;

@@ -58,7 +58,7 @@ struct Wildcard {
 /// Keys and values in the order of their definition.
 type Attributes = Vec<(Text, Text)>;
 
-/// Reason why a line is no link of a fabric.
+/// Reason why a line of the configuration is not a valid link.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{line:?}: {problem}")]
 pub struct FabricError {
@@ -70,7 +70,7 @@ impl Fabric {
     /// Parses the lines of the configuration.
     ///
     /// # Errors
-    /// Returns [`FabricError`] for the first line that is no link.
+    /// Returns [`FabricError`] for the first line that is not a valid link.
     pub fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Self, FabricError> {
         let mut fabric = Self::default();
         for line in lines {

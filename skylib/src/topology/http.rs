@@ -10,8 +10,8 @@ use crate::topology::stream::{ServerAddress, Stream};
 /// Sends a `GET` request to a service of the host, and returns the body of the response.
 ///
 /// # Errors
-/// Returns the error of the connection; `NotFound` if the response has the status 404, `Other` for
-/// any other status than 200, and `InvalidData` for a malformed response.
+/// Returns the error of the connection, `NotFound` for the status 404, `Other` for any other status
+/// except 200, and `InvalidData` for a malformed response.
 pub(super) fn get<'a>(
     address: &ServerAddress,
     path: &str,
@@ -29,8 +29,8 @@ pub(super) fn get<'a>(
     }
 }
 
-/// Sends a `GET` request with additional headers, and reads the head of the response. The texts
-/// must not contain line ends.
+/// Sends a `GET` request with additional headers, and reads the head of the response. The path and
+/// the headers must not contain line breaks.
 ///
 /// # Errors
 /// Returns the error of the connection, or `InvalidData` for a malformed response.

@@ -20,7 +20,7 @@
 #[derive(Clone, Debug)]
 pub struct JsonFrames {
     buffer: Vec<u8>,
-    /// Number of bytes of the buffer that were looked at.
+    /// Number of bytes at the start of the buffer that have been scanned.
     scanned: usize,
     depth: usize,
     is_in_string: bool,
@@ -28,7 +28,7 @@ pub struct JsonFrames {
     limit: usize,
 }
 
-/// Error returned for a stream that is no sequence of JSON objects.
+/// Error returned for a stream that is not a sequence of JSON objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -65,7 +65,7 @@ impl JsonFrames {
     /// Removes and returns the next complete object; `None` if more bytes are necessary.
     ///
     /// # Errors
-    /// Returns an error if the stream is invalid; it cannot be continued then.
+    /// Returns an error if the stream is invalid; no further objects can then be read.
     pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, FrameError> {
         if self.depth == 0 {
             self.skip_blanks()?;

@@ -97,9 +97,9 @@ fn select<'a>(tree: &'a Json, path: &str) -> Option<&'a Json> {
     })
 }
 
-/// Returns the metadata value: texts for single values, and the tree for others.
+/// Returns the metadata value: a string for a scalar, a tree for any other value.
 ///
-/// COMPAT: every client; numbers and flags are texts.
+/// COMPAT: every client; numbers and flags are strings.
 fn to_value(json: &Json) -> Value {
     match json {
         Json::String(text) => text.as_str().into(),

@@ -60,7 +60,7 @@ impl ServerAddress {
     }
 }
 
-/// Error returned for text that is no address of a service.
+/// Error returned for a string that is not the address of a service.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an address; expected unix:PATH, tcp:HOST:PORT, ssl:HOST:PORT, or HOST:PORT")]
 pub struct ServerAddressError(String);
@@ -192,7 +192,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Reads what has arrived; returns `WouldBlock` if nothing has.
+    /// Reads the bytes that have arrived; returns `WouldBlock` if there are none.
     pub(super) fn read_ready(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.socket {
             Socket::Unix(socket) => socket.read(buffer),

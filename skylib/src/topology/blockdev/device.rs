@@ -33,7 +33,7 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// Returns what identifies the device: its world wide name, its serial number, or its path.
+    /// Returns the identity of the device: its world wide name, its serial number, or its path.
     pub(super) fn index(&self) -> &str {
         [&*self.wwn, &self.serial, &self.path]
             .into_iter()
@@ -126,7 +126,7 @@ impl System {
         device
     }
 
-    /// Returns the values that `lsblk` shows; texts that are empty are omitted.
+    /// Returns the values that `lsblk` shows; empty strings are omitted.
     fn attributes(&self, folder: &Path, device: &Device, udev: &Udev) -> Map {
         let mut map = Map::new();
         let own = fs::canonicalize(folder).unwrap_or_default();
@@ -445,7 +445,7 @@ fn human_size(bytes: u64) -> String {
     }
 }
 
-/// Returns the first text that is not empty.
+/// Returns the first string that is not empty.
 fn first<const N: usize>(texts: [String; N]) -> String {
     texts
         .into_iter()
@@ -453,7 +453,7 @@ fn first<const N: usize>(texts: [String; N]) -> String {
         .unwrap_or_default()
 }
 
-/// Returns the text of a small file without blanks at its ends; empty if there is none.
+/// Returns the trimmed content of a small file; empty if the file cannot be read.
 fn text(folder: &Path, file: &str) -> String {
     let text = fs::read(folder.join(file)).unwrap_or_default();
     String::from_utf8_lossy(&text).trim().to_owned()

@@ -53,7 +53,8 @@ impl DockerProbe {
         }
     }
 
-    /// Follows the engine until the connection ends, with the reason.
+    /// Shows the containers of the engine until the connection ends. Returns the error that ended
+    /// it.
     fn follow(&mut self, context: &ProbeContext) -> io::Result<()> {
         let path = "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D";
         let mut events = http::get(&self.address, path, context.stop(), None)?;

@@ -22,17 +22,17 @@ pub(super) enum ApiError {
     /// The version or the token of a list is too old; the list must be read again.
     #[error("the Kubernetes API server has no changes since the requested version")]
     Expired,
-    /// The server does not know the credentials.
+    /// The server rejected the credentials.
     #[error("the Kubernetes API server rejects the credentials{0}")]
     Unauthorized(String),
-    /// The server does not permit the request, or fails.
+    /// The server rejected the request, or failed to process it.
     #[error("the Kubernetes API server answered with status {code}{message}")]
     Status {
         code: u16,
         /// Description by the server after a colon; empty if there is none.
         message: String,
     },
-    /// The answer is no message of the Kubernetes API.
+    /// The response is not a message of the Kubernetes API.
     #[error("the answer of the Kubernetes API server is malformed: {0}")]
     Malformed(String),
     /// The connection failed.
@@ -90,8 +90,8 @@ impl ApiClient {
         format!("{scheme}://{}{}", self.0.service, self.0.prefix)
     }
 
-    /// Sends a request, and returns the body of the response. `timeout` is the maximum time of a
-    /// pause of the server.
+    /// Sends a request, and returns the body of the response. `timeout` is the maximum time to wait
+    /// for the next data from the server.
     ///
     /// # Errors
     /// Returns an error unless the response has the status 200.

@@ -57,7 +57,7 @@ pub struct KubernetesObject {
     pub(super) relations: Relations,
 }
 
-/// The parts of an object that determine its edges. While they do not change, no edge does.
+/// The parts of an object that determine its edges. As long as they are equal, so are the edges.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Relations {
     pub(super) labels: Labels,
@@ -77,7 +77,7 @@ pub enum ObjectError {
     /// The text is not JSON.
     #[error("the object is malformed")]
     Json(#[from] serde_json::Error),
-    /// A necessary key is missing or not a text of a usual length.
+    /// A required key is missing, empty, too long, or not a string.
     #[error("the object has no valid {0}")]
     Missing(&'static str),
     /// Values are nested too deeply.
@@ -304,7 +304,7 @@ pub(super) fn common_fields(name: &str, namespace: &str, labels: &Labels) -> Map
         .with("Labels", labels.collect::<Map>())
 }
 
-/// Returns the metadata of a node with some keys below `K8s`.
+/// Returns the metadata of a node; `fields` are the keys below `K8s`.
 pub(super) fn node_metadata(kind: Kind, name: &str, fields: Map, mapping: &Mapping) -> Metadata {
     let metadata = Metadata::from_iter([
         ("Manager", MANAGER),
@@ -344,7 +344,7 @@ fn redact(kind: Kind, object: &mut Json) {
     }
 }
 
-/// Returns a text of the object's metadata that every object has.
+/// Returns a required string of the object's metadata.
 fn name_in<'a>(object: &'a Json, key: &'static str) -> Result<&'a str, ObjectError> {
     let text = object["metadata"][key].as_str();
     text.filter(|text| (1..=MAX_NAME_BYTES).contains(&text.len()))
@@ -365,7 +365,7 @@ fn is_deeper(json: &Json, levels: usize) -> bool {
     }
 }
 
-/// Value of `Manager` of all nodes and of the edges that are no ownership.
+/// Value of `Manager` of all nodes, and of all edges except ownership edges.
 pub(super) const MANAGER: &str = "k8s";
 
 /// Maximum length of an identifier or a name, in bytes; names have at most 253.

@@ -85,7 +85,8 @@ impl Reflector<'_> {
         }
     }
 
-    /// Waits after a failure, the longer the more there were; returns whether to end.
+    /// Waits after a failure; the pause doubles with each successive failure. Returns whether the
+    /// reflector must end.
     fn pause(&self, failures: u32) -> bool {
         if failures == 0 {
             return self.stop.is_raised();

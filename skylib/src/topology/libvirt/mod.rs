@@ -58,7 +58,7 @@ impl LibvirtProbe {
         }
     }
 
-    /// Follows the virtual machines until the connection ends, with the reason.
+    /// Shows the virtual machines until the connection ends. Returns the error that ended it.
     fn follow(&mut self, context: &ProbeContext) -> io::Result<()> {
         let server = Server::parse(&self.url)?;
         let stream = Stream::connect(&server.address, context.stop(), Some(CHECK))?;

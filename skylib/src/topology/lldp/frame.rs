@@ -25,7 +25,7 @@ pub struct LldpFrame {
     pub chassis: LldpId,
     /// Identifier of the sending port.
     pub port: LldpId,
-    /// Time for which the values are valid, in seconds; 0 if the sender ends.
+    /// Time for which the values are valid, in seconds; 0 if the sender is shutting down.
     pub ttl_s: u16,
     /// Description of the port.
     pub port_description: String,
@@ -55,13 +55,13 @@ pub struct LldpFrame {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LldpId {
-    /// Identifier as text: addresses in their usual notation.
+    /// Identifier as text; addresses are in their usual notation.
     pub text: String,
     /// Name of the kind, such as `MAC Address`.
     pub kind: &'static str,
 }
 
-/// Reason why a frame is no LLDP frame.
+/// Reason why a frame is not a valid LLDP frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LldpError {
@@ -215,7 +215,7 @@ fn network_address(bytes: &[u8]) -> String {
     }
 }
 
-/// Returns text; bytes that are no printable text become replacement characters.
+/// Returns bytes as text; bytes that are not printable text become replacement characters.
 fn text(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_end_matches('\0');

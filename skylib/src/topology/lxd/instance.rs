@@ -101,8 +101,8 @@ impl Instance {
     }
 }
 
-/// Returns whether a setting cannot contain credentials: the environment and the data for the first
-/// start often do.
+/// Returns whether the graph may show a setting. The environment and the data for the first start
+/// often contain credentials.
 fn is_public(key: &str) -> bool {
     let private = [
         "environment.",
@@ -115,7 +115,7 @@ fn is_public(key: &str) -> bool {
 
 /// Returns a flag as text.
 ///
-/// COMPAT: every client; the flags of LXD are texts.
+/// COMPAT: every client; the flags of LXD are strings.
 const fn bool_text(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
 }
@@ -148,7 +148,8 @@ pub(super) enum Change {
     All,
 }
 
-/// Returns what an event changes; `None` for events that do not concern instances.
+/// Returns which instances must be read again after an event; `None` for events that do not concern
+/// instances.
 ///
 /// The events are those of type `lifecycle`, whose source is the path of the object, such as
 /// `/1.0/instances/web`.

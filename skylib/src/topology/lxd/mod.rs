@@ -39,7 +39,8 @@ impl LxdProbe {
         }
     }
 
-    /// Follows the service until the connection ends, with the reason.
+    /// Shows the containers of the service until the connection ends. Returns the error that ended
+    /// it.
     fn follow(&mut self, context: &ProbeContext) -> io::Result<()> {
         let stream = Stream::connect(&self.address, context.stop(), None)?;
         let path = "/1.0/events?type=lifecycle";

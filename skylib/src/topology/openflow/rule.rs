@@ -36,7 +36,7 @@ pub struct Filter {
     pub key: String,
     /// Value; empty for a protocol.
     pub value: String,
-    /// Mask; empty if the whole value must be equal.
+    /// Mask; empty if all bits of the value must match.
     pub mask: String,
 }
 
@@ -53,7 +53,7 @@ pub struct Action {
 }
 
 impl Rule {
-    /// Parses a line; returns `None` if it is no rule.
+    /// Parses a line; returns `None` if it is not a rule.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
         let (head, actions) = line.split_once("actions=")?;
@@ -156,7 +156,7 @@ pub struct Bucket {
 }
 
 impl Group {
-    /// Parses a line; returns `None` if it is no group.
+    /// Parses a line; returns `None` if it is not a group.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
         let mut parts = line.trim().split(",bucket=");
@@ -315,7 +315,7 @@ fn split_outside(text: &str) -> impl Iterator<Item = &str> {
     parts.take(MAX_ITEMS)
 }
 
-/// Fields that are no part of the match.
+/// Fields that are not part of the match.
 const STATISTICS: [&str; 13] = [
     "duration",
     "n_packets",

@@ -41,7 +41,7 @@ pub struct OvsdbProbe {
     writer: SubgraphWriter,
     /// Whether the counters of the interfaces are shown.
     has_metrics: bool,
-    /// Whether a host without the switch is no problem.
+    /// Whether the probe reports no problem on a host without the switch.
     is_optional: bool,
     /// Whether the switch has been seen: after that, its absence is a problem.
     was_seen: bool,
@@ -134,7 +134,7 @@ impl OvsdbProbe {
         self.set_link_types(nodes.typed_links);
     }
 
-    /// Derives the TIDs of links again whose type is new.
+    /// Recomputes the TIDs of links whose type has changed.
     fn set_link_types(&mut self, links: Vec<(LinkSummary, String)>) {
         let mut current = BTreeMap::new();
         for (link, kind) in links {
@@ -178,9 +178,9 @@ struct Session<'a> {
     tables: Tables,
     /// Raised when links of the kernel change.
     links: Arc<EventFd>,
-    /// Expires when the changes have to be written to the graph.
+    /// Timer that expires when the changes have to be written to the graph.
     delay: TimerFd,
-    /// Expires when the server has been silent.
+    /// Timer that expires when the server has sent nothing for [`SILENCE`].
     silence: TimerFd,
     /// Whether the initial rows have been received.
     is_complete: bool,
@@ -300,5 +300,5 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval between two checks whether the server is alive.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Number of intervals after which a silent server is given up.
+/// Number of intervals without a message after which the probe gives up the connection.
 const MAX_SILENT: u32 = 3;

@@ -17,7 +17,7 @@ impl Row {
         atom.as_str().filter(|text| !text.is_empty())
     }
 
-    /// Returns all texts of a column.
+    /// Returns all strings of a column.
     pub(super) fn texts(&self, column: &str) -> Vec<&str> {
         self.atoms(column).iter().filter_map(Json::as_str).collect()
     }

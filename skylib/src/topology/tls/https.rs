@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// Certificates and keys for HTTPS, as texts in PEM format.
+/// Certificates and keys for HTTPS, in PEM format.
 #[derive(Clone, Default)]
 pub(in crate::topology) struct HttpsOptions {
     /// Certificates of the authorities that sign the certificate of the server; `None` for those
@@ -38,7 +38,7 @@ impl HttpsOptions {
     /// Returns the settings of connections.
     ///
     /// # Errors
-    /// Returns a description of the text that is invalid; it contains no secrets.
+    /// Returns a description of the certificate or key that is invalid, without secrets.
     pub(in crate::topology) fn config(&self) -> Result<ClientConfig, String> {
         let provider = Arc::new(ring::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match self.check {

@@ -19,7 +19,7 @@ use crate::id::Id;
 use crate::time::Timestamp;
 use crate::value::{Map, Text, Value};
 
-/// The exporters that a collector has received datagrams of, and their nodes.
+/// The exporters from which a collector has received datagrams, and their nodes.
 ///
 /// The nodes and their TIDs are derived from the address and the index, so they are the same after
 /// a restart.
@@ -36,7 +36,7 @@ pub(super) struct ExporterNodes {
 struct KnownExporter {
     node: NodeId,
     tid: Text,
-    /// Whether the node is that of a host, which others have added.
+    /// Whether the node is that of a host, which another writer added.
     is_host: bool,
     /// Interfaces by index; at most [`MAX_INTERFACES`].
     interfaces: HashMap<u32, Interface>,
@@ -179,8 +179,8 @@ impl ExporterNodes {
         });
     }
 
-    /// Adds the nodes of active exporters again that have been deleted, for example by another
-    /// collector that receives datagrams of the same exporter.
+    /// Restores the nodes of active exporters that have been deleted, for example by another
+    /// collector that receives datagrams from the same exporter.
     fn restore(&mut self, options: &CollectorOptions, now: Timestamp) {
         let mut missing = Vec::new();
         let due = self.exporters.iter().filter(|(_, known)| known.is_due(now));
@@ -360,7 +360,7 @@ impl ExporterNodes {
         found
     }
 
-    /// Adds the node of an exporter that is no host of the graph; returns its TID.
+    /// Adds the node of an exporter that is not a host in the graph; returns its TID.
     fn add_exporter(&self, address: IpAddr, options: &CollectorOptions) -> String {
         let tid = exporter_tid(address);
         let name = options.names.get(&address).cloned();
