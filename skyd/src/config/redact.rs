@@ -6,8 +6,8 @@ use super::value_type::{self, ValueType};
 use super::{Config, keys};
 
 impl Config {
-    /// Returns the value or tree of a dotted key in any case, as `GET /api/config/{key}` shows it;
-    /// `None` if nothing is configured and there is no default.
+    /// Returns the value or tree of a dotted, case-insensitive key, as `GET /api/config/{key}`
+    /// shows it; `None` if nothing is configured and there is no default.
     ///
     /// Names that contain dots become trees. Secrets are replaced by `"(hidden)"`: values of keys
     /// whose names contain `password`, `passwd`, `secret`, `token`, or `credential`, the values of

@@ -224,7 +224,7 @@ pub(super) fn list(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// Returns the name that a value spells in any case.
+/// Returns the name that equals a value, compared case-insensitively.
 pub(super) fn choice(names: &[&'static str], value: &Value) -> Option<&'static str> {
     let text = text(value)?;
     names

@@ -1,6 +1,6 @@
 //! JSON decoding with the leniency of Go's `encoding/json`, which clients of Skydive rely on.
 //!
-//! Keys match in any case, unknown keys are ignored, and the last of several equal keys takes
+//! Keys are case-insensitive, unknown keys are ignored, and the last of several equal keys takes
 //! precedence. `null` leaves the default unchanged, and everything after the first value of a body
 //! is ignored. Values remain undecoded ([`RawValue`]) until a reader needs them, so a large member
 //! is parsed only once.
@@ -54,8 +54,8 @@ impl<'a> Members<'a> {
         Self::parse_whole(object(value)?.get())
     }
 
-    /// Returns the last value of a key, which matches in any case; `None` if the object has no such
-    /// key.
+    /// Returns the last value of a key, compared case-insensitively; `None` if the object has no
+    /// such key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&'a RawValue> {
         self.0
@@ -65,7 +65,7 @@ impl<'a> Members<'a> {
             .map(|(_, value)| *value)
     }
 
-    /// Checks that the object has no keys other than these; keys match in any case.
+    /// Checks that the object has no keys other than these, compared case-insensitively.
     ///
     /// # Errors
     /// Returns [`JsonError::UnknownMember`] for the first other key.

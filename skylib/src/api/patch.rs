@@ -71,8 +71,8 @@ impl JsonPatch {
     }
 }
 
-/// Applies a merge patch (RFC 7396) to the document of a resource. Names of members match in any case,
-/// as in requests.
+/// Applies a merge patch (RFC 7396) to the document of a resource. Names of members are
+/// case-insensitive, as in requests.
 pub(super) fn merge(
     document: &mut Value,
     patch: &str,

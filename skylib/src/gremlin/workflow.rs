@@ -39,7 +39,7 @@ pub enum WorkflowError {
     Interrupted,
 }
 
-/// Graph in the result of a workflow. COMPAT: Skydive accepts the names in any case.
+/// Graph in the result of a workflow. COMPAT: Skydive's names are case-insensitive.
 #[derive(Deserialize)]
 struct Elements {
     #[serde(default, alias = "Nodes")]

@@ -27,7 +27,8 @@ pub enum UpdatePolicy {
 impl FromStr for UpdatePolicy {
     type Err = ParseUpdatePolicyError;
 
-    /// Parses the value of the header `X-Update-Policy` in any case; an empty value means full.
+    /// Parses the value of the header `X-Update-Policy`, case-insensitively; an empty value means
+    /// full.
     ///
     /// # Errors
     /// Returns [`ParseUpdatePolicyError`] for any value other than `full` and `partial`.

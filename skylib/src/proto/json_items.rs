@@ -230,5 +230,5 @@ fn taken(json: &mut JsonWriter) -> u64 {
     len
 }
 
-/// Length of the buffered content from which on no further item is written, in bytes.
+/// Length of the buffered content, in bytes, at which no further item is added.
 pub(super) const BUFFER_BYTES: usize = 4 << 10;

@@ -101,8 +101,8 @@ impl Message {
     /// Decodes a frame in the encoding that the client declared; the opcode of the frame is
     /// irrelevant.
     ///
-    /// JSON keys match in any case. Unknown keys and `Format` are ignored. Invalid strings of JSON are
-    /// repaired (see [`json_text`]).
+    /// JSON keys are case-insensitive. Unknown keys and `Format` are ignored. Invalid strings of
+    /// JSON are repaired (see [`json_text`]).
     ///
     /// # Errors
     /// Returns [`ProtoError`] if the frame is not exactly one envelope.
