@@ -53,7 +53,7 @@ async fn read(app: &App, body: Incoming, repair: Repair) -> Result<BodyText, Res
     })
 }
 
-/// Function that replaces invalid parts of a text, and does not copy a valid text.
+/// Function that replaces the invalid parts of a body; borrows the input if it is valid.
 type Repair = fn(&[u8]) -> Cow<'_, str>;
 
 /// Returns the repaired text of bytes; does not copy a valid text.

@@ -120,8 +120,8 @@ impl PacketArgs {
     /// Checks the options that Skydive's client checks.
     ///
     /// # Errors
-    /// Returns an error if an option is invalid. COMPAT: the texts of Skydive's client, which differ
-    /// from those of the server.
+    /// Returns an error if an option is invalid. COMPAT: the messages are those of Skydive's
+    /// client, which differ from those of the server.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if !PACKET_TYPES.contains(&self.packet_type.as_str()) {
             bail!(

@@ -156,8 +156,8 @@ enum Target {
 }
 
 impl Target {
-    /// Returns what the target is: a file if its name has the extension of a format, or else a
-    /// folder. A new folder must not look like a file in a format that does not exist.
+    /// Determines whether the target is a file, by the extension of a supported format, or a
+    /// folder. Rejects a new folder whose name has the extension of an unsupported format.
     fn of(args: &ExportArgs) -> anyhow::Result<Self> {
         let target = &args.target;
         if let Some(format) = ExportFormat::of(target) {
@@ -181,7 +181,8 @@ impl Target {
     }
 }
 
-/// Extensions of files that are no folders, although their formats are not available.
+/// Extensions of formats that cannot be written: a new target with one of them is rejected, not
+/// created as a folder.
 const OTHER_FORMATS: &[&str] = &[
     "arrow", "feather", "gz", "json", "lz4", "pcap", "pcapng", "tsv", "txt", "xlsx", "zip", "zst",
 ];

@@ -176,7 +176,8 @@ fn add_warnings(response: &mut Response, missing: &[String], unknown_keys: &[Str
 /// Header with the text of a warning.
 const X_WARNING: &str = "x-warning";
 
-/// Returns a text with only printable ASCII: agents choose their names, and clients the keys.
+/// Replaces all characters except printable ASCII, for use in a response header: agents choose
+/// their names, and clients choose the keys.
 fn header_text(text: &str) -> String {
     let is_printable = |letter: char| letter == ' ' || letter.is_ascii_graphic();
     let letters = text.chars();

@@ -243,7 +243,7 @@ fn set(is_set: bool) -> Value {
     }
 }
 
-/// Returns the list of the names in a text.
+/// Parses a comma-separated list of names.
 fn key_parts(text: &str) -> Value {
     let names = text.split(',').map(str::trim);
     names.filter(|name| !name.is_empty()).collect()

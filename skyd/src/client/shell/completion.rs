@@ -71,7 +71,7 @@ fn matching(mut names: Vec<String>, typed: &str) -> Vec<String> {
     names
 }
 
-/// Returns the position of the quote of a text that is not closed.
+/// Returns the position of the quote that opens an unterminated string.
 fn open_quote(line: &str) -> Option<usize> {
     let mut open: Option<(usize, char)> = None;
     let mut is_escaped = false;
@@ -136,7 +136,7 @@ fn unclosed_parenthesis(text: &str) -> Option<usize> {
     open.pop()
 }
 
-/// Returns the position at which the chain of calls at the end of a text begins.
+/// Returns the position at which the chain of calls at the end of a line begins.
 fn chain_start(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut quote = None;
@@ -155,7 +155,8 @@ fn chain_start(text: &str) -> usize {
     0
 }
 
-/// Returns the query of a chain of calls; `None` if it does not begin as a query does.
+/// Returns the Gremlin query in a chain of calls; `None` if the chain does not begin with `G`, `g`,
+/// or `client.G`.
 fn gremlin(chain: &str) -> Option<String> {
     let starts = ["client.gremlin.G()", "client.G", "G", "g"];
     let rest = starts.iter().find_map(|start| {

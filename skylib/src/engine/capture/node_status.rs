@@ -90,7 +90,7 @@ pub(super) fn error_of<'a>(node: &'a Node, capture: &str) -> Option<&'a str> {
     text_of(node, capture, "Error")
 }
 
-/// Returns a text of the entry of a capture.
+/// Returns a string value from the entry of a capture.
 fn text_of<'a>(node: &'a Node, capture: &str, key: &str) -> Option<&'a str> {
     let mut entries = CAPTURES.entries(node).iter();
     let entry = entries.find(|entry| id_of(entry) == capture)?;

@@ -150,7 +150,8 @@ impl Reconciler {
         }
     }
 
-    /// Sends the `Stop` requests again that agents could not receive because their queues were full.
+    /// Resends the `Stop` requests that could not be queued because the queues of their agents were
+    /// full.
     pub(super) fn stop_again(&mut self) {
         for ((host, key), spec) in std::mem::take(&mut self.agents.unstopped) {
             if !self.selectors.contains_key(&key.capture) {

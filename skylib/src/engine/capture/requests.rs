@@ -103,7 +103,7 @@ impl Reconciler {
         found
     }
 
-    /// Serves the starts again that waited for a filter or for the address of a target.
+    /// Retries the starts that waited for a filter or for the address of a target.
     pub(super) fn serve_waiting(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         self.serve(waiting);

@@ -152,7 +152,8 @@ pub(super) fn wait<'js>(ctx: &Ctx<'js>, driver: &Object<'js>, stop: &Stop) -> rq
     Ok(())
 }
 
-/// Returns the text of what a script threw: its class and message, and for a syntax error the line.
+/// Returns a description of the value that a script threw: class and message, and the line of a
+/// syntax error.
 pub(super) fn text_of(error: &CaughtError<'_>) -> String {
     match error {
         CaughtError::Error(error) => error.to_string(),

@@ -542,8 +542,8 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Returns the help for a text that is not a network of the address family of `Ipv4Range` or
-/// `Ipv6Range`; `None` for other errors.
+/// Returns the help for an argument of `Ipv4Range` or `Ipv6Range` that is not a network of its
+/// address family; `None` for other errors.
 fn network_help(message: &str) -> Option<String> {
     let network = message.strip_prefix("invalid CIDR address: ")?;
     let (address, length) = match network.split_once('/') {

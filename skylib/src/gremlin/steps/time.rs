@@ -72,7 +72,8 @@ impl TimeContext {
         When::During(TimeSlice { start, last })
     }
 
-    /// Returns what is probably wrong with the time: a sign that is missing, or one too many.
+    /// Returns a warning if a sign is probably wrong: the time is in the future, or the length of
+    /// the time slice is negative.
     ///
     /// COMPAT: Skydive accepts both.
     pub(in crate::gremlin) const fn warning(self) -> Option<&'static str> {
@@ -119,8 +120,8 @@ impl TimeContext {
     }
 }
 
-/// Returns the instant that a text describes in a notation of the step `At`, relative to `now` and in a
-/// time zone; `None` if the text is no time. Whole numbers are Unix times: up to 2147483647 in seconds,
+/// Parses a string in any notation of the step `At`, relative to `now` and in a time zone; returns
+/// `None` if the string is not a time. Whole numbers are Unix times: up to 2147483647 in seconds,
 /// above in milliseconds.
 ///
 /// ```
