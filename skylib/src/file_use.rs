@@ -1,4 +1,4 @@
-//! `FileUse`: what a query reads of a file of the history.
+//! `FileUse`: the part of a history file that a query reads.
 
 use std::fmt;
 

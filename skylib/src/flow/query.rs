@@ -238,8 +238,8 @@ pub trait FlowSource: Send + Sync {
         Err(FlowQueryError::NoStorage)
     }
 
-    /// Returns what [`query`](Self::query) reads of files, for explanations; empty for a source
-    /// without files.
+    /// Returns the parts of files that [`query`](Self::query) reads, for explanations; empty for a
+    /// source without files.
     fn files(&self, query: &FlowQuery) -> Vec<FileUse> {
         let _ = query;
         Vec::new()

@@ -118,7 +118,7 @@ pub trait GraphReader: sealed::Sealed {
         0
     }
 
-    /// Returns what was read of the files of the history since the last call, for explanations.
+    /// Returns the reads of history files since the last call, for explanations.
     fn take_files(&self) -> Vec<FileUse> {
         Vec::new()
     }

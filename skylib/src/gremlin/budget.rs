@@ -166,7 +166,8 @@ impl<'a> Budget<'a> {
         self.charge(bytes).map_err(QueryError::memory)
     }
 
-    /// Returns the bytes that the query holds besides its results, with `bytes` more.
+    /// Returns the memory of the query, in bytes: everything that it holds besides its results,
+    /// plus `bytes`.
     fn held(&self, bytes: usize) -> usize {
         bytes
             .saturating_add(self.retained.get())
@@ -174,7 +175,7 @@ impl<'a> Budget<'a> {
             .saturating_add(self.restored.get())
     }
 
-    /// Grows the charge to what the query holds, with `bytes` more.
+    /// Grows the charge to the memory that the query holds besides its results, plus `bytes`.
     fn charge(&self, bytes: usize) -> Result<(), MemoryExhausted> {
         let Some(memory) = self.memory else {
             return Ok(());

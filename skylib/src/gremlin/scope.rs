@@ -96,7 +96,7 @@ impl<'a> Scope<'a> {
         self.reader().bytes()
     }
 
-    /// Returns what was read of the files of the history since the last call.
+    /// Returns the reads of history files since the last call.
     pub(super) fn take_files(&self) -> Vec<FileUse> {
         self.reader().take_files()
     }

@@ -12,7 +12,8 @@ use crate::error_chain::Chain;
 use crate::graph::history::{Activity, ActivitySource};
 use crate::time::{TimeSlice, Timestamp};
 
-/// Events of resources, the newest 10 000 of a month. Stored as documents of the kind `activity`.
+/// Log of the events of resources: the newest 10 000 events of the last month. Stored as documents
+/// of the kind `activity`.
 ///
 /// ```
 /// use skylib::graph::history::{Activity, ActivitySource};

@@ -104,7 +104,8 @@ pub trait FlowStore: Send + Sync {
             .unwrap_or_default()
     }
 
-    /// Returns what [`FlowStore::query`] reads of files, for explanations; empty for a store in memory.
+    /// Returns the parts of files that [`FlowStore::query`] reads, for explanations; empty for a
+    /// store in memory.
     fn files(&self, query: &FlowQuery) -> Vec<FileUse> {
         let _ = query;
         Vec::new()
@@ -201,7 +202,7 @@ pub struct FlowStoreStatus {
     pub evicted: u64,
     /// Number of sealed segments on the disk; 0 for a store in memory.
     pub segments: usize,
-    /// Number of damaged files that were set aside.
+    /// Number of damaged files that were moved to the folder `damaged`.
     pub damaged: usize,
     /// Bytes of incomplete or damaged frames in logs, which were lost.
     pub lost_log_bytes: u64,

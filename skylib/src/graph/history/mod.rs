@@ -158,8 +158,8 @@ pub trait PastReader {
         direction: Direction,
     ) -> Result<Vec<Revision<Edge>>, GraphError>;
 
-    /// Returns what was read of files since the last call, for explanations; empty for a past in
-    /// memory.
+    /// Returns the reads of history files since the last call, for explanations; empty for a
+    /// history in memory.
     fn take_files(&self) -> Vec<FileUse> {
         Vec::new()
     }

@@ -59,7 +59,7 @@ impl<'c> Trace<'c> {
         self.rows[self.current].access = Some(access);
     }
 
-    /// Records what the running operation has read of the files of the history.
+    /// Records the reads of history files by the running operation.
     pub(in crate::gremlin) fn read(&mut self, files: Vec<FileUse>) {
         self.rows[self.current].files.extend(files);
     }

@@ -128,7 +128,7 @@ pub(in crate::gremlin) fn count(
     source.count(&query).map_err(execution_error)
 }
 
-/// Returns what [`query`] reads of the files of the flow store.
+/// Returns the parts of the flow store's files that [`query`] reads.
 pub(in crate::gremlin) fn files(
     source: &dyn FlowSource,
     plan: &FlowPlan,

@@ -1,4 +1,5 @@
-//! `EventRow`: a change of the graph as a row, and the element that it leads to. Pure.
+//! `EventRow`: a change of the graph as a row, and the element that results from it. Performs no
+//! I/O.
 
 use std::sync::Arc;
 

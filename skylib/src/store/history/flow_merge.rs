@@ -1,7 +1,8 @@
 //! Merging of flow segments: one pass over sorted inputs (k-way merge), `O(n log k)`.
 //!
-//! A flow that several segments have becomes one row: its newest record, with the sums of all. The
-//! memory is a batch of rows of each input and some 20 bytes for each row of a flow.
+//! A flow that occurs in several segments becomes one row: its newest record, with the sums of all
+//! its records. Memory use is one batch of rows for each input, and about 20 bytes for each row of
+//! a flow.
 //!
 //! The order of flows is that of their addresses, which do not change. Records with the same UUID and
 //! different addresses, which only a faulty agent sends, stay different rows, and the segment says so

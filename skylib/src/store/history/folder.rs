@@ -158,7 +158,7 @@ impl HistoryFolder {
         true
     }
 
-    /// Reads a log of a table, and reports what is incomplete in it.
+    /// Reads a log of a table, and logs a warning if some of its records are incomplete or damaged.
     pub(super) fn read_log(
         &self,
         table: &Path,
@@ -227,8 +227,8 @@ impl HistoryFolder {
         });
     }
 
-    /// Moves a damaged file or folder aside, where nothing reads or removes it. Returns its name
-    /// there.
+    /// Moves a damaged file or folder to [`DAMAGED`], which is never read or cleaned up. Returns
+    /// its new name.
     pub(super) fn set_aside(&self, path: &Path, table: &str) -> io::Result<String> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let folder = self.root.join(DAMAGED);
@@ -244,7 +244,7 @@ impl HistoryFolder {
         Ok(name)
     }
 
-    /// Moves a damaged segment aside and names it in the log.
+    /// Moves a damaged segment to [`DAMAGED`] and logs an error.
     pub(super) fn report_damage(&self, path: &Path, table: &str, damage: &io::Error) {
         match self.set_aside(path, table) {
             Ok(name) => tracing::error!(
@@ -262,8 +262,8 @@ impl HistoryFolder {
         }
     }
 
-    /// Opens a segment or a snapshot of a table with `open`. A damaged one is moved aside and added to
-    /// `damaged`; one of a newer version is neither read nor removed.
+    /// Opens a segment or a snapshot of a table with `open`. A damaged one is moved to [`DAMAGED`]
+    /// and added to `damaged`; one of a newer version is neither read nor removed.
     pub(super) fn open_segment<S>(
         &self,
         table: &str,
@@ -291,7 +291,8 @@ impl HistoryFolder {
     }
 
     /// Returns the segments of a table that are in the folder of damaged files. Called before the
-    /// segments of the table are opened: the segments that were moved aside at earlier starts.
+    /// segments of the table are opened, so that the result contains only the segments that were
+    /// moved there earlier.
     pub(super) fn segments_set_aside(&self, table: &str) -> Vec<DamagedSegment> {
         let segment = |name: &String| {
             let moved = name.strip_prefix(table)?.strip_prefix('-')?;

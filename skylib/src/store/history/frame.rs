@@ -1,4 +1,5 @@
-//! Frames of a log: batches of records with a checksum. Pure: bytes in, records out.
+//! Frames of a log: batches of records with a checksum. Converts bytes to records and performs no
+//! I/O.
 //!
 //! A frame is a header of four little-endian `u32`, and an LZ4 block:
 //!

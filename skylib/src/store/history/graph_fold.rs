@@ -1,4 +1,5 @@
-//! `GraphFold`: applies rows of events in order and retains the revisions of a time. Pure.
+//! `GraphFold`: applies rows of events in order and retains the revisions within a time window.
+//! Performs no I/O.
 //!
 //! The rules are those of the history in memory: a revision lasts from its time to that of the next
 //! one, or to the deletion, both ends included; the times of an element are made monotonic.
@@ -15,7 +16,7 @@ use crate::value::Text;
 /// Key of an element: whether it is an edge, and its id.
 pub(super) type ElementId = (bool, Text);
 
-/// Revisions of a time, from rows in the order of their numbers.
+/// Revisions within a time window, built from rows in the order of their numbers.
 pub(super) struct GraphFold {
     window: Window,
     elements: HashMap<ElementId, Element>,
@@ -23,12 +24,12 @@ pub(super) struct GraphFold {
     bytes: usize,
 }
 
-/// Time of a fold, in Unix milliseconds.
+/// Time window of a fold, in Unix milliseconds.
 #[derive(Clone, Copy)]
 struct Window {
     from: i64,
     to: i64,
-    /// Whether only the newest revision of each element belongs to the time.
+    /// Whether the window is an instant, at which each element has at most one revision.
     is_instant: bool,
 }
 
@@ -36,7 +37,7 @@ struct Window {
 struct Element {
     /// Number of the event that inserted it.
     born: i64,
-    /// Revisions of the time, oldest first.
+    /// Revisions within the window, oldest first.
     revisions: Vec<PastRevision>,
     /// Metadata without later counters.
     body: Arc<str>,
@@ -44,14 +45,14 @@ struct Element {
     begin: i64,
     /// Time of the deletion after the newest revision, in Unix milliseconds; `None` without one.
     end: Option<i64>,
-    /// Whether a change after the time was seen: further rows do not matter.
+    /// Whether a change after the window was applied, so that further rows are ignored.
     is_complete: bool,
     /// Approximate memory of `revisions` in bytes.
     bytes: usize,
 }
 
 impl GraphFold {
-    /// Returns an empty fold for a time.
+    /// Returns an empty fold for a time window.
     pub(super) fn new(when: When) -> Self {
         let slice = when.slice();
         Self {
@@ -94,7 +95,7 @@ impl GraphFold {
         }
     }
 
-    /// Returns the elements of the time.
+    /// Returns the elements that existed within the window.
     pub(super) fn into_elements(self) -> Vec<(ElementId, PastElement)> {
         let from = self.window.from;
         let is_there =
@@ -121,10 +122,11 @@ impl GraphFold {
 }
 
 impl Element {
-    /// Returns an element at its first row; `None` if it begins after the time or is deleted.
+    /// Creates an element from its first row; returns `None` if the row is later than `to` or has
+    /// no whole metadata, like a deletion.
     fn first(row: EventRow, to: i64) -> Option<Self> {
         let begin = row.time.max(row.created_at);
-        // Without the metadata before them, counters are no element.
+        // Counters without the metadata before them are not an element.
         let is_whole = !row.event.is_deletion() && !row.is_counter;
         let body = row.body.clone().filter(|_| is_whole)?;
         if begin > to {

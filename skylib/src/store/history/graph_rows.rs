@@ -85,7 +85,7 @@ impl GraphSegment {
         Ok(inputs)
     }
 
-    /// Returns what [`GraphSegment::read`] reads of each file.
+    /// Returns the part of each file that [`GraphSegment::read`] reads.
     pub(super) fn file_uses(&self, chosen: Option<&ChosenRows>, reason: &str) -> Vec<FileUse> {
         let chosen = chosen.map(|chosen| [&chosen.event[..], &chosen.counter[..]]);
         let files = self.files().enumerate().map(|(position, (name, file))| {

@@ -45,7 +45,7 @@ pub struct LocalStoreStatus {
     pub packet_bytes: u64,
     /// Size of all files, in bytes, with replaced and damaged ones.
     pub bytes: u64,
-    /// Names of the files and folders that were set aside as damaged.
+    /// Names of the damaged files and folders, which were moved to the folder `damaged`.
     pub damaged: Vec<String>,
 }
 

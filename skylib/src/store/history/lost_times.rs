@@ -1,4 +1,4 @@
-//! `LostTimes`: times whose records were in damaged files. Pure.
+//! `LostTimes`: times whose records were in damaged files. Performs no I/O.
 
 use super::names::Name;
 use crate::time::{TimeSlice, Timestamp};
@@ -20,7 +20,8 @@ pub(super) struct DamagedSegment {
     pub(super) written_at: i64,
 }
 
-/// Bounded set of times: of many, the nearest two are united.
+/// Bounded set of time ranges. When it is full, the two ranges that are nearest to each other are
+/// merged.
 #[derive(Debug, Default)]
 struct Times {
     /// First and last millisecond of each, in ascending order, without overlaps.

@@ -1,4 +1,4 @@
-//! Names in a folder of the history, and what they mean at a start. Pure.
+//! Names in a folder of the history, and their meaning at a start. Performs no I/O.
 //!
 //! The folder is its own catalog: a name contains the generations of logs that a file replaces, so
 //! a rename commits a segment, and a copy of the folder is a backup.

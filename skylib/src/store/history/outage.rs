@@ -1,4 +1,5 @@
-//! `Outage`: failures of the disk until it can be written again. Pure: time is an argument.
+//! `Outage`: failures of the disk until it can be written again. Performs no I/O; the time is an
+//! argument.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::time::Timestamp;
 /// Failures of a table's disk: when an operation may be tried again, and what was reported.
 ///
 /// An outage begins with the first failure and ends once every operation that failed has succeeded.
-/// The first failure of each operation is reported, and the end.
+/// The first failure of each operation and the end of the outage are reported.
 #[derive(Debug)]
 pub(super) struct Outage {
     /// Content of the table, for the reports.
@@ -56,7 +57,7 @@ impl Operation {
         1 << self as u8
     }
 
-    /// Returns what a failure means for the records.
+    /// Returns the consequence of a failure for the records, as part of a log message.
     const fn consequence(self) -> &'static str {
         match self {
             Self::Sync => "the newest records may not survive a power failure",

@@ -1,4 +1,5 @@
-//! `PastGraph`: the elements of a restored time, as text until one is read. Pure.
+//! `PastGraph`: the elements of a restored past graph; each is stored as text until it is read.
+//! Performs no I/O.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use super::graph_fold::ElementId;
 use crate::graph::GraphEvent;
 use crate::value::Text;
 
-/// Elements of a time in insertion order, with their ids and the edges of each node.
+/// Elements in insertion order, with their ids and the edges of each node.
 pub(super) struct PastGraph {
     nodes: Vec<Arc<PastElement>>,
     edges: Vec<Arc<PastElement>>,

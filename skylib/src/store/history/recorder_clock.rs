@@ -1,4 +1,5 @@
-//! `RecorderClock`: times of arrival that do not run backwards when the system's clock is set. Pure.
+//! `RecorderClock`: times of arrival that do not decrease when the system clock is set back.
+//! Performs no I/O.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ impl RecorderClock {
     }
 }
 
-/// Maximum time for which the clock stands still.
+/// Maximum time for which the clock stops after the system clock was set back.
 const STANDS_FOR: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

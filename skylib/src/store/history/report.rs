@@ -24,7 +24,7 @@ pub struct HistoryReport {
     pub segments: Vec<SegmentReport>,
     /// Logs of all tables, oldest first.
     pub logs: Vec<LogReport>,
-    /// Names of the files and folders that were set aside as damaged.
+    /// Names of the damaged files and folders, which were moved to the folder `damaged`.
     pub damaged: Vec<String>,
     /// Size of all files, in bytes.
     pub bytes: u64,

@@ -1,4 +1,4 @@
-//! Retention: which tables have to give up files. Pure.
+//! Retention: selects the part of the history whose oldest file must be removed. Performs no I/O.
 
 /// Sizes of the parts of the history, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,11 +30,12 @@ impl Usage {
             .saturating_add(self.other)
     }
 
-    /// Returns the part that must give up its oldest file so that all files fit into `max_bytes`;
-    /// `None` if they fit or nothing is left.
+    /// Returns the part whose oldest file must be removed so that all files fit into `max_bytes`;
+    /// `None` if they fit or no part has a file left.
     ///
-    /// Flows have half of the space, raw packets and the graph a quarter each. A part may use what
-    /// others leave; the part that exceeds its share the most gives up first.
+    /// Flows have half of the space, raw packets and the graph a quarter each. A part may use the
+    /// space that others leave free; files are first removed from the part that exceeds its share
+    /// the most.
     pub(super) fn over(&self, max_bytes: u64) -> Option<Part> {
         if self.total() <= max_bytes {
             return None;

@@ -77,7 +77,7 @@ pub(super) fn read_sums(disk: &dyn Disk, folder: &Path) -> io::Result<Vec<Sum>> 
     sums::parse(&text).ok_or_else(|| invalid("the file of checksums is invalid".to_owned()))
 }
 
-/// Opens a file of a folder. All that is read of it is compared with its sums.
+/// Opens a file of a folder. Everything that is read from it is compared with its checksums.
 pub(super) fn open_file(
     disk: &dyn Disk,
     folder: &Path,

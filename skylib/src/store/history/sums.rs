@@ -1,8 +1,8 @@
-//! `sums`: the length of each file of a segment and the CRC-32 of each of its blocks, as text; the last
-//! line has those of the lines before it. Pure.
+//! `sums`: the length of each file of a segment and the CRC-32 of each of its blocks, as text; the
+//! last line has those of the lines before it. Performs no I/O.
 //!
-//! A block is what a reader checks before it uses any byte of it, so that a damaged page is an error
-//! and not an answer without some rows.
+//! A reader checks a whole block before it uses any byte of it, so that a damaged page results in
+//! an error, not in an answer with missing rows.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -78,7 +78,7 @@ impl Sum {
     }
 }
 
-/// Computes the sums of what is written.
+/// Computes the checksums of written data.
 #[derive(Default)]
 pub(super) struct Digester {
     length: u64,

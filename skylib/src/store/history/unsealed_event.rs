@@ -1,4 +1,4 @@
-//! `UnsealedEvent`: a change of the graph that is not yet in a segment. Pure.
+//! `UnsealedEvent`: a change of the graph that is not yet in a segment. Performs no I/O.
 
 use std::sync::Arc;
 

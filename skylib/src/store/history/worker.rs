@@ -19,7 +19,7 @@ pub(super) trait Maintain: Send + Sync {
     /// Writes records that wait to the log and makes the log durable.
     fn write(&self, now: Timestamp);
 
-    /// Seals what is due.
+    /// Seals the tables or events that are due at `now`.
     fn seal_due(&self, now: Timestamp);
 
     /// Merges and checks segments, and enforces the limits.

@@ -80,7 +80,8 @@ impl Captured {
         }
     }
 
-    /// Adds a flow. With `apart`, it represents only flows with the same number.
+    /// Adds a flow. `apart` restricts the search for other captures of its connection to flows with
+    /// the same number.
     pub(super) fn add(
         &mut self,
         flow: &Flow,

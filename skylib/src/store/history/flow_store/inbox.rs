@@ -1,4 +1,5 @@
-//! `Inbox`: what `put` changes besides the table: numbers, times, and frames for the log. Pure.
+//! `Inbox`: the state that `put` changes in addition to the table: numbers, times, and frames for
+//! the log. Performs no I/O.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

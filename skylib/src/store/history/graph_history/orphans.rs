@@ -1,4 +1,5 @@
-//! Orphans: elements of the past that nothing brings back after a start are closed.
+//! Orphans: elements in the history that no writer adds again after a start. They are recorded as
+//! deleted.
 
 use std::io;
 use std::sync::Arc;

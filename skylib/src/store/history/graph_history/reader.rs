@@ -1,4 +1,4 @@
-//! `DiskReader`: one time of the past on the disk.
+//! `DiskReader`: the graph at one time in the past, read from the disk.
 //!
 //! Elements that a query asks for by id, by the columns of the files, or by the ends of edges are
 //! read on their own: a page or two of each file. A query that reads more than a few of them restores
@@ -23,7 +23,7 @@ use crate::store::history::past_graph::{ParsedBytes, PastElement};
 use crate::time::When;
 use crate::value::Text;
 
-/// Snapshot of a time that is read from the disk.
+/// Snapshot of the graph at a time in the past, read from the disk.
 pub(super) struct DiskReader<'a> {
     history: &'a LocalHistory,
     plan: Plan,
@@ -60,7 +60,7 @@ impl<'a> DiskReader<'a> {
         }
     }
 
-    /// Returns all elements of the time.
+    /// Returns the whole graph at the time.
     fn whole(&self) -> Result<&Whole, GraphError> {
         if let Some(whole) = self.whole.get() {
             return Ok(whole);

@@ -1,10 +1,11 @@
-//! Reconciliation: changes that were dropped do not falsify later states.
+//! Reconciliation after dropped changes: corrects the states of elements on the disk.
 //!
-//! The state of an element on the disk follows from its changes there. If the newest one was dropped
-//! because the disk could not take it, the element would be missing, remain as it was, or never end
-//! until its next change. Such elements are noted, and once the disk takes changes again, their
-//! present state or their deletion is recorded from memory, with its own time. If they are too many
-//! to be noted, or a segment is damaged, all elements are recorded again.
+//! The disk contains the changes of an element, from which queries compute its state. If its newest
+//! change was dropped because the disk could not be written, the element is missing, outdated, or
+//! not marked as deleted until its next change. Such elements are tracked; once the disk can be
+//! written again, their present state or their deletion is recorded from memory, with the time of
+//! the change. If there are too many to track, or a segment is damaged, all elements are recorded
+//! again.
 
 use std::io;
 use std::sync::Arc;

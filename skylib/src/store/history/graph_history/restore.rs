@@ -48,7 +48,7 @@ pub(super) struct Wanted<'a> {
     pub(super) budget: &'a dyn ReadBudget,
 }
 
-/// Time that was restored from the disk.
+/// Past graph that was restored from the disk.
 pub(super) struct Restored {
     when: When,
     /// Number of the newest event that was read.
@@ -56,10 +56,10 @@ pub(super) struct Restored {
     graph: Arc<PastGraph>,
 }
 
-/// Elements of a time, and what happened to them since they were restored.
+/// Restored past graph, and the deletions that were recorded after the restore.
 pub(super) struct Whole {
     pub(super) graph: Arc<PastGraph>,
-    /// Times at which elements were deleted since then.
+    /// Times of these deletions.
     pub(super) deleted: HashMap<ElementId, i64>,
 }
 
@@ -305,7 +305,7 @@ fn apply_segment(
 }
 
 impl Wanted<'_> {
-    /// Checks the memory of the reader against its budget and the limit of a past.
+    /// Checks the memory of the reader against its budget and the limit of one past graph.
     fn check(&self, fold: &GraphFold) -> Result<(), GraphError> {
         let bytes = self.held + fold.bytes();
         if bytes > MAX_RESTORED_BYTES {
