@@ -22,7 +22,7 @@ pub(super) struct ContainerSet {
 
 /// A running container.
 pub(super) struct RunningContainer {
-    /// Name of the container, which its namespace gets.
+    /// Name of the container, which becomes the name of its namespace.
     pub(super) name: String,
     /// Process identifier of the first process.
     pub(super) pid: i32,
@@ -125,5 +125,5 @@ impl ContainerSet {
     }
 }
 
-/// Maximum number of containers; each may have a namespace of its own.
+/// Maximum number of containers; each may have a separate network namespace.
 pub(super) const MAX_CONTAINERS: usize = 4096;

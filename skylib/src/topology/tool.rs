@@ -24,7 +24,7 @@ pub(super) struct ToolLimits {
 pub(super) struct ToolOutput {
     /// Invalid UTF-8 is replaced.
     pub(super) text: String,
-    /// Whether the limit was reached: then the text ends somewhere in the output.
+    /// Whether the limit was reached, so that the text is truncated.
     pub(super) is_cut: bool,
 }
 

@@ -9,7 +9,7 @@ pub(super) struct Counters {
     writes: Requests,
     /// Time during which there was a request, in milliseconds.
     busy_ms: u64,
-    /// Time of all requests, in milliseconds.
+    /// Total wait time of all requests (`time_in_queue`), in milliseconds.
     queue_ms: u64,
 }
 
@@ -20,7 +20,7 @@ struct Requests {
     merged: u64,
     /// Number of sectors of 512 bytes.
     sectors: u64,
-    /// Time of all requests, in milliseconds.
+    /// Total wait time of the requests of this direction, in milliseconds.
     ms: u64,
 }
 

@@ -23,7 +23,7 @@ pub(super) struct ClusterAccess {
     pub(super) cluster_name: String,
     /// Host and port.
     pub(super) service: String,
-    /// Path before the paths of the interface; without a slash at the end.
+    /// Prefix of all paths of the API; without a slash at the end.
     pub(super) prefix: String,
     /// Settings of TLS; `None` for plain HTTP.
     pub(super) tls: Option<Tls>,

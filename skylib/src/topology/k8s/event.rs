@@ -1,4 +1,4 @@
-//! The messages of the Kubernetes API: pages of lists, and events of watches. Pure.
+//! The messages of the Kubernetes API: pages of lists, and events of watches. Performs no I/O.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -21,21 +21,21 @@ pub enum Kind {
     ConfigMap,
     /// A container of a pod.
     Container,
-    /// A job that runs at certain times.
+    /// A job that runs on a schedule.
     CronJob,
-    /// A set with a pod on each node.
+    /// A pod that runs on each node.
     DaemonSet,
-    /// A number of pods that are replaced step by step.
+    /// A set of identical pods that is updated by rolling replacement.
     Deployment,
     /// Addresses of a service.
     Endpoints,
-    /// A route from outside of the cluster to services.
+    /// Rules that route requests from outside the cluster to services.
     Ingress,
-    /// Pods that run to their end.
+    /// A task whose pods run to completion.
     Job,
-    /// A group of objects with unique names.
+    /// A scope within which the names of objects are unique.
     Namespace,
-    /// Rules about the traffic of pods.
+    /// Rules that allow traffic to and from pods.
     NetworkPolicy,
     /// A machine.
     Node,
@@ -43,19 +43,19 @@ pub enum Kind {
     PersistentVolume,
     /// A request for a volume.
     PersistentVolumeClaim,
-    /// Containers with a common network.
+    /// Containers that share a network namespace.
     Pod,
-    /// A number of equal pods.
+    /// A set of identical pods.
     ReplicaSet,
-    /// A number of equal pods, in the first version of the interface.
+    /// A set of identical pods; the predecessor of the replica set.
     ReplicationController,
     /// Confidential values, which the graph never shows.
     Secret,
-    /// A common address of pods.
+    /// A stable address for a set of pods.
     Service,
-    /// Pods with identities.
+    /// A set of pods with stable names and volumes.
     StatefulSet,
-    /// A kind of volumes.
+    /// A class of volumes, with the plugin that provides them.
     StorageClass,
 }
 

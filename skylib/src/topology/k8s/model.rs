@@ -1,4 +1,5 @@
-//! `ClusterModel`: the objects of a cluster, and the nodes and edges that show them. Pure.
+//! `ClusterModel`: the objects of a cluster, and the nodes and edges that show them. Performs no
+//! I/O.
 //!
 //! Edges are computed for one namespace at a time, and only for namespaces in which an object has
 //! appeared, disappeared, or changed a part that edges depend on ([`Relations`]): a new status of a
@@ -178,7 +179,7 @@ impl ClusterModel {
         }
     }
 
-    /// Removes what is known about an object that has been removed from `objects`.
+    /// Removes the index entries of an object that has been removed from `objects`.
     fn forget(&mut self, former: &KubernetesObject) {
         self.bytes -= former.bytes();
         self.across.remove(&former.id);

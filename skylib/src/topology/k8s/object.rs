@@ -1,5 +1,5 @@
 //! `KubernetesObject`: an object of the Kubernetes API as nodes, and the parts that determine its
-//! edges. Pure: JSON in, metadata out.
+//! edges. Converts JSON to metadata and performs no I/O.
 
 use serde_json::Value as Json;
 

@@ -173,8 +173,7 @@ impl Reflector<'_> {
         }
     }
 
-    /// Processes an event, and moves the version on; returns whether it was an event of a known
-    /// type.
+    /// Processes an event and advances the version; returns whether the type of the event is known.
     fn receive(&self, frame: &[u8], version: &mut String) -> Result<bool, Failed> {
         let event = WatchEvent::parse(frame).map_err(|error| Failed::malformed(&error))?;
         let update = match event {

@@ -22,7 +22,7 @@ enum Requirement {
     NotIn(String, Vec<String>),
     Exists(String),
     DoesNotExist(String),
-    /// An operator that is not part of the interface: nothing is selected.
+    /// An operator that the API does not define: nothing is selected.
     Never,
 }
 

@@ -174,5 +174,5 @@ pub(super) const NO_DOMAIN: u32 = 42;
 /// Maximum length of a message, in bytes (`VIR_NET_MESSAGE_MAX`).
 const MAX_MESSAGE_BYTES: u32 = 32 << 20;
 
-/// Maximum number of virtual machines that wait to be read again; libvirt lists at most so many.
+/// Maximum number of virtual machines that wait to be read again; libvirt lists at most as many.
 const MAX_CHANGED: usize = 16_384;

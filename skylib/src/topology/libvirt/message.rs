@@ -1,5 +1,5 @@
 //! Messages of libvirt's remote protocol (`virnetprotocol.x`, `remote_protocol.x`): a length, a
-//! header of six numbers, and values in XDR (RFC 4506). Pure.
+//! header of six numbers, and values in XDR (RFC 4506). Performs no I/O.
 
 use std::str;
 

@@ -67,7 +67,8 @@ impl DomainDevices {
         devices
     }
 
-    /// Adds what an element says about the devices. `path` has the names of the elements around it.
+    /// Adds the properties of devices that an element contains. `path` has the names of the
+    /// elements around it.
     fn add(&mut self, path: &[&str], element: &Element<'_>) {
         let Some(inside) = path.strip_prefix(&["domain", "devices"]) else {
             return;

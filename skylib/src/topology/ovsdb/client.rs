@@ -12,7 +12,7 @@ use crate::topology::ServerAddress;
 use crate::topology::json_frames::JsonFrames;
 use crate::topology::stream::Stream;
 
-/// Runs a transaction on a connection of its own, and returns the result of each operation.
+/// Runs a transaction on a separate connection, and returns the result of each operation.
 ///
 /// # Errors
 /// Returns an error if the server does not answer within [`TIMEOUT`], or rejects an operation: then

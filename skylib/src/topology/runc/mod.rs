@@ -316,7 +316,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum size of a file, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Maximum number of containers; each may have a namespace of its own.
+/// Maximum number of containers; each may have a separate network namespace.
 const MAX_CONTAINERS: usize = 4096;
 
 #[cfg(test)]
