@@ -30,7 +30,8 @@ impl Privileges {
         }
     }
 
-    /// Adds those of recordings: of their interfaces, and of folders of other users.
+    /// Adds the capabilities of recordings: to capture on interfaces, and to write to folders of
+    /// other users.
     #[must_use]
     pub const fn with_recordings(self) -> Self {
         Self(self.0.union(PROBES)).with_files_of_others()

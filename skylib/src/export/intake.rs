@@ -135,7 +135,7 @@ impl Intake {
 
     /// Reads a datagram that arrived at `now` and passes its records to `emit`, in order.
     ///
-    /// Errors in a datagram are counted; what can be read is read.
+    /// Errors in a datagram are counted; all records that can be read are passed on.
     pub fn datagram(
         &mut self,
         from: SocketAddr,

@@ -156,7 +156,7 @@ pub struct FlowRecord<'a> {
     pub translation: Translation,
     /// Sampler that selected the packets.
     pub sampler: Option<u64>,
-    /// Sampling rate that applies: one packet in so many was observed. `None` if unknown.
+    /// Sampling rate that applies: `n` if one in `n` packets was observed. `None` if unknown.
     pub sampling: Option<u64>,
     /// Identifier of the application: engine, then selector.
     pub application_id: Option<&'a [u8]>,

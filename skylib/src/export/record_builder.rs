@@ -266,7 +266,7 @@ fn ntp(value: &[u8]) -> Option<Timestamp> {
     Some(Timestamp::from_ns(ns))
 }
 
-/// Fills in what is missing from the beginning of a sampled packet.
+/// Fills in missing fields from the recorded beginning of a packet.
 fn add_section(record: &mut FlowRecord<'_>, bytes: &[u8], start: SectionStart) {
     let summary = PacketSummary::read(bytes, start);
     record.src = record.src.or(summary.src);

@@ -52,7 +52,7 @@ impl Extras {
         self.hash = self.seed.mix(start, value);
     }
 
-    /// Adds what identifies the link: VLANs, MPLS labels, PPPoE session, and capture point.
+    /// Adds the identifiers of the link: VLANs, MPLS labels, PPPoE session, and capture point.
     #[inline]
     fn add_link(&mut self, part: &Encapsulation, direction: u64, ignore: KeyIgnore) {
         if !ignore.contains(KeyIgnore::VLAN)
@@ -89,7 +89,7 @@ impl Extras {
         }
     }
 
-    /// Adds what identifies the network layer and the tunnel around it.
+    /// Adds the identifiers of the network layer and of the tunnel around it.
     #[inline]
     fn add_network(&mut self, marks: &Marks, direction: u64) {
         if let Some(protocol) = marks.ip_protocol() {

@@ -106,7 +106,7 @@ pub(crate) struct AlertHub {
     evaluations: AtomicU64,
     failures: AtomicU64,
     fired: AtomicU64,
-    /// Error of the last evaluation, by the ID of the alert; without alerts that have none.
+    /// Errors of the alerts whose last evaluation failed, by the ID of the alert.
     problems: Mutex<HashMap<String, String>>,
 }
 
@@ -315,8 +315,8 @@ impl AlertHub {
         });
     }
 
-    /// Records the error of the last evaluation of an alert; `None` if it succeeded. Returns whether
-    /// the error differs from that of the evaluation before.
+    /// Records the error of the last evaluation of an alert; `None` if it succeeded. Returns
+    /// whether the error differs from that of the previous evaluation.
     fn set_problem(&self, id: &str, problem: Option<&String>) -> bool {
         let mut problems = self.problems.lock();
         match problem {

@@ -55,7 +55,7 @@ pub(super) struct ActiveCapture {
     pub(super) target_stats: Option<TargetStats>,
     /// Report from which statistics were last sent; its counters are at most those of `report`.
     sent: CaptureReport,
-    /// Address on which it receives, with the key of the status that shows it.
+    /// Address on which the capture receives, and the key under which its status shows the address.
     socket: Option<(&'static str, String)>,
     /// Counters that sFlow agents have sent.
     pub(super) sflow: Option<Arc<Mutex<SflowMetric>>>,

@@ -15,7 +15,7 @@ pub(super) struct CaptureStatus<'a> {
     pub(super) stats: CaptureStats,
     /// Counters of the sender to its target; `None` without a target for flows.
     pub(super) target: Option<TargetStats>,
-    /// Address on which it receives, with its key.
+    /// Address on which the capture receives, and the key under which the status shows the address.
     pub(super) socket: Option<(&'static str, &'a str)>,
     /// Whether its flow table reproduces the values of Skydive.
     pub(super) recorded: bool,

@@ -61,7 +61,7 @@ pub(super) struct OpenedCapture {
     /// Senders to its target; none without a target for flows.
     pub(super) target: TargetSenders,
     pub(super) rings: Vec<RingClaim>,
-    /// Address on which it receives, with the key of the status that shows it.
+    /// Address on which the capture receives, and the key under which its status shows the address.
     pub(super) socket: Option<(&'static str, String)>,
     /// Counters that sFlow agents have sent.
     pub(super) sflow: Option<Arc<Mutex<SflowMetric>>>,
@@ -361,7 +361,8 @@ const fn sees_own(capture_type: CaptureType) -> bool {
     !matches!(capture_type, CaptureType::PcapSocket | CaptureType::Sflow)
 }
 
-/// Returns an error of the filter of a capture that quotes only what the client wrote.
+/// Rewrites the error of a capture's filter so that it quotes only the expression of the client,
+/// not the exclusions that were added to it.
 fn quoting(spec: &CaptureSpec, error: CaptureError) -> CaptureError {
     match error {
         CaptureError::Filter { message, .. } if !spec.bpf_filter.is_empty() => {

@@ -218,7 +218,7 @@ impl State {
         self == Self::Failed || self.has_timed_out(now)
     }
 
-    /// Returns whether the reply, or the confirmation on the node, is missing for too long.
+    /// Returns whether the reply, or the confirmation on the node, is overdue.
     fn has_timed_out(self, now: Timestamp) -> bool {
         match self {
             Self::Requested(since) => now.duration_since(since) >= REPLY_TIMEOUT,

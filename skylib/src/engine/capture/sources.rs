@@ -21,13 +21,14 @@ use crate::error_chain::Chain;
 use crate::packet::LinkType;
 use crate::sys::netns;
 
-/// Packet sources of a capture, and what it shows on its node.
+/// Opened packet sources of a capture, with the address, counters, and switch settings that belong
+/// to them.
 pub(super) struct OpenedSource {
     /// One source, or several that share the packets of an interface by flow.
     pub(super) sources: Vec<Box<dyn PacketSource>>,
     /// Memory of their rings.
     pub(super) rings: Vec<RingClaim>,
-    /// Address on which it receives, with the key of the status that shows it.
+    /// Address on which the capture receives, and the key under which its status shows the address.
     pub(super) socket: Option<(&'static str, String)>,
     /// Counters that sFlow agents have sent.
     pub(super) sflow: Option<Arc<Mutex<SflowMetric>>>,
@@ -38,7 +39,7 @@ pub(super) struct OpenedSource {
 }
 
 impl OpenedSource {
-    /// Returns a source that has no ring and shows nothing.
+    /// Returns a source without a ring, a socket, and switch settings.
     pub(super) fn new(source: impl PacketSource + 'static) -> Self {
         Self {
             sources: vec![Box::new(source)],

@@ -40,7 +40,8 @@ impl SwitchCaptures {
         }
     }
 
-    /// Removes the configuration of an earlier run that could not do so, unless this has been done.
+    /// Removes the configuration that an earlier run left on the switch, unless this has already
+    /// been done.
     ///
     /// # Errors
     /// Returns an error if the switch cannot be changed, for example because there is none.

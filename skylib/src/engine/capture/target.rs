@@ -55,7 +55,7 @@ impl CaptureTarget {
         Ok(target)
     }
 
-    /// Returns the target of a capture that receives packets on a socket of its own instead of the
+    /// Returns the target of a capture that receives packets on a separate socket instead of the
     /// interface of the node, which may be down.
     pub(super) fn of_socket(graph: &Graph, node: &Node, own: &str) -> Self {
         let value = |key: &str| node.metadata.get(key);

@@ -139,7 +139,7 @@ impl TargetAddresses {
         entries.values().filter_map(Entry::wakes_at).min()
     }
 
-    /// Returns whether such a time has passed; each time is reported once.
+    /// Returns whether a time of [`TargetAddresses::next_wake`] has passed; reports each time once.
     pub(super) fn take_wake(&self, now: Timestamp) -> bool {
         let mut is_due = false;
         for entry in self.entries.lock().values_mut() {
@@ -165,8 +165,8 @@ impl Entry {
         }
     }
 
-    /// Takes the result of a lookup that was started at `started`. A late address is welcome, and a
-    /// late error changes nothing.
+    /// Stores the result of a lookup that was started at `started`. An address is stored even after
+    /// the lookup has expired; an error is then ignored.
     fn set(&mut self, result: io::Result<Vec<SocketAddr>>, started: Timestamp) {
         let found = result.map(|mut found| {
             // Both protocols of targets carry IPv4.
@@ -224,8 +224,8 @@ impl Entry {
     }
 }
 
-/// Removes the entries of captures that wait for nothing if there are too many: an analyzer that was
-/// lost may have requested captures and never stopped them.
+/// Removes the entries that no capture waits for if there are too many entries: an analyzer that
+/// was lost may have requested captures and never stopped them.
 fn make_room(entries: &mut HashMap<String, Entry>) {
     if entries.len() >= MAX_ENTRIES {
         entries.retain(|_, entry| entry.is_pending());

@@ -28,7 +28,8 @@ use crate::time::{Clock, Timestamp};
 pub struct CollectorStatus {
     /// Address of the socket, such as `0.0.0.0:2055`.
     pub listen: String,
-    /// Reason why the collector does not receive; `None` while it receives. It tries again.
+    /// Error that prevents the collector from receiving, which it retries; `None` while it
+    /// receives.
     pub error: Option<String>,
     /// Number of failed attempts to open the socket or to receive.
     pub failures: u64,

@@ -137,7 +137,7 @@ fn interface_sums<'a>(
     sums
 }
 
-/// Adds a counter, unless it is unknown: all bits are set.
+/// Adds a counter; does nothing if all its bits are set, which means that its value is unknown.
 fn add(sums: &mut BTreeMap<&'static str, u64>, key: &'static str, value: u64) {
     if value != u64::MAX && value != u64::from(u32::MAX) {
         let sum = sums.entry(key).or_default();

@@ -228,6 +228,8 @@ impl Replication {
         next.map(|since| since.saturating_add(self.ghost_timeout))
     }
 
+    /// Deletes the nodes that the agents and analyzers of a lost peer wrote.
+    ///
     /// COMPAT: only agents and analyzers send signs of life; the elements of other writers remain.
     fn delete_ghosts(&self, peer: &str) {
         let deleted = self.graph.update_as(Some(PEER_AUTHOR), |graph, now| {

@@ -5,11 +5,10 @@
 //! alert ──────────────┴ Threads ─ Runtime (QuickJS) ─ prelude.js ─ script
 //! ```
 //!
-//! Every script runs in an interpreter and a context of its own, so that no state carries over, and
-//! on a thread of its own, so that several scripts run concurrently. Time, memory, and stack are
-//! limited. A script has no access to files or the network. It can use only the functions of
-//! `prelude.js`, which call the functions of [`Bridge`](bridge::Bridge). `docs/automation.md`
-//! describes them.
+//! Every script runs in a separate interpreter and context, so that no state carries over, and on a
+//! separate thread, so that several scripts run concurrently. Time, memory, and stack are limited.
+//! A script has no access to files or the network. It can use only the functions of `prelude.js`,
+//! which call the functions of [`Bridge`](bridge::Bridge). `docs/automation.md` describes them.
 
 mod bridge;
 mod built_in;

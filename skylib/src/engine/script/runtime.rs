@@ -1,4 +1,4 @@
-//! Execution of one script in an interpreter of its own.
+//! Execution of one script in a separate interpreter.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -100,7 +100,7 @@ pub struct SampledPacket<'a> {
 pub struct SampledHeader<'a> {
     /// First protocol: 1 Ethernet, 11 IPv4, 12 IPv6, 13 MPLS.
     pub protocol: u32,
-    /// Length of the packet on the wire, in bytes, including what was stripped.
+    /// Length of the packet on the wire, in bytes, including the bytes that the agent stripped.
     pub frame_length: u32,
     /// Number of bytes stripped from the packet, for example its check sequence.
     pub stripped: u32,

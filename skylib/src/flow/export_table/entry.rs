@@ -220,7 +220,7 @@ impl Entry {
     }
 }
 
-/// Returns what a flow states about its exporter, from its first record. A is the source of the
+/// Returns the data about the exporter of a flow, from its first record. A is the source of the
 /// record if `begins_at_src`, otherwise its destination.
 fn export_info(origin: &RecordOrigin, record: &FlowRecord<'_>, begins_at_src: bool) -> ExportInfo {
     let text = |address: Option<IpAddr>| {

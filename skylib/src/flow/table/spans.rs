@@ -175,7 +175,7 @@ impl FlowTable {
     /// Returns the number that distinguishes a new flow from the earlier flows with its key (A18).
     /// Flows that begin in the order of time differ by their start. The number is 0 for them, until
     /// a flow begins no later than another one: from then on, flows that are no longer in the index
-    /// may have the same start, so that every flow has a number of its own.
+    /// may have the same start, so that every flow has a different number.
     fn occurrence(&self, same: SameKey, now: i64) -> u32 {
         let mut numbers = 0;
         let mut is_latest = true;

@@ -129,7 +129,7 @@ impl ExporterNodes {
         }
     }
 
-    /// Writes what has changed to the graph, and deletes the nodes of silent exporters.
+    /// Writes changes to the graph, and deletes the nodes of silent exporters.
     pub(super) fn publish(
         &mut self,
         figures: impl Fn(IpAddr) -> Option<ExporterFigures>,
@@ -523,7 +523,7 @@ fn printable(bytes: &[u8]) -> Text {
     text.into()
 }
 
-/// Index by which an sFlow agent means itself.
+/// Interface index by which an sFlow agent refers to itself.
 const SELF: u32 = 0x3fff_ffff;
 /// Minimum interval between two writes of the figures of an exporter.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(10);
