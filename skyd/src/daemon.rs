@@ -318,7 +318,7 @@ fn local_address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
         .context("cannot read the address of the listening socket")
 }
 
-/// Logs the version, the data folder, and what was restored from it.
+/// Logs the version, the data folder, and the numbers of resources that were restored from it.
 fn announce_start(engine: &Engine, folder: &Path, is_new: bool) {
     let folder = folder.display();
     let version = env!("CARGO_PKG_VERSION");

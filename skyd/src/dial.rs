@@ -188,7 +188,7 @@ impl Dialer {
         Ok((Box::new(stream), peer))
     }
 
-    /// Describes why a server rejected the connection, and what the user can do.
+    /// Describes why a server rejected the connection, and suggests a remedy.
     fn refusal(&self, status: StatusCode, body: &str, path: &str, own_id: &str) -> String {
         let reason: String = body.chars().take(MAX_REASON).collect();
         let prefix = &self.prefix;

@@ -191,7 +191,7 @@ async fn connect(
     })
 }
 
-/// Applies what the other cluster sends; returns the reason for the end of the connection.
+/// Applies the messages of the other cluster; returns the reason for the end of the connection.
 async fn read(
     app: &App,
     cluster: &Cluster,

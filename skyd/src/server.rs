@@ -45,8 +45,8 @@ pub(crate) async fn listen(key: &str, address: &ServiceAddress) -> anyhow::Resul
     })
 }
 
-/// Returns what the user can do if an address cannot be bound, as the end of a sentence; empty if
-/// the error says enough.
+/// Returns advice for an address that cannot be bound, as the end of a sentence; empty if the error
+/// needs no explanation.
 fn listen_advice(error: &io::Error, key: &str, address: &ServiceAddress) -> String {
     let ServiceAddress { port, .. } = address;
     match error.kind() {

@@ -64,7 +64,7 @@ pub(crate) fn start(app: &Arc<App>, options: AnalyzerOptions, stop: &watch::Rece
     }
 }
 
-/// Connects to one analyzer, again and again.
+/// Connects to one analyzer, and reconnects whenever the connection ends.
 async fn link(analyzers: &Arc<Analyzers>, index: usize, address: &ServiceAddress) {
     let mut back_off = BackOff::new(FIRST_WAIT, MAX_WAIT);
     let mut last_reason = String::new();

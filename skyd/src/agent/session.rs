@@ -163,7 +163,7 @@ impl Writer<'_> {
         self.resync = Some(Instant::now() + RESYNC_PAUSE);
     }
 
-    /// Begins or ends to send the graph.
+    /// Starts or stops sending the graph.
     async fn set_master(&mut self, is_master: bool) -> Result<(), String> {
         self.resync = None;
         if !is_master {

@@ -109,7 +109,7 @@ pub(super) fn print(error: &anyhow::Error) {
     }
 }
 
-/// Returns what the user can do about an error.
+/// Returns advice for the user about an error; `None` if there is none.
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|cause| {
         if let Some(failed) = cause.downcast_ref::<Failed>() {

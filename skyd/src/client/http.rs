@@ -78,7 +78,7 @@ impl HttpClient {
         }
     }
 
-    /// Returns the server.
+    /// Returns the server to which requests are sent.
     pub(super) const fn target(&self) -> &Target {
         &self.target
     }

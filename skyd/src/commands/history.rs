@@ -156,7 +156,8 @@ fn open(path: &Path) -> anyhow::Result<(LocalFlowStore, LocalHistory)> {
     Ok((flows, graph))
 }
 
-/// Prints a warning for each damaged file that is in no answer and in no merged segment.
+/// Prints a warning for each damaged file, whose records are missing in answers and merged
+/// segments.
 fn print_set_aside(path: &Path) -> anyhow::Result<()> {
     let mut stderr = io::stderr().lock();
     for name in HistoryReport::read(path, false)?.damaged {

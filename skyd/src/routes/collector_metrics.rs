@@ -15,7 +15,7 @@ pub(super) fn write(page: &mut MetricsPage, collectors: &[CollectorStatus]) {
     templates(&mut metrics);
 }
 
-/// Writes what was received, and what was lost before.
+/// Writes the counters of received datagrams and records, and of those lost before reception.
 fn received(metrics: &mut CollectorMetrics<'_>) {
     let help = "Datagrams with flow exports that were received.";
     metrics.counter("skyd_pipes_in_datagrams_total", help, |status| {
@@ -44,7 +44,7 @@ fn received(metrics: &mut CollectorMetrics<'_>) {
     });
 }
 
-/// Writes what was received and rejected.
+/// Writes the counter of rejected datagrams, by reason.
 fn refused(metrics: &mut CollectorMetrics<'_>) {
     let help = "Datagrams or parts of flow exports that were rejected, by reason.";
     metrics.labeled("skyd_pipes_in_refused_total", help, "reason", |status| {

@@ -81,7 +81,7 @@ pub(crate) async fn upload(call: Call) -> Response {
     }
 }
 
-/// Body of the response: what was imported, and how to find it.
+/// Body of the response: numbers of imported packets and flows, and a query that finds the flows.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Imported {

@@ -81,7 +81,8 @@ pub(crate) enum WriteOrigin {
 /// are processed.
 const REQUESTS: usize = 4;
 
-/// Sends the whole graph to a publisher on request, and to an agent what the engine requests.
+/// Sends the whole graph to a client that requests it, and the requests of the engine to an agent,
+/// until the connection ends.
 async fn answer_requests(
     client: &Client,
     writer: &mut Writer,
