@@ -73,7 +73,10 @@ impl<'a> Attempt<'a> {
     /// # Errors
     /// Returns the error of the last address, or `NotFound` if the host has none.
     pub(super) fn tcp(&self, service: &str) -> io::Result<TcpStream> {
-        let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "no address"));
+        let mut result = Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the host name has no address",
+        ));
         let mut addresses = self.addresses(service)?.into_iter();
         while let Some(address) = addresses.next() {
             // The last one may take the rest of the attempt.
@@ -113,7 +116,7 @@ impl<'a> Attempt<'a> {
         if let Ok(address) = service.parse() {
             return Ok(vec![address]);
         }
-        let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "no host and port");
+        let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "expected host:port");
         let (host, port) = service.rsplit_once(':').ok_or_else(invalid)?;
         let port = port.parse().map_err(|_| invalid())?;
         let found = Arc::new(EventFd::new()?);

@@ -24,7 +24,7 @@ pub(super) fn get<'a>(
         200 => Ok(response.body),
         404 => Err(io::ErrorKind::NotFound.into()),
         code => Err(io::Error::other(format!(
-            "the service answers with status {code}"
+            "the service answered with HTTP status {code}"
         ))),
     }
 }

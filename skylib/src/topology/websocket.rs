@@ -46,7 +46,7 @@ impl<S: Read + Write> EventSocket<S> {
                 limit,
             }),
             code => Err(io::Error::other(format!(
-                "the service answers with status {code}"
+                "the service answered with HTTP status {code}"
             ))),
         }
     }
@@ -78,7 +78,7 @@ impl<S: Read + Write> EventSocket<S> {
         self.stream.read_exact(&mut head)?;
         let [first, second] = head;
         if second & MASKED != 0 {
-            return Err(malformed("a frame of a server is masked"));
+            return Err(malformed("the service sent a masked frame"));
         }
         let length = match second & !MASKED {
             126 => {

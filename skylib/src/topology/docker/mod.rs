@@ -138,7 +138,7 @@ impl Probe for DockerProbe {
             Err(error) if !context.is_stopping() => {
                 let (name, address) = (self.name, &self.address);
                 Err(ProbeError::Failed(format!(
-                    "cannot follow the containers of {name} at {address}: {error}; check \
+                    "cannot watch the containers of {name} at {address}: {error}; check \
                      agent.topology.{name}.url and the permissions of the socket"
                 )))
             }

@@ -354,7 +354,7 @@ fn a_malformed_response_is_reported() {
         }
         thread::yield_now();
     };
-    assert!(error.contains("cannot follow the containers"), "{error}");
+    assert!(error.contains("cannot watch the containers"), "{error}");
     assert!(
         engine
             .lock()

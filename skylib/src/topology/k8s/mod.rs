@@ -235,7 +235,7 @@ impl Probe for KubernetesProbe {
         });
         match result {
             Err(error) if !context.is_stopping() => Err(ProbeError::Failed(format!(
-                "cannot follow Kubernetes: {error}; check analyzer.topology.k8s.config_file"
+                "cannot watch Kubernetes: {error}; check analyzer.topology.k8s.config_file"
             ))),
             _ => Ok(()),
         }

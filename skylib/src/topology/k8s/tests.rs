@@ -362,5 +362,5 @@ fn servers_and_clients_prove_their_identity() {
     let lab = Lab::start_with(&name, &user);
     lab.wait(&["pod/a", "pod/b"]);
     let lab = Lab::start_with(&cluster, &json!({}));
-    lab.wait_for_error("cannot follow Kubernetes");
+    lab.wait_for_error("cannot watch Kubernetes");
 }

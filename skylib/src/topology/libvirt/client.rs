@@ -112,7 +112,7 @@ impl<S: Read + Write> LibvirtClient<S> {
             let (code, text) = message.error().ok_or_else(cut)?;
             return Err(match code {
                 NO_DOMAIN => io::ErrorKind::NotFound.into(),
-                _ => io::Error::other(format!("libvirt answers: {text} (error {code})")),
+                _ => io::Error::other(format!("libvirt reports: {text} (error {code})")),
             });
         }
     }
@@ -143,7 +143,9 @@ impl<S: Read + Write> LibvirtClient<S> {
 /// Returns the error of a read within a message.
 fn within(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::TimedOut => io::Error::other("libvirt has stopped within a message"),
+        io::ErrorKind::TimedOut => {
+            io::Error::other("libvirt sent only a part of a message in time")
+        }
         _ => error,
     }
 }

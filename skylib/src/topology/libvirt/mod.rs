@@ -146,7 +146,7 @@ impl Probe for LibvirtProbe {
     fn run(&mut self, context: &ProbeContext) -> Result<(), ProbeError> {
         match self.follow(context) {
             Err(error) if !context.is_stopping() => Err(ProbeError::Failed(format!(
-                "cannot follow the virtual machines of libvirt: {error}; check \
+                "cannot watch the virtual machines of libvirt: {error}; check \
                  agent.topology.libvirt.url and the permissions of the socket"
             ))),
             _ => Ok(()),

@@ -134,7 +134,7 @@ impl Probe for LxdProbe {
             Err(error) if !context.is_stopping() => {
                 let address = &self.address;
                 Err(ProbeError::Failed(format!(
-                    "cannot follow the containers of LXD at {address}: {error}; check \
+                    "cannot watch the containers of LXD at {address}: {error}; check \
                      agent.topology.lxd.url and the permissions of the socket"
                 )))
             }

@@ -227,7 +227,8 @@ impl Slot {
         let mut state = lock(&self.state);
         // A panic ends the watch of this namespace only, which begins again.
         let advanced = catch_unwind(AssertUnwindSafe(|| self.advance(&mut state, shared, work)));
-        let result = advanced.unwrap_or_else(|_| Err(io::Error::other("the watch has panicked")));
+        let result = advanced
+            .unwrap_or_else(|_| Err(io::Error::other("the watch of the namespace panicked")));
         if let Err(error) = result {
             *state = self.failed(&error);
         }

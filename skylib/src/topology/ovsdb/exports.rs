@@ -251,7 +251,7 @@ fn mark(owner: &str) -> Json {
 }
 
 fn incomplete() -> io::Error {
-    io::Error::other("the OVSDB server has answered only a part of the request")
+    io::Error::other("the OVSDB server returned fewer results than requested")
 }
 
 /// External id of the rows that captures add; its value is the owner.

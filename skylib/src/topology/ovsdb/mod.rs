@@ -160,7 +160,7 @@ impl Probe for OvsdbProbe {
         let result = Session::open(self, context).and_then(|mut session| session.run());
         match result {
             Err(error) if !context.is_stopping() => Err(ProbeError::Failed(format!(
-                "cannot follow the OVSDB server at {}: {error}; check that Open vSwitch runs, \
+                "cannot watch the OVSDB server at {}: {error}; check that Open vSwitch runs, \
                  ovs.ovsdb, and the permissions of the socket",
                 self.address
             ))),

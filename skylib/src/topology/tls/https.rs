@@ -47,7 +47,7 @@ impl HttpsOptions {
                 let roots = Arc::new(self.roots()?);
                 WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
                     .build()
-                    .map_err(|error| format!("the certificates of the authorities: {error}"))?
+                    .map_err(|error| format!("invalid certificates of authorities: {error}"))?
             }
         };
         let builder = ClientConfig::builder_with_provider(provider)
@@ -62,10 +62,10 @@ impl HttpsOptions {
             };
         };
         let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|error| format!("the key of the client: {error}"))?;
+            .map_err(|error| format!("invalid client key: {error}"))?;
         builder
             .with_client_auth_cert(certificates(certificate)?, key)
-            .map_err(|error| format!("the certificate of the client: {error}"))
+            .map_err(|error| format!("invalid client certificate: {error}"))
     }
 
     fn roots(&self) -> Result<RootCertStore, String> {
@@ -90,7 +90,7 @@ impl HttpsOptions {
 
 fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    read.map_err(|error| format!("a certificate: {error}"))
+    read.map_err(|error| format!("cannot parse a certificate: {error}"))
 }
 
 /// Accepts all certificates: the user has disabled the check.
