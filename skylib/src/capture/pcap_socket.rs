@@ -53,7 +53,7 @@ impl PcapSocket {
         let fail = |error: io::Error| {
             let (first, last) = (ports.start(), ports.end());
             CaptureError::io(
-                format!("listen on a port {first} to {last} of {address}"),
+                format!("listen on any port from {first} to {last} of {address}"),
                 error,
             )
         };
@@ -351,7 +351,7 @@ mod tests {
         assert_ne!(second.address().port(), port);
         let error = PcapSocket::listen(LOCALHOST, port..=port).unwrap_err();
         assert!(
-            error.to_string().contains("cannot listen on a port"),
+            error.to_string().contains("cannot listen on any port"),
             "{error}"
         );
     }

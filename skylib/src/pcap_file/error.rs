@@ -81,7 +81,7 @@ pub enum PcapFileError {
     },
     /// The files describe too many interfaces.
     #[error(
-        "the files describe more than {} different interfaces",
+        "the files describe more than {} different interfaces; read fewer files at once",
         CapturePoints::MAX
     )]
     CapturePoints,

@@ -49,8 +49,9 @@ impl Secondary {
         }
         let id = reply.client_id.and_then(|id| u8::try_from(id).ok());
         let id = id.filter(|id| (1..=127).contains(id));
-        let id =
-            id.ok_or_else(|| SecondaryError::Broken("no client id from 1 to 127".to_owned()))?;
+        let id = id.ok_or_else(|| {
+            SecondaryError::Broken("the process reported no client id from 1 to 127".to_owned())
+        })?;
         Ok(Self {
             id,
             stream: Mutex::new(Some(stream)),

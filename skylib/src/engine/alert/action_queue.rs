@@ -124,7 +124,7 @@ impl ActionQueue {
                     alert,
                     receiver,
                     dropped,
-                    "the queue of alert actions is full"
+                    "dropped an alert action, because the queue of actions is full"
                 );
             }
             return;

@@ -40,7 +40,7 @@ impl Reconciler {
         let must_start = self.agents.captures.prepare(key, spec, node, host, now);
         self.changed |= must_start || self.agents.captures.len() != before;
         if must_start && !self.send(host, "Start", key, spec) {
-            let error = format!("the agent {host} does not accept requests");
+            let error = format!("the agent {host} is not connected or its request queue is full");
             self.agents.captures.fail(key, error);
         }
     }

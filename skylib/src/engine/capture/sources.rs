@@ -76,7 +76,10 @@ impl ListenAddresses {
         &self,
         mut open: impl FnMut(SocketAddr) -> Result<T, String>,
     ) -> Result<T, String> {
-        let mut result = Err(format!("the port range {:?} is empty", self.ports));
+        let mut result = Err(format!(
+            "the port range {:?} is empty; its first port must not exceed its last",
+            self.ports
+        ));
         for port in self.ports.clone() {
             result = open(SocketAddr::from((self.address, port)));
             if result.is_ok() {

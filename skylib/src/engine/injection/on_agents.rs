@@ -62,7 +62,9 @@ impl InjectionTarget for AgentInjections {
         }
         let resource = serde_json::to_string(&request).unwrap_or_default();
         if !self.send(host, "Start", &node.id, &resource) {
-            return Err(format!("the agent {host} does not accept requests"));
+            return Err(format!(
+                "the agent {host} is not connected or its request queue is full"
+            ));
         }
         requests.hosts.insert(key, host.to_owned());
         Ok(())

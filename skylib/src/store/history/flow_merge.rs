@@ -177,7 +177,7 @@ fn metric_rows(
         let (Some(uuid), Some(flow), Some(columns)) =
             (text(batch, "UUID"), ordinal(batch), columns)
         else {
-            return Err(invalid("a column is missing".to_owned()));
+            return Err(invalid("metric.parquet lacks a required column".to_owned()));
         };
         let row = |index: usize| {
             let value = |column: usize| columns[column].value(index);
@@ -239,7 +239,7 @@ fn packet_rows(file: &ParquetFile, ordinals: Vec<u32>) -> io::Result<Rows<u32, (
             link_type,
             data,
         ) else {
-            return Err(invalid("a column is missing".to_owned()));
+            return Err(invalid("packet.parquet lacks a required column".to_owned()));
         };
         let row = |index: usize| {
             let packet = RawPacket {

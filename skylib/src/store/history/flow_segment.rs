@@ -375,7 +375,9 @@ impl FlowSegment {
         {
             let batch = batch?;
             let (Some(uuid), Some(start)) = (text(&batch, "UUID"), long(&batch, "Start")) else {
-                return Err(invalid("a column is missing".to_owned()));
+                return Err(invalid(
+                    "flow.parquet lacks the column UUID or Start".to_owned(),
+                ));
             };
             for index in 0..batch.num_rows() {
                 let number = numbers.next().unwrap_or_default();
@@ -407,7 +409,7 @@ impl FlowSegment {
                 .map(|column| long(&batch, column.name));
             let columns: Option<Vec<_>> = columns.collect();
             let (Some(flow), Some(columns)) = (ordinal(&batch), columns) else {
-                return Err(invalid("a column is missing".to_owned()));
+                return Err(invalid("metric.parquet lacks a required column".to_owned()));
             };
             for index in 0..batch.num_rows() {
                 let Some((which, start)) = flows.get(&i64::from(flow.value(index))) else {
@@ -456,7 +458,7 @@ impl FlowSegment {
             );
             let (Some(flow), Some(timestamp), Some(number), Some(link_type), Some(data)) = columns
             else {
-                return Err(invalid("a column is missing".to_owned()));
+                return Err(invalid("packet.parquet lacks a required column".to_owned()));
             };
             for index in 0..batch.num_rows() {
                 let Some((which, _)) = flows.get(&i64::from(flow.value(index))) else {

@@ -311,7 +311,7 @@ fn rows_of_ids(file: &ParquetFile, ids: &[&str]) -> io::Result<Vec<Range<usize>>
 }
 
 fn missing() -> io::Error {
-    invalid("a column is missing".to_owned())
+    invalid("a file of the segment lacks a required column".to_owned())
 }
 
 /// Text that is shared with the row before if it is equal, as hosts and origins mostly are.
