@@ -259,14 +259,14 @@ pub(crate) fn cookies(config: &Config) -> anyhow::Result<Option<HeaderValue>> {
     let cookies = match config.tree(COOKIES) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Object(cookies)) => cookies,
-        Some(_) => bail!("{COOKIES}: a map of names and values is expected"),
+        Some(_) => bail!("{COOKIES}: expected a map of names and values"),
     };
     let mut pairs = Vec::with_capacity(cookies.len());
     for (name, value) in cookies {
         let value = match value {
             Value::String(text) => text.clone(),
             Value::Number(_) | Value::Bool(_) => value.to_string(),
-            _ => bail!("{COOKIES}.{name}: a string is expected"),
+            _ => bail!("{COOKIES}.{name}: expected a string"),
         };
         let is_plain = |text: &str, separators: &[u8]| {
             let is_allowed = |byte: u8| byte.is_ascii_graphic() && !separators.contains(&byte);

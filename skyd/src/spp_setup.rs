@@ -203,7 +203,7 @@ fn specs(tree: Option<&Json>) -> anyhow::Result<Vec<PcapSpec>> {
         let id = spec.client_id;
         if let Some(former) = specs.iter().position(|former| former.client_id == id) {
             bail!(
-                "spp.pcaps[{index}].client_id: {id} is that of spp.pcaps[{former}] too; each entry needs its own"
+                "spp.pcaps[{index}].client_id: {id} is already used by spp.pcaps[{former}]; choose another id"
             );
         }
         specs.push(spec);
@@ -278,7 +278,7 @@ mod tests {
             ("[{client_id: 1, port: 'phy:0', ring_bytes: 1}]", "ring"),
             (
                 "[{client_id: 1, port: 'phy:0'}, {client_id: 1, port: 'phy:1'}]",
-                "spp.pcaps[1].client_id: 1 is that of spp.pcaps[0] too",
+                "spp.pcaps[1].client_id: 1 is already used by spp.pcaps[0]",
             ),
         ] {
             let error = format!("{:#}", of_yaml(text).unwrap_err());

@@ -85,7 +85,7 @@ impl Flows {
                 let flow = usize::try_from(position)
                     .ok()
                     .and_then(|index| self.flows.get(index));
-                let flow = flow.ok_or_else(|| PyIndexError::new_err("no flow at this index"))?;
+                let flow = flow.ok_or_else(|| PyIndexError::new_err("flow index out of range"))?;
                 Ok(to_dict(py, flow)?.into_any())
             }
             Index::Many(slice) => {

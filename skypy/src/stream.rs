@@ -78,8 +78,11 @@ impl FlowStream {
                 let proceed = || !stopped.load(Ordering::Relaxed);
                 // Without a message, a panic would look like the end of the flows.
                 let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut sink, &proceed)));
-                let outcome = outcome
-                    .unwrap_or_else(|_| Err(PyRuntimeError::new_err("reading has panicked")));
+                let outcome = outcome.unwrap_or_else(|_| {
+                    Err(PyRuntimeError::new_err(
+                        "internal error: reading the packets panicked",
+                    ))
+                });
                 sink.send();
                 if let Err(error) = outcome {
                     // Fails if the stream has been dropped; then the error is not needed.

@@ -40,7 +40,7 @@ async fn open(target: &Target) -> anyhow::Result<TcpStream> {
         .with_context(|| format!("cannot connect to {address}{}", address_source(target)))?;
     stream
         .set_nodelay(true)
-        .context("cannot set up the connection")?;
+        .context("cannot set TCP_NODELAY on the connection")?;
     Ok(stream)
 }
 

@@ -159,12 +159,14 @@ impl HttpClient {
             let stream = TokioIo::new(connect(&self.target).await?);
             let (sender, connection) = hyper::client::conn::http1::handshake(stream)
                 .await
-                .context("cannot start HTTP")?;
+                .context("cannot set up the HTTP connection")?;
             // Requests on the connection report its errors.
             drop(tokio::spawn(connection));
             self.connection = Some(sender);
         }
-        self.connection.as_mut().context("no connection")
+        self.connection
+            .as_mut()
+            .context("not connected to the server")
     }
 }
 
@@ -193,7 +195,7 @@ impl Answer {
                 };
                 decoder
                     .try_finish()
-                    .context("the response is not compressed as declared")?;
+                    .context("cannot decompress the response: it is not valid gzip data")?;
                 let rest = std::mem::take(decoder.get_mut());
                 return Ok((!rest.is_empty()).then(|| rest.into()));
             };
@@ -209,7 +211,7 @@ impl Answer {
                 .get_or_insert_with(|| MultiGzDecoder::new(Vec::new()));
             decoder
                 .write_all(&data)
-                .context("the response is not compressed as declared")?;
+                .context("cannot decompress the response: it is not valid gzip data")?;
             let plain = std::mem::take(decoder.get_mut());
             if !plain.is_empty() {
                 return Ok(Some(plain.into()));

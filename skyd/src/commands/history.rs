@@ -163,7 +163,7 @@ fn print_set_aside(path: &Path) -> anyhow::Result<()> {
     for name in HistoryReport::read(path, false)?.damaged {
         writeln!(
             stderr,
-            "skyd: warning: {name} is damaged and was set aside in the folder `damaged`"
+            "skyd: warning: {name} is damaged and was moved to the folder `damaged`"
         )?;
     }
     Ok(())

@@ -120,8 +120,8 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     let help = "Packets that passed the capture filter, including packets dropped because the ring \
                 was full.";
     page.counter("skyd_capture_packets_total", help, packets.received);
-    let help =
-        "Packets dropped before processing, by reason: full ring, or dropped by the interface.";
+    let help = "Packets dropped before processing, by reason: packet ring full (ring), or dropped \
+                by the network interface (interface).";
     page.family(
         MetricKind::Counter,
         "skyd_capture_packets_dropped_total",

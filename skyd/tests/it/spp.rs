@@ -401,7 +401,7 @@ fn an_invalid_configuration_prevents_the_start() {
         ),
         (
             &["spp.pcaps=[{client_id: 1, port: 'phy:0'}, {client_id: 1, port: 'phy:0'}]"],
-            "spp.pcaps[1].client_id: 1 is that of spp.pcaps[0] too",
+            "spp.pcaps[1].client_id: 1 is already used by spp.pcaps[0]",
         ),
         (
             &["spp.pcaps=[{client_id: 1, port: 'phy:0', fsize: 5}]"],

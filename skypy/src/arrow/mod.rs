@@ -127,7 +127,7 @@ impl<R: RecordBatchReader> Iterator for Guarded<R> {
     fn next(&mut self) -> Option<Self::Item> {
         let next = catch_unwind(AssertUnwindSafe(|| self.0.next()));
         next.unwrap_or_else(|_| {
-            let text = "creating a batch has panicked";
+            let text = "internal error: creating an Arrow batch panicked";
             Some(Err(ArrowError::ComputeError(text.to_owned())))
         })
     }

@@ -379,7 +379,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "ovsdb",
         "Optional probes to start: blockdev, docker, libvirt, lldp, lxd, ovsdb, podman, runc, socketinfo. The \
          probes hardware, netlink, and netns always run. Other probes of Skydive are accepted, but have no effect. \
-         Unless this key or ovs.ovsdb is set, a host without Open vSwitch is no problem.",
+         Unless this key or ovs.ovsdb is set, a host without Open vSwitch is not reported as a \
+         problem.",
     ),
     key(
         "agent.topology.runc.run_path",
