@@ -246,8 +246,8 @@ async fn connect(
     Ok(())
 }
 
-/// Serves the API of the agent of an all-in-one daemon, which shows the same graph. Failure to open
-/// its port affects nothing else.
+/// Serves the API of the agent of an all-in-one daemon, which shows the same graph. A failure to
+/// open its port is logged and does not affect other parts.
 async fn serve_agent_api(config: &Config, app: &Arc<App>, stopping: &watch::Receiver<bool>) {
     let Some(address) = config.address(AGENT_LISTEN) else {
         return;

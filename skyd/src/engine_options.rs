@@ -71,7 +71,8 @@ pub(crate) fn engine_options(
     Ok((options, history_files))
 }
 
-/// Returns the errors of settings that only the parser of their part finds. Opens nothing.
+/// Returns the errors that only the parser of a setting's value finds, such as invalid addresses.
+/// Opens no files or sockets.
 pub(crate) fn check(config: &Config) -> Vec<anyhow::Error> {
     let mut options = EngineOptions::new(host_id(config));
     let checks = [

@@ -27,7 +27,7 @@ pub(crate) enum DumpError {
     /// The graph changes so fast that several snapshots in a row expired.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// The memory budget does not allow for the handles at present.
+    /// The memory budget is currently too small for the handles.
     #[error(transparent)]
     Memory(#[from] MemoryExhausted),
     /// The client no longer waits for the dump.

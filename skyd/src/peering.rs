@@ -123,7 +123,7 @@ pub(crate) fn start(app: &Arc<App>, clusters: Vec<Cluster>, stop: &watch::Receiv
     }
 }
 
-/// Connects to the endpoints in turn, again and again, with a pause after each round.
+/// Connects to the endpoints in turn, repeatedly, with a pause after each round.
 async fn stay_connected(app: &Arc<App>, cluster: &Cluster) {
     let mut last_reason = String::new();
     loop {

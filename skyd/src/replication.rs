@@ -38,7 +38,8 @@ pub(crate) fn start(app: &Arc<App>, options: PeerOptions, stop: &watch::Receiver
     }
 }
 
-/// Connects to one analyzer, again and again; returns if the address is this analyzer's own.
+/// Connects to one analyzer, and reconnects whenever the connection ends; returns if the address is
+/// that of this analyzer.
 async fn link(app: &Arc<App>, options: &PeerOptions, index: usize, address: &ServiceAddress) {
     let mut back_off = BackOff::new(FIRST_WAIT, MAX_WAIT);
     let mut last_reason = String::new();

@@ -245,7 +245,7 @@ pub(crate) fn error_text(status: StatusCode, message: &str) -> Response {
     response
 }
 
-/// Returns status 503 for a request that exceeds the memory budget at present.
+/// Returns status 503 for a request that currently exceeds the memory budget.
 pub(crate) fn memory_exhausted(error: MemoryExhausted) -> Response {
     try_later(&error.to_string())
 }

@@ -46,7 +46,7 @@ pub(crate) enum SelectionError {
     /// The result is not a graph.
     #[error("the query did not return a graph")]
     NoGraph,
-    /// The graph changes too fast, or the memory budget does not allow for the result at present.
+    /// The graph changes too fast, or the memory budget is currently too small for the result.
     #[error(transparent)]
     Dump(#[from] DumpError),
     /// The query timed out or was stopped.

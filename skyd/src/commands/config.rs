@@ -168,7 +168,7 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!errors.is_empty())))
 }
 
-/// Returns the problems that the type of a key does not show, other than those of authentication:
+/// Returns the problems that the types of keys cannot detect, except those of authentication:
 /// missing files, unknown names, invalid addresses, keys that require other keys.
 fn conflicts(config: &Config) -> Vec<String> {
     let mut errors = engine_options::check(config);

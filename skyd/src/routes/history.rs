@@ -13,8 +13,8 @@ use crate::handler::Call;
 use crate::past_stores::HistoryFiles;
 use crate::response::{self, Response};
 
-/// Answers `GET /api/history`: the sealed files; those other than snapshots together have every
-/// sealed record once.
+/// Answers `GET /api/history`: lists the sealed files. Together, the files other than snapshots
+/// contain every sealed record exactly once.
 pub(crate) async fn list(call: Call) -> Response {
     answer(call, |_| {}).await
 }

@@ -430,7 +430,7 @@ struct FlowHistory {
     evicted: u64,
     /// Number of sealed segments on the disk.
     segments: usize,
-    /// Number of damaged files of the history that were set aside.
+    /// Number of damaged files of the history, which were moved to the folder `damaged`.
     damaged: usize,
     /// Number of bytes in incomplete or damaged frames of logs, which were lost.
     lost_log_bytes: u64,

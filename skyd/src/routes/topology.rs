@@ -102,7 +102,8 @@ struct AnswerRequest {
 }
 
 impl AnswerRequest {
-    /// Runs the query. The inner error means that the answer has no such format.
+    /// Runs the query. The inner error means that the answer cannot be written in the requested
+    /// format.
     fn run(
         &self,
         engine: &Engine,
@@ -133,7 +134,7 @@ impl AnswerRequest {
     }
 }
 
-/// Answer of a query, with what its headers state.
+/// Answer of a query, with the data of its response headers.
 struct Answered {
     body: Body,
     /// Time since which the history is complete, if the query reads an earlier time.

@@ -108,7 +108,7 @@ pub enum PatchError {
     /// The body is not a JSON patch.
     #[error("incorrect JSON patch")]
     Incorrect(#[source] JsonPatchError),
-    /// The memory for clients does not suffice for the patched document at present.
+    /// The memory for clients is currently insufficient for the patched document.
     #[error(transparent)]
     Memory(#[from] MemoryExhausted),
     /// An operation of the patch failed.

@@ -167,7 +167,7 @@ pub enum JsonPatchError {
     /// The operations add, copy, and move too many bytes.
     #[error("the patch adds, copies, and moves more than {MAX_PATCHED_BYTES} bytes; split it")]
     TooLarge,
-    /// The memory for clients does not suffice for the patched document at present.
+    /// The memory for clients is currently insufficient for the patched document.
     #[error(transparent)]
     Memory(#[from] MemoryExhausted),
     /// The patched document would be nested too deeply.

@@ -40,7 +40,7 @@ pub(super) fn read_header(reader: &mut Reader<'_>, is_version_7: bool) -> Option
     })
 }
 
-/// Reads a record; `None` if it is cut.
+/// Reads a record; `None` if it is truncated.
 pub(super) fn read_record(
     reader: &mut Reader<'_>,
     header: &Header,

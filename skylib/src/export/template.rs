@@ -189,7 +189,7 @@ impl Template {
 pub(super) struct CutRecord;
 
 /// Reads `count` fields. `has_enterprise`: the first bit of an element announces the number of an
-/// enterprise (IPFIX). Returns `None` if the definition is cut or has too many fields.
+/// enterprise (IPFIX). Returns `None` if the definition is truncated or has too many fields.
 pub(super) fn read_fields(
     reader: &mut Reader<'_>,
     count: usize,

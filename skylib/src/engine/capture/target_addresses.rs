@@ -245,7 +245,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(4);
 /// Maximum time between two lookups.
 const MAX_PAUSE: Duration = Duration::from_secs(120);
 
-/// Number of targets above which those that nothing waits for are removed.
+/// Number of entries above which those that no capture waits for are removed.
 const MAX_ENTRIES: usize = 10_000;
 
 #[cfg(test)]

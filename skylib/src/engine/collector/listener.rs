@@ -35,7 +35,7 @@ pub struct CollectorStatus {
     pub failures: u64,
     /// Number of datagrams of senders that are not allowed.
     pub not_allowed: u64,
-    /// Number of datagrams that were longer than the buffer and were cut.
+    /// Number of datagrams that were truncated because they were longer than the buffer.
     pub cut: u64,
     /// Number of datagrams that the kernel has dropped because the receive buffer was full.
     pub kernel_dropped: u64,

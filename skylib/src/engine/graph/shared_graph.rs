@@ -106,7 +106,8 @@ impl SharedGraph {
     }
 
     /// Waits until all earlier changes to persistent elements are durable, and their events in the
-    /// history. A history that cannot be written reports that itself, and fails nothing else.
+    /// history. A history that cannot be written reports the failure itself; it does not cause an
+    /// error here.
     ///
     /// # Errors
     /// Returns the reason if the changes could not be written. The write is retried later.

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 /// Work of a thread.
 pub(super) struct Work {
-    /// Set when nobody waits for the result.
+    /// Set when the result is no longer needed.
     is_canceled: Arc<AtomicBool>,
     run: Box<dyn FnOnce() + Send>,
 }

@@ -172,7 +172,7 @@ pub(super) fn read<'a>(
 }
 
 impl<'a> CounterSample<'a> {
-    /// Reads a record; `None` if it is cut. Unknown records are skipped.
+    /// Reads a record; `None` if it is truncated. Unknown records are skipped.
     fn read_record(&mut self, kind: u32, reader: &mut Reader<'a>) -> Option<()> {
         match kind {
             1 => self.interface = Some(InterfaceCounters::read(reader)?),

@@ -51,7 +51,7 @@ pub(super) fn read_header(reader: &mut Reader<'_>) -> Option<Header> {
     })
 }
 
-/// Reads the next sample; `None` if the datagram ends within it. Records of the sample that are cut
+/// Reads the next sample; `None` if the datagram ends within it. Truncated records of the sample
 /// are counted.
 pub(super) fn next_sample<'a>(
     reader: &mut Reader<'a>,
@@ -72,8 +72,8 @@ pub(super) fn next_sample<'a>(
     Some(sample.unwrap_or(Sample::Malformed))
 }
 
-/// Calls `read` with the type and the contents of each record of a sample. Counts records that are
-/// cut, also those for which `read` returns `None`.
+/// Calls `read` with the type and the contents of each record of a sample. Counts truncated
+/// records, including those for which `read` returns `None`.
 fn each_record<'a>(
     reader: &mut Reader<'a>,
     count: u32,

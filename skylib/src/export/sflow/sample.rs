@@ -197,7 +197,7 @@ fn read_packet<'a>(reader: &mut Reader<'a>, count: u32, malformed: &mut u64) -> 
 }
 
 impl<'a> SampledPacket<'a> {
-    /// Reads a record; `None` if it is cut. Unknown records are skipped.
+    /// Reads a record; `None` if it is truncated. Unknown records are skipped.
     fn read_record(&mut self, kind: u32, reader: &mut Reader<'a>) -> Option<()> {
         match kind {
             1 => {

@@ -61,8 +61,8 @@ pub trait History: Send + Sync {
     /// Records events in their order, each at most once.
     ///
     /// `now` is the time of the recorder's clock: retention depends on it, not on the times of the
-    /// elements. Returns at once, without any wait for a disk: the caller holds the lock of the
-    /// graph. After the caller has released that lock, it must call [`History::make_room`].
+    /// elements. Returns immediately, without waiting for the disk: the caller holds the lock of
+    /// the graph. After the caller has released that lock, it must call [`History::make_room`].
     fn record(&self, events: &[GraphEvent], now: Timestamp);
 
     /// Waits until the recorded events fit into the memory of the history again, or a bounded time

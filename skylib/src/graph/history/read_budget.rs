@@ -10,7 +10,7 @@ pub trait ReadBudget {
     /// Returns an error once the reader has to end.
     ///
     /// # Errors
-    /// Returns [`GraphError::Interrupted`] if nobody waits for the result any longer.
+    /// Returns [`GraphError::Interrupted`] if the result is no longer needed.
     fn poll(&self) -> Result<(), GraphError>;
 
     /// Sets the memory that the reader itself holds, in bytes, and polls.

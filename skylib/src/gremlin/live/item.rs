@@ -43,7 +43,7 @@ pub enum ItemKey {
     Path(Vec<Id>),
     /// The UUID of a flow, or the name of a series; empty for a single value.
     Name(Text),
-    /// The JSON form of a value in a list; a long form is cut and followed by its hash.
+    /// The JSON form of a value in a list; a long form is truncated and followed by its hash.
     Value(String),
 }
 

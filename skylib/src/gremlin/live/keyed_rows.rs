@@ -133,8 +133,8 @@ impl KeyedRow {
 /// Maximum length of the key of a value, in bytes, without the hash.
 const MAX_VALUE_KEY: usize = 64;
 
-/// Returns the JSON form of a value. A long form is cut and followed by its hash, a UUID of version
-/// 5, so that an answer of long values does not need memory for their text a second time.
+/// Returns the JSON form of a value. A long form is truncated and followed by its hash, a UUID of
+/// version 5, so that an answer of long values does not need memory for their text a second time.
 fn value_key(value: &Value) -> String {
     let json = serde_json::to_string(value).unwrap_or_default();
     if json.len() <= MAX_VALUE_KEY {

@@ -40,7 +40,7 @@ pub(super) trait DiskFile: Write + Send {
     /// Makes the content durable.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Cuts the file to a length in bytes; later writes continue there.
+    /// Truncates the file to a length in bytes; later writes continue there.
     fn cut(&mut self, length: u64) -> io::Result<()>;
 }
 

@@ -140,9 +140,9 @@ impl LocalStore {
         }
     }
 
-    /// Returns all sealed files: flows, events of the graph, then snapshots, each oldest first. The
-    /// files other than snapshots together have every sealed record once. A file that is merged or
-    /// expires later is in the folder `replaced` for ten minutes.
+    /// Returns all sealed files: flows, events of the graph, then snapshots, each oldest first.
+    /// Together, the files other than snapshots contain every sealed record exactly once. A file
+    /// that is merged or expires later is in the folder `replaced` for ten minutes.
     #[must_use]
     pub fn files(&self) -> Vec<StoredFile> {
         let flows = self.flows.iter().flat_map(|flows| flows.stored_files());

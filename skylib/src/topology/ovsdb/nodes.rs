@@ -15,7 +15,7 @@ use crate::topology::netlink::{Counters, LinkSummary};
 use crate::topology::tid::{chained, node_id};
 use crate::value::{Map, Value};
 
-/// State that the nodes of a switch depend on besides its tables.
+/// State on which the nodes of a switch depend in addition to its tables.
 pub(super) struct Surroundings<'a> {
     /// Node of the host.
     pub(super) host: &'a NodeId,
@@ -29,7 +29,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) addresses: &'a InterfaceAddresses,
 }
 
-/// The elements of a switch, and the types that OVSDB gives to links of the kernel.
+/// The elements of a switch, and the types that OVSDB assigns to links of the kernel.
 #[derive(Debug, Default)]
 pub(super) struct SwitchNodes {
     pub(super) subgraph: Subgraph,

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 pub(super) struct Row(pub(super) serde_json::Map<String, Json>);
 
 impl Row {
-    /// Returns the only text of a column; `None` if the column is an empty set.
+    /// Returns the only string of a column; `None` if the column is an empty set.
     pub(super) fn text(&self, column: &str) -> Option<&str> {
         let atom = self.atoms(column).first()?;
         atom.as_str().filter(|text| !text.is_empty())

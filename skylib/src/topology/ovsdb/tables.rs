@@ -6,7 +6,8 @@ use serde_json::{Value as Json, json};
 
 use super::row::Row;
 
-/// A message that is not what the protocol (RFC 7047) allows.
+/// A message that violates the protocol (RFC 7047) or reports an error, or a table with too many
+/// rows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OvsdbError {
