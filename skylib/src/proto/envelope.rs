@@ -22,8 +22,8 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// Returns the beginning of the message, which is followed by the JSON object of this length in
-    /// bytes.
+    /// Returns the part of the message before its JSON object; `object_len` is the length of the
+    /// object, in bytes.
     pub(super) fn head(
         namespace: &str,
         kind: &str,

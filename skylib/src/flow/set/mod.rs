@@ -80,7 +80,7 @@ impl MergeOptions {
 }
 
 impl FlowSet {
-    /// Returns a set of flows, with the time span of the flows.
+    /// Creates a set of flows; its time span is that of the flows.
     #[must_use]
     pub fn from_flows(flows: Vec<Flow>) -> Self {
         let start = flows.iter().map(|flow| flow.start).min().unwrap_or(0);

@@ -45,7 +45,7 @@ pub(super) struct FormerEnds {
 #[derive(Clone, Copy, Debug)]
 struct Former(i64);
 
-/// Ends of a removed flow.
+/// Which end of the key was A in a removed flow, if that determines the ends of later flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ends {
     /// A is the lower end of the key.

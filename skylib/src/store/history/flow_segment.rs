@@ -483,7 +483,8 @@ impl FlowSegment {
     }
 }
 
-/// Returns a column of 32-bit numbers; `None` if there is none.
+/// Returns the column `name`, which contains 32-bit numbers; `None` if it is missing or has another
+/// type.
 pub(super) fn small<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a Int32Array> {
     batch.column_by_name(name)?.as_primitive_opt::<Int32Type>()
 }

@@ -287,8 +287,9 @@ struct Order<'a> {
 impl Order<'_> {
     /// Returns the numbers of the groups on the page, in order.
     fn page(&self) -> Result<Vec<u32>, QueryError> {
-        let count = u32::try_from(self.groups.len())
-            .map_err(|_| QueryError::limit("the query finds more than 4294967295 groups"))?;
+        let count = u32::try_from(self.groups.len()).map_err(|_| {
+            QueryError::limit("the query finds more than 4294967295 groups; use fewer keys")
+        })?;
         let mut numbers: Vec<u32> = (0..count)
             .filter(|group| self.totals.connections(*group) > 0)
             .collect();

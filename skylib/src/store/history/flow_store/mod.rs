@@ -137,7 +137,8 @@ struct Frozen {
     flows: RecentFlows,
     /// Size of the log, in bytes.
     log_bytes: u64,
-    /// Whether the log is damaged, so that it is set aside after the seal instead of being removed.
+    /// Whether the log is damaged, so that it is moved to the folder `damaged` after the seal
+    /// instead of being removed.
     is_log_damaged: bool,
 }
 

@@ -123,7 +123,7 @@ impl LocalFlowStore {
     }
 
     /// Reports a failed read of a segment. The answer is given without the segment; if its content
-    /// is damaged, the segment is set aside.
+    /// is damaged, the segment is moved to the folder `damaged`.
     pub(super) fn check_read(&self, segment: &Arc<FlowSegment>, read: io::Result<()>) {
         let Err(error) = read else {
             return;

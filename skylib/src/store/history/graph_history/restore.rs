@@ -242,8 +242,8 @@ impl LocalHistory {
         wanted.check(fold)
     }
 
-    /// Reports a failed read of a segment. A damaged segment is set aside, and the answer is given
-    /// without it. Returns whether the segment was read.
+    /// Reports a failed read of a segment. A damaged segment is moved to the folder `damaged`, and
+    /// the answer is given without it. Returns whether the segment was read.
     pub(super) fn check_read(
         &self,
         segment: &Arc<GraphSegment>,
