@@ -23,6 +23,11 @@ mod table;
 
 use pyo3::prelude::*;
 
+/// Records are created by one thread and freed by another, which the allocator of the C library does
+/// slowly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Graphs, flows, and queries of skylib.
 #[pymodule]
 mod _skypy {

@@ -16,7 +16,7 @@ use pyo3::types::PyCapsule;
 use skylib::capture::{CaptureError, PacketSource, Replay};
 use skylib::flow::{Flow, FlowSink};
 
-use crate::arrow;
+use crate::arrow::{self, BatchBuilder};
 use crate::error::from_capture;
 use crate::flow::to_dict;
 use crate::signals;
@@ -137,6 +137,7 @@ impl FlowStream {
         let batches = Batches {
             untaken: Some(Arc::clone(&self.flows)),
             incoming: None,
+            failure: None,
         };
         arrow::capsule(py, batches)
     }
@@ -205,7 +206,11 @@ impl Outgoing {
 
 impl FlowSink for Outgoing {
     fn flows(&mut self, mut flows: Vec<Flow>) {
-        self.flows.append(&mut flows);
+        if self.flows.is_empty() {
+            self.flows = flows;
+        } else {
+            self.flows.append(&mut flows);
+        }
         if self.flows.len() >= MESSAGE_FLOWS {
             self.send();
         }
@@ -217,6 +222,8 @@ struct Batches {
     /// Flows, until the first batch is requested: a consumer may need only the schema.
     untaken: Option<Untaken>,
     incoming: Option<Incoming>,
+    /// Error after the flows of the last batch.
+    failure: Option<PyErr>,
 }
 
 impl Iterator for Batches {
@@ -229,17 +236,45 @@ impl Iterator for Batches {
                 return Some(Err(ArrowError::InvalidArgumentError(TAKEN.to_owned())));
             }
         }
-        let incoming = self.incoming.as_mut()?;
-        // The consumer may hold the interpreter lock, which is needed to read a Python file object.
-        let received = Python::attach(|py| py.detach(|| incoming.receive()));
-        match received.transpose() {
-            Some(Ok(flows)) => Some(arrow::batch(arrow::FLOWS, &flows)),
-            end => {
-                self.incoming = None;
-                end.and_then(Result::err)
-                    .map(|error| Err(ArrowError::ExternalError(Box::new(error))))
+        self.incoming.as_ref()?;
+        let mut batch = BatchBuilder::new(arrow::FLOWS);
+        while batch.len() < arrow::BATCH_ROWS {
+            match self.receive() {
+                Ok(Some(flows)) => {
+                    if let Err(error) = batch.append(&flows) {
+                        return Some(Err(error));
+                    }
+                }
+                // The flows before an error are a batch of their own.
+                Err(error) if batch.len() > 0 => {
+                    self.failure = Some(error);
+                    break;
+                }
+                Err(error) => {
+                    self.incoming = None;
+                    return Some(Err(ArrowError::ExternalError(Box::new(error))));
+                }
+                Ok(None) => {
+                    self.incoming = None;
+                    break;
+                }
             }
         }
+        (batch.len() > 0).then(|| batch.finish())
+    }
+}
+
+impl Batches {
+    /// Waits for the next flows; `None` at the end.
+    fn receive(&mut self) -> PyResult<Option<Vec<Flow>>> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        let Some(incoming) = &mut self.incoming else {
+            return Ok(None);
+        };
+        // The consumer may hold the interpreter lock, which is needed to read a Python file object.
+        Python::attach(|py| py.detach(|| incoming.receive()))
     }
 }
 
@@ -252,10 +287,10 @@ impl RecordBatchReader for Batches {
 const TAKEN: &str = "the flows of this stream have been taken: read the file again";
 
 /// Minimum number of flows in a message, except the last message.
-const MESSAGE_FLOWS: usize = 1 << 14;
+const MESSAGE_FLOWS: usize = 1 << 10;
 
 /// Maximum number of messages that wait for the consumer.
-const QUEUED_MESSAGES: usize = 2;
+const QUEUED_MESSAGES: usize = 8;
 
 /// Interval between checks for a signal such as Ctrl-C.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);

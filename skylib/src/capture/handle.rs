@@ -82,7 +82,9 @@ impl CaptureHandle {
                 self.waker.wake();
                 Ok(PendingFlows::new(pending))
             }
-            Err(SendTimeoutError::Timeout(_)) => Err(failure("too many queued requests")),
+            Err(SendTimeoutError::Timeout(_)) => Err(failure(&format!(
+                "a capture has {QUEUED_REQUESTS} queued requests, the maximum"
+            ))),
             // The capture has ended: its table, which no longer exists, has no flows.
             Err(SendTimeoutError::Disconnected(_)) => Ok(PendingFlows::new(pending)),
         }

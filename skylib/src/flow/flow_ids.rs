@@ -134,79 +134,100 @@ impl IdentityMarks<'_> {
 
     /// Hashes the fields that distinguish flows with the same key, each as kind, length, and value.
     fn write_uuid(&self, hash: &mut XxHash) {
-        let mut list = |kind: u8, values: &[&[u8]]| {
-            let len: usize = values.iter().map(|value| value.len()).sum();
-            hash.write(&[kind, u8::try_from(len).unwrap_or(u8::MAX)]);
-            values.iter().for_each(|value| hash.write(value));
-        };
-        let vlans: Vec<[u8; 2]> = vlan_ids(self.vlan_id).map(u16::to_be_bytes).collect();
+        let vlans: Vec<u8> = vlan_ids(self.vlan_id).flat_map(u16::to_be_bytes).collect();
         if !vlans.is_empty() {
-            list(1, &vlans.iter().map(|id| &id[..]).collect::<Vec<_>>());
+            write_field(hash, UuidField::Vlans, &vlans);
         }
         if let Some(marks) = self.marks {
-            if let Some(more) = marks.more_tags()
-                && !self.ignore.contains(KeyIgnore::VLAN)
-            {
-                list(14, &[&more.to_be_bytes()]);
-            }
-            if !marks.labels().is_empty() && !self.ignore.contains(KeyIgnore::MPLS) {
-                let labels: Vec<[u8; 4]> = marks
-                    .labels()
-                    .iter()
-                    .chain(&marks.more_labels())
-                    .map(|label| label.to_be_bytes())
-                    .collect();
-                list(
-                    2,
-                    &labels.iter().map(|label| &label[..]).collect::<Vec<_>>(),
-                );
-            }
-            if let Some(session) = marks.pppoe() {
-                list(3, &[&session.to_be_bytes()]);
-            }
-            if let Some(index) = marks.if_index()
-                && !self.ignore.contains(KeyIgnore::INTERFACE)
-            {
-                list(4, &[&index.to_be_bytes()]);
-            }
+            self.write_tags(marks, hash);
         }
-        match self
-            .point
-            .filter(|_| !self.ignore.contains(KeyIgnore::INTERFACE))
-        {
-            Some(CapturePointName::Name(name)) => list(4, &[name.as_bytes()]),
-            Some(CapturePointName::Number(number)) => list(4, &[&number.to_be_bytes()]),
+        let observes_point = !self.ignore.contains(KeyIgnore::INTERFACE);
+        match self.point.filter(|_| observes_point) {
+            Some(CapturePointName::Name(name)) => {
+                write_field(hash, UuidField::Interface, name.as_bytes());
+            }
+            Some(CapturePointName::Number(number)) => {
+                write_field(hash, UuidField::Interface, &number.to_be_bytes());
+            }
             None => {}
         }
         if !self.capture_id.is_empty() {
-            list(5, &[self.capture_id.as_bytes()]);
+            write_field(hash, UuidField::Capture, self.capture_id.as_bytes());
         }
         if let Some(number) = self.new_syn {
-            list(6, &[&number.to_be_bytes()]);
+            write_field(hash, UuidField::NewSyn, &number.to_be_bytes());
         }
         let tunnel = |marks: &Marks| marks.teid().or(marks.session());
         if let Some(id) = self.marks.and_then(tunnel) {
-            list(7, &[&id.to_be_bytes()]);
+            write_field(hash, UuidField::Tunnel, &id.to_be_bytes());
         }
         if !self.subject.is_empty() {
-            list(8, &[self.subject]);
+            write_field(hash, UuidField::Subject, self.subject);
         }
         if self.evictions > 0 {
-            list(9, &[&self.evictions.to_be_bytes()]);
+            write_field(hash, UuidField::Evictions, &self.evictions.to_be_bytes());
         }
         if let Some(path) = self.marks.and_then(Marks::service_path) {
-            list(10, &[&path.to_be_bytes()]);
+            write_field(hash, UuidField::ServicePath, &path.to_be_bytes());
         }
         if let Some(instance) = self.marks.and_then(Marks::service_instance) {
-            list(11, &[&instance.to_be_bytes()]);
+            write_field(hash, UuidField::ServiceInstance, &instance.to_be_bytes());
         }
         if self.is_reverse {
-            list(12, &[&[1]]);
+            write_field(hash, UuidField::Reverse, &[1]);
         }
         if self.occurrence > 0 {
-            list(13, &[&self.occurrence.to_be_bytes()]);
+            write_field(hash, UuidField::Occurrence, &self.occurrence.to_be_bytes());
         }
     }
+
+    /// Hashes the tags, labels, session, and interface index of the first packet.
+    fn write_tags(&self, marks: &Marks, hash: &mut XxHash) {
+        if let Some(more) = marks.more_tags()
+            && !self.ignore.contains(KeyIgnore::VLAN)
+        {
+            write_field(hash, UuidField::MoreVlans, &more.to_be_bytes());
+        }
+        if !marks.labels().is_empty() && !self.ignore.contains(KeyIgnore::MPLS) {
+            let more = marks.more_labels();
+            let labels = marks.labels().iter().chain(&more);
+            let labels: Vec<u8> = labels.flat_map(|label| label.to_be_bytes()).collect();
+            write_field(hash, UuidField::Labels, &labels);
+        }
+        if let Some(session) = marks.pppoe() {
+            write_field(hash, UuidField::Pppoe, &session.to_be_bytes());
+        }
+        if let Some(index) = marks.if_index()
+            && !self.ignore.contains(KeyIgnore::INTERFACE)
+        {
+            write_field(hash, UuidField::Interface, &index.to_be_bytes());
+        }
+    }
+}
+
+/// Field that distinguishes flows with the same key. The numbers are part of every UUID.
+#[derive(Clone, Copy)]
+enum UuidField {
+    Vlans = 1,
+    Labels = 2,
+    Pppoe = 3,
+    Interface = 4,
+    Capture = 5,
+    NewSyn = 6,
+    Tunnel = 7,
+    Subject = 8,
+    Evictions = 9,
+    ServicePath = 10,
+    ServiceInstance = 11,
+    Reverse = 12,
+    Occurrence = 13,
+    MoreVlans = 14,
+}
+
+/// Hashes a field as kind, length, and value.
+fn write_field(hash: &mut XxHash, field: UuidField, value: &[u8]) {
+    hash.write(&[field as u8, u8::try_from(value.len()).unwrap_or(u8::MAX)]);
+    hash.write(value);
 }
 
 /// Returns a number as lowercase hexadecimal digits without leading zeros, and the number of

@@ -35,6 +35,14 @@ pub enum GraphError {
     /// The edge has no child id.
     #[error("child ID wrong format")]
     MissingChild,
+    /// A metadata value of a node does not have the shape that its key requires.
+    #[error("metadata key {key} must be {expected}")]
+    MetadataShape {
+        /// Metadata key, such as `Captures`.
+        key: String,
+        /// Required shape, such as `an array of objects`.
+        expected: &'static str,
+    },
     /// The document is not a graph element; the message contains the position.
     #[error("{0}")]
     Malformed(String),

@@ -6,6 +6,7 @@ use serde::de::Error as _;
 use serde::ser::SerializeStruct;
 
 use super::element::Element;
+use super::typed_keys;
 use super::{Edge, EdgeId, GraphError, Metadata, Node, NodeId};
 use crate::id::Id;
 use crate::time::Timestamp;
@@ -196,9 +197,11 @@ impl TryFrom<Wire> for Node {
     type Error = GraphError;
 
     fn try_from(wire: Wire) -> Result<Self, GraphError> {
+        let metadata = wire.metadata.unwrap_or_default();
+        typed_keys::check(&metadata)?;
         Ok(Self {
             id: NodeId::from(required(wire.id, GraphError::MissingId)?),
-            metadata: wire.metadata.unwrap_or_default(),
+            metadata,
             host: wire.host.unwrap_or_default(),
             origin: wire.origin.unwrap_or_default(),
             created_at: time(wire.created_at),
@@ -254,8 +257,9 @@ macro_rules! json {
             ///
             /// # Errors
             /// Returns [`GraphError::MissingId`], [`GraphError::MissingParent`], or
-            /// [`GraphError::MissingChild`] if one of these is missing or empty, and
-            /// [`GraphError::Malformed`] if `json` is not the JSON of an element.
+            /// [`GraphError::MissingChild`] if one of these is missing or empty,
+            /// [`GraphError::MetadataShape`] if a known metadata key of a node has a value of another
+            /// shape, and [`GraphError::Malformed`] if `json` is not the JSON of an element.
             pub fn from_json(json: &[u8], now: Timestamp) -> Result<Self, GraphError> {
                 let wire: Wire = serde_json::from_slice(json)
                     .map_err(|error| GraphError::Malformed(error.to_string()))?;

@@ -57,7 +57,7 @@ impl BlockFile {
     /// Writes a block of at most [`BLOCK_SIZE`] bytes.
     ///
     /// # Errors
-    /// Returns an error if writing fails; after that, only [`BlockFile::cut`] may be called.
+    /// Returns an error if writing fails; after that, only [`BlockFile::truncate`] may be called.
     pub(super) fn write(&mut self, block: &[u8]) -> io::Result<()> {
         self.whole = match &mut self.target {
             Target::Plain(counted) => {
@@ -88,7 +88,7 @@ impl BlockFile {
     ///
     /// # Errors
     /// Returns an error if the file cannot be truncated or completed.
-    pub(super) fn cut(&mut self) -> io::Result<()> {
+    pub(super) fn truncate(&mut self) -> io::Result<()> {
         self.file.set_len(self.whole)?;
         let mut file = &*self.file;
         file.seek(SeekFrom::Start(self.whole))?;
@@ -179,15 +179,15 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_the_last_whole_block_can_be_cut_off() {
-        let folder = folder("cut");
+    fn what_comes_after_the_last_whole_block_can_be_removed() {
+        let folder = folder("truncated");
         for compressed in [true, false] {
             let path = folder.path().join("x");
             let mut file = BlockFile::new(File::create(&path).unwrap(), compressed);
             file.write(b"first").unwrap();
             file.write(b"second").unwrap();
             (&*file.file).write_all(b"half of the thi").unwrap();
-            file.cut().unwrap();
+            file.truncate().unwrap();
             let found = if compressed {
                 content(&path)
             } else {

@@ -2,22 +2,21 @@
 //! Arrow PyCapsule interface (`__arrow_c_stream__`).
 //!
 //! A table is a list of columns; `columns.rs` names each column, its type, and its source.
+//! `batch_builder.rs` creates arrays from rows.
 
+mod batch_builder;
 mod columns;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    Int64Builder, StringBuilder, StringDictionaryBuilder, TimestampMillisecondBuilder,
-};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchIterator, RecordBatchReader};
+use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
+pub(crate) use self::batch_builder::BatchBuilder;
 pub(crate) use self::columns::{EDGES, FLOWS, NODES};
 
 /// Column: its name, and its value in a row.
@@ -54,59 +53,6 @@ pub(crate) fn schema<T>(columns: &[Column<T>]) -> SchemaRef {
         Field::new(column.name, data_type, true)
     };
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
-}
-
-/// Returns rows as one batch.
-pub(crate) fn batch<T>(columns: &[Column<T>], rows: &[T]) -> Result<RecordBatch, ArrowError> {
-    let arrays = columns.iter().map(|column| column.array(rows));
-    let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
-    RecordBatch::try_new(schema(columns), arrays)
-}
-
-impl<T> Column<T> {
-    /// Returns the values of the rows as an array.
-    fn array(&self, rows: &[T]) -> Result<ArrayRef, ArrowError> {
-        let filled = |text: &str| !text.is_empty();
-        Ok(match &self.value {
-            Value::Text(get) => {
-                let mut builder = StringBuilder::new();
-                for row in rows {
-                    builder.append_option(Some(get(row)).filter(|text| filled(text)));
-                }
-                Arc::new(builder.finish())
-            }
-            Value::Name(get) => {
-                let mut builder = StringDictionaryBuilder::<Int32Type>::new();
-                for row in rows {
-                    match get(row) {
-                        "" => builder.append_null(),
-                        name => {
-                            builder.append(name)?;
-                        }
-                    }
-                }
-                Arc::new(builder.finish())
-            }
-            Value::Owned(get) => {
-                let mut builder = StringBuilder::new();
-                rows.iter().for_each(|row| builder.append_value(get(row)));
-                Arc::new(builder.finish())
-            }
-            Value::Int(get) => {
-                let mut builder = Int64Builder::with_capacity(rows.len());
-                rows.iter().for_each(|row| builder.append_option(get(row)));
-                Arc::new(builder.finish())
-            }
-            Value::Time(get) => {
-                let builder = TimestampMillisecondBuilder::with_capacity(rows.len());
-                let mut builder = builder.with_timezone(UTC);
-                for row in rows {
-                    builder.append_option(get(row).filter(|time| *time != 0));
-                }
-                Arc::new(builder.finish())
-            }
-        })
-    }
 }
 
 /// Returns batches in the capsule that `__arrow_c_stream__` must return.
@@ -154,7 +100,11 @@ where
         let rest = rows.as_ref().get(start..)?;
         let rows = &rest[..rest.len().min(BATCH_ROWS)];
         start += rows.len();
-        (!rows.is_empty()).then(|| batch(columns, rows))
+        (!rows.is_empty()).then(|| {
+            let mut builder = BatchBuilder::new(columns);
+            builder.append(rows)?;
+            builder.finish()
+        })
     });
     capsule(py, RecordBatchIterator::new(batches, schema(columns)))
 }

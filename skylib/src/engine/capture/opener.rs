@@ -108,38 +108,53 @@ impl Opener {
             return Ok(None);
         };
         let owner = format!("{}/{}", spec.uuid, node.id);
-        let (opened, filter) = match capture_type {
+        let (opened, filter) =
+            self.open_source(spec, &target, capture_type, receiver, program, &owner)?;
+        self.start(spec, &target, receiver, filter.as_ref(), opened)
+            .map(Some)
+    }
+
+    /// Opens the source of the packets of a capture. Returns it with the filter that its flow table
+    /// must apply: the program, if the source does not apply it.
+    fn open_source(
+        &self,
+        spec: &CaptureSpec,
+        target: &CaptureTarget,
+        capture_type: CaptureType,
+        receiver: Option<SocketAddr>,
+        program: Option<BpfProgram>,
+        owner: &str,
+    ) -> Result<(OpenedSource, Option<BpfProgram>), String> {
+        Ok(match capture_type {
             CaptureType::AfPacket | CaptureType::Pcap => {
-                (self.open_interface(spec, &target, receiver, program)?, None)
+                (self.open_interface(spec, target, receiver, program)?, None)
             }
             CaptureType::OvsMirror => {
-                let opened = self.open_mirror(spec, &target, receiver, program, &owner)?;
+                let opened = self.open_mirror(spec, target, receiver, program, owner)?;
                 (opened, None)
             }
             CaptureType::OvsNetflow => {
                 let program = program.as_ref();
-                let opened = self.open_netflow(spec, &target, receiver, program, &owner)?;
+                let opened = self.open_netflow(spec, target, receiver, program, owner)?;
                 (opened, None)
             }
             CaptureType::OvsSflow => {
-                let bridge = switch_uuid(&target)?;
+                let bridge = switch_uuid(target)?;
                 let (export, open) = (sflow_export(spec), |at| sources::open_sflow_at(at, None));
                 let opened = self
                     .switch
-                    .open_export(bridge, &owner, receiver, export, open)?;
+                    .open_export(bridge, owner, receiver, export, open)?;
                 (opened, program)
             }
             CaptureType::PcapSocket => (sources::open_pcap_socket(&self.pcap_sockets)?, program),
-            CaptureType::Sflow => (sources::open_sflow(spec, &target)?, program),
+            CaptureType::Sflow => (sources::open_sflow(spec, target)?, program),
             CaptureType::Dpdk | CaptureType::Ebpf => {
                 let name = capture_type.name();
                 return Err(format!(
                     "Unable to find probe for this capture type: {name}"
                 ));
             }
-        };
-        self.start(spec, &target, receiver, filter.as_ref(), opened)
-            .map(Some)
+        })
     }
 
     /// Returns the address of the target of a capture; the inner value is `None` if the capture has

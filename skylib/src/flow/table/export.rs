@@ -443,18 +443,20 @@ struct Hex(u64);
 impl fmt::Display for Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (digits, len) = hex(self.0);
-        f.write_str(
-            digits
-                .get(..len)
-                .and_then(|d| std::str::from_utf8(d).ok())
-                .unwrap_or_default(),
-        )
+        f.write_str(ascii(&digits, len))
     }
 }
 
 /// Returns a number as a hexadecimal string.
 pub(super) fn hex_text(number: u64) -> Text {
-    short_text(Hex(number))
+    let (digits, len) = hex(number);
+    Text::from(ascii(&digits, len))
+}
+
+/// Returns the first `len` digits as a string.
+fn ascii(digits: &[u8; 16], len: usize) -> &str {
+    let digits = digits.get(..len).unwrap_or_default();
+    std::str::from_utf8(digits).unwrap_or_default()
 }
 
 /// Returns a value of at most 48 bytes as a string, formatted without a heap buffer.

@@ -1,8 +1,10 @@
 //! Opener of a flow (F1 to F5 of `docs/flows.md`): determination of the end that is A, and its
 //! evidence.
 
-use std::collections::hash_map::Entry as Slot;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry as Slot;
 
 use super::FlowTable;
 use super::entry::{Entry, HAS_TRANSPORT, HOT_PAIRED, HOT_SWAPPED, IS_RETIRED};
@@ -103,8 +105,10 @@ impl FormerEnds {
                 }
                 return;
             }
-            Slot::Vacant(slot) => slot.insert(flow),
-        };
+            Slot::Vacant(slot) => {
+                slot.insert(flow);
+            }
+        }
         self.order.push_back(hash);
         if self.order.len() > MAX_FORMER
             && let Some(oldest) = self.order.pop_front()

@@ -389,7 +389,8 @@ impl<'a> Outbox<'a> {
     fn push(&mut self, flow: Flow) {
         self.flows.push(flow);
         if self.flows.len() >= SINK_BATCH {
-            self.sink.flows(std::mem::take(&mut self.flows));
+            let next = Vec::with_capacity(SINK_BATCH);
+            self.sink.flows(std::mem::replace(&mut self.flows, next));
         }
     }
 

@@ -267,16 +267,17 @@ impl Recorder {
     /// Truncates the file to its last complete block, and renames it if that succeeds.
     fn give_up(&mut self, error: io::Error) -> SppError {
         let failure = self.failure(error);
-        let cut = self.open.as_mut().map(|open| open.file.cut());
-        match cut {
+        let truncated = self.open.as_mut().map(|open| open.file.truncate());
+        match truncated {
             // A file that cannot be completed retains its temporary name.
-            Some(Err(error)) => {
-                tracing::warn!(%error, "cannot complete a file; it retains its temporary name");
+            Some(Err(source)) => {
+                let incomplete = self.failure(source);
+                tracing::warn!(error = %incomplete, "{INCOMPLETE}");
                 self.open = None;
             }
             _ => {
                 if let Err(error) = self.name() {
-                    tracing::warn!(%error, "cannot complete a file; it retains its temporary name");
+                    tracing::warn!(%error, "{INCOMPLETE}");
                 }
             }
         }
@@ -365,6 +366,9 @@ const FRAME_HEADER_LEN: u64 = 7;
 
 /// Maximum time for which packets are only in memory while other packets arrive.
 const IN_MEMORY: Duration = Duration::from_secs(1);
+
+/// Warning after a failure to complete a file.
+const INCOMPLETE: &str = "cannot complete a file; it retains its temporary name";
 
 #[cfg(test)]
 mod tests;
