@@ -41,7 +41,7 @@ pub(super) trait DiskFile: Write + Send {
     fn sync(&mut self) -> io::Result<()>;
 
     /// Truncates the file to a length in bytes; later writes continue there.
-    fn cut(&mut self, length: u64) -> io::Result<()>;
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
 /// Space of a file system, in bytes.
@@ -63,7 +63,7 @@ impl Disk for OsDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        // Appending writes continue at the end of the file after it was cut.
+        // Appending writes continue at the end of the file after it was truncated.
         let mut options = OpenOptions::new();
         let file = options.append(true).create(true).open(path)?;
         file.set_len(0)?;
@@ -133,7 +133,7 @@ impl DiskFile for OsFile {
         self.0.sync_data()
     }
 
-    fn cut(&mut self, length: u64) -> io::Result<()> {
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }
 }

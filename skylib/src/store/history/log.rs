@@ -62,7 +62,7 @@ impl Log {
     /// Removes an incomplete frame.
     fn repair(&mut self) -> io::Result<()> {
         if self.is_torn {
-            self.file.cut(self.length)?;
+            self.file.truncate(self.length)?;
             self.is_torn = false;
         }
         Ok(())

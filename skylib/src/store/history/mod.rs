@@ -45,6 +45,7 @@ mod graph_segment;
 mod local_store;
 mod log;
 mod lost_times;
+mod merge_policy;
 mod names;
 mod options;
 mod outage;

@@ -69,21 +69,8 @@ impl LocalFlowStore {
         let (recent, frozen, segments) = self.snapshot();
         let mut met = UuidSet::default();
         let frozen_flows = frozen.iter().rev().flat_map(|frozen| frozen.flows.iter());
-        for (count, recent) in recent.iter().chain(frozen_flows).enumerate() {
-            if count.is_multiple_of(POLL_ROWS) && !keep_going() {
-                return Err(FlowQueryError::Interrupted);
-            }
-            let Some(flow) = decode(&recent.stored) else {
-                continue;
-            };
-            if scan.excludes(&flow) || !met.insert(&flow.uuid) {
-                continue;
-            }
-            if scan.accepts(&flow) {
-                let stored = Arc::clone(&recent.stored);
-                hits.add(recent.number, &flow, Hit::Memory(stored))?;
-            }
-        }
+        let in_memory = recent.iter().chain(frozen_flows);
+        find_in_memory(in_memory, &scan, &mut met, hits, keep_going)?;
         for (index, segment) in segments.iter().enumerate().rev() {
             if !scan.overlaps(segment.span.start, segment.span.last) {
                 continue;
@@ -219,6 +206,33 @@ impl LocalFlowStore {
         let found = tables.filter_map(|table| table.get(uuid));
         found.map(|recent| Arc::clone(&recent.stored)).collect()
     }
+}
+
+/// Adds the flows in memory that a query accepts to `hits`, and all flows in memory to `met`. The newest
+/// flows must be first.
+fn find_in_memory<'a>(
+    flows: impl Iterator<Item = &'a RecentFlow>,
+    scan: &FlowScan<'_>,
+    met: &mut UuidSet,
+    hits: &mut Hits<'_>,
+    keep_going: &dyn Fn() -> bool,
+) -> Result<(), FlowQueryError> {
+    for (count, recent) in flows.enumerate() {
+        if count.is_multiple_of(POLL_ROWS) && !keep_going() {
+            return Err(FlowQueryError::Interrupted);
+        }
+        let Some(flow) = decode(&recent.stored) else {
+            continue;
+        };
+        if scan.excludes(&flow) || !met.insert(&flow.uuid) {
+            continue;
+        }
+        if scan.accepts(&flow) {
+            let stored = Arc::clone(&recent.stored);
+            hits.add(recent.number, &flow, Hit::Memory(stored))?;
+        }
+    }
+    Ok(())
 }
 
 /// Flows of a query, in the order of the answer.

@@ -12,7 +12,7 @@ use crate::store::history::outage::Operation;
 use crate::store::history::parquet_file::is_damage;
 use crate::store::history::retention::Part;
 use crate::store::history::worker::{Maintain, Signals};
-use crate::store::history::{flow_merge, flow_segment, segment_folder};
+use crate::store::history::{flow_merge, flow_segment, merge_policy, segment_folder};
 use crate::time::Timestamp;
 
 impl LocalFlowStore {
@@ -94,10 +94,10 @@ impl LocalFlowStore {
         Ok(())
     }
 
-    /// Merges the segments of every hour that has ended.
+    /// Merges the segments of every hour that has ended or has too many of them.
     pub(super) fn merge_hours(&self, now: Timestamp) {
         while self.outage.may_try(Operation::Merge, now) {
-            let due = segments_of_an_hour(&self.state.read().segments, now);
+            let due = due_segments(&self.state.read().segments, now);
             let Some(segments) = due else {
                 self.succeed(Operation::Merge);
                 return;
@@ -368,17 +368,13 @@ impl Maintain for LocalFlowStore {
     }
 }
 
-/// Returns the segments of an hour that has ended, if there are several.
-fn segments_of_an_hour(
-    segments: &[Arc<FlowSegment>],
-    now: Timestamp,
-) -> Option<Vec<Arc<FlowSegment>>> {
-    let hour = |segment: &FlowSegment| segment.span.updated.1.div_euclid(HOUR_MS);
-    let current = now.as_ms().div_euclid(HOUR_MS);
+/// Returns the oldest segments that are to be merged into one, all of one hour.
+fn due_segments(segments: &[Arc<FlowSegment>], now: Timestamp) -> Option<Vec<Arc<FlowSegment>>> {
+    let hour = |segment: &FlowSegment| merge_policy::hour(segment.span.updated.1);
     let mut groups = segments.chunk_by(|a, b| hour(a) == hour(b));
-    let due = groups.find(|group| group.len() > 1 && hour(&group[0]) < current)?;
-    Some(due.to_vec())
+    let is_due = |group: &&[Arc<FlowSegment>]| {
+        let first = group.first();
+        first.is_some_and(|first| merge_policy::is_due(hour(first), group.len(), now))
+    };
+    groups.find(is_due).map(<[_]>::to_vec)
 }
-
-/// Milliseconds of an hour.
-const HOUR_MS: i64 = 3_600_000;

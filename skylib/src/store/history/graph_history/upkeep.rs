@@ -16,7 +16,7 @@ use crate::store::history::retention::Part;
 use crate::store::history::sorted_merge::{Rows, merge};
 use crate::store::history::unsealed_event::UnsealedEvent;
 use crate::store::history::worker::{Maintain, Signals};
-use crate::store::history::{graph_segment, segment_folder};
+use crate::store::history::{graph_segment, merge_policy, segment_folder};
 use crate::time::Timestamp;
 use crate::value::Text;
 
@@ -191,14 +191,14 @@ impl LocalHistory {
         Ok(())
     }
 
-    /// Merges the segments of every hour that has ended.
+    /// Merges the segments of every hour that has ended or has too many of them.
     pub(super) fn merge_hours(&self, now: Timestamp) {
         while self.outage.may_try(Operation::Merge, now) {
             let due = {
                 let state = self.state.read();
                 let snapshot = state.snapshots.last();
                 let max_bytes = snapshot.map_or(0, |snapshot| 4 * snapshot.bytes());
-                segments_of_an_hour(&state.segments, max_bytes, now)
+                due_segments(&state.segments, max_bytes, now)
             };
             let Some(segments) = due else {
                 self.succeed(Operation::Merge);
@@ -488,17 +488,16 @@ fn finish_states(states: &mut [ElementState; 2], writer: &mut GraphWriter<'_>) -
     Ok(())
 }
 
-/// Returns the segments of an hour that has ended, if there are several that are not larger than
+/// Returns the oldest segments that are to be merged into one, all of one hour and not larger than
 /// `max_bytes` together: a restore reads a whole segment.
-fn segments_of_an_hour(
+fn due_segments(
     segments: &[Arc<GraphSegment>],
     max_bytes: u64,
     now: Timestamp,
 ) -> Option<Vec<Arc<GraphSegment>>> {
-    let hour = |segment: &GraphSegment| segment.span.recorded.1.div_euclid(HOUR_MS);
-    let current = now.as_ms().div_euclid(HOUR_MS);
+    let hour = |segment: &GraphSegment| merge_policy::hour(segment.span.recorded.1);
     for group in segments.chunk_by(|a, b| hour(a) == hour(b)) {
-        if hour(&group[0]) >= current {
+        if !merge_policy::is_due(hour(&group[0]), group.len(), now) {
             continue;
         }
         let mut run: Vec<Arc<GraphSegment>> = Vec::new();
@@ -520,6 +519,3 @@ fn segments_of_an_hour(
     }
     None
 }
-
-/// Milliseconds of an hour.
-const HOUR_MS: i64 = 3_600_000;

@@ -169,8 +169,8 @@ impl DiskFile for FaultyFile {
         self.file.sync()
     }
 
-    fn cut(&mut self, length: u64) -> io::Result<()> {
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.faults.check()?;
-        self.file.cut(length)
+        self.file.truncate(length)
     }
 }

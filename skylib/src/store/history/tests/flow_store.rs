@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::{TestFolder, flow, ms, open, open_shared, options, packet, slice};
 use crate::filter::{Filter, Predicate};
 use crate::flow::{FinishType, Flow, FlowField, FlowQuery, FlowQueryError, RawPacket, SortOrder};
+use crate::store::history::merge_policy::MAX_SEGMENTS;
 use crate::store::history::{LocalFlowStore, LocalStore};
 use crate::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 use crate::time::{Clock, ManualClock};
@@ -264,6 +265,26 @@ fn an_hour_that_has_ended_becomes_one_segment() {
         "the former ones were removed"
     );
     assert_eq!(store.query(&FlowQuery::default()).unwrap().flows.len(), 1);
+}
+
+/// As after many restarts within an hour.
+#[test]
+fn many_segments_of_the_current_hour_become_one() {
+    let folder = TestFolder::new();
+    let store = open(&folder);
+    let put = |number: usize| {
+        let at = 1000 + number as i64;
+        store.put(vec![flow(number as u8, 1000, at, Some((1000, at)))], ms(at));
+        store.seal();
+        store.maintain(ms(at));
+    };
+    (1..MAX_SEGMENTS).for_each(put);
+    let segments = folder.files("flow", "flow.parquet").len();
+    assert_eq!(segments, MAX_SEGMENTS - 1);
+    put(MAX_SEGMENTS);
+    assert_eq!(folder.files("flow", "flow.parquet").len(), 1);
+    let flows = store.query(&FlowQuery::default()).unwrap().flows;
+    assert_eq!(flows.len(), MAX_SEGMENTS);
 }
 
 #[test]
