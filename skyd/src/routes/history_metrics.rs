@@ -12,7 +12,7 @@ pub(super) fn write(page: &mut MetricsPage, store: &LocalStoreStatus, now: Times
         "Size of all files of the history, including replaced and damaged files, in bytes.",
         store.bytes,
     );
-    let help = "Number of damaged files of the history, which were moved to its folder damaged.";
+    let help = "Number of damaged files of the history, which were moved to the folder damaged.";
     page.gauge("skyd_history_damaged_files", help, store.damaged.len());
     table_gauges(page, store, now);
     table_counters(page, store);
