@@ -15,7 +15,7 @@ pub(super) fn write(page: &mut MetricsPage, collectors: &[CollectorStatus]) {
     templates(&mut metrics);
 }
 
-/// Writes the counters of received datagrams and records, and of those lost before reception.
+/// Writes the counters of received datagrams and records, and of datagrams lost before reception.
 fn received(metrics: &mut CollectorMetrics<'_>) {
     let help = "Datagrams with flow exports that were received.";
     metrics.counter("skyd_pipes_in_datagrams_total", help, |status| {
