@@ -158,13 +158,34 @@ fn read(
             (top.into_flows(), stats)
         }
         None => {
-            let mut flows: Vec<Flow> = Vec::new();
-            let stats = run(source, replay, &mut flows)?;
-            (flows, stats)
+            let mut batches = Batches::default();
+            let stats = run(source, replay, &mut batches)?;
+            (batches.into_flows(), stats)
         }
     };
     let packets = stats.packets.saturating_sub(stats.filtered);
     Ok(Flows::new(flows, packets))
+}
+
+/// Sink that collects batches, because a growing vector of all flows would be copied repeatedly.
+#[derive(Default)]
+struct Batches(Vec<Vec<Flow>>);
+
+impl FlowSink for Batches {
+    fn flows(&mut self, flows: Vec<Flow>) {
+        self.0.push(flows);
+    }
+}
+
+impl Batches {
+    /// Returns all flows, in order.
+    fn into_flows(self) -> Vec<Flow> {
+        let mut flows = Vec::with_capacity(self.0.iter().map(Vec::len).sum());
+        for batch in self.0 {
+            flows.extend(batch);
+        }
+        flows
+    }
 }
 
 /// Passes the flows of a source to a sink; stops at a signal such as Ctrl-C.
