@@ -1,4 +1,4 @@
-//! `StoredFlow`: a flow in memory, as the flow stores hold it.
+//! `StoredFlow`: a flow in memory, as the flow stores hold it; `FlowUpdate`: a record that changes it.
 
 use std::sync::Arc;
 
@@ -7,6 +7,38 @@ use prost::Message as _;
 use crate::flow::{Flow, FlowMetric, RawPacket};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
+
+/// Record of a flow that a store receives, encoded once for all its uses.
+pub(super) struct FlowUpdate {
+    /// The record, without its raw packets.
+    pub(super) flow: Flow,
+    /// `flow` as protobuf.
+    pub(super) encoded: Box<[u8]>,
+    /// Raw packets of the record.
+    pub(super) packets: Vec<RawPacket>,
+}
+
+impl FlowUpdate {
+    pub(super) fn new(mut flow: Flow) -> Self {
+        let packets = std::mem::take(&mut flow.last_raw_packets);
+        Self {
+            encoded: flow.encode_to_vec().into(),
+            flow,
+            packets,
+        }
+    }
+
+    /// Returns the raw packets as protobuf. Appended to [`FlowUpdate::encoded`], they result in the whole
+    /// record: decoding concatenated messages merges them (protobuf encoding, "Last One Wins").
+    #[cfg(feature = "history")]
+    pub(super) fn encoded_packets(&self) -> Vec<u8> {
+        let packets = Flow {
+            last_raw_packets: self.packets.clone(),
+            ..Flow::default()
+        };
+        packets.encode_to_vec()
+    }
+}
 
 /// A stored flow.
 #[derive(Clone)]
@@ -40,9 +72,14 @@ impl StoredFlow {
     }
 
     /// Applies an update.
-    pub(super) fn update(&mut self, flow: &Flow, packets: Vec<RawPacket>, now: Timestamp) {
+    pub(super) fn update(&mut self, update: FlowUpdate, now: Timestamp) {
+        let FlowUpdate {
+            flow,
+            encoded,
+            packets,
+        } = update;
         (self.start, self.last, self.updated) = (flow.start, flow.last, now);
-        self.record = flow.encode_to_vec().into();
+        self.record = encoded;
         // A flow that ends before its first update has totals, but no metric of an update.
         let counted = flow.last_update_metric.or(match self.metrics.is_empty() {
             true => flow.metric,
@@ -84,4 +121,31 @@ impl StoredFlow {
 pub(super) fn has(slice: TimeSlice, ms: i64) -> bool {
     let is_instant = slice.start == slice.last;
     (is_instant || ms >= slice.start.as_ms()) && ms <= slice.last.as_ms()
+}
+
+#[cfg(all(test, feature = "history"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoded_record_and_its_packets_together_are_the_whole_record() {
+        let json = include_str!("history/tests/flow.json");
+        let mut flow: Flow = serde_json::from_str(json).unwrap();
+        for packets in 0..3_u8 {
+            flow.last_raw_packets = (0..packets)
+                .map(|index| RawPacket {
+                    timestamp: 1_000 + i64::from(index),
+                    index: i64::from(index) + 1,
+                    data: vec![index; 60].into(),
+                    ..RawPacket::default()
+                })
+                .collect();
+            let update = FlowUpdate::new(flow.clone());
+            assert_eq!(update.packets, flow.last_raw_packets);
+            assert!(update.flow.last_raw_packets.is_empty());
+            assert_eq!(Flow::decode(&*update.encoded).unwrap(), update.flow);
+            let whole = [&*update.encoded, &*update.encoded_packets()].concat();
+            assert_eq!(Flow::decode(&*whole).unwrap(), flow);
+        }
+    }
 }

@@ -396,6 +396,11 @@ pub(super) fn to_batch(rows: &[FlowRow]) -> RecordBatch {
         .expect("the arrays have the types and the length of the columns")
 }
 
+/// Returns whether a column has a part of a record; the others are those of the store itself.
+pub(super) fn is_of_record(column: &str) -> bool {
+    !matches!(column, "Updated" | "Updates" | "Number") && !column.starts_with("Sum.")
+}
+
 /// Converts records to arrays, without the columns of the store itself.
 pub(crate) fn flow_batch(flows: &[Flow]) -> RecordBatch {
     let rows: Vec<FlowRow> = flows
@@ -406,8 +411,6 @@ pub(crate) fn flow_batch(flows: &[Flow]) -> RecordBatch {
         })
         .collect();
     let batch = to_batch(&rows);
-    let is_of_record =
-        |name: &str| !matches!(name, "Updated" | "Updates" | "Number") && !name.starts_with("Sum.");
     let fields = COLUMNS.iter().enumerate();
     let fields = fields.filter(|(_, (column, _))| is_of_record(column.name));
     let positions: Vec<usize> = fields.map(|(position, _)| position).collect();

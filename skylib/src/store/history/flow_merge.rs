@@ -23,7 +23,7 @@ use super::flow_segment::{
 };
 use super::names::Name;
 use super::parquet_file::{PAGE_ROWS, ParquetFile, ParquetWriter};
-use super::sorted_merge::{Rows, merge, rows};
+use super::sorted_merge::{Rows, merge, rows, rows_of};
 use super::summed_file::invalid;
 use super::sums::Sum;
 use super::uuid_set::UuidSet;
@@ -122,7 +122,8 @@ fn add(merged: &mut FlowRow, newer: FlowRow) {
 }
 
 fn flow_rows(file: &ParquetFile) -> io::Result<Rows<SortKey, FlowRow>> {
-    rows(file, |batch| {
+    let batches = file.batches(|column| file.has_values(column), None)?;
+    let rows = rows_of(batches, |batch| {
         let reader = RowReader::new(batch);
         let rows = (0..reader.rows()).map(|index| reader.row(index));
         let keyed = rows.map(|row| {
@@ -136,7 +137,8 @@ fn flow_rows(file: &ParquetFile) -> io::Result<Rows<SortKey, FlowRow>> {
             (key, row)
         });
         Ok(keyed.collect())
-    })
+    });
+    Ok(rows)
 }
 
 fn write_metrics(

@@ -32,7 +32,8 @@ impl<'a> FlowScan<'a> {
     /// Prepares a query. A flow counts as active until `grace_ms` after its last packet.
     pub(super) fn new(query: &'a FlowQuery, grace: std::time::Duration) -> Self {
         let constant_names = constant_part(&query.filter);
-        let mut columns = vec!["UUID", "NodeTID", "Start", "Last", "Number"];
+        let mut columns = vec!["UUID", "Start", "Last", "Number"];
+        columns.extend(query.node_tids.is_some().then_some("NodeTID"));
         let mut compile = |name: &crate::value::Text| {
             let field = FlowField::parse(name);
             if let Some(field) = field {

@@ -19,7 +19,7 @@ use prost::Message as _;
 
 use super::disk::Disk;
 use super::flow_batches::{METRIC_COLUMNS, MetricBatch, PACKET_COLUMNS, PacketBatch};
-use super::flow_columns::{self, FlowRow, RowReader};
+use super::flow_columns::{self, FlowRow, RowReader, is_of_record};
 use super::flow_scan::FlowScan;
 use super::names::{Generation, Name};
 use super::parquet_file::{Batches, PAGE_ROWS, ParquetFile, ParquetWriter, selection};
@@ -316,10 +316,8 @@ impl FlowSegment {
         }
         let mut numbers = ranges.clone().into_iter().flatten();
         let chosen = selection(ranges, self.flow.rows());
-        for batch in self
-            .flow
-            .batches(|column| scan.needs(column), Some(chosen))?
-        {
+        let is_needed = |column: &str| scan.needs(column) && self.flow.has_values(column);
+        for batch in self.flow.batches(is_needed, Some(chosen))? {
             let batch = batch?;
             let rows = RowReader::new(&batch);
             for index in 0..rows.rows() {
@@ -333,15 +331,17 @@ impl FlowSegment {
         Ok(())
     }
 
-    /// Returns whole records by row number, in ascending order of these numbers.
-    pub(super) fn fetch(&self, numbers: &[usize]) -> io::Result<Vec<FlowRow>> {
+    /// Returns whole records by row number, in ascending order of these numbers, without what only the
+    /// store needs.
+    pub(super) fn fetch(&self, numbers: &[usize]) -> io::Result<Vec<Flow>> {
         let ranges = numbers.iter().map(|number| *number..number + 1);
         let chosen = selection(ranges, self.flow.rows());
         let mut found = Vec::with_capacity(numbers.len());
-        for batch in self.flow.batches(|_| true, Some(chosen))? {
+        let is_needed = |column: &str| is_of_record(column) && self.flow.has_values(column);
+        for batch in self.flow.batches(is_needed, Some(chosen))? {
             let batch = batch?;
             let rows = RowReader::new(&batch);
-            found.extend((0..rows.rows()).map(|index| rows.row(index)));
+            found.extend((0..rows.rows()).map(|index| rows.row(index).flow));
         }
         Ok(found)
     }

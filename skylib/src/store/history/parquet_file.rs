@@ -334,6 +334,20 @@ impl ParquetFile {
             .reads(rows, hit)
     }
 
+    /// Returns whether a column may have a value in any row: reading a column has a fixed cost, which
+    /// is a large part of a query that needs few rows.
+    pub(super) fn has_values(&self, name: &str) -> bool {
+        let Some(root) = self.column(name) else {
+            return false;
+        };
+        let mut groups = self.metadata.metadata().row_groups().iter();
+        groups.any(|group| {
+            let nulls = group.column(root).statistics();
+            let nulls = nulls.and_then(|statistics| statistics.null_count_opt());
+            nulls.is_none_or(|nulls| nulls != group.num_rows().unsigned_abs())
+        })
+    }
+
     fn column(&self, name: &str) -> Option<usize> {
         let mut fields = self.metadata.schema().fields().iter();
         fields.position(|field| field.name() == name)

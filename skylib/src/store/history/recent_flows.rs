@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::flow::Flow;
-use crate::store::stored_flow::StoredFlow;
+use crate::store::stored_flow::{FlowUpdate, StoredFlow};
 use crate::time::Timestamp;
 use crate::value::Text;
 
@@ -52,13 +51,14 @@ impl RecentFlows {
     }
 
     /// Applies a record with its number in the store.
-    pub(super) fn put(&mut self, mut flow: Flow, number: i64, now: Timestamp) {
+    pub(super) fn put(&mut self, update: FlowUpdate, number: i64, now: Timestamp) {
         self.since.get_or_insert(now);
         self.newest = self.newest.max(Some(now));
-        let packets = std::mem::take(&mut flow.last_raw_packets);
-        let entry = self.flows.entry(flow.uuid.clone());
+        let uuid = update.flow.uuid.clone();
+        let has_interval = update.flow.last_update_metric.is_some();
+        let entry = self.flows.entry(uuid.clone());
         let recent = entry.or_insert_with(|| RecentFlow {
-            stored: Arc::new(StoredFlow::new(flow.uuid.clone())),
+            stored: Arc::new(StoredFlow::new(uuid.clone())),
             number,
             updates: 0,
         });
@@ -69,12 +69,11 @@ impl RecentFlows {
         recent.updates = recent.updates.saturating_add(1);
         let stored = Arc::make_mut(&mut recent.stored);
         let had_metrics = !stored.metrics.is_empty();
-        stored.update(&flow, packets, now);
-        if let Some(counted) = self.counted.get(&flow.uuid)
+        stored.update(update, now);
+        if let Some(counted) = self.counted.get(&uuid)
             && !had_metrics
         {
             // Totals of the flow contain what the table before has counted.
-            let has_interval = flow.last_update_metric.is_some();
             stored
                 .metrics
                 .retain(|metric| has_interval && metric.last > *counted);

@@ -24,14 +24,17 @@ impl UuidSet {
 
 /// Returns the number that a UUID represents; `None` if the number has another usual form.
 fn number(uuid: &str) -> Option<u64> {
-    let is_usual = uuid.len() <= 16
-        && !uuid.starts_with('0')
-        && uuid
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    is_usual
-        .then(|| u64::from_str_radix(uuid, 16).ok())
-        .flatten()
+    if uuid.len() > 16 || uuid.is_empty() || uuid.starts_with('0') {
+        return None;
+    }
+    uuid.bytes().try_fold(0, |number, byte| {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u64::from(digit))
+    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use hashbrown::HashMap;
 use prost::Message as _;
 
-use super::stored_flow::{StoredFlow, has};
+use super::stored_flow::{FlowUpdate, StoredFlow, has};
 use super::{FlowStore, FlowStoreLimits, FlowStoreStatus};
 use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, PacketsByFlow};
 use crate::time::{TimeSlice, Timestamp};
@@ -217,10 +217,9 @@ impl FlowStore for MemoryFlowStore {
 }
 
 impl State {
-    fn put(&mut self, mut flow: Flow, now: Timestamp, limits: &FlowStoreLimits) {
+    fn put(&mut self, flow: Flow, now: Timestamp, limits: &FlowStoreLimits) {
         self.status.oldest.get_or_insert(now);
         self.updates += 1;
-        let packets = std::mem::take(&mut flow.last_raw_packets);
         let former = self.by_uuid.insert(flow.uuid.clone(), self.updates);
         let former = former.and_then(|update| self.flows.remove(&update));
         let mut stored = match former {
@@ -230,7 +229,7 @@ impl State {
             }
             None => StoredFlow::new(flow.uuid.clone()),
         };
-        stored.update(&flow, packets, now);
+        stored.update(FlowUpdate::new(flow), now);
         // Flows of a file may be years old: their packets age relative to the end of the flow.
         let seen = now.as_ms().min(stored.last);
         let seen = Timestamp::from_ms(seen).saturating_sub(limits.max_age);

@@ -4,12 +4,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use prost::Message as _;
-
-use crate::flow::Flow;
 use crate::store::history::frame::FrameBuilder;
 use crate::store::history::names::Generation;
 use crate::store::history::recorder_clock::RecorderClock;
+use crate::store::stored_flow::FlowUpdate;
 use crate::time::Timestamp;
 
 /// Records that `put` has accepted, as frames that a thread writes to the log.
@@ -53,14 +51,15 @@ impl Inbox {
 
     /// Adds records. Above `limit` bytes of frames, the oldest frames are left out of their log: the
     /// records are in the table in any case.
-    pub(super) fn add(&mut self, flows: &[Flow], now: Timestamp, limit: usize) {
+    pub(super) fn add(&mut self, updates: &[FlowUpdate], now: Timestamp, limit: usize) {
         let mut frames = Vec::new();
-        for flow in flows {
-            let length = size_of::<i64>() + flow.encoded_len();
+        for update in updates {
+            let packets = update.encoded_packets();
+            let length = size_of::<i64>() + update.encoded.len() + packets.len();
             self.frame.push(length, |out| {
                 out.extend_from_slice(&now.as_ms().to_le_bytes());
-                // Cannot fail: the buffer grows.
-                let _ = flow.encode(out);
+                out.extend_from_slice(&update.encoded);
+                out.extend_from_slice(&packets);
             });
             if self.frame.is_full() {
                 self.frame.finish(&mut frames);
@@ -127,10 +126,11 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::Flow;
 
     fn put(inbox: &mut Inbox, limit: usize) {
         let flow = Flow::default().with_uuid("f1").with_times(1000, 2000);
-        inbox.add(&[flow], Timestamp::from_ms(1), limit);
+        inbox.add(&[FlowUpdate::new(flow)], Timestamp::from_ms(1), limit);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::store::history::names::{Catalog, Generation};
 use crate::store::history::outage::Outage;
 use crate::store::history::recent_flows::RecentFlows;
 use crate::store::history::worker::Signals;
+use crate::store::stored_flow::FlowUpdate;
 use crate::time::Timestamp;
 
 impl LocalFlowStore {
@@ -116,7 +117,7 @@ fn replay(
 ) -> Frozen {
     let mut flows = RecentFlows::default();
     for (flow, arrival) in content.records().filter_map(decode) {
-        flows.put(flow, *next_number, arrival);
+        flows.put(FlowUpdate::new(flow), *next_number, arrival);
         *next_number += 1;
     }
     counts.lost_log_bytes += content.lost_bytes as u64;

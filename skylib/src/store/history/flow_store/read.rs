@@ -109,8 +109,8 @@ impl LocalFlowStore {
         Ok(segments)
     }
 
-    /// Reports a failed read of a segment. The answer is given without the segment; if its content
-    /// is damaged, the segment is moved to the folder `damaged`.
+    /// Reports a failed read of a segment. The answer has the rows that were read before; if the
+    /// content of the segment is damaged, the segment is moved to the folder `damaged`.
     pub(super) fn check_read(&self, segment: &Arc<FlowSegment>, read: io::Result<()>) {
         let Err(error) = read else {
             return;
@@ -118,7 +118,7 @@ impl LocalFlowStore {
         tracing::warn!(
             error = %Chain(&error),
             segment = %segment.folder.display(),
-            "cannot read a segment of flows; the answer does not include it"
+            "cannot read a segment of flows; the answer lacks what follows the unreadable part"
         );
         if is_damage(&error) {
             self.set_aside(segment, &error);
@@ -166,9 +166,9 @@ impl LocalFlowStore {
                 let numbers: Vec<usize> = rows.iter().map(|(row, _)| *row).collect();
                 match segment.fetch(&numbers) {
                     Ok(found) => {
-                        for ((_, position), row) in rows.iter().zip(found) {
-                            add(&row.flow)?;
-                            flows[*position] = Some(row.flow);
+                        for ((_, position), flow) in rows.iter().zip(found) {
+                            add(&flow)?;
+                            flows[*position] = Some(flow);
                         }
                     }
                     Err(error) => self.check_read(segment, Err(error)),

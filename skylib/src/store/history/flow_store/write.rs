@@ -15,6 +15,7 @@ use crate::store::history::counters::DropReason;
 use crate::store::history::log::{Log, unlogged};
 use crate::store::history::names::{Generation, Name};
 use crate::store::history::outage::Operation;
+use crate::store::stored_flow::FlowUpdate;
 use crate::time::Timestamp;
 
 impl LocalFlowStore {
@@ -28,11 +29,12 @@ impl LocalFlowStore {
             self.freeze_locked(&mut inbox);
         }
         let memory = self.folder.options.memory;
-        inbox.add(&flows, now, memory / 2);
+        let updates: Vec<FlowUpdate> = flows.into_iter().map(FlowUpdate::new).collect();
+        inbox.add(&updates, now, memory / 2);
         let is_full = {
             let mut state = self.state.write();
-            for flow in flows {
-                state.recent.put(flow, inbox.next_number, now);
+            for update in updates {
+                state.recent.put(update, inbox.next_number, now);
                 inbox.next_number += 1;
             }
             state.recent.bytes() >= memory || inbox.log_bytes >= MAX_LOG_BYTES

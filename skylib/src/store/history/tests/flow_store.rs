@@ -9,7 +9,10 @@ use proptest::prelude::*;
 use super::{TestFolder, flow, ms, open, open_shared, options, packet, slice};
 use crate::filter::{Filter, Predicate};
 use crate::flow::{FinishType, Flow, FlowField, FlowQuery, FlowQueryError, RawPacket, SortOrder};
+use crate::store::history::disk::OsDisk;
+use crate::store::history::flow_segment::FlowSegment;
 use crate::store::history::merge_policy::MAX_SEGMENTS;
+use crate::store::history::names::Name;
 use crate::store::history::{LocalFlowStore, LocalStore};
 use crate::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 use crate::time::{Clock, ManualClock};
@@ -475,4 +478,29 @@ fn the_memory_of_an_answer_is_bounded_by_what_it_returns() {
         store.count(&distinct),
         Err(FlowQueryError::TooLarge { limit })
     );
+}
+
+#[test]
+fn a_column_without_values_is_known_from_statistics() {
+    let folder = TestFolder::new();
+    let (_, store) = open_shared(&folder, options());
+    let named = Flow {
+        application: "DNS".into(),
+        ..flow(2, 1000, 2000, None)
+    };
+    store.put(vec![flow(1, 1000, 2000, None), named], ms(2000));
+    store.seal();
+    let file = folder.files("flow", "flow.parquet").remove(0);
+    let segment = FlowSegment::open(&OsDisk, file.parent().unwrap(), Name::Segment(1, 1)).unwrap();
+    let has_values = |name: &str| segment.flow.has_values(name);
+    for name in ["UUID", "Application", "Metric.ABBytes", "Sum.ABBytes"] {
+        assert!(has_values(name), "{name}");
+    }
+    for name in ["DNS", "TCPMetric.ABSynStart", "ICMP.Code", "unknown"] {
+        assert!(!has_values(name), "{name}");
+    }
+    let rows = segment.fetch(&[0, 1]).unwrap();
+    let names: Vec<&str> = rows.iter().map(|flow| flow.application.as_str()).collect();
+    assert_eq!(names, ["TCP", "DNS"]);
+    assert_eq!(rows[0], flow(1, 1000, 2000, None));
 }
