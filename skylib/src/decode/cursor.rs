@@ -250,14 +250,17 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.level.link.get_or_insert(LinkHeader {
             source,
             destination,
-            vlan_id: 0,
         });
     }
 
-    /// Stores a VLAN identifier of 12 bits; from the sixth tag on, bits are lost, and a hash is
-    /// stored in addition.
+    /// Stores a VLAN identifier of 12 bits; from the sixth one on, bits are lost, and a hash is stored
+    /// in addition. The identifier 0 belongs to a priority tag (IEEE 802.1Q, 6.9).
     pub(super) fn add_vlan(&mut self, id: u16) {
-        if self.first.vlan_tags >= LinkHeader::MAX_TAGS && id != 0 {
+        // COMPAT: recorded values of Skydive, in which a priority tag takes 12 bits.
+        if id == 0 && !self.options.recorded {
+            return;
+        }
+        if self.first.vlan_tags >= LinkHeader::MAX_TAGS {
             self.level.marks.add_more_tag(id);
         }
         let shifted = (id as u64)
@@ -422,6 +425,13 @@ impl<'a, 'p> Cursor<'a, 'p> {
         }
     }
 
+    /// Stores the IP protocol number of the next header, unless a new level begins.
+    pub(super) const fn note_ip_protocol(&mut self, value: u8) {
+        if !self.starts_new_level {
+            self.level.marks.set_ip_protocol(value);
+        }
+    }
+
     /// Stores the security parameter index at `at` bytes after the start of the next header.
     pub(super) fn note_spi(&mut self, at: usize) {
         if let Some(spi) = self
@@ -453,9 +463,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
     fn finish_level(&mut self) {
         let (mut level, first) = (self.level, std::mem::take(&mut self.first));
         self.level = Encapsulation::default();
-        if let Some(link) = &mut level.link {
-            link.vlan_id = first.vlan_id as i64;
-        }
+        level.vlan_id = first.vlan_id as i64;
         level.network = first.ipv4.or(first.ipv6);
         if let Some(network) = &mut level.network {
             network.tunnel_id = i64::from(first.tunnel_id);
@@ -469,7 +477,8 @@ impl<'a, 'p> Cursor<'a, 'p> {
             .icmpv4
             .map(|header| header.key(NetworkProtocol::Ipv4))
             .or_else(|| first.icmpv6.map(|header| header.key(NetworkProtocol::Ipv6)));
-        let has_ports_or_icmp = level.transport.is_some() || level.icmp_key.is_some();
+        let has_ports = level.transport.is_some_and(|transport| transport.has_ports);
+        let has_ports_or_icmp = has_ports || level.icmp.is_some();
         level
             .marks
             .retain(level.network.is_some(), has_ports_or_icmp);
@@ -479,7 +488,11 @@ impl<'a, 'p> Cursor<'a, 'p> {
                 *slot = level;
                 self.encapsulations.len += 1;
             }
-            _ => self.encapsulations.without_flow += usize::from(!level.layers.is_empty()),
+            _ => {
+                self.encapsulations.without_flow += usize::from(!level.layers.is_empty());
+                // The identifiers of headers that form no flow distinguish the flows inside.
+                self.level.marks = level.marks.inherited();
+            }
         }
     }
 }

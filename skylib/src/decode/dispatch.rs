@@ -19,12 +19,24 @@ pub(super) fn run(cursor: &mut Cursor<'_, '_>, link_type: LinkType) -> Result<()
             Err(error) => break Err(error),
             Ok(Next::End) => break Ok(()),
             // No header can follow, even if the last header announces one.
-            Ok(_) if cursor.rest().is_empty() => break Ok(()),
+            Ok(next) if cursor.rest().is_empty() => {
+                note_missing(cursor, next);
+                break Ok(());
+            }
             Ok(next) => next,
         };
     };
     cursor.finish();
     result
+}
+
+/// Stores the number of a header that was announced, but is not in the packet.
+fn note_missing(cursor: &mut Cursor<'_, '_>, next: Next) {
+    match next {
+        Next::EtherType(value) if value >= ethernet::MIN_TYPE => cursor.note_ether_type(value),
+        Next::IpProtocol(value) | Next::Ipv6NextHeader(value) => cursor.note_ip_protocol(value),
+        _ => {}
+    }
 }
 
 /// Decodes the next header.
@@ -100,8 +112,9 @@ fn ether_type(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeErr
         ethernet::TYPE_IPV6 => ipv6::decode(cursor),
         0x0806 => {
             let packet = cursor.rest();
+            let next = terminal::decode(cursor, Layer::ARP)?;
             cursor.marks().set_arp(packet);
-            terminal::decode(cursor, Layer::ARP)
+            Ok(next)
         }
         0x8100 | 0x88a8 => ethernet::tag(cursor),
         0x8847 | 0x8848 => mpls::decode(cursor),
@@ -136,10 +149,7 @@ fn note_ether_type(cursor: &mut Cursor<'_, '_>, value: u16) {
 
 /// Decodes the header of an IP protocol number (IANA registry).
 fn ip_protocol(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeError> {
-    // Flows of the other protocols are distinguished by ports or ICMP fields.
-    if !matches!(value, 1 | 6 | 17 | 58 | 132) {
-        cursor.marks().set_ip_protocol(value);
-    }
+    cursor.note_ip_protocol(value);
     match value {
         1 => icmp::v4(cursor),
         2 => terminal::decode(cursor, Layer::IGMP),

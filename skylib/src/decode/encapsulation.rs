@@ -45,8 +45,12 @@ pub struct Encapsulations {
 pub struct Encapsulation {
     /// Protocol layers of the level, outermost first.
     pub layers: LayersPath,
-    /// Ethernet header, with the VLAN tags of the whole level.
+    /// Ethernet header.
     pub link: Option<LinkHeader>,
+    /// Identifiers of the VLAN tags of the whole level, 12 bits each, the outermost in the lowest
+    /// bits; 0 without tags. A priority tag, which has the identifier 0, takes no bits (IEEE 802.1Q,
+    /// 6.9), except with [`recorded`](super::DecoderOptions::recorded).
+    pub vlan_id: i64,
     /// IPv4 header, or IPv6 header if there is no IPv4 header.
     pub network: Option<NetworkHeader>,
     /// TCP, UDP, or SCTP header, in this order of precedence.
@@ -79,8 +83,6 @@ pub struct LinkHeader {
     pub source: [u8; 6],
     /// Destination address.
     pub destination: [u8; 6],
-    /// VLAN identifiers, 12 bits each, the outermost in the lowest bits; 0 without tags.
-    pub vlan_id: i64,
 }
 
 /// Addresses and fixed fields of an IP header.
@@ -288,7 +290,7 @@ impl Encapsulations {
 }
 
 impl LinkHeader {
-    /// Maximum number of VLAN identifiers in [`vlan_id`](Self::vlan_id).
+    /// Maximum number of VLAN identifiers in [`Encapsulation::vlan_id`].
     pub(crate) const MAX_TAGS: u32 = 5;
 
     /// Returns the header with source and destination swapped.
@@ -297,7 +299,6 @@ impl LinkHeader {
         Self {
             source: self.destination,
             destination: self.source,
-            ..self
         }
     }
 }
@@ -315,6 +316,7 @@ impl Encapsulation {
     pub(super) fn reset(&mut self, offset: u32, length: i64) {
         self.layers = LayersPath::default();
         self.link = None;
+        self.vlan_id = 0;
         self.network = None;
         self.transport = None;
         self.icmp = None;

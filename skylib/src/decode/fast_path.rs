@@ -131,8 +131,11 @@ impl<'a> FastPath<'a> {
             if shift == MAX_TAGS * 12 {
                 return None;
             }
-            vlan_id |= i64::from(u16::from_be_bytes([i0, i1]) & 0xfff) << shift;
-            shift += 12;
+            let id = u16::from_be_bytes([i0, i1]) & 0xfff;
+            if id != 0 || self.options.recorded {
+                vlan_id |= i64::from(id) << shift;
+                shift += 12;
+            }
             ether_type = u16::from_be_bytes([t0, t1]);
             layers = layers.with(Layer::DOT1Q);
         }
@@ -140,8 +143,8 @@ impl<'a> FastPath<'a> {
         level.link = Some(LinkHeader {
             source: [s0, s1, s2, s3, s4, s5],
             destination: [d0, d1, d2, d3, d4, d5],
-            vlan_id,
         });
+        level.vlan_id = vlan_id;
         match ether_type {
             TYPE_IPV4 => self.ipv4(level),
             TYPE_IPV6 => self.ipv6(level),

@@ -165,6 +165,18 @@ impl Marks {
         self
     }
 
+    /// Returns the identifiers that also distinguish the flows inside, if the level forms no flow.
+    /// One-way identifiers are omitted: without a flow around them, the identifiers of both
+    /// directions cannot be paired.
+    pub(super) const fn inherited(mut self) -> Self {
+        self.known &= KNOWN_GRE_KEY
+            | KNOWN_PPPOE
+            | KNOWN_IF_INDEX
+            | KNOWN_SERVICE_INSTANCE
+            | KNOWN_SERVICE_PATH;
+        self
+    }
+
     /// Returns the capture point or interface index as a number; `None` if other identifiers are
     /// known. A table stores the number for each flow, because the whole value would be too large.
     pub(crate) fn capture_origin(&self) -> Option<NonZeroU32> {

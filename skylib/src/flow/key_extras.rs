@@ -55,10 +55,8 @@ impl Extras {
     /// Adds the identifiers of the link: VLANs, MPLS labels, PPPoE session, and capture point.
     #[inline]
     fn add_link(&mut self, part: &Encapsulation, direction: u64, ignore: KeyIgnore) {
-        if !ignore.contains(KeyIgnore::VLAN)
-            && let Some(link) = &part.link
-        {
-            vlan_ids(link.vlan_id).for_each(|id| self.add(1, id.into()));
+        if !ignore.contains(KeyIgnore::VLAN) {
+            vlan_ids(part.vlan_id).for_each(|id| self.add(1, id.into()));
             if let Some(more) = part.marks.more_tags() {
                 self.add(1, 1 << 32 | u64::from(more));
             }
@@ -227,10 +225,8 @@ mod tests {
 
     fn tagged(vlan_id: i64) -> Encapsulation {
         Encapsulation {
-            link: Some(LinkHeader {
-                vlan_id,
-                ..LinkHeader::default()
-            }),
+            link: Some(LinkHeader::default()),
+            vlan_id,
             ..Encapsulation::default()
         }
     }

@@ -69,7 +69,7 @@ impl Map {
     }
 
     /// Returns an object with this key list and the same number of values.
-    pub(super) fn from_parts(shape: Shape, values: impl ExactSizeIterator<Item = Value>) -> Self {
+    pub(crate) fn from_parts(shape: Shape, values: impl ExactSizeIterator<Item = Value>) -> Self {
         if values.len() == 0 {
             return Self::new();
         }

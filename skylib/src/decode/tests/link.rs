@@ -9,7 +9,7 @@ fn the_outermost_tag_stands_in_the_lowest_bits() {
     let (encapsulations, result) = decode(&frame);
     assert_eq!(result, Ok(()));
     assert_eq!(paths(&encapsulations), ["Ethernet/Dot1Q/Dot1Q/IPv4/ICMPv4"]);
-    assert_eq!(encapsulations[0].link.unwrap().vlan_id, 6 * 4096 + 5);
+    assert_eq!(encapsulations[0].vlan_id, 6 * 4096 + 5);
 }
 
 #[test]
@@ -17,7 +17,7 @@ fn seven_tags_overflow_quietly() {
     let tags = hex("0001 8100 0002 8100 0003 8100 0004 8100 0005 8100 0006 8100 0007 0800");
     let (encapsulations, _) = decode(&ethernet(0x8100, &[&tags[..], &ipv4(1, ECHO)].concat()));
     let expected = 1 | 2 << 12 | 3 << 24 | 4 << 36 | 5 << 48 | 6 << 60;
-    assert_eq!(encapsulations[0].link.unwrap().vlan_id, expected);
+    assert_eq!(encapsulations[0].vlan_id, expected);
 }
 
 #[test]

@@ -212,7 +212,7 @@ proptest! {
             let tags = oracle.vlan_ids().iter().rev().fold(0, |id, tag| id << 12 | i64::from(tag.value()));
             // etherparse does not decode more than three tags.
             if oracle.vlan_ids().len() < 3 {
-                prop_assert_eq!(level.link.unwrap().vlan_id, tags);
+                prop_assert_eq!(level.vlan_id, tags);
             }
         }
         let ends = match &oracle.net {

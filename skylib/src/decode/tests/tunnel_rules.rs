@@ -270,7 +270,7 @@ fn tags_of_all_numbers_are_tags() {
         let tagged = [&hex("012c 0800")[..], &ipv4(1, ECHO)].concat();
         let frame = ethernet(kind, &tagged);
         check(&frame, &["Ethernet/Dot1Q/IPv4/ICMPv4"]);
-        assert_eq!(decode(&frame).0[0].link.unwrap().vlan_id, 300);
+        assert_eq!(decode(&frame).0[0].vlan_id, 300);
     }
 }
 

@@ -237,6 +237,13 @@ const fn response_code(number: u32) -> &'static str {
         8 => "RR Set that should exist does not",
         9 => "Server Not Authoritative for zone",
         10 => "Name not contained in zone",
+        16 => "Bad OPT Version",
+        17 => "Key not recognized",
+        18 => "Signature out of time window",
+        19 => "Bad TKEY Mode",
+        20 => "Duplicate key name",
+        21 => "Algorithm not supported",
+        22 => "Bad Truncation",
         _ => "",
     }
 }

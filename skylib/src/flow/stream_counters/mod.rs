@@ -98,7 +98,7 @@ impl StreamCounters {
         let stream = &mut self.sides[side];
         stream.acknowledge(segment);
         if has(TcpFlags::SYN) {
-            stream.begin(segment);
+            stream.begin(segment, peer_acknowledged);
         }
         if has(TcpFlags::RST) {
             stream.saw_end = true;
@@ -230,7 +230,7 @@ impl Stream {
     }
 
     /// Counts a SYN and, if it is new and precedes all payload, begins the stream at it (C12, C14).
-    fn begin(&mut self, segment: &StreamSegment) {
+    fn begin(&mut self, segment: &StreamSegment, peer_acknowledged: Option<u32>) {
         self.packets += 1;
         if self.syn == Some(segment.sequence) {
             // C9: a SYN with payload is counted by its payload.
@@ -240,6 +240,13 @@ impl Stream {
         let first = segment.first();
         if self.bytes > 0 {
             self.begin_below(first);
+            return;
+        }
+        // C14: the peer has acknowledged the first SYN-ACK.
+        let is_acknowledged = |syn: u32| {
+            peer_acknowledged.is_some_and(|number| number.wrapping_sub(syn).cast_signed() > 0)
+        };
+        if segment.flags.contains(TcpFlags::ACK) && self.syn.is_some_and(is_acknowledged) {
             return;
         }
         (self.syn, self.saw_start) = (Some(segment.sequence), true);

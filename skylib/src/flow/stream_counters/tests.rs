@@ -150,6 +150,22 @@ fn a_later_syn_and_ack_begins_the_stream_anew() {
 }
 
 #[test]
+fn an_acknowledged_syn_and_ack_is_not_replaced() {
+    let first = (0, 0, SYN | ACK, 10, 1, 0);
+    let acknowledgment = |len| (1, 1, ACK, 1, 11, len);
+    let other = (0, 2, SYN | ACK, 5000, 1, 0);
+    let data = (0, 9, ACK, 11, 1, 7);
+    for len in [0, 20] {
+        let segments = [first, acknowledgment(len), other, data];
+        assert_eq!(of_a(&segments), [7, 0, 0, 0, 0, 0], "C14");
+    }
+    // An acknowledgment of something before it does not count.
+    let older = (1, 1, ACK, 1, 10, 0);
+    let renewed = (0, 9, ACK, 5001, 1, 7);
+    assert_eq!(of_a(&[first, older, other, renewed]), [7, 0, 0, 0, 0, 0]);
+}
+
+#[test]
 fn a_syn_that_was_overtaken_is_the_start() {
     let metric = count(&[(0, 0, ACK, 100, 1, 10), (0, 1, SYN, 99, 0, 0)]);
     assert_eq!((metric.ab_saw_start, metric.ab_segment_skipped), (1, 0));

@@ -65,6 +65,8 @@ pub(super) struct HandshakeStep {
     pub(super) sample: Option<(usize, i64)>,
     /// Whether the segment is a request with a new sequence number.
     pub(super) is_new_request: bool,
+    /// Whether the request replaces a request of the same end that was not answered.
+    pub(super) is_replacement: bool,
 }
 
 impl Handshake {
@@ -88,7 +90,7 @@ impl Handshake {
         }
         HandshakeStep {
             sample: sample.map(|sample| (other, sample)),
-            is_new_request: false,
+            ..HandshakeStep::default()
         }
     }
 
@@ -131,13 +133,15 @@ impl Handshake {
             is_repeated: false,
             stamps: [None, None, stamp],
         };
-        self.sides[side] = Some(Attempt {
+        let former = self.sides[side].replace(Attempt {
             number: segment.sequence,
             state: AttemptState::Pending(request),
         });
+        let is_pending = |former: Attempt| matches!(former.state, AttemptState::Pending(_));
         HandshakeStep {
             sample: None,
             is_new_request: true,
+            is_replacement: former.is_some_and(is_pending),
         }
     }
 
@@ -240,6 +244,30 @@ mod tests {
         assert_eq!(samples(&again), [(0, 1010)]);
         let renewed = [(0, 0, s, 8, 0), (0, 1000, s, 9, 0), answer];
         assert_eq!(samples(&renewed), [(0, 10)]);
+    }
+
+    #[test]
+    fn a_syn_that_another_one_replaces_stays_unanswered() {
+        let replacements = |segments: &[(usize, u8, u32, u32)]| {
+            let mut handshake = Handshake::default();
+            let steps = segments.iter().map(|(side, flags, sequence, ack)| {
+                let step = handshake.add(*side, &segment(0, *flags, *sequence, *ack));
+                usize::from(step.is_replacement)
+            });
+            let replaced: usize = steps.sum();
+            (replaced, handshake.unanswered())
+        };
+        let (s, sa) = (SYN.0, SYN.0 | ACK.0);
+        let three = [
+            (0, s, 100, 0),
+            (0, s, 200, 0),
+            (0, s, 200, 0),
+            (0, s, 300, 0),
+        ];
+        assert_eq!(replacements(&three), (2, 1));
+        let answered = [(0, s, 100, 0), (1, sa, 5, 101), (0, s, 200, 0)];
+        assert_eq!(replacements(&answered), (0, 1));
+        assert_eq!(replacements(&[(0, s, 100, 0), (1, s, 5, 0)]), (0, 2));
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl FlowTable {
         let cold = Cold {
             start: pending.timestamp.as_ms(),
             parent_uuid: 0,
-            vlan_id: part.link.map_or(0, |link| link.vlan_id),
+            vlan_id: part.vlan_id,
             ports: part.transport.map_or([0; 2], |ports| {
                 if is_turned {
                     [ports.destination, ports.source]

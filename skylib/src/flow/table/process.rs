@@ -343,8 +343,7 @@ impl FlowTable {
         // COMPAT: recorded values of the original, which keys the first level by headers inside it.
         let is_plain = !recorded || index > 0 || self.encapsulations.is_plain();
         let mut key = PacketKey::new(&self.encapsulations, index, part, is_plain, mode, enclosing);
-        let vlan_id = part.link.as_ref().map_or(0, |link| link.vlan_id);
-        if (!part.marks.is_empty() || vlan_id != 0) && !recorded {
+        if (!part.marks.is_empty() || part.vlan_id != 0) && !recorded {
             let ignore = self.options.key_ignore;
             let extras = extras(part, key.is_swapped, ignore, self.seed);
             key.key.add_extras(extras);

@@ -37,7 +37,7 @@ pub(super) struct RoundTrips {
     ways: [i64; 2],
     /// Number of different requests.
     requests: i64,
-    /// Number of requests no longer tracked because too many were outstanding.
+    /// Number of requests no longer tracked: too many were outstanding, or a later SYN replaced a SYN.
     given_up: i64,
     /// Sequence numbers of the echo requests seen from each end.
     seen: [SeenNumbers; 2],
@@ -133,6 +133,7 @@ impl FlowTable {
             && let Some(round_trips) = self.round_trips(record)
         {
             round_trips.requests += 1;
+            round_trips.given_up += i64::from(step.is_replacement);
         }
         if let Some((side, sample)) = step.sample {
             self.add_sample(record, side, sample);
@@ -384,8 +385,8 @@ fn plain_step(entry: &mut Entry, segment: &HandshakeSegment, side: usize) -> Opt
         hot.ends = hot.ends & !(END_REQUEST_OF_B | END_REQUEST_STAMP) | ends;
         (hot.pending, cold.number) = (segment.at, segment.sequence);
         return Some(HandshakeStep {
-            sample: None,
             is_new_request: true,
+            ..HandshakeStep::default()
         });
     }
     let asked = usize::from(hot.ends & END_REQUEST_OF_B != 0);
@@ -398,7 +399,7 @@ fn plain_step(entry: &mut Entry, segment: &HandshakeSegment, side: usize) -> Opt
         hot.ends = hot.ends & !(END_REQUEST | END_REQUEST_STAMP) | END_REQUEST_ANSWERED;
         HandshakeStep {
             sample: Some((asked, segment.at.saturating_sub(hot.pending))),
-            is_new_request: false,
+            ..HandshakeStep::default()
         }
     })
 }

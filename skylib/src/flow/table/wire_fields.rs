@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::FlowTable;
-use super::entry::{Entry, HAS_LINK, HOT_SWAPPED};
+use super::entry::{Entry, HOT_SWAPPED};
 use super::opener::Evidence;
 use crate::decode::Marks;
 use crate::flow::flow_ids::{FlowIds, IdentityMarks};
@@ -104,9 +104,7 @@ impl FlowTable {
         let entry = self.arena.get(record);
         let marks = self.marks(record);
         let mut wire = Wire::default();
-        if entry.cold.layers & HAS_LINK != 0 {
-            wire.vlan = vlan_ids(entry.cold.vlan_id).map(u32::from).collect();
-        }
+        wire.vlan = vlan_ids(entry.cold.vlan_id).map(u32::from).collect();
         if let Some(marks) = marks.as_deref() {
             fill_own(&mut wire, marks);
             if let Some(point) = self.point_name(marks) {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::flow::record::Wire;
 
 /// Checks that a number of records were sent or are in the table, each with a UUID of its own.
 fn check_unique(table: &mut FlowTable, mut sent: Vec<Flow>, records: usize) {
@@ -165,4 +166,129 @@ fn retired_flows_are_counted_once() {
     assert_eq!(table.len(), flows(&table).len());
     table.flush(&mut Vec::<Flow>::new());
     assert_eq!(table.len(), 0);
+}
+
+/// Returns the flows of frames, each of which must be a flow of its own.
+fn apart(link_type: LinkType, frames: &[Vec<u8>]) -> Vec<Flow> {
+    let mut table = table();
+    for frame in frames {
+        feed_as(&mut table, link_type, frame);
+    }
+    let found = flows(&table);
+    check_unique(&mut table, Vec::new(), frames.len());
+    found
+}
+
+/// Returns `Wire` of each flow.
+fn wires(found: &[Flow]) -> Vec<&Wire> {
+    found
+        .iter()
+        .filter_map(|flow| flow.wire.as_deref())
+        .collect()
+}
+
+#[test]
+fn headers_without_a_payload_differ_by_their_number() {
+    let empty = |protocol| ethernet(1, 2, 0x0800, &ipv4(1, 2, protocol, &[]));
+    let found = apart(LinkType::ETHERNET, &[1, 6, 17, 58, 89].map(empty));
+    let mut numbers: Vec<_> = wires(&found).iter().map(|wire| wire.ip_protocol).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 6, 17, 58, 89], "A4");
+    // ICMP of the other version, and a message that is too short for its header.
+    let echo = [128, 0, 0, 0, 0, 1, 0, 1];
+    let wrong = ethernet(1, 2, 0x0800, &ipv4(1, 2, 58, &echo));
+    let short = ethernet(1, 2, 0x0800, &ipv4(1, 2, 1, &[8]));
+    apart(LinkType::ETHERNET, &[wrong, short]);
+    let frames = [0x0800, 0x0806, 0x8892, 0x8893].map(|kind| ethernet(1, 2, kind, &[]));
+    let found = apart(LinkType::ETHERNET, &frames);
+    assert_eq!(wires(&found).len(), 4, "A5");
+}
+
+#[test]
+fn tags_count_without_an_ethernet_header() {
+    let cooked = |vlan: u8| {
+        let mut packet = vec![0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 0x81, 0];
+        packet.extend([0, vlan, 8, 0]);
+        packet.extend(ipv4(1, 2, 17, &udp_datagram(1, 2, &[0; 4])));
+        packet
+    };
+    let found = apart(LinkType::LINUX_SLL, &[cooked(10), cooked(20)]);
+    let mut tags: Vec<_> = wires(&found).iter().map(|wire| wire.vlan.clone()).collect();
+    tags.sort_unstable();
+    assert_eq!(tags, [[10], [20]], "A2");
+}
+
+#[test]
+fn priority_tags_take_no_place() {
+    let tagged = |tags: &[u8]| {
+        let mut frame = ethernet(1, 2, 0x8100, &[]);
+        for (number, tag) in (1..).zip(tags) {
+            let next = if number == tags.len() {
+                0x0800_u16
+            } else {
+                0x8100
+            };
+            frame.extend([0, *tag]);
+            frame.extend(next.to_be_bytes());
+        }
+        frame.extend(ipv4(1, 2, 17, &udp_datagram(1, 2, &[0; 4])));
+        frame
+    };
+    let mut table = table();
+    for tags in [
+        &[1, 2, 3, 4, 5][..],
+        &[0, 1, 2, 3, 4, 5],
+        &[1, 0, 0, 2, 3, 4, 5],
+    ] {
+        feed(&mut table, 1, &tagged(tags));
+    }
+    let found = flows(&table);
+    assert_eq!(found.len(), 1, "A3");
+    assert_eq!(wires(&found)[0].vlan, [1, 2, 3, 4, 5]);
+    assert_eq!(found[0].link.as_ref().unwrap().id & 0xfff, 1);
+}
+
+#[test]
+fn arp_in_a_tunnel_does_not_divide_the_tunnel() {
+    let gre = |ether_type: u16, payload: &[u8]| {
+        let [high, low] = ether_type.to_be_bytes();
+        let packet = [&[0, 0, high, low][..], payload].concat();
+        ethernet(1, 2, 0x0800, &ipv4(1, 2, 47, &packet))
+    };
+    let request = |sender: u8| {
+        let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, sender];
+        packet.extend([10, 0, 0, sender, 0, 0, 0, 0, 0, 0, 10, 0, 0, 9]);
+        gre(0x0806, &packet)
+    };
+    let inner = ipv4(1, 2, 17, &udp_datagram(1, 2, &[0; 4]));
+    let mut table = table();
+    for frame in [request(1), request(2), gre(0x0800, &inner)] {
+        feed(&mut table, 1, &frame);
+    }
+    let found = flows(&table);
+    let outer: Vec<_> = found.iter().filter(|flow| flow.link.is_some()).collect();
+    assert_eq!((found.len(), outer.len()), (2, 1), "A7");
+    assert!(outer[0].arp.is_none());
+}
+
+#[test]
+fn keys_of_headers_that_form_no_flow_count_inside() {
+    // GRE in GUE: the level of GRE has addresses neither of Ethernet nor of IP.
+    let keyed = |key: u8| {
+        let mut payload = vec![0, 47, 0, 0, 0x20, 0, 8, 0, 0, 0, 0, key];
+        payload.extend(ipv4(1, 2, 17, &udp_datagram(1, 2, &[0; 4])));
+        let datagram = udp_datagram(5_000, 6080, &payload);
+        ethernet(1, 2, 0x0800, &ipv4(1, 2, 17, &datagram))
+    };
+    let mut table = table();
+    for key in [9, 10, 9] {
+        feed(&mut table, 1, &keyed(key));
+    }
+    let found = flows(&table);
+    let inner = found.iter().filter(|flow| !flow.parent_uuid.is_empty());
+    let mut keys: Vec<_> = inner
+        .map(|flow| flow.wire.as_ref().and_then(|wire| wire.gre_key))
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(keys, [Some(9), Some(10)], "A8");
 }

@@ -132,6 +132,23 @@ fn feed_header(table: &mut FlowTable, at: i64, frame: &[u8], wire_len: u32, poin
     });
 }
 
+/// Feeds a packet of another link type.
+fn feed_as(table: &mut FlowTable, link_type: LinkType, packet: &[u8]) {
+    let len = u32::try_from(packet.len()).unwrap();
+    let header = PacketHeader {
+        timestamp: ms(1),
+        offset: 0,
+        captured_len: len,
+        wire_len: len,
+        point: CapturePoint::ONLY,
+    };
+    table.process(&PacketBatch {
+        link_type,
+        buffer: packet,
+        headers: &[header],
+    });
+}
+
 /// Feeds frames with their times as one batch.
 fn feed_at_once(table: &mut FlowTable, frames: &[(i64, Vec<u8>)]) {
     let (mut buffer, mut headers) = (Vec::new(), Vec::new());

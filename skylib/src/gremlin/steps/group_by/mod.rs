@@ -23,7 +23,7 @@ use crate::gremlin::budget::{Budget, Room};
 use crate::gremlin::error::QueryError;
 use crate::gremlin::plan::Page;
 use crate::gremlin::scope::Scope;
-use crate::value::{Map, Value};
+use crate::value::{Map, Shape, Value};
 
 /// Grouping of flows: `GroupBy` and the steps that it absorbs.
 #[derive(Clone, Debug, PartialEq)]
@@ -223,8 +223,9 @@ impl<'p> Grouping<'p> {
         let numbers = order.page()?;
         let mut room = budget.room();
         let mut rows = Vec::with_capacity(numbers.len());
+        let columns = Columns::of(plan);
         for number in numbers {
-            let row = row(plan, &groups, &totals, number);
+            let row = columns.row(plan, &groups, &totals, number);
             budget.tick()?;
             room.add(size_of::<Value>() + row.heap_bytes())?;
             rows.push(row);
@@ -354,20 +355,43 @@ const fn directed(ascending: Ordering, order: SortOrder) -> Ordering {
     }
 }
 
-/// Returns the row of a group.
-fn row(plan: &GroupPlan, groups: &Groups, totals: &Totals, number: u32) -> Value {
-    let mut row = Map::new();
-    for (key, part) in plan.keys.iter().zip(groups.parts(number)) {
-        row.set(&key.name, part.to_value());
+/// Columns of the rows: all rows share one key list.
+struct Columns {
+    shape: Shape,
+    /// Position in the key list of each key, each measure, and the counts.
+    positions: Vec<usize>,
+    counted_by: Value,
+}
+
+impl Columns {
+    fn of(plan: &GroupPlan) -> Self {
+        let names: Vec<&str> = plan.column_names().chain([COUNTED_BY]).collect();
+        let names_only: Map = names.iter().map(|name| (*name, Value::Null)).collect();
+        let shape = names_only.shape().clone();
+        let positions = names.iter().filter_map(|name| shape.position(name));
+        Self {
+            positions: positions.collect(),
+            shape,
+            counted_by: Value::from("L3TrackingID"),
+        }
     }
-    for (position, measure) in plan.measures.iter().enumerate() {
-        row.set(&measure.name, measure.shown(totals.sum(number, position)));
+
+    /// Returns the row of a group.
+    fn row(&self, plan: &GroupPlan, groups: &Groups, totals: &Totals, number: u32) -> Value {
+        let keys = groups.parts(number).iter().map(Part::to_value);
+        let measures = plan.measures.iter().enumerate();
+        let measures =
+            measures.map(|(position, measure)| measure.shown(totals.sum(number, position)));
+        let counts = [totals.connections(number), groups.flows(number)];
+        let counts = counts.map(|count| Value::Int(i64::try_from(count).unwrap_or(i64::MAX)));
+        let counted_by = [self.counted_by.clone()];
+        let values = keys.chain(measures).chain(counts).chain(counted_by);
+        let mut row = vec![Value::Null; self.shape.keys().len()];
+        for (position, value) in self.positions.iter().zip(values) {
+            row[*position] = value;
+        }
+        Value::from(Map::from_parts(self.shape.clone(), row.into_iter()))
     }
-    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    row.set(CONNECTIONS, count(totals.connections(number)));
-    row.set(FLOWS, count(groups.flows(number)));
-    row.set(COUNTED_BY, "L3TrackingID");
-    Value::from(row)
 }
 
 #[cfg(test)]
