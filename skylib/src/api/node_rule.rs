@@ -3,7 +3,7 @@
 use super::alert::MISMATCH;
 use super::json_object::{json_object, uuid_is_id};
 use super::{ExpressionChecker, Resource, ResourceError, ValidationError};
-use crate::graph::{Metadata, schema};
+use crate::graph::{Metadata, schema, typed_keys};
 
 json_object! {
     /// Rule that creates a node, or sets metadata of the nodes that a query returns.
@@ -75,6 +75,8 @@ impl Resource for NodeRule {
         }
         let none = Metadata::new();
         let metadata = self.metadata.as_ref().unwrap_or(&none);
+        typed_keys::check(metadata)
+            .map_err(|error| ValidationError::of_field("Metadata", error.to_string()))?;
         if self.action == "create" {
             schema::check_node_metadata(metadata)?;
             // The schema allows namespaces without a type, but the ID of the node requires a type
@@ -120,6 +122,10 @@ mod tests {
                  Metadata: Must validate all the schemas (allOf)\n\
                  Metadata: Name is required\n\
                  Metadata: Type is required",
+            ),
+            (
+                r#"{"Action":"update","Metadata":{"LastUpdateMetric":7},"Query":"G"}"#,
+                "Metadata: metadata key LastUpdateMetric must be an object of integers",
             ),
             (
                 r#"{"Action":"create","Metadata":{"Name":"n","Path":"/x"}}"#,

@@ -117,17 +117,18 @@ impl FlowQuery {
         self.matches_node(&flow.node_tid) && filter.matches(flow)
     }
 
-    /// Applies sort, deduplication, and range, in this order, to flows that matched the filter.
+    /// Applies sort, deduplication, and range, in this order, to flows that matched the filter. If a
+    /// flow lacks the field to deduplicate by, no flow is removed, as in Skydive.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate by, or if
-    /// the field to sort by is an object.
+    /// Returns [`FlowQueryError::FieldNotFound`] if the field to sort by is an object.
     pub fn arrange(&self, set: &mut FlowSet) -> Result<(), FlowQueryError> {
         if let Some((field, order)) = self.sort {
             set.sort(field, order)?;
         }
         if let Some(field) = self.dedup {
-            set.dedup(field)?;
+            // COMPAT: Skydive ignores this error.
+            let _ = set.dedup(field);
         }
         if let Some((from, to)) = self.range {
             set.slice(from, to);
@@ -139,8 +140,7 @@ impl FlowQuery {
     /// [`time`](Self::time).
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate
-    /// by, or if the field to sort by is an object.
+    /// Returns [`FlowQueryError::FieldNotFound`] if the field to sort by is an object.
     pub fn answer(&self, flows: Vec<Flow>) -> Result<FlowSet, FlowQueryError> {
         let filter = self.compiled_filter();
         let is_selected = |flow: &Flow| self.selects(flow, &filter);
@@ -343,12 +343,12 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_field_of_deduplication_is_reported() {
+    fn a_missing_field_of_deduplication_leaves_all_flows() {
         let query = FlowQuery {
             dedup: FlowField::parse("ICMP.ID"),
             ..FlowQuery::default()
         };
-        let error = query.answer(vec![Flow::default()]).unwrap_err();
-        assert_eq!(error.to_string(), "flow field \"ICMP.ID\" not found");
+        let flows = vec![Flow::default(), Flow::default()];
+        assert_eq!(query.answer(flows).unwrap().flows.len(), 2);
     }
 }

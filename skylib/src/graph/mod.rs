@@ -62,7 +62,7 @@ pub mod schema;
 mod storage;
 #[cfg(test)]
 mod tests;
-mod typed_keys;
+pub(crate) mod typed_keys;
 mod view;
 mod write_limits;
 

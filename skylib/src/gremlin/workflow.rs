@@ -1,6 +1,10 @@
 //! `Workflow`: the graph that a stored workflow returns, on which the steps after `Workflow` run.
 
-use serde::Deserialize;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 
 use super::budget::Budget;
@@ -43,9 +47,49 @@ pub enum WorkflowError {
 #[derive(Deserialize)]
 struct Elements {
     #[serde(default, alias = "Nodes")]
-    nodes: Option<Vec<Node>>,
+    nodes: Option<List<Node>>,
     #[serde(default, alias = "Edges")]
-    edges: Option<Vec<Edge>>,
+    edges: Option<List<Edge>>,
+}
+
+/// Elements as an array, or as an object whose keys are identifiers, as of the workflow
+/// `FlowMatrix`.
+struct List<T>(Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+            type Value = List<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of elements, or an object with elements by their identifier")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<List<T>, A::Error> {
+                let mut list = List::default();
+                while let Some(item) = items.next_element()? {
+                    list.0.push(item);
+                }
+                Ok(list)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<List<T>, A::Error> {
+                let mut list = List::default();
+                while let Some((_, item)) = items.next_entry::<IgnoredAny, T>()? {
+                    list.0.push(item);
+                }
+                Ok(list)
+            }
+        }
+        deserializer.deserialize_any(ListVisitor(PhantomData))
+    }
 }
 
 impl Query {
@@ -114,13 +158,13 @@ fn graph_of(
     let Some(Elements { nodes, edges }) = elements else {
         return Ok(graph);
     };
-    for node in nodes.unwrap_or_default() {
+    for node in nodes.unwrap_or_default().0 {
         budget.tick()?;
         graph
             .add_node(node)
             .map_err(|error| failed(&error.to_string()))?;
     }
-    for edge in edges.unwrap_or_default() {
+    for edge in edges.unwrap_or_default().0 {
         budget.tick()?;
         graph
             .add_edge(edge)

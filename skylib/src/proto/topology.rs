@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use super::{Message, Object, ProtoError};
 use crate::api::go_json::{JsonError, Members};
 use crate::graph::schema::{self, SchemaError};
-use crate::graph::{Edge, EdgeId, Graph, GraphError, MetadataOp, Node, NodeId};
+use crate::graph::{Edge, EdgeId, Graph, GraphError, MetadataOp, Node, NodeId, typed_keys};
 use crate::time::Timestamp;
 use crate::value::Text;
 
@@ -90,7 +90,11 @@ impl GraphMessage {
             "Sync" | "SyncReply" => Self::decode_sync(object)?,
             "NodeAdded" => Self::NodeAdded(decode_element(object)?),
             "NodeUpdated" => Self::NodeUpdated(decode_element(object)?),
-            "NodePartiallyUpdated" => Self::NodePartiallyUpdated(PartialUpdate::decode(object)?),
+            "NodePartiallyUpdated" => {
+                let update = PartialUpdate::decode(object)?;
+                typed_keys::check_ops(&update.ops)?;
+                Self::NodePartiallyUpdated(update)
+            }
             "NodeDeleted" => Self::NodeDeleted(decode_element(object)?),
             "EdgeAdded" => Self::EdgeAdded(decode_element(object)?),
             "EdgeUpdated" => Self::EdgeUpdated(decode_element(object)?),

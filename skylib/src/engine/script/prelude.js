@@ -115,8 +115,8 @@
     }
   }
 
-  const PREDICATES = ['NE', 'GT', 'LT', 'GTE', 'LTE', 'IPV4RANGE', 'REGEX', 'WITHIN', 'WITHOUT',
-    'INSIDE', 'OUTSIDE', 'BETWEEN'];
+  const PREDICATES = ['NE', 'NEE', 'GT', 'LT', 'GTE', 'LTE', 'IPV4RANGE', 'IPV6RANGE', 'REGEX',
+    'WITHIN', 'WITHOUT', 'INSIDE', 'OUTSIDE', 'BETWEEN'];
   for (const name of PREDICATES) exported[name] = (...values) => new Predicate(name, values);
   exported.Metadata = (...values) => new Predicate('Metadata', values);
 
@@ -239,7 +239,8 @@
     Subgraph: 'graph', SubGraph: 'graph', Count: 'values', Values: 'values', ValueMap: 'values',
     Keys: 'values', Sum: 'values', Metrics: 'metrics', Aggregates: 'metrics', Sockets: 'sockets',
     RawPackets: 'packets', BPF: 'packets', Group: 'groups', MoreThan: 'groups', NextHops: 'hops',
-    NextHop: 'hops',
+    NextHop: 'hops', Workflow: 'graph', Node: 'nodes', GroupBy: 'values', PathTo: 'values',
+    Qualified: 'values', Changes: 'values',
   };
 
   // A kind of result is a class whose methods are the steps.

@@ -3,7 +3,7 @@
 
 use hashbrown::HashSet;
 
-use super::{SortKey, check_order, key, rank, sort_by_rank};
+use super::{SortKey, check_order, rank, sort_by_rank};
 use crate::flow::query::{FlowQuery, FlowQueryError};
 use crate::flow::record::Flow;
 
@@ -12,7 +12,7 @@ use crate::flow::record::Flow;
 pub(crate) struct ArrangeKeys {
     /// Value of the field to sort by, if the flow has it.
     rank: Option<SortKey>,
-    /// Value of the field to deduplicate by.
+    /// Value of the field to deduplicate by, if the flow has it.
     dedup: Option<SortKey>,
 }
 
@@ -30,13 +30,11 @@ impl ArrangeKeys {
 
 impl FlowQuery {
     /// Returns the values of a flow by which the query arranges it.
-    ///
-    /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if the flow lacks the field to deduplicate by.
-    pub(crate) fn arrange_keys(&self, flow: &Flow) -> Result<ArrangeKeys, FlowQueryError> {
-        let rank = self.sort.and_then(|(field, _)| rank(flow, &field));
-        let dedup = self.dedup.map(|field| key(flow, &field)).transpose()?;
-        Ok(ArrangeKeys { rank, dedup })
+    pub(crate) fn arrange_keys(&self, flow: &Flow) -> ArrangeKeys {
+        ArrangeKeys {
+            rank: self.sort.and_then(|(field, _)| rank(flow, &field)),
+            dedup: self.dedup.and_then(|field| rank(flow, &field)),
+        }
     }
 
     /// Sorts, deduplicates, and slices items as [`FlowQuery::arrange`] does with their flows.
@@ -51,7 +49,8 @@ impl FlowQuery {
             check_order(&field)?;
             sort_by_rank(&mut items, order, |(keys, _)| &keys.rank);
         }
-        if self.dedup.is_some() {
+        let all_have_keys = items.iter().all(|(keys, _)| keys.dedup.is_some());
+        if self.dedup.is_some() && all_have_keys {
             let mut seen = HashSet::new();
             items.retain(|(keys, _)| seen.insert(keys.dedup.clone()));
         }
@@ -99,12 +98,10 @@ mod tests {
                     };
                     let mut set = crate::flow::FlowSet::from_flows(flows.clone());
                     let wanted = query.arrange(&mut set).map(|()| set.flows);
-                    let keyed = flows.iter().map(|flow| {
-                        let keys = query.arrange_keys(flow)?;
-                        Ok::<_, FlowQueryError>((keys, flow.clone()))
-                    });
-                    let keyed: Result<Vec<_>, _> = keyed.collect();
-                    let found = keyed.and_then(|keyed| query.arrange_by_keys(keyed));
+                    let keyed = flows
+                        .iter()
+                        .map(|flow| (query.arrange_keys(flow), flow.clone()));
+                    let found = query.arrange_by_keys(keyed.collect());
                     match (&found, &wanted) {
                         (Err(_), Err(_)) => {}
                         _ => assert_eq!(found, wanted, "{query:?}"),

@@ -120,21 +120,24 @@ impl FlowSet {
     /// Merges another set into this one. Both must be sorted and deduplicated as in `options`.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks the field to deduplicate by, or if
-    /// the field to sort by has no order; this set is then unchanged.
+    /// Returns [`FlowQueryError::FieldNotFound`] if the field to sort by has no order; this set is
+    /// then unchanged.
     pub fn merge(&mut self, other: Self, options: &MergeOptions) -> Result<(), FlowQueryError> {
         let (start, end) = (other.start, other.end);
-        match (&options.sort, &options.dedup) {
+        let both = || self.flows.iter().chain(&other.flows);
+        // COMPAT: if a flow lacks the field, Skydive removes no flow.
+        let dedup = options
+            .dedup
+            .as_ref()
+            .filter(|field| both().all(|flow| rank(flow, field).is_some()));
+        match (&options.sort, &dedup) {
             (None, None) => self.flows.extend(other.flows),
             (Some((field, order)), dedup) => {
                 check_order(field)?;
-                for flow in self.flows.iter().chain(&other.flows) {
-                    dedup.map_or(Ok(()), |field| key(flow, &field).map(drop))?;
-                }
                 let ours = ranked(std::mem::take(&mut self.flows), field);
                 self.flows = merged(ours, ranked(other.flows, field), *order);
                 if let Some(field) = dedup {
-                    self.dedup(*field)?;
+                    self.dedup(**field)?;
                 }
             }
             (None, Some(field)) => {

@@ -69,6 +69,11 @@ impl AnswerReplica {
         self.len() == 0
     }
 
+    /// Returns whether the answer is a graph, which may have no items.
+    pub(crate) fn is_graph(&self) -> bool {
+        self.rows.as_ref().is_some_and(|rows| rows.kind == "graph")
+    }
+
     /// Returns the items with their keys in the order of the answer; the nodes of a graph precede
     /// its edges.
     pub fn items(&self) -> impl Iterator<Item = (&ItemKey, &Item)> {

@@ -216,7 +216,7 @@ impl<'r> Run<'r> {
         match (operation, data) {
             (_, Data::Nodes(rows)) => self.sift_rows(&rows),
             (_, Data::Edges(rows)) => self.sift_rows(&rows),
-            (Operation::Dedup(_), Data::Paths(paths)) => {
+            (Operation::Dedup(_) | Operation::Page(_), Data::Paths(paths)) => {
                 let numbers = paths.into_iter().flatten().collect();
                 self.sift_rows::<NodeRef>(&Rows::Numbers(Rc::new(numbers)))
             }

@@ -127,6 +127,8 @@ pub(in crate::gremlin) fn values(
         let found = socket.as_map().and_then(|map| map.get(key)).cloned();
         match found {
             Some(value) => Ok(value),
+            // COMPAT: Skydive reads the fields of a structure, which always has all of them.
+            None if NUMBERS.contains(&key) => Ok(Value::Int(0)),
             None if FIELDS.contains(&key) => Ok(Value::from("")),
             None => Err(QueryError::execute("Field not found")),
         }
@@ -201,6 +203,7 @@ impl Ends {
 }
 
 const KEY: &str = "Sockets";
+const NUMBERS: [&str; 3] = ["Pid", "LocalPort", "RemotePort"];
 const FIELDS: [&str; 9] = [
     "Process",
     "Pid",

@@ -34,6 +34,10 @@ impl WorkflowCaller for Workflows {
                 ]);
                 Ok(serde_json::json!({"nodes": nodes, "edges": edges}).to_string())
             }
+            // As Skydive's workflow `FlowMatrix`.
+            "by_id" => Ok(r#"{"nodes": {"a": {"ID": "a"}, "b": {"ID": "b"}},
+                "edges": {"e": {"ID": "e", "Parent": "a", "Child": "b"}}}"#
+                .to_owned()),
             "capitals" => Ok(r#"{"Nodes": [{"ID": "a"}], "Edges": null}"#.to_owned()),
             "nothing" => Ok("null".to_owned()),
             "number" => Ok("5".to_owned()),
@@ -80,6 +84,15 @@ fn the_following_steps_run_on_the_graph_of_the_workflow() {
         json("G.Workflow('pair', 'x', 2, true).V('a').Values('Args')"),
         r#"["[\"x\",2,true]"]"#
     );
+    let path = "G.Workflow('pair').V('a').ShortestPathTo(Metadata('Name','eth1'))";
+    for (steps, names) in [
+        (".Dedup()", r#"["eth0","eth1"]"#),
+        (".Dedup().Limit(1)", r#"["eth0"]"#),
+        (".Dedup('Name').Range(1, 2)", r#"["eth1"]"#),
+    ] {
+        let query = format!("{path}{steps}.Values('Name')");
+        assert_eq!(json(&query), names, "{query}");
+    }
     assert_eq!(json("G.Workflow('capitals').V().Count()"), "1");
     assert_eq!(json("G.Workflow('nothing').V().Count()"), "0");
     assert_eq!(
@@ -87,6 +100,17 @@ fn the_following_steps_run_on_the_graph_of_the_workflow() {
         "2",
         "not of the past"
     );
+}
+
+#[test]
+fn elements_may_be_an_object_by_their_identifiers() {
+    for (query, count) in [
+        ("G.Workflow('by_id').V().Count()", 2),
+        ("G.Workflow('by_id').E().Count()", 1),
+        ("G.Workflow('by_id').V('a').Out().Count()", 1),
+    ] {
+        assert_eq!(run(query).unwrap(), Answer::Number(count), "{query}");
+    }
 }
 
 #[test]

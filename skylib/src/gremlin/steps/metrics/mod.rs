@@ -161,7 +161,7 @@ impl Metrics {
         for node in nodes {
             budget.tick()?;
             let metric = match node.value(&key) {
-                None => continue,
+                None | Some(Value::Null) => continue,
                 Some(Value::Map(map)) => Metric::Interface(read(&map)),
                 Some(_) => return Err(QueryError::execute("wrong interface metric type")),
             };

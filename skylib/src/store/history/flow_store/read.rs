@@ -299,7 +299,7 @@ impl<'a> Hits<'a> {
         if self.only_counts {
             return Ok(());
         }
-        let keys = self.query.arrange_keys(flow)?;
+        let keys = self.query.arrange_keys(flow);
         self.bytes += size_of::<(i64, ArrangeKeys, Hit)>() + keys.heap_bytes();
         let limit = self.query.max_bytes;
         if self.bytes > limit {
