@@ -79,7 +79,7 @@ impl Connection {
     ) -> Self {
         let (buffer, message) = match traffic {
             Traffic::Requests => (4 << 10, REQUEST_BYTES.min(limits.ws_message_bytes)),
-            Traffic::Bulk(bytes) => (64 << 10, bytes),
+            Traffic::Bulk(bytes) => (16 << 10, bytes),
         };
         let config = WebSocketConfig::default()
             .read_buffer_size(buffer)

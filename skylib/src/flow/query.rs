@@ -128,7 +128,7 @@ impl FlowQuery {
         }
         if let Some(field) = self.dedup {
             // COMPAT: Skydive ignores this error.
-            let _ = set.dedup(field);
+            drop(set.dedup(field));
         }
         if let Some((from, to)) = self.range {
             set.slice(from, to);

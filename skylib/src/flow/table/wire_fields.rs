@@ -103,8 +103,10 @@ impl FlowTable {
         }
         let entry = self.arena.get(record);
         let marks = self.marks(record);
-        let mut wire = Wire::default();
-        wire.vlan = vlan_ids(entry.cold.vlan_id).map(u32::from).collect();
+        let mut wire = Wire {
+            vlan: vlan_ids(entry.cold.vlan_id).map(u32::from).collect(),
+            ..Wire::default()
+        };
         if let Some(marks) = marks.as_deref() {
             fill_own(&mut wire, marks);
             if let Some(point) = self.point_name(marks) {
