@@ -550,7 +550,7 @@ fn openflow(config: &Config) -> anyhow::Result<Option<OpenFlowOptions>> {
     let addresses = match config.tree("ovs.oflow.address") {
         None => BTreeMap::new(),
         Some(tree) => serde_json::from_value(tree.clone())
-            .context("ovs.oflow.address: expected names of bridges and addresses")?,
+            .context("ovs.oflow.address: expected a mapping from bridge names to addresses")?,
     };
     let options = OpenFlowOptions::default()
         .with_versions(config.list("ovs.oflow.openflow_versions"))

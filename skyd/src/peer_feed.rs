@@ -86,7 +86,7 @@ impl PeerFeed {
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     changes: Vec<GraphMessage>,
-    /// Reasons of messages that cannot be decoded.
+    /// Reasons why messages cannot be decoded.
     errors: Vec<String>,
     /// Whether the peer requests the whole graph.
     wants_graph: bool,
@@ -136,7 +136,7 @@ impl<'a> PeerIntake<'a> {
         (intake, waiting)
     }
 
-    /// Applies the content of received messages. Returns the reasons of messages that were dropped.
+    /// Applies the content of received messages. Returns the reasons why messages were dropped.
     pub(crate) fn apply(&mut self, received: Received) -> Vec<String> {
         // If a task of the same kind waits already, its result contains everything.
         if received.wants_graph {

@@ -1,4 +1,5 @@
-//! Connections that an analyzer opens to the others in `analyzers`, to replicate its graph.
+//! Connections that an analyzer opens to the other analyzers listed in `analyzers`, to replicate its
+//! graph.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -144,7 +144,7 @@ pub(crate) fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
     for certificate in certificates(path)? {
         roots
             .add(certificate)
-            .context("the file contains a certificate that cannot be used as an authority")?;
+            .context("the file contains a certificate that is not a valid CA certificate")?;
     }
     Ok(roots)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Part of a file of the history that a query reads, and why.
+/// Part of a history file that a query reads, and the reason for reading or skipping the file.
 ///
 /// ```
 /// use skylib::file_use::FileUse;
@@ -32,7 +32,7 @@ pub struct FileUse {
     /// Number of rows of the file.
     #[serde(rename = "OfRows")]
     pub of_rows: usize,
-    /// Reason why these rows are read, or why none is.
+    /// Reason why the rows are read, or why no rows are read.
     #[serde(rename = "Reason")]
     pub reason: String,
 }

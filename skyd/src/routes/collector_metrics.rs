@@ -21,7 +21,7 @@ fn received(metrics: &mut CollectorMetrics<'_>) {
     metrics.counter("skyd_pipes_in_datagrams_total", help, |status| {
         status.intake.datagrams
     });
-    let help = "Records of flow exports that were read, by kind.";
+    let help = "Records and samples decoded from flow exports, by kind.";
     metrics.labeled("skyd_pipes_in_records_total", help, "kind", |status| {
         let intake = &status.intake;
         [
@@ -62,7 +62,7 @@ fn refused(metrics: &mut CollectorMetrics<'_>) {
 fn templates(metrics: &mut CollectorMetrics<'_>) {
     let (name, help) = (
         "skyd_pipes_in_waiting_sets",
-        "Data sets of flow exports that wait for a template.",
+        "Number of data sets of flow exports that are waiting for a template.",
     );
     metrics.family(MetricKind::Gauge, name, help, |status| status.waiting_sets);
     let help = "Data sets of flow exports whose template did not arrive.";

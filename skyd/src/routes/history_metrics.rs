@@ -12,7 +12,7 @@ pub(super) fn write(page: &mut MetricsPage, store: &LocalStoreStatus, now: Times
         "Size of all files of the history, including replaced and damaged files, in bytes.",
         store.bytes,
     );
-    let help = "Number of damaged files of the history, which were moved to the folder damaged.";
+    let help = "Number of damaged history files, which were moved to the subfolder named damaged.";
     page.gauge("skyd_history_damaged_files", help, store.damaged.len());
     table_gauges(page, store, now);
     table_counters(page, store);
@@ -38,7 +38,7 @@ fn table_gauges(page: &mut MetricsPage, store: &LocalStoreStatus, now: Timestamp
         page,
         store,
         "skyd_history_memory_bytes",
-        "Approximate memory used by rows of a history table that are not sealed, in bytes.",
+        "Approximate memory used by rows of a history table not yet in a sealed file, in bytes.",
         |table| table.memory_bytes.to_string(),
     );
     table_gauge(
@@ -56,7 +56,7 @@ fn table_gauges(page: &mut MetricsPage, store: &LocalStoreStatus, now: Timestamp
         page,
         store,
         "skyd_history_age_seconds",
-        "Length of the period until now for which a history table is complete, in seconds.",
+        "Length of the period, up to now, that a history table covers completely, in seconds.",
         |table| age(table.oldest),
     );
     table_gauge(

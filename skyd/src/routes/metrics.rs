@@ -202,7 +202,7 @@ fn flow_tables(page: &mut MetricsPage, engine: &Status) {
     stats += engine.import_totals;
     let help = "Packets with an implausible timestamp, by reason: earlier than the previous packet \
                 (back), far later than neighboring packets (ahead), or after removal of the flow \
-                (late). In live captures, back counts negative round-trip times.";
+                (late). In live captures, the reason back counts negative round-trip times instead.";
     page.family(
         MetricKind::Counter,
         "skyd_flow_table_packets_out_of_order_total",
@@ -213,8 +213,9 @@ fn flow_tables(page: &mut MetricsPage, engine: &Status) {
     .sample(&[("reason", "late")], stats.late_packets);
     let help = "Steps of the system clock detected by live captures. Flows continue across a step.";
     page.counter("skyd_capture_clock_steps_total", help, stats.clock_steps);
-    let help = "Data omitted because a memory budget was exhausted, by kind: unmeasured requests, \
-                skipped stream gaps, messages of extra layers, and flow details.";
+    let help = "Items omitted because a memory budget was exhausted, by kind: round-trip times of \
+                requests (request), missing data in TCP streams (stream_gap), messages of extra \
+                layers (message), and details of flows (detail).";
     page.family(MetricKind::Counter, "skyd_flow_table_omitted_total", help)
         .sample(&[("kind", "request")], stats.requests_unmeasured)
         .sample(&[("kind", "stream_gap")], stats.streams_cut)
@@ -387,7 +388,8 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
         "Number of graph revisions in the in-memory part of the topology history.",
         history.revisions,
     );
-    let help = "Memory used by the in-memory part of the topology history, in bytes, by part.";
+    let help = "Memory used by the in-memory part of the topology history, in bytes, split into \
+                revisions and index.";
     page.family(MetricKind::Gauge, "skyd_history_bytes", help)
         .sample(&[("part", "revisions")], history.bytes)
         .sample(&[("part", "index")], history.index_bytes);
@@ -427,9 +429,9 @@ fn fleet(page: &mut MetricsPage, engine: &Status, app: &App) {
     let Some(uplink) = &engine.uplink else {
         return;
     };
-    let help = "Number of flow updates queued by an agent for its analyzers.";
+    let help = "Number of flow updates that an agent has queued for analyzers.";
     page.gauge("skyd_uplink_waiting", help, uplink.waiting);
-    let help = "Size of the flow updates queued by an agent for its analyzers, in bytes.";
+    let help = "Size of the flow updates that an agent has queued for analyzers, in bytes.";
     page.gauge("skyd_uplink_waiting_bytes", help, uplink.waiting_bytes);
     let help = "Flow updates passed to the connections to analyzers.";
     page.counter("skyd_uplink_sent_total", help, uplink.sent);

@@ -91,7 +91,8 @@ impl SppAction {
             Self::ClearPrimary => unit(ctl.clear_primary()),
             Self::Launch => unit(ctl.launch(body)),
             Self::Primary => unit(ctl.primary().and_then(|()| {
-                let text = "the virtual primary only launches spp_pcap".to_owned();
+                let text =
+                    "unsupported request: the virtual primary can only launch spp_pcap".to_owned();
                 Err(SppError::Refused(text))
             })),
             Self::Other => unit(Err(ctl.no_process(id))),

@@ -65,10 +65,10 @@ impl<'a> Members<'a> {
             .map(|(_, value)| *value)
     }
 
-    /// Checks that the object has no keys other than these, compared case-insensitively.
+    /// Checks that the object has only keys in `known`, compared case-insensitively.
     ///
     /// # Errors
-    /// Returns [`JsonError::UnknownMember`] for the first other key.
+    /// Returns [`JsonError::UnknownMember`] for the first key that is not in `known`.
     pub fn check_keys(&self, known: &[&'static str]) -> Result<(), JsonError> {
         let is_known = |key: &str| known.iter().any(|name| name.eq_ignore_ascii_case(key));
         match self.0.iter().find(|(key, _)| !is_known(key)) {

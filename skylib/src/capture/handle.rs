@@ -83,7 +83,7 @@ impl CaptureHandle {
                 Ok(PendingFlows::new(pending))
             }
             Err(SendTimeoutError::Timeout(_)) => Err(failure(&format!(
-                "a capture has {QUEUED_REQUESTS} queued requests, the maximum"
+                "the queue of a capture is full ({QUEUED_REQUESTS} requests); repeat the query"
             ))),
             // The capture has ended: its table, which no longer exists, has no flows.
             Err(SendTimeoutError::Disconnected(_)) => Ok(PendingFlows::new(pending)),
@@ -180,7 +180,7 @@ impl PendingFlows {
 
     /// Returns the error of a table that does not answer in time.
     pub(crate) fn no_answer() -> FlowQueryError {
-        failure("the capture did not answer in time")
+        failure("the capture did not answer the flow query before the timeout")
     }
 
     /// Returns the received flows; none if the capture has ended.

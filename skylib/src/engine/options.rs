@@ -99,7 +99,8 @@ pub struct EngineOptions {
     /// Maximum size of the nodes and edges that were not added by this host's probes, in bytes,
     /// approximately.
     pub max_graph_bytes: usize,
-    /// Maximum size of one such node or edge, in bytes, approximately.
+    /// Maximum size of one node or edge that was not added by this host's probes, in bytes,
+    /// approximately.
     pub max_element_bytes: usize,
     /// Intervals and limits of live queries.
     pub live: LiveOptions,

@@ -50,8 +50,8 @@ impl Privileges {
     }
 
     /// Removes all other capabilities from the calling thread, and from the threads and programs that it
-    /// starts later. To be called before the process has other threads. `CAP_SYS_ADMIN` is effective
-    /// only while a thread enters a network namespace.
+    /// starts later. Call this before the process has other threads. `CAP_SYS_ADMIN` is effective only
+    /// while a thread enters a network namespace.
     ///
     /// # Errors
     /// Returns the error of the kernel; some capabilities may have been removed.

@@ -157,8 +157,8 @@ impl Intake {
         }
     }
 
-    /// Counts the data sets that have waited too long, and forgets them. To be called about once per
-    /// second.
+    /// Counts and drops the data sets that have waited too long for a template. Call this about once
+    /// per second.
     pub fn expire(&mut self, now: Timestamp) {
         if self.waiting_bytes == 0 {
             return;

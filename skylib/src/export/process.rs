@@ -1,5 +1,5 @@
-//! `Process`: templates and waiting data of one exporting process (RFC 7011 section 2): a transport
-//! session and domain of an exporter.
+//! `Process`: templates and waiting data of one exporting process (RFC 7011 section 2), which is
+//! identified by the address, port, protocol version, and observation domain of an exporter.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

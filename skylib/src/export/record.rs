@@ -176,11 +176,11 @@ pub struct FlowRecord<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OptionRecord<'a> {
-    /// A sampling rate.
+    /// Sampling rate, if the record contains one.
     pub sampling: Option<SamplingOption>,
-    /// A description of an interface.
+    /// Description of an interface, if the record contains one.
     pub interface: Option<InterfaceOption<'a>>,
-    /// A description of an application.
+    /// Description of an application, if the record contains one.
     pub application: Option<ApplicationOption<'a>>,
     /// Start time of the exporter, to which uptimes refer.
     pub system_init: Option<Timestamp>,

@@ -1,5 +1,5 @@
-//! Values of files of the host, such as the configuration of another program, as `Config` of the
-//! host's node.
+//! `MetadataFilesProbe`: adds values from files of the host, such as the configuration of another
+//! program, to the host's node, below the metadata key `Config`.
 //!
 //! The files are checked every second, and read again if their time of modification or their size
 //! differs.
@@ -16,7 +16,7 @@ use super::{Probe, ProbeContext, ProbeError, ProbeTarget, Subgraph, SubgraphWrit
 use crate::graph::Metadata;
 use crate::value::{Map, Value};
 
-/// A value of a file.
+/// Value that is read from a file.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MetadataFile {
@@ -126,7 +126,7 @@ pub(super) fn read_limited(path: &std::path::Path) -> io::Result<String> {
     }
 }
 
-/// A probe of the values of files.
+/// Probe that adds values from files to the node of the host.
 #[derive(Debug)]
 pub struct MetadataFilesProbe {
     files: Vec<WatchedFile>,
@@ -143,7 +143,7 @@ struct WatchedFile {
 }
 
 impl MetadataFilesProbe {
-    /// Returns a probe of some values.
+    /// Creates a probe that reads `files` and adds the values to the node of the host.
     #[must_use]
     pub fn new(target: &ProbeTarget, files: Vec<MetadataFile>) -> Self {
         let watched = |file| WatchedFile {

@@ -42,6 +42,14 @@ impl Text {
         }
     }
 
+    /// Returns the UTF-8 bytes of the string, without checking them again.
+    fn as_utf8(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Repr::Shared(text) => text.as_bytes(),
+        }
+    }
+
     /// Returns an inline string as its buffer, padded with spaces, and its length; `None` if it is
     /// shared.
     pub(super) const fn inline(&self) -> Option<(&[u8; INLINE], usize)> {
@@ -151,13 +159,17 @@ impl PartialOrd for Text {
 
 impl Ord for Text {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_str().cmp(other.as_str())
+        // The order of UTF-8 bytes is that of `str`.
+        self.as_utf8().cmp(other.as_utf8())
     }
 }
 
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
+        // The hash must equal that of `str`, which `Borrow<str>` requires: its bytes and one byte that
+        // UTF-8 does not contain.
+        state.write(self.as_utf8());
+        state.write_u8(0xff);
     }
 }
 
@@ -199,6 +211,8 @@ impl<'de> serde::Deserialize<'de> for Text {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::BuildHasher;
+
     use super::*;
 
     #[test]
@@ -209,6 +223,12 @@ mod tests {
             assert_eq!(Text::from(text).as_str(), text);
         }
         assert_ne!(Text::from("a"), Text::from("b"));
+        let hasher = std::collections::hash_map::RandomState::new();
+        for text in ["", "ä", "fourteen bytes", long] {
+            assert_eq!(hasher.hash_one(Text::from(text)), hasher.hash_one(text));
+            let quick = hashbrown::DefaultHashBuilder::default();
+            assert_eq!(quick.hash_one(Text::from(text)), quick.hash_one(text));
+        }
         assert!(Text::from("a").as_str() < long && [Text::from("a"), Text::from(long)].is_sorted());
     }
 }

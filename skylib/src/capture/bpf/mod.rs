@@ -111,8 +111,7 @@ impl BpfProgram {
         Ok(Self::from_instructions(instructions, link_type)?.with_snap_len(snap_len))
     }
 
-    /// Returns the program with another number of bytes accepted of each packet that matches; 0
-    /// means the whole packet.
+    /// Sets the number of bytes accepted from each matching packet; 0 means the whole packet.
     #[must_use]
     pub fn with_snap_len(mut self, snap_len: u32) -> Self {
         for instruction in &mut self.instructions {

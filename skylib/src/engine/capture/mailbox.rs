@@ -192,8 +192,8 @@ impl Mailbox {
         self.wake.notify_one();
     }
 
-    /// Reports the deletion of a node from now on. To be called before the node is looked up for
-    /// the last time; otherwise a deletion in between would be missed.
+    /// Reports the deletion of a node from now on. Call this before the node is looked up for the
+    /// last time; otherwise a deletion in between would be missed.
     pub(super) fn watch(&self, node: &NodeId) {
         self.shown.lock().nodes.insert(node.clone());
     }

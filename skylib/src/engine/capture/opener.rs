@@ -252,7 +252,7 @@ impl Opener {
         let name = &target.interface;
         // The flows are for the target only: neither subscribers nor queries see them.
         let collector = match (&*spec.target_type, receiver) {
-            (sources::NETFLOW, None) => return Err("Target: no address".to_owned()),
+            (sources::NETFLOW, None) => return Err("Target: an address is required".to_owned()),
             (sources::NETFLOW, receiver) => receiver,
             _ => None,
         };

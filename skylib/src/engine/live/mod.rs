@@ -123,9 +123,10 @@ impl LiveOptions {
 pub struct LiveStatus {
     /// Number of queries that are open or being opened.
     pub queries: usize,
-    /// Number of items in the answers of these queries.
+    /// Number of items in the answers of the open queries.
     pub items: usize,
-    /// Approximate memory of these items, in bytes, excluding elements shared with the graph.
+    /// Approximate memory of the items in the answers, in bytes, excluding elements shared with the
+    /// graph.
     pub bytes: usize,
     /// Number of times a query ran again.
     pub runs: u64,

@@ -299,7 +299,7 @@ pub struct PeerConnection {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Applied {
-    /// Reasons of rejected changes.
+    /// Reasons why changes were rejected.
     pub rejected: Vec<String>,
     /// Whether an update had no content, so that only the whole graph of the peer contains it.
     pub lacks_content: bool,

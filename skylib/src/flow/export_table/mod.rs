@@ -183,8 +183,8 @@ impl ExportTable {
         self.entries.insert(key, entry);
     }
 
-    /// Adds the flows that have changed or ended since the last call to `flows`. To be called about
-    /// once per second.
+    /// Adds the flows that have changed or ended since the last call to `flows`. Call this about once
+    /// per second.
     pub fn tick(&mut self, now: Timestamp, flows: &mut Vec<Flow>) {
         for key in std::mem::take(&mut self.changed) {
             // A flow that replaced another one has its key twice.

@@ -348,7 +348,7 @@ macro_rules! named_enum {
         record_enum!($name, $wrong);
 
         impl $name {
-            /// Returns the variant with a number of the protobuf schema; `None` if there is none.
+            /// Returns the variant with this number in the protobuf schema; `None` if there is none.
             #[must_use]
             pub const fn from_number(number: i32) -> Option<Self> {
                 match number { $($number => Some(Self::$variant),)* _ => None }
@@ -415,7 +415,7 @@ pub enum FinishType {
 wire_enum!(FinishType);
 
 impl FinishType {
-    /// Returns the variant with a number of the protobuf schema; `None` if there is none.
+    /// Returns the variant with this number in the protobuf schema; `None` if there is none.
     #[must_use]
     pub const fn from_number(number: i32) -> Option<Self> {
         match number {

@@ -151,18 +151,26 @@ fn a_later_syn_and_ack_begins_the_stream_anew() {
 
 #[test]
 fn an_acknowledged_syn_and_ack_is_not_replaced() {
+    let syn = (1, 0, SYN, 0, 0, 0);
     let first = (0, 0, SYN | ACK, 10, 1, 0);
     let acknowledgment = |len| (1, 1, ACK, 1, 11, len);
     let other = (0, 2, SYN | ACK, 5000, 1, 0);
     let data = (0, 9, ACK, 11, 1, 7);
     for len in [0, 20] {
-        let segments = [first, acknowledgment(len), other, data];
+        let segments = [syn, first, acknowledgment(len), other, data];
         assert_eq!(of_a(&segments), [7, 0, 0, 0, 0, 0], "C14");
     }
+    let renewed = (0, 9, ACK, 5001, 1, 7);
     // An acknowledgment of something before it does not count.
     let older = (1, 1, ACK, 1, 10, 0);
-    let renewed = (0, 9, ACK, 5001, 1, 7);
-    assert_eq!(of_a(&[first, older, other, renewed]), [7, 0, 0, 0, 0, 0]);
+    assert_eq!(
+        of_a(&[syn, first, older, other, renewed]),
+        [7, 0, 0, 0, 0, 0]
+    );
+    // The later segment answers another SYN, which was not captured.
+    let stranger = (0, 2, SYN | ACK, 5000, 901, 0);
+    let segments = [syn, first, acknowledgment(0), stranger, renewed];
+    assert_eq!(of_a(&segments), [7, 0, 0, 0, 0, 0]);
 }
 
 #[test]

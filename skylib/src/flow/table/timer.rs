@@ -210,8 +210,9 @@ impl FlowTable {
         self.send_evicted(sink);
     }
 
-    /// Sends every flow that had packets since the previous update. Removes flows that TCP ended at
-    /// least 15 seconds ago, and flows that were idle for longer than their application's timeout.
+    /// Sends every flow that had packets since the previous update. Removes flows whose TCP connection
+    /// ended at least 15 seconds ago, and flows that were idle for longer than their application's
+    /// timeout.
     pub fn update(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
         // Fragments are dated by the timestamps of their packets, not by steady time.

@@ -56,7 +56,7 @@ use crate::file_use::FileUse;
 use crate::filter::Filter;
 use crate::time::{TimeSlice, Timestamp, When};
 
-/// Store of the past of a graph, shared by the owner of the graph and its readers.
+/// Store of the past states of a graph, shared by the owner of the graph and its readers.
 pub trait History: Send + Sync {
     /// Records events in their order, each at most once.
     ///

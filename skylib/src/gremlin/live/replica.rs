@@ -70,7 +70,8 @@ impl AnswerReplica {
     }
 
     /// Returns whether the answer is a graph, which may have no items.
-    pub(crate) fn is_graph(&self) -> bool {
+    #[must_use]
+    pub fn is_graph(&self) -> bool {
         self.rows.as_ref().is_some_and(|rows| rows.kind == "graph")
     }
 

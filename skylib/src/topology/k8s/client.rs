@@ -20,7 +20,7 @@ pub(super) enum ApiError {
     #[error("the probe has to stop")]
     Stopped,
     /// The version or the token of a list is too old; the list must be read again.
-    #[error("the Kubernetes API server has no changes since the requested version")]
+    #[error("the Kubernetes API server no longer has the changes since the requested version")]
     Expired,
     /// The server rejected the credentials.
     #[error("the Kubernetes API server rejects the credentials{0}")]

@@ -52,7 +52,7 @@ struct Running {
 }
 
 impl RuncProbe {
-    /// Returns a probe of some state folders, which need not exist.
+    /// Creates a probe that watches the state folders `run_paths`, which need not exist.
     #[must_use]
     pub fn new(namespaces: &Arc<Namespaces>, run_paths: Vec<PathBuf>) -> Self {
         Self {

@@ -47,7 +47,7 @@ impl HttpsOptions {
                 let roots = Arc::new(self.roots()?);
                 WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
                     .build()
-                    .map_err(|error| format!("invalid certificates of authorities: {error}"))?
+                    .map_err(|error| format!("invalid CA certificates: {error}"))?
             }
         };
         let builder = ClientConfig::builder_with_provider(provider)
@@ -75,14 +75,14 @@ impl HttpsOptions {
             None => {
                 let files = SYSTEM_AUTHORITIES.iter();
                 let text = files.filter_map(|path| fs::read(path).ok()).next();
-                system = text.ok_or("the system has no certificates of authorities")?;
+                system = text.ok_or("the system has no CA certificates")?;
                 &system
             }
         };
         let mut roots = RootCertStore::empty();
         let (added, _) = roots.add_parsable_certificates(certificates(text)?);
         match added {
-            0 => Err("there is no valid certificate of an authority".to_owned()),
+            0 => Err("there is no valid CA certificate".to_owned()),
             _ => Ok(roots),
         }
     }
@@ -156,10 +156,7 @@ mod tests {
             };
             options.config().unwrap_err()
         };
-        assert_eq!(
-            with(b"", None),
-            "there is no valid certificate of an authority"
-        );
+        assert_eq!(with(b"", None), "there is no valid CA certificate");
         let options = HttpsOptions {
             check: CertificateCheck::None,
             certificate: Some(Vec::new()),

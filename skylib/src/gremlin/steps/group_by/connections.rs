@@ -10,6 +10,7 @@
 use std::cmp::Reverse;
 use std::hash::BuildHasher;
 
+use fixedbitset::FixedBitSet;
 use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::flow::Flow;
@@ -21,19 +22,44 @@ const SLACK_MS: i64 = 5_000;
 
 /// A captured flow.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Capture {
-    /// Hash of protocol, addresses, and ports; without ports, of the tracking ID.
-    traffic: u64,
-    /// Number of the capture point.
-    point: u32,
-    /// Position of the flow and of its measures.
-    at: u32,
+struct Capture {
     start: i64,
     last: i64,
     /// Packets in both directions.
     packets: i64,
-    /// Groups that the flow belongs to.
-    pub(super) groups: [Option<u32>; 2],
+    /// Number of the capture point.
+    point: u32,
+    groups: GroupPair,
+}
+
+/// Groups that a flow belongs to: one or two.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GroupPair {
+    first: u32,
+    /// Equal to the first group if there is no second one.
+    second: u32,
+}
+
+impl GroupPair {
+    /// Returns the groups of the two ends of a flow, which may be equal.
+    pub(super) const fn new(first: u32, second: u32) -> Self {
+        Self { first, second }
+    }
+
+    /// Returns the distinct groups.
+    pub(super) fn iter(self) -> impl Iterator<Item = u32> {
+        let second = (self.second != self.first).then_some(self.second);
+        std::iter::once(self.first).chain(second)
+    }
+}
+
+/// Traffic of a captured flow, by which the captures of a connection are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Traffic {
+    /// Hash of protocol, addresses, and ports; without ports, of the tracking ID.
+    hash: u64,
+    /// Position in [`Captured::captures`].
+    at: u32,
 }
 
 /// Capture point: `TID` of the node, ID of the capture, and interface in a file.
@@ -48,6 +74,8 @@ struct Point {
 /// All captured flows.
 pub(super) struct Captured {
     captures: Vec<Capture>,
+    /// Traffic of all flows. Apart from the captures, because it is sorted.
+    traffic: Vec<Traffic>,
     /// Measures of all flows: `measures` values for each flow.
     values: Vec<i64>,
     measures: usize,
@@ -58,9 +86,13 @@ pub(super) struct Captured {
 }
 
 impl Captured {
+    /// Memory of one flow without its measures, in bytes.
+    pub(super) const BYTES_PER_FLOW: usize = size_of::<Capture>() + size_of::<Traffic>();
+
     pub(super) fn new(measures: usize) -> Self {
         Self {
             captures: Vec::new(),
+            traffic: Vec::new(),
             values: Vec::new(),
             measures,
             points: HashMap::new(),
@@ -85,21 +117,24 @@ impl Captured {
     pub(super) fn add(
         &mut self,
         flow: &Flow,
-        groups: [Option<u32>; 2],
+        groups: GroupPair,
         apart: Option<u32>,
         values: &[i64],
     ) {
         let metric = flow.metric.as_ref();
         let packets = metric.map_or(0, |m| m.ab_packets.saturating_add(m.ba_packets));
-        let capture = Capture {
-            traffic: self.traffic_of(flow, apart),
-            point: self.point_of(flow),
+        let traffic = Traffic {
+            hash: self.traffic_of(flow, apart),
             at: u32::try_from(self.captures.len()).unwrap_or(u32::MAX),
+        };
+        let capture = Capture {
             start: flow.start,
             last: flow.last,
             packets,
+            point: self.point_of(flow),
             groups,
         };
+        self.traffic.push(traffic);
         self.captures.push(capture);
         self.values.extend_from_slice(values);
     }
@@ -145,63 +180,76 @@ impl Captured {
         ranks
     }
 
-    /// Calls `visit` with each connection and its measures.
+    /// Calls `visit` with the groups and the measures of each connection, in no particular order.
     ///
     /// # Errors
     /// Returns the first error of `visit`.
     pub(super) fn each_connection<E>(
         mut self,
-        mut visit: impl FnMut(&Capture, &[i64]) -> Result<(), E>,
+        mut visit: impl FnMut(GroupPair, &[i64]) -> Result<(), E>,
     ) -> Result<(), E> {
         let ranks = self.ranks();
-        for capture in &mut self.captures {
-            capture.point = ranks.get(capture.point as usize).copied().unwrap_or(0);
-        }
-        self.captures
-            .sort_unstable_by_key(|capture| (capture.traffic, capture.start, capture.at));
-        let (values, measures) = (&self.values, self.measures);
-        let values_of = |capture: &Capture| {
-            let from = capture.at as usize * measures;
-            values.get(from..from + measures).unwrap_or_default()
-        };
-        for traffic in self.captures.chunk_by(|a, b| a.traffic == b.traffic) {
-            if let [capture] = traffic {
-                visit(capture, values_of(capture))?;
+        self.traffic.sort_unstable();
+        let mut repeated = FixedBitSet::with_capacity(self.captures.len());
+        let mut captures: Vec<(Capture, u32)> = Vec::new();
+        for traffic in self.traffic.chunk_by(|a, b| a.hash == b.hash) {
+            if traffic.len() == 1 {
                 continue;
             }
-            for piece in pieces(traffic) {
+            captures.clear();
+            for Traffic { at, .. } in traffic {
+                repeated.insert(*at as usize);
+                let capture = self.captures.get(*at as usize);
+                captures.extend(capture.map(|capture| (*capture, *at)));
+            }
+            for (capture, _) in &mut captures {
+                capture.point = ranks.get(capture.point as usize).copied().unwrap_or(0);
+            }
+            captures.sort_unstable_by_key(|(capture, at)| (capture.start, *at));
+            for piece in pieces(&captures) {
                 let best = best_point(piece);
-                for capture in piece.iter().filter(|capture| capture.point == best) {
-                    visit(capture, values_of(capture))?;
+                for (capture, at) in piece.iter().filter(|(capture, _)| capture.point == best) {
+                    visit(capture.groups, self.values_of(*at as usize))?;
                 }
+            }
+        }
+        // Most connections were captured once: they are read in the order of their memory.
+        for (at, capture) in self.captures.iter().enumerate() {
+            if !repeated.contains(at) {
+                visit(capture.groups, self.values_of(at))?;
             }
         }
         Ok(())
     }
+
+    /// Returns the measures of a flow.
+    fn values_of(&self, at: usize) -> &[i64] {
+        let from = at * self.measures;
+        self.values
+            .get(from..from + self.measures)
+            .unwrap_or_default()
+    }
 }
 
 /// Returns the identifier of the traffic of a flow without ports.
-fn id_of(flow: &Flow) -> &str {
-    let ids = [&flow.l3_tracking_id, &flow.tracking_id, &flow.uuid];
+fn id_of(flow: &Flow) -> &Text {
+    let ids = [&flow.l3_tracking_id, &flow.tracking_id];
     let known = ids.into_iter().find(|id| !id.is_empty());
-    known.map_or("", Text::as_str)
+    known.unwrap_or(&flow.uuid)
 }
 
 /// Returns the addresses and ports of a flow, the lower end first; `None` without ports.
-fn sorted_ends(flow: &Flow) -> Option<[(&str, i64); 2]> {
+fn sorted_ends(flow: &Flow) -> Option<[(&Text, i64); 2]> {
     let (network, transport) = (flow.network.as_ref()?, flow.transport.as_ref()?);
-    let (a, b) = (
-        (network.a.as_str(), transport.a),
-        (network.b.as_str(), transport.b),
-    );
+    let (a, b) = ((&network.a, transport.a), (&network.b, transport.b));
     Some([a.min(b), a.max(b)])
 }
 
 /// Divides flows that are sorted by their start at the gaps in time between them.
-fn pieces(mut flows: &[Capture]) -> impl Iterator<Item = &[Capture]> {
+fn pieces(mut flows: &[(Capture, u32)]) -> impl Iterator<Item = &[(Capture, u32)]> {
     std::iter::from_fn(move || {
         let mut reach = i64::MAX;
-        let joins = |flow: &&Capture| {
+        let joins = |(flow, _): &&(Capture, u32)| {
             let joins = flow.start <= reach.saturating_add(SLACK_MS);
             // The end of the first flow is the initial end of the piece.
             reach = if reach == i64::MAX {
@@ -222,8 +270,10 @@ fn pieces(mut flows: &[Capture]) -> impl Iterator<Item = &[Capture]> {
 }
 
 /// Returns the capture point that counted most packets.
-fn best_point(piece: &[Capture]) -> u32 {
-    let counted = piece.iter().map(|capture| (capture.point, capture.packets));
+fn best_point(piece: &[(Capture, u32)]) -> u32 {
+    let counted = piece
+        .iter()
+        .map(|(capture, _)| (capture.point, capture.packets));
     let mut counted: Vec<(u32, i64)> = counted.collect();
     counted.sort_unstable();
     let sums = counted.chunk_by(|a, b| a.0 == b.0).map(|of_point| {

@@ -12,7 +12,7 @@ mod table;
 
 use std::cmp::Ordering;
 
-use self::connections::{Capture, Captured};
+use self::connections::{Captured, GroupPair};
 use self::ends::Ends;
 pub(in crate::gremlin) use self::key::GroupKey;
 use self::key::Side;
@@ -163,11 +163,11 @@ impl<'p> Grouping<'p> {
         let before = self.groups.bytes();
         let first = self.group_of(flow, Side::A);
         let second = match self.plan.has_either_end() {
-            true => Some(self.group_of(flow, Side::B)).filter(|group| *group != first),
-            false => None,
+            true => self.group_of(flow, Side::B),
+            false => first,
         };
-        let groups = [Some(first), second];
-        for group in groups.into_iter().flatten() {
+        let groups = GroupPair::new(first, second);
+        for group in groups.iter() {
             self.groups.count_flow(group);
         }
         self.values.clear();
@@ -176,7 +176,7 @@ impl<'p> Grouping<'p> {
         let apart = self.plan.names_capture_point().then_some(first);
         self.captured.add(flow, groups, apart, &self.values);
         let grown = self.groups.bytes() - before;
-        grown + size_of::<Capture>() + size_of_val(self.values.as_slice())
+        grown + Captured::BYTES_PER_FLOW + size_of_val(self.values.as_slice())
     }
 
     /// Returns the number of the group of a flow.
@@ -208,9 +208,9 @@ impl<'p> Grouping<'p> {
                 .saturating_mul(Totals::bytes_per_group(measures)),
         )?;
         let mut totals = Totals::new(groups.len(), measures);
-        captured.each_connection(|connection, values| {
+        captured.each_connection(|groups, values| {
             budget.tick()?;
-            for group in connection.groups.into_iter().flatten() {
+            for group in groups.iter() {
                 totals.add(group, values);
             }
             Ok(())
