@@ -7,7 +7,8 @@
 Both programs hold the records in memory and count every connection once, at the capture point that
 counted most packets. They run in alternation; the script checks that their answers are equal and
 prints the median of the ratios of their times. A second query of DuckDB adds up all records, so
-that captured copies count twice; it is only a lower bound.
+that captured copies count twice; it is only a lower bound. GROUPING in the environment is the command that starts
+an already built benchmark.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def main():
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "flows.csv")
-        command = ["cargo", "bench", "--quiet", "-p", "benches", "--bench", "grouping", "--", path]
+        command = os.environ.get("GROUPING", "cargo bench --quiet -p benches --bench grouping --").split() + [path]
         ours = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         while ours.stdout.readline().strip() != "ready":

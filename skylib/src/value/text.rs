@@ -42,6 +42,21 @@ impl Text {
         }
     }
 
+    /// Returns whether the string is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the length of the string in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Repr::Inline { len, .. } => usize::from(*len),
+            Repr::Shared(text) => text.len(),
+        }
+    }
+
     /// Returns the UTF-8 bytes of the string, without checking them again.
     fn as_utf8(&self) -> &[u8] {
         match &self.0 {
@@ -221,6 +236,10 @@ mod tests {
         for text in ["", "x", "fourteen bytes", "fifteen bytes!!", long] {
             assert_eq!(Text::from(text), Text::from(ArcStr::from(text)), "{text}");
             assert_eq!(Text::from(text).as_str(), text);
+            assert_eq!(
+                (Text::from(text).len(), Text::from(text).is_empty()),
+                (text.len(), text == "")
+            );
         }
         assert_ne!(Text::from("a"), Text::from("b"));
         let hasher = std::collections::hash_map::RandomState::new();

@@ -33,6 +33,8 @@ pub(super) struct StreamSegment {
 struct Stream {
     /// Sequence number of the SYN.
     syn: Option<u32>,
+    /// Acknowledgment number of the SYN; `None` if it acknowledges nothing.
+    answered: Option<u32>,
     /// Known range; `None` before the first SYN, FIN, or payload.
     range: Option<Range>,
     /// Latest acknowledgment number that this end sent.
@@ -95,11 +97,10 @@ impl StreamCounters {
         let has = |flag| segment.flags.contains(flag);
         let peer = &self.sides[1 - side];
         let (peer_acknowledged, peer_repeats) = (peer.acknowledged, peer.repeats);
-        let peer_syn = peer.syn;
         let stream = &mut self.sides[side];
         stream.acknowledge(segment);
         if has(TcpFlags::SYN) {
-            stream.begin(segment, peer_syn, peer_acknowledged);
+            stream.begin(segment, peer_acknowledged);
         }
         if has(TcpFlags::RST) {
             stream.saw_end = true;
@@ -231,12 +232,7 @@ impl Stream {
     }
 
     /// Counts a SYN and, if it is new and precedes all payload, begins the stream at it (C12, C14).
-    fn begin(
-        &mut self,
-        segment: &StreamSegment,
-        peer_syn: Option<u32>,
-        peer_acknowledged: Option<u32>,
-    ) {
+    fn begin(&mut self, segment: &StreamSegment, peer_acknowledged: Option<u32>) {
         self.packets += 1;
         if self.syn == Some(segment.sequence) {
             // C9: a SYN with payload is counted by its payload.
@@ -248,15 +244,18 @@ impl Stream {
             self.begin_below(first);
             return;
         }
-        // C14: the segment answers the same SYN again, although the peer has acknowledged the first
-        // SYN-ACK.
-        let answers_same_syn = segment.flags.contains(TcpFlags::ACK)
-            && peer_syn.is_some_and(|syn| segment.acknowledgment == syn.wrapping_add(1));
+        // C14: both segments answer the same SYN, and the peer has acknowledged the former.
+        let answered = segment
+            .flags
+            .contains(TcpFlags::ACK)
+            .then_some(segment.acknowledgment);
         let is_acknowledged =
             |syn| peer_acknowledged.is_some_and(|number| distance(syn, number) > 0);
-        if answers_same_syn && self.syn.is_some_and(is_acknowledged) {
+        if answered.is_some() && answered == self.answered && self.syn.is_some_and(is_acknowledged)
+        {
             return;
         }
+        self.answered = answered;
         (self.syn, self.saw_start) = (Some(segment.sequence), true);
         self.range = Some(Range::new(first, segment.at));
         self.gaps.clear();

@@ -171,6 +171,8 @@ fn an_acknowledged_syn_and_ack_is_not_replaced() {
     let stranger = (0, 2, SYN | ACK, 5000, 901, 0);
     let segments = [syn, first, acknowledgment(0), stranger, renewed];
     assert_eq!(of_a(&segments), [7, 0, 0, 0, 0, 0]);
+    let segments = [syn, first, acknowledgment(0), stranger, first, data];
+    assert_eq!(of_a(&segments), [7, 0, 0, 0, 0, 0]);
 }
 
 #[test]

@@ -223,7 +223,7 @@ impl<'p> Grouping<'p> {
         let numbers = order.page()?;
         let mut room = budget.room();
         let mut rows = Vec::with_capacity(numbers.len());
-        let columns = Columns::of(plan);
+        let mut columns = Columns::of(plan);
         for number in numbers {
             let row = columns.row(plan, &groups, &totals, number);
             budget.tick()?;
@@ -244,9 +244,9 @@ struct Totals {
 
 impl Totals {
     /// Returns the memory of one group while the rows are produced, in bytes: its totals, and its
-    /// number in the order of the rows.
+    /// rank in the order of the rows.
     const fn bytes_per_group(measures: usize) -> usize {
-        size_of::<u64>() + measures * size_of::<i64>() + size_of::<u32>()
+        size_of::<u64>() + measures * size_of::<i64>() + size_of::<(i64, u32)>()
     }
 
     fn new(groups: usize, measures: usize) -> Self {
@@ -291,10 +291,9 @@ impl Order<'_> {
         let count = u32::try_from(self.groups.len()).map_err(|_| {
             QueryError::limit("the query finds more than 4294967295 groups; use fewer keys")
         })?;
-        let mut numbers: Vec<u32> = (0..count)
-            .filter(|group| self.totals.connections(*group) > 0)
-            .collect();
-        let len = numbers.len();
+        let groups = (0..count).filter(|group| self.totals.connections(*group) > 0);
+        let mut ranked: Vec<(i64, u32)> = groups.map(|group| (self.rank(group), group)).collect();
+        let len = ranked.len();
         let cut = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(len);
         let (from, to) = self
             .plan
@@ -305,37 +304,49 @@ impl Order<'_> {
             if to == 0 {
                 return Ok(Vec::new());
             }
-            numbers.select_nth_unstable_by(to - 1, |a, b| self.compare(*a, *b));
-            numbers.truncate(to);
+            ranked.select_nth_unstable_by(to - 1, |a, b| self.compare(*a, *b));
+            ranked.truncate(to);
         }
-        numbers.sort_unstable_by(|a, b| self.compare(*a, *b));
-        numbers.drain(..from.min(to));
-        Ok(numbers)
+        ranked.sort_unstable_by(|a, b| self.compare(*a, *b));
+        let page = ranked.iter().skip(from).map(|(_, group)| *group);
+        Ok(page.collect())
     }
 
-    /// Compares two groups; groups with equal values are in ascending order of their keys.
-    fn compare(&self, a: u32, b: u32) -> Ordering {
+    /// Returns the column and the direction of the order.
+    fn column(&self) -> (Column, SortOrder) {
         let default = match self.plan.measures.is_empty() {
             true => Column::Connections,
             false => Column::Measure(0),
         };
-        let (column, order) = self.plan.sort.unwrap_or((default, SortOrder::Descending));
-        let by_column = match column {
-            Column::Key(key) => self.compare_keys(key, a, b, order),
-            Column::Measure(measure) => {
-                let of = |group| self.totals.sum(group, measure);
-                directed(of(a).cmp(&of(b)), order)
-            }
-            Column::Connections => {
-                let of = |group| self.totals.connections(group);
-                directed(of(a).cmp(&of(b)), order)
-            }
-            Column::Flows => {
-                let of = |group| self.groups.flows(group);
-                directed(of(a).cmp(&of(b)), order)
-            }
+        self.plan.sort.unwrap_or((default, SortOrder::Descending))
+    }
+
+    /// Returns the number that a group is sorted by, ascending; 0 if the order is that of a key.
+    fn rank(&self, group: u32) -> i64 {
+        let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        let (column, order) = self.column();
+        let number = match column {
+            Column::Key(_) => return 0,
+            Column::Measure(measure) => self.totals.sum(group, measure),
+            Column::Connections => count(self.totals.connections(group)),
+            Column::Flows => count(self.groups.flows(group)),
         };
-        by_column.then_with(|| self.groups.parts(a).cmp(self.groups.parts(b)))
+        match order {
+            SortOrder::Ascending => number,
+            // The complement reverses the order and, unlike the negation, cannot overflow.
+            SortOrder::Descending => !number,
+        }
+    }
+
+    /// Compares two groups with their ranks; groups with equal values are in ascending order of their
+    /// keys.
+    fn compare(&self, (rank_a, a): (i64, u32), (rank_b, b): (i64, u32)) -> Ordering {
+        let by_key = || match self.column() {
+            (Column::Key(key), order) => self.compare_keys(key, a, b, order),
+            _ => Ordering::Equal,
+        };
+        let by_parts = || self.groups.parts(a).cmp(self.groups.parts(b));
+        rank_a.cmp(&rank_b).then_with(by_key).then_with(by_parts)
     }
 
     /// Compares the values of a key; a missing value is last in both directions.
@@ -361,6 +372,8 @@ struct Columns {
     /// Position in the key list of each key, each measure, and the counts.
     positions: Vec<usize>,
     counted_by: Value,
+    /// Values of the current row, in the order of the key list.
+    row: Vec<Value>,
 }
 
 impl Columns {
@@ -373,11 +386,12 @@ impl Columns {
             positions: positions.collect(),
             shape,
             counted_by: Value::from("L3TrackingID"),
+            row: Vec::with_capacity(names.len()),
         }
     }
 
     /// Returns the row of a group.
-    fn row(&self, plan: &GroupPlan, groups: &Groups, totals: &Totals, number: u32) -> Value {
+    fn row(&mut self, plan: &GroupPlan, groups: &Groups, totals: &Totals, number: u32) -> Value {
         let keys = groups.parts(number).iter().map(Part::to_value);
         let measures = plan.measures.iter().enumerate();
         let measures =
@@ -386,11 +400,11 @@ impl Columns {
         let counts = counts.map(|count| Value::Int(i64::try_from(count).unwrap_or(i64::MAX)));
         let counted_by = [self.counted_by.clone()];
         let values = keys.chain(measures).chain(counts).chain(counted_by);
-        let mut row = vec![Value::Null; self.shape.keys().len()];
+        self.row.resize(self.shape.keys().len(), Value::Null);
         for (position, value) in self.positions.iter().zip(values) {
-            row[*position] = value;
+            self.row[*position] = value;
         }
-        Value::from(Map::from_parts(self.shape.clone(), row.into_iter()))
+        Value::from(Map::from_parts(self.shape.clone(), self.row.drain(..)))
     }
 }
 
