@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(Text::from(text).as_str(), text);
             assert_eq!(
                 (Text::from(text).len(), Text::from(text).is_empty()),
-                (text.len(), text == "")
+                (text.len(), text.is_empty())
             );
         }
         assert_ne!(Text::from("a"), Text::from("b"));
